@@ -1,0 +1,1 @@
+"""What is at rest: the manifest and the HDF5 stores."""

@@ -1,0 +1,1 @@
+"""From predictions to evidence: metrics, intervals, tables and pages."""

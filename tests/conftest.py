@@ -1,0 +1,29 @@
+"""What every test shares: a fixed random seed, and the real data where it lies at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_common = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("fixed", derandomize=True, max_examples=40, **_common)
+settings.register_profile("all", max_examples=500, **_common)
+# FROSTLINE_TEST_SEEDS=all tries new random cases each time, many of them.
+settings.load_profile(os.environ.get("FROSTLINE_TEST_SEEDS", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with chest_xray/, ham10000/ and glioma_lgg/; tests that want it are skipped without."""
+    folder = Path(os.environ.get("FROSTLINE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "README.md").exists():
+        pytest.skip("real data not at hand (FROSTLINE_DATA names its folder)")
+    return folder
