@@ -1,0 +1,68 @@
+"""Whole files or none: write under a temporary name, flush to disk, rename."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path`; rename it to `path` if the block succeeds.
+
+    The temporary file exists and is locked (`flock`) while the block runs, so that `clear_temporary` in
+    another process leaves it alone. After the block the file is flushed to disk, renamed, and the
+    folder is flushed. On any exception the temporary file is removed and `path` is untouched.
+
+    Notes
+    -----
+    The block must write into the existing file (`open(temporary, "wb")` truncates it and keeps the
+    lock); replacing it by a rename of its own would lose the lock, though not the atomicity.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield temporary
+        flush_to_disk(temporary)
+        temporary.rename(path)
+        flush_to_disk(path.parent)
+    finally:
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Flush a file's bytes, or a folder's entries, to the disk (`fsync`)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def clear_temporary(folder: Path) -> int:
+    """Delete the temporary files in `folder` whose writer is dead; give their number."""
+    return sum(_delete_if_unlocked(path) for path in sorted(folder.glob(f"{TEMPORARY}*")))
+
+
+def _delete_if_unlocked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)

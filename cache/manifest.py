@@ -1,0 +1,171 @@
+"""The table of images: ids, labels, groups, splits (docs/format.md, 'Manifest')."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache.atomic import atomic_write
+from frostline.cache.errors import InputError
+from frostline.cache.keys import KEY_BYTES, canonical_json
+
+FORMAT = "frostline-manifest"
+FORMAT_VERSION = 1
+SPLITS = ("train", "val", "test")
+COLUMNS = {
+    "image_id": "string",
+    "path": "string",
+    "root": "int16",
+    "frame": "Int64",
+    "label": "string",
+    "group_id": "string",
+    "split": "string",
+    "file_key": "object",
+    "content_key": "object",
+    "file_size": "int64",
+    "file_mtime_ns": "int64",
+    "width": "Int32",
+    "height": "Int32",
+    "mode": "string",
+    "format": "string",
+}
+
+
+@dataclass
+class Manifest:
+    """One row an image, and how the table was made.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The columns of `COLUMNS` in that order, then any that the user brought.
+    meta : dict
+        `dataset`, `kind`, `roots`, `options`, `seed`, and further facts, all JSON.
+    """
+
+    table: pd.DataFrame
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def file(self, row: int) -> Path:
+        """The file of row number `row`."""
+        return Path(self.meta["roots"][self.table["root"].iat[row]]) / self.table["path"].iat[row]
+
+    def keys(self) -> np.ndarray:
+        """Content keys, uint8 [n, 16], in the order of the table."""
+        return as_keys(self.table["content_key"])
+
+    def images(self, label: str = "label", split: str = "split") -> pd.DataFrame:
+        """The table with `label` and `split` taken from the columns of these names.
+
+        Raises
+        ------
+        InputError
+            If there is no such column, or a split is not train, val or test.
+        """
+        table = self.table.copy()
+        for name, column in (("label", label), ("split", split)):
+            if column not in table:
+                raise InputError(
+                    f"Data set {self.meta.get('dataset')!r} has no column {column!r} for the "
+                    f"{name}: it has {', '.join(table.columns)}."
+                )
+            table[name] = table[column].astype("string")
+        unknown = set(table["split"].dropna()) - set(SPLITS)
+        if unknown:
+            raise InputError(
+                f"Column {split!r} of data set {self.meta.get('dataset')!r} holds "
+                f"{sorted(unknown)[0]!r}: a split is one of {', '.join(SPLITS)}."
+            )
+        return table
+
+    def digest(self, label: str = "label", split: str = "split") -> str:
+        """Digest of ids, contents, labels, groups and splits, whatever the order of the rows."""
+        columns = ["image_id", "label", "group_id", "split", "content_key"]
+        table = self.images(label, split)[columns].sort_values("image_id")
+        digest = hashlib.blake2b(digest_size=KEY_BYTES)
+        for *texts, key in table.itertuples(index=False):
+            row = [None if pd.isna(text) else text for text in texts]
+            digest.update(canonical_json([*row, key.hex()]).encode())
+        return digest.hexdigest()
+
+
+def as_keys(column: pd.Series) -> np.ndarray:
+    """A column of 16-byte strings as uint8 [n, 16]."""
+    return np.frombuffer(b"".join(column), dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Check and write a manifest, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If an image_id occurs twice, or a path leaves its root.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = _typed(manifest.table)
+    _check(table, str(path))
+    schema = pa.Schema.from_pandas(table, preserve_index=False)
+    for name in ("file_key", "content_key"):
+        schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
+    meta = {**manifest.meta, "format": FORMAT, "format_version": FORMAT_VERSION}
+    schema = schema.with_metadata({**(schema.metadata or {}), b"frostline": json.dumps(meta)})
+    with atomic_write(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False), temporary)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is not one, or a newer release wrote it.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise InputError(
+            f"There is no data set {path.stem!r} in workspace {path.parent.parent}: "
+            f"make it with `frostline index {path.stem} --root DIR`."
+        )
+    try:
+        arrow = pq.read_table(path)
+        meta = json.loads((arrow.schema.metadata or {})[b"frostline"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a manifest of Frostline: {error}.") from error
+    if meta.get("format") != FORMAT:
+        raise InputError(f"{path} is not a manifest of Frostline but {meta.get('format')!r}.")
+    if meta["format_version"] > FORMAT_VERSION:
+        raise InputError(
+            f"{path} has manifest format version {meta['format_version']}, this release reads up "
+            f"to {FORMAT_VERSION}: install a newer Frostline."
+        )
+    manifest = Manifest(_typed(arrow.to_pandas()), meta)
+    _check(manifest.table, str(path))
+    return manifest
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    extra = [name for name in table.columns if name not in COLUMNS]
+    return table[[*COLUMNS, *extra]].astype(COLUMNS).reset_index(drop=True)
+
+
+def _check(table: pd.DataFrame, where: str) -> None:
+    twice = table["image_id"][table["image_id"].duplicated()]
+    if len(twice):
+        raise InputError(f"image_id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
+    for path in table["path"].unique():
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise InputError(f"Path {path!r} in {where} leaves its root: paths must stay inside.")
