@@ -6,16 +6,32 @@ from frostline.cache.atomic import atomic_write, clear_temporary
 from frostline.cache.errors import InputError
 from frostline.cache.keys import content_key, file_key, run_id, spec_difference, spec_key
 from frostline.cache.manifest import Manifest, read_manifest, write_manifest
+from frostline.cache.store import (
+    EMBEDDINGS,
+    PIXELS,
+    Store,
+    StoreWriter,
+    choose_store,
+    find_stores,
+    part_files,
+)
 from frostline.cache.workspace import Workspace
 
 __all__ = [
+    "EMBEDDINGS",
+    "PIXELS",
     "InputError",
     "Manifest",
+    "Store",
+    "StoreWriter",
     "Workspace",
     "atomic_write",
+    "choose_store",
     "clear_temporary",
     "content_key",
     "file_key",
+    "find_stores",
+    "part_files",
     "read_manifest",
     "run_id",
     "spec_difference",

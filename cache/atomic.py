@@ -16,9 +16,10 @@ TEMPORARY = ".tmp-"
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` if the block succeeds.
 
-    The temporary file exists and is locked (`flock`) while the block runs, so that `clear_temporary` in
-    another process leaves it alone. After the block the file is flushed to disk, renamed, and the
-    folder is flushed. On any exception the temporary file is removed and `path` is untouched.
+    The temporary file exists and is locked (`flock`) while the block runs, so that
+    `clear_temporary` in another process leaves it alone. After the block the file is flushed to
+    disk, renamed, and the folder is flushed. On any exception the temporary file is removed and
+    `path` is untouched.
 
     Notes
     -----
@@ -26,10 +27,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     lock); replacing it by a rename of its own would lose the lock, though not the atomicity.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    temporary, descriptor = _locked_temporary(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield temporary
         flush_to_disk(temporary)
         temporary.rename(path)
@@ -37,6 +36,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+def _locked_temporary(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, descriptor
+        # Another process cleared it in the instant between its making and its locking.
+        os.close(descriptor)
 
 
 def flush_to_disk(path: Path) -> None:

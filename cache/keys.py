@@ -1,4 +1,4 @@
-"""Digests that name things: keys of specs, of contents, of runs (docs/format.md, 'Spec and key')."""
+"""Digests that name things: specs, contents, runs (docs/format.md, 'Spec and key')."""
 
 from __future__ import annotations
 

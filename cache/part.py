@@ -1,0 +1,209 @@
+"""One immutable HDF5 file of a store (docs/format.md, 'Store')."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xxhash
+from frostline.cache.atomic import atomic_write
+from frostline.cache.errors import InputError
+from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
+
+FORMAT_VERSION = 1
+BLOCK_BYTES = 1 << 20
+_ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the header of a part says; its values are mapped from `path` at `offset`."""
+
+    path: Path
+    format: str
+    key: str
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int
+    block_rows: int
+    block_digest: np.ndarray
+    keys: np.ndarray
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def values(self) -> np.ndarray:
+        """The values, memory-mapped, read-only; digests are the caller's to check."""
+        if not len(self):
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+    def check_block(self, values: np.ndarray, block: int) -> None:
+        """Raise InputError if the digest of block number `block` of `values` does not match."""
+        rows = slice(block * self.block_rows, (block + 1) * self.block_rows)
+        if block_digest(values[rows], self.keys[rows]) != self.block_digest[block].tobytes():
+            raise damaged(
+                self.path, f"rows {rows.start} to {min(rows.stop, len(self)) - 1} changed"
+            )
+
+    def check_all(self) -> None:
+        """Check every block."""
+        values = self.values()
+        for block in range(len(self.block_digest)):
+            self.check_block(values, block)
+
+
+def write_part(
+    folder: Path,
+    kind: str,
+    spec: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    keys: np.ndarray,
+    values: np.ndarray,
+) -> Path:
+    """Write rows as one new part of the store in `folder`, whole or not at all.
+
+    Parameters
+    ----------
+    kind : str
+        `frostline-pixels` or `frostline-embeddings`.
+    keys : numpy.ndarray, uint8 [n, 16]
+    values : numpy.ndarray [n, ...]
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder read-only; nothing is left behind.
+    """
+    values = np.ascontiguousarray(values)
+    block_rows = max(1, BLOCK_BYTES // max(1, values[:1].nbytes))
+    digests = b"".join(
+        block_digest(values[start : start + block_rows], keys[start : start + block_rows])
+        for start in range(0, len(values), block_rows)
+    )
+    attributes: dict[str, Any] = {
+        "format": kind,
+        "format_version": FORMAT_VERSION,
+        "key": spec_key(spec),
+        "spec": canonical_json(spec),
+        "provenance": canonical_json(provenance),
+        "block_rows": block_rows,
+    }
+    datasets = {
+        "values": values,
+        "content_key": np.ascontiguousarray(keys, np.uint8),
+        "block_digest": np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES),
+    }
+    attributes["header_digest"] = header_digest(attributes, values.shape, values.dtype, digests)
+    path = folder / f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.h5"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_image(attributes, datasets))
+    return path
+
+
+def _image(attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> bytes:
+    # Made in memory, so that a full disk meets a plain write and not the HDF5 library halfway.
+    size = sum(array.nbytes for array in datasets.values())
+    with h5py.File.in_memory(block_size=size + (1 << 16), libver=("v108", "v108")) as file:
+        for name, array in datasets.items():
+            file.create_dataset(name, data=array)
+        file.attrs.update(attributes)
+        file.flush()
+        return file.id.get_file_image()
+
+
+def read_part(path: Path) -> Part:
+    """Read and check the header of a part; values stay on disk.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated, changed, not a part, or written by a newer release.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _read_header(path, file)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise damaged(path, str(error).splitlines()[0]) from error
+
+
+def _read_header(path: Path, file: h5py.File) -> Part:
+    version = int(file.attrs["format_version"])
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format version {version}, this release reads up to {FORMAT_VERSION}: "
+            "install a newer Frostline."
+        )
+    values, keys, digests = (
+        _plain_dataset(path, file, name) for name in ("values", "content_key", "block_digest")
+    )
+    attributes = {name: _python(file.attrs[name]) for name in _ATTRIBUTES}
+    block_digests = digests[()]
+    expected = header_digest(attributes, values.shape, values.dtype, block_digests.tobytes())
+    if _python(file.attrs["header_digest"]) != expected:
+        raise damaged(path, "its header changed")
+    spec = json.loads(attributes["spec"])
+    if spec_key(spec) != attributes["key"]:
+        raise damaged(path, "its key is not the digest of its spec")
+    return Part(
+        path=path,
+        format=attributes["format"],
+        key=attributes["key"],
+        spec=spec,
+        provenance=json.loads(attributes["provenance"]),
+        shape=values.shape,
+        dtype=values.dtype,
+        offset=values.id.get_offset() or 0,
+        block_rows=attributes["block_rows"],
+        block_digest=block_digests,
+        keys=keys[()],
+    )
+
+
+def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose bytes lie in this very file, in one piece."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise damaged(path, f"{name!r} is a link")
+    dataset = file[name]
+    if dataset.chunks or dataset.external or dataset.is_virtual:
+        raise damaged(path, f"{name!r} is not contiguous in the file itself")
+    end = (dataset.id.get_offset() or 0) + dataset.nbytes
+    if end > path.stat().st_size:
+        raise damaged(path, f"it is cut short at {path.stat().st_size} of {end} bytes")
+    return dataset
+
+
+def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
+    """XXH3-128 of the bytes of a block's values, then of its keys."""
+    digest = xxhash.xxh3_128(memoryview(values).cast("B") if values.size else b"")
+    digest.update(np.ascontiguousarray(keys).tobytes())
+    return digest.digest()
+
+
+def header_digest(
+    attributes: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype, digests: bytes
+) -> str:
+    """XXH3-128 of everything in a part but its rows, in hexadecimal digits."""
+    header = {**attributes, "shape": list(shape), "dtype": np.dtype(dtype).str}
+    return xxhash.xxh3_128_hexdigest(canonical_json(header).encode() + digests)
+
+
+def damaged(path: Path, why: str) -> InputError:
+    """The error for a part that cannot be trusted."""
+    return InputError(
+        f"{path} is damaged ({why}): set it aside with `frostline cache verify --repair` and run "
+        "`frostline extract` again, which computes only its rows."
+    )
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
