@@ -14,6 +14,7 @@ from frostline.cache.store import (
     choose_store,
     find_stores,
     part_files,
+    store_spec,
 )
 from frostline.cache.workspace import Workspace
 
@@ -36,5 +37,6 @@ __all__ = [
     "run_id",
     "spec_difference",
     "spec_key",
+    "store_spec",
     "write_manifest",
 ]

@@ -237,6 +237,11 @@ def find_stores(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and part_files(path))
 
 
+def store_spec(folder: Path) -> dict[str, Any]:
+    """The spec of the store in `folder`, from its first part alone."""
+    return read_part(part_files(folder)[0]).spec
+
+
 def choose_store(folder: Path, key: str | None = None) -> Store:
     """Open the only store in `folder`, or the one whose key starts with `key`.
 
@@ -256,7 +261,7 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
         raise InputError(
             f"No store in {folder} has a key that starts with {key!r}: there are {keys}."
         )
-    specs = {path.name[:12]: read_part(part_files(path)[0]).spec for path in matching}
+    specs = {path.name[:12]: store_spec(path) for path in matching}
     (first, spec), *others = specs.items()
     differences = "; ".join(
         f"{first} and {other} differ in {', '.join(spec_difference(spec, theirs))}"

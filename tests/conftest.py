@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("FROSTLINE_TEST_SEEDS", "fixed"))
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder with chest_xray/, ham10000/ and glioma_lgg/; tests that want it are skipped without."""
+    """Folder with chest_xray/, ham10000/, glioma_lgg/; tests that want it are skipped without."""
     folder = Path(os.environ.get("FROSTLINE_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "README.md").exists():
         pytest.skip("real data not at hand (FROSTLINE_DATA names its folder)")

@@ -1,0 +1,207 @@
+"""Fill and read the pixel store: every distinct image decoded once for a geometry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from frostline.cache import (
+    PIXELS,
+    InputError,
+    Manifest,
+    Store,
+    StoreWriter,
+    Workspace,
+    part_files,
+    spec_key,
+)
+from frostline.extract.decode import decode_file
+from frostline.extract.geometry import Geometry
+
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+OnError = Literal["stop", "skip"]
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class PixelSource:
+    """Distinct images of a data set as pixels, from the store where it has them, else decoded.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The pixel store; it need not exist.
+    skipped : list of str
+        With `on_error="skip"`, one sentence for each image that could not be read.
+    decoded : int
+        Images decoded so far; the others came from the store.
+    """
+
+    folder: Path
+    manifest: Manifest
+    geometry: Geometry
+    channels: str
+    on_error: OnError = "stop"
+    workers: int = 0
+    skipped: list[str] = field(default_factory=list)
+    decoded: int = 0
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The spec of the pixel store."""
+        return pixel_spec(self.geometry, self.channels)
+
+    def batches(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
+        """Pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
+
+        Yields
+        ------
+        keys : numpy.ndarray, uint8 [m, 16]
+        pixels : numpy.ndarray, uint8 [m, height, width] or [m, height, width, 3]
+        """
+        keys = _keys(images)
+        store = Store.open(self.folder) if part_files(self.folder) else None
+        rows = store.locate(keys) if store is not None else np.full(len(keys), -1)
+        at_hand = np.flatnonzero(rows >= 0)
+        for start in range(0, len(at_hand), size):
+            chosen = at_hand[start : start + size]
+            assert store is not None
+            yield keys[chosen], store.read(rows[chosen])
+        yield from self._decode_missing(images[rows < 0], size)
+
+    def _decode_missing(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
+        if images.empty:
+            return
+        workers = self.workers or os.cpu_count() or 1
+        with ExitStack() as stack:
+            writer = stack.enter_context(StoreWriter(self.folder, PIXELS, self.spec, versions()))
+            pool = stack.enter_context(ThreadPoolExecutor(workers, "decode"))
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            keys: list[bytes] = []
+            pixels: list[np.ndarray] = []
+            for key, image in self._decoded(pool, images, ahead=4 * workers):
+                keys.append(key)
+                pixels.append(image)
+                if len(keys) == size:
+                    yield self._store(writer, keys, pixels)
+                    keys, pixels = [], []
+            if keys:
+                yield self._store(writer, keys, pixels)
+
+    def _store(self, writer: StoreWriter, keys: list[bytes], pixels: list[np.ndarray]) -> Batch:
+        batch = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16), np.stack(pixels)
+        writer.append(*batch)
+        self.decoded += len(keys)
+        return batch
+
+    def _decoded(
+        self, pool: ThreadPoolExecutor, images: pd.DataFrame, ahead: int
+    ) -> Iterator[tuple[bytes, np.ndarray]]:
+        """Decode in threads (Pillow and zlib release the GIL), at most `ahead` files at a time."""
+        files = iter(images.groupby("file", sort=False))
+        waiting: list[tuple[pd.DataFrame, Future[list[np.ndarray]]]] = []
+
+        def submit(count: int) -> None:
+            for file, rows in islice(files, count):
+                frames = [None if pd.isna(frame) else int(frame) for frame in rows["frame"]]
+                waiting.append((rows, pool.submit(self._decode, Path(str(file)), frames)))
+
+        submit(ahead)
+        while waiting:
+            rows, future = waiting.pop(0)
+            try:
+                decoded = future.result()
+            except InputError as error:
+                if self.on_error == "stop":
+                    raise
+                self.skipped.append(str(error))
+                decoded = []
+            submit(1)
+            yield from zip(rows["content_key"], decoded, strict=False)
+
+    def _decode(self, file: Path, frames: list[int | None]) -> list[np.ndarray]:
+        return list(decode_file(file, frames, self.geometry, self.channels))
+
+
+def pixel_source(
+    workspace: Workspace, manifest: Manifest, geometry: Geometry, **options: Any
+) -> PixelSource:
+    """The pixels of a data set for a geometry; options are those of `PixelSource`."""
+    channels = manifest_channels(manifest)
+    key = spec_key(pixel_spec(geometry, channels))
+    folder = workspace.pixels(manifest.meta["dataset"]) / key
+    return PixelSource(folder, manifest, geometry, channels, **options)
+
+
+def fill_pixels(
+    source: PixelSource, progress: Callable[[int, int], None] | None = None, size: int = 64
+) -> Store:
+    """Decode what the store lacks and open it.
+
+    Raises
+    ------
+    InputError
+        At the first image that cannot be read, if `source.on_error` is "stop".
+    """
+    images = distinct_images(source.manifest)
+    if part_files(source.folder):
+        images = images[Store.open(source.folder).locate(_keys(images)) < 0]
+    done = 0
+    for keys, _ in source.batches(images, size):
+        done += len(keys)
+        if progress is not None:
+            progress(done, len(images))
+    return Store.open(source.folder)
+
+
+def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
+    """Everything that changes the pixels."""
+    return {"geometry": geometry.to_spec(), "channels": channels}
+
+
+def manifest_channels(manifest: Manifest) -> str:
+    """`grey` if every readable image has one channel, else `rgb`."""
+    modes = set(manifest.table["mode"].dropna())
+    return "grey" if modes and modes <= GREY_MODES else "rgb"
+
+
+def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:
+    """One row a distinct content: `content_key`, `file` (text), `frame`; frames of a file together.
+
+    Parameters
+    ----------
+    shard : (int, int), optional
+        `(i, n)`: only files whose digest modulo n is i, so that n jobs need no coordination and
+        a volume stays whole.
+    """
+    table = manifest.table
+    if shard is not None:
+        remainder = [int.from_bytes(key, "big") % shard[1] for key in table["file_key"]]
+        table = table[np.asarray(remainder, int) == shard[0]]
+    table = table.drop_duplicates("content_key")
+    roots = np.asarray(manifest.meta["roots"], object)
+    folders = roots[table["root"]]
+    files = [f"{root}/{path}" for root, path in zip(folders, table["path"], strict=True)]
+    return pd.DataFrame(
+        {"content_key": table["content_key"], "file": files, "frame": table["frame"]}
+    ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide the numbers, for a part's provenance."""
+    from importlib.metadata import version
+
+    names = ("frostline", "torch", "torchvision", "timm", "pillow", "nibabel", "numpy", "h5py")
+    return {name: version(name) for name in names}
+
+
+def _keys(images: pd.DataFrame) -> np.ndarray:
+    return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)

@@ -1,0 +1,55 @@
+"""Files are whole or absent, and temporary files are cleared only when their writer is dead."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from frostline.cache import atomic_write, clear_temporary
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from frostline.cache import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "a.txt"
+    with atomic_write(target) as temporary:
+        temporary.write_text("all of it")
+        assert not target.exists()
+    assert target.read_text() == "all of it"
+    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_write(target) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError("stop")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_a_dead_writers_temporary_file_is_cleared(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "a.txt")], stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    assert clear_temporary(tmp_path) == 0
+    assert len(list(tmp_path.iterdir())) == 1
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    assert clear_temporary(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,178 @@
+"""What is written is what is read, whatever the order, the parts, or the damage."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from frostline.cache import (
+    EMBEDDINGS,
+    PIXELS,
+    InputError,
+    Store,
+    StoreWriter,
+    choose_store,
+    part_files,
+    spec_key,
+    store,
+)
+from frostline.cache.part import write_part
+from hypothesis import given
+from hypothesis import strategies as st
+
+SPEC = {"feature": "cls", "pixels": {"geometry": {"crop": 224}}}
+
+
+def rows(count: int, seed: int = 0, dim: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(0, 256, (count, 16), dtype=np.uint8)
+    return keys, rng.normal(size=(count, dim)).astype(np.float32)
+
+
+def fill(folder: Path, *batches: tuple[np.ndarray, np.ndarray], kind: str = EMBEDDINGS) -> Path:
+    place = folder / spec_key(SPEC)
+    with StoreWriter(place, kind, SPEC, {"device": "cpu"}) as writer:
+        for keys, values in batches:
+            writer.append(keys, values)
+            writer.flush()
+    return place
+
+
+@given(st.integers(1, 40), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_any_rows_in_any_parts_come_back_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, count: int, parts: int, random: object
+) -> None:
+    keys, values = rows(count, seed=random.randrange(1000))  # type: ignore[attr-defined]
+    cuts = np.array_split(np.arange(count), parts)
+    place = fill(
+        tmp_path_factory.mktemp("s"), *((keys[cut], values[cut]) for cut in cuts if len(cut))
+    )
+    opened = Store.open(place)
+    order = np.random.default_rng(count).permutation(count)
+    np.testing.assert_array_equal(opened.read(opened.locate(keys[order])), values[order])
+    assert len(opened) == count
+    assert opened.spec == SPEC
+
+
+def test_keys_that_share_their_first_half_are_told_apart(tmp_path: Path) -> None:
+    keys, values = rows(6)
+    keys[:, :8] = 7
+    absent = keys[:1].copy()
+    absent[0, 15] ^= 1
+    opened = Store.open(fill(tmp_path, (keys, values)))
+    np.testing.assert_array_equal(opened.read(opened.locate(keys)), values)
+    assert opened.locate(absent).tolist() == [-1]
+
+
+def test_a_key_in_two_parts_is_read_from_the_first(tmp_path: Path) -> None:
+    keys, values = rows(4)
+    opened = Store.open(fill(tmp_path, (keys, values), (keys[:2], values[:2] + 1)))
+    assert (len(opened), len(opened.keys)) == (4, 6)
+    np.testing.assert_array_equal(opened.read(opened.locate(keys)), values)
+
+
+def test_parts_close_by_size_and_at_an_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PART_BYTES", 200)
+    keys, values = rows(30)
+    place = tmp_path / spec_key(SPEC)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        StoreWriter(place, EMBEDDINGS, SPEC, {}) as writer,
+    ):
+        for start in range(0, 28, 4):
+            writer.append(keys[start : start + 4], values[start : start + 4])
+        raise KeyboardInterrupt
+    assert len(part_files(place)) == 3
+    assert len(Store.open(place)) == 28
+
+
+def test_pixels_keep_their_shape_and_a_store_travels_to_another_process(tmp_path: Path) -> None:
+    keys, _ = rows(3)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), dtype=np.uint8)
+    opened = Store.open(fill(tmp_path, (keys, pixels), kind=PIXELS))
+    opened.read(np.array([0]))
+    copy = pickle.loads(pickle.dumps(opened))
+    np.testing.assert_array_equal(copy.read(copy.locate(keys[::-1])), pixels[::-1])
+
+
+def test_values_lie_in_one_piece_and_can_be_read_with_h5py(tmp_path: Path) -> None:
+    keys, values = rows(9)
+    (part,) = part_files(fill(tmp_path, (keys, values)))
+    with h5py.File(part) as file:
+        assert file["values"].chunks is None
+        np.testing.assert_array_equal(file["values"], values)
+        assert (file.attrs["format"], file.attrs["format_version"]) == (EMBEDDINGS, 1)
+
+
+@pytest.mark.parametrize("dataset", ["values", "content_key", "block_digest"])
+def test_a_flipped_bit_is_found_and_named(tmp_path: Path, dataset: str) -> None:
+    place = fill(tmp_path, rows(9))
+    (part,) = part_files(place)
+    with h5py.File(part) as file:
+        offset = file[dataset].id.get_offset()
+    data = bytearray(part.read_bytes())
+    data[offset + 3] ^= 4
+    part.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged") as caught:
+        Store.open(place).read(np.arange(9))
+    assert str(part) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["format", "key", "spec", "provenance", "block_rows"])
+def test_a_changed_attribute_is_found(tmp_path: Path, name: str) -> None:
+    place = fill(tmp_path, rows(9))
+    (part,) = part_files(place)
+    with h5py.File(part, "r+") as file:
+        old = file.attrs[name]
+        file.attrs[name] = old + 1 if name == "block_rows" else old.replace("f", "g", 1) + " "
+    with pytest.raises(InputError, match=r"is damaged \(its header changed\)"):
+        Store.open(place)
+
+
+def test_a_truncated_part_and_one_of_another_store_are_refused(tmp_path: Path) -> None:
+    place = fill(tmp_path, rows(900))
+    (part,) = part_files(place)
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="is damaged"):
+        Store.open(place)
+    part.write_bytes(whole)
+    write_part(place, EMBEDDINGS, {"feature": "other"}, {}, *rows(2))
+    with pytest.raises(InputError, match="it belongs to store"):
+        Store.open(place)
+
+
+def test_a_newer_format_asks_for_a_newer_release(tmp_path: Path) -> None:
+    place = fill(tmp_path, rows(2))
+    with h5py.File(part_files(place)[0], "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(InputError, match="reads up to 1: install a newer Frostline"):
+        Store.open(place)
+
+
+def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
+    place = fill(tmp_path, rows(2))
+    with h5py.File(part_files(place)[0], "r+") as file:
+        del file["values"]
+        file["values"] = h5py.ExternalLink("/etc/other.h5", "values")
+    with pytest.raises(InputError, match="is a link"):
+        Store.open(place)
+
+
+def test_the_only_store_is_taken_and_several_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `frostline extract` first"):
+        choose_store(tmp_path)
+    place = fill(tmp_path, rows(2))
+    assert choose_store(tmp_path).key == place.name
+    other = {**SPEC, "feature": "mean"}
+    write_part(tmp_path / spec_key(other), EMBEDDINGS, other, {}, *rows(2))
+    with pytest.raises(InputError, match=r"2 stores .* choose by --key.*feature: "):
+        choose_store(tmp_path)
+    assert choose_store(tmp_path, place.name[:6]).key == place.name
+    with pytest.raises(InputError, match="No store in .* has a key that starts with 'zz'"):
+        choose_store(tmp_path, "zz")
