@@ -111,9 +111,7 @@ def embed_images(
     OSError
         If the disk is full; finished parts stay.
     """
-    folder = workspace.embeddings(source.manifest.meta["dataset"], spec["backbone"]) / spec_key(
-        spec
-    )
+    folder = _store_folder(workspace, source.manifest, spec)
     images, wanted = missing_images(workspace, source.manifest, spec, shard)
     done = Extraction(folder.name, wanted, differs=_differences(folder, spec))
     if images.empty:

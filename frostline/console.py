@@ -1,0 +1,41 @@
+"""What a person sees in a terminal: progress on a terminal alone, sentences, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+Progress = Callable[[int, int], None]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(sentence: str) -> None:
+    """Print a line to standard error, so that standard output stays data."""
+    err.print(sentence, markup=False)
+
+
+@contextmanager
+def progress(what: str, unit: str = "images") -> Iterator[Progress]:
+    """Show a bar with rate and time left on a terminal; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    rate = TextColumn("{task.fields[rate]}")
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Bar(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
+            text = f"{speed:.3g} {unit}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=text)
+
+        yield update
