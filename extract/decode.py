@@ -1,0 +1,173 @@
+"""Decoding: from an image file to 8-bit pixels, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from frostline.cache import InputError
+from frostline.extract.geometry import MODES, Channels, Geometry, Window, to_uint8, window_limits
+from PIL import Image, ImageOps
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+
+# What Pillow's readers are seen to raise on files that are empty, cut off or not images.
+READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class Facts(NamedTuple):
+    """What a file's header says: size in pixels as stored, Pillow's mode (or dtype), format."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+
+
+def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels) -> np.ndarray:
+    """Read one image.
+
+    Parameters
+    ----------
+    path
+        An image file (see `IMAGE_SUFFIXES`) or a NIfTI volume.
+    frame
+        Page of a multi-page image, axial slice of a volume, or None for the only image.
+    geometry, channels
+        See `Geometry.apply`.
+
+    Returns
+    -------
+    uint8 ``[crop, crop]`` (grey) or ``[crop, crop, 3]`` (rgb).
+
+    Raises
+    ------
+    InputError
+        Naming the file: missing, empty, cut off, not an image, or of an unknown range.
+
+    Notes
+    -----
+    EXIF rotation is applied; palettes are looked up; transparency is composited on black; CMYK
+    becomes RGB; colour becomes grey by Pillow's luma (ITU-R 601-2).
+    """
+    return next(decode_file(path, [frame], geometry, channels))
+
+
+def decode_file(
+    path: Path, frames: Sequence[int | None], geometry: Geometry, channels: Channels
+) -> Iterator[np.ndarray]:
+    """Read the given frames of one file in the given order; a volume is read only once."""
+    if is_volume(path):
+        from frostline.extract.volumes import volume_slices
+
+        for pixels in volume_slices(path, frames, geometry):
+            yield geometry.apply(pixels, channels)
+        return
+    for frame in frames:
+        yield geometry.apply(read_image(path, frame, geometry.window), channels)
+
+
+def is_volume(path: Path) -> bool:
+    """Whether the name is that of a NIfTI volume."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+def read_image(path: Path, frame: int | None = None, window: Window | None = None) -> Image.Image:
+    """Read an image file as mode ``L`` or ``RGB``, upright, at its own size."""
+    try:
+        with Image.open(path) as image:
+            if frame is not None:
+                image.seek(frame)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _eight_bits(image, window)
+    except InputError as error:
+        raise InputError(f"cannot read image {path}: {error}") from None
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+
+
+def image_facts(path: Path, file: BinaryIO) -> Facts | None:
+    """Read the header, and check that the rest decodes; None if the file cannot be read.
+
+    JPEG is decoded at an eighth of its size: all of its bytes are still parsed, so that a file
+    that was cut off is found, at a fraction of the time.
+    """
+    if is_volume(path):
+        from frostline.extract.volumes import volume_facts
+
+        return volume_facts(path)
+    try:
+        with Image.open(file) as image:
+            facts = Facts(image.width, image.height, image.mode, str(image.format))
+            image.draft("L", (1, 1))
+            image.load()
+    except READ_ERRORS:
+        return None
+    return facts
+
+
+def unreadable(path: Path, error: BaseException) -> InputError:
+    """Make the one sentence for a file that cannot be read."""
+    if not path.exists():
+        reason = "there is no such file"
+    elif path.is_file() and path.stat().st_size == 0:
+        reason = "the file is empty"
+    elif isinstance(error, Image.UnidentifiedImageError):
+        reason = "it is not an image, or of a format that is not known here"
+    else:
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+    return InputError(f"cannot read image {path}: {reason}")
+
+
+def _eight_bits(image: Image.Image, window: Window | None) -> Image.Image:
+    if image.mode in MODES.values():
+        # An RGB or grey PNG may name one colour as transparent.
+        return _on_black(image) if "transparency" in image.info else image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _windowed(image, window)
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa", "P"):
+        return _on_black(image)
+    if image.mode in ("CMYK", "YCbCr", "HSV", "RGBX"):
+        return image.convert("RGB")
+    raise InputError(f"pixels of mode {image.mode} are not supported; convert it to PNG")
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("L", "LA", "La")
+    if image.mode == "P" and "transparency" not in image.info:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return flat.convert("L" if grey else "RGB")
+
+
+def _windowed(image: Image.Image, window: Window | None) -> Image.Image:
+    values = np.asarray(image)
+    if window is not None:
+        return Image.fromarray(to_uint8(values, *window_limits(values, window)))
+    sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if not sixteen_bits:
+        kind = "floating point" if image.mode == "F" else "32-bit or signed"
+        raise InputError(
+            f"its intensities are {kind} numbers of unknown range; "
+            "give a window (percentiles or a range)"
+        )
+    # The high byte, as Pillow itself does for 16-bit colour: images stay comparable.
+    return Image.fromarray((values >> 8).astype(np.uint8))

@@ -1,0 +1,177 @@
+"""Volumes in NIfTI: reoriented, checked, windowed, and cut into axial slices."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from frostline.cache import InputError
+from frostline.extract.decode import Facts, unreadable
+from frostline.extract.geometry import Geometry, to_uint8, window_limits
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+# What nibabel's readers raise on files that are empty, cut off or not volumes.
+READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels along the RAS axes.
+
+    Attributes
+    ----------
+    values : ndarray [x, y, z]
+        x grows to the patient's right, y to the front, z to the head.
+    affine : float64 [4, 4]
+        From voxel indices to mm.
+    """
+
+    values: NDArray
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Voxel size in mm, float64 [3]."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file as float32, with its axes flipped and swapped to the nearest RAS.
+
+    A fourth dimension of length one is dropped.
+
+    Raises
+    ------
+    InputError
+        Naming the file: missing, empty, cut off, not NIfTI, not three-dimensional, not real.
+    """
+    image = _open(path)
+    try:
+        values = np.asarray(image.dataobj, dtype=np.float32)
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+    return Volume(values, image.affine)
+
+
+def read_grid(path: Path) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Read only the header: shape along the RAS axes, and affine."""
+    image = _open(path)
+    return image.shape, image.affine
+
+
+def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
+    """Resample to voxels of another size, the first voxel's centre staying where it is.
+
+    Parameters
+    ----------
+    spacing
+        Voxel size in mm along x, y, z.
+    order
+        1 for images (linear), 0 for masks (nearest voxel).
+    """
+    from scipy.ndimage import affine_transform
+
+    step = np.asarray(spacing) / volume.spacing  # old voxels per new voxel
+    # The small number keeps the last voxel where the division is not exact.
+    shape = np.floor((np.array(volume.values.shape) - 1) / step + 1e-6).astype(int) + 1
+    values = affine_transform(
+        volume.values, step, output_shape=tuple(shape), order=order, mode="nearest"
+    )
+    affine = volume.affine.copy()
+    affine[:3, :3] *= step
+    return Volume(values, affine)
+
+
+def axial(values: NDArray, z: int) -> NDArray:
+    """Cut slice ``z`` of ``[x, y, z]``, turned for viewing.
+
+    The front of the patient is up, the patient's left is on the left (``numpy.rot90``).
+
+    Returns
+    -------
+    ``[y, x]``: rows from front to back, columns from left to right.
+    """
+    return np.rot90(values[:, :, z])
+
+
+def volume_slices(
+    path: Path, frames: Sequence[int | None], geometry: Geometry
+) -> Iterator[NDArray[np.uint8]]:
+    """Read a volume once and yield the given axial slices, windowed: uint8 ``[y, x]`` each.
+
+    NaN becomes 0; infinities become the ends of the window.
+    """
+    volume = read_volume(path)
+    if geometry.window is None:
+        raise InputError(
+            f"cannot read image {path}: intensities of a volume need a window "
+            "(percentiles or a range)"
+        )
+    try:
+        low, high = window_limits(volume.values, geometry.window)
+    except InputError as error:
+        raise InputError(f"cannot read image {path}: {error}") from None
+    if geometry.spacing is not None:
+        # Interpolation would spread NaN and infinities to their neighbours.
+        finite = np.nan_to_num(volume.values, nan=low, posinf=high, neginf=low)
+        volume = resample(Volume(finite, volume.affine), geometry.spacing, order=1)
+    for frame in frames:
+        if frame is None or not 0 <= frame < volume.values.shape[2]:
+            raise InputError(
+                f"cannot read image {path}: it has axial slices 0 to "
+                f"{volume.values.shape[2] - 1}, not {frame}"
+            )
+        yield to_uint8(axial(volume.values, frame), low, high)
+
+
+def volume_facts(path: Path) -> Facts | None:
+    """Read what the header says of one axial slice; None if the file cannot be read."""
+    try:
+        image = _open(path)
+    except InputError:
+        return None
+    return Facts(image.shape[0], image.shape[1], str(image.get_data_dtype()), "NIfTI")
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image):
+            raise InputError(
+                f"cannot read image {path}: it is {type(image).__name__}, not a NIfTI volume"
+            )
+        _check_header(path, image)
+        while len(image.shape) > 3:
+            image = image.slicer[..., 0]
+        return nib.as_closest_canonical(image)
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+
+
+def _check_header(path: Path, image: nib.Nifti1Image) -> None:
+    shape = image.shape
+    sizes = " x ".join(map(str, shape))
+    if len(shape) < 3 or 0 in shape:
+        raise InputError(f"cannot read image {path}: it has {sizes} voxels, not a volume's")
+    if any(size != 1 for size in shape[3:]):
+        raise InputError(
+            f"cannot read image {path}: it holds several volumes ({sizes}); "
+            "save the one you mean as a volume of its own"
+        )
+    if image.get_data_dtype().kind not in "biuf":
+        raise InputError(
+            f"cannot read image {path}: voxels of type {image.get_data_dtype()} are not supported"
+        )
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
+        raise InputError(
+            f"cannot read image {path}: its affine does not say where the voxels are; mend the "
+            "header"
+        )

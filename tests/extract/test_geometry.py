@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from frostline.cache import InputError
+from frostline.extract.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import v2
+
+
+def noise(width: int, height: int, channels: int | None = None, seed: int = 0) -> Image.Image:
+    shape = (height, width) if channels is None else (height, width, channels)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def torchvision_pixels(image: Image.Image, geometry: Geometry) -> np.ndarray:
+    size: Any = geometry.resize_to
+    if geometry.resize == "squash":
+        size = [geometry.resize_to, geometry.resize_to]
+    mode = v2.InterpolationMode(geometry.interpolation)
+    road = v2.Compose([v2.Resize(size, interpolation=mode), v2.CenterCrop(geometry.crop)])
+    return np.asarray(road(image))
+
+
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    resize=st.sampled_from(["shorter", "squash"]),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+    resize_to=st.integers(1, 70),
+    crop=st.integers(1, 70),
+    colour=st.booleans(),
+)
+def test_equals_torchvision_to_the_bit(
+    width: int,
+    height: int,
+    resize: Any,
+    interpolation: Any,
+    resize_to: int,
+    crop: int,
+    colour: bool,
+) -> None:
+    geometry = Geometry(resize, resize_to, crop, interpolation)
+    image = noise(width, height, 3 if colour else None)
+    pixels = geometry.apply(image, "rgb" if colour else "grey")
+    assert pixels.shape == ((crop, crop, 3) if colour else (crop, crop))
+    np.testing.assert_array_equal(pixels, torchvision_pixels(image, geometry))
+
+
+@pytest.mark.parametrize("size", [(640, 427), (224, 224), (256, 256), (200, 150), (150, 1000)])
+def test_paper_geometry_equals_torchvision(size: tuple[int, int]) -> None:
+    image = noise(*size, 3)
+    pixels = PAPER_GEOMETRY.apply(image, "rgb")
+    np.testing.assert_array_equal(pixels, torchvision_pixels(image, PAPER_GEOMETRY))
+
+
+def test_grey_image_as_rgb_is_three_equal_channels() -> None:
+    image = noise(300, 280)
+    pixels = PAPER_GEOMETRY.apply(image, "rgb")
+    for channel in range(3):
+        np.testing.assert_array_equal(pixels[..., channel], PAPER_GEOMETRY.apply(image, "grey"))
+    np.testing.assert_array_equal(pixels, PAPER_GEOMETRY.apply(image.convert("RGB"), "rgb"))
+
+
+def test_colour_image_as_grey_is_pillows_luma() -> None:
+    image = noise(300, 280, 3)
+    expected = torchvision_pixels(image.convert("L"), PAPER_GEOMETRY)
+    np.testing.assert_array_equal(PAPER_GEOMETRY.apply(image, "grey"), expected)
+
+
+def test_arrays_and_images_give_the_same() -> None:
+    image = noise(300, 280, 3)
+    from_array = PAPER_GEOMETRY.apply(np.asarray(image), "rgb")
+    np.testing.assert_array_equal(from_array, PAPER_GEOMETRY.apply(image, "rgb"))
+    with pytest.raises(TypeError, match=r"uint8 \[H, W\] or \[H, W, 3\] wanted, not float64"):
+        PAPER_GEOMETRY.apply(np.zeros((4, 4)), "grey")
+
+
+def test_spec_round_trip() -> None:
+    geometry = Geometry("squash", 224, 224, "bicubic", {"percentiles": [1, 99]}, [1, 1, 2])
+    assert geometry.to_spec() == {
+        "resize": "squash",
+        "resize_to": 224,
+        "crop": 224,
+        "interpolation": "bicubic",
+        "window": {"percentiles": [1.0, 99.0]},
+        "spacing": [1.0, 1.0, 2.0],
+    }
+    assert Geometry.from_spec(geometry.to_spec()) == geometry
+
+
+def test_options_of_a_data_set_fill_in_window_and_spacing() -> None:
+    options = {"window": {"percentiles": [0.5, 99.5]}, "spacing": None, "min_roi": 30}
+    assert PAPER_GEOMETRY.with_options(options).window == {"percentiles": [0.5, 99.5]}
+    assert PAPER_GEOMETRY.with_options(options).spacing is None
+    assert PAPER_GEOMETRY.with_options({}) == PAPER_GEOMETRY
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"resize": "longer"}, "resize must be one of shorter, squash, not 'longer'"),
+        (
+            {"interpolation": "nearest"},
+            "interpolation must be one of bilinear, bicubic, not 'nearest'",
+        ),
+        ({"crop": 0}, "crop must be a positive whole number of pixels, not 0"),
+        ({"resize_to": 2.5}, "resize_to must be a positive whole number of pixels, not 2.5"),
+        (
+            {"window": {"percentiles": [99, 1]}},
+            "percentiles of the window must be two numbers of 0 to 100, rising, not [99.0, 1.0]",
+        ),
+        (
+            {"window": {"level": [0, 1]}},
+            "window must be {percentiles: [low, high]} or {range: [low, high]}, "
+            "not {'level': [0, 1]}",
+        ),
+        (
+            {"spacing": [1, 0, 1]},
+            "spacing must be three positive numbers (mm), not [1.0, 0.0, 1.0]",
+        ),
+    ],
+)
+def test_bad_geometry(bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Geometry(**bad)
+    assert str(caught.value) == message
+
+
+def test_window_maps_linearly_and_clips() -> None:
+    values = np.array([-np.inf, -5.0, 0.0, 5.0, 10.0, 20.0, np.inf, np.nan])
+    np.testing.assert_array_equal(to_uint8(values, 0, 10), [0, 0, 0, 128, 255, 255, 255, 0])
+
+
+def test_window_limits_use_finite_values_only() -> None:
+    values = np.array([np.nan, np.inf, -np.inf, *range(101)])
+    assert window_limits(values, {"percentiles": [10, 90]}) == (10, 90)
+    assert window_limits(values, {"range": [-100, 300]}) == (-100, 300)
+
+
+def test_window_that_would_make_a_blank_image_is_refused() -> None:
+    values = np.zeros(1000)
+    values[0] = 7
+    with pytest.raises(InputError) as caught:
+        window_limits(values, {"percentiles": [0.5, 99.5]})
+    assert str(caught.value) == (
+        "the percentiles 0.5 and 99.5 of the intensities are both 0, so the image would be "
+        "blank; choose a wider window"
+    )
+    with pytest.raises(InputError, match="^no intensity is a finite number$"):
+        window_limits(np.full(3, np.nan), {"percentiles": [0, 100]})
