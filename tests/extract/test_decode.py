@@ -159,9 +159,7 @@ def test_pages_by_frame(save: Save) -> None:
     first, second = decode_file(path, [1, 0], EXACT, "grey")
     np.testing.assert_array_equal(first, GREY.T)
     np.testing.assert_array_equal(second, GREY)
-    with pytest.raises(
-        InputError, match=r"cannot read image .*pages.tif: no more images in TIFF file"
-    ):
+    with pytest.raises(InputError, match=r"pages.tif: no more images in TIFF file$"):
         decode(path, 2, EXACT, "grey")
 
 
