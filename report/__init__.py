@@ -1,1 +1,70 @@
-"""From predictions to evidence: metrics, intervals, tables and pages."""
+"""From predictions to evidence: metrics, intervals, tables and pages.
+
+Public names load on first use, so that importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from frostline.report.answers import answer
+    from frostline.report.errors import InputError
+    from frostline.report.evaluation import evaluate
+    from frostline.report.figures import confusion_figure, forest_figure, save_figure
+    from frostline.report.intervals import INTERVALS
+    from frostline.report.metrics import METRICS, compute_metrics
+    from frostline.report.page import write_report
+    from frostline.report.predictions import Predictions, read_predictions, write_predictions
+    from frostline.report.tables import FORMATS, paper_table, render
+
+_HOME = {
+    "FORMATS": "tables",
+    "INTERVALS": "intervals",
+    "METRICS": "metrics",
+    "InputError": "errors",
+    "Predictions": "predictions",
+    "answer": "answers",
+    "compute_metrics": "metrics",
+    "confusion_figure": "figures",
+    "evaluate": "evaluation",
+    "forest_figure": "figures",
+    "paper_table": "tables",
+    "read_predictions": "predictions",
+    "render": "tables",
+    "save_figure": "figures",
+    "write_predictions": "predictions",
+    "write_report": "page",
+}
+
+__all__ = [
+    "FORMATS",
+    "INTERVALS",
+    "METRICS",
+    "InputError",
+    "Predictions",
+    "answer",
+    "compute_metrics",
+    "confusion_figure",
+    "evaluate",
+    "forest_figure",
+    "paper_table",
+    "read_predictions",
+    "render",
+    "save_figure",
+    "write_predictions",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,43 @@
+"""Other people's text, kept text: in Markdown, LaTeX, figures and terminals."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "_": r"\_", "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "·": r"\textperiodcentered{}", "\N{EN DASH}": "--", "\N{EM DASH}": "---", "…": r"\dots{}",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
+}  # fmt: skip
+
+
+def plain(text: object, limit: int | None = None) -> str:
+    """One line without control or direction-changing characters, in the middle cut to `limit`."""
+    line = " ".join(str(text).split())
+    line = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c
+        for c in line
+    )
+    if limit is None or len(line) <= limit:
+        return line
+    head = (limit - 1) // 2
+    return f"{line[:head]}…{line[len(line) - (limit - 1 - head) :]}"
+
+
+def markdown(text: object) -> str:
+    """Text for a cell of a Markdown table."""
+    line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~!])", r"\\\1", line)
+    # An underscore or hash inside a word is harmless, and run names are full of them.
+    return re.sub(r"(?<![A-Za-z0-9])[_#]|[_#](?![A-Za-z0-9])", r"\\\g<0>", line)
+
+
+def latex(text: object) -> str:
+    """Text for a cell of a LaTeX table; scripts that pdfTeX cannot set need LuaLaTeX."""
+    line = plain(text).replace("\N{REPLACEMENT CHARACTER}", "?")
+    # Two hyphens would be set as one dash.
+    return "".join(_LATEX.get(c, c) for c in line.replace("--", "-\0-")).replace("\0", "{}")

@@ -1,0 +1,200 @@
+"""The table that is shown, before any format: rows of runs, columns of metrics, footnotes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from frostline.report.evaluation import MAJORITY_HEAD
+from frostline.report.metrics import METRICS
+
+NONE = "\N{EN DASH}"
+PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
+# Shown behind a model's name where rows of the same data set differ in it.
+DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
+
+
+@dataclass(frozen=True)
+class Score:
+    """An estimate and its interval in percent, as text; `interval` is empty if there is none."""
+
+    estimate: str
+    interval: str
+
+    def __str__(self) -> str:
+        return f"{self.estimate} {self.interval}".strip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: its model, how it was trained, what else tells it apart, its scores.
+
+    `freeze` is the paper's Y, N or how many blocks; `trained` says the same in words.
+    """
+
+    run: str
+    model: str
+    freeze: str
+    trained: str
+    details: str
+    scores: tuple[Score, ...]
+
+    @property
+    def label(self) -> str:
+        """Model and details in one text."""
+        return f"{self.model} ({self.details})" if self.details else self.model
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one data set."""
+
+    dataset: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A whole table."""
+
+    caption: str
+    headings: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    footnotes: tuple[str, ...]
+
+
+def make_grid(
+    frame: pd.DataFrame,
+    metrics: Sequence[str] | None = None,
+    *,
+    decimals: int = 1,
+    caption: str = "Scores in percent with 95% intervals",
+) -> Grid:
+    """Lay out what `evaluate` returned: a block a data set, a row a run, a column a metric.
+
+    Metrics that the frame does not have are left out.
+    """
+    there = set(frame["metric"])
+    names = [name for name in (metrics or METRICS) if name in there]
+    blocks = []
+    for dataset in frame["dataset"].unique():
+        part = frame[frame["dataset"] == dataset]
+        labels = describe(part)
+        rows = []
+        for run, scores in part.groupby("run", sort=False):
+            by_name = scores.set_index("metric")
+            cells = tuple(_score(by_name.loc[name], decimals) for name in names)
+            model, details = labels[str(run)]
+            unfreeze = str(by_name["unfreeze"].iloc[0])
+            ways = freeze_word(unfreeze), trained_word(unfreeze)
+            rows.append(Row(str(run), model, *ways, details, cells))
+        blocks.append(Block(str(dataset), tuple(rows)))
+    headings = tuple(METRICS[name].title for name in names)
+    return Grid(caption, headings, tuple(blocks), footnotes(frame))
+
+
+def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Model and distinguishing details of each run of one data set.
+
+    Random weights are always said: "from scratch" where all of the backbone was trained on them.
+    """
+    runs = part.drop_duplicates("run")
+    models = runs[runs["head"] != MAJORITY_HEAD]
+    # A head or seed is worth saying only where rows that were frozen alike differ in it.
+    kinds = models.groupby("unfreeze")[list(DETAILS)].agg(lambda column: column.map(str).nunique())
+    out = {}
+    for row in runs.to_dict("records"):
+        if row["head"] == MAJORITY_HEAD:
+            out[row["run"]] = (MAJORITY_HEAD, "")
+            continue
+        words = [weights_word(row["weights"], row["unfreeze"])]
+        varying = [name for name in DETAILS if kinds.loc[row["unfreeze"], name] > 1]
+        words += [_detail(name, row[name]) for name in varying]
+        model = str(row["backbone"]) or str(row["run"])
+        out[row["run"]] = (model, ", ".join(word for word in words if word))
+    return _told_apart(out, runs)
+
+
+def weights_word(weights: object, unfreeze: str) -> str:
+    """What to say of weights; nothing of the ordinary ones."""
+    text = str(weights or "")
+    if text.startswith("random"):
+        return "from scratch" if unfreeze == "all" else "random weights"
+    return "" if text in ("", "pretrained") else f"weights {text}"
+
+
+def freeze_word(unfreeze: str) -> str:
+    """The paper's Freeze column: Y, N, or how many last blocks were trained."""
+    if unfreeze in ("none", "all", ""):
+        return {"none": "Y", "all": "N", "": NONE}[unfreeze]
+    return f"last {unfreeze}" if unfreeze.isdigit() else unfreeze
+
+
+def trained_word(unfreeze: str) -> str:
+    """How a run was trained, in words."""
+    if unfreeze in ("none", "all", ""):
+        return {"none": "frozen", "all": "fine-tuned", "": ""}[unfreeze]
+    if not unfreeze.isdigit():
+        return f"fine-tuned ({unfreeze})"
+    return "last block fine-tuned" if unfreeze == "1" else f"last {unfreeze} blocks fine-tuned"
+
+
+def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Units, images, method and replicates of every data set, then every note, each once."""
+    sizes = {}
+    for row in frame.drop_duplicates(["dataset", "run", "unit"]).to_dict("records"):
+        name = f"{row['dataset']}: " if row["dataset"] else ""
+        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
+        whole = row["split"] == "all"
+        sizes[
+            f"{name}{units}{row['n_images']:,} images" + ("" if whole else f" ({row['split']})")
+        ] = 0
+    methods = {}
+    for row in frame.drop_duplicates(["method", "replicates", "unit"]).to_dict("records"):
+        drawn = (
+            f", {row['replicates']:,} replicates, seed {row['seed']}" if row["replicates"] else ""
+        )
+        methods[f"{row['method']} over {row['unit']}s{drawn}"] = 0
+    notes = {note: 0 for text in frame["note"].unique() for note in str(text).split("; ") if note}
+    titles = [METRICS[name].title for name in METRICS
+              if name.endswith("_weighted") and name in set(frame["metric"])]  # fmt: skip
+    average = [f"{', '.join(titles)}: averages over classes weighted by their images."]
+    return (
+        "Scored: " + "; ".join(sizes) + ".",
+        "95% intervals: " + "; ".join(methods) + ".",
+        *(average if titles else []),
+        *(note[:1].upper() + note[1:] + "." for note in notes),
+    )
+
+
+def percent(value: float, decimals: int = 1) -> str:
+    """A fraction in percent, without the sign."""
+    return NONE if pd.isna(value) else f"{100 * value:.{decimals}f}"
+
+
+def _score(row: pd.Series, decimals: int) -> Score:
+    if pd.isna(row["low"]):
+        return Score(percent(row["estimate"], decimals), "")
+    low, high = percent(row["low"], decimals), percent(row["high"], decimals)
+    return Score(percent(row["estimate"], decimals), f"[{low}, {high}]")
+
+
+def _detail(name: str, value: object) -> str:
+    if value is None or value == "" or pd.isna(value):  # type: ignore[call-overload]
+        return ""
+    words = {"train_fraction": "{:.4g} of training", "run_seed": "seed {:.0f}"}
+    return words[name].format(value) if name in words else str(value)
+
+
+def _told_apart(
+    labels: dict[str, tuple[str, str]], runs: pd.DataFrame
+) -> dict[str, tuple[str, str]]:
+    """Rows that would still look alike get their run's name."""
+    unfreeze = dict(zip(runs["run"], runs["unfreeze"], strict=True))
+    looks = [(*label, unfreeze[run]) for run, label in labels.items()]
+    return {
+        run: (model, f"{details}, {run}".removeprefix(", "))
+        if looks.count((model, details, unfreeze[run])) > 1 else (model, details)
+        for run, (model, details) in labels.items()
+    }  # fmt: skip

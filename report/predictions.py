@@ -1,0 +1,282 @@
+"""The predictions format: one row an image, and what made them; from our runs or from anyone.
+
+`docs/format.md` specifies it. Files that Frostline wrote carry a format name and version; any other
+table with true labels and predictions is read too, and what it does not say is None.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from frostline.report.atomic import atomic_path, write_text
+from frostline.report.check import Source, check_meta, check_table
+from frostline.report.errors import InputError
+
+FORMAT = "frostline-predictions"
+FORMAT_VERSION = 1
+METADATA_KEY = b"frostline"
+
+META_KEYS = (
+    "run", "dataset", "backbone", "weights", "protocol", "unfreeze", "feature", "head",
+    "hyperparameters", "seed", "train_fraction", "classes", "class_counts", "store_key",
+    "manifest_digest", "candidates", "seconds", "versions", "created",
+)  # fmt: skip
+TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
+LABEL_NAMES = ("label", "true_label", "target")
+IMAGE_NAMES = ("image_id", "image_name")
+
+
+@dataclass
+class Predictions:
+    """The predictions of one run.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row an image: `image_id`, `group_id`, `split`, `label` (text, null where not known),
+        `prediction` (text), `prob_<class>` (float) for every class if the run gave them, then any
+        further columns.
+    meta : dict
+        Every key of `META_KEYS`, None where not known, and any further keys.
+    notes : tuple of str
+        What a reader of results has to be told about this file.
+    """
+
+    table: pd.DataFrame
+    meta: dict[str, Any]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def run(self) -> str:
+        """The run's name."""
+        return str(self.meta["run"])
+
+    @property
+    def classes(self) -> list[str]:
+        """The class list of training, in its order."""
+        return list(self.meta["classes"])
+
+
+def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
+    """Write predictions to `path`, atomically: Parquet, or for `.csv` CSV with a JSON beside it.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in `.parquet` or `.csv`.
+    table : DataFrame
+        Columns as in `Predictions.table`; `image_id` and `prediction` in full.
+    meta : mapping
+        Keys of `META_KEYS`; `run` and `classes` must be there. Must be expressible as JSON.
+
+    Raises
+    ------
+    InputError
+        If the table contradicts itself or the class list, or the name ends otherwise.
+    """
+    path = Path(path)
+    if path.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{path}: predictions are written as .parquet or .csv; choose one.")
+    source = Source(str(path))
+    full = {**dict.fromkeys(META_KEYS), **meta}
+    check_meta(full, source)
+    table = _tidy(table, source)
+    check_table(table, full["classes"], source, needs_ids=True)
+    stamped = {"format": FORMAT, "format_version": FORMAT_VERSION, **full}
+    text = json.dumps(stamped, ensure_ascii=False, allow_nan=False)
+    if path.suffix == ".csv":
+        # The JSON goes first: predictions that are there always have what made them beside them.
+        write_text(path.with_suffix(".json"), text + "\n")
+        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    else:
+        _write_parquet(path, table, text)
+
+
+def read_predictions(path: Path | str) -> Predictions:
+    """Read a predictions file of Frostline, or anyone's CSV or Parquet with labels and predictions.
+
+    A foreign table needs `prediction` and one of `label`, `true_label`, `target`; `image_id` (or
+    `image_name`), `group_id`, `split` and `prob_<class>` are used where they are there. Its class
+    list is that of its probabilities, or all labels and predictions, sorted.
+
+    Raises
+    ------
+    InputError
+        In one sentence, with file, row and remedy.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; give the path of a predictions file.")
+    source = Source(str(path), header_lines=1 if path.suffix == ".csv" else 0)
+    if path.suffix == ".parquet":
+        table, meta = _read_parquet(path)
+    elif path.suffix == ".csv":
+        table, meta = _read_csv(path), _read_json(path.with_suffix(".json"))
+    else:
+        raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
+    notes: list[str] = []
+    if meta is None:
+        table, meta = _foreign(table, path, source, notes)
+    else:
+        _check_version(meta, path)
+        meta = {**dict.fromkeys(META_KEYS), **meta}
+        check_meta(meta, source)
+        table = _tidy(table, source)
+    check_table(table, meta["classes"], source, needs_ids=False)
+    return Predictions(table, meta, tuple(notes))
+
+
+def _write_parquet(path: Path, table: pd.DataFrame, text: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = pa.Table.from_pandas(table, preserve_index=False)
+    data = data.replace_schema_metadata({METADATA_KEY: text.encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(data, temporary, compression="zstd")
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file; make it again.") from error
+    text = (data.schema.metadata or {}).get(METADATA_KEY)
+    return data.to_pandas(), None if text is None else _parse(text.decode(), path)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        # A class may be called "NA" or "None": only an empty field is missing.
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
+        )
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: the file is empty; it needs a header and rows.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8.") from None
+    except pd.errors.ParserError as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable CSV ({detail}); correct that line.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Metadata beside a CSV; None if there is none, or if that JSON is not about predictions."""
+    if not path.is_file():
+        return None
+    meta = _parse(path.read_text(encoding="utf-8"), path)
+    return meta if meta.get("format") == FORMAT else None
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: its metadata is not valid JSON; write it again.") from error
+    return meta if isinstance(meta, dict) else {}
+
+
+def _check_version(meta: Mapping[str, Any], path: Path) -> None:
+    if meta.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: its metadata says format {meta.get('format')!r}, not {FORMAT!r}; "
+            "give a predictions file."
+        )
+    version = meta.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise InputError(
+            f"{path}: written in predictions format {version}, and this Frostline reads up to "
+            f"{FORMAT_VERSION}; install a newer Frostline."
+        )
+
+
+def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Text columns as text (missing ones as null), probabilities as numbers, in canonical order."""
+    text = {
+        name: table[name].astype("string")
+        if name in table
+        else pd.Series(pd.NA, index=table.index, dtype="string")
+        for name in TEXT_COLUMNS
+    }
+    probs = {}
+    for name in table.columns:
+        if name.startswith("prob_"):
+            column = table[name]
+            numbers = pd.to_numeric(column, errors="coerce")
+            wrong = numbers.isna() & column.notna()
+            if wrong.any():
+                raise source.error(f"{name} is not a number", "write a number", wrong)
+            probs[name] = numbers
+    rest = {name: table[name] for name in table.columns if name not in text and name not in probs}
+    return pd.DataFrame({**text, **probs, **rest}).reset_index(drop=True)
+
+
+def _foreign(
+    table: pd.DataFrame, path: Path, source: Source, notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Someone else's table in our columns, with the class list it implies."""
+    label = _pick(table, LABEL_NAMES)
+    missing = ["label (or true_label)"] if label is None else []
+    missing += [] if "prediction" in table else ["prediction"]
+    if missing:
+        has = ", ".join(map(str, table.columns))
+        raise InputError(
+            f"{path}: no column {' and no column '.join(missing)}; it has {has}: rename or add one."
+        )
+    ours = {label: "label"}
+    image = _pick(table, IMAGE_NAMES)
+    if image is not None:
+        ours[image] = "image_id"
+    dropped = [name for name in (*LABEL_NAMES, *IMAGE_NAMES) if name not in ours]
+    table = table.drop(columns=dropped, errors="ignore").rename(columns=ours)
+    table = _drop_overall(table, notes)
+    table = _tidy(table, source)
+    for name in ("label", "prediction"):
+        table[name] = table[name].str.strip()
+    _whole_numbers(table)
+    names = [str(name) for name in table.columns]
+    classes = [name.removeprefix("prob_") for name in names if name.startswith("prob_")]
+    if not classes:
+        found = set(table["label"].dropna()) | set(table["prediction"].dropna())
+        classes = sorted(found, key=_class_order)
+    meta = {**dict.fromkeys(META_KEYS), "run": path.stem, "classes": classes}
+    if "split" in table:
+        train = table.loc[table["split"] == "train", "label"].value_counts()
+        if len(train):
+            meta["class_counts"] = {name: int(train.get(name, 0)) for name in classes}
+    return table, meta
+
+
+def _pick(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in table), None)
+
+
+def _drop_overall(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Leave out the last row of the paper's own CSVs: totals under the name "Overall"."""
+    first = table["image_id"] if "image_id" in table else table.iloc[:, 0]
+    if len(table) and str(first.iloc[-1]).strip().lower() == "overall":
+        notes.append('last row "Overall" is not an image and was left out')
+        return table.iloc[:-1]
+    return table
+
+
+def _whole_numbers(table: pd.DataFrame) -> None:
+    """Labels 0, 1, 2 that a program wrote as 0.0, 1.0, 2.0 in one of the columns are the same."""
+    values = pd.concat([table["label"], table["prediction"]]).dropna()
+    if len(values) and values.str.fullmatch(r"-?\d+(\.0+)?").all():
+        for name in ("label", "prediction"):
+            table[name] = table[name].str.replace(r"\.0+$", "", regex=True)
+
+
+def _class_order(name: str) -> tuple[int, int, str]:
+    """Whole numbers by value before names by alphabet."""
+    digits = name.removeprefix("-")
+    return (0, int(name), name) if digits.isascii() and digits.isdigit() else (1, 0, name)

@@ -1,0 +1,151 @@
+"""What is scored of a run: truth and prediction as class numbers, and the units of resampling."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from frostline.report.bootstrap import Kinds, find_kinds
+from frostline.report.errors import InputError
+from frostline.report.metrics import confusion_matrix
+from frostline.report.predictions import Predictions
+
+UNITS = ("group", "image")
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The scored rows of one run.
+
+    Attributes
+    ----------
+    truth, prediction : int64 [n]
+        Class numbers in `classes`.
+    groups : int64 [n] or None
+        Group numbers, None where images are the units.
+    classes : tuple of str
+        The fixed class list.
+    unit : "group" or "image"
+        What is resampled.
+    test_set : str
+        Digest of the images and labels scored: equal for runs that were scored on the same ones.
+    split : str
+        The split scored, "all" where every row was.
+    notes : tuple of str
+        What a reader of the results has to be told.
+    """
+
+    truth: Codes
+    prediction: Codes
+    groups: Codes | None
+    classes: tuple[str, ...]
+    unit: str
+    test_set: str
+    split: str
+    notes: tuple[str, ...]
+
+    @property
+    def n_images(self) -> int:
+        """Number of rows scored."""
+        return len(self.truth)
+
+    @property
+    def n_units(self) -> int:
+        """Number of resampling units."""
+        return self.n_images if self.groups is None else self.kinds.n_units
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Confusion matrix in images, int64 [K, K], rows truth."""
+        return confusion_matrix(self.truth, self.prediction, len(self.classes))
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """The distinct confusion matrices of the units."""
+        return find_kinds(self.truth, self.prediction, len(self.classes), self.groups)
+
+
+def make_sample(predictions: Predictions, *, split: str = "test", unit: str = "group") -> Sample:
+    """Take the rows of a split that have a label.
+
+    Parameters
+    ----------
+    split : str
+        A name of the split column, or "all". A file without splits is scored whole, which the
+        notes then say.
+    unit : "group" or "image"
+        Groups where the file has them, else images.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to score.
+    """
+    if unit not in UNITS:
+        raise InputError(f"there is no unit {unit!r}; choose from {', '.join(UNITS)}.")
+    notes = list(predictions.notes)
+    chosen = _in_split(predictions, split, notes)
+    table = _labelled(chosen, predictions.run, split, notes)
+    groups = _groups(table, unit, notes)
+    classes = tuple(predictions.classes)
+    return Sample(
+        truth=_codes(table["label"], classes),
+        prediction=_codes(table["prediction"], classes),
+        groups=groups,
+        classes=classes,
+        unit="image" if groups is None else "group",
+        test_set=_digest(table),
+        split="all" if chosen is predictions.table else split,
+        notes=tuple(notes),
+    )
+
+
+def _in_split(predictions: Predictions, split: str, notes: list[str]) -> pd.DataFrame:
+    table = predictions.table
+    if split == "all":
+        return table
+    if table["split"].isna().all():
+        notes.append("no split column: all rows scored")
+        return table
+    chosen = table[(table["split"] == split).fillna(False)]
+    if not len(chosen):
+        there = ", ".join(sorted(table["split"].dropna().unique()))
+        raise InputError(
+            f"{predictions.run}: no row is of split {split!r}; it has {there}: choose one of them."
+        )
+    return chosen
+
+
+def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[str]) -> pd.DataFrame:
+    labelled = table[table["label"].notna()]
+    if not len(labelled):
+        raise InputError(f"{run}: no row of split {split!r} has a label; add labels to score it.")
+    if len(labelled) < len(table):
+        notes.append(f"{len(table) - len(labelled)} rows without a label left out")
+    return labelled
+
+
+def _groups(table: pd.DataFrame, unit: str, notes: list[str]) -> Codes | None:
+    known = bool(table["group_id"].notna().any())
+    if known and not table["group_id"].duplicated().any():
+        return None
+    if unit == "image" or not known:
+        notes.append("independence assumed" if known else "no groups: independence assumed")
+        return None
+    return np.asarray(pd.factorize(table["group_id"])[0], dtype=np.int64)
+
+
+def _codes(column: pd.Series, classes: Sequence[str]) -> Codes:
+    codes = pd.Categorical(column.astype(object), categories=list(classes)).codes
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _digest(table: pd.DataFrame) -> str:
+    pairs = sorted(zip(table["image_id"].fillna("").tolist(), table["label"].tolist(), strict=True))
+    return hashlib.blake2b(repr(pairs).encode(), digest_size=16).hexdigest()
