@@ -1,0 +1,135 @@
+"""Files of a manifest: their digests and headers, read once and again only when they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from frostline.cache import InputError, Manifest, content_key
+from frostline.extract.decode import Facts, image_facts
+
+Progress = Callable[[int, int], None]
+
+
+class FileFacts(NamedTuple):
+    """What is known of one file; ``header`` is None if it cannot be read as an image."""
+
+    file_key: bytes
+    file_size: int
+    file_mtime_ns: int
+    header: Facts | None
+
+
+def add_file_facts(
+    table: pd.DataFrame,
+    roots: Sequence[Path],
+    previous: Manifest | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Add digests, size, time and header of every row's file.
+
+    Parameters
+    ----------
+    table
+        With ``path``, ``root``, ``frame``.
+    previous
+        Files with the size and time that they have in this manifest are not opened.
+    progress
+        Called with the number of files done and their total.
+
+    Returns
+    -------
+    The table with ``file_key``, ``content_key`` (bytes), ``file_size``, ``file_mtime_ns``,
+    ``width``, ``height``, ``mode``, ``format`` (missing where a file cannot be read).
+    """
+    paths = [roots[root] / path for root, path in zip(table["root"], table["path"], strict=True)]
+    facts = _facts_of_all(list(dict.fromkeys(paths)), _known(previous), progress)
+    rows = [facts[path] for path in paths]
+    headers = [row.header or Facts(None, None, None, None) for row in rows]  # type: ignore[arg-type]
+    return table.assign(
+        file_key=[row.file_key for row in rows],
+        content_key=[
+            content_key(row.file_key, None if pd.isna(frame) else int(frame))
+            for row, frame in zip(rows, table["frame"], strict=True)
+        ],
+        file_size=[row.file_size for row in rows],
+        file_mtime_ns=[row.file_mtime_ns for row in rows],
+        width=pd.array([header.width for header in headers], dtype="Int32"),
+        height=pd.array([header.height for header in headers], dtype="Int32"),
+        mode=pd.array([header.mode for header in headers], dtype="string"),
+        format=pd.array([header.format for header in headers], dtype="string"),
+    )
+
+
+def read_file_facts(path: Path) -> FileFacts:
+    """Read one file: its digest, then its header and whether it decodes.
+
+    Raises
+    ------
+    InputError
+        If the file is gone or may not be read.
+    """
+    import hashlib
+
+    try:
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+            file.seek(0)
+            return FileFacts(digest, stat.st_size, stat.st_mtime_ns, image_facts(path, file))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _facts_of_all(
+    paths: list[Path], known: dict[str, FileFacts], progress: Progress | None
+) -> dict[Path, FileFacts]:
+    facts = {}
+    changed = []
+    for path in paths:
+        earlier = known.get(str(path))
+        if earlier is not None and _unchanged(path, earlier):
+            facts[path] = earlier
+        else:
+            changed.append(path)
+    for path, found in zip(changed, _read_all(changed), strict=True):
+        facts[path] = found
+        if progress is not None:
+            progress(len(facts), len(paths))
+    return facts
+
+
+def _read_all(paths: list[Path]) -> Iterator[FileFacts]:
+    # Threads suffice: reading, hashing and decoding all happen outside of Python's lock.
+    pool = ThreadPoolExecutor(max_workers=max(2, len(os.sched_getaffinity(0))))
+    try:
+        yield from pool.map(read_file_facts, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _unchanged(path: Path, earlier: FileFacts) -> bool:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return (stat.st_size, stat.st_mtime_ns) == (earlier.file_size, earlier.file_mtime_ns)
+
+
+def _known(previous: Manifest | None) -> dict[str, FileFacts]:
+    if previous is None:
+        return {}
+    roots = [Path(root) for root in previous.meta["roots"]]
+    columns = ["root", "path", *FileFacts._fields[:3], *Facts._fields]
+    known = {}
+    for root, path, key, size, mtime, *header in previous.table[columns].itertuples(index=False):
+        readable = not pd.isna(header[2])
+        known[str(roots[root] / path)] = FileFacts(
+            bytes(key), int(size), int(mtime), Facts(*header) if readable else None
+        )
+    return known

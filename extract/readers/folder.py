@@ -1,0 +1,83 @@
+"""Kind ``folder``: one folder a class, optionally inside train, val and test folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frostline.cache import InputError, Manifest
+from frostline.extract.decode import IMAGE_SUFFIXES
+from frostline.extract.readers.reading import Reading, image_id, part_name, walk
+
+OPTIONS: dict[str, Any] = {"window": None}
+
+Row = tuple[Path, str | None, str]  # file, split, label
+
+
+def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
+    """Read class folders.
+
+    The label is the name of the class folder; images may lie in folders inside of it. Where a
+    root holds folders called train, val (valid, validation) or test, in any case, the class
+    folders are in those.
+
+    Raises
+    ------
+    InputError
+        If there is no image, an image lies in no class folder, or split folders lie beside
+        others that hold images.
+    """
+    rows = []
+    ignored: Counter[str] = Counter()
+    for number, root in enumerate(roots):
+        for path, split, label in _root_rows(root, ignored):
+            relative = path.relative_to(root).as_posix()
+            rows.append(
+                {
+                    "image_id": image_id(number, relative),
+                    "path": relative,
+                    "root": number,
+                    "frame": None,
+                    "label": label,
+                    "group_id": None,
+                    "split": split,
+                }
+            )
+    if not rows:
+        raise InputError(
+            f"there is no image under {', '.join(map(str, roots))}; expected one folder for each "
+            f"class, with files that end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return Reading(pd.DataFrame(rows), {"ignored": dict(sorted(ignored.items()))})
+
+
+def _root_rows(root: Path, ignored: Counter[str]) -> Iterator[Row]:
+    images = []
+    for path in walk(root, ignored):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        else:
+            ignored[path.suffix.lower() or "no suffix"] += 1
+    in_parts = any(part_name(path.relative_to(root).parts[0]) for path in images)
+    for path in images:
+        yield _row(root, path, in_parts)
+
+
+def _row(root: Path, path: Path, in_parts: bool) -> Row:
+    folders = path.relative_to(root).parts[:-1]
+    split = None
+    if in_parts:
+        split = part_name(folders[0]) if folders else None
+        if split is None:
+            raise InputError(
+                f"{path} lies outside of the train, val and test folders of {root}; "
+                "move it, or give another root"
+            )
+        folders = folders[1:]
+    if not folders:
+        raise InputError(f"{path} is in no class folder; put it into a folder named as its label")
+    return path, split, folders[0]

@@ -1,0 +1,199 @@
+"""Kind ``mri-slices``: axial slices of NIfTI volumes in which a mask marks enough pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache import InputError, Manifest
+from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
+from frostline.extract.readers.table_file import TableFile
+
+OPTIONS: dict[str, Any] = {
+    "image": REQUIRED,
+    "mask": REQUIRED,
+    "table": REQUIRED,
+    "group_column": REQUIRED,
+    "label_column": REQUIRED,
+    "min_roi": 30,
+    "window": {"percentiles": [0.5, 99.5]},
+    "spacing": None,
+}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient's files, as (number of the root, path in it), and row of the table."""
+
+    name: str
+    label: str
+    row: int
+    image: tuple[int, str]
+    mask: tuple[int, str]
+
+
+def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
+    """Read the slices whose mask has more than ``min_roi`` pixels that are not zero.
+
+    ``image`` and ``mask`` are patterns such as ``{patient}/{patient}_flair.nii.gz``:
+    ``{patient}`` is the value of ``group_column``, any other name a column of the table.
+    Patients without a file of either pattern, or without a slice, are left out and counted.
+    Volumes are read along the RAS axes, resampled to ``spacing`` where it is given. Only masks
+    are read here, and only those that are new or changed since ``previous``.
+
+    Raises
+    ------
+    InputError
+        For a patient with two labels, a mask on another grid than its image, a file that
+        cannot be read, and where no patient or slice is found.
+    """
+    source = TableFile.read(options["table"], roots)
+    notes: dict[str, Any] = {
+        "patients_without_image": [],
+        "patients_without_mask": [],
+        "patients_without_slices": [],
+    }
+    known = _known_slices(previous, roots, options)
+    tables = []
+    for patient in _patients(source, roots, options, notes):
+        slices = _slices(patient, roots, options, known)
+        if len(slices):
+            tables.append(_rows(patient, slices))
+        else:
+            notes["patients_without_slices"].append(patient.name)
+    if not tables:
+        raise InputError(
+            f"no slice has more than {options['min_roi']} pixels in its mask; "
+            f"{_counts(notes)}, of {len(source)} rows in {source.path}"
+        )
+    own = pd.concat(tables, ignore_index=True)
+    extra = source.extra_columns(
+        {"group_id": options["group_column"], "label": options["label_column"]}
+    )
+    extra = extra.iloc[own.pop("row")].reset_index(drop=True)
+    return Reading(pd.concat([own, extra], axis=1), notes)
+
+
+def _patients(
+    source: TableFile, roots: list[Path], options: Mapping[str, Any], notes: dict[str, Any]
+) -> Iterator[Patient]:
+    names = source.column(options["group_column"], "group")
+    labels = source.column(options["label_column"], "label")
+    images = source.filled(options["image"], "image", patient=names)
+    masks = source.filled(options["mask"], "mask", patient=names)
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        earlier = first.setdefault(name, row)
+        if labels[earlier] != labels[row]:
+            raise InputError(
+                f"{source.where(row)}: patient {name} has label {labels[row]!r} here and "
+                f"{labels[earlier]!r} in row {earlier + 2}; a patient has one label"
+            )
+        if earlier != row and (images[earlier], masks[earlier]) == (images[row], masks[row]):
+            continue
+        if not _is_there(roots, images[row]):
+            notes["patients_without_image"].append(name)
+        elif not _is_there(roots, masks[row]):
+            notes["patients_without_mask"].append(name)
+        else:
+            where = source.where(row)
+            image = find_in_roots(roots, images[row], where)
+            yield Patient(name, labels[row], row, image, find_in_roots(roots, masks[row], where))
+
+
+def _slices(
+    patient: Patient,
+    roots: list[Path],
+    options: Mapping[str, Any],
+    known: Mapping[tuple, pd.DataFrame],
+) -> pd.DataFrame:
+    """Give ``frame`` and ``roi_pixels`` of a patient's slices, and the state of the mask's file."""
+    image_path, mask_path = (roots[root] / path for root, path in (patient.image, patient.mask))
+    state = (*_state(image_path), *_state(mask_path))
+    slices = known.get(state)
+    if slices is None:
+        slices = _read_slices(image_path, mask_path, options)
+    *_, size, mtime = state
+    return slices.assign(mask_path=patient.mask[1], mask_size=size, mask_mtime_ns=mtime)
+
+
+def _read_slices(image_path: Path, mask_path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
+    from frostline.extract.volumes import read_grid, read_volume, resample
+
+    mask = read_volume(mask_path)
+    shape, affine = read_grid(image_path)
+    same_place = np.allclose(affine, mask.affine, rtol=0, atol=1e-2)
+    if shape != mask.values.shape or not same_place:
+        how = "places" if shape == mask.values.shape else "voxel counts"
+        raise InputError(
+            f"the grids of {mask_path} and {image_path} have different {how}; "
+            "resample the mask to the image"
+        )
+    if options["spacing"] is not None:
+        mask = resample(mask, options["spacing"], order=0)
+    pixels = ((mask.values != 0) & np.isfinite(mask.values)).sum(axis=(0, 1))
+    frames = np.flatnonzero(pixels > options["min_roi"])
+    return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames]})
+
+
+def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
+    root, path = patient.image
+    return pd.DataFrame(
+        {
+            "image_id": [image_id(root, path, int(frame)) for frame in slices["frame"]],
+            "path": path,
+            "root": root,
+            "frame": slices["frame"].astype("Int64"),
+            "label": patient.label,
+            "group_id": patient.name,
+            "split": None,
+            "roi_pixels": slices["roi_pixels"],
+            "mask_path": slices["mask_path"],
+            "mask_size": slices["mask_size"],
+            "mask_mtime_ns": slices["mask_mtime_ns"],
+            "row": patient.row,
+        }
+    )
+
+
+def _known_slices(
+    previous: Manifest | None, roots: list[Path], options: Mapping[str, Any]
+) -> dict[tuple, pd.DataFrame]:
+    """Give the slices found earlier, by the state of the files that they were found in."""
+    if previous is None or previous.meta.get("kind") != "mri-slices":
+        return {}
+    earlier = previous.meta["options"]
+    if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing")):
+        return {}
+    folders = [Path(previous.meta["roots"][root]) for root in previous.table["root"]]
+    table = previous.table.assign(
+        _image=_joined(folders, previous.table["path"]),
+        _mask=_joined(folders, previous.table["mask_path"]),
+    )
+    state = ["_image", "file_size", "file_mtime_ns", "_mask", "mask_size", "mask_mtime_ns"]
+    return {
+        key: part[["frame", "roi_pixels"]].reset_index(drop=True)
+        for key, part in table.groupby(state, sort=False)
+    }
+
+
+def _joined(folders: list[Path], paths: pd.Series) -> list[str]:
+    return [str(folder / path) for folder, path in zip(folders, paths, strict=True)]
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
+def _is_there(roots: list[Path], path: str) -> bool:
+    return any((root / path).is_file() for root in roots)
+
+
+def _counts(notes: Mapping[str, list[str]]) -> str:
+    return ", ".join(f"{len(names)} {name.replace('_', ' ')}" for name, names in notes.items())

@@ -1,0 +1,126 @@
+"""Tables of the user: CSV, TSV and Parquet, with errors that name file, row and column."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from frostline.cache import InputError
+from frostline.cache.manifest import COLUMNS
+
+
+class TableFile:
+    """A table of text, as written in its file; an empty cell is missing.
+
+    Rows are counted as a spreadsheet shows them: the header is row 1.
+    """
+
+    def __init__(self, path: Path, table: pd.DataFrame) -> None:
+        self.path = path
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @classmethod
+    def read(cls, name: str | Path, roots: list[Path]) -> TableFile:
+        """Read a table, looked for where the name says and then under the first root.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it is not a table, or an empty one.
+        """
+        places = [Path(name), roots[0] / name]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise InputError(f"there is no table {name}, neither here nor under {roots[0]}")
+        try:
+            table = _parse(path)
+        except (ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(f"cannot read the table {path}: {reason}") from error
+        if table.empty:
+            raise InputError(f"the table {path} has no rows")
+        return cls(path, table)
+
+    def where(self, position: int) -> str:
+        """Name a row, for an error."""
+        return f"{self.path}, row {position + 2}"
+
+    def optional(self, column: str, purpose: str) -> list[str | None]:
+        """Give a column, with None where a cell is empty.
+
+        Raises
+        ------
+        InputError
+            If there is no such column; the message says which there are.
+        """
+        if column not in self.table:
+            raise InputError(
+                f"{self.path} has no column {column!r} for the {purpose}; "
+                f"it has {', '.join(map(repr, self.table.columns))}"
+            )
+        return [None if pd.isna(value) else value for value in self.table[column]]
+
+    def column(self, column: str, purpose: str) -> list[str]:
+        """Give a column in which no cell may be empty."""
+        filled = []
+        for position, value in enumerate(self.optional(column, purpose)):
+            if value is None:
+                raise InputError(f"{self.where(position)}: no {purpose} in column {column!r}")
+            filled.append(value)
+        return filled
+
+    def filled(self, pattern: str, purpose: str, **more: list[str]) -> list[str]:
+        """Fill ``{column}`` in a pattern from every row; ``more`` are columns under other names."""
+        names = re.findall(r"\{([^{}]*)\}", pattern)
+        values = {name: more.get(name) or self.column(name, purpose) for name in set(names)}
+        return [
+            re.sub(r"\{([^{}]*)\}", lambda match, row=row: values[match[1]][row], pattern)
+            for row in range(len(self))
+        ]
+
+    def extra_columns(self, used: dict[str, str | None]) -> pd.DataFrame:
+        """Give all columns to keep beside the manifest's own.
+
+        Parameters
+        ----------
+        used
+            Manifest column to the column of this table that fills it. A column with the same
+            name as the one it fills is not kept twice; any other whose name is taken by the
+            manifest is kept as ``table_NAME``.
+        """
+        same = {column for name, column in used.items() if name == column}
+        kept = self.table.drop(columns=list(same))
+        names = {name: f"table_{name}" for name in kept if name in COLUMNS}
+        return kept.rename(columns=names).apply(_numbers_where_exact)
+
+
+def _parse(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() == ".parquet":
+        table = pd.read_parquet(path)
+        table.columns = table.columns.map(str)
+        return table.apply(_as_text)
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    # Only an empty cell is missing: "NA" and "None" may be labels.
+    return pd.read_csv(
+        path, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
+    )
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")  # whole numbers with gaps were read as floats
+    return column.astype(object).map(str, na_action="ignore")
+
+
+def _numbers_where_exact(column: pd.Series) -> pd.Series:
+    """Turn text into numbers if each is written as Python would write it ('01' is not)."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    there = column.notna()
+    if there.any() and (numbers[there].astype(str) == column[there].astype(str)).all():
+        return numbers
+    return column
