@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import xxhash
+
 from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key

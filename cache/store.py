@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+
 from frostline.cache.atomic import clear_temporary
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, spec_difference, spec_key

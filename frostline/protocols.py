@@ -1,17 +1,17 @@
 """The named recipes: what happens to an image before the backbone, and which head follows.
 
-Where a field comes from: *paper* (the text of Huang et al. 2024 says so), *code* (their published code
-does), *ours*. The recipe of training has its tags in `frostline.finetune.Recipe` and
-`frostline.probe.AdamProbe`.
+Where a field comes from: *paper* (the text of Huang et al. 2024 says so), *code* (their published
+code does), *ours*. The recipes of training carry their tags themselves, in `frostline.finetune`
+and `frostline.probe`.
 
-=================  =======================================  =======================================
-field              paper                                    standard
-=================  =======================================  =======================================
-resize             shorter side 256 (*code*; the text: 256)  the backbone's own (*ours*)
-crop               centre 224 (*paper*)                     the backbone's own (*ours*)
-normalisation      ImageNet mean and std (*paper*)          the backbone's own (*ours*)
-frozen head        Adam on cached embeddings (*paper*)      L2 logistic regression (*ours*)
-=================  =======================================  =======================================
+=============  =======================================  ==============================
+field          paper                                    standard
+=============  =======================================  ==============================
+resize         shorter side 256 (*code*; text: 256)     the backbone's own (*ours*)
+crop           centre 224 (*paper*)                     the backbone's own (*ours*)
+normalisation  ImageNet mean and std (*paper*)          the backbone's own (*ours*)
+frozen head    Adam on cached embeddings (*paper*)      L2 logistic regression (*ours*)
+=============  =======================================  ==============================
 """
 
 from __future__ import annotations
@@ -29,40 +29,43 @@ HEADS = {"paper": "adam", "standard": "logistic"}
 
 
 @dataclass(frozen=True)
-class Preprocessing:
-    """What happens to an image before the backbone."""
+class Inputs:
+    """What happens to an image before the backbone: geometry, then `mean` and `std`."""
 
     geometry: Geometry
     normalisation: dict[str, list[float]]
 
 
 def check_protocol(protocol: str) -> str:
-    """Return the protocol's name or raise InputError listing the names."""
+    """Return the protocol's name, or raise InputError listing the names."""
     if protocol not in HEADS:
         raise InputError(f"There is no protocol {protocol!r}: choose {' or '.join(HEADS)}.")
     return protocol
 
 
-def preprocessing(protocol: str, own: dict[str, Any], image_size: int | None) -> Preprocessing:
+def protocol_inputs(
+    protocol: str, backbone: str, image_size: int | None, reading: dict[str, Any]
+) -> Inputs:
     """Geometry and normalisation of a protocol for a backbone.
 
     Parameters
     ----------
-    own : dict
-        The backbone's own: `size`, `crop_pct`, `interpolation`, `mean`, `std`.
     image_size : int, optional
         Side of the crop in pixels; the paper's 224, or the backbone's own, if not given.
+    reading : dict
+        The data set's reading options, whose `window` and `spacing` are part of the geometry.
     """
+    from frostline.extract.catalog import resolve
     from frostline.extract.geometry import Geometry
+    from frostline.extract.preprocessing import own_preprocessing
 
     if check_protocol(protocol) == "paper":
         size = image_size or 224
-        return Preprocessing(Geometry("shorter", round(size * 256 / 224), size), IMAGENET)
-    size = image_size or own["size"]
-    geometry = Geometry(
-        "shorter",
-        int(size / own["crop_pct"]),
-        size,
-        own["interpolation"] if own["interpolation"] in ("bilinear", "bicubic") else "bicubic",
-    )
-    return Preprocessing(geometry, {"mean": list(own["mean"]), "std": list(own["std"])})
+        geometry = Geometry("shorter", round(size * 256 / 224), size)
+        return Inputs(geometry.with_options(reading), IMAGENET)
+    own = own_preprocessing(resolve(backbone))
+    hint = own.geometry()
+    size = image_size or hint["size"]
+    geometry = Geometry("shorter", int(size / hint["crop_pct"]), size, hint["interpolation"])
+    normalisation = {"mean": list(own.mean), "std": list(own.std)}
+    return Inputs(geometry.with_options(reading), normalisation)

@@ -1,0 +1,104 @@
+"""The command line: the commands, and what a person reads when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import NoReturn
+
+import typer
+
+from frostline import __version__
+from frostline.commands import data, reporting, training
+
+HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
+
+First look: `frostline demo`. Own images: `frostline index NAME --root DIR`, then
+`frostline extract`, `probe`, `finetune` and `evaluate`; or all by `frostline run STUDY.yaml`.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for command in (
+    reporting.demo,
+    reporting.run,
+    data.index,
+    data.audit,
+    training.extract,
+    training.probe,
+    training.finetune,
+    reporting.evaluate,
+    reporting.report,
+    data.backbones,
+):
+    app.command()(command)
+app.add_typer(data.cache_app, name="cache")
+
+SYSTEM = {
+    errno.ENOSPC: "The disk is full{where}: free some space and run the same command again; "
+    "what is finished is kept.",
+    errno.EDQUOT: "The disk quota is used up{where}: free some space and run the same command "
+    "again; what is finished is kept.",
+    errno.EROFS: "Cannot write{where}: it is read-only; choose another --workspace.",
+    errno.EACCES: "Permission denied{where}: change its permissions or choose another --workspace.",
+}
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"frostline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+_main.__doc__ = HELP
+
+
+def main() -> NoReturn:
+    """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code or 0)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("Interrupted: run the same command again to go on from what is finished.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in SYSTEM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(SYSTEM[error.errno].format(where=where), 1)
+    except ValueError as error:
+        if not _is_input_error(error):
+            raise
+        _fail(str(error), 2)
+
+
+def _is_input_error(error: ValueError) -> bool:
+    from frostline.cache import InputError
+    from frostline.report.errors import InputError as ReportInputError
+
+    return isinstance(error, InputError | ReportInputError)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"Error: {sentence}" if code != 130 else sentence, err=True)
+    sys.exit(code)

@@ -1,0 +1,230 @@
+"""Commands about data at rest: index, audit, cache, and which backbones there are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
+
+cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
+
+_COLUMN = "Column of the table with the {}."
+
+
+def index(
+    name: Annotated[str, typer.Argument(help="What to call the data set.")],
+    root: Annotated[list[Path], typer.Option(help="Folder with the images; may be repeated.")],
+    kind: Annotated[str, typer.Option(help="folder, table or mri-slices.")] = "folder",
+    table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
+    image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
+    label_column: Annotated[str | None, typer.Option(help=_COLUMN.format("labels"))] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help=_COLUMN.format("patients or lesions"))
+    ] = None,
+    split_column: Annotated[str | None, typer.Option(help=_COLUMN.format("splits"))] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Pattern of paths, such as 'images/{image_id}.jpg'.")
+    ] = None,
+    mask: Annotated[str | None, typer.Option(help="Pattern of paths of tumour masks.")] = None,
+    min_roi: Annotated[
+        int | None, typer.Option(help="Slices whose mask has more pixels than this are taken.")
+    ] = None,
+    group_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression that finds the patient in a file name.")
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Of the groups, where no test is given.")] = (
+        0.3
+    ),
+    val_fraction: Annotated[
+        float, typer.Option(help="Of the groups of train, where no validation is given.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Make the splits afresh; else groups stay.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Make a data set's manifest, or bring it up to date.
+
+    Example: frostline index chest --root chest_xray --group-pattern '(person\\d+)_'
+    """
+    from frostline.cache import Workspace
+    from frostline.console import progress, say
+    from frostline.extract.audit import audit, render_audit
+    from frostline.extract.index import index_dataset
+
+    options = {
+        "table": str(table) if table else None,
+        "image_column": image_column,
+        "label_column": label_column,
+        "group_column": group_column,
+        "split_column": split_column,
+        "image": image,
+        "mask": mask,
+        "min_roi": min_roi,
+    }
+    with progress("Reading files", "files") as update:
+        manifest = index_dataset(
+            Workspace(workspace),
+            name,
+            kind=kind,
+            roots=root,
+            group_pattern=group_pattern,
+            seed=seed,
+            test_fraction=test_fraction,
+            val_fraction=val_fraction,
+            resplit=resplit,
+            options={key: value for key, value in options.items() if value is not None},
+            progress=update,
+        )
+    typer.echo(render_audit(audit(manifest)))
+    say(f"Next: frostline extract --dataset {name} --backbone BACKBONE{_same(workspace)}")
+
+
+def audit(
+    name: Annotated[str, typer.Argument(help="A data set.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if the test split may be leaking.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Count images and groups; find what leaks across splits.
+
+    Example: frostline audit chest --strict
+    """
+    from frostline.cache import Workspace, read_manifest
+    from frostline.extract.audit import audit as audit_manifest
+    from frostline.extract.audit import render_audit
+
+    found = audit_manifest(read_manifest(Workspace(workspace).manifest(name)))
+    typer.echo(render_audit(found))
+    if strict and found.leaks:
+        raise typer.Exit(1)
+
+
+def backbones(
+    blocks: Annotated[
+        str | None, typer.Option("--blocks", help="List the blocks of this backbone instead.")
+    ] = None,
+) -> None:
+    """List the backbones, and which weights are at hand.
+
+    Example: frostline backbones --blocks dinov2-s
+    """
+    from rich.table import Table
+
+    from frostline.console import out
+    from frostline.extract.backbones import list_backbones
+
+    if blocks is not None:
+        _print_blocks(blocks)
+        return
+    table = Table("backbone", "library", "parameters", "dim", "features", "weights", box=None)
+    for row in list_backbones():
+        table.add_row(
+            row["name"],
+            row["library"],
+            f"{row['parameters'] / 1e6:.1f} M",
+            str(row["dim"]),
+            ", ".join(row["features"]),
+            "at hand" if row["at_hand"] else "to be fetched",
+        )
+    out.print(table)
+    typer.echo("Any model of those libraries: timm:NAME or torchvision:NAME.")
+
+
+def _print_blocks(name: str) -> None:
+    from frostline.extract.backbones import load_backbone
+    from frostline.extract.blocks import blocks as find_blocks
+
+    model = load_backbone(name, weights="random").model
+    sizes = {key: value.numel() for key, value in model.named_parameters()}
+    found = find_blocks(model)
+    for number, block in enumerate(found):
+        parameters = sum(sizes[key] for key in block.parameters)
+        typer.echo(f"{len(found) - number:3d}  {block.name}  {parameters:,} parameters")
+    typer.echo("--unfreeze N trains the blocks numbered N and less.")
+
+
+@cache_app.command()
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """List the stores: data set, backbone, rows, size, key.
+
+    Example: frostline cache ls --json
+    """
+    from rich.table import Table
+
+    from frostline.console import out
+
+    rows = [_describe(folder, workspace) for folder in _stores(workspace)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        typer.echo(f"There is no store in {workspace} yet.")
+        return
+    table = Table("store", "rows", "parts", "size", "key", box=None)
+    for row in rows:
+        megabytes = f"{row['bytes'] / 1e6:.1f} MB"
+        table.add_row(row["store"], str(row["rows"]), str(row["parts"]), megabytes, row["key"][:12])
+    out.print(table)
+
+
+@cache_app.command()
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged parts aside, as damaged-….h5.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Check every digest of every part.
+
+    Example: frostline cache verify --repair
+    """
+    from frostline.cache.verify import verify_store
+
+    folders = _stores(workspace)
+    damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
+    for error in damaged:
+        typer.echo(error, err=True)
+    if repair and damaged:
+        typer.echo(
+            f"Set {len(damaged)} parts aside: run `frostline extract` to compute their rows."
+        )
+        return
+    typer.echo(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _stores(workspace: Path) -> list[Path]:
+    from frostline.cache import find_stores
+
+    parents = [*workspace.glob("pixels/*"), *workspace.glob("embeddings/*/*")]
+    return [folder for parent in sorted(parents) for folder in find_stores(parent)]
+
+
+def _describe(folder: Path, workspace: Path) -> dict[str, Any]:
+    from frostline.cache import Store, part_files
+
+    store = Store.open(folder)
+    return {
+        "store": str(folder.parent.relative_to(workspace)),
+        "key": store.key,
+        "rows": len(store),
+        "parts": len(store.parts),
+        "bytes": sum(path.stat().st_size for path in part_files(folder)),
+        "spec": store.spec,
+        "provenance": store.provenance,
+    }
+
+
+def _same(workspace: Path) -> str:
+    return "" if workspace == DEFAULT_WORKSPACE else f" --workspace {workspace}"

@@ -1,0 +1,57 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", help="Folder of manifests, caches and results.")
+]
+DEFAULT_WORKSPACE = Path("frostline-workspace")
+DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name given to `index`.")]
+BackboneOption = Annotated[
+    str, typer.Option("--backbone", "-b", help="A name of `frostline backbones`, or timm:NAME.")
+]
+ProtocolOption = Annotated[str, typer.Option(help="Named recipe: paper or standard.")]
+FeatureOption = Annotated[
+    str | None, typer.Option(help="What is taken as the embedding, such as cls or cls+mean.")
+]
+WeightsOption = Annotated[
+    str, typer.Option(help="pretrained, random, or a .pth or .safetensors file.")
+]
+WeightsSeedOption = Annotated[int, typer.Option(help="Seed of random weights.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option(help="Side of what the backbone sees, in pixels.", min=1)
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+WorkersOption = Annotated[int, typer.Option(help="Threads that decode; 0: one a core.", min=0)]
+OnErrorOption = Annotated[
+    str, typer.Option(help="At an image that cannot be read: stop, or skip and list it.")
+]
+LabelOption = Annotated[str, typer.Option("--label", help="Column of the manifest with labels.")]
+SplitOption = Annotated[str, typer.Option("--split", help="Column of the manifest with splits.")]
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Read `i/n`, counted from 0."""
+    from frostline.cache import InputError
+
+    if text is None:
+        return None
+    left, _, right = text.partition("/")
+    if not (left.isdigit() and right.isdigit() and int(left) < int(right)):
+        raise InputError(f"--shard is i/n with i from 0 to n - 1, such as 0/4, not {text!r}.")
+    return int(left), int(right)
+
+
+def check_on_error(text: str) -> str:
+    """Return `stop` or `skip`, or raise InputError."""
+    from frostline.cache import InputError
+
+    if text not in ("stop", "skip"):
+        raise InputError(f"--on-error is stop or skip, not {text!r}.")
+    return text

@@ -1,0 +1,168 @@
+"""Commands that compute: extract, probe, finetune."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frostline.commands.options import (
+    DEFAULT_WORKSPACE,
+    BackboneOption,
+    DatasetOption,
+    DeviceOption,
+    FeatureOption,
+    ImageSizeOption,
+    LabelOption,
+    OnErrorOption,
+    PrecisionOption,
+    ProtocolOption,
+    SplitOption,
+    WeightsOption,
+    WeightsSeedOption,
+    WorkersOption,
+    WorkspaceOption,
+    check_on_error,
+    parse_shard,
+)
+
+
+def extract(
+    dataset: DatasetOption,
+    backbone: BackboneOption,
+    feature: FeatureOption = None,
+    protocol: ProtocolOption = "paper",
+    weights: WeightsOption = "pretrained",
+    weights_seed: WeightsSeedOption = 0,
+    image_size: ImageSizeOption = None,
+    batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1)] = 32,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    workers: WorkersOption = 0,
+    shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
+    on_error: OnErrorOption = "stop",
+    fail_on_skip: Annotated[
+        bool, typer.Option("--fail-on-skip", help="Exit with 1 if an image was skipped.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Embed every image once; again, only what is missing.
+
+    Example: frostline extract --dataset chest --backbone effnet-lite0
+    """
+    from frostline import steps
+    from frostline.cache import Workspace
+    from frostline.console import progress, say
+
+    network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
+    machine = steps.Machine(device, precision, batch, workers, check_on_error(on_error))
+    with progress(f"Embedding {dataset} with {backbone}") as update:
+        done = steps.extract(
+            Workspace(workspace),
+            dataset,
+            network,
+            machine=machine,
+            shard=parse_shard(shard),
+            progress=update,
+        )
+    for sentence in done.skipped:
+        say(f"Skipped: {sentence}")
+    if done.differs:
+        say(f"A new store, as this differs from the nearest one: {', '.join(done.differs)}.")
+    reused = done.images - done.embedded - len(done.skipped)
+    typer.echo(
+        f"{done.images} distinct images: {done.embedded} embedded now ({done.decoded} decoded), "
+        f"{reused} reused, {len(done.skipped)} skipped. Key {done.key[:12]}."
+    )
+    if done.skipped and fail_on_skip:
+        raise typer.Exit(1)
+
+
+def probe(
+    dataset: DatasetOption,
+    backbone: BackboneOption,
+    head: Annotated[
+        str | None, typer.Option(help="logistic or adam; the protocol's if not given.")
+    ] = None,
+    protocol: ProtocolOption = "paper",
+    key: Annotated[
+        str | None, typer.Option(help="First digits of the embedding store's key.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
+    label: LabelOption = "label",
+    split: SplitOption = "split",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Train a head on cached embeddings; write predictions.
+
+    Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
+    """
+    from frostline.cache import Workspace
+    from frostline.console import progress
+    from frostline.probe.run import probe_run
+    from frostline.protocols import HEADS, check_protocol
+
+    place = Workspace(workspace)
+    with progress("Training the head", "epochs"):
+        run = probe_run(
+            place,
+            dataset,
+            backbone,
+            head=head or HEADS[check_protocol(protocol)],
+            protocol=protocol,
+            seed=seed,
+            key=key,
+            label=label,
+            split=split,
+            hyperparameters={} if epochs is None else {"epochs": epochs},
+        )
+    typer.echo(place.predictions(run))
+
+
+def finetune(
+    dataset: DatasetOption,
+    backbone: BackboneOption,
+    unfreeze: Annotated[
+        str, typer.Option(help="How much of the backbone trains: none, its last N blocks, all.")
+    ] = "all",
+    protocol: ProtocolOption = "paper",
+    feature: FeatureOption = None,
+    weights: WeightsOption = "pretrained",
+    weights_seed: WeightsSeedOption = 0,
+    image_size: ImageSizeOption = None,
+    epochs: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate, instead of 1e-4.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    workers: WorkersOption = 0,
+    on_error: OnErrorOption = "stop",
+    label: LabelOption = "label",
+    split: SplitOption = "split",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Train backbone and head; again, go on where it stopped.
+
+    Example: frostline finetune --dataset chest --backbone effnet-lite0 --unfreeze 2 --epochs 5
+    """
+    from frostline import steps
+    from frostline.cache import Workspace
+
+    place = Workspace(workspace)
+    network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
+    machine = steps.Machine(device, precision, workers=workers, on_error=check_on_error(on_error))
+    given = {"epochs": epochs, "batch": batch, "lr": lr}
+    run = steps.finetune(
+        place,
+        dataset,
+        network,
+        unfreeze=unfreeze,
+        machine=machine,
+        seed=seed,
+        label=label,
+        split=split,
+        fields={name: value for name, value in given.items() if value is not None},
+    )
+    typer.echo(place.predictions(run))

@@ -1,0 +1,175 @@
+"""The stages of the pipeline as functions; the command line and studies are thin layers over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.protocols import Inputs, protocol_inputs
+
+if TYPE_CHECKING:
+    from frostline.extract.backbones import Backbone
+    from frostline.extract.embed import Extraction
+    from frostline.extract.pixels import PixelSource
+
+Progress = Callable[[int, int], None]
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which backbone, with which weights, seeing what.
+
+    Attributes
+    ----------
+    backbone : str
+        A name of `frostline backbones`, `timm:NAME` or `torchvision:NAME`.
+    weights : str
+        `pretrained`, `random`, or the path of a file.
+    feature : str, optional
+        What is taken as the embedding; the backbone's default if None.
+    protocol : str
+        `paper` or `standard`: decides geometry and normalisation.
+    image_size : int, optional
+        Side of what the backbone sees, in pixels; the protocol's if None.
+    """
+
+    backbone: str
+    weights: str = "pretrained"
+    weights_seed: int = 0
+    feature: str | None = None
+    protocol: str = "paper"
+    image_size: int | None = None
+
+    def inputs(self, manifest: Manifest) -> Inputs:
+        """Geometry and normalisation for a data set."""
+        reading = manifest.meta.get("options", {})
+        return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+
+    def load(self, workspace: Workspace, inputs: Inputs) -> Backbone:
+        """Build the backbone with its weights."""
+        from frostline.extract.backbones import load_backbone
+
+        return load_backbone(
+            self.backbone,
+            weights=self.weights,
+            weights_seed=self.weights_seed,
+            feature=self.feature,
+            image_size=inputs.geometry.crop,
+            digests=workspace.root / "weights.json",
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute; of this only the precision is part of a key.
+
+    Attributes
+    ----------
+    device : str
+        `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
+    precision : str
+        `auto` (bfloat16 or float16 on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
+    batch : int
+        Images a forward pass.
+    workers : int
+        Threads that decode; 0 for one a core.
+    on_error : str
+        `stop` at the first image that cannot be read, or `skip` and list them.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int = 32
+    workers: int = 0
+    on_error: Literal["stop", "skip"] = "stop"
+
+    def resolve(self) -> tuple[str, str]:
+        """The device and the precision of computing.
+
+        Raises
+        ------
+        InputError
+            If there is no such device here, or no such precision.
+        """
+        import torch
+
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"There is no GPU here for --device {name}: use --device cpu.")
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."
+            )
+        if self.precision != "auto":
+            return name, self.precision
+        if not name.startswith("cuda"):
+            return name, "float32"
+        return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+    def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
+        """The pixels of a data set."""
+        from frostline.extract.pixels import pixel_source
+
+        return pixel_source(
+            workspace,
+            manifest,
+            inputs.geometry,
+            on_error=self.on_error,
+            workers=self.workers,
+        )
+
+
+def extract(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    *,
+    machine: Machine | None = None,
+    shard: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Embed every image of a data set that the embedding store lacks."""
+    from frostline.extract.embed import embed_images, embedding_spec
+
+    machine = machine or Machine()
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    source = machine.source(workspace, manifest, inputs)
+    device, precision = machine.resolve()
+    backbone = network.load(workspace, inputs)
+    spec = embedding_spec(
+        source,
+        backbone.name,
+        backbone.weights,
+        backbone.feature,
+        inputs.normalisation,
+        precision,
+    )
+    return embed_images(
+        workspace,
+        source,
+        spec,
+        backbone,
+        batch=machine.batch,
+        device=device,
+        shard=shard,
+        progress=progress,
+    )
+
+
+def weights_source(folder: Path) -> str:
+    """Where the weights of an embedding store came from, as its parts say."""
+    from frostline.cache import Store
+
+    return str(Store.open(folder).provenance.get("weights_source", "unknown"))
+
+
+def meta_of(network: Network) -> dict[str, Any]:
+    """What predictions say about the network."""
+    return {"protocol": network.protocol, "image_size": network.image_size}
