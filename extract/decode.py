@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
 from frostline.cache import InputError
 from frostline.extract.geometry import MODES, Channels, Geometry, Window, to_uint8, window_limits
-from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
@@ -127,7 +128,7 @@ def unreadable(path: Path, error: BaseException) -> InputError:
         reason = "there is no such file"
     elif path.is_file() and path.stat().st_size == 0:
         reason = "the file is empty"
-    elif isinstance(error, Image.UnidentifiedImageError):
+    elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or of a format that is not known here"
     else:
         reason = str(error).strip().rstrip(".") or type(error).__name__

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from frostline.cache import InputError
 from PIL import Image
+
+from frostline.cache import InputError
 
 Channels = Literal["grey", "rgb"]
 Window = Mapping[str, Sequence[float]]

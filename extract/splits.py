@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+
 from frostline.cache import InputError
 
 PARTS = ("train", "val", "test")

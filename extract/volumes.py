@@ -6,15 +6,18 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.funcs import as_closest_canonical
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
 from frostline.cache import InputError
 from frostline.extract.decode import Facts, unreadable
 from frostline.extract.geometry import Geometry, to_uint8, window_limits
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from numpy.typing import NDArray
 
 # What nibabel's readers raise on files that are empty, cut off or not volumes.
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
@@ -62,7 +65,8 @@ def read_volume(path: Path) -> Volume:
 def read_grid(path: Path) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
     """Read only the header: shape along the RAS axes, and affine."""
     image = _open(path)
-    return image.shape, image.affine
+    x, y, z = image.shape
+    return (x, y, z), image.affine
 
 
 def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
@@ -139,9 +143,9 @@ def volume_facts(path: Path) -> Facts | None:
     return Facts(image.shape[0], image.shape[1], str(image.get_data_dtype()), "NIfTI")
 
 
-def _open(path: Path) -> nib.Nifti1Image:
+def _open(path: Path) -> Any:
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
             raise InputError(
                 f"cannot read image {path}: it is {type(image).__name__}, not a NIfTI volume"
@@ -149,14 +153,14 @@ def _open(path: Path) -> nib.Nifti1Image:
         _check_header(path, image)
         while len(image.shape) > 3:
             image = image.slicer[..., 0]
-        return nib.as_closest_canonical(image)
+        return as_closest_canonical(image)
     except InputError:
         raise
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
 
 
-def _check_header(path: Path, image: nib.Nifti1Image) -> None:
+def _check_header(path: Path, image: Any) -> None:
     shape = image.shape
     sizes = " x ".join(map(str, shape))
     if len(shape) < 3 or 0 in shape:

@@ -75,13 +75,24 @@ class TableFile:
         return filled
 
     def filled(self, pattern: str, purpose: str, **more: list[str]) -> list[str]:
-        """Fill ``{column}`` in a pattern from every row; ``more`` are columns under other names."""
-        names = re.findall(r"\{([^{}]*)\}", pattern)
-        values = {name: more.get(name) or self.column(name, purpose) for name in set(names)}
-        return [
-            re.sub(r"\{([^{}]*)\}", lambda match, row=row: values[match[1]][row], pattern)
-            for row in range(len(self))
+        """Fill ``{column}`` in a pattern from every row; ``more`` are columns under other names.
+
+        Raises
+        ------
+        InputError
+            If the pattern names no column, or one that is not there.
+        """
+        pieces = re.split(r"\{([^{}]*)\}", pattern)  # text, name, text, name, text
+        if len(pieces) == 1:
+            raise InputError(
+                f"the pattern {pattern!r} for the {purpose} names no column of {self.path}; "
+                "write one in braces, such as '{name}.png'"
+            )
+        columns = [
+            (more.get(piece) or self.column(piece, purpose)) if number % 2 else [piece] * len(self)
+            for number, piece in enumerate(pieces)
         ]
+        return ["".join(row) for row in zip(*columns, strict=True)]
 
     def extra_columns(self, used: dict[str, str | None]) -> pd.DataFrame:
         """Give all columns to keep beside the manifest's own.

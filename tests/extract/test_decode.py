@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from frostline.cache import InputError
 from frostline.extract.decode import decode, decode_file, image_facts, read_image
 from frostline.extract.geometry import PAPER_GEOMETRY, Geometry
-from PIL import Image
 
 EXACT = Geometry("squash", 8, 8)  # images of 8 by 8 pass unchanged
 RNG = np.random.default_rng(0)

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frostline.cache import InputError
-from frostline.extract.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
+
+from frostline.cache import InputError
+from frostline.extract.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
 
 
 def noise(width: int, height: int, channels: int | None = None, seed: int = 0) -> Image.Image:

@@ -4,10 +4,11 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from frostline.cache import InputError
-from frostline.extract.splits import assign_splits, made_parts, wanted
 from hypothesis import given
 from hypothesis import strategies as st
+
+from frostline.cache import InputError
+from frostline.extract.splits import assign_splits, made_parts, wanted
 
 Rows = list[tuple[str, str]]  # group, label
 fractions = st.floats(0.05, 0.6)

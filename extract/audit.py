@@ -1,0 +1,262 @@
+"""Audit: what in a data set would make its results better or worse than they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from frostline.cache import InputError, Manifest
+from frostline.extract.decode import is_volume, read_image
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and how bad it is: ``leak``, ``warning`` or ``note``."""
+
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes
+    ----------
+    counts : DataFrame
+        ``split``, ``label``, ``images``, ``groups``: a row for each split and class, then one
+        with the label ``all`` for each split, then one for everything.
+    crossing_groups : DataFrame
+        ``group_id``, ``splits`` (joined by a comma), ``images``.
+    duplicates : DataFrame
+        ``copy`` (number of the set of identical images), ``image_id``, ``split``, ``label``,
+        ``group_id``, and whether the set lies ``across_splits`` and has a ``label_conflict``.
+    unreadable : DataFrame
+        ``image_id``, ``reason``.
+    findings : list of Finding
+        Leaks first, then warnings, then notes.
+    """
+
+    dataset: str
+    counts: pd.DataFrame
+    crossing_groups: pd.DataFrame
+    duplicates: pd.DataFrame
+    unreadable: pd.DataFrame
+    findings: list[Finding]
+
+    @property
+    def leaks(self) -> list[Finding]:
+        """The findings that put the same thing on both sides of a split."""
+        return [finding for finding in self.findings if finding.severity == "leak"]
+
+
+def audit(manifest: Manifest, *, label: str = "label", split: str = "split") -> Audit:
+    """Look for leaks, conflicts and damage in a manifest.
+
+    Parameters
+    ----------
+    label, split
+        Columns to take labels and splits from.
+
+    Notes
+    -----
+    Only files that were found unreadable when the data set was indexed are opened, to say why.
+    """
+    images = manifest.images(label=label, split=split)
+    crossing = _crossing_groups(images)
+    duplicates = _duplicates(images)
+    unreadable = _unreadable(manifest)
+    findings = [
+        *_crossing_findings(crossing),
+        *_duplicate_findings(duplicates),
+        *_unreadable_findings(unreadable, len(images)),
+        *_class_findings(images),
+        *_grouping_findings(images),
+    ]
+    order = ("leak", "warning", "note")
+    return Audit(
+        dataset=str(manifest.meta.get("dataset", "")),
+        counts=_counts(images),
+        crossing_groups=crossing,
+        duplicates=duplicates,
+        unreadable=unreadable,
+        findings=sorted(findings, key=lambda finding: order.index(finding.severity)),
+    )
+
+
+def render_audit(audit: Audit, rows: int = 10) -> str:
+    """Write an audit as plain text; of long tables only the first rows."""
+    pieces = [f"Data set {audit.dataset}", _plain(audit.counts, len(audit.counts))]
+    tables = {
+        "Groups in several splits": audit.crossing_groups,
+        "Byte-identical images": audit.duplicates,
+        "Unreadable files": audit.unreadable,
+    }
+    for title, table in tables.items():
+        if len(table):
+            pieces.append(f"{title}\n{_plain(table, rows)}")
+    findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
+    return "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+
+
+def _counts(images: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for part in [*PARTS, None]:
+        inside = images[images["split"] == part if part else images["split"].isna()]
+        for name, group in inside.groupby("label", sort=True, dropna=False):
+            rows.append((part or "none", "no label" if pd.isna(name) else name, group))
+    for part in PARTS:
+        inside = images[images["split"] == part]
+        if len(inside):
+            rows.append((part, "all", inside))
+    rows.append(("all", "all", images))
+    return pd.DataFrame(
+        [(part, name, len(group), group["group_id"].nunique()) for part, name, group in rows],
+        columns=["split", "label", "images", "groups"],
+    )
+
+
+def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
+    parts = images.dropna(subset=["split"]).groupby("group_id")["split"]
+    crossing = parts.agg(splits=_joined, images="size")[parts.nunique() > 1]
+    return crossing.sort_index().reset_index()
+
+
+def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
+    copies = images[images.duplicated("content_key", keep=False)]
+    columns = ["image_id", "split", "label", "group_id"]
+    sets = copies.groupby("content_key", sort=False)
+    table = copies[columns].assign(
+        across_splits=sets["split"].transform("nunique") > 1,
+        label_conflict=sets["label"].transform("nunique") > 1,
+    )
+    table.insert(0, "copy", sets.ngroup() + 1)
+    return table.sort_values(["copy", "image_id"]).reset_index(drop=True)
+
+
+def _unreadable(manifest: Manifest) -> pd.DataFrame:
+    table = manifest.table
+    rows = []
+    for position in table["mode"].isna().to_numpy().nonzero()[0]:
+        rows.append((table["image_id"].iat[position], _reason(manifest.file(int(position)))))
+    return pd.DataFrame(rows, columns=["image_id", "reason"])
+
+
+def _reason(path: Path) -> str:
+    try:
+        if is_volume(path):
+            from frostline.extract.volumes import read_volume
+
+            read_volume(path)
+        else:
+            read_image(path, window={"range": [0, 1]})
+    except InputError as error:
+        return str(error).removeprefix(f"cannot read image {path}: ")
+    return "it could not be read when it was indexed, and now it can; index again"
+
+
+def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
+    return [
+        Finding(
+            "leak",
+            f"{_many(len(part), 'group is', 'groups are')} in {splits.replace(', ', ' and ')} "
+            f"({_examples(part['group_id'])}).",
+        )
+        for splits, part in crossing.groupby("splits")
+    ]
+
+
+def _duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
+    if not len(duplicates):
+        return []
+    findings = []
+    across = duplicates[duplicates["across_splits"]]
+    if len(across):
+        count = _many(across["copy"].nunique(), "image occurs", "images occur")
+        findings.append(
+            Finding(
+                "leak",
+                f"{count} in more than one split, byte for byte ({_examples(across['image_id'])}).",
+            )
+        )
+    conflicts = duplicates[duplicates["label_conflict"]]
+    if len(conflicts):
+        count = _many(conflicts["copy"].nunique(), "image has", "images have")
+        findings.append(
+            Finding(
+                "warning",
+                f"{count} byte-identical copies with another label "
+                f"({_examples(conflicts['image_id'])}).",
+            )
+        )
+    within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
+    if within:
+        count = _many(within, "image has", "images have")
+        findings.append(Finding("note", f"{count} byte-identical copies within one split."))
+    return findings
+
+
+def _unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
+    if not len(unreadable):
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{len(unreadable)} of {images} images cannot be read "
+            f"({_examples(unreadable['image_id'])}).",
+        )
+    ]
+
+
+def _class_findings(images: pd.DataFrame) -> list[Finding]:
+    labels = set(images["label"].dropna())
+    findings = []
+    for part in PARTS:
+        there = images.loc[images["split"] == part, "label"]
+        missing = sorted(labels - set(there))
+        if len(there) == 0:
+            findings.append(Finding("warning", f"There are no images in {part}."))
+        elif missing:
+            findings.append(Finding("warning", f"{part} has no image of {', '.join(missing)}."))
+    if len(labels) == 1:
+        findings.append(Finding("warning", f"All images have the one label {labels.pop()}."))
+    unlabelled = int(images["label"].isna().sum())
+    if unlabelled:
+        findings.append(
+            Finding("warning", f"{_many(unlabelled, 'image has', 'images have')} no label.")
+        )
+    return findings
+
+
+def _grouping_findings(images: pd.DataFrame) -> list[Finding]:
+    if (images["group_id"] == images["image_id"]).all():
+        return [
+            Finding(
+                "note",
+                "Every image is its own group: if a patient has several, say so with a group "
+                "column or pattern, or they may be on both sides of a split.",
+            )
+        ]
+    return []
+
+
+def _joined(parts: pd.Series) -> str:
+    return ", ".join(sorted(set(parts), key=PARTS.index))
+
+
+def _many(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+def _examples(names: pd.Series) -> str:
+    shown = list(dict.fromkeys(names))[:3]
+    return ", ".join(shown) + (", …" if names.nunique() > len(shown) else "")
+
+
+def _plain(table: pd.DataFrame, rows: int) -> str:
+    text = table.head(rows).to_string(index=False)
+    return text if len(table) <= rows else f"{text}\n… and {len(table) - rows} more"
