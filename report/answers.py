@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.layout import describe, percent, trained_word
 from frostline.report.metrics import METRICS
@@ -15,7 +16,7 @@ MEANS = "replicate-mean"
 
 
 def answer(frame: pd.DataFrame, primary: str = "accuracy") -> list[str]:
-    """Sentences for every data set: which run is best, and whether freezing helped.
+    """Sentences: whether freezing helped, then which run is best, for every data set.
 
     Intervals of single runs are compared by whether they overlap. That is cautious: a paired
     comparison of the same images can tell runs apart whose intervals overlap.
@@ -29,7 +30,7 @@ def answer(frame: pd.DataFrame, primary: str = "accuracy") -> list[str]:
     """
     if primary not in set(frame["metric"]):
         primary = str(frame["metric"].iloc[0])
-    sentences = []
+    freezing, best = [], []
     for dataset in frame["dataset"].unique():
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
         place = f"On {dataset}, " if dataset else ""
@@ -38,9 +39,9 @@ def answer(frame: pd.DataFrame, primary: str = "accuracy") -> list[str]:
         models = [row for row in records if row["head"] != MAJORITY_HEAD]
         majority = [row for row in records if row["head"] == MAJORITY_HEAD]
         title = METRICS[primary].title.lower()
-        sentences.append(_best(models, majority, title, place))
-        sentences += _freezing(models, title, place)
-    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
+        freezing += _freezing(models, title, place)
+        best.append(_best(models, majority, title, place))
+    return [sentence[:1].upper() + sentence[1:] for sentence in (*freezing, *best)]
 
 
 def _best(models: list[Record], majority: list[Record], title: str, place: str) -> str:
@@ -54,8 +55,8 @@ def _best(models: list[Record], majority: list[Record], title: str, place: str) 
     elif others:
         close = [row for row in others if _overlap(best, row)]
         if close:
-            names = _listed([f"{row['name']}, {_score(row)}" for row in close])
-            text += f"; its interval overlaps {_those(close)} ({names}), so it is not clearly best"
+            names = _listed([str(row["name"]) for row in close])
+            text += f"; its interval overlaps that of {names}, so it is not clearly best"
         else:
             text += "; its interval overlaps no other's"
     text += "."
@@ -75,25 +76,36 @@ def _freezing(models: list[Record], title: str, place: str) -> list[str]:
         if row["backbone"] and row["unfreeze"]:
             kind = "random" if str(row["weights"]).startswith("random") else str(row["weights"])
             kin.setdefault((row["backbone"], row["protocol"], kind), []).append(row)
-    sentences = []
-    several = {key[0] for key in kin if sum(key[0] == other[0] for other in kin) > 1}
-    for (backbone, protocol, weights), rows in kin.items():
+    pairs = {}
+    for key, rows in kin.items():
         frozen = [row for row in rows if row["unfreeze"] == "none"]
         tuned = [row for row in rows if row["unfreeze"] != "none"]
-        if not frozen or not tuned:
-            continue
+        if frozen and tuned:
+            pairs[key] = frozen, tuned
+    sentences = []
+    for (backbone, protocol, weights), (frozen, tuned) in pairs.items():
         one, other = _top(frozen), _top(tuned)
-        about = f" ({protocol}, {weights or 'weights not said'})" if backbone in several else ""
-        points = 100 * (one["estimate"] - other["estimate"])
-        word = "higher" if points > 0 else "lower"
-        gap = f"{abs(points):.1f} points {word} than" if round(points, 1) else "the same as"
-        way = trained_word(other["unfreeze"])
+        alone = sum(key[0] == backbone for key in pairs) == 1
+        about = "" if alone else f" ({protocol}, {weights or 'weights not said'})"
         sentences.append(
-            f"{place}{backbone}{about} scored {gap} {way} when frozen "
-            f"({_score(one)}{_of(frozen)} against {_score(other)}{_of(tuned)}); "
-            f"{_relation(one, other)}."
+            f"{place}freezing {backbone}{about} scored {_gap(one, other)} "
+            f"{_tuning(other['unfreeze'])}: {title} {_score(one)}{_of(frozen)} against "
+            f"{_score(other)}{_of(tuned)}; {_relation(one, other)}."
         )
     return sentences
+
+
+def _gap(one: Record, other: Record) -> str:
+    points = 100 * (one["estimate"] - other["estimate"])
+    if round(points, 1) == 0:
+        return "the same as"
+    return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'} than"
+
+
+def _tuning(unfreeze: str) -> str:
+    if unfreeze.isdigit():
+        return "fine-tuning its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks")
+    return "fine-tuning it" if unfreeze == "all" else f"fine-tuning it ({unfreeze})"
 
 
 def _name(row: Record, labels: dict[str, tuple[str, str]]) -> str:
@@ -129,13 +141,10 @@ def _top(rows: Sequence[Record]) -> Record:
 
 
 def _of(rows: Sequence[Record]) -> str:
-    return f", best of {len(rows)}" if len(rows) > 1 else ""
-
-
-def _those(close: Sequence[Record]) -> str:
-    return "that of one other" if len(close) == 1 else f"those of {len(close)} others"
+    return f" (best of {len(rows)})" if len(rows) > 1 else ""
 
 
 def _listed(names: Sequence[str], limit: int = 2) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return "; ".join(names[:limit]) + more
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return " and ".join(names)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from frostline.report.errors import InputError
 
 # Wide enough for probabilities printed with two or three decimals.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from frostline.report.errors import InputError
 from frostline.report.intervals import Interval, compute_intervals
 from frostline.report.metrics import check_metrics
@@ -143,7 +144,7 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),
-        notes=(*kept, f"always answers {answer!r}, the most frequent class of training"),
+        notes=(*kept, f"majority class is {answer!r}, by training's counts"),
     )
     return Predictions(run.table.iloc[:0], meta), answers
 

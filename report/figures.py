@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from frostline.report import escape
 from frostline.report.atomic import atomic_path
 from frostline.report.evaluation import MAJORITY_HEAD
@@ -45,20 +46,23 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif
 def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -> Figure:
     """One line a run of `dataset`: estimate and 95% interval of `metric`, best first.
 
-    The dashed line is the majority class. `frame` is what `evaluate` returned.
+    The dashed marks are the majority class. `frame` is what `evaluate` returned.
     """
     from matplotlib.figure import Figure
 
     part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
     part = part.sort_values("estimate", ascending=False, kind="stable")
     labels = describe(part)
-    height = 1.25 + 0.62 * len(part)
-    figure = Figure(figsize=(5.2, height))
-    axes = figure.add_axes((0.03, 0.78 / height, 0.94, 1 - 1.2 / height))
+    height = 1.15 + 0.62 * len(part)
+    figure = Figure(figsize=(4.4, height))
+    axes = figure.add_axes((0.03, 0.78 / height, 0.94, 1 - 1.1 / height))
     for line, row in enumerate(part.to_dict("records")):
         _forest_line(axes, -line, row, labels[row["run"]])
     for value in part.loc[part["head"] == MAJORITY_HEAD, "estimate"]:
-        axes.axvline(100 * value, color="#7f7f7f", linestyle=(0, (4, 3)), linewidth=1, zorder=0)
+        # In pieces beside the intervals, so that it crosses no label.
+        for line in range(len(part)):
+            axes.plot([100 * value] * 2, [-line - 0.2, -line + 0.2], color="#7f7f7f", linewidth=1.2,
+                      linestyle=(0, (2, 1.5)), zorder=0)  # fmt: skip
     axes.set_xlim(*_limits(part))
     axes.set_ylim(-len(part) + 0.6, 0.75)
     axes.set_yticks([])
@@ -81,16 +85,16 @@ def confusion_figure(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [escape.plain(name, 18) for name in classes]
     k = len(names)
-    cell = 0.85 if k <= 3 else 0.6
+    cell = 0.8 if k <= 3 else 0.52
     longest = 0.1 * max(map(len, names))
     turned = longest > cell
-    left, top, bottom = 0.65 + longest, 0.5, 0.7 + (longest if turned else 0.1)
-    width, height = left + k * cell + 0.3, top + k * cell + bottom
+    left, top, bottom = 0.45 + longest, 0.4 if title else 0.1, 0.5 + (longest if turned else 0.1)
+    width, height = left + k * cell + 0.1, top + k * cell + bottom
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((left / width, bottom / height, k * cell / width, k * cell / height))
     axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1)
     axes.invert_yaxis()
-    size = 12 if k <= 3 else 10
+    size = 12 if counts.max() < 1000 else 10
     for row, column in np.ndindex(k, k):
         colour = "white" if shares[row, column] > 0.55 else "#10202f"
         axes.text(column + 0.5, row + 0.5, f"{counts[row, column]:,}", ha="center", va="center",
@@ -153,7 +157,7 @@ def _forest_line(axes: Any, y: int, row: Mapping[Any, Any], label: tuple[str, st
     interval = "" if np.isnan(low) else f" [{percent(row['low'])}, {percent(row['high'])}]"
     name = f"{label[0]} ({label[1]})" if label[1] else label[0]
     style = {"transform": axes.get_yaxis_transform(), "color": INK, "fontsize": 11}
-    axes.text(0, y + 0.28, escape.plain(name, 40), va="bottom", parse_math=False, **style)
+    axes.text(0, y + 0.28, escape.plain(name, 30), va="bottom", parse_math=False, **style)
     axes.text(1, y + 0.28, percent(row["estimate"]) + interval, va="bottom", ha="right", **style)
 
 
@@ -174,7 +178,7 @@ def _limits(part: pd.DataFrame) -> tuple[float, float]:
 def _legend(figure: Figure, part: pd.DataFrame) -> None:
     from matplotlib.lines import Line2D
 
-    there = {_style(row) for row in part.to_dict("records")} - {""}
+    there = {_style(row) for row in part.to_dict("records")} - {"", MAJORITY_HEAD}
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name,
                markeredgewidth=2)

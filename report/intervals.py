@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
 from frostline.report.bootstrap import bootstrap_confusions, find_kinds
 from frostline.report.errors import InputError
 from frostline.report.metrics import METRICS, Array, compute_metrics

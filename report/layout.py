@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.metrics import METRICS
 
@@ -102,7 +103,7 @@ def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
     runs = part.drop_duplicates("run")
     models = runs[runs["head"] != MAJORITY_HEAD]
     # A head or seed is worth saying only where rows that were frozen alike differ in it.
-    kinds = models.groupby("unfreeze")[list(DETAILS)].agg(lambda column: column.map(str).nunique())
+    kinds = models[list(DETAILS)].map(str).groupby(models["unfreeze"]).nunique()
     out = {}
     for row in runs.to_dict("records"):
         if row["head"] == MAJORITY_HEAD:
@@ -156,7 +157,7 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
             f", {row['replicates']:,} replicates, seed {row['seed']}" if row["replicates"] else ""
         )
         methods[f"{row['method']} over {row['unit']}s{drawn}"] = 0
-    notes = {note: 0 for text in frame["note"].unique() for note in str(text).split("; ") if note}
+    notes = _notes(frame)
     titles = [METRICS[name].title for name in METRICS
               if name.endswith("_weighted") and name in set(frame["metric"])]  # fmt: skip
     average = [f"{', '.join(titles)}: averages over classes weighted by their images."]
@@ -164,8 +165,22 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
         "Scored: " + "; ".join(sizes) + ".",
         "95% intervals: " + "; ".join(methods) + ".",
         *(average if titles else []),
-        *(note[:1].upper() + note[1:] + "." for note in notes),
+        *notes,
     )
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
+    """Every note once, with the data set where it is not about all."""
+    places: dict[str, set[str]] = {}
+    for dataset, text in zip(frame["dataset"], frame["note"], strict=True):
+        for note in filter(None, str(text).split("; ")):
+            places.setdefault(note, set()).add(str(dataset))
+    out = []
+    for note, datasets in places.items():
+        everywhere = len(datasets) == frame["dataset"].nunique()
+        text = note if everywhere else f"{', '.join(sorted(datasets))}: {note}"
+        out.append((text[:1].upper() + text[1:] if everywhere else text) + ".")
+    return out
 
 
 def percent(value: float, decimals: int = 1) -> str:

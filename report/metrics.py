@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from frostline.report.errors import InputError
 
 Array = npt.NDArray[np.float64]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from frostline.report import tables
 from frostline.report.answers import answer
 from frostline.report.atomic import write_text
@@ -159,7 +160,8 @@ def _matrices(frame: pd.DataFrame, rows: Sequence[Scored]) -> list[dict[str, Any
             )
         ]
         out.append({
-            "name": f"confusion-{len(out) + 1}", "dataset": str(run.meta["dataset"] or ""),
+            "name": f"confusion-{len(out) + 1}", "classes": len(sample.classes),
+            "dataset": str(run.meta["dataset"] or ""),
             "heading": heading, "figure": confusion_figure(sample.confusion, sample.classes),
             "description": plain(f"Confusion matrix of {heading}. {'; '.join(right)}."),
         })  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from frostline.report.atomic import atomic_path, write_text
 from frostline.report.check import Source, check_meta, check_table
 from frostline.report.errors import InputError
@@ -50,6 +51,9 @@ class Predictions:
     table: pd.DataFrame
     meta: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        self.meta = {**dict.fromkeys(META_KEYS), **self.meta}
 
     @property
     def run(self) -> str:
@@ -124,7 +128,6 @@ def read_predictions(path: Path | str) -> Predictions:
         table, meta = _foreign(table, path, source, notes)
     else:
         _check_version(meta, path)
-        meta = {**dict.fromkeys(META_KEYS), **meta}
         check_meta(meta, source)
         table = _tidy(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
@@ -247,7 +250,7 @@ def _foreign(
     if not classes:
         found = set(table["label"].dropna()) | set(table["prediction"].dropna())
         classes = sorted(found, key=_class_order)
-    meta = {**dict.fromkeys(META_KEYS), "run": path.stem, "classes": classes}
+    meta: dict[str, Any] = {"run": path.stem, "classes": classes}
     if "split" in table:
         train = table.loc[table["split"] == "train", "label"].value_counts()
         if len(train):

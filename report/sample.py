@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from frostline.report.bootstrap import Kinds, find_kinds
 from frostline.report.errors import InputError
 from frostline.report.metrics import confusion_matrix

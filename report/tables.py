@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 
 import pandas as pd
+
 from frostline.report import escape
 from frostline.report.errors import InputError
 from frostline.report.layout import PAPER_METRICS, Grid, Row, make_grid

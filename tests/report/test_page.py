@@ -1,0 +1,156 @@
+"""The page and the figures: whole, self-contained, and nobody's text becomes markup."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from frostline.report import confusion_figure, evaluate, forest_figure, save_figure, write_report
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"> \'x\' & $\\frac$ id="y" url(#z)',
+    "x" * 200,
+    "שלום\u202egnp",
+)
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Outline(HTMLParser):
+    """Tags, ids and text of a page; fails on tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    runs = [run(), run(seed=1, unfreeze="all"), run(("a", "b", "c"), seed=2, dataset="skin")]
+    paths = write_report(folder, runs, title="A study", about={"command": "frostline run s.yaml"},
+                         replicates=200)  # fmt: skip
+    return folder, paths
+
+
+def test_files(report):
+    folder, paths = report
+    assert set(paths) == {
+        "index.html", "tables/scores.csv", "tables/scores.md", "tables/scores.tex",
+        "tables/paper.md", "tables/paper.tex",
+        *(f"figures/{name}-{i}.{kind}" for name, n in (("forest", 2), ("confusion", 3))
+          for i in range(1, n + 1) for kind in ("svg", "png", "pdf")),
+    }  # fmt: skip
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert there == set(paths)
+    assert all(path.stat().st_size > 0 for path in paths.values())
+
+
+def test_page_is_self_contained_and_well_formed(report):
+    text = report[1]["index.html"].read_text()
+    page = Outline(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert not {"script", "link", "iframe", "img"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name in ("href", "src", "xlink:href"):
+            assert attributes.get(name, "#").startswith("#"), (tag, attributes)
+    assert not re.search(r"@import|url\((?!#)", text)
+    references = re.findall(r'(?:href="#|url\(#)([^")]+)', text)
+    assert references
+    assert set(references) <= set(page.ids)
+
+
+def test_page_can_be_read_aloud(report):
+    page = Outline(report[1]["index.html"].read_text())
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("caption") == tags.count("table") == 2
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    figures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(figures) == 5
+    assert all(one["role"] == "img" and len(one["aria-label"]) > 30 for one in figures)
+    assert dict(page.tags)["html"] == {"lang": "en"}
+
+
+def test_page_opens_with_the_answer(report):
+    text = "".join(Outline(report[1]["index.html"].read_text()).text)
+    answer = text.index("On chest, freezing resnet50 scored")
+    assert answer < text.index("Balanced accuracy") < text.index("How this was made")
+    assert "frostline run s.yaml" in text
+
+
+def test_hostile_text_stays_text(run, tmp_path):
+    runs = [
+        run(HOSTILE, seed=i, run=text, dataset=text, backbone=text, hyperparameters={text: text})
+        for i, text in enumerate(HOSTILE)
+    ]
+    paths = write_report(tmp_path, runs, title=HOSTILE[0], replicates=50, figure_formats=["svg"])
+    text = paths["index.html"].read_text()
+    page = Outline(text)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "<script>alert(1)</script>" in "".join(page.text)
+    assert "\u202e" not in text
+    assert len(page.ids) == len(set(page.ids))
+    for name, path in paths.items():
+        if name.endswith(".svg"):
+            ElementTree.parse(path)
+
+
+def test_figures_are_the_same_bytes_each_time(run, tmp_path):
+    frame = evaluate([run()], replicates=50)
+    for kind in ("svg", "pdf", "png"):
+        for name in ("one", "two"):
+            save_figure(forest_figure(frame, "chest"), tmp_path / f"{name}.{kind}")
+        one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+        assert one == two
+
+
+def test_confusion_figure_takes_any_counts():
+    figure = confusion_figure(np.array([[0, 0], [12345, 1]]), ["a", "b"], "none of a")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "0", "12,345", "1"]
+
+
+def test_drawing_touches_no_global_state(report):
+    import matplotlib as mpl
+
+    assert "matplotlib.pyplot" not in sys.modules
+    assert mpl.rcParams["svg.fonttype"] == "path"
+
+
+def test_importing_report_is_light():
+    code = "import sys, frostline.report; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"numpy", "pandas", "matplotlib", "jinja2", "sklearn", "torch", "pyarrow", "rich"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_every_public_name_is_there():
+    import frostline.report
+
+    for name in frostline.report.__all__:
+        assert getattr(frostline.report, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = frostline.report.nothing

@@ -1,0 +1,158 @@
+"""Every format says the same numbers, and nobody's text becomes markup."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from frostline.report import FORMATS, InputError, evaluate, paper_table, render
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"quoted\" 'name' & | a_b $\\frac$ 50% #1 {x} ^~ `code` *b* [l](http://x)",
+    "x" * 200,
+    "שלום\u202egnp",
+    "two\nlines",
+)
+
+
+@pytest.fixture(scope="module")
+def frame(run):
+    return evaluate(
+        [run(), run(seed=1, unfreeze="all", head="linear"),
+         run(seed=2, unfreeze="all", head="linear", weights="random, seed 0", skill=0.2),
+         run(seed=3, unfreeze="none", weights="random, seed 0", backbone="vgg16", skill=0.1),
+         run(seed=4, unfreeze="2", backbone="vgg16")],
+        replicates=200,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hostile(run):
+    return evaluate(
+        [run(HOSTILE, seed=i, run=text, dataset=text, backbone=text if i % 2 else "")
+         for i, text in enumerate(HOSTILE)],
+        replicates=100,
+    )  # fmt: skip
+
+
+def test_csv_is_exact(frame):
+    text = render(frame, "csv")
+    lines = text.splitlines()
+    assert lines[0] == "run,metric,estimate,low,high"
+    assert len(lines) == 1 + len(frame)
+    assert lines[1].startswith("run-0,accuracy,0.")
+    for line, expected in zip(csv.DictReader(io.StringIO(text)), frame.itertuples(), strict=True):
+        assert (line["run"], line["metric"]) == (expected.run, expected.metric)
+        for name in ("estimate", "low", "high"):
+            assert float(line[name]) == getattr(expected, name)
+    assert any(line.startswith("majority-chest,accuracy,") for line in lines)
+
+
+def test_csv_without_interval_is_empty(frame):
+    bare = frame.head(1).assign(estimate=0.1, low=np.nan, high=np.nan, run='a "b", c')
+    assert render(bare, "csv").splitlines()[1] == '"a ""b"", c",accuracy,0.1,,'
+
+
+def test_json_holds_every_column(frame):
+    records = json.loads(render(frame.assign(low=np.nan), "json"))
+    assert list(records[0]) == list(frame.columns)
+    assert records[0]["low"] is None
+    assert records[0]["estimate"] == frame["estimate"].iloc[0]
+
+
+def test_papers_layout(frame):
+    lines = paper_table(frame).splitlines()
+    head = next(line for line in lines if line.startswith("| Data set"))
+    assert head == "| Data set | Model | Freeze | Accuracy | Precision | Recall | F1 score |"
+    body = [line for line in lines if re.match(r"\| (chest)? \|", line)]
+    assert [line.split(" | ")[1:3] for line in body] == [
+        ["resnet50", "Y"],
+        ["resnet50", "N"],
+        ["resnet50 (from scratch)", "N"],
+        ["vgg16 (random weights)", "Y"],
+        ["vgg16", "last 2"],
+        ["majority class", "\N{EN DASH}"],
+    ]
+    estimate = frame["estimate"].iloc[0]
+    assert f"| {100 * estimate:.2f} [" in body[0]
+
+
+def test_footnotes_say_units_method_and_seed(frame, run):
+    n_groups = run().table["group_id"].nunique()
+    for format in ("table", "markdown", "latex"):
+        text = " ".join(render(frame, format).split())
+        assert f"chest: {n_groups} groups of 60 images (test)" in text
+        assert "percentile over groups, 200 replicates, seed 0." in text
+        assert "averages over classes weighted by their images" in text
+
+
+def test_terminal_fits_80_columns(frame, hostile):
+    for one in (frame, hostile):
+        lines = render(one).splitlines()
+        assert max(map(len, lines)) <= 80
+    assert "from scratch" in render(frame)
+
+
+def test_details_are_shown_only_where_they_differ(run):
+    frame = evaluate([run(seed=0), run(seed=1, head="adam"), run(seed=2, unfreeze="all")],
+                     replicates=50)  # fmt: skip
+    text = paper_table(frame)
+    assert "| resnet50 (logistic) | Y |" in text
+    assert "| resnet50 (adam) | Y |" in text
+    assert "| resnet50 | N |" in text
+
+
+def test_rows_that_look_alike_get_their_runs_name(run):
+    text = paper_table(evaluate([run(seed=0), run(seed=1)], replicates=50))
+    assert "| resnet50 (run-0) | Y |" in text
+    assert "| resnet50 (run-1) | Y |" in text
+
+
+def test_markdown_keeps_hostile_text_text(hostile):
+    text = paper_table(hostile, "markdown")
+    assert "<script" not in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
+    assert "\u202e" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_latex_keeps_hostile_text_text(hostile):
+    text = render(hostile, "latex")
+    assert r"\textless{}script\textgreater{}" in text
+    assert r"\$\textbackslash{}frac\$ 50\% \#1 \{x\}" in text
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {7}
+    assert text.startswith("% has characters beyond Latin")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here")
+@pytest.mark.parametrize("format", ["latex", "paper"])
+def test_latex_compiles(frame, tmp_path, format):
+    text = paper_table(frame, "latex") if format == "paper" else render(frame, "latex")
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx,textcomp}"
+        f"\\begin{{document}}\n{text}\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_unknown_format(frame):
+    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from table, csv, "):
+        render(frame, "xls")
+    with pytest.raises(InputError, match=r"^there is no format 'csv'; choose from markdown, "):
+        paper_table(frame, "csv")
+    assert set(FORMATS) == {"table", "csv", "json", "markdown", "latex"}
