@@ -1,0 +1,225 @@
+"""Pretrained networks without their classifier, ready to embed images or to be trained further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline.cache import InputError
+from frostline.extract import dinov2
+from frostline.extract.architectures import build_model
+from frostline.extract.catalog import NAMED, Entry, resolve
+from frostline.extract.digests import DigestMemory
+from frostline.extract.features import default_feature, feature_dim, find_feature
+from frostline.extract.preprocessing import Preprocessing, own_preprocessing
+from frostline.extract.pretrained import fetch_pretrained, weights_at_hand
+from frostline.extract.weights import (
+    convert,
+    load_exactly,
+    read_weights,
+    weights_digest,
+    without_heads,
+)
+
+
+@dataclass
+class Backbone:
+    """A network that makes one vector an image.
+
+    Attributes
+    ----------
+    name : str
+        The name it was asked for by.
+    model : nn.Module
+        In eval mode, without its classifier.
+    feature : str
+        What is taken as the embedding, a name of `frostline.extract.features.FEATURES`.
+    dim : int
+        Length of the embedding.
+    preprocessing : Preprocessing
+        The statistics, size, crop and interpolation it was trained with.
+    weights : str
+        Digest of its tensors, 32 hexadecimal digits.
+    weights_source : str
+        "pretrained", "file NAME" or "random, seed S".
+    """
+
+    name: str
+    model: nn.Module
+    feature: str
+    dim: int
+    preprocessing: Preprocessing
+    weights: str
+    weights_source: str
+    compute: Callable[[nn.Module, Tensor], Tensor]
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Its own mean of each colour, of images in 0 to 1."""
+        return self.preprocessing.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Its own standard deviation of each colour, of images in 0 to 1."""
+        return self.preprocessing.std
+
+    @property
+    def geometry_hint(self) -> dict[str, Any]:
+        """Its own `size`, `resize_to`, `crop_pct` and `interpolation`."""
+        return self.preprocessing.geometry()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed normalised images: float [n, 3, height, width] to float [n, dim]."""
+        return self.compute(self.model, images)
+
+    __call__ = forward
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: str | Path = "pretrained",
+    weights_seed: int = 0,
+    feature: str | None = None,
+    image_size: int = 224,
+    digests: Path | None = None,
+) -> Backbone:
+    """Build a backbone with its weights.
+
+    Parameters
+    ----------
+    name : str
+        `vgg16`, `dinov2-s`, …, `timm:NAME` or `torchvision:NAME` (see `list_backbones`).
+    weights : str or Path
+        "pretrained", "random", or a file in a layout of `frostline.extract.weights`.
+    weights_seed : int
+        Seed of random weights; the global random state is left as it is.
+    feature : str, optional
+        What to take as the embedding; by default the class token of a vision transformer, else
+        the input of the classifier.
+    image_size : int
+        Side of the images, in pixels; transformers are built for one size.
+    digests : Path, optional
+        A JSON file where digests of weights are remembered, so that they are not computed again.
+
+    Raises
+    ------
+    InputError
+        If the name, the feature or the weights are not to be had; nothing is put in their place.
+    """
+    entry = resolve(name)
+    source = _Source.find(entry, weights, weights_seed)
+    model, heads = build_model(entry, image_size, weights_seed)
+    chosen = feature or default_feature(model)
+    found = find_feature(chosen, model, name)
+    digest = _fill(entry, model, heads, source, source.memory(entry, image_size, digests))
+    return Backbone(
+        name=name,
+        model=model.eval(),
+        feature=chosen,
+        dim=feature_dim(found, model, image_size),
+        preprocessing=own_preprocessing(entry),
+        weights=digest,
+        weights_source=source.text,
+        compute=found.compute,
+    )
+
+
+def backbone_digest(
+    name: str,
+    *,
+    weights: str | Path = "pretrained",
+    weights_seed: int = 0,
+    image_size: int = 224,
+    digests: Path | None = None,
+) -> str:
+    """The digest of a backbone's weights, without building it if `digests` remembers it."""
+    entry = resolve(name)
+    source = _Source.find(entry, weights, weights_seed)
+    memory = source.memory(entry, image_size, digests)
+    remembered = memory.get()
+    if remembered is not None:
+        return remembered
+    model, heads = build_model(entry, image_size, weights_seed)
+    return _fill(entry, model, heads, source, memory)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where weights come from: a file, or a seed where `path` is None."""
+
+    text: str
+    path: Path | None
+
+    @classmethod
+    def find(cls, entry: Entry, weights: str | Path, seed: int) -> _Source:
+        if weights == "random":
+            return cls(f"random, seed {seed}", None)
+        if weights == "pretrained":
+            return cls("pretrained", fetch_pretrained(entry))
+        path = Path(weights)
+        if not path.is_file():
+            raise InputError(f"There is no weights file {path}; check the path given as --weights.")
+        return cls(f"file {path.name}", path)
+
+    def memory(self, entry: Entry, image_size: int, digests: Path | None) -> DigestMemory:
+        if self.path is not None:
+            return DigestMemory(digests, f"{entry.model} from {self.path.absolute()}", self.path)
+        # Initialisation is the libraries' and may change with them.
+        libraries = f"torch {torch.__version__}, {entry.library} {version(entry.library)}"
+        return DigestMemory(digests, f"{entry.model} at {image_size}, {self.text}, {libraries}")
+
+
+def _fill(
+    entry: Entry, model: nn.Module, heads: tuple[str, ...], source: _Source, memory: DigestMemory
+) -> str:
+    """Put the weights into a model and give their digest.
+
+    The digest is of the tensors before the position embedding is resampled: it names the weights,
+    whatever the image size.
+    """
+    state = dict(model.state_dict())
+    if source.path is not None:
+        state = without_heads(convert(read_weights(source.path), entry, model), heads)
+        fitted = dinov2.fit_position(state, model) if entry.is_dinov2 else state
+        load_exactly(model, fitted, str(source.path), entry.name)
+    digest = memory.get() or weights_digest(state)
+    memory.put(digest)
+    return digest
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """One line of the list of backbones: the attributes of `Entry`, and what is at hand."""
+
+    name: str
+    library: str
+    model: str
+    dim: int
+    parameters: int
+    features: tuple[str, ...]
+    at_hand: bool
+    package: str
+
+
+def list_backbones() -> list[BackboneRow]:
+    """The backbones with short names, and whether their pretrained weights are at hand."""
+    return [
+        BackboneRow(
+            entry.name,
+            entry.library,
+            entry.model,
+            entry.dim,
+            entry.parameters,
+            ("cls", "mean", "cls+mean", "pre_logits") if entry.is_dinov2 else ("pre_logits",),
+            weights_at_hand(entry),
+            entry.package,
+        )
+        for entry in NAMED.values()
+    ]
