@@ -164,7 +164,7 @@ def _check_header(path: Path, image: Any) -> None:
     shape = image.shape
     sizes = " x ".join(map(str, shape))
     if len(shape) < 3 or 0 in shape:
-        raise InputError(f"cannot read image {path}: it has {sizes} voxels, not a volume's")
+        raise InputError(f"cannot read image {path}: it has {sizes} voxels, which is no volume")
     if any(size != 1 for size in shape[3:]):
         raise InputError(
             f"cannot read image {path}: it holds several volumes ({sizes}); "

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from frostline.cache import InputError
+from frostline.extract.decode import decode, decode_file
+from frostline.extract.geometry import Geometry
+from frostline.extract.volumes import Volume, axial, read_volume, resample, volume_facts
+
+RNG = np.random.default_rng(0)
+VALUES = RNG.integers(0, 1000, (8, 10, 6)).astype(np.int16)
+WHOLE = {"percentiles": [0.0, 100.0]}
+
+
+def save(path: Path, values: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    nib.Nifti1Image(values, np.eye(4) if affine is None else affine).to_filename(path)
+    return path
+
+
+def message(path: Path, geometry: Geometry | None = None, frame: int | None = 0) -> str:
+    with pytest.raises(InputError) as caught:
+        decode(path, frame, geometry or Geometry("squash", 8, 8, window=WHOLE), "grey")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "SAR", "PIR", "ASL"])
+@pytest.mark.parametrize("name", ["volume.nii", "volume.nii.gz"])
+def test_any_orientation_gives_the_same_voxels(tmp_path: Path, axes: str, name: str) -> None:
+    image = nib.Nifti1Image(VALUES, np.diag([2.0, 3.0, 4.0, 1.0]))
+    codes = nib.orientations.axcodes2ornt(axes)
+    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), codes)
+    turned = image.as_reoriented(turn)
+    assert nib.aff2axcodes(turned.affine) == tuple(axes)
+    turned.to_filename(tmp_path / name)
+    volume = read_volume(tmp_path / name)
+    assert_array_equal(volume.values, VALUES)
+    assert_array_equal(volume.spacing, [2, 3, 4])
+    assert volume.values.dtype == np.float32
+
+
+def test_nifti_2(tmp_path: Path) -> None:
+    nib.Nifti2Image(VALUES, np.eye(4)).to_filename(tmp_path / "two.nii.gz")
+    assert_array_equal(read_volume(tmp_path / "two.nii.gz").values, VALUES)
+    assert volume_facts(tmp_path / "two.nii.gz") == (8, 10, "int16", "NIfTI")
+
+
+def test_scl_slope_is_applied(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VALUES, np.eye(4))
+    image.header.set_slope_inter(0.5, -10)
+    image.to_filename(tmp_path / "scaled.nii")
+    stored = np.asanyarray(nib.load(tmp_path / "scaled.nii").dataobj)
+    assert_allclose(read_volume(tmp_path / "scaled.nii").values, stored, rtol=1e-6)
+    assert nib.load(tmp_path / "scaled.nii").dataobj.slope == 0.5
+
+
+@pytest.mark.parametrize("extra", [(1,), (1, 1)])
+def test_a_single_volume_in_four_dimensions(tmp_path: Path, extra: tuple[int, ...]) -> None:
+    path = save(tmp_path / "four.nii.gz", VALUES.reshape(VALUES.shape + extra))
+    assert_array_equal(read_volume(path).values, VALUES)
+
+
+def test_viewing_orientation() -> None:
+    """Front up, the patient's left on the left."""
+    values = np.zeros((4, 5, 1))
+    values[3, 4, 0] = 1  # right, front
+    values[0, 4, 0] = 2  # left, front
+    assert axial(values, 0).shape == (5, 4)
+    assert axial(values, 0)[0].tolist() == [2, 0, 0, 1]
+
+
+def test_slices_are_windowed_by_the_volume(tmp_path: Path) -> None:
+    path = save(tmp_path / "v.nii.gz", VALUES)
+    geometry = Geometry("squash", 9, 9, window={"percentiles": [5, 95]})
+    low, high = np.percentile(VALUES, [5, 95])
+    frames = [4, 0, 4]
+    for frame, pixels in zip(frames, decode_file(path, frames, geometry, "grey"), strict=True):
+        scaled = np.clip((VALUES[:, :, frame] - low) * 255 / (high - low), 0, 255)
+        expected = geometry.apply(np.rint(np.rot90(scaled)).astype(np.uint8), "grey")
+        assert_array_equal(pixels, expected)
+
+
+def test_a_volume_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "v.nii.gz", VALUES)
+    opened = []
+    load = nib.load
+    monkeypatch.setattr(nib, "load", lambda path: opened.append(path) or load(path))
+    pixels = decode_file(path, range(6), Geometry("squash", 8, 8, window=WHOLE), "rgb")
+    assert [image.shape for image in pixels] == [(8, 8, 3)] * 6
+    assert opened == [path]
+
+
+def test_nan_and_infinities(tmp_path: Path) -> None:
+    values = np.arange(4 * 4 * 2, dtype=np.float32).reshape(4, 4, 2)
+    values[0, 3, 0], values[1, 3, 0], values[2, 3, 0] = np.nan, np.inf, -np.inf
+    path = save(tmp_path / "v.nii", values)
+    pixels = decode(path, 0, Geometry("squash", 4, 4, window=WHOLE), "grey")
+    assert pixels[0, :3].tolist() == [0, 255, 0]
+    spaced = Geometry("squash", 4, 4, window=WHOLE, spacing=[1, 1, 1])
+    assert_array_equal(decode(path, 0, spaced, "grey"), pixels)
+
+
+def test_bad_volumes_are_named(tmp_path: Path) -> None:
+    def path(name: str) -> Path:
+        return tmp_path / name
+
+    save(path("many.nii"), np.zeros((4, 4, 4, 3), np.int16))
+    save(path("flat.nii"), np.zeros((4, 4), np.int16))
+    save(path("complex.nii"), np.zeros((4, 4, 4), np.complex64))
+    save(path("constant.nii"), np.full((4, 4, 4), 7, np.int16))
+    save(path("good.nii.gz"), VALUES)
+    path("cut.nii.gz").write_bytes(path("good.nii.gz").read_bytes()[:-200])
+    path("empty.nii.gz").touch()
+    path("text.nii").write_text("text")
+    reasons = {
+        "many.nii": "it holds several volumes (4 x 4 x 4 x 3); save the one you mean as a volume "
+        "of its own",
+        "flat.nii": "it has 4 x 4 voxels, which is no volume",
+        "complex.nii": "voxels of type complex64 are not supported",
+        "constant.nii": "the percentiles 0 and 100 of the intensities are both 7, so the image "
+        "would be blank; choose a wider window",
+        "empty.nii.gz": "the file is empty",
+        "missing.nii": "there is no such file",
+    }
+    for name, reason in reasons.items():
+        assert message(path(name)) == f"cannot read image {path(name)}: {reason}"
+    for name in ("cut.nii.gz", "text.nii"):
+        assert message(path(name)).startswith(f"cannot read image {path(name)}: ")
+    assert volume_facts(path("text.nii")) is None
+
+
+def test_a_volume_needs_a_window_and_a_slice_of_its_own(tmp_path: Path) -> None:
+    path = save(tmp_path / "v.nii", VALUES)
+    assert message(path, Geometry()) == (
+        f"cannot read image {path}: intensities of a volume need a window (percentiles or a range)"
+    )
+    for frame in (None, -1, 6):
+        assert message(path, frame=frame) == (
+            f"cannot read image {path}: it has axial slices 0 to 5, not {frame}"
+        )
+
+
+@given(
+    shape=st.tuples(*[st.integers(2, 9)] * 3),
+    old=st.tuples(*[st.floats(0.5, 4)] * 3),
+    new=st.tuples(*[st.floats(0.5, 4)] * 3),
+)
+def test_resampling_keeps_a_linear_ramp(shape: tuple, old: tuple, new: tuple) -> None:
+    """Linear interpolation is exact on a plane, and positions in mm stay what they are."""
+    affine = np.diag([*old, 1.0])
+    affine[:3, 3] = [5, -7, 11]
+
+    def ramp(shape: tuple, affine: np.ndarray) -> np.ndarray:
+        voxels = np.stack([*np.indices(shape), np.ones(shape)])
+        return np.einsum("i,ij,jxyz->xyz", [1, 2, 3, 0], affine, voxels)
+
+    volume = Volume(ramp(shape, affine), affine)
+    result = resample(volume, new, order=1)
+    assert_allclose(result.spacing, new)
+    assert_allclose(result.values, ramp(result.values.shape, result.affine), atol=1e-3)
+    assert all(np.array(result.values.shape) >= 1)
+    far = (np.array(shape) - 1) * old - (np.array(result.values.shape) - 1) * np.array(new)
+    assert (far > -1e-3).all()
+    assert (far < np.array(new)).all()
+
+
+def test_masks_stay_masks() -> None:
+    mask = Volume((RNG.random((8, 8, 4)) > 0.5).astype(np.float32), np.eye(4))
+    assert set(np.unique(resample(mask, [0.7, 1.3, 0.5], order=0).values)) == {0, 1}
