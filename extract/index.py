@@ -64,7 +64,6 @@ def index_dataset(
     folders = _folders(roots)
     reading = find_kind(kind).read(folders, resolved, previous)
     table = _with_groups(reading.table, group_pattern)
-    _check_names(table)
     made = made_parts(table["split"])
     kept = {} if previous is None or resplit else _kept_groups(previous)
     split = assign_splits(
@@ -157,11 +156,3 @@ def _kept_groups(previous: Manifest) -> dict[str, str]:
     splits = previous.table.groupby("group_id")["split"].agg(["nunique", "first"])
     single = splits[(splits["nunique"] == 1) & splits["first"].isin(ours)]
     return dict(zip(single.index, single["first"], strict=True))
-
-
-def _check_names(table: pd.DataFrame) -> None:
-    for path in table["path"]:
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"the name of {path!r} is not valid UTF-8; rename the file") from None

@@ -50,7 +50,17 @@ def part_name(text: str) -> str | None:
 
 
 def image_id(root: int, path: str, frame: int | None = None) -> str:
-    """Name an image: relative path, ``#z=37`` for a slice, ``1:`` first in a further root."""
+    """Name an image: relative path, ``#z=37`` for a slice, ``1:`` first in a further root.
+
+    Raises
+    ------
+    InputError
+        If the path is not valid UTF-8, which a manifest cannot hold.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of {path!r} is not valid UTF-8; rename the file") from None
     prefix = f"{root}:" if root else ""
     return prefix + path + ("" if frame is None else f"#z={frame}")
 

@@ -132,6 +132,7 @@ def _numbers_where_exact(column: pd.Series) -> pd.Series:
     """Turn text into numbers if each is written as Python would write it ('01' is not)."""
     numbers = pd.to_numeric(column, errors="coerce")
     there = column.notna()
-    if there.any() and (numbers[there].astype(str) == column[there].astype(str)).all():
-        return numbers
+    for candidate in (numbers.convert_dtypes(), numbers):  # whole numbers first
+        if there.any() and (candidate[there].astype(str) == column[there].astype(str)).all():
+            return candidate
     return column

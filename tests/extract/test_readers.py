@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from frostline.cache import InputError
+from frostline.extract.kinds import KINDS, resolve_options
+from frostline.extract.readers.reading import Reading
+
+
+def read(kind: str, *roots: Path, **options: Any) -> Reading:
+    return KINDS[kind].read(list(roots), resolve_options(kind, options), None)
+
+
+def error(kind: str, *roots: Path, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read(kind, *roots, **options)
+    return str(caught.value)
+
+
+def make_images(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(root / name)
+
+
+def rows(reading: Reading, *columns: str) -> list[tuple]:
+    table = reading.table[list(columns)]
+    return [tuple(None if pd.isna(x) else x for x in row) for row in table.itertuples(index=False)]
+
+
+# options
+
+
+def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
+    with pytest.raises(InputError) as caught:
+        resolve_options("folders", {})
+    assert str(caught.value) == (
+        "there is no kind 'folders'; the kinds are folder, table, mri-slices"
+    )
+    with pytest.raises(InputError) as caught:
+        resolve_options("table", {"label_colum": "dx"})
+    assert str(caught.value) == (
+        "kind table has no option 'label_colum'; did you mean label_column? its options are "
+        "table, image_column, image, label_column, group_column, split_column, window"
+    )
+    with pytest.raises(InputError) as caught:
+        resolve_options("table", {"image_column": "file", "label_column": None})
+    assert str(caught.value) == "kind table needs the option table, label_column"
+
+
+def test_defaults_are_filled_in() -> None:
+    options = {"image": "i", "mask": "m", "table": "t", "group_column": "g", "label_column": "l"}
+    resolved = resolve_options("mri-slices", options)
+    assert resolved == {
+        **options,
+        "min_roi": 30,
+        "window": {"percentiles": [0.5, 99.5]},
+        "spacing": None,
+    }
+    with pytest.raises(InputError, match="spacing must be three positive numbers"):
+        resolve_options("mri-slices", {**options, "spacing": [1, 1]})
+
+
+# folder
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    make_images(tmp_path, "b/2.png", "a/x/1.PNG", "a/ü 'q'\n.png")
+    (tmp_path / "a/notes.txt").touch()
+    (tmp_path / "a/.hidden.png").touch()
+    (tmp_path / "__MACOSX").mkdir()
+    reading = read("folder", tmp_path)
+    assert rows(reading, "image_id", "label", "split", "group_id", "frame") == [
+        ("a/x/1.PNG", "a", None, None, None),
+        ("a/ü 'q'\n.png", "a", None, None, None),
+        ("b/2.png", "b", None, None, None),
+    ]
+    assert reading.notes == {"ignored": {".txt": 1, "hidden": 2}}
+
+
+def test_split_folders_in_their_usual_spellings(tmp_path: Path) -> None:
+    make_images(tmp_path, "Train/a/1.png", "valid/a/1.png", "validation/b/2.png", "TEST/b/1.png")
+    assert rows(read("folder", tmp_path), "path", "label", "split") == [
+        ("TEST/b/1.png", "b", "test"),
+        ("Train/a/1.png", "a", "train"),
+        ("valid/a/1.png", "a", "val"),
+        ("validation/b/2.png", "b", "val"),
+    ]
+
+
+def test_further_roots_are_numbered(tmp_path: Path) -> None:
+    make_images(tmp_path, "one/a/1.png", "two/a/1.png")
+    reading = read("folder", tmp_path / "one", tmp_path / "two")
+    assert rows(reading, "image_id", "root", "path") == [
+        ("a/1.png", 0, "a/1.png"),
+        ("1:a/1.png", 1, "a/1.png"),
+    ]
+
+
+def test_folder_mistakes(tmp_path: Path) -> None:
+    suffixes = ".bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
+    assert error("folder", tmp_path) == (
+        f"there is no image under {tmp_path}; expected one folder for each class, with files "
+        f"that end in {suffixes}"
+    )
+    make_images(tmp_path, "one/1.png", "two/train/a/1.png", "two/extra/2.png")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert error("folder", one) == (
+        f"{one}/1.png is in no class folder; put it into a folder named as its label"
+    )
+    assert error("folder", two) == (
+        f"{two}/extra/2.png lies outside of the train, val and test folders of {two}; move it, "
+        "or give another root"
+    )
+
+
+# table
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    make_images(tmp_path, "img/a.png", "img/b.png", "c d.png")
+    return tmp_path
+
+
+def write_csv(root: Path, text: str, name: str = "t.csv") -> Path:
+    (root / name).write_text(text, encoding="utf-8-sig")
+    return root / name
+
+
+CSV = "file,dx,patient,part,age,code,path\nimg/a.png,NA,p1,Train,80,01,x\n./img/b.png,0,p1,,,2,y\n"
+COLUMNS = {"image_column": "file", "label_column": "dx"}
+
+
+def test_table(images: Path) -> None:
+    table = write_csv(images, CSV)
+    reading = read(
+        "table", images, table=table, **COLUMNS, group_column="patient", split_column="part"
+    )
+    assert rows(reading, "image_id", "path", "label", "group_id", "split") == [
+        ("img/a.png", "img/a.png", "NA", "p1", "train"),
+        ("img/b.png", "img/b.png", "0", "p1", None),
+    ]
+    assert rows(reading, "age", "code", "table_path", "file", "dx") == [
+        (80, "01", "x", "img/a.png", "NA"),
+        (None, "2", "y", "./img/b.png", "0"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
+def test_table_formats_under_the_root(images: Path, name: str) -> None:
+    table = pd.DataFrame({"path": ["c d.png", "img/a.png"], "label": [1, 0], "id": [3.0, None]})
+    if name == "t.parquet":
+        table.to_parquet(images / name)
+    else:
+        table.to_csv(images / name, index=False, sep="\t" if name == "t.tsv" else ",")
+    reading = read("table", images, table=name, image_column="path", label_column="label")
+    assert rows(reading, "image_id", "label") == [("c d.png", "1"), ("img/a.png", "0")]
+    assert "table_path" not in reading.table
+
+
+def test_image_pattern_and_several_roots(images: Path) -> None:
+    make_images(images, "more/z.png")
+    table = write_csv(images, "name,kind,folder\na,x,img\nz,y,more\n")
+    options = {"table": table, "image": "{name}.png", "label_column": "kind"}
+    reading = read("table", images / "img", images / "more", **options)
+    assert rows(reading, "image_id", "root") == [("a.png", 0), ("1:z.png", 1)]
+    options["image"] = "{folder}/{name}.png"
+    assert rows(read("table", images, **options), "path") == [("img/a.png",), ("more/z.png",)]
+
+
+def test_absolute_paths_inside_the_root(images: Path) -> None:
+    table = write_csv(images, f"file,dx\n{images}/img/a.png,x\n")
+    assert rows(read("table", images, table=table, **COLUMNS), "path") == [("img/a.png",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("file,dx\n", {}, "the table {t} has no rows"),
+        ("", {}, "cannot read the table {t}: No columns to parse from file"),
+        (
+            CSV,
+            {"label_column": "diagnosis"},
+            "{t} has no column 'diagnosis' for the label; it has 'file', 'dx', 'patient', "
+            "'part', 'age', 'code', 'path'",
+        ),
+        (
+            CSV + "img/none.png,1,p,,,,\n",
+            {},
+            "{t}, row 4: there is no file img/none.png under {r}",
+        ),
+        (CSV + "c d.png,,p,,,,\n", {}, "{t}, row 4: no label in column 'dx'"),
+        (CSV + ",1,p,,,,\n", {}, "{t}, row 4: no image in column 'file'"),
+        (
+            CSV + "c d.png,1,,,,,\n",
+            {"group_column": "patient"},
+            "{t}, row 4: no group in column 'patient'",
+        ),
+        (
+            CSV + "c d.png,1,p,dev,,,\n",
+            {"split_column": "part"},
+            "{t}, row 4: 'dev' in column 'part' is not a split; a split is train, val or test",
+        ),
+        (
+            CSV + "img/../img/a.png,1,p,,,,\n",
+            {},
+            "{t}, row 4: img/a.png is also in row 2; name each image once",
+        ),
+        (
+            "file,dx\n../outside.png,x\n",
+            {},
+            "{t}, row 2: ../outside.png lies outside of {r}; give a root that contains it",
+        ),
+        (
+            CSV,
+            {"image": "{file}"},
+            "kind table needs either the option image_column (a column of paths) or image "
+            "(a pattern such as 'images/{{name}}.jpg')",
+        ),
+        (
+            CSV,
+            {"image_column": None, "image": "a.png"},
+            "the pattern 'a.png' for the image names no column of {t}; write one in braces, "
+            "such as '{{name}}.png'",
+        ),
+        (
+            CSV,
+            {"table": "none.csv"},
+            "there is no table none.csv, neither here nor under {r}",
+        ),
+    ],
+)
+def test_table_mistakes(tmp_path: Path, text: str, options: dict[str, Any], message: str) -> None:
+    root = tmp_path / "root"
+    make_images(root, "img/a.png", "img/b.png", "c d.png", "../outside.png")
+    table = write_csv(root, text)
+    found = error("table", root, **{"table": table, **COLUMNS, **options})
+    assert found == message.format(t=table, r=root)
+
+
+# mri-slices
+
+MRI = {
+    "image": "{patient}/flair.nii.gz",
+    "mask": "{patient}/mask.nii.gz",
+    "table": "labels.csv",
+    "group_column": "id",
+    "label_column": "grade",
+}
+
+
+def make_patient(root: Path, name: str, roi: list[int], affine: np.ndarray | None = None) -> None:
+    """A mask with the given number of pixels in each axial slice."""
+    mask = np.zeros((10, 12, len(roi)), np.uint8)
+    for z, pixels in enumerate(roi):
+        mask[:, :, z].flat[:pixels] = 2
+    (root / name).mkdir(parents=True)
+    affine = np.eye(4) if affine is None else affine
+    nib.Nifti1Image(mask, affine).to_filename(root / name / "mask.nii.gz")
+    image = np.arange(mask.size, dtype=np.int16).reshape(mask.shape)
+    nib.Nifti1Image(image, affine).to_filename(root / name / "flair.nii.gz")
+
+
+def test_slices_with_more_than_min_roi_pixels(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [30, 31, 0, 90])
+    make_patient(tmp_path, "p2", [30, 5])
+    make_patient(tmp_path, "p3", [50])
+    (tmp_path / "p3/flair.nii.gz").unlink()
+    make_patient(tmp_path, "p4", [50])
+    (tmp_path / "p4/mask.nii.gz").unlink()
+    write_csv(tmp_path, "id,grade,age\np4,2,1\np3,2,2\np2,3,3\np1,3,4\n", "labels.csv")
+    reading = read("mri-slices", tmp_path, **MRI)
+    assert rows(reading, "image_id", "frame", "label", "group_id", "roi_pixels", "age") == [
+        ("p1/flair.nii.gz#z=1", 1, "3", "p1", 31, 4),
+        ("p1/flair.nii.gz#z=3", 3, "3", "p1", 90, 4),
+    ]
+    assert reading.notes == {
+        "patients_without_image": ["p3"],
+        "patients_without_mask": ["p4"],
+        "patients_without_slices": ["p2"],
+    }
+    assert len(read("mri-slices", tmp_path, **MRI, min_roi=29).table) == 4
+
+
+def test_slices_are_counted_in_ras_and_after_resampling(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [90, 0, 0, 0], np.diag([1, 1, -2, 1]))
+    write_csv(tmp_path, "id,grade\np1,3\n", "labels.csv")
+    assert rows(read("mri-slices", tmp_path, **MRI), "frame") == [(3,)]
+    spaced = read("mri-slices", tmp_path, **MRI, spacing=[1, 1, 1])
+    assert rows(spaced, "frame") == [(5,), (6,)] or rows(spaced, "frame") == [(6,)]
+
+
+def test_a_table_of_paths(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [90])
+    write_csv(tmp_path, "id,grade,flair,roi\n7,3,p1/flair.nii.gz,p1/mask.nii.gz\n", "labels.csv")
+    reading = read("mri-slices", tmp_path, **{**MRI, "image": "{flair}", "mask": "{roi}"})
+    assert rows(reading, "image_id", "group_id") == [("p1/flair.nii.gz#z=0", "7")]
+
+
+def test_mri_mistakes(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [90])
+    table = write_csv(tmp_path, "id,grade\np1,2\np1,2\np1,3\n", "labels.csv")
+    assert error("mri-slices", tmp_path, **MRI) == (
+        f"{table}, row 4: patient p1 has label '3' here and '2' in row 2; a patient has one label"
+    )
+    write_csv(tmp_path, "id,grade\np1,2\nx,2\n", "labels.csv")
+    assert error("mri-slices", tmp_path, **MRI, min_roi=100) == (
+        "no slice has more than 100 pixels in its mask; 1 patients without image, 0 patients "
+        f"without mask, 1 patients without slices, of 2 rows in {table}"
+    )
+    mask, image = tmp_path / "p1/mask.nii.gz", tmp_path / "p1/flair.nii.gz"
+    nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), np.eye(4)).to_filename(mask)
+    assert error("mri-slices", tmp_path, **MRI) == (
+        f"the grids of {mask} and {image} have different voxel counts; resample the mask to the "
+        "image"
+    )
+    nib.Nifti1Image(np.ones((10, 12, 1), np.uint8), np.diag([1, 1, 2, 1])).to_filename(mask)
+    assert error("mri-slices", tmp_path, **MRI) == (
+        f"the grids of {mask} and {image} have different places; resample the mask to the image"
+    )
+    mask.write_bytes(mask.read_bytes()[:40])
+    assert error("mri-slices", tmp_path, **MRI).startswith(f"cannot read image {mask}: ")
