@@ -144,7 +144,7 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),
-        notes=(*kept, f"majority class is {answer!r}, by training's counts"),
+        notes=(*kept, f'majority class is "{answer}", by training\'s counts'),
     )
     return Predictions(run.table.iloc[:0], meta), answers
 

@@ -57,7 +57,7 @@ def test_majority_row_comes_from_training_counts(run):
     frame = evaluate([one], replicates=300)
     score = row(frame, run="majority-chest")
     assert score["estimate"] == pytest.approx((one.table["label"] == "NORMAL").mean())
-    assert score["note"] == "majority class is 'NORMAL', by training's counts"
+    assert score["note"] == 'majority class is "NORMAL", by training\'s counts'
     assert row(frame, "balanced_accuracy", "majority-chest")["estimate"] == 0.5
 
 

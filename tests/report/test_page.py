@@ -128,6 +128,13 @@ def test_figures_are_the_same_bytes_each_time(run, tmp_path):
         assert one == two
 
 
+def test_dollar_signs_are_no_mathematics(run, tmp_path):
+    frame = evaluate([run(backbone="$\\frac$")], replicates=50)
+    save_figure(forest_figure(frame, "chest"), tmp_path / "forest.svg")
+    names = ["$\\frac$", "b"]
+    save_figure(confusion_figure(np.eye(2), names, "$\\frac$"), tmp_path / "confusion.svg")
+
+
 def test_confusion_figure_takes_any_counts():
     figure = confusion_figure(np.array([[0, 0], [12345, 1]]), ["a", "b"], "none of a")
     assert [text.get_text() for text in figure.axes[0].texts] == ["0", "0", "12,345", "1"]
