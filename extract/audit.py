@@ -141,8 +141,8 @@ def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
 def _unreadable(manifest: Manifest) -> pd.DataFrame:
     table = manifest.table
     rows = []
-    for position in table["mode"].isna().to_numpy().nonzero()[0]:
-        rows.append((table["image_id"].iat[position], _reason(manifest.file(int(position)))))
+    for row in map(int, table["mode"].isna().to_numpy().nonzero()[0]):
+        rows.append((table["image_id"].iat[row], _reason(manifest.file(row))))
     return pd.DataFrame(rows, columns=["image_id", "reason"])
 
 
@@ -163,7 +163,7 @@ def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "leak",
-            f"{_many(len(part), 'group is', 'groups are')} in {splits.replace(', ', ' and ')} "
+            f"{_many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
             f"({_examples(part['group_id'])}).",
         )
         for splits, part in crossing.groupby("splits")

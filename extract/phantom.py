@@ -169,6 +169,6 @@ def _inside(distance: Array, edge: float, softness: float) -> Array:
 def _write(path: Path, values: NDArray) -> None:
     affine = np.diag([*SPACING, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * step for size, step in zip(SHAPE, SPACING, strict=True)]
-    data = nib.Nifti1Image(values, affine).to_bytes()
+    image = nib.Nifti1Image(values, affine)  # type: ignore[no-untyped-call]
     # No time in the gzip header: the same volume is the same file.
-    path.write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))

@@ -153,7 +153,7 @@ def _open(path: Path) -> Any:
         _check_header(path, image)
         while len(image.shape) > 3:
             image = image.slicer[..., 0]
-        return as_closest_canonical(image)
+        return as_closest_canonical(image)  # type: ignore[no-untyped-call]
     except InputError:
         raise
     except READ_ERRORS as error:

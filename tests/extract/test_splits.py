@@ -70,7 +70,9 @@ def test_adding_groups_moves_none(first: Rows, more: Rows, seed: int) -> None:
     both = first + [(f"new-{group}", label) for group, label in more]
     after = split(both, kept=before, seed=seed)
     assert {group: after[group] for group in before} == before
+    earlier = count(first, before)
     for label, parts in count(both, after).items():
+        assert parts["test"] == max(wanted(parts.total(), 0.3, 0.2)[0], earlier[label]["test"])
         if parts.total() >= 3:
             assert all(parts[part] for part in ("train", "val", "test")), label
 
