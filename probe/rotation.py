@@ -1,0 +1,76 @@
+"""One change of coordinates that makes every penalised head on an embedding matrix easy to fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Embeddings centred and turned into the eigenbasis of their own covariance.
+
+    An L2 penalty does not change under a rotation and a free intercept absorbs the centre, so a
+    head fitted on `values` is exactly a head fitted on the embeddings. In these coordinates the
+    columns are orthogonal, so that the Hessian of a logistic loss is close to diagonal.
+
+    Attributes
+    ----------
+    values : float [n, r]
+        ``(X - centre) @ basis``; r = min(n, p).
+    centre : float [p]
+    basis : float [p, r]
+        Orthonormal columns that span every row of ``X - centre``.
+    power : float64 [r]
+        Mean square of each column of `values`.
+    """
+
+    values: Array
+    centre: Array
+    basis: Array
+    power: NDArray[np.float64]
+
+    def to_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        """Coefficients [k, r, h] and intercepts [k, h] here to [h, k, p] and [h, k] on embeddings."""
+        turned = np.matmul(self.basis, coef)
+        shift = np.matmul(self.centre, turned)
+        return np.ascontiguousarray(turned.transpose(2, 0, 1)), (intercept - shift).T.copy()
+
+    def from_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        """The inverse of `to_features`, for coefficients that lie in the span of the rows."""
+        moved = coef.transpose(1, 2, 0)
+        return np.matmul(self.basis.T, moved), intercept.T + np.matmul(self.centre, moved)
+
+    def gradient_size(self, coef: Array, intercept: Array) -> NDArray[np.float64]:
+        """Largest entry of each head's gradient on the embeddings, from the gradient here: [h]."""
+        turned = np.matmul(self.basis, coef)
+        # logits = (x - m) w + c: moving w at a fixed intercept b = c - m w moves c along m.
+        turned += self.centre[:, None] * intercept[:, None, :]
+        largest = np.abs(turned).max(axis=(0, 1), initial=0.0)
+        return np.maximum(largest, np.abs(intercept).max(axis=0)).astype(np.float64)
+
+
+def rotate(X: Array, dtype: np.dtype) -> Rotation:
+    """Centre and rotate embeddings [n, p]; with fewer images than features, onto their span.
+
+    With n < p the penalised solution is a combination of the rows (any part orthogonal to them
+    changes no logit and only adds to the penalty), so n dimensions hold it exactly: a QR
+    factorisation finds them, and does not square the condition number as a Gram matrix would.
+    """
+    centre = X.mean(axis=0, dtype=np.float64).astype(dtype)
+    centred = X.astype(dtype) - centre
+    span: Array | None = None
+    if X.shape[0] < X.shape[1]:
+        span, reduced = linalg.qr(centred.T, mode="economic", check_finite=False)
+        centred = np.ascontiguousarray(reduced.T)
+    gram = (centred.T @ centred).astype(np.float64)
+    # Any orthonormal basis is exact; the accuracy of the eigenvectors only decides the speed.
+    vectors = np.linalg.eigh(gram)[1].astype(dtype)
+    values = centred @ vectors
+    basis = vectors if span is None else span @ vectors
+    return Rotation(values, centre, basis, np.square(values, dtype=np.float64).mean(axis=0))
