@@ -35,6 +35,14 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
         return _build_torchvision(entry, image_size)
 
 
+def build_outline(entry: Entry, image_size: int) -> nn.Module:
+    """A model to ask about its features: of timm without memory or time for its weights."""
+    if entry.library == "torchvision":
+        return nn.Identity()  # all of them give the same feature
+    with torch.device("meta"):
+        return _build_timm(entry, image_size)[0]
+
+
 def _build_timm(entry: Entry, image_size: int) -> tuple[nn.Module, tuple[str, ...]]:
     import timm
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
 from frostline.extract import dinov2
-from frostline.extract.architectures import build_model
+from frostline.extract.architectures import build_model, build_outline
 from frostline.extract.catalog import NAMED, Entry, resolve
 from frostline.extract.digests import DigestMemory
 from frostline.extract.features import default_feature, feature_dim, find_feature
@@ -131,23 +131,48 @@ def load_backbone(
     )
 
 
-def backbone_digest(
+class Identity(NamedTuple):
+    """What of a backbone goes into keys, and where its weights come from.
+
+    Attributes
+    ----------
+    weights : str
+        Digest of its tensors.
+    weights_source : str
+        "pretrained", "file NAME" or "random, seed S".
+    feature : str
+        What is taken as the embedding.
+    """
+
+    weights: str
+    weights_source: str
+    feature: str
+
+
+def identify_backbone(
     name: str,
     *,
     weights: str | Path = "pretrained",
     weights_seed: int = 0,
+    feature: str | None = None,
     image_size: int = 224,
     digests: Path | None = None,
-) -> str:
-    """The digest of a backbone's weights, without building it if `digests` remembers it."""
+) -> Identity:
+    """What `load_backbone` would give, without loading weights whose digest is remembered.
+
+    Parameters are those of `load_backbone`, and so are the errors.
+    """
     entry = resolve(name)
     source = _Source.find(entry, weights, weights_seed)
+    outline = build_outline(entry, image_size)
+    chosen = feature or default_feature(outline)
+    find_feature(chosen, outline, name)
     memory = source.memory(entry, image_size, digests)
-    remembered = memory.get()
-    if remembered is not None:
-        return remembered
-    model, heads = build_model(entry, image_size, weights_seed)
-    return _fill(entry, model, heads, source, memory)
+    digest = memory.get()
+    if digest is None:
+        model, heads = build_model(entry, image_size, weights_seed)
+        digest = _fill(entry, model, heads, source, memory)
+    return Identity(digest, source.text, chosen)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from frostline.cache import InputError
@@ -134,7 +134,7 @@ def pretrained_tags(entry: Entry) -> list[str]:
 
         listed = timm.list_pretrained(f"{entry.model}.*") + timm.list_pretrained(entry.model)
         tags = [name.partition(".")[2] for name in listed]
-        first = timm_config(entry).tag
+        first = timm_config(replace(entry, tag="")).tag
         return sorted(dict.fromkeys(tags), key=lambda tag: (tag != first, tag))
     import torchvision
 

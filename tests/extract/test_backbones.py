@@ -11,7 +11,7 @@ import torch
 
 from frostline.cache import InputError
 from frostline.extract.architectures import build_model
-from frostline.extract.backbones import backbone_digest, list_backbones, load_backbone
+from frostline.extract.backbones import identify_backbone, list_backbones, load_backbone
 from frostline.extract.catalog import NAMED, resolve
 from frostline.extract.pretrained import find_pretrained, weights_at_hand
 
@@ -209,10 +209,11 @@ def test_a_remembered_digest_needs_no_load(tmp_path: Path) -> None:
     stamp = path.stat()
     path.write_bytes(b"\0" * stamp.st_size)  # same size and time: it is not opened again
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert backbone_digest("timm:test_resnet", weights=path, digests=digests) == digest
+    found = identify_backbone("timm:test_resnet", weights=path, digests=digests)
+    assert found == (digest, "file weights.pth", "pre_logits")
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
     with pytest.raises(InputError, match="cannot|not a weights file"):
-        backbone_digest("timm:test_resnet", weights=path, digests=digests)
+        identify_backbone("timm:test_resnet", weights=path, digests=digests)
 
 
 def test_the_digest_of_random_weights_is_remembered_too(
@@ -222,7 +223,8 @@ def test_the_digest_of_random_weights_is_remembered_too(
     random = {"weights": "random", "weights_seed": 4, "digests": digests}
     digest = load_backbone("timm:test_vit", image_size=32, **random).weights
     monkeypatch.delattr("frostline.extract.backbones.build_model")
-    assert backbone_digest("timm:test_vit", image_size=32, **random) == digest
+    found = identify_backbone("timm:test_vit", image_size=32, **random)
+    assert found == (digest, "random, seed 4", "cls")
 
 
 def test_a_damaged_memory_is_computed_again(tmp_path: Path) -> None:

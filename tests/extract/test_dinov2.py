@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from frostline.cache import InputError
-from frostline.extract.backbones import backbone_digest, load_backbone
+from frostline.extract.backbones import identify_backbone, load_backbone
 from frostline.extract.dinov2 import convert_official, resample_position
 
 
@@ -86,7 +86,7 @@ def test_layouts_and_sizes_of_the_same_weights_have_the_same_digest(
     # Of another image size, too: the digest names the weights before they are resampled.
     small = load_backbone("dinov2-s", weights=training, image_size=98)
     assert small.model.pos_embed.shape == (1, 50, 384)
-    assert small.weights == backbone_digest("dinov2-s", weights=official_file)
+    assert small.weights == identify_backbone("dinov2-s", weights=official_file).weights
 
 
 def test_a_missing_tensor_is_named(official_state: dict[str, torch.Tensor], tmp_path: Path) -> None:
