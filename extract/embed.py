@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
+
 from frostline.cache import (
     EMBEDDINGS,
     Manifest,
@@ -95,14 +96,14 @@ def embed_images(
     workspace: Workspace,
     source: PixelSource,
     spec: dict[str, Any],
-    load: Callable[[], Backbone],
+    backbone: Backbone,
     *,
     batch: int = 32,
     device: str = "cpu",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Embed the images that the store of `spec` lacks; the model is loaded only if there are any.
+    """Embed the images that the store of `spec` lacks.
 
     Raises
     ------
@@ -116,7 +117,6 @@ def embed_images(
     done = Extraction(folder.name, wanted, differs=_differences(folder, spec))
     if images.empty:
         return done
-    backbone = load()
     provenance = {
         **versions(),
         "device": device_name(device),
@@ -138,14 +138,14 @@ def forward_function(
     backbone: Backbone, normalisation: dict[str, list[float]], device: str, compute: str
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make uint8 pixels [n, h, w(, 3)] → float32 embeddings [n, dim], with one precision."""
-    model = backbone.model.eval().to(device, memory_format=torch.channels_last)
+    backbone.model.eval().to(device, memory_format=torch.channels_last)
     dtype = COMPUTE[compute]
 
     @torch.inference_mode()
     def forward(pixels: np.ndarray) -> np.ndarray:
         images = to_input(torch.from_numpy(pixels), normalisation, device)
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            return model(images).float().cpu().numpy()
+            return backbone(images).float().cpu().numpy()
 
     return forward
 

@@ -1,0 +1,30 @@
+"""`frostline demo`: the whole pipeline on data that it makes itself."""
+
+from __future__ import annotations
+
+from frostline.cache import Workspace
+from frostline.console import progress, say
+from frostline.runner import run_study
+from frostline.study import read_study
+
+NEXT = """
+Next, your own images, one folder a class (or `frostline index --help` for tables and volumes):
+  frostline index mine --root FOLDER --group-pattern '(patient[0-9]+)'
+  frostline extract --dataset mine --backbone effnet-lite0
+  frostline probe --dataset mine --backbone effnet-lite0 --head logistic
+  frostline evaluate frostline-workspace/predictions/*.parquet"""
+
+
+def run_demo(workspace: Workspace) -> None:
+    """Make a phantom glioma set, run the built-in study `demo` on it, say what comes next."""
+    from frostline.extract.phantom import make_phantom_glioma
+
+    data = workspace.root / "phantom"
+    say("Making brain volumes of 60 patients with tumours of three grades (phantoms, not people).")
+    with progress("Making volumes", "patients"):
+        make_phantom_glioma(data)
+    study = read_study("demo")
+    for entry in study.datasets.values():
+        entry.root = str(data)
+    run_study(workspace, study)
+    print(NEXT)
