@@ -1,4 +1,4 @@
-"""The stages of the pipeline as functions; the command line and studies are thin layers over them."""
+"""The stages as functions; the command line and the studies are thin layers over them."""
 
 from __future__ import annotations
 

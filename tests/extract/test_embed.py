@@ -1,0 +1,199 @@
+"""From files to embeddings: each image once, in any order, whatever was there before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from frostline.cache import InputError, Store, Workspace, read_manifest
+from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.embed import (
+    Extraction,
+    embed_images,
+    embedding_spec,
+    forward_function,
+    pad,
+    prefetch,
+)
+from frostline.extract.geometry import Geometry
+from frostline.extract.index import index_dataset
+from frostline.extract.pixels import distinct_images, fill_pixels, pixel_source
+
+NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+GEOMETRY = Geometry("shorter", 72, 64)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("timm:test_vit", weights="random", image_size=64)
+
+
+def make_images(root: Path, count: int, seed: int = 0, mode: str = "RGB") -> Path:
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        path = root / ("a" if number % 2 else "b") / f"p{seed}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (80, 90, 3) if mode == "RGB" else (80, 90)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return root
+
+
+def extract(
+    workspace: Workspace, root: Path, backbone: Backbone, batch: int = 4, **options: Any
+) -> Extraction:
+    source_options = {k: options.pop(k) for k in ("on_error", "workers") if k in options}
+    manifest = index_dataset(workspace, "set", roots=[root])
+    source = pixel_source(workspace, manifest, GEOMETRY, **source_options)
+    spec = embedding_spec(source, backbone.name, backbone.weights, backbone.feature, NORMALISATION)
+    return embed_images(workspace, source, spec, backbone, batch=batch, **options)
+
+
+def stored(workspace: Workspace, done: Extraction) -> dict[str, np.ndarray]:
+    manifest = read_manifest(workspace.manifest("set"))
+    store = Store.open(workspace.embeddings("set", "timm:test_vit") / done.key)
+    rows = store.locate(manifest.keys())
+    return dict(zip(manifest.table["image_id"], store.read(rows), strict=True))
+
+
+def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    done = extract(workspace, make_images(tmp_path / "images", 7), backbone)
+    assert (done.images, done.embedded, done.decoded) == (7, 7, 7)
+    forward = forward_function(backbone, NORMALISATION, "cpu", "float32")
+    for image_id, embedding in stored(workspace, done).items():
+        with Image.open(tmp_path / "images" / image_id) as image:
+            pixels = GEOMETRY.apply(image, "rgb")
+        np.testing.assert_array_equal(forward(pad(pixels[None], 4))[0], embedding)
+
+
+def test_a_row_does_not_depend_on_its_neighbours_or_the_batch_it_came_in(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    root = make_images(tmp_path / "images", 11)
+    whole = extract(Workspace(tmp_path / "one"), root, backbone)
+    for image in sorted(root.rglob("*.png"))[5:]:
+        image.rename(image.with_suffix(".later"))
+    extract(Workspace(tmp_path / "two"), root, backbone)
+    for image in root.rglob("*.later"):
+        image.rename(image.with_suffix(".png"))
+    grown = extract(Workspace(tmp_path / "two"), root, backbone)
+    assert (grown.key, grown.embedded) == (whole.key, 6)
+    first, second = (
+        stored(Workspace(tmp_path / place), done)
+        for place, done in (("one", whole), ("two", grown))
+    )
+    for image_id, embedding in first.items():
+        np.testing.assert_array_equal(embedding, second[image_id])
+
+
+def test_a_second_run_opens_no_image_and_computes_nothing(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, root = Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 5)
+    extract(workspace, root, backbone)
+    parts = sorted((tmp_path / "ws").rglob("*.h5"))
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("an image was opened"))
+    again = extract(workspace, root, backbone)
+    assert (again.images, again.embedded, again.decoded) == (5, 0, 0)
+    assert sorted((tmp_path / "ws").rglob("*.h5")) == parts
+
+
+def test_another_backbone_reuses_the_pixels(tmp_path: Path, backbone: Backbone) -> None:
+    workspace, root = Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 5)
+    extract(workspace, root, backbone)
+    other = load_backbone("timm:test_vit", weights="random", weights_seed=1, image_size=64)
+    done = extract(workspace, root, other)
+    assert (done.embedded, done.decoded) == (5, 0)
+    assert [line.split(":")[0] for line in done.differs] == ["weights"]
+
+
+def test_equal_contents_are_embedded_once(tmp_path: Path, backbone: Backbone) -> None:
+    root = make_images(tmp_path / "images", 4)
+    (root / "a" / "copy.png").write_bytes((root / "a" / "p0-1.png").read_bytes())
+    workspace = Workspace(tmp_path / "ws")
+    done = extract(workspace, root, backbone)
+    rows = stored(workspace, done)
+    assert (done.images, len(rows)) == (4, 5)
+    np.testing.assert_array_equal(rows["a/copy.png"], rows["a/p0-1.png"])
+
+
+def test_grey_images_are_stored_as_one_channel_and_shown_as_three(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    done = extract(workspace, make_images(tmp_path / "images", 3, mode="L"), backbone)
+    manifest = read_manifest(workspace.manifest("set"))
+    pixels = fill_pixels(pixel_source(workspace, manifest, GEOMETRY))
+    assert pixels.shape == (64, 64)
+    grey = pixels.read(pixels.locate(manifest.keys()[:1]))
+    forward = forward_function(backbone, NORMALISATION, "cpu", "float32")
+    colour = forward(pad(np.repeat(grey[..., None], 3, axis=3), 4))[0]
+    cached = stored(workspace, done)[manifest.table["image_id"][0]]
+    np.testing.assert_allclose(colour, cached, atol=1e-6)
+
+
+def test_an_unreadable_image_stops_with_its_name_or_is_skipped_and_listed(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    root = make_images(tmp_path / "images", 6)
+    broken = root / "a" / "p0-3.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    workspace = Workspace(tmp_path / "ws")
+    with pytest.raises(InputError, match=f"cannot read image {broken}"):
+        extract(workspace, root, backbone)
+    done = extract(workspace, root, backbone, on_error="skip")
+    (sentence,) = done.skipped
+    assert sentence.startswith(f"cannot read image {broken}: ")
+    assert done.images == 6
+    manifest = read_manifest(workspace.manifest("set"))
+    store = Store.open(workspace.embeddings("set", "timm:test_vit") / done.key)
+    missing = manifest.table["image_id"][store.locate(manifest.keys()) < 0]
+    assert missing.tolist() == ["a/p0-3.png"]
+
+
+def test_shards_share_the_work_without_overlap(tmp_path: Path, backbone: Backbone) -> None:
+    root, workspace = make_images(tmp_path / "images", 9), Workspace(tmp_path / "ws")
+    manifest = index_dataset(workspace, "set", roots=[root])
+    shares = [set(distinct_images(manifest, (part, 3))["content_key"]) for part in range(3)]
+    assert sum(map(len, shares)) == len(set().union(*shares)) == 9
+    counts = [extract(workspace, root, backbone, shard=(part, 3)).embedded for part in range(3)]
+    assert counts == list(map(len, shares))
+    assert extract(workspace, root, backbone).embedded == 0
+
+
+def test_extraction_leaves_the_random_state_alone(tmp_path: Path, backbone: Backbone) -> None:
+    before = torch.get_rng_state()
+    extract(Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 2), backbone)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_prefetch_passes_items_on_and_raises_what_was_raised() -> None:
+    def items() -> Any:
+        yield 1
+        raise InputError("the second item is bad")
+
+    ahead = prefetch(items())
+    assert next(ahead) == 1
+    with pytest.raises(InputError, match="the second item is bad"):
+        next(ahead)
+
+
+def test_prefetch_that_is_closed_early_closes_its_items() -> None:
+    closed = []
+
+    def items() -> Any:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    ahead = prefetch(items())
+    next(ahead)
+    ahead.close()  # type: ignore[attr-defined]
+    assert closed == [True]
