@@ -96,14 +96,14 @@ def embed_images(
     workspace: Workspace,
     source: PixelSource,
     spec: dict[str, Any],
-    backbone: Backbone,
+    load: Callable[[], Backbone],
     *,
     batch: int = 32,
     device: str = "cpu",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Embed the images that the store of `spec` lacks.
+    """Embed the images that the store of `spec` lacks; `load` is called only if there are any.
 
     Raises
     ------
@@ -117,6 +117,7 @@ def embed_images(
     done = Extraction(folder.name, wanted, differs=_differences(folder, spec))
     if images.empty:
         return done
+    backbone = load()
     provenance = {
         **versions(),
         "device": device_name(device),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from frostline.finetune.train import Epoch
 
 Progress = Callable[[int, int], None]
 
@@ -39,3 +43,14 @@ def progress(what: str, unit: str = "images") -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, rate=text)
 
         yield update
+
+
+def say_epoch(epoch: Epoch) -> None:
+    """Print a line of the table of epochs to standard error."""
+    best = " (best)" if epoch.best else ""
+    left = (epoch.epochs - epoch.epoch) * epoch.seconds
+    say(
+        f"epoch {epoch.epoch:3d}/{epoch.epochs}  train loss {epoch.train_loss:.4f}  "
+        f"val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}  "
+        f"{epoch.images_per_second:.0f} images/s  {left:.0f} s left{best}"
+    )

@@ -11,7 +11,7 @@ import typer
 
 from frostline import steps
 from frostline.cache import Workspace
-from frostline.console import progress, say
+from frostline.console import progress, say, say_epoch
 from frostline.protocols import HEADS
 from frostline.study import BackboneEntry, ProtocolEntry, Study
 
@@ -30,6 +30,12 @@ class Cell:
     def title(self) -> str:
         """What a person calls it."""
         return f"{self.dataset} · {self.backbone.name} · {self.protocol} · seed {self.seed}"
+
+    def changes(self) -> dict[str, float]:
+        """What departs from the recipe of training."""
+        entry = self.entry
+        given = {"epochs": entry.epochs, "batch_size": entry.batch, "lr": entry.lr}
+        return {name: value for name, value in given.items() if value is not None}
 
     def network(self) -> steps.Network:
         """Backbone, weights and what it sees."""
@@ -106,8 +112,6 @@ def _frozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
             workspace, cell.dataset, cell.network(), machine=machine, progress=update
         )
     head = cell.entry.head or HEADS[cell.entry.recipe]
-    given = {"epochs": cell.entry.epochs, "batch_size": cell.entry.batch, "lr": cell.entry.lr}
-    fields = {name: value for name, value in given.items() if value is not None}
     run, new = steps.probe(
         workspace,
         cell.dataset,
@@ -115,24 +119,25 @@ def _frozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
         head=head,
         key=done.key,
         seed=cell.seed,
-        hyperparameters=fields if head == "adam" else {},
+        hyperparameters=cell.changes() if head == "adam" else {},
     )
     say(f"{cell.title}: {done.embedded} embedded, {'trained' if new else 'done before'}.")
     return run
 
 
 def _unfrozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
-    given = {"epochs": cell.entry.epochs, "batch": cell.entry.batch, "lr": cell.entry.lr}
-    run, new = steps.finetune(
-        workspace,
-        cell.dataset,
-        cell.network(),
-        unfreeze=str(cell.entry.unfreeze),
-        machine=machine,
-        seed=cell.seed,
-        fields={name: value for name, value in given.items() if value is not None},
-        title=cell.title,
-    )
+    with progress(f"Decoding: {cell.title}") as update:
+        run, new = steps.finetune(
+            workspace,
+            cell.dataset,
+            cell.network(),
+            unfreeze=str(cell.entry.unfreeze),
+            machine=machine,
+            seed=cell.seed,
+            changes=cell.changes(),
+            on_epoch=say_epoch,
+            progress=update,
+        )
     say(f"{cell.title}: {'trained' if new else 'done before'}.")
     return run
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
 from frostline.protocols import Inputs, protocol_inputs
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones import Backbone
+    from frostline.extract.backbones import Backbone, Identity
     from frostline.extract.embed import Extraction
     from frostline.extract.pixels import PixelSource
+    from frostline.finetune.train import Epoch
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -49,18 +49,26 @@ class Network:
         reading = manifest.meta.get("options", {})
         return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
 
+    def identify(self, workspace: Workspace, inputs: Inputs) -> Identity:
+        """Digest of the weights and name of the feature, without loading what is remembered."""
+        from frostline.extract.backbones import identify_backbone
+
+        return identify_backbone(self.backbone, **self._options(workspace, inputs))
+
     def load(self, workspace: Workspace, inputs: Inputs) -> Backbone:
         """Build the backbone with its weights."""
         from frostline.extract.backbones import load_backbone
 
-        return load_backbone(
-            self.backbone,
-            weights=self.weights,
-            weights_seed=self.weights_seed,
-            feature=self.feature,
-            image_size=inputs.geometry.crop,
-            digests=workspace.root / "weights.json",
-        )
+        return load_backbone(self.backbone, **self._options(workspace, inputs))
+
+    def _options(self, workspace: Workspace, inputs: Inputs) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "weights_seed": self.weights_seed,
+            "feature": self.feature,
+            "image_size": inputs.geometry.crop,
+            "digests": workspace.root / "weights.json",
+        }
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,14 @@ class Machine:
         )
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the manifest hold the labels and the splits."""
+
+    label: str = "label"
+    split: str = "split"
+
+
 def extract(
     workspace: Workspace,
     dataset: str,
@@ -142,12 +158,12 @@ def extract(
     inputs = network.inputs(manifest)
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
-    backbone = network.load(workspace, inputs)
+    known = network.identify(workspace, inputs)
     spec = embedding_spec(
         source,
-        backbone.name,
-        backbone.weights,
-        backbone.feature,
+        network.backbone,
+        known.weights,
+        known.feature,
         inputs.normalisation,
         precision,
     )
@@ -155,7 +171,7 @@ def extract(
         workspace,
         source,
         spec,
-        backbone,
+        lambda: network.load(workspace, inputs),
         batch=machine.batch,
         device=device,
         shard=shard,
@@ -163,13 +179,61 @@ def extract(
     )
 
 
-def weights_source(folder: Path) -> str:
-    """Where the weights of an embedding store came from, as its parts say."""
-    from frostline.cache import Store
+def finetune(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    *,
+    unfreeze: str = "all",
+    machine: Machine | None = None,
+    seed: int = 0,
+    columns: Columns | None = None,
+    changes: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[str, bool]:
+    """Train backbone and head, unless it is done; give the run's id and whether it trained now.
 
-    return str(Store.open(folder).provenance.get("weights_source", "unknown"))
+    Parameters
+    ----------
+    changes : mapping, optional
+        Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
+    progress : callable, optional
+        Called while images are decoded, with how many are done and how many there are.
+    """
+    from frostline.extract.pixels import fill_pixels
+    from frostline.finetune.recipe import make_recipe
+    from frostline.finetune.run import Task, finetune_run
 
-
-def meta_of(network: Network) -> dict[str, Any]:
-    """What predictions say about the network."""
-    return {"protocol": network.protocol, "image_size": network.image_size}
+    machine, columns = machine or Machine(), columns or Columns()
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    source = machine.source(workspace, manifest, inputs)
+    device, precision = machine.resolve()
+    known = network.identify(workspace, inputs)
+    task = Task(
+        dataset=dataset,
+        backbone=network.backbone,
+        weights=known.weights,
+        weights_source=known.weights_source,
+        feature=known.feature,
+        pixels=source.folder.name,
+        mean=tuple(inputs.normalisation["mean"]),
+        std=tuple(inputs.normalisation["std"]),
+        unfreeze=unfreeze,
+        seed=seed,
+        protocol=network.protocol,
+        recipe=make_recipe(network.protocol, **(changes or {})),
+        precision=precision,
+        label=columns.label,
+        split=columns.split,
+    )
+    return finetune_run(
+        workspace,
+        task,
+        lambda: fill_pixels(source, progress),
+        lambda: network.load(workspace, inputs),
+        device=device,
+        allow_missing=machine.on_error == "skip",
+        on_epoch=on_epoch,
+    )

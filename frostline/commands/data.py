@@ -126,22 +126,22 @@ def backbones(
     table = Table("backbone", "library", "parameters", "dim", "features", "weights", box=None)
     for row in list_backbones():
         table.add_row(
-            row["name"],
-            row["library"],
-            f"{row['parameters'] / 1e6:.1f} M",
-            str(row["dim"]),
-            ", ".join(row["features"]),
-            "at hand" if row["at_hand"] else "to be fetched",
+            row.name,
+            row.library,
+            f"{row.parameters / 1e6:.1f} M",
+            str(row.dim),
+            ", ".join(row.features),
+            "at hand" if row.at_hand else "to be fetched",
         )
     out.print(table)
     typer.echo("Any model of those libraries: timm:NAME or torchvision:NAME.")
 
 
 def _print_blocks(name: str) -> None:
-    from frostline.extract.backbones import load_backbone
+    from frostline.extract.backbones import empty_backbone
     from frostline.extract.blocks import blocks as find_blocks
 
-    model = load_backbone(name, weights="random").model
+    model = empty_backbone(name).model
     sizes = {key: value.numel() for key, value in model.named_parameters()}
     found = find_blocks(model)
     for number, block in enumerate(found):

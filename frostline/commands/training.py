@@ -149,20 +149,23 @@ def finetune(
     """
     from frostline import steps
     from frostline.cache import Workspace
+    from frostline.console import progress, say_epoch
 
     place = Workspace(workspace)
     network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
     machine = steps.Machine(device, precision, workers=workers, on_error=check_on_error(on_error))
-    given = {"epochs": epochs, "batch": batch, "lr": lr}
-    run = steps.finetune(
-        place,
-        dataset,
-        network,
-        unfreeze=unfreeze,
-        machine=machine,
-        seed=seed,
-        label=label,
-        split=split,
-        fields={name: value for name, value in given.items() if value is not None},
-    )
+    given = {"epochs": epochs, "batch_size": batch, "lr": lr}
+    with progress(f"Decoding {dataset}") as update:
+        run, _ = steps.finetune(
+            place,
+            dataset,
+            network,
+            unfreeze=unfreeze,
+            machine=machine,
+            seed=seed,
+            columns=steps.Columns(label, split),
+            changes={name: value for name, value in given.items() if value is not None},
+            on_epoch=say_epoch,
+            progress=update,
+        )
     typer.echo(place.predictions(run))

@@ -50,7 +50,7 @@ def extract(
     manifest = index_dataset(workspace, "set", roots=[root])
     source = pixel_source(workspace, manifest, GEOMETRY, **source_options)
     spec = embedding_spec(source, backbone.name, backbone.weights, backbone.feature, NORMALISATION)
-    return embed_images(workspace, source, spec, backbone, batch=batch, **options)
+    return embed_images(workspace, source, spec, lambda: backbone, batch=batch, **options)
 
 
 def stored(workspace: Workspace, done: Extraction) -> dict[str, np.ndarray]:
