@@ -229,7 +229,7 @@ def minimise(
     eps = float(np.finfo(logits.dtype).eps)
     P, row_loss = problem.probabilities(logits)
     value = problem.value(row_loss, _square(at))
-    stuck = np.zeros(heads, bool)
+    stuck, last = np.zeros(heads, bool), np.full(heads, np.inf)
     for _ in range(max_iter + 1):
         gradient = problem.gradient(P, at)
         metric = Metric.at(problem, P)
@@ -237,10 +237,11 @@ def minimise(
         near = np.flatnonzero(decrement <= 0.01 * tol)
         done = np.zeros(len(live), bool)
         done[near[size(gradient.take(near)) <= tol]] = True
-        # No step can improve what rounding hides; in float32 that is for float64 to finish.
-        exact = eps < 1e-10
-        spent = decrement <= eps * value * (1 if exact else 1e-3)
-        done |= spent & exact
+        # Newton's steps no longer gain, and what is left is below rounding: in float64 that is the
+        # minimum, in float32 it is for float64 to finish.
+        idle = (decrement > 0.25 * last) | (found.steps[live] > 50)
+        spent = (decrement <= eps) & idle
+        done |= spent & (eps < 1e-10)
         found.at.put(live, at)
         found.value[live], found.converged[live] = value, done
         keep = ~(done | stuck | spent)
@@ -251,6 +252,7 @@ def minimise(
             problem, metric, gradient = problem.take(keep), metric.take(keep), gradient.take(keep)
             decrement, value = decrement[keep], value[keep]
         found.steps[live] += 1
+        last = decrement
         # Loose while far (the quadratic model is not worth more), tight where it ends the fit.
         target = np.minimum(0.25 * decrement, np.maximum(10 * decrement**2, 0.02 * tol))
         step, moved = conjugate_gradients(problem, P, metric, gradient, target)

@@ -1,0 +1,187 @@
+"""L2-regularised logistic regression whose strength is chosen on validation images."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .solver import Heads, solve_logistic
+from .training import TrainingData, folds, prepare, standardise
+
+Array = NDArray[np.floating]
+
+DEFAULT_CS = np.logspace(-6, 2, 45)
+"""Strengths that are tried where none are named: 1e-6 to 1e2, 5.5 a decade."""
+
+
+class LogisticProbe(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression on embeddings.
+
+    Features are standardised inside, by weighted mean and standard deviation of all rows given to
+    `fit` (never their labels). All strengths and folds are fitted together (`frostline.probe.solver`).
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the L2 penalty, in scikit-learn's scale, where `cv` is None.
+    Cs : array-like of float, optional
+        Strengths to choose from where `cv` is given; `DEFAULT_CS` if None.
+    cv : int, splitter or iterable, optional
+        Folds on which the strength is chosen: a `PredefinedSplit` for one validation split, any
+        splitter of scikit-learn (groups go to `fit`). After that the head is fitted to all rows.
+        None fits the given `C`.
+    scoring : str or callable
+        A scorer of scikit-learn, averaged over folds. Of equal scores the strongest penalty wins.
+    class_weight : dict, "balanced" or None
+    tol : float
+        Largest entry of the gradient of the mean loss at which a fit is done.
+    max_iter : int
+        Newton steps at most.
+
+    Attributes
+    ----------
+    coef_ : [k, p], intercept_ : [k]
+        For the features as given; k = 1 for two classes.
+    classes_ : [n_classes]
+    C_ : float
+        The strength that was used.
+    Cs_ : [m], scores_ : [folds, m]
+        Strengths, weakest C first, and their validation scores, if `cv` is given.
+    n_iter_ : [1]
+        Newton steps of the final fit.
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        Cs: ArrayLike | None = None,
+        cv: Any = None,
+        scoring: Any = "neg_log_loss",
+        class_weight: Any = None,
+        tol: float = 1e-4,
+        max_iter: int = 200,
+    ) -> None:
+        self.C = C
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
+        data = prepare(self, X, y, sample_weight, self.class_weight)
+        mean, scale = standardise(data.X, data.sample_weight)
+        values = (data.X - mean) / scale
+        self.classes_ = data.classes
+        self.C_ = float(_positive("C", self.C)[0])
+        if self.cv is not None:
+            self.Cs_ = np.sort(_positive("Cs", DEFAULT_CS if self.Cs is None else self.Cs))
+            self.scores_ = self._validate(data, values, groups)
+            # argmax gives the first of equals, which has the smallest C: the strongest penalty.
+            self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
+        heads = self._solve(values, data, [self.C_], data.weight)
+        self._set(heads.coef[0] / scale, heads.intercept[0] - heads.coef[0] @ (mean / scale))
+        self.n_iter_ = heads.n_iter
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Logits [n, n_classes], or [n] of the second class if there are two."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        logits: Array = X @ self.coef_.T + self.intercept_
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of every row."""
+        logits = self.decision_function(X)
+        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
+        return self.classes_[best.astype(np.intp)]
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Probabilities [n, n_classes] in the order of `classes_`."""
+        return _softmax(self.decision_function(X))
+
+    def _solve(
+        self,
+        values: Array,
+        data: TrainingData,
+        Cs: ArrayLike,
+        weight: Array,
+        row: ArrayLike | None = None,
+    ) -> Heads:
+        return solve_logistic(
+            values,
+            data.codes,
+            C=Cs,
+            n_classes=len(data.classes),
+            sample_weight=weight,
+            weight_row=row,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
+
+    def _validate(
+        self, data: TrainingData, values: Array, groups: ArrayLike | None
+    ) -> NDArray[np.float64]:
+        """Scores of every fold and strength: [folds, m]."""
+        parts = folds(self.cv, data, groups)
+        weight = np.zeros((len(parts), len(data.X)))
+        for number, (train, _) in enumerate(parts):
+            weight[number, train] = data.weight[train]
+        row = np.repeat(np.arange(len(parts)), len(self.Cs_))
+        heads = self._solve(values, data, np.tile(self.Cs_, len(parts)), weight, row)
+        scorer = None if self.scoring == "neg_log_loss" else get_scorer(self.scoring)
+        scores = np.empty(len(row))
+        for head, number in enumerate(row):
+            held_out = parts[number][1]
+            own = data.sample_weight[held_out]
+            self._set(heads.coef[head], heads.intercept[head])
+            X, codes = values[held_out], data.codes[held_out]
+            if scorer is None:
+                scores[head] = -_log_loss(self.decision_function(X), codes, own)
+            else:
+                scores[head] = scorer(self, X, data.classes[codes], sample_weight=own)
+        return scores.reshape(len(parts), -1)
+
+    def _set(self, coef: Array, intercept: Array) -> None:
+        self.coef_, self.intercept_ = coef, intercept
+
+
+def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"{name} must be positive and finite, and {value!r} is not.")
+    return values
+
+
+def _columns(logits: Array) -> NDArray[np.float64]:
+    logits = logits.astype(np.float64)
+    if logits.ndim == 1:
+        logits = np.stack([np.zeros_like(logits), logits], axis=1)
+    return logits - logits.max(axis=1, keepdims=True)
+
+
+def _softmax(logits: Array) -> Array:
+    grown = np.exp(_columns(logits))
+    return grown / grown.sum(axis=1, keepdims=True)
+
+
+def _log_loss(logits: Array, codes: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
+    """Weighted mean of -log p, from logits, so that confident mistakes are not cut off."""
+    shifted = _columns(logits)
+    own = shifted[np.arange(len(codes)), codes]
+    return float(np.average(np.log(np.exp(shifted).sum(axis=1)) - own, weights=weight))

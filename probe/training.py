@@ -1,0 +1,104 @@
+"""What every head does before it learns: check the data, weigh it, standardise it, split it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import check_cv
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+Array = NDArray[np.floating]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Checked training data.
+
+    Attributes
+    ----------
+    X : float32 or float64 [n, p]
+    codes : int [n]
+        Positions in `classes`.
+    classes : [k]
+        Distinct values of y, sorted.
+    sample_weight : float64 [n]
+        The user's.
+    weight : float64 [n]
+        The same times the weight of each row's class.
+    """
+
+    X: Array
+    codes: Index
+    classes: NDArray[Any]
+    sample_weight: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def prepare(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: dict[Any, float] | str | None = None,
+    *,
+    least_classes: int = 2,
+) -> TrainingData:
+    """Check X and y as scikit-learn does, and weigh the rows.
+
+    Raises
+    ------
+    ValueError
+        If anything is not finite, lengths differ, or there are too few classes.
+    """
+    X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    own = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weighted = np.unique(codes[own > 0])
+    if len(weighted) < least_classes:
+        only = ", ".join(repr(name) for name in classes[weighted].tolist())
+        raise ValueError(
+            f"{type(estimator).__name__} needs images of at least two classes, and y has only one "
+            f"class: {only}."
+        )
+    factor = np.ones(len(classes))
+    if class_weight is not None:
+        factor = compute_class_weight(class_weight, classes=classes, y=y, sample_weight=own)
+    return TrainingData(X, codes, classes, own, own * factor[codes])
+
+
+def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
+    """Weighted mean and standard deviation of every feature, 1 where it does not vary: [p], [p]."""
+    share = weight / weight.sum()
+    mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    # In blocks of rows: a float64 copy of all embeddings would be twice their size.
+    blocks = [slice(start, start + 4096) for start in range(0, len(X), 4096)]
+    for rows in blocks:
+        mean += share[rows] @ X[rows]
+    for rows in blocks:
+        variance += share[rows] @ np.square(X[rows] - mean)
+    scale = np.sqrt(variance)
+    # A feature that varies by rounding alone is constant: blowing it up would make it signal.
+    constant = scale <= 10 * np.finfo(X.dtype).eps * np.abs(mean)
+    scale[constant] = 1
+    return mean.astype(X.dtype), scale.astype(X.dtype)
+
+
+def folds(cv: Any, data: TrainingData, groups: ArrayLike | None) -> list[tuple[Index, Index]]:
+    """Train and validation rows of every fold of a splitter, iterable or number of folds."""
+    splitter = check_cv(cv, data.codes, classifier=True)
+    found = list(splitter.split(data.X, data.codes, groups))
+    for number, (train, _) in enumerate(found):
+        seen = np.unique(data.codes[train][data.weight[train] > 0])
+        if len(seen) < 2:
+            raise ValueError(
+                f"The training part of fold {number + 1} has images of {len(seen)} class only; "
+                "use fewer folds, or stratified ones."
+            )
+    return found
