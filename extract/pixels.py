@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+
 from frostline.cache import (
     PIXELS,
     InputError,
@@ -169,8 +170,9 @@ def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
 
 def manifest_channels(manifest: Manifest) -> str:
     """`grey` if every readable image has one channel, else `rgb`."""
-    modes = set(manifest.table["mode"].dropna())
-    return "grey" if modes and modes <= GREY_MODES else "rgb"
+    table = manifest.table.dropna(subset="mode")
+    grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")
+    return "grey" if len(table) and grey.all() else "rgb"
 
 
 def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -49,6 +49,10 @@ SYSTEM = {
 }
 
 
+# What a wrong option raises; typer shows this base class under no name of its own.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(f"frostline {__version__}")
@@ -69,14 +73,12 @@ _main.__doc__ = HELP
 
 def main() -> NoReturn:
     """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
-    import click
-
     try:
         code = app(standalone_mode=False)
         sys.exit(code or 0)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _fail("Interrupted: run the same command again to go on from what is finished.", 130)
-    except click.ClickException as error:
+    except USAGE_ERROR as error:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
