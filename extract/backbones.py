@@ -116,17 +116,31 @@ def load_backbone(
     entry = resolve(name)
     source = _Source.find(entry, weights, weights_seed)
     model, heads = build_model(entry, image_size, weights_seed)
+    backbone = _assemble(entry, model, feature, image_size)
+    backbone.weights = _fill(entry, model, heads, source, source.memory(entry, image_size, digests))
+    backbone.weights_source = source.text
+    return backbone
+
+
+def empty_backbone(name: str, *, feature: str | None = None, image_size: int = 224) -> Backbone:
+    """A backbone to load a kept model's state into: its own weights mean nothing."""
+    entry = resolve(name)
+    model, _ = build_model(entry, image_size, seed=0)
+    return _assemble(entry, model, feature, image_size)
+
+
+def _assemble(entry: Entry, model: nn.Module, feature: str | None, image_size: int) -> Backbone:
     chosen = feature or default_feature(model)
-    found = find_feature(chosen, model, name)
-    digest = _fill(entry, model, heads, source, source.memory(entry, image_size, digests))
+    found = find_feature(chosen, model, entry.name)
+    model.eval()
     return Backbone(
-        name=name,
-        model=model.eval(),
+        name=entry.name,
+        model=model,
         feature=chosen,
         dim=feature_dim(found, model, image_size),
         preprocessing=own_preprocessing(entry),
-        weights=digest,
-        weights_source=source.text,
+        weights="",
+        weights_source="",
         compute=found.compute,
     )
 
@@ -195,7 +209,10 @@ class _Source:
 
     def memory(self, entry: Entry, image_size: int, digests: Path | None) -> DigestMemory:
         if self.path is not None:
-            return DigestMemory(digests, f"{entry.model} from {self.path.absolute()}", self.path)
+            # timm fits position embeddings to the size before they are digested.
+            size = "" if entry.is_dinov2 else f" at {image_size}"
+            key = f"{entry.model}{size} from {self.path.absolute()}"
+            return DigestMemory(digests, key, self.path)
         # Initialisation is the libraries' and may change with them.
         libraries = f"torch {torch.__version__}, {entry.library} {version(entry.library)}"
         return DigestMemory(digests, f"{entry.model} at {image_size}, {self.text}, {libraries}")

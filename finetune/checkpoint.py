@@ -1,0 +1,204 @@
+"""Checkpoints: one folder an epoch, whole or not there, and a pointer to the last."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from frostline.cache import InputError, atomic_write
+from frostline.cache.atomic import TEMPORARY, flush_to_disk
+
+FORMAT, VERSION = "frostline-checkpoint", 1
+POINTER, LOCK = "latest", "lock"
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
+
+
+@dataclass
+class Checkpoint:
+    """Where training stands after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are done.
+    history : list of dict
+        What each of them measured.
+    weights, best : dict of str to Tensor
+        What training changes: as it is now, and after the best epoch.
+    best_epoch : int
+        Counted from 1.
+    optimizer : dict
+        State of the optimizer, and of the gradient scaler where there is one.
+
+    Notes
+    -----
+    No generator's state is among them: the random numbers of an epoch follow from the seed and the
+    epoch's number alone.
+    """
+
+    epoch: int
+    history: list[dict[str, Any]]
+    weights: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+    optimizer: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Parameters
+    ----------
+    folder : Path
+        `models/<run>/checkpoints`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from training the same run; the lock dies with the process.
+
+        Raises
+        ------
+        InputError
+            If another process is training it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._clear_temporary()
+            yield
+        except BlockingIOError:
+            raise InputError(
+                f"Run {self.folder.parent.name} is being trained by another process: "
+                "wait for it, or stop it and run this again."
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, point to it, then remove the ones before it."""
+        before = self._latest()
+        name = _name(checkpoint.epoch)
+        temporary = self.folder / f"{TEMPORARY}{name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            self._write(temporary, checkpoint, before)
+            for path in [*temporary.iterdir(), temporary]:
+                flush_to_disk(path)
+            final = self.folder / name
+            if final.exists():
+                shutil.rmtree(final)  # not pointed to: a writer died between rename and pointer
+            temporary.rename(final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        flush_to_disk(self.folder)
+        with atomic_write(self.folder / POINTER) as pointer:
+            pointer.write_text(name)
+        self._remove_all_but(name)
+
+    def load(self) -> Checkpoint | None:
+        """The last whole checkpoint, or None if there is none.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, or of a newer format.
+        """
+        folder = self._latest()
+        if folder is None:
+            return None
+        try:
+            state = json.loads((folder / "state.json").read_text())
+            if state["format"] == FORMAT and state["format_version"] > VERSION:
+                raise InputError(
+                    f"Checkpoint {folder} has format version {state['format_version']}, this "
+                    f"release reads up to {VERSION}: install a newer Frostline."
+                )
+            return Checkpoint(
+                epoch=state["epoch"],
+                history=state["history"],
+                weights=load_file(folder / "weights.safetensors"),
+                best=load_file(folder / "best.safetensors"),
+                best_epoch=state["best_epoch"],
+                optimizer=torch.load(folder / "optimizer.pt", weights_only=True),
+            )
+        except InputError:
+            raise
+        except (*UNREADABLE, SafetensorError) as error:
+            raise InputError(
+                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train anew."
+            ) from error
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _latest(self) -> Path | None:
+        pointer = self.folder / POINTER
+        return self.folder / pointer.read_text().strip() if pointer.is_file() else None
+
+    def _write(self, folder: Path, checkpoint: Checkpoint, before: Path | None) -> None:
+        save_file(checkpoint.weights, folder / "weights.safetensors")
+        # The best weights are those of now, of the checkpoint before, or (the file system knows no
+        # links) written again.
+        if checkpoint.best_epoch == checkpoint.epoch:
+            linked = _link(folder / "weights.safetensors", folder / "best.safetensors")
+        else:
+            linked = (
+                before is not None
+                and before.name == _name(checkpoint.epoch - 1)
+                and _link(before / "best.safetensors", folder / "best.safetensors")
+            )
+        if not linked:
+            save_file(checkpoint.best, folder / "best.safetensors")
+        torch.save(checkpoint.optimizer, folder / "optimizer.pt")
+        state = {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "epoch": checkpoint.epoch,
+            "best_epoch": checkpoint.best_epoch,
+            "history": checkpoint.history,
+        }
+        (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+
+    def _remove_all_but(self, name: str) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and path.name != name:
+                shutil.rmtree(path)
+
+    def _clear_temporary(self) -> None:
+        for path in self.folder.glob(f"{TEMPORARY}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _name(epoch: int) -> str:
+    return f"{epoch:06d}"
+
+
+def _link(existing: Path, new: Path) -> bool:
+    try:
+        os.link(existing, new)
+    except OSError:
+        return False
+    return True

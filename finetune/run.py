@@ -1,0 +1,195 @@
+"""A fine-tuning run: from manifest and pixel store to predictions and a model at rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache import Manifest, Store, Workspace, read_manifest
+from frostline.cache import run_id as make_run_id
+from frostline.extract.backbones import Backbone
+from frostline.extract.embed import device_name
+from frostline.extract.pixels import versions
+from frostline.finetune.checkpoint import Checkpoints
+from frostline.finetune.data import Data, load_data
+from frostline.finetune.keep import save_model
+from frostline.finetune.model import Classifier
+from frostline.finetune.recipe import PAPER, Recipe
+from frostline.finetune.train import Conditions, Epoch, Trained, predict, train
+from frostline.finetune.unfreeze import unfreeze
+from frostline.report import write_predictions
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything, besides the manifest, that decides the numbers of a run.
+
+    Attributes
+    ----------
+    dataset, backbone : str
+    weights : str
+        Digest of the backbone's weights.
+    weights_source : str
+        Where they came from, in words; not part of the run's identity.
+    feature : str
+        What the head sees of the backbone.
+    pixels : str
+        Key of the pixel store.
+    mean, std : (float, float, float)
+        Normalisation of images in 0 to 1.
+    unfreeze : str
+        "none", "all", or a number of blocks.
+    seed : int
+    protocol : str
+        Name of the recipe's origin, for the tables.
+    recipe : Recipe
+    precision : str
+    label, split : str
+        Columns of the manifest.
+    """
+
+    dataset: str
+    backbone: str
+    weights: str
+    weights_source: str
+    feature: str
+    pixels: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    unfreeze: str = "all"
+    seed: int = 0
+    protocol: str = "paper"
+    recipe: Recipe = field(default=PAPER)
+    precision: str = "float32"
+    label: str = "label"
+    split: str = "split"
+
+    def run_id(self, manifest: Manifest) -> str:
+        """The run's name: readable, with a digest of all that it depends on."""
+        config = asdict(self)
+        del config["weights_source"]
+        config["manifest"] = manifest.digest(self.label, self.split)
+        readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
+        slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
+        return make_run_id(f"{slug}-seed{self.seed}", config)
+
+
+def finetune_run(
+    workspace: Workspace,
+    task: Task,
+    open_pixels: Callable[[], Store],
+    load: Callable[[], Backbone],
+    *,
+    device: str = "cpu",
+    allow_missing: bool = False,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[str, bool]:
+    """Train, predict validation and test images with the best weights, and keep both.
+
+    Finished work is skipped without opening pixels or loading weights; interrupted work goes on
+    after its last whole epoch.
+
+    Parameters
+    ----------
+    open_pixels, load : callable
+        Give the pixel store and the backbone that the task names; called only if they are needed.
+    device : str
+        "cpu", "cuda", …
+    allow_missing : bool
+        Whether to leave out images that the pixel store lacks (those that could not be read).
+    on_epoch : callable, optional
+        Called with each `Epoch`.
+
+    Returns
+    -------
+    (str, bool)
+        The run's id, and whether anything was done now.
+
+    Raises
+    ------
+    InputError
+        If a split has no images, images lack pixels, the backbone has no such blocks, or the loss
+        is not finite.
+    """
+    manifest = read_manifest(workspace.manifest(task.dataset))
+    run = task.run_id(manifest)
+    if workspace.predictions(run).is_file():
+        return run, False
+    data, missing = load_data(
+        manifest, open_pixels(), task.label, task.split, allow_missing=allow_missing
+    )
+    checkpoints = Checkpoints(workspace.model(run) / "checkpoints")
+    with checkpoints.lock():
+        model = Classifier(load(), len(data.classes), task.seed)
+        blocks = unfreeze(model, task.unfreeze)
+        conditions = Conditions(task.mean, task.std, device, task.precision)
+        trained = train(
+            model,
+            (data.parts["train"], data.parts["val"]),
+            task.recipe,
+            conditions,
+            seed=task.seed,
+            checkpoints=checkpoints,
+            on_epoch=on_epoch,
+        )
+        meta = _meta(task, data, trained)
+        meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
+        meta |= {"images_without_pixels": missing, "trained_blocks": blocks}
+        meta |= {"device": device_name(device)}
+        save_model(workspace.model(run), model, {**meta, "history": trained.history})
+        table = predictions_table(model, data, conditions, task.recipe.batch_size)
+        # Last: the predictions' file is what says that the run is done.
+        write_predictions(workspace.predictions(run), table, meta)
+        checkpoints.clear()
+    return run, True
+
+
+def predictions_table(
+    model: Classifier, data: Data, conditions: Conditions, batch_size: int
+) -> pd.DataFrame:
+    """Predict the validation and the test images: the table of the predictions format."""
+    tables = []
+    for split in ("val", "test"):
+        if not len(data.parts[split]):
+            continue
+        logits = predict(model, data.parts[split], conditions, batch_size)
+        probabilities = logits.double().softmax(1).numpy()
+        rows = data.images[data.images["split"] == split]
+        table = rows[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
+        table["prediction"] = np.asarray(data.classes, object)[probabilities.argmax(1)]
+        for number, name in enumerate(data.classes):
+            table[f"prob_{name}"] = probabilities[:, number]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _meta(task: Task, data: Data, trained: Trained) -> dict[str, Any]:
+    return {
+        "dataset": task.dataset,
+        "backbone": task.backbone,
+        "weights": task.weights_source,
+        "weights_digest": task.weights,
+        "protocol": task.protocol,
+        "unfreeze": task.unfreeze,
+        "feature": task.feature,
+        "head": "linear",
+        "hyperparameters": {**task.recipe.to_dict(), "precision": task.precision},
+        "normalisation": {"mean": list(task.mean), "std": list(task.std)},
+        "seed": task.seed,
+        "train_fraction": 1.0,
+        "classes": data.classes,
+        "class_counts": data.class_counts(),
+        "store_key": task.pixels,
+        "pixels": data.pixel_spec,
+        "candidates": 1,
+        "best_epoch": trained.best_epoch,
+        "seconds": sum(epoch["seconds"] for epoch in trained.history),
+        "versions": versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,85 @@
+"""A tiny data set as real files, and a task on it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache import PIXELS, Manifest, StoreWriter, Workspace, spec_key, write_manifest
+from frostline.extract.backbones import Backbone, load_backbone
+from frostline.finetune import Recipe, Task
+
+SIZE = 32
+SPEC = {
+    "geometry": {
+        "resize": "shorter", "resize_to": SIZE, "crop": SIZE, "interpolation": "bilinear",
+        "window": None, "spacing": None,
+    },
+    "channels": "grey",
+}  # fmt: skip
+HALF = (0.5, 0.5, 0.5)
+
+
+def draw(number: int) -> np.ndarray:
+    """A noisy image whose class (number modulo 3) is where it is bright."""
+    rng = np.random.default_rng(number)
+    image = rng.integers(0, 120, (SIZE, SIZE))
+    start = 10 * (number % 3)
+    image[start : start + 10] += 110
+    return image.astype(np.uint8)
+
+
+def make_manifest(count: int = 48) -> Manifest:
+    """Images of groups of two; a half trains, a quarter validates, a quarter tests."""
+    numbers = np.arange(count)
+    keys = [hashlib.blake2b(f"image {n}".encode(), digest_size=16).digest() for n in numbers]
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{n:03d}.png" for n in numbers],
+            "path": [f"i{n:03d}.png" for n in numbers],
+            "root": 0,
+            "frame": None,
+            "label": [("low", "middle", "upper")[n % 3] for n in numbers],
+            "group_id": [f"p{n // 2}" for n in numbers],
+            "split": [("train", "train", "val", "test")[n // 2 % 4] for n in numbers],
+            "file_key": keys,
+            "content_key": keys,
+            "file_size": 1,
+            "file_mtime_ns": 1,
+            "width": SIZE,
+            "height": SIZE,
+            "mode": "L",
+            "format": "PNG",
+        }
+    )
+    return Manifest(table, {"dataset": "toy", "kind": "folder", "roots": ["/nowhere"]})
+
+
+def fill_workspace(root: Path) -> Workspace:
+    workspace = Workspace(root)
+    manifest = make_manifest()
+    write_manifest(workspace.manifest("toy"), manifest)
+    folder = workspace.pixels("toy") / spec_key(SPEC)
+    with StoreWriter(folder, PIXELS, SPEC, {}) as writer:
+        for numbers in np.array_split(np.arange(len(manifest))[::-1], 3):
+            writer.append(manifest.keys()[numbers], np.stack([draw(n) for n in numbers]))
+            writer.flush()
+    return workspace
+
+
+def make_task(backbone: str = "timm:test_resnet", **changes: Any) -> Task:
+    task = Task(
+        dataset="toy", backbone=backbone, weights="of seed 0", weights_source="random, seed 0",
+        feature="pre_logits", pixels=spec_key(SPEC), mean=HALF, std=HALF,
+        recipe=Recipe(epochs=3, batch_size=8, lr=1e-3),
+    )  # fmt: skip
+    return replace(task, **changes)
+
+
+def load(name: str = "timm:test_resnet") -> Backbone:
+    return load_backbone(name, weights="random", image_size=SIZE)

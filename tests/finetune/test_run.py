@@ -1,0 +1,248 @@
+"""A fine-tuning run from real files to predictions, interrupted, repeated and refused."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from finetune_toy import HALF, SPEC, draw, fill_workspace, load, make_manifest, make_task
+from safetensors.torch import load_file
+
+from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
+from frostline.extract.embed import to_input
+from frostline.finetune import Recipe, finetune_run, load_model
+from frostline.report import read_predictions
+
+Pixels = Callable[[], Store]
+
+
+def never() -> Any:
+    raise AssertionError("finished work was opened again")
+
+
+def test_predictions_of_validation_and_test(workspace: Workspace, open_pixels: Pixels) -> None:
+    run, new = finetune_run(workspace, make_task(), open_pixels, load)
+    assert new
+    found = read_predictions(workspace.predictions(run))
+    manifest = make_manifest().table
+    expected = manifest[manifest["split"] == "val"], manifest[manifest["split"] == "test"]
+    assert found.table["image_id"].tolist() == [i for part in expected for i in part["image_id"]]
+    assert found.table["label"].tolist() == [i for part in expected for i in part["label"]]
+    assert found.classes == ["low", "middle", "upper"]
+    probabilities = found.table[[f"prob_{name}" for name in found.classes]].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert (np.array(found.classes)[probabilities.argmax(1)] == found.table["prediction"]).all()
+    meta = found.meta
+    assert meta["run"] == run
+    assert run.startswith("toy-timm-test_resnet-paper-unfreeze-all-seed0-")
+    assert meta["weights"] == "random, seed 0"
+    assert meta["class_counts"] == {"low": 8, "middle": 8, "upper": 8}
+    assert meta["hyperparameters"]["lr"] == 1e-3
+    assert meta["trained_blocks"] == ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert meta["images_without_pixels"] == 0
+
+
+def test_the_kept_model_gives_the_predictions_again(
+    workspace: Workspace, open_pixels: Pixels
+) -> None:
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
+    model, card = load_model(workspace.model(run))
+    table = read_predictions(workspace.predictions(run)).table.set_index("image_id")
+    numbers = [int(name[1:4]) for name in table.index]
+    pixels = torch.from_numpy(np.stack([draw(n) for n in numbers]))
+    with torch.inference_mode():
+        logits = model(to_input(pixels, card["normalisation"], "cpu"))
+    stored = table[[f"prob_{name}" for name in card["classes"]]].to_numpy()
+    np.testing.assert_allclose(logits.softmax(1).numpy(), stored, atol=1e-5)
+    assert len(card["history"]) == 3
+    assert card["pixels"] == SPEC
+
+
+def test_finished_work_is_not_opened(workspace: Workspace, open_pixels: Pixels) -> None:
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
+    before = workspace.predictions(run).stat().st_mtime_ns
+    assert finetune_run(workspace, make_task(), never, never) == (run, False)
+    assert workspace.predictions(run).stat().st_mtime_ns == before
+    assert not (workspace.model(run) / "checkpoints").exists()
+
+
+def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> None:
+    manifest = read_manifest(workspace.manifest("toy"))
+    task = make_task()
+    others = [
+        replace(task, weights="of seed 1"),
+        replace(task, feature="other"),
+        replace(task, pixels="0" * 32),
+        replace(task, mean=(0.4, 0.5, 0.5)),
+        replace(task, std=(0.4, 0.5, 0.5)),
+        replace(task, unfreeze="1"),
+        replace(task, seed=1),
+        replace(task, protocol="mine"),
+        replace(task, precision="bfloat16"),
+        *(
+            replace(task, recipe=replace(task.recipe, **change))
+            for change in (
+                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": 2e-3},
+                {"weight_decay": 0.1}, {"schedule": "cosine"}, {"warmup_epochs": 1},
+                {"shuffle": False}, {"select": "log_loss"},
+            )
+        ),
+    ]  # fmt: skip
+    names = {other.run_id(manifest) for other in [task, *others]}
+    assert len(names) == len(others) + 1
+    assert replace(task, weights_source="file x.pth").run_id(manifest) == task.run_id(manifest)
+
+
+def test_a_changed_label_makes_another_run(workspace: Workspace, open_pixels: Pixels) -> None:
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
+    manifest = make_manifest()
+    manifest.table.loc[0, "label"] = "upper"
+    write_manifest(workspace.manifest("toy"), manifest)
+    again, new = finetune_run(workspace, make_task(), open_pixels, load)
+    assert new
+    assert again != run
+
+
+def start(root: Path, moment: str) -> subprocess.Popen[str]:
+    script = Path(__file__).with_name("killed_run.py")
+    return subprocess.Popen(
+        [sys.executable, str(script), str(root), moment], stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("moment", ["after epoch 1", "at any time"])
+def test_a_killed_run_gives_the_same_numbers_when_run_again(
+    workspace: Workspace, open_pixels: Pixels, tmp_path: Path, moment: str
+) -> None:
+    other = fill_workspace(tmp_path / "other")
+    killed = start(other.root, moment)
+    assert killed.stdout is not None
+    if moment == "at any time":
+        assert killed.stdout.readline() == "1\n"
+        killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    folder = next((other.root / "models").iterdir())
+    assert (folder / "checkpoints" / "latest").exists()
+    assert not (other.root / "predictions").exists()
+
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
+    epochs: list[int] = []
+    again = finetune_run(
+        other, make_task(), open_pixels, load, on_epoch=lambda epoch: epochs.append(epoch.epoch)
+    )
+    assert again == (run, True)
+    assert epochs[0] > 1
+    left = load_file(workspace.model(run) / "model.safetensors")
+    right = load_file(other.model(run) / "model.safetensors")
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    tables = [read_predictions(place.predictions(run)).table for place in (workspace, other)]
+    assert tables[0].equals(tables[1])
+
+
+def test_an_interrupted_run_goes_on(workspace: Workspace, open_pixels: Pixels) -> None:
+    def interrupt(epoch: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune_run(workspace, make_task(), open_pixels, load, on_epoch=interrupt)
+    epochs: list[Any] = []
+    finetune_run(workspace, make_task(), open_pixels, load, on_epoch=epochs.append)
+    assert [epoch.epoch for epoch in epochs] == [2, 3]
+
+
+def test_unfreeze_none_keeps_the_backbone_bit_for_bit(
+    workspace: Workspace, open_pixels: Pixels
+) -> None:
+    run, _ = finetune_run(workspace, make_task(unfreeze="none"), open_pixels, load)
+    kept = load_file(workspace.model(run) / "model.safetensors")
+    for name, value in load().model.state_dict().items():
+        assert torch.equal(kept[f"backbone.{name}"], value), name
+
+
+def test_images_without_pixels(workspace: Workspace, open_pixels: Pixels) -> None:
+    manifest = make_manifest()
+    manifest.table.at[5, "content_key"] = b"\0" * 16
+    write_manifest(workspace.manifest("toy"), manifest)
+    with pytest.raises(InputError) as caught:
+        finetune_run(workspace, make_task(), open_pixels, load)
+    assert str(caught.value) == (
+        "1 images of data set 'toy' have no pixels in the store (the first is 'i005.png'): "
+        "run it again, with --on-error skip if they cannot be read."
+    )
+    task = make_task(recipe=Recipe(epochs=1, batch_size=8))
+    run, _ = finetune_run(workspace, task, open_pixels, load, allow_missing=True)
+    found = read_predictions(workspace.predictions(run))
+    assert found.meta["images_without_pixels"] == 1
+    assert "i005.png" not in found.table["image_id"].to_list()
+
+
+def edited(column: str, split: str, value: Any) -> Callable[[Any], None]:
+    def edit(table: Any) -> None:
+        table.loc[table["split"] == split, column] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            edited("split", "val", "train"),
+            "Data set 'toy' has no labelled images in split val: "
+            "index it again with another --val-fraction or --test-fraction.",
+        ),
+        (
+            edited("label", "train", "low"),
+            "All training images of data set 'toy' have the label 'low': "
+            "training needs two classes or more.",
+        ),
+        (
+            edited("label", "val", "unseen"),
+            "No validation image of data set 'toy' has a class that training has: "
+            "index it again with another --seed.",
+        ),
+    ],
+)
+def test_splits_that_cannot_be_trained(
+    workspace: Workspace, open_pixels: Pixels, edit: Callable[[Any], None], message: str
+) -> None:
+    manifest = make_manifest()
+    edit(manifest.table)
+    write_manifest(workspace.manifest("toy"), manifest)
+    with pytest.raises(InputError) as caught:
+        finetune_run(workspace, make_task(), open_pixels, load)
+    assert str(caught.value) == message
+
+
+def test_unlabelled_images_are_predicted_and_not_trained(
+    workspace: Workspace, open_pixels: Pixels
+) -> None:
+    manifest = make_manifest()
+    manifest.table.loc[[0, 4, 6], "label"] = None  # of train, val and test
+    write_manifest(workspace.manifest("toy"), manifest)
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
+    found = read_predictions(workspace.predictions(run))
+    assert sum(found.meta["class_counts"].values()) == 23
+    table = found.table.set_index("image_id")
+    assert table["label"].isna().sum() == 2
+    assert table["prediction"].notna().all()
+
+
+def test_a_model_that_is_not_there_or_damaged(workspace: Workspace, open_pixels: Pixels) -> None:
+    folder = workspace.model("nothing")
+    with pytest.raises(InputError) as caught:
+        load_model(folder)
+    assert str(caught.value) == (f"There is no fine-tuned model in {folder}: check the run's name.")
+    task = make_task(recipe=Recipe(epochs=1, batch_size=8), mean=HALF)
+    run, _ = finetune_run(workspace, task, open_pixels, load)
+    (workspace.model(run) / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="is damaged or of another model: delete"):
+        load_model(workspace.model(run))
