@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .stacked import Batches, Recipe, train_heads
-from .training import Index, TrainingData, folds, prepare
+from frostline.probe.stacked import Batches, Recipe, train_heads
+from frostline.probe.training import Index, TrainingData, folds, prepare
 
 Array = NDArray[np.floating]
 
@@ -164,9 +164,7 @@ def select_epochs(
 ) -> Selection:
     """Train heads on the first rows of `part`; keep each at its best epoch on the second."""
     train, held_out = part
-    selection = Selection(
-        len(recipes), epochs, data.codes[held_out], data.sample_weight[held_out]
-    )
+    selection = Selection(len(recipes), epochs, data.codes[held_out], data.sample_weight[held_out])
     selection.layers = train_heads(
         _batches(data, train, batch_size),
         len(data.classes),

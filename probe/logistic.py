@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .solver import Heads, solve_logistic
-from .training import TrainingData, folds, prepare, standardise
+from frostline.probe.solver import Heads, solve_logistic
+from frostline.probe.training import TrainingData, folds, prepare, standardise
 
 Array = NDArray[np.floating]
 
@@ -22,8 +22,9 @@ DEFAULT_CS = np.logspace(-6, 2, 45)
 class LogisticProbe(ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression on embeddings.
 
-    Features are standardised inside, by weighted mean and standard deviation of all rows given to
-    `fit` (never their labels). All strengths and folds are fitted together (`frostline.probe.solver`).
+    Features are standardised inside, by the weighted mean and standard deviation of all rows given
+    to `fit` (validation rows too, never labels), so that all strengths and folds share one matrix
+    and are fitted together (`frostline.probe.solver`).
 
     Parameters
     ----------

@@ -271,9 +271,10 @@ def _search(
     slope: Vector,
     slack: float,
 ) -> tuple[Array, Vector, NDArray[np.bool_]]:
-    """Move `at` and `logits` (in place) along the step, halving it until the objective decreases."""
+    """Move `at` and `logits` (in place) along the step, halved until the objective decreases."""
     length = np.ones(len(value))
-    before, cross, square = _square(at), 2 * np.einsum("krh,krh->h", at.coef, step.coef), _square(step)
+    before, square = _square(at), _square(step)
+    cross = 2 * np.einsum("krh,krh->h", at.coef, step.coef).astype(np.float64)
     while True:
         P, row_loss = problem.probabilities(logits + length.astype(logits.dtype) * moved)
         reached = problem.value(row_loss, before + length * cross + length**2 * square)
@@ -319,8 +320,9 @@ def conjugate_gradients(
         going = (new > target) & (length > 0)
         if not going.any():
             break
-        ratio = (new / np.where(size > 0, size, 1)).astype(P.dtype)
-        along = Parameters(turned.coef + ratio * along.coef, turned.intercept + ratio * along.intercept)
+        ratio = new / np.where(size > 0, size, 1)
+        turned.add(ratio, along)
+        along = turned
         size = np.where(going, new, 0)
         if going.mean() < 0.8:
             step.put(live, mine)

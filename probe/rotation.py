@@ -36,7 +36,7 @@ class Rotation:
     power: NDArray[np.float64]
 
     def to_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """Coefficients [k, r, h] and intercepts [k, h] here to [h, k, p] and [h, k] on embeddings."""
+        """Coefficients [k, r, h], intercepts [k, h] here to [h, k, p], [h, k] on embeddings."""
         turned = np.matmul(self.basis, coef)
         shift = np.matmul(self.centre, turned)
         return np.ascontiguousarray(turned.transpose(2, 0, 1)), (intercept - shift).T.copy()

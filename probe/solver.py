@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from .newton import Parameters, Problem, Solution, minimise
-from .rotation import Rotation, rotate
+from frostline.probe.newton import Parameters, Problem, Solution, minimise
+from frostline.probe.rotation import Rotation, rotate
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
@@ -93,9 +93,12 @@ def solve_logistic(
     """
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
-    weights = np.atleast_2d(np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight))
-    rows = np.zeros(len(strengths), np.intp) if weight_row is None else np.asarray(weight_row, np.intp)
-    sweep = _Sweep(X, codes, n_classes, strengths, weights.astype(np.float64), rows)
+    given = np.ones(len(X)) if sample_weight is None else sample_weight
+    weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
+    rows = np.zeros(len(strengths), np.intp)
+    if weight_row is not None:
+        rows = np.asarray(weight_row, dtype=np.intp)
+    sweep = _Sweep(X, codes, n_classes, strengths, weights, rows)
     heads = sweep.blank()
     todo = np.arange(len(strengths))
     if X.dtype == np.float32 and _similar_scales(X):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ class _Stack:
         # torch.nn.Linear's own start, and the same for every head: the seed decides it.
         self.shapes: list[tuple[int, ...]] = []
         values = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             for rows in (fan_in, 1):
                 one = torch.rand(rows, fan_out, generator=start) * 2 * bound - bound

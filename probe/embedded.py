@@ -1,0 +1,162 @@
+"""Images with their embeddings, labels and splits, checked: what a head is trained on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frostline.cache import InputError, Manifest, Store
+
+OnMissing = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Images of a data set that have a split, and their embeddings.
+
+    Attributes
+    ----------
+    images : DataFrame
+        `image_id`, `group_id`, `split`, `label` (nullable) and the manifest's other columns.
+    X : float32 [n, p]
+        One row an image.
+    classes : list of str
+        Labels of training images, sorted.
+    """
+
+    images: pd.DataFrame
+    X: NDArray[np.float32]
+    classes: list[str]
+
+    def rows(self, *splits: str) -> NDArray[np.intp]:
+        """Labelled rows of these splits."""
+        chosen = self.images["split"].isin(splits) & self.images["label"].notna()
+        return np.flatnonzero(chosen.to_numpy(dtype=bool))
+
+    def labels(self, rows: NDArray[np.intp]) -> NDArray[np.object_]:
+        """Labels of rows, as text."""
+        return self.images["label"].to_numpy(dtype=object)[rows]
+
+    def class_counts(self) -> dict[str, int]:
+        """Training images of every class."""
+        counts = pd.Series(self.labels(self.rows("train"))).value_counts()
+        return {name: int(counts.get(name, 0)) for name in self.classes}
+
+
+def load_embedded(
+    manifest: Manifest,
+    store: Store,
+    *,
+    label: str = "label",
+    split: str = "split",
+    on_missing: OnMissing = "error",
+) -> Embedded:
+    """Join a manifest with an embedding store.
+
+    Parameters
+    ----------
+    manifest, store
+        The images and their embeddings.
+    label, split : str
+        Columns of the manifest.
+    on_missing : {"error", "skip"}
+        What to do about images that the store lacks.
+
+    Raises
+    ------
+    InputError
+        In one sentence, if no head could be trained and chosen on these honestly.
+    """
+    images = manifest.images(label, split)
+    # A splits column may leave images out; they are not part of this.
+    images = images[images["split"].notna()].reset_index(drop=True)
+    name = str(manifest.meta.get("dataset"))
+    _check_labels(images, name, label, split)
+    # Splits that the data brought are theirs: we warn. Those that we made must not leak.
+    ours = split == "split" and "val" in manifest.meta.get("made_splits", [])
+    _check_groups(images, name, ours=ours)
+    found = store.locate(manifest_keys(images))
+    missing = int((found < 0).sum())
+    if missing and on_missing == "error":
+        raise InputError(
+            f"{missing} of {len(images)} images of data set {name!r} have no embedding in store "
+            f"{store.key[:12]}: run the same `frostline extract` again."
+        )
+    if missing:
+        warnings.warn(f"{missing} of {len(images)} images have no embedding.", stacklevel=2)
+        images = images[found >= 0].reset_index(drop=True)
+        _check_labels(images, name, label, split)
+    X = store.read(found[found >= 0]).reshape(len(images), -1)
+    _check_finite(X, images, store)
+    train = images.loc[images["split"] == "train", "label"].dropna()
+    return Embedded(images, X.astype(np.float32, copy=False), sorted(train.unique()))
+
+
+def manifest_keys(images: pd.DataFrame) -> NDArray[np.uint8]:
+    """Content keys of the rows, uint8 [n, 16]."""
+    return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)
+
+
+def _check_labels(images: pd.DataFrame, name: str, label: str, split: str) -> None:
+    labelled = images[images["label"].notna()]
+    parts = {part: labelled.loc[labelled["split"] == part, "label"] for part in ("train", "val")}
+    where = f"Data set {name!r} has no {{}} image with a label (columns {label!r} and {split!r})"
+    if parts["train"].empty:
+        raise InputError(f"{where.format('training')}: label some, or name other columns.")
+    if parts["val"].empty:
+        raise InputError(
+            f"{where.format('validation')}: index it again with a validation part, or name other "
+            "columns."
+        )
+    classes = sorted(labelled["label"].unique())
+    if len(classes) == 1:
+        raise InputError(
+            f"Every label of data set {name!r} is {classes[0]!r} (column {label!r}): a head needs "
+            "at least two classes."
+        )
+    if len(parts["train"]) < len(classes):
+        raise InputError(
+            f"Data set {name!r} has {len(parts['train'])} training images for {len(classes)} "
+            f"classes: a head needs at least one of each; is {label!r} the column of labels?"
+        )
+    known = set(parts["train"])
+    for one in classes:
+        if one not in known:
+            counts = labelled.loc[labelled["label"] == one, "split"].value_counts()
+            there = " and ".join(f"{count} in {part}" for part, count in sorted(counts.items()))
+            raise InputError(
+                f"Class {one!r} of data set {name!r} has no training image, but {there}: move one "
+                "of its groups to train, or take its labels out."
+            )
+
+
+def _check_groups(images: pd.DataFrame, name: str, *, ours: bool) -> None:
+    groups = images.loc[images["split"].isin(["train", "val"])].groupby("group_id")["split"]
+    both = groups.nunique()
+    both = both[both > 1]
+    if both.empty:
+        return
+    count = "1 group" if len(both) == 1 else f"{len(both)} groups"
+    text = f"{count} of data set {name!r} in both train and validation (such as {both.index[0]!r})"
+    if ours:
+        raise InputError(
+            f"There is {text}: selection would look at training patients; index again with "
+            "--resplit."
+        )
+    warnings.warn(f"The data set's own splits put {text}.", stacklevel=3)
+
+
+def _check_finite(X: NDArray[np.floating], images: pd.DataFrame, store: Store) -> None:
+    # A sum is finite unless a value is not, or the values are past what a float32 can add up.
+    bad = ~np.isfinite(X).all(axis=1) if not np.isfinite(X.sum()) else np.zeros(len(X), bool)
+    if bad.any():
+        first = images["image_id"].iloc[int(bad.argmax())]
+        raise InputError(
+            f"The embeddings of {int(bad.sum())} images in store {store.key[:12]} hold NaN or "
+            f"infinity, first that of {first!r}: extract them again with --precision float32."
+        )
