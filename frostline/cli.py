@@ -49,6 +49,8 @@ SYSTEM = {
 }
 
 
+INTERRUPTED = 130
+
 # What a wrong option raises; typer shows this base class under no name of its own.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
@@ -74,10 +76,13 @@ _main.__doc__ = HELP
 def main() -> NoReturn:
     """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
     try:
-        code = app(standalone_mode=False)
-        sys.exit(code or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer has turned the interrupt into an exit code
+            raise KeyboardInterrupt
+        sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("Interrupted: run the same command again to go on from what is finished.", 130)
+        sentence = "Interrupted: run the same command again to go on from what is finished."
+        _fail(sentence, INTERRUPTED)
     except USAGE_ERROR as error:
         error.show()
         sys.exit(error.exit_code)
@@ -102,5 +107,5 @@ def _is_input_error(error: ValueError) -> bool:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"Error: {sentence}" if code != 130 else sentence, err=True)
+    typer.echo(f"Error: {sentence}" if code != INTERRUPTED else sentence, err=True)
     sys.exit(code)

@@ -100,28 +100,32 @@ def run_cell(workspace: Workspace, study: Study, cell: Cell) -> Path:
     """Train and predict one run, unless its predictions are there; give their path."""
     machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
     if cell.entry.unfreeze == "none":
-        run = _frozen(workspace, cell, machine)
+        run = _frozen(workspace, study, cell, machine)
     else:
         run = _unfrozen(workspace, cell, machine)
     return workspace.predictions(run)
 
 
-def _frozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
+def _frozen(workspace: Workspace, study: Study, cell: Cell, machine: steps.Machine) -> str:
+    from frostline.probe.run import probe_run
+
     with progress(f"Embedding: {cell.title}") as update:
         done = steps.extract(
             workspace, cell.dataset, cell.network(), machine=machine, progress=update
         )
     head = cell.entry.head or HEADS[cell.entry.recipe]
-    run, new = steps.probe(
+    run = probe_run(
         workspace,
         cell.dataset,
-        cell.network(),
+        cell.backbone.name,
         head=head,
+        protocol=cell.entry.recipe,
         key=done.key,
         seed=cell.seed,
         hyperparameters=cell.changes() if head == "adam" else {},
+        on_missing="skip" if study.on_error == "skip" else "error",
     )
-    say(f"{cell.title}: {done.embedded} embedded, {'trained' if new else 'done before'}.")
+    say(f"{cell.title}: {done.embedded} images embedded now, head {head} trained.")
     return run
 
 

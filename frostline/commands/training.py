@@ -90,6 +90,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
+    on_error: OnErrorOption = "stop",
     label: LabelOption = "label",
     split: SplitOption = "split",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -99,24 +100,23 @@ def probe(
     Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
     """
     from frostline.cache import Workspace
-    from frostline.console import progress
     from frostline.probe.run import probe_run
     from frostline.protocols import HEADS, check_protocol
 
     place = Workspace(workspace)
-    with progress("Training the head", "epochs"):
-        run = probe_run(
-            place,
-            dataset,
-            backbone,
-            head=head or HEADS[check_protocol(protocol)],
-            protocol=protocol,
-            seed=seed,
-            key=key,
-            label=label,
-            split=split,
-            hyperparameters={} if epochs is None else {"epochs": epochs},
-        )
+    run = probe_run(
+        place,
+        dataset,
+        backbone,
+        head=head or HEADS[check_protocol(protocol)],
+        protocol=protocol,
+        seed=seed,
+        key=key,
+        label=label,
+        split=split,
+        hyperparameters={} if epochs is None else {"epochs": epochs},
+        on_missing="skip" if check_on_error(on_error) == "skip" else "error",
+    )
     typer.echo(place.predictions(run))
 
 
