@@ -1,0 +1,60 @@
+"""Real commands in real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Small parts, so that a few images make many of them.
+PREAMBLE = "import frostline.cache.store as s; s.PART_BYTES = 4096; "
+MAIN = "from frostline.cli import main; main()"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: object, small_parts: bool = False) -> list[str]:
+    """The command line of `frostline ARGUMENTS` as a list."""
+    script = (PREAMBLE if small_parts else "") + MAIN
+    return [sys.executable, "-c", script, *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """This environment without what would find other weights or a wide terminal."""
+    return {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def frostline(tmp_path: Path) -> Run:
+    """Run `frostline ARGUMENTS` in an empty folder and wait for it."""
+
+    def run(*arguments: object, **options: bool) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments, **options),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def make_images(root: Path, count: int, size: int = 32) -> Path:
+    """Two class folders of noise, one patient for every two images."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        label = "sick" if number // 2 % 2 else "well"
+        path = root / label / f"patient{number // 2:03d}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        pixels[..., 0] //= 1 + (label == "sick")
+        Image.fromarray(pixels).save(path)
+    return root
