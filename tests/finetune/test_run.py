@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
 from frostline.extract.embed import to_input
-from frostline.finetune import Recipe, finetune_run, load_model
+from frostline.finetune import Recipe, finetune_run, load_model, read_card
 from frostline.report import read_predictions
 
 Pixels = Callable[[], Store]
@@ -127,6 +128,7 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     assert killed.stdout is not None
     if moment == "at any time":
         assert killed.stdout.readline() == "1\n"
+        time.sleep(0.05)
         killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     folder = next((other.root / "models").iterdir())
@@ -143,6 +145,9 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     left = load_file(workspace.model(run) / "model.safetensors")
     right = load_file(other.model(run) / "model.safetensors")
     assert all(torch.equal(left[name], right[name]) for name in left)
+    cards = [read_card(place.model(run)) for place in (workspace, other)]
+    losses = [[epoch["train_loss"] for epoch in card["history"]] for card in cards]
+    assert losses[0] == losses[1]
     tables = [read_predictions(place.predictions(run)).table for place in (workspace, other)]
     assert tables[0].equals(tables[1])
 
