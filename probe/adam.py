@@ -17,7 +17,7 @@ from frostline.probe.training import Index, TrainingData, folds, prepare
 Array = NDArray[np.floating]
 
 
-class AdamProbe(ClassifierMixin, BaseEstimator):
+class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear head, or one with a hidden layer, trained by Adam on embeddings.
 
     The defaults are the `paper` protocol's. Embeddings are used as they are, in float32.

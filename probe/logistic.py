@@ -19,7 +19,7 @@ DEFAULT_CS = np.logspace(-6, 2, 45)
 """Strengths that are tried where none are named: 1e-6 to 1e2, 5.5 a decade."""
 
 
-class LogisticProbe(ClassifierMixin, BaseEstimator):
+class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Multinomial logistic regression on embeddings.
 
     Features are standardised inside, by the weighted mean and standard deviation of all rows given
@@ -95,15 +95,16 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):
             # argmax gives the first of equals, which has the smallest C: the strongest penalty.
             self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
         heads = self._solve(values, data, [self.C_], data.weight)
-        self._set(heads.coef[0] / scale, heads.intercept[0] - heads.coef[0] @ (mean / scale))
+        self.coef_ = heads.coef[0] / scale
+        self.intercept_ = heads.intercept[0] - self.coef_ @ mean
         self.n_iter_ = heads.n_iter
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Logits [n, n_classes], or [n] of the second class if there are two."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        logits: Array = X @ self.coef_.T + self.intercept_
+        checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        logits: Array = checked @ self.coef_.T + self.intercept_
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -145,21 +146,49 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):
             weight[number, train] = data.weight[train]
         row = np.repeat(np.arange(len(parts)), len(self.Cs_))
         heads = self._solve(values, data, np.tile(self.Cs_, len(parts)), weight, row)
-        scorer = None if self.scoring == "neg_log_loss" else get_scorer(self.scoring)
         scores = np.empty(len(row))
-        for head, number in enumerate(row):
-            held_out = parts[number][1]
+        for number, (_, held_out) in enumerate(parts):
+            mine = np.flatnonzero(row == number)
+            coef, intercept = heads.coef[mine], heads.intercept[mine]
             own = data.sample_weight[held_out]
-            self._set(heads.coef[head], heads.intercept[head])
-            X, codes = values[held_out], data.codes[held_out]
-            if scorer is None:
-                scores[head] = -_log_loss(self.decision_function(X), codes, own)
+            fold = values[held_out], data.codes[held_out], own
+            if self.scoring == "neg_log_loss":
+                scores[mine] = _neg_log_losses(coef, intercept, *fold)
             else:
-                scores[head] = scorer(self, X, data.classes[codes], sample_weight=own)
+                scores[mine] = self._score(coef, intercept, *fold)
         return scores.reshape(len(parts), -1)
 
-    def _set(self, coef: Array, intercept: Array) -> None:
-        self.coef_, self.intercept_ = coef, intercept
+    def _score(
+        self,
+        coef: Array,
+        intercept: Array,
+        X: Array,
+        codes: NDArray[np.intp],
+        weight: NDArray[np.float64],
+    ) -> list[float]:
+        """The scorer's opinion of each head, every one dressed as an estimator for it."""
+        scorer = get_scorer(self.scoring)
+        bare = LogisticProbe()
+        bare.classes_, bare.n_features_in_ = self.classes_, X.shape[1]
+        scores = []
+        for bare.coef_, bare.intercept_ in zip(coef, intercept, strict=True):
+            scores.append(float(scorer(bare, X, self.classes_[codes], sample_weight=weight)))
+        return scores
+
+
+def _neg_log_losses(
+    coef: Array,
+    intercept: Array,
+    X: Array,
+    codes: NDArray[np.intp],
+    weight: NDArray[np.float64],
+) -> list[float]:
+    """Of heads [h, k, p] on one fold, from one matrix product."""
+    heads, columns, _ = coef.shape
+    logits = X @ coef.reshape(heads * columns, -1).T + intercept.reshape(-1)
+    by_head = logits.reshape(len(X), heads, columns).transpose(1, 0, 2)
+    shape = (len(X),) if columns == 1 else (len(X), columns)
+    return [-_log_loss(one.reshape(shape), codes, weight) for one in by_head]
 
 
 def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:

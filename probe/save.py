@@ -47,7 +47,8 @@ def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -
         for name, value in sorted(vars(head).items())
         if name.endswith("_") and not name.startswith("_")
     }
-    params, left_out = {}, {}
+    params: dict[str, Any] = {}
+    left_out: dict[str, Any] = {}
     for name, value in head.get_params(deep=False).items():
         (params if _is_json(value) else left_out)[name] = value
     data = save(tensors)

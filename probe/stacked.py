@@ -99,7 +99,7 @@ def train_heads(
     order = torch.Generator().manual_seed(seed)
     for epoch in range(1, epochs + 1):
         shuffled = torch.randperm(len(data.X), generator=order)
-        for rows in shuffled.split(data.size):
+        for rows in torch.split(shuffled, data.size):
             batch = data.X[rows], data.codes[rows], data.weight[rows]
             for stack in stacks:
                 stack.step(*batch)
@@ -147,12 +147,12 @@ class _Stack:
 
     def _views(self, flat: Tensor) -> Parameters:
         sizes = [math.prod(shape[1:]) for shape in self.shapes]
-        parts = flat.split(sizes, dim=1)
+        parts = torch.split(flat, sizes, dim=1)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def forward(self, X: Tensor) -> list[Tensor]:
         """Output of every layer [h, n, outputs], the last being logits."""
-        outputs = []
+        outputs: list[Tensor] = []
         value = X.expand(len(self.flat), -1, -1)
         for W, b in zip(self.parameters[::2], self.parameters[1::2], strict=True):
             if outputs:

@@ -56,10 +56,10 @@ def prepare(
     ValueError
         If anything is not finite, lengths differ, or there are too few classes.
     """
-    X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    own = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    values, labels = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
+    check_classification_targets(labels)
+    classes, codes = np.unique(labels, return_inverse=True)
+    own = _check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
     weighted = np.unique(codes[own > 0])
     if len(weighted) < least_classes:
         only = ", ".join(repr(name) for name in classes[weighted].tolist())
@@ -69,8 +69,8 @@ def prepare(
         )
     factor = np.ones(len(classes))
     if class_weight is not None:
-        factor = compute_class_weight(class_weight, classes=classes, y=y, sample_weight=own)
-    return TrainingData(X, codes, classes, own, own * factor[codes])
+        factor = compute_class_weight(class_weight, classes=classes, y=labels, sample_weight=own)
+    return TrainingData(values, codes, classes, own, own * factor[codes])
 
 
 def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
