@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from frostline.cache import InputError, Manifest
-from frostline.extract.decode import is_volume, read_image
+from frostline.cache import Manifest
+from frostline.extract.decode import why_unreadable
 
 PARTS = ("train", "val", "test")
 
@@ -147,16 +147,10 @@ def _unreadable(manifest: Manifest) -> pd.DataFrame:
 
 
 def _reason(path: Path) -> str:
-    try:
-        if is_volume(path):
-            from frostline.extract.volumes import read_volume
-
-            read_volume(path)
-        else:
-            read_image(path, window={"range": [0, 1]})
-    except InputError as error:
-        return str(error).removeprefix(f"cannot read image {path}: ")
-    return "it could not be read when it was indexed, and now it can; index again"
+    reason = why_unreadable(path)
+    if reason is None:
+        return "it could not be read when it was indexed, and now it can; index again"
+    return reason.removeprefix(f"cannot read image {path}: ")
 
 
 def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:

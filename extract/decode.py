@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,6 +17,8 @@ from frostline.extract.geometry import MODES, Channels, Geometry, Window, to_uin
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
+ARRAY_SUFFIXES = (".npz",)
+DICOM_SUFFIXES = (".dcm", ".dicom")
 
 # What Pillow's readers are seen to raise on files that are empty, cut off or not images.
 READ_ERRORS = (
@@ -45,9 +48,10 @@ def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels
     Parameters
     ----------
     path
-        An image file (see `IMAGE_SUFFIXES`) or a NIfTI volume.
+        An image file (see `IMAGE_SUFFIXES`), a NIfTI volume, a DICOM file or MedMNIST's arrays.
     frame
-        Page of a multi-page image, axial slice of a volume, or None for the only image.
+        Page of a multi-page image, axial slice of a volume, frame of a DICOM file, number in an
+        array, or None for the only image.
     geometry, channels
         See `Geometry.apply`.
 
@@ -72,19 +76,66 @@ def decode_file(
     path: Path, frames: Sequence[int | None], geometry: Geometry, channels: Channels
 ) -> Iterator[np.ndarray]:
     """Read the given frames of one file in the given order; a volume is read only once."""
-    if is_volume(path):
-        from frostline.extract.volumes import volume_slices
-
-        for pixels in volume_slices(path, frames, geometry):
+    container = _container(path)
+    if container is not None:
+        for pixels in container.read_frames(path, frames, geometry):
             yield geometry.apply(pixels, channels)
         return
     for frame in frames:
         yield geometry.apply(read_image(path, frame, geometry.window), channels)
 
 
-def is_volume(path: Path) -> bool:
-    """Whether the name is that of a NIfTI volume."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
+def why_unreadable(path: Path) -> str | None:
+    """Say in one sentence why a file cannot be read; None if it can."""
+    geometry = Geometry(window={"range": [0, 1]})
+    container = _container(path)
+    try:
+        if container is None:
+            read_image(path, window=geometry.window)
+        else:
+            next(iter(container.read_frames(path, [container.first_frame(path)], geometry)))
+    except InputError as error:
+        return str(error)
+    return None
+
+
+class Container(Protocol):
+    """A module that reads files of many images: volumes, arrays, DICOM."""
+
+    def read_frames(
+        self, path: Path, frames: Sequence[int | None], geometry: Geometry
+    ) -> Iterator[np.ndarray]:
+        """Yield the frames in the given order, 8 bits each, at their own size."""
+
+    def facts(self, path: Path) -> Facts | None:
+        """Read the header; None if the file cannot be read."""
+
+    def first_frame(self, path: Path) -> int | None:
+        """Give a frame that the file has if it can be read at all."""
+
+
+def _container(path: Path) -> Container | None:
+    """Find what reads a file that Pillow does not."""
+    name = path.name.lower()
+    if name.endswith(IMAGE_SUFFIXES):
+        return None
+    module = None
+    if name.endswith(VOLUME_SUFFIXES):
+        module = "volumes"
+    elif name.endswith(ARRAY_SUFFIXES):
+        module = "arrays"
+    elif name.endswith(DICOM_SUFFIXES) or has_dicom_prefix(path):
+        module = "dicom"
+    return module and import_module(f"frostline.extract.{module}")  # type: ignore[return-value]
+
+
+def has_dicom_prefix(path: Path) -> bool:
+    """Whether the file begins as DICOM files do, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def read_image(path: Path, frame: int | None = None, window: Window | None = None) -> Image.Image:
@@ -108,10 +159,9 @@ def image_facts(path: Path, file: BinaryIO) -> Facts | None:
     JPEG is decoded at an eighth of its size: all of its bytes are still parsed, so that a file
     that was cut off is found, at a fraction of the time.
     """
-    if is_volume(path):
-        from frostline.extract.volumes import volume_facts
-
-        return volume_facts(path)
+    container = _container(path)
+    if container is not None:
+        return container.facts(path)
     try:
         with Image.open(file) as image:
             facts = Facts(image.width, image.height, image.mode, str(image.format))

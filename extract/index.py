@@ -12,6 +12,7 @@ import pandas as pd
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.kinds import find_kind, resolve_options
+from frostline.extract.private import hide_columns
 from frostline.extract.splits import assign_splits, made_parts
 
 
@@ -23,7 +24,7 @@ def index_dataset(
     roots: Sequence[Path],
     group_pattern: str | None = None,
     seed: int = 0,
-    test_fraction: float = 0.3,
+    test_fraction: float | None = None,
     val_fraction: float = 0.2,
     resplit: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -42,12 +43,18 @@ def index_dataset(
         relative to the root if the pattern holds a ``/``. The group is what the named group
         ``group`` matched, else the first group in parentheses, else the whole match.
     seed, test_fraction, val_fraction
-        For splits that the data lack; see `assign_splits`.
+        For splits that the data lack; see `assign_splits`. The kind says which part is for test
+        unless it is given: 0.3, or that of the paper.
     resplit
         Make these splits afresh. Otherwise every group that was indexed before stays where
         it is, whatever the seed and fractions.
     progress
         Called with files read and files in all.
+
+    Notes
+    -----
+    With the option ``follow``, the name of another data set or a list of them, groups that are in
+    these have the split here that they have there: modalities of the same patients.
 
     Returns
     -------
@@ -62,10 +69,15 @@ def index_dataset(
     previous = read_manifest(path) if path.exists() else None
     resolved = resolve_options(kind, options or {})
     folders = _folders(roots)
-    reading = find_kind(kind).read(folders, resolved, previous)
-    table = _with_groups(reading.table, group_pattern)
+    reader = find_kind(kind)
+    reading = reader.read(folders, resolved, previous)
+    table = hide_columns(reading.table, reader.private, workspace)
+    table = _with_groups(table, group_pattern)
     made = made_parts(table["split"])
     kept = {} if previous is None or resplit else _kept_groups(previous)
+    kept = _followed_groups(workspace, name, resolved["follow"], kept)
+    if test_fraction is None:
+        test_fraction = reader.test_fraction
     split = assign_splits(
         list(table["group_id"]),
         list(table["label"]),
@@ -156,3 +168,23 @@ def _kept_groups(previous: Manifest) -> dict[str, str]:
     splits = previous.table.groupby("group_id")["split"].agg(["nunique", "first"])
     single = splits[(splits["nunique"] == 1) & splits["first"].isin(ours)]
     return dict(zip(single.index, single["first"], strict=True))
+
+
+def _followed_groups(
+    workspace: Workspace, name: str, follow: str | Sequence[str] | None, kept: Mapping[str, str]
+) -> dict[str, str]:
+    """Add the groups of other data sets to those that keep their split."""
+    parts = dict(kept)
+    source = dict.fromkeys(kept, name)
+    for other in [follow] if isinstance(follow, str) else follow or []:
+        table = read_manifest(workspace.manifest(other)).table
+        splits = table.groupby("group_id")["split"].agg(["nunique", "first"])
+        for group, split in splits.loc[splits["nunique"] == 1, "first"].items():
+            group = str(group)
+            if parts.setdefault(group, split) != split:
+                raise InputError(
+                    f"group {group} is in {split} of {other}, but in {parts[group]} of "
+                    f"{source[group]}; index {name} again with --resplit, or follow one of them"
+                )
+            source.setdefault(group, other)
+    return parts

@@ -24,6 +24,30 @@ READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, Header
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Where voxels are.
+
+    Attributes
+    ----------
+    shape : tuple of 3 int
+    affine : float64 [4, 4]
+        From voxel indices to mm.
+    stated : bool
+        Whether the file says so (sform or qform), or the affine is a guess from voxel sizes.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    stated: bool
+
+    def same_as(self, other: Grid) -> bool:
+        """Whether both have the same voxels, to a hundredth of a millimetre."""
+        return self.shape == other.shape and np.allclose(
+            self.affine, other.affine, rtol=0, atol=1e-2
+        )
+
+
+@dataclass(frozen=True)
 class Volume:
     """Voxels along the RAS axes.
 
@@ -33,10 +57,18 @@ class Volume:
         x grows to the patient's right, y to the front, z to the head.
     affine : float64 [4, 4]
         From voxel indices to mm.
+    stated : bool
+        See `Grid`.
     """
 
     values: NDArray
     affine: NDArray[np.float64]
+    stated: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels are."""
+        return Grid(self.values.shape, self.affine, self.stated)
 
     @property
     def spacing(self) -> NDArray[np.float64]:
@@ -54,19 +86,40 @@ def read_volume(path: Path) -> Volume:
     InputError
         Naming the file: missing, empty, cut off, not NIfTI, not three-dimensional, not real.
     """
-    image = _open(path)
+    image, stated = _open(path)
     try:
         values = np.asarray(image.dataobj, dtype=np.float32)
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
-    return Volume(values, image.affine)
+    return Volume(values, image.affine, stated)
 
 
-def read_grid(path: Path) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Read only the header: shape along the RAS axes, and affine."""
-    image = _open(path)
-    x, y, z = image.shape
-    return (x, y, z), image.affine
+def read_grid(path: Path) -> Grid:
+    """Read only the header: where the voxels are, along the RAS axes."""
+    image, stated = _open(path)
+    return Grid(image.shape, image.affine, stated)
+
+
+def onto_grid(mask: Volume, grid: Grid) -> Volume:
+    """Bring a mask onto another grid by nearest neighbour; beyond its field of view it is 0.
+
+    Raises
+    ------
+    InputError
+        If a file does not state its affine, or nothing of the mask falls onto the grid.
+    """
+    from scipy.ndimage import affine_transform
+
+    if not (mask.stated and grid.stated):
+        raise InputError("the files do not say where their voxels lie (no sform or qform)")
+    to_mask = np.linalg.inv(mask.affine) @ grid.affine
+    marked = ((mask.values != 0) & np.isfinite(mask.values)).astype(np.uint8)
+    values = affine_transform(
+        marked, to_mask, output_shape=grid.shape, order=0, mode="constant", cval=0
+    )
+    if marked.any() and not values.any():
+        raise InputError("nothing of the mask falls onto the image")
+    return Volume(values, grid.affine)
 
 
 def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
@@ -89,7 +142,7 @@ def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
     )
     affine = volume.affine.copy()
     affine[:3, :3] *= step
-    return Volume(values, affine)
+    return Volume(values, affine, volume.stated)
 
 
 def axial(values: NDArray, z: int) -> NDArray:
@@ -104,7 +157,7 @@ def axial(values: NDArray, z: int) -> NDArray:
     return np.rot90(values[:, :, z])
 
 
-def volume_slices(
+def read_frames(
     path: Path, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
     """Read a volume once and yield the given axial slices, windowed: uint8 ``[y, x]`` each.
@@ -134,16 +187,22 @@ def volume_slices(
         yield to_uint8(axial(volume.values, frame), low, high)
 
 
-def volume_facts(path: Path) -> Facts | None:
+def facts(path: Path) -> Facts | None:
     """Read what the header says of one axial slice; None if the file cannot be read."""
     try:
-        image = _open(path)
+        image, _ = _open(path)
     except InputError:
         return None
     return Facts(image.shape[0], image.shape[1], str(image.get_data_dtype()), "NIfTI")
 
 
-def _open(path: Path) -> Any:
+def first_frame(path: Path) -> int:
+    """Every volume has a first slice."""
+    return 0
+
+
+def _open(path: Path) -> tuple[Any, bool]:
+    """Open a file, its axes turned to RAS; and whether it states its affine."""
     try:
         image: Any = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
@@ -153,7 +212,9 @@ def _open(path: Path) -> Any:
         _check_header(path, image)
         while len(image.shape) > 3:
             image = image.slicer[..., 0]
-        return as_closest_canonical(image)  # type: ignore[no-untyped-call]
+        # Turning the axes marks the affine as stated: ask before.
+        stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
+        return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
     except InputError:
         raise
     except READ_ERRORS as error:

@@ -13,7 +13,7 @@ from frostline.cache import InputError, Manifest
 from frostline.extract.decode import IMAGE_SUFFIXES
 from frostline.extract.readers.reading import Reading, image_id, part_name, walk
 
-OPTIONS: dict[str, Any] = {"window": None}
+OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}
 
 Row = tuple[Path, str | None, str]  # file, split, label
 
@@ -21,9 +21,10 @@ Row = tuple[Path, str | None, str]  # file, split, label
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
     """Read class folders.
 
-    The label is the name of the class folder; images may lie in folders inside of it. Where a
-    root holds folders called train, val (valid, validation) or test, in any case, the class
-    folders are in those.
+    The label is the name of the first folder on the way to an image, which may lie in further
+    folders inside of it (with ``label_folder: last``, of the last folder: classes inside of
+    patients or sites). Where a root holds folders called train, val (valid, validation) or test,
+    in any case, the class folders are in those.
 
     Raises
     ------
@@ -31,10 +32,13 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         If there is no image, an image lies in no class folder, or split folders lie beside
         others that hold images.
     """
+    if options["label_folder"] not in ("first", "last"):
+        raise InputError(f"label_folder must be first or last, not {options['label_folder']!r}")
+    place = 0 if options["label_folder"] == "first" else -1
     rows = []
     ignored: Counter[str] = Counter()
     for number, root in enumerate(roots):
-        for path, split, label in _root_rows(root, ignored):
+        for path, split, label in _root_rows(root, ignored, place):
             relative = path.relative_to(root).as_posix()
             rows.append(
                 {
@@ -55,7 +59,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     return Reading(pd.DataFrame(rows), {"ignored": dict(sorted(ignored.items()))})
 
 
-def _root_rows(root: Path, ignored: Counter[str]) -> Iterator[Row]:
+def _root_rows(root: Path, ignored: Counter[str], place: int) -> Iterator[Row]:
     images = []
     for path in walk(root, ignored):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -64,10 +68,10 @@ def _root_rows(root: Path, ignored: Counter[str]) -> Iterator[Row]:
             ignored[path.suffix.lower() or "no suffix"] += 1
     in_parts = any(part_name(path.relative_to(root).parts[0]) for path in images)
     for path in images:
-        yield _row(root, path, in_parts)
+        yield _row(root, path, in_parts, place)
 
 
-def _row(root: Path, path: Path, in_parts: bool) -> Row:
+def _row(root: Path, path: Path, in_parts: bool, place: int) -> Row:
     folders = path.relative_to(root).parts[:-1]
     split = None
     if in_parts:
@@ -80,4 +84,4 @@ def _row(root: Path, path: Path, in_parts: bool) -> Row:
         folders = folders[1:]
     if not folders:
         raise InputError(f"{path} is in no class folder; put it into a folder named as its label")
-    return path, split, folders[0]
+    return path, split, folders[place]

@@ -43,14 +43,16 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     ``image`` and ``mask`` are patterns such as ``{patient}/{patient}_flair.nii.gz``:
     ``{patient}`` is the value of ``group_column``, any other name a column of the table.
     Patients without a file of either pattern, or without a slice, are left out and counted.
-    Volumes are read along the RAS axes, resampled to ``spacing`` where it is given. Only masks
-    are read here, and only those that are new or changed since ``previous``.
+    Volumes are read along the RAS axes, resampled to ``spacing`` where it is given. A mask on
+    another grid than its image is brought onto it (nearest voxel) where both affines are stated in
+    the files. Only masks are read here, and only those that are new or changed since ``previous``.
 
     Raises
     ------
     InputError
-        For a patient with two labels, a mask on another grid than its image, a file that
-        cannot be read, and where no patient or slice is found.
+        For a patient with two labels, a mask on another grid than its image where the affines
+        do not say how they lie, a file that cannot be read, and where no patient or slice is
+        found.
     """
     source = TableFile.read(options["table"], roots)
     notes: dict[str, Any] = {
@@ -123,17 +125,18 @@ def _slices(
 
 
 def _read_slices(image_path: Path, mask_path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
-    from frostline.extract.volumes import read_grid, read_volume, resample
+    from frostline.extract.volumes import onto_grid, read_grid, read_volume, resample
 
     mask = read_volume(mask_path)
-    shape, affine = read_grid(image_path)
-    same_place = np.allclose(affine, mask.affine, rtol=0, atol=1e-2)
-    if shape != mask.values.shape or not same_place:
-        how = "places" if shape == mask.values.shape else "voxel counts"
-        raise InputError(
-            f"the grids of {mask_path} and {image_path} have different {how}; "
-            "resample the mask to the image"
-        )
+    grid = read_grid(image_path)
+    if not grid.same_as(mask.grid):
+        try:
+            mask = onto_grid(mask, grid)
+        except InputError as error:
+            raise InputError(
+                f"the grids of {mask_path} and {image_path} differ, and {error}; resample the mask "
+                "to the image"
+            ) from None
     if options["spacing"] is not None:
         mask = resample(mask, options["spacing"], order=0)
     pixels = ((mask.values != 0) & np.isfinite(mask.values)).sum(axis=(0, 1))

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError
+from frostline.extract.decode import IMAGE_SUFFIXES
 
 REQUIRED: Any = object()  # an option that must be given
 
@@ -49,8 +50,10 @@ def part_name(text: str) -> str | None:
     return PART_NAMES.get(text.strip().lower())
 
 
-def image_id(root: int, path: str, frame: int | None = None) -> str:
+def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") -> str:
     """Name an image: relative path, ``#z=37`` for a slice, ``1:`` first in a further root.
+
+    ``axis`` is the letter before the number.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def image_id(root: int, path: str, frame: int | None = None) -> str:
     except UnicodeEncodeError:
         raise InputError(f"the name of {path!r} is not valid UTF-8; rename the file") from None
     prefix = f"{root}:" if root else ""
-    return prefix + path + ("" if frame is None else f"#z={frame}")
+    return prefix + path + ("" if frame is None else f"#{axis}={frame}")
 
 
 def walk(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
@@ -74,6 +77,50 @@ def walk(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
             yield from walk(path, ignored)
         else:
             yield path
+
+
+class Listing:
+    """The files under the roots by name, for data sets that are spread over folders."""
+
+    def __init__(self, roots: list[Path]) -> None:
+        self.roots = roots
+        self.ignored: Counter[str] = Counter()
+        self._files: dict[str, list[tuple[int, str]]] = {}
+        self._images: dict[str, list[tuple[int, str]]] = {}
+        for number, root in enumerate(roots):
+            for path in walk(root, self.ignored):
+                file = number, path.relative_to(root).as_posix()
+                self._files.setdefault(path.name, []).append(file)
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    self._images.setdefault(path.stem, []).append(file)
+
+    def images(self) -> list[tuple[int, str]]:
+        """All images, as number of the root and path in it."""
+        return sorted(file for files in self._images.values() for file in files)
+
+    def image(self, name: str, where: str) -> tuple[int, str]:
+        """Find an image by its name, with or without suffix, in whatever folder.
+
+        Raises
+        ------
+        InputError
+            If there is none, or several. ``where`` says who names it.
+        """
+        found = self._images.get(name, self._files.get(name, []))
+        if not found:
+            places = " or ".join(map(str, self.roots))
+            raise InputError(f"{where}: there is no image {name} under {places}")
+        if len(found) > 1:
+            first, second = (self.roots[root] / path for root, path in found[:2])
+            raise InputError(f"{where}: image {name} is there twice, as {first} and {second}")
+        return found[0]
+
+    def find(self, *names: str) -> Path | None:
+        """Find the first of these files that is there, in whatever folder."""
+        for name in names:
+            for root, path in self._files.get(name, []):
+                return self.roots[root] / path
+        return None
 
 
 def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:

@@ -1,9 +1,11 @@
-"""Tables of the user: CSV, TSV and Parquet, with errors that name file, row and column."""
+"""Tables of the user: CSV, TSV, XLSX and Parquet, with errors that name file, row and column."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -39,7 +41,12 @@ class TableFile:
             raise InputError(f"there is no table {name}, neither here nor under {roots[0]}")
         try:
             table = _parse(path)
-        except (ValueError, OSError) as error:
+        except ImportError as error:
+            raise InputError(
+                f"cannot read the table {path}: XLSX needs openpyxl, "
+                "`pip install 'frostline[xlsx]'`"
+            ) from error
+        except (ValueError, OSError, KeyError, BadZipFile) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"cannot read the table {path}: {reason}") from error
         if table.empty:
@@ -115,11 +122,14 @@ def _parse(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
         table.columns = table.columns.map(str)
         return table.apply(_as_text)
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
     # Only an empty cell is missing: "NA" and "None" may be labels.
-    return pd.read_csv(
-        path, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
-    )
+    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+    if path.suffix.lower() == ".xlsx":
+        table = pd.read_excel(path, engine="openpyxl", **how)
+        table.columns = table.columns.map(str)
+        return table
+    separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
+    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", **how)
 
 
 def _as_text(column: pd.Series) -> pd.Series:

@@ -93,7 +93,7 @@ def test_manifest(index: Index, root: Path, tmp_path: Path) -> None:
     }
     assert manifest.meta["made_splits"] == ["test", "val"]
     assert manifest.meta["roots"] == [str(root)]
-    assert manifest.meta["options"] == {"window": None}
+    assert manifest.meta["options"] == {"label_folder": "first", "window": None, "follow": None}
     again = read_manifest(Workspace(tmp_path / "workspace").manifest("set"))
     assert again.digest() == manifest.digest()
 

@@ -42,13 +42,14 @@ def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
     with pytest.raises(InputError) as caught:
         resolve_options("folders", {})
     assert str(caught.value) == (
-        "there is no kind 'folders'; the kinds are folder, table, mri-slices"
+        "there is no kind 'folders'; the kinds are folder, table, mri-slices, dicom, medmnist, "
+        "chest-xray, ham10000, isic2018, ichallenge-amd"
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"label_colum": "dx"})
     assert str(caught.value) == (
         "kind table has no option 'label_colum'; did you mean label_column? its options are "
-        "table, image_column, image, label_column, group_column, split_column, window"
+        "table, image_column, image, label_column, group_column, split_column, window, follow"
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"image_column": "file", "label_column": None})
@@ -63,6 +64,7 @@ def test_defaults_are_filled_in() -> None:
         "min_roi": 30,
         "window": {"percentiles": [0.5, 99.5]},
         "spacing": None,
+        "follow": None,
     }
     with pytest.raises(InputError, match="spacing must be three positive numbers"):
         resolve_options("mri-slices", {**options, "spacing": [1, 1]})
@@ -317,14 +319,68 @@ def test_mri_mistakes(tmp_path: Path) -> None:
         f"without mask, 1 patients without slices, of 2 rows in {table}"
     )
     mask, image = tmp_path / "p1/mask.nii.gz", tmp_path / "p1/flair.nii.gz"
-    nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), np.eye(4)).to_filename(mask)
+    far = np.eye(4)
+    far[:3, 3] = 1000
+    nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), far).to_filename(mask)
     assert error("mri-slices", tmp_path, **MRI) == (
-        f"the grids of {mask} and {image} have different voxel counts; resample the mask to the "
-        "image"
+        f"the grids of {mask} and {image} differ, and nothing of the mask falls onto the image; "
+        "resample the mask to the image"
     )
-    nib.Nifti1Image(np.ones((10, 12, 1), np.uint8), np.diag([1, 1, 2, 1])).to_filename(mask)
+    unstated = nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), None)
+    assert unstated.header["sform_code"] == unstated.header["qform_code"] == 0
+    unstated.to_filename(mask)
     assert error("mri-slices", tmp_path, **MRI) == (
-        f"the grids of {mask} and {image} have different places; resample the mask to the image"
+        f"the grids of {mask} and {image} differ, and the files do not say where their voxels lie "
+        "(no sform or qform); resample the mask to the image"
     )
     mask.write_bytes(mask.read_bytes()[:40])
     assert error("mri-slices", tmp_path, **MRI).startswith(f"cannot read image {mask}: ")
+
+
+def test_a_mask_on_another_grid_is_brought_onto_the_image(tmp_path: Path) -> None:
+    """A mask of half the voxel size, of another orientation, that covers a part of the image."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((6, 5, 4)) > 0.5
+    (tmp_path / "p1").mkdir()
+    image = nib.Nifti1Image(rng.random((10, 9, 7)).astype(np.float32), np.diag([2, 2, 3, 1]))
+    image.to_filename(tmp_path / "p1/flair.nii.gz")
+    # Voxel (i, j, k) of the coarse mask is (i + 1, j + 2, k + 1) of the image.
+    fine = coarse.repeat(2, 0).repeat(2, 1).repeat(3, 2).astype(np.uint8)
+    affine = np.eye(4)
+    affine[:3, 3] = [1 * 2 - 0.5, 2 * 2 - 0.5, 1 * 3 - 1.0]
+    turned = nib.Nifti1Image(fine, affine).as_reoriented([[1, -1], [0, 1], [2, -1]])
+    assert nib.aff2axcodes(turned.affine) != ("R", "A", "S")
+    turned.to_filename(tmp_path / "p1/mask.nii.gz")
+    write_csv(tmp_path, "id,grade\np1,3\n", "labels.csv")
+    reading = read("mri-slices", tmp_path, **MRI, min_roi=0)
+    expected = [(k + 1, int(coarse[:, :, k].sum())) for k in range(4)]
+    assert rows(reading, "frame", "roi_pixels") == expected
+
+
+def test_label_folders_may_be_the_last(tmp_path: Path) -> None:
+    make_images(tmp_path, "p1/benign/1.png", "p1/malign/x/2.png", "p2/benign/3.png")
+    reading = read("folder", tmp_path, label_folder="last")
+    assert [label for (label,) in rows(reading, "label")] == ["benign", "x", "benign"]
+    assert error("folder", tmp_path, label_folder="second") == (
+        "label_folder must be first or last, not 'second'"
+    )
+
+
+def test_further_label_columns_are_kept(images: Path) -> None:
+    table = write_csv(images, "file,dx,binary,grade\nimg/a.png,nv,0,G1\nimg/b.png,mel,1,\n")
+    reading = read("table", images, table=table, **COLUMNS)
+    assert rows(reading, "label", "binary", "grade") == [("nv", 0, "G1"), ("mel", 1, None)]
+
+
+def test_xlsx(images: Path) -> None:
+    frame = pd.DataFrame({"file": ["img/a.png", "img/b.png"], "dx": [1, 0], "note": ["NA", None]})
+    frame.to_excel(images / "t.xlsx", index=False)
+    reading = read("table", images, table="t.xlsx", **COLUMNS)
+    assert rows(reading, "path", "label", "note") == [
+        ("img/a.png", "1", "NA"),
+        ("img/b.png", "0", None),
+    ]
+    (images / "t.xlsx").write_text("no spreadsheet")
+    assert error("table", images, table="t.xlsx", **COLUMNS).startswith(
+        f"cannot read the table {images / 't.xlsx'}: "
+    )

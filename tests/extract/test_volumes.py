@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from frostline.cache import InputError
 from frostline.extract.decode import decode, decode_file
 from frostline.extract.geometry import Geometry
-from frostline.extract.volumes import Volume, axial, read_volume, resample, volume_facts
+from frostline.extract.volumes import Volume, axial, facts, read_volume, resample
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.integers(0, 1000, (8, 10, 6)).astype(np.int16)
@@ -48,7 +48,7 @@ def test_any_orientation_gives_the_same_voxels(tmp_path: Path, axes: str, name: 
 def test_nifti_2(tmp_path: Path) -> None:
     nib.Nifti2Image(VALUES, np.eye(4)).to_filename(tmp_path / "two.nii.gz")
     assert_array_equal(read_volume(tmp_path / "two.nii.gz").values, VALUES)
-    assert volume_facts(tmp_path / "two.nii.gz") == (8, 10, "int16", "NIfTI")
+    assert facts(tmp_path / "two.nii.gz") == (8, 10, "int16", "NIfTI")
 
 
 def test_scl_slope_is_applied(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
         assert message(path(name)) == f"cannot read image {path(name)}: {reason}"
     for name in ("cut.nii.gz", "text.nii"):
         assert message(path(name)).startswith(f"cannot read image {path(name)}: ")
-    assert volume_facts(path("text.nii")) is None
+    assert facts(path("text.nii")) is None
 
 
 def test_a_volume_needs_a_window_and_a_slice_of_its_own(tmp_path: Path) -> None:

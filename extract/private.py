@@ -1,0 +1,58 @@
+"""Names of patients: written as keyed hashes, whose key never leaves the workspace."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+
+import pandas as pd
+
+from frostline.cache import InputError, Workspace, atomic_write
+
+KEY_FILE = "patient-key"
+KEY_BYTES = 32
+
+
+def hide_columns(table: pd.DataFrame, columns: Sequence[str], workspace: Workspace) -> pd.DataFrame:
+    """Replace the texts of columns by their keyed hashes (BLAKE2b, 16 hex digits).
+
+    The same text has the same hash in all data sets of a workspace and another in any other. A
+    missing text stays missing.
+    """
+    if not columns:
+        return table
+    key = workspace_key(workspace)
+    return table.assign(
+        **{name: [_hidden(text, name, key) for text in table[name]] for name in columns}
+    )
+
+
+def workspace_key(workspace: Workspace) -> bytes:
+    """Read the workspace's key, made at random the first time and readable by its owner alone.
+
+    Raises
+    ------
+    InputError
+        If the key's file is damaged.
+    """
+    path = workspace.root / KEY_FILE
+    if not path.exists():
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(secrets.token_bytes(KEY_BYTES))
+            os.chmod(temporary, 0o600)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise InputError(
+            f"{path} is damaged; delete it, and index the DICOM data sets again with --resplit"
+        )
+    return key
+
+
+def _hidden(text: str | None, column: str, key: bytes) -> str | None:
+    if text is None or pd.isna(text):
+        return None
+    message = f"{column}\0{text}".encode()
+    return hashlib.blake2b(message, key=key, digest_size=8).hexdigest()

@@ -1,0 +1,153 @@
+"""Kind ``dicom``: DICOM files, in folders of series or any others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frostline.cache import InputError, Manifest
+from frostline.extract.decode import DICOM_SUFFIXES, has_dicom_prefix
+from frostline.extract.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
+from frostline.extract.readers.reading import Reading, image_id, part_name, walk
+from frostline.extract.readers.table_file import TableFile
+
+OPTIONS: dict[str, Any] = {
+    "label": "folder",
+    "table": None,
+    "key": "PatientID",
+    "key_column": None,
+    "label_column": None,
+    "window": None,
+}
+PRIVATE = ("group_id", "series")
+
+
+def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
+    """Read every DICOM file under the roots that holds an image; each frame is an image.
+
+    The label is the class folder (``label: folder``), the value of an attribute such as
+    ``Modality``, or, with ``table``, ``key_column`` and ``label_column``, what a table says for
+    the value of ``key`` (an attribute, or ``path``). The patient is the group; patient and series
+    are written as keyed hashes only. Only headers are read here.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or one without a label.
+    """
+    notes: dict[str, Any] = {"ignored": Counter(), "without_image": 0, "without_patient": 0}
+    labels = None if options["table"] is None else _labels(roots, options)
+    rows = [
+        row
+        for number, root in enumerate(roots)
+        for path in _files(root, notes["ignored"])
+        for row in _rows(number, root, path, options, labels, notes)
+    ]
+    if not rows:
+        raise InputError(f"there is no DICOM image under {', '.join(map(str, roots))}")
+    notes["ignored"] = dict(sorted(notes["ignored"].items()))
+    return Reading(pd.DataFrame(rows), notes)
+
+
+def _files(root: Path, ignored: Counter[str]) -> Iterator[Path]:
+    for path in walk(root, ignored):
+        if path.suffix.lower() in DICOM_SUFFIXES or has_dicom_prefix(path):
+            yield path
+        else:
+            ignored[path.suffix.lower() or "no suffix"] += 1
+
+
+def _rows(
+    number: int,
+    root: Path,
+    path: Path,
+    options: Mapping[str, Any],
+    labels: Mapping[str, str] | None,
+    notes: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    relative = path.relative_to(root)
+    try:
+        header = read_dataset(path, pixels=False)
+    except InputError as error:
+        if "pydicom" in str(error):
+            raise
+        header = None  # it stays in the table, as a file that cannot be read
+    if header is not None and not _has_image(path, header):
+        notes["without_image"] += 1
+        return
+    patient = _text(header, "PatientID")
+    notes["without_patient"] += patient is None
+    frames = 1 if header is None else frame_count(header)
+    folders = relative.parts[:-1]
+    row = {
+        "path": relative.as_posix(),
+        "root": number,
+        "label": _label(path, relative, header, options, labels),
+        "group_id": patient,
+        "split": part_name(folders[0]) if folders else None,
+        "series": _text(header, "SeriesInstanceUID"),
+        "modality": _text(header, "Modality"),
+    }
+    for frame in range(frames):
+        which = frame if frames > 1 else None
+        yield {"image_id": image_id(number, relative.as_posix(), which), "frame": which, **row}
+
+
+def _has_image(path: Path, header: Any) -> bool:
+    # The header was read up to the pixels: rows and columns say that there are any.
+    return "Rows" in header or any(name in header for name in PIXEL_KEYWORDS)
+
+
+def _label(
+    path: Path,
+    relative: Path,
+    header: Any,
+    options: Mapping[str, Any],
+    labels: Mapping[str, str] | None,
+) -> str | None:
+    if labels is not None:
+        by_path = options["key"] == "path"
+        key = relative.as_posix() if by_path else _text(header, options["key"])
+        if header is not None and key not in labels:
+            raise InputError(
+                f"{path}: {options['table']} has no row for its {options['key']} in column "
+                f"{options['key_column']!r}"
+            )
+        return labels.get(key or "")
+    if options["label"] != "folder":
+        text = _text(header, options["label"])
+        if header is not None and text is None:
+            raise InputError(f"{path} has no attribute {options['label']} for the label")
+        return text
+    folders = [*relative.parts[:-1]]
+    if folders and part_name(folders[0]):
+        folders = folders[1:]
+    if not folders:
+        raise InputError(
+            f"{path} is in no class folder; move it, or say where labels are with the options "
+            "label (an attribute) or table"
+        )
+    return folders[0]
+
+
+def _labels(roots: list[Path], options: Mapping[str, Any]) -> dict[str, str]:
+    if options["key_column"] is None or options["label_column"] is None:
+        raise InputError("kind dicom needs the options key_column and label_column with a table")
+    source = TableFile.read(options["table"], roots)
+    keys = source.column(options["key_column"], "key")
+    labels: dict[str, str] = {}
+    for row, label in enumerate(source.column(options["label_column"], "label")):
+        if labels.setdefault(keys[row], label) != label:
+            raise InputError(
+                f"{source.where(row)}: label {label!r}, but {labels[keys[row]]!r} in an earlier row"
+            )
+    return labels
+
+
+def _text(header: Any, name: str) -> str | None:
+    text = "" if header is None else str(header.get(name, "") or "").strip()
+    return text or None
