@@ -30,7 +30,7 @@ class DatasetEntry(_Strict):
     root: str | list[str]
     kind: str = "folder"
     group_pattern: str | None = None
-    test_fraction: float = Field(0.3, gt=0, lt=1)
+    test_fraction: float | None = Field(None, gt=0, lt=1)
     val_fraction: float = Field(0.2, gt=0, lt=1)
     seed: int = 0
     options: dict[str, Any] = {}

@@ -18,7 +18,13 @@ _COLUMN = "Column of the table with the {}."
 def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
     root: Annotated[list[Path], typer.Option(help="Folder with the images; may be repeated.")],
-    kind: Annotated[str, typer.Option(help="folder, table or mri-slices.")] = "folder",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="folder, table, mri-slices, dicom, medmnist, chest-xray, ham10000, isic2018 or "
+            "ichallenge-amd."
+        ),
+    ] = "folder",
     table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
     image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
     label_column: Annotated[str | None, typer.Option(help=_COLUMN.format("labels"))] = None,
@@ -33,12 +39,28 @@ def index(
     min_roi: Annotated[
         int | None, typer.Option(help="Slices whose mask has more pixels than this are taken.")
     ] = None,
+    spacing: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Voxel size in mm (x y z) to which volumes are resampled."),
+    ] = None,
+    keep_val: Annotated[
+        bool, typer.Option("--keep-val", help="Keep a validation part that the paper leaves out.")
+    ] = False,
+    follow: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set whose split its groups keep here; may be repeated."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Another option of the kind; may be repeated."),
+    ] = None,
     group_pattern: Annotated[
         str | None, typer.Option(help="Regular expression that finds the patient in a file name.")
     ] = None,
-    test_fraction: Annotated[float, typer.Option(help="Of the groups, where no test is given.")] = (
-        0.3
-    ),
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help="Of the groups, where no test is given: 0.3, or what the paper took."),
+    ] = None,
     val_fraction: Annotated[
         float, typer.Option(help="Of the groups of train, where no validation is given.")
     ] = 0.2,
@@ -56,6 +78,7 @@ def index(
     from frostline.console import progress, say
     from frostline.extract.audit import audit, render_audit
     from frostline.extract.index import index_dataset
+    from frostline.extract.kinds import parse_option
 
     options = {
         "table": str(table) if table else None,
@@ -66,6 +89,10 @@ def index(
         "image": image,
         "mask": mask,
         "min_roi": min_roi,
+        "spacing": list(spacing) if spacing else None,
+        "keep_val": keep_val or None,
+        "follow": follow or None,
+        **dict(parse_option(kind, text) for text in option or []),
     }
     with progress("Reading files", "files") as update:
         manifest = index_dataset(
