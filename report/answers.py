@@ -9,7 +9,7 @@ import pandas as pd
 
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.layout import describe, percent, trained_word
-from frostline.report.metrics import METRICS
+from frostline.report.metrics import find_metric
 
 Record = dict[str, Any]
 MEANS = "replicate-mean"
@@ -38,7 +38,7 @@ def answer(frame: pd.DataFrame, primary: str = "accuracy") -> list[str]:
         records = [row | {"name": _name(row, labels)} for row in part.to_dict("records")]
         models = [row for row in records if row["head"] != MAJORITY_HEAD]
         majority = [row for row in records if row["head"] == MAJORITY_HEAD]
-        title = METRICS[primary].title.lower()
+        title = find_metric(primary).title.lower()
         freezing += _freezing(models, title, place)
         best.append(_best(models, majority, title, place))
     return [sentence[:1].upper() + sentence[1:] for sentence in (*freezing, *best)]

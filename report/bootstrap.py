@@ -40,6 +40,12 @@ class Kinds:
         """Number of resampling units."""
         return int(self.counts.sum())
 
+    @property
+    def stratum(self) -> npt.NDArray[np.int64]:
+        """The class of each kind; kinds with rows of several classes are a stratum of their own."""
+        present = self.matrices.sum(-1) > 0
+        return np.where(present.sum(-1) == 1, present.argmax(-1), -1)
+
 
 def find_kinds(
     truth: npt.NDArray[np.integer],
@@ -70,9 +76,21 @@ def find_kinds(
     return _ordered(list(found), list(found.values()), n_classes)
 
 
-def draw_counts(kinds: Kinds, replicates: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw how often each kind comes up when all units are resampled: int64 [replicates, U]."""
-    return rng.multinomial(kinds.n_units, kinds.counts / kinds.n_units, size=replicates)
+def draw_counts(
+    kinds: Kinds, replicates: int, rng: np.random.Generator, *, stratified: bool = False
+) -> npt.NDArray[np.int64]:
+    """Draw how often each kind comes up when all units are resampled: int64 [replicates, U].
+
+    Stratified, as many units of each class are drawn as there are (one multinomial a stratum).
+    """
+    if not stratified:
+        return rng.multinomial(kinds.n_units, kinds.counts / kinds.n_units, size=replicates)
+    out = np.zeros((replicates, len(kinds.counts)), dtype=np.int64)
+    for value in np.unique(kinds.stratum):
+        places = np.flatnonzero(kinds.stratum == value)
+        counts = kinds.counts[places]
+        out[:, places] = rng.multinomial(counts.sum(), counts / counts.sum(), size=replicates)
+    return out
 
 
 def replicate_confusions(kinds: Kinds, counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
@@ -85,16 +103,20 @@ def replicate_confusions(kinds: Kinds, counts: npt.NDArray[np.integer]) -> npt.N
 
 
 def bootstrap_confusions(
-    kinds: Kinds, replicates: int, rng: np.random.Generator
+    kinds: Kinds, replicates: int, rng: np.random.Generator, *, stratified: bool = False
 ) -> npt.NDArray[np.float64]:
     """Draw bootstrap replicates of the confusion matrix: float64 [replicates, K, K].
 
-    Blocks bound the memory; the draws are one stream, so the block size changes no number.
+    Blocks bound the memory; without strata the draws are one stream, so the block size changes no
+    number.
     """
     block = max(1, BLOCK_ELEMENTS // len(kinds.counts))
     sizes = [min(block, replicates - start) for start in range(0, replicates, block)]
     return np.concatenate(
-        [replicate_confusions(kinds, draw_counts(kinds, size, rng)) for size in sizes]
+        [
+            replicate_confusions(kinds, draw_counts(kinds, size, rng, stratified=stratified))
+            for size in sizes
+        ]
     )
 
 

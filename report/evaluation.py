@@ -38,6 +38,8 @@ def evaluate(
     unit: str = "group",
     seed: int = 0,
     metrics: Sequence[str] | None = None,
+    aggregate: str = "auto",
+    stratified: bool = False,
 ) -> pd.DataFrame:
     """Score predictions, one row a run and metric, with 95% intervals.
 
@@ -56,7 +58,12 @@ def evaluate(
     seed : int
         Seed of the bootstrap.
     metrics : sequence of str, optional
-        Names of `frostline.report.METRICS`; all by default.
+        Names of `frostline.report.METRICS`, or `f1_per_class` and the like; by default
+        `DEFAULT_METRICS`.
+    aggregate : "auto", "mean", "vote" or "none"
+        How images become one row a group first; `auto` takes the mean for slices of volumes.
+    stratified : bool
+        Resample within classes.
 
     Returns
     -------
@@ -70,8 +77,10 @@ def evaluate(
     InputError
         If a file cannot be used or an option has no such value.
     """
-    scored = score(predictions, split=split, unit=unit)
-    return tabulate(scored, ci=ci, replicates=replicates, seed=seed, metrics=metrics)[0]
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    return tabulate(
+        scored, ci=ci, replicates=replicates, seed=seed, metrics=metrics, stratified=stratified
+    )[0]
 
 
 def tabulate(
@@ -81,13 +90,16 @@ def tabulate(
     replicates: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] | None = None,
+    stratified: bool = False,
 ) -> tuple[pd.DataFrame, list[Scored]]:
     """What `evaluate` returns of runs already read, and the scored rows with the majority's."""
-    names = check_metrics(metrics)
     rows = with_majority(scored)
     records = []
     for run, sample in rows:
-        intervals = compute_intervals(sample, names, ci=ci, replicates=replicates, seed=seed)
+        names = check_metrics(metrics, sample.classes)
+        intervals = compute_intervals(
+            sample, names, ci=ci, replicates=replicates, seed=seed, stratified=stratified
+        )
         about = _about(run, sample) | {"seed": seed}
         for name, interval in intervals.items():
             note = _join_notes(sample.notes, interval)
@@ -96,14 +108,21 @@ def tabulate(
 
 
 def score(
-    predictions: Sequence[Predictions | Path | str], *, split: str = "test", unit: str = "group"
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
 ) -> list[Scored]:
     """Read what is given as paths, name the runs apart, and take the rows to score."""
     if not predictions:
         raise InputError("there are no predictions to evaluate; give at least one file.")
     runs = [item if isinstance(item, Predictions) else read_predictions(item)
             for item in predictions]  # fmt: skip
-    return [(run, make_sample(run, split=split, unit=unit)) for run in _named_apart(runs)]
+    return [
+        (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
+        for run in _named_apart(runs)
+    ]
 
 
 def with_majority(scored: Sequence[Scored]) -> list[Scored]:
@@ -144,6 +163,7 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),
+        probs=None,
         notes=(*kept, f'majority class is "{answer}", by training\'s counts'),
     )
     return Predictions(run.table.iloc[:0], meta), answers

@@ -20,7 +20,7 @@ from frostline.report import escape
 from frostline.report.atomic import atomic_path
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.layout import describe, percent, trained_word
-from frostline.report.metrics import METRICS
+from frostline.report.metrics import find_metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     axes.set_ylim(-len(part) + 0.6, 0.75)
     axes.set_yticks([])
     axes.tick_params(axis="x", colors=INK, labelsize=11)
-    axes.set_xlabel(f"{METRICS[metric].title} (%) with 95% interval", color=INK, fontsize=12)
+    axes.set_xlabel(f"{find_metric(metric).title} (%) with 95% interval", color=INK, fontsize=12)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(INK)

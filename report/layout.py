@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from frostline.report.evaluation import MAJORITY_HEAD
-from frostline.report.metrics import METRICS
+from frostline.report.metrics import METRICS, find_metric
 
 NONE = "\N{EN DASH}"
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
@@ -77,7 +77,8 @@ def make_grid(
     Metrics that the frame does not have are left out.
     """
     there = set(frame["metric"])
-    names = [name for name in (metrics or METRICS) if name in there]
+    order = list(dict.fromkeys([*METRICS, *frame["metric"]]))
+    names = [name for name in (metrics or order) if name in there]
     blocks = []
     for dataset in frame["dataset"].unique():
         part = frame[frame["dataset"] == dataset]
@@ -85,13 +86,13 @@ def make_grid(
         rows = []
         for run, scores in part.groupby("run", sort=False):
             by_name = scores.set_index("metric")
-            cells = tuple(_score(by_name.loc[name], decimals) for name in names)
+            cells = tuple(_score(by_name, name, decimals) for name in names)
             model, details = labels[str(run)]
             unfreeze = str(by_name["unfreeze"].iloc[0])
             ways = freeze_word(unfreeze), trained_word(unfreeze)
             rows.append(Row(str(run), model, *ways, details, cells))
         blocks.append(Block(str(dataset), tuple(rows)))
-    headings = tuple(METRICS[name].title for name in names)
+    headings = tuple(find_metric(name).title for name in names)
     return Grid(caption, headings, tuple(blocks), footnotes(frame))
 
 
@@ -188,11 +189,22 @@ def percent(value: float, decimals: int = 1) -> str:
     return NONE if pd.isna(value) else f"{100 * value:.{decimals}f}"
 
 
-def _score(row: pd.Series, decimals: int) -> Score:
+def _score(scores: pd.DataFrame, name: str, decimals: int) -> Score:
+    if name not in scores.index:
+        return Score(NONE, "")
+    row = scores.loc[name]
+    # What has no highest value is no share, and percent would say nothing.
+    word = percent if find_metric(name).bounds else _number
     if pd.isna(row["low"]):
-        return Score(percent(row["estimate"], decimals), "")
-    low, high = percent(row["low"], decimals), percent(row["high"], decimals)
-    return Score(percent(row["estimate"], decimals), f"[{low}, {high}]")
+        return Score(word(row["estimate"], decimals), "")
+    return Score(
+        word(row["estimate"], decimals),
+        f"[{word(row['low'], decimals)}, {word(row['high'], decimals)}]",
+    )
+
+
+def _number(value: float, decimals: int = 1) -> str:
+    return NONE if pd.isna(value) else f"{value:.{decimals + 2}f}"
 
 
 def _detail(name: str, value: object) -> str:

@@ -1,16 +1,18 @@
-"""Metrics of a confusion matrix, by scikit-learn's names and with its values.
+"""Metrics of a confusion matrix, by scikit-learn's names and with its values; the list of all.
 
 Each is a function of confusion matrices `[..., K, K]` (rows truth, columns prediction, weights or
 counts), vectorised over the leading axes: bootstrap replicates, runs. The class list is fixed, so a
 class that nothing was called, or that no image has, still has its row and column. Where a ratio has
 no denominator it counts as zero (scikit-learn's `zero_division=0`); an empty matrix gives NaN.
+`docs/statistics.md` tabulates what is undefined when. Metrics of probabilities are in `scores.py`.
 
-A new metric is a function and a line in `METRICS`.
+A new metric is a function and a line in `METRICS`; one of each class is a line in `PER_CLASS`, and
+`f1[melanoma]` names its value for one class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +21,35 @@ import numpy.typing as npt
 from frostline.report.errors import InputError
 
 Array = npt.NDArray[np.float64]
+PER_CLASS_SUFFIX = "_per_class"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its function, its title in tables, whether it is a proportion (0 to 1)."""
+    """What is known of a metric.
 
-    function: Callable[[Array], Array]
+    Attributes
+    ----------
+    function : callable or None
+        Of confusion matrices; None for metrics of probabilities (`scores.SCORES`).
+    title : str
+        Its heading in tables.
+    bounds : (float, float) or None
+        Its lowest and highest value; None where a side is open.
+    share : bool
+        Whether it is 1 (or 0) exactly if every prediction is right (or wrong), as accuracy is.
+    macro : bool
+        Whether every class weighs the same, so that a rare class decides as much as a common one.
+    higher : bool
+        Whether higher is better.
+    """
+
+    function: Callable[[Array], Array] | None
     title: str
-    proportion: bool = True
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    share: bool = True
+    macro: bool = False
+    higher: bool = True
 
 
 def confusion_matrix(
@@ -45,51 +67,169 @@ def accuracy(confusion: Array) -> Array:
 
 def balanced_accuracy(confusion: Array) -> Array:
     """Mean recall of the classes that are present in truth (`balanced_accuracy_score`)."""
-    support = confusion.sum(-1)
-    recall = _ratio(_diagonal(confusion), support)
-    return _ratio(recall.sum(-1), (support > 0).sum(-1).astype(np.float64), empty=np.nan)
+    present = (confusion.sum(-1) > 0).sum(-1).astype(np.float64)
+    return _ratio(recall_of_classes(confusion).sum(-1), present, empty=np.nan)
 
 
-def precision_weighted(confusion: Array) -> Array:
-    """Precision of each class, weighted by support (`precision_score(average="weighted")`)."""
-    return _weighted(_ratio(_diagonal(confusion), confusion.sum(-2)), confusion)
+def precision_of_classes(confusion: Array) -> Array:
+    """Right among those called each class (`precision_score(average=None)`): [..., K]."""
+    return _ratio(_diagonal(confusion), confusion.sum(-2))
 
 
-def recall_weighted(confusion: Array) -> Array:
-    """Recall of each class, weighted by support: the same number as accuracy."""
-    return _weighted(_ratio(_diagonal(confusion), confusion.sum(-1)), confusion)
+def recall_of_classes(confusion: Array) -> Array:
+    """Right among those that are of each class (`recall_score(average=None)`): [..., K]."""
+    return _ratio(_diagonal(confusion), confusion.sum(-1))
 
 
-def f1_weighted(confusion: Array) -> Array:
-    """F1 of each class, weighted by support (`f1_score(average="weighted")`)."""
-    both = confusion.sum(-1) + confusion.sum(-2)
-    return _weighted(_ratio(2 * _diagonal(confusion), both), confusion)
+def f1_of_classes(confusion: Array) -> Array:
+    """Harmonic mean of precision and recall (`f1_score(average=None)`): [..., K]."""
+    return _ratio(2 * _diagonal(confusion), confusion.sum(-1) + confusion.sum(-2))
 
 
+def specificity_of_classes(confusion: Array) -> Array:
+    """Not called the class among those that are not of it: [..., K]; recall of "all others"."""
+    others = confusion.sum((-2, -1))[..., None] - confusion.sum(-1)
+    wrongly = confusion.sum(-2) - _diagonal(confusion)
+    return _ratio(others - wrongly, others)
+
+
+def cohen_kappa(confusion: Array) -> Array:
+    """Agreement beyond chance (Cohen 1960; `cohen_kappa_score`); NaN if chance explains all."""
+    return _kappa(confusion, 1.0 - np.eye(confusion.shape[-1]))
+
+
+def cohen_kappa_quadratic(confusion: Array) -> Array:
+    """Kappa with squared distances in the class list as weights (Cohen 1968), for grades."""
+    place = np.arange(confusion.shape[-1], dtype=np.float64)
+    return _kappa(confusion, (place[:, None] - place) ** 2)
+
+
+def matthews_corrcoef(confusion: Array) -> Array:
+    """Correlation of truth and prediction (Gorodkin 2004; `matthews_corrcoef`), 0 if flat."""
+    total = confusion.sum((-2, -1))
+    true, called = confusion.sum(-1), confusion.sum(-2)
+    together = _diagonal(confusion).sum(-1) * total - (true * called).sum(-1)
+    spread = (total**2 - (true**2).sum(-1)) * (total**2 - (called**2).sum(-1))
+    out = _ratio(together, np.sqrt(np.maximum(spread, 0)))
+    return np.where(total > 0, out, np.nan)
+
+
+def _weighted(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The mean over classes weighted by support (`average="weighted"`)."""
+
+    def function(confusion: Array) -> Array:
+        support = confusion.sum(-1)
+        return _ratio((of_classes(confusion) * support).sum(-1), support.sum(-1), empty=np.nan)
+
+    return function
+
+
+def _macro(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The plain mean over the class list (`average="macro"` with `labels`)."""
+
+    def function(confusion: Array) -> Array:
+        return np.where(confusion.sum((-2, -1)) > 0, of_classes(confusion).mean(-1), np.nan)
+
+    return function
+
+
+PER_CLASS: dict[str, tuple[Callable[[Array], Array], str]] = {
+    "precision": (precision_of_classes, "Precision"),
+    "recall": (recall_of_classes, "Recall"),
+    "f1": (f1_of_classes, "F1 score"),
+    "specificity": (specificity_of_classes, "Specificity"),
+}
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, "Accuracy"),
-    "balanced_accuracy": Metric(balanced_accuracy, "Balanced accuracy"),
-    "precision_weighted": Metric(precision_weighted, "Precision"),
-    "recall_weighted": Metric(recall_weighted, "Recall"),
-    "f1_weighted": Metric(f1_weighted, "F1 score"),
-}
+    "balanced_accuracy": Metric(balanced_accuracy, "Balanced accuracy", macro=True),
+    "precision_weighted": Metric(_weighted(precision_of_classes), "Precision"),
+    "recall_weighted": Metric(_weighted(recall_of_classes), "Recall"),
+    "f1_weighted": Metric(_weighted(f1_of_classes), "F1 score"),
+    "precision_macro": Metric(_macro(precision_of_classes), "Precision (macro)", macro=True),
+    "recall_macro": Metric(_macro(recall_of_classes), "Recall (macro)", macro=True),
+    "f1_macro": Metric(_macro(f1_of_classes), "F1 score (macro)", macro=True),
+    "specificity_macro": Metric(
+        _macro(specificity_of_classes), "Specificity (macro)", macro=True
+    ),
+    "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0), share=False),
+    "cohen_kappa_quadratic": Metric(
+        cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0), share=False
+    ),
+    "matthews_corrcoef": Metric(matthews_corrcoef, "Matthews", (-1.0, 1.0), share=False),
+    "roc_auc": Metric(None, "ROC AUC", share=False, macro=True),
+    "roc_auc_ovr_weighted": Metric(None, "ROC AUC (weighted)", share=False),
+    "average_precision": Metric(None, "Average precision", share=False, macro=True),
+    "log_loss": Metric(None, "Log loss", None, share=False, higher=False),
+    "brier_score_loss": Metric(None, "Brier score", None, share=False, higher=False),
+    "calibration_slope": Metric(None, "Calibration slope", None, share=False),
+    "calibration_intercept": Metric(None, "Calibration intercept", None, share=False),
+    "calibration_error": Metric(None, "Calibration error", None, share=False, higher=False),
+}  # fmt: skip
+DEFAULT_METRICS = (
+    "accuracy", "balanced_accuracy", "precision_weighted", "recall_weighted", "f1_weighted",
+)  # fmt: skip
 
 
-def check_metrics(names: Iterable[str] | None) -> list[str]:
-    """The metrics asked for, or all; an unknown one is refused with the list."""
-    chosen = list(METRICS if names is None else names)
-    for name in chosen:
-        if name not in METRICS:
-            raise InputError(f"there is no metric {name!r}; choose from {', '.join(METRICS)}.")
+def find_metric(name: str) -> Metric:
+    """What is known of a metric by its name, `f1[melanoma]` included."""
+    if name in METRICS:
+        return METRICS[name]
+    base, _, rest = name.partition("[")
+    if base in PER_CLASS and rest.endswith("]"):
+        return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
+    families = [f"{base}{PER_CLASS_SUFFIX}" for base in PER_CLASS]
+    raise InputError(
+        f"there is no metric {name!r}; choose from {', '.join([*METRICS, *families])}."
+    )
+
+
+def of_probabilities(name: str) -> bool:
+    """Whether a metric needs probabilities."""
+    return name in METRICS and METRICS[name].function is None
+
+
+def check_metrics(names: Iterable[str] | None, classes: Sequence[str] = ()) -> list[str]:
+    """The metrics asked for, or the default ones; an unknown one is refused with the list.
+
+    `f1_per_class` stands for `f1[NAME]` of every name in `classes`.
+    """
+    chosen: list[str] = []
+    for name in DEFAULT_METRICS if names is None else names:
+        base = name.removesuffix(PER_CLASS_SUFFIX)
+        if name != base and base in PER_CLASS:
+            chosen += [f"{base}[{label}]" for label in classes]
+            continue
+        find_metric(name)
+        chosen.append(name)
     return chosen
 
 
 def compute_metrics(
-    confusion: npt.NDArray[np.generic], names: Iterable[str] | None = None
+    confusion: npt.NDArray[np.generic],
+    names: Iterable[str] | None = None,
+    classes: Sequence[str] = (),
 ) -> dict[str, Array]:
-    """Each named metric of `confusion` [..., K, K]: arrays of shape [...]."""
+    """Each named metric of `confusion` [..., K, K]: arrays of shape [...].
+
+    `classes` is needed for metrics of one class.
+    """
     values = np.asarray(confusion, dtype=np.float64)
-    return {name: METRICS[name].function(values) for name in check_metrics(names)}
+    out = {}
+    of_classes: dict[str, Array] = {}
+    for name in check_metrics(names, classes):
+        function = find_metric(name).function
+        if function is not None:
+            out[name] = function(values)
+        elif of_probabilities(name):
+            raise InputError(f"{name} is of probabilities; a confusion matrix has none.")
+        else:
+            base, label = name[:-1].split("[", 1)
+            if label not in classes:
+                raise InputError(f"{name}: the classes are {', '.join(classes)}; choose of them.")
+            if base not in of_classes:
+                of_classes[base] = PER_CLASS[base][0](values)
+            out[name] = of_classes[base][..., list(classes).index(label)]
+    return out
 
 
 def _diagonal(confusion: Array) -> Array:
@@ -102,6 +242,8 @@ def _ratio(top: Array, bottom: Array, empty: float = 0.0) -> Array:
     return out
 
 
-def _weighted(per_class: Array, confusion: Array) -> Array:
-    support = confusion.sum(-1)
-    return _ratio((per_class * support).sum(-1), support.sum(-1), empty=np.nan)
+def _kappa(confusion: Array, weights: Array) -> Array:
+    total = confusion.sum((-2, -1))
+    expected = np.einsum("...i,...j,ij->...", confusion.sum(-1), confusion.sum(-2), weights)
+    observed = np.einsum("...ij,ij->...", confusion, weights) * total
+    return 1 - _ratio(observed, expected, empty=np.nan)

@@ -24,7 +24,7 @@ from frostline.report.figures import (
     save_figure,
 )
 from frostline.report.layout import describe, make_grid, percent, trained_word
-from frostline.report.metrics import METRICS
+from frostline.report.metrics import find_metric
 from frostline.report.predictions import META_KEYS, Predictions
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -56,7 +56,8 @@ def write_report(
     about : mapping, optional
         What made this report (study, command, …), shown under "How this was made".
     **options
-        `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, as in `evaluate`.
+        `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
+        `evaluate`.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def write_report(
         Every file written, by its path relative to `folder`.
     """
     folder = Path(folder)
-    chosen = {name: options.pop(name) for name in ("split", "unit") if name in options}
+    chosen = {name: options.pop(name) for name in ("split", "unit", "aggregate") if name in options}
     scored = score(predictions, **chosen)
     frame, rows = tabulate(scored, **options)
     primary = primary if primary in set(frame["metric"]) else str(frame["metric"].iloc[0])
@@ -132,7 +133,7 @@ def _forests(frame: pd.DataFrame, primary: str) -> list[dict[str, Any]]:
             f"{trained_word(row['unfreeze'])} {percent(row['estimate'])}"
             for row in part.to_dict("records")
         ]
-        title = f"{METRICS[primary].title} of each run"
+        title = f"{find_metric(primary).title} of each run"
         out.append({
             "name": f"forest-{number}", "figure": forest_figure(frame, dataset, primary),
             "heading": f"{dataset}: {title.lower()}" if dataset else title,

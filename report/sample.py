@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from frostline.report.aggregate import IMAGES, aggregate_predictions
 from frostline.report.bootstrap import Kinds, find_kinds
 from frostline.report.errors import InputError
 from frostline.report.metrics import confusion_matrix
 from frostline.report.predictions import Predictions
+from frostline.report.units import Units, make_units
 
 UNITS = ("group", "image")
 Codes = npt.NDArray[np.int64]
@@ -40,6 +42,10 @@ class Sample:
         The split scored, "all" where every row was.
     notes : tuple of str
         What a reader of the results has to be told.
+    probs : float64 [n, K] or None
+        Probabilities, None where the file has none.
+    n_images : int
+        Number of images scored; more than rows where rows are patients.
     """
 
     truth: Codes
@@ -50,16 +56,13 @@ class Sample:
     test_set: str
     split: str
     notes: tuple[str, ...]
-
-    @property
-    def n_images(self) -> int:
-        """Number of rows scored."""
-        return len(self.truth)
+    probs: npt.NDArray[np.float64] | None = None
+    n_images: int = 0
 
     @property
     def n_units(self) -> int:
         """Number of resampling units."""
-        return self.n_images if self.groups is None else self.kinds.n_units
+        return len(self.truth) if self.groups is None else self.kinds.n_units
 
     @cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
@@ -71,8 +74,27 @@ class Sample:
         """The distinct confusion matrices of the units."""
         return find_kinds(self.truth, self.prediction, len(self.classes), self.groups)
 
+    @cached_property
+    def units(self) -> Units:
+        """The units with their probabilities; only for samples that have them."""
+        if self.probs is None:
+            raise InputError("these predictions have no probabilities.")
+        return make_units(self.truth, self.probs, self.groups)
 
-def make_sample(predictions: Predictions, *, split: str = "test", unit: str = "group") -> Sample:
+    @cached_property
+    def class_units(self) -> npt.NDArray[np.int64]:
+        """How many units have rows of each class: int64 [K]."""
+        present = self.kinds.matrices.sum(-1) > 0
+        return np.asarray(self.kinds.counts @ present, dtype=np.int64)
+
+
+def make_sample(
+    predictions: Predictions,
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "none",
+) -> Sample:
     """Take the rows of a split that have a label.
 
     Parameters
@@ -82,6 +104,8 @@ def make_sample(predictions: Predictions, *, split: str = "test", unit: str = "g
         notes then say.
     unit : "group" or "image"
         Groups where the file has them, else images.
+    aggregate : "auto", "mean", "vote" or "none"
+        How images become one row a group first; see `aggregate_predictions`.
 
     Raises
     ------
@@ -90,11 +114,16 @@ def make_sample(predictions: Predictions, *, split: str = "test", unit: str = "g
     """
     if unit not in UNITS:
         raise InputError(f"there is no unit {unit!r}; choose from {', '.join(UNITS)}.")
-    notes = list(predictions.notes)
+    notes: list[str] = []
     chosen = _in_split(predictions, split, notes)
     table = _labelled(chosen, predictions.run, split, notes)
+    whole = chosen is predictions.table
+    predictions = aggregate_predictions(replace(predictions, table=table), aggregate)
+    table, notes = predictions.table, [*predictions.notes, *notes]
     groups = _groups(table, unit, notes)
     classes = tuple(predictions.classes)
+    columns = [f"prob_{name}" for name in classes]
+    has_probs = set(columns) <= set(table.columns)
     return Sample(
         truth=_codes(table["label"], classes),
         prediction=_codes(table["prediction"], classes),
@@ -102,8 +131,10 @@ def make_sample(predictions: Predictions, *, split: str = "test", unit: str = "g
         classes=classes,
         unit="image" if groups is None else "group",
         test_set=_digest(table),
-        split="all" if chosen is predictions.table else split,
+        split="all" if whole else split,
         notes=tuple(notes),
+        probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
+        n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
     )
 
 
@@ -133,6 +164,9 @@ def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[str]) -> pd
 
 
 def _groups(table: pd.DataFrame, unit: str, notes: list[str]) -> Codes | None:
+    if IMAGES in table:
+        # Rows are patients: one each, and that is what is resampled.
+        return np.arange(len(table), dtype=np.int64)
     known = bool(table["group_id"].notna().any())
     if known and not table["group_id"].duplicated().any():
         return None

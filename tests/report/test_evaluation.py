@@ -17,7 +17,7 @@ def row(frame, metric="accuracy", run=None):
 
 
 def test_long_form(run):
-    frame = evaluate([run()], replicates=500)
+    frame = evaluate([run()], replicates=500, ci="percentile")
     assert tuple(frame.columns) == COLUMNS
     one = row(frame)
     table = run().table
@@ -38,7 +38,7 @@ def test_interval_agrees_with_resampling_rows(run):
     draws = np.random.default_rng(3).integers(0, len(right), size=(20_000, len(right)))
     sums = right.to_numpy()[draws].sum(axis=1)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    one = row(evaluate([run()]))
+    one = row(evaluate([run()], ci="percentile"))
     assert one["low"] == pytest.approx(low, abs=0.01)
     assert one["high"] == pytest.approx(high, abs=0.01)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,17 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from frostline.report import METRICS, InputError, compute_metrics
-from frostline.report.metrics import confusion_matrix
+from frostline.report.metrics import (
+    DEFAULT_METRICS,
+    PER_CLASS,
+    confusion_matrix,
+    find_metric,
+    of_probabilities,
+)
+
+COUNTED = [name for name in METRICS if not of_probabilities(name)]
+# Its classes are in an order, so it alone changes when they are renamed.
+UNORDERED = [name for name in COUNTED if name != "cohen_kappa_quadratic"]
 
 
 @st.composite
@@ -25,26 +33,42 @@ def labelled(draw: st.DrawFn, least: int = 2, most: int = 6) -> tuple[int, np.nd
 
 def by_sklearn(k: int, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     labels = list(range(k))
-    options = {"labels": labels, "average": "weighted", "zero_division": 0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {
-            "accuracy": sk.accuracy_score(truth, prediction),
-            "balanced_accuracy": sk.balanced_accuracy_score(truth, prediction),
-            "precision_weighted": sk.precision_score(truth, prediction, **options),
-            "recall_weighted": sk.recall_score(truth, prediction, **options),
-            "f1_weighted": sk.f1_score(truth, prediction, **options),
-        }
+    found = {
+        "accuracy": sk.accuracy_score(truth, prediction),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, prediction),
+        "matthews_corrcoef": sk.matthews_corrcoef(truth, prediction),
+        "cohen_kappa": sk.cohen_kappa_score(truth, prediction, labels=labels),
+        "cohen_kappa_quadratic": sk.cohen_kappa_score(
+            truth, prediction, labels=labels, weights="quadratic"
+        ),
+        # Recall of "not the class" by those not called it.
+        "specificity_macro": np.mean(
+            [sk.recall_score(truth != c, prediction != c, zero_division=0) for c in labels]
+        ),
+    }
+    for name in ("precision", "recall", "f1"):
+        function = getattr(sk, f"{name}_score")
+        for average in ("weighted", "macro"):
+            found[f"{name}_{average}"] = function(
+                truth, prediction, labels=labels, average=average, zero_division=0
+            )
+        each = function(truth, prediction, labels=labels, average=None, zero_division=0)
+        found |= {f"{name}[{c}]": value for c, value in enumerate(each)}
+    for c in labels:
+        found[f"specificity[{c}]"] = sk.recall_score(truth != c, prediction != c, zero_division=0)
+    return found
 
 
+@pytest.mark.filterwarnings("ignore")
 @given(labelled())
 def test_every_metric_equals_scikit_learn(case):
     k, truth, prediction = case
     expected = by_sklearn(*case)
-    ours = compute_metrics(confusion_matrix(truth, prediction, k))
-    assert set(expected) == set(ours) == set(METRICS)
+    names = [*COUNTED, *(f"{base}_per_class" for base in PER_CLASS)]
+    ours = compute_metrics(confusion_matrix(truth, prediction, k), names, list(map(str, range(k))))
+    assert set(expected) == set(ours)
     for name, value in ours.items():
-        assert float(value) == pytest.approx(expected[name], abs=1e-12), name
+        assert float(value) == pytest.approx(expected[name], abs=1e-12, nan_ok=True), name
 
 
 @given(labelled(), st.randoms(use_true_random=False))
@@ -54,21 +78,41 @@ def test_neither_names_of_classes_nor_scale_of_weights_matter(case, random):
     random.shuffle(order)
     confusion = confusion_matrix(truth, prediction, k)
     renamed = 2.5 * confusion[np.ix_(order, order)]
-    for name, value in compute_metrics(confusion).items():
-        assert float(compute_metrics(renamed)[name]) == pytest.approx(float(value), abs=1e-12)
+    after = compute_metrics(renamed, UNORDERED)
+    for name, value in compute_metrics(confusion, UNORDERED).items():
+        assert float(after[name]) == pytest.approx(float(value), abs=1e-12, nan_ok=True)
 
 
 @given(st.lists(labelled(least=3, most=3), min_size=2, max_size=4))
 def test_leading_axes_are_independent(cases):
     stack = np.stack([confusion_matrix(t, p, k) for k, t, p in cases])[:, None]
-    for name, values in compute_metrics(stack).items():
+    for name, values in compute_metrics(stack, COUNTED).items():
         assert values.shape == (len(cases), 1)
-        one_by_one = [float(compute_metrics(matrix[0])[name]) for matrix in stack]
-        assert values[:, 0].tolist() == one_by_one
+        one_by_one = [float(compute_metrics(matrix[0], COUNTED)[name]) for matrix in stack]
+        np.testing.assert_allclose(values[:, 0], one_by_one, atol=1e-12)
 
 
 def test_an_empty_matrix_is_undefined():
-    assert all(np.isnan(value) for value in compute_metrics(np.zeros((3, 3))).values())
+    assert all(np.isnan(value) for value in compute_metrics(np.zeros((3, 3)), COUNTED).values())
+
+
+def test_the_default_ones_are_few():
+    assert tuple(compute_metrics(np.eye(2))) == DEFAULT_METRICS
+
+
+def test_metrics_of_one_class():
+    confusion = np.array([[3, 1], [2, 4]])
+    names = ["recall[a]", "precision[b]"]
+    values = compute_metrics(confusion, names, ["a", "b"])
+    assert {k: float(v) for k, v in values.items()} == {"recall[a]": 0.75, "precision[b]": 0.8}
+    assert find_metric("f1[x [1]]").title == "F1 score: x [1]"
+    with pytest.raises(InputError, match=r"^recall\[c\]: the classes are a, b; choose of them.$"):
+        compute_metrics(confusion, ["recall[c]"], ["a", "b"])
+
+
+def test_probabilities_are_not_in_a_matrix():
+    with pytest.raises(InputError, match=r"^roc_auc is of probabilities; a confusion matrix "):
+        compute_metrics(np.eye(2), ["roc_auc"])
 
 
 def test_unknown_metric():

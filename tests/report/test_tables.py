@@ -90,7 +90,7 @@ def test_footnotes_say_units_method_and_seed(frame, run):
     for format in ("table", "markdown", "latex"):
         text = " ".join(render(frame, format).split())
         assert f"chest: {n_groups} groups of 60 images (test)" in text
-        assert "percentile over groups, 200 replicates, seed 0." in text
+        assert "intervals: jackknife-t over groups." in text
         assert "averages over classes weighted by their images" in text
 
 

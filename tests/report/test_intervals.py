@@ -1,0 +1,152 @@
+"""Each interval against its definition, or another implementation of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from frostline.report import InputError, evaluate
+from frostline.report.intervals import (
+    FEW_UNITS,
+    Interval,
+    clopper_pearson,
+    compute_intervals,
+    jackknife_bounds,
+)
+from frostline.report.sample import make_sample
+from frostline.report.scores import SCORES
+
+
+def test_bca_is_scipys(run):
+    sample = make_sample(run(n=80), unit="image")
+    right = (sample.truth == sample.prediction).astype(float)
+    one = compute_intervals(sample, ["accuracy"], ci="bca", replicates=40_000)["accuracy"]
+    theirs = stats.bootstrap(
+        (right,), np.mean, method="BCa", n_resamples=40_000, random_state=np.random.default_rng(1)
+    ).confidence_interval
+    # Accuracy of 80 images moves in steps of 1/80, and scipy counts ties in another way.
+    assert one.low == pytest.approx(theirs.low, abs=1.01 / 80)
+    assert one.high == pytest.approx(theirs.high, abs=1.01 / 80)
+    plain = compute_intervals(sample, ["accuracy"], ci="percentile")["accuracy"]
+    assert one.low < plain.low
+
+
+def test_bca_of_a_smooth_metric_is_scipys(run):
+    sample = make_sample(run(n=80), unit="image")
+    loss = -np.log(sample.probs[np.arange(80), sample.truth])
+    one = compute_intervals(sample, ["log_loss"], ci="bca", replicates=40_000)["log_loss"]
+    theirs = stats.bootstrap(
+        (loss,), np.mean, method="BCa", n_resamples=40_000, random_state=np.random.default_rng(1)
+    ).confidence_interval
+    assert (one.low, one.high) == pytest.approx((theirs.low, theirs.high), rel=0.02)
+
+
+def test_jackknife_t_of_a_mean_is_students(run):
+    """Of images the jackknife error of a mean is s / sqrt(n), and log loss has no logit."""
+    sample = make_sample(run(n=40), unit="image")
+    loss = -np.log(sample.probs[np.arange(40), sample.truth])
+    one = compute_intervals(sample, ["log_loss"], ci="jackknife-t")["log_loss"]
+    low, high = stats.t.interval(0.95, 39, loss.mean(), stats.sem(loss))
+    assert (one.low, one.high) == pytest.approx((low, high), rel=1e-9)
+    assert one.replicates == 0
+
+
+def test_jackknife_t_of_accuracy_is_on_the_logit_scale(run):
+    sample = make_sample(run(n=40), unit="image")
+    right = (sample.truth == sample.prediction).astype(float)
+    p = right.mean()
+    reach = stats.t.ppf(0.975, 39) * stats.sem(right) / (p * (1 - p))
+    logit = np.log(p / (1 - p))
+    one = compute_intervals(sample, ["accuracy"], ci="jackknife-t")["accuracy"]
+    expected = 1 / (1 + np.exp(-np.array([logit - reach, logit + reach])))
+    assert (one.low, one.high) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("left", "bounds", "note"),
+    [
+        ([0.5], (0, 1), "no interval: one unit alone shows no variation"),
+        ([0.5, np.nan], (0, 1), "no interval: undefined when one unit is left out"),
+        ([0.9, 1.0], None, ""),
+    ],
+)
+def test_jackknife_says_why_not(left, bounds, note):
+    left = np.array(left)
+    ones = np.ones(len(left), dtype=int)
+    low, _, said = jackknife_bounds(0.5, left, ones, bounds)
+    assert said == note
+    assert np.isnan(low) == bool(note)
+
+
+@pytest.mark.parametrize("n", [3, 30, 624])
+def test_clopper_pearson_is_scipys(n):
+    blank = Interval(1.0, np.nan, np.nan, "", 0, "image", n)
+    theirs = stats.binomtest(n, n).proportion_ci(method="exact")
+    assert clopper_pearson(blank).low == pytest.approx(theirs.low)
+    none = stats.binomtest(0, n).proportion_ci(method="exact")
+    other = clopper_pearson(Interval(0.0, np.nan, np.nan, "", 0, "image", n))
+    assert other.high == pytest.approx(none.high)
+
+
+def test_auto_chooses_by_the_number_of_units(run):
+    few = compute_intervals(make_sample(run()), ["accuracy"])["accuracy"]
+    many = compute_intervals(
+        make_sample(run(n=2 * FEW_UNITS), unit="image"), ["accuracy"], replicates=200
+    )["accuracy"]
+    flawless = compute_intervals(make_sample(run(skill=50.0)), ["accuracy", "cohen_kappa"])
+    assert (few.method, many.method) == ("jackknife-t", "percentile")
+    assert flawless["accuracy"].method == "clopper-pearson"
+    assert np.isnan(flawless["cohen_kappa"].low)
+
+
+@pytest.mark.parametrize("ci", ["auto", "percentile", "bca", "jackknife-t", "replicate-mean"])
+def test_every_method_of_every_metric(run, ci):
+    names = ["accuracy", "f1_macro", "matthews_corrcoef", "recall[NORMAL]", *SCORES]
+    found = compute_intervals(make_sample(run(n=120)), names, ci=ci, replicates=300)
+    assert list(found) == names
+    for name, one in found.items():
+        if name == "calibration_error":
+            assert np.isnan(one.low)
+            assert one.note.startswith("no interval: calibration error is not resampled")
+        else:
+            assert one.low < one.estimate < one.high, name
+
+
+def test_rare_classes_are_flagged_where_they_weigh(run):
+    sample = make_sample(run(n=60, n_groups=25))
+    names = ["accuracy", "f1_macro", "recall[NORMAL]"]
+    notes = {name: one.note for name, one in compute_intervals(sample, names).items()}
+    units = dict(zip(sample.classes, sample.class_units, strict=True))
+    assert min(units.values()) < 20
+    few = ", ".join(f"{name} ({n})" for name, n in units.items() if n < 20)
+    assert notes["f1_macro"] == f"fewer than 20 units of {few}: f1 score (macro) is uncertain"
+    assert notes["accuracy"] == ""
+
+
+def test_many_undefined_replicates_give_no_interval(run):
+    """A class of three patients is absent from 5% of resamples, and then ROC AUC is undefined."""
+    one = run(("a", "b", "c"), n=60)
+    one.table["group_id"] = None
+    one.table = one.table.drop(one.table.index[one.table["label"] == "c"][3:])
+    found = compute_intervals(make_sample(one), ["roc_auc"], ci="percentile")["roc_auc"]
+    assert np.isnan(found.low)
+    assert found.note.startswith("no interval: undefined in ")
+    within = compute_intervals(
+        make_sample(one), ["roc_auc"], ci="percentile", replicates=500, stratified=True
+    )["roc_auc"]
+    assert within.low < within.estimate < within.high
+
+
+def test_without_probabilities_what_needs_them_is_left_out(run):
+    bare = run()
+    bare.table = bare.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
+    frame = evaluate([bare], metrics=["accuracy", "roc_auc"], replicates=100)
+    one = frame[frame["metric"] == "roc_auc"].iloc[0]
+    assert np.isnan([one["estimate"], one["low"]]).all()
+    assert one["note"] == "no probabilities, so no roc auc"
+
+
+def test_unknown_interval(run):
+    with pytest.raises(InputError, match=r"^there is no interval 'wald'; choose from auto, "):
+        compute_intervals(make_sample(run()), ["accuracy"], ci="wald")
