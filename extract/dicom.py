@@ -205,7 +205,7 @@ def _by_table(item: Any, values: NDArray) -> NDArray[np.uint8]:
     if isinstance(data, bytes):
         data = np.frombuffer(data, np.uint8 if len(data) == (entries or 65536) else "<u2")
     table = np.asarray(data, np.float64)
-    position = np.clip(np.rint(values - first), 0, len(table) - 1).astype(np.int64)
+    position = np.clip(np.rint(values.astype(np.float64) - first), 0, len(table) - 1).astype(np.int64)
     return to_uint8(table[position], 0, 2 ** int(depth) - 1)
 
 

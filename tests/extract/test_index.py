@@ -249,6 +249,38 @@ def test_phantom_slices(index: Index, tmp_path: Path, listen: list[str]) -> None
     assert len(more) < len(table)
 
 
+def test_modalities_share_their_split(index: Index, tmp_path: Path) -> None:
+    """A patient is on the same side in every data set that follows another."""
+    make_phantom_glioma(tmp_path / "root", patients=24)
+    for number in range(24):
+        folder = tmp_path / f"root/PHANTOM_{number:04d}"
+        if number % 3:
+            shutil.copy(folder / f"{folder.name}_flair.nii.gz", folder / f"{folder.name}_t1.nii.gz")
+        if number % 4 == 0:
+            (folder / f"{folder.name}_flair.nii.gz").unlink()
+    common = {"table": "labels.csv", "group_column": "patient_id", "label_column": "grade"}
+
+    def options(modality: str, **more: Any) -> dict[str, Any]:
+        image, mask = ("{patient}/{patient}_" + what + ".nii.gz" for what in (modality, "mask"))
+        return {**common, "image": image, "mask": mask, **more}
+
+    flair = index("flair", kind="mri-slices", options=options("flair"))
+    alone = index("alone", kind="mri-slices", options=options("t1"), seed=1)
+    t1 = index("t1", kind="mri-slices", options=options("t1", follow="flair"), seed=1)
+    assert len(flair.meta["notes"]["patients_without_image"]) == 6
+    assert len(t1.meta["notes"]["patients_without_image"]) == 8
+    both = set(splits(flair)) & set(splits(t1))
+    assert len(both) == 12
+    assert all(splits(flair)[group] == splits(t1)[group] for group in both)
+    assert any(splits(flair)[group] != splits(alone)[group] for group in both)
+    with pytest.raises(InputError, match=r"^group PHANTOM_\d+ is in \w+ of flair, but in \w+ of "):
+        index("alone", kind="mri-slices", options=options("t1", follow=["flair"]))
+    moved = index("alone", kind="mri-slices", options=options("t1", follow="flair"), resplit=True)
+    assert all(splits(flair)[group] == splits(moved)[group] for group in both)
+    with pytest.raises(InputError, match=r"^There is no data set 'none' in workspace"):
+        index("t1", kind="mri-slices", options=options("t1", follow="none"))
+
+
 def test_chest_xray(index: Index, shared_data: Path) -> None:
     manifest = index(root=shared_data / "chest_xray", group_pattern=CHEST_PATIENT)
     table = manifest.table
