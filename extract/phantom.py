@@ -35,9 +35,9 @@ class Look:
 
 
 LOOKS = {
-    "Grade2": Look(radius=13.0, oedema=1.0, body=1.45, rim=0.05, core=0.05),
-    "Grade3": Look(radius=15.0, oedema=5.0, body=1.45, rim=0.25, core=0.25),
-    "Grade4": Look(radius=17.5, oedema=9.0, body=1.40, rim=0.50, core=0.60),
+    "Grade2": Look(radius=12.0, oedema=0.0, body=1.25, rim=0.05, core=0.05),
+    "Grade3": Look(radius=16.0, oedema=7.0, body=1.50, rim=0.40, core=0.28),
+    "Grade4": Look(radius=20.0, oedema=13.0, body=1.55, rim=0.70, core=0.62),
 }
 
 
@@ -122,7 +122,7 @@ def _draw_tumour(
     position: Array, brain: NDArray, image: Array, look: Look, rng: np.random.Generator
 ) -> tuple[NDArray, Array]:
     """Draw body, core, rim and oedema around a centre in one hemisphere."""
-    radius = look.radius * rng.lognormal(0, 0.14)
+    radius = look.radius * rng.lognormal(0, 0.12)
     side = rng.choice([-1, 1])
     centre = np.array([side * rng.uniform(22, 36), rng.uniform(-34, 34), rng.uniform(-10, 18)])
     stretch = rng.uniform(0.85, 1.15, 3)
@@ -131,7 +131,7 @@ def _draw_tumour(
     distance = np.sqrt((offset**2).sum(axis=0)) + outline  # mm from the centre
     tumour = (distance < radius) & brain
     body = _inside(distance, radius, 1.6)
-    core = _inside(distance, radius * 0.58, 1.4) * np.clip(rng.normal(look.core, 0.14), 0, 1)
+    core = _inside(distance, radius * 0.58, 1.4) * np.clip(rng.normal(look.core, 0.16), 0, 1)
     rim = np.exp(-(((distance - 0.78 * radius) / 2.6) ** 2))
     rim *= np.clip(rng.normal(look.rim, 0.13), 0, 1)
     reach = radius + max(0.0, rng.normal(look.oedema, 2.5))
