@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.report.answers import answer
+    from frostline.report.comparison import compare
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
@@ -26,6 +27,7 @@ _HOME = {
     "InputError": "errors",
     "Predictions": "predictions",
     "answer": "answers",
+    "compare": "comparison",
     "compute_metrics": "metrics",
     "confusion_figure": "figures",
     "evaluate": "evaluation",
@@ -45,6 +47,7 @@ __all__ = [
     "InputError",
     "Predictions",
     "answer",
+    "compare",
     "compute_metrics",
     "confusion_figure",
     "evaluate",

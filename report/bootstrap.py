@@ -63,17 +63,46 @@ def find_kinds(
         Group numbers. Neither they nor the order of rows affect the result.
     """
     cells = truth.astype(np.int64) * n_classes + prediction
+    contents, counts = unit_contents(cells, groups)
+    matrices = np.zeros((len(contents), n_classes * n_classes), dtype=np.int64)
+    for row, entries in enumerate(contents):
+        for cell, times in entries:
+            matrices[row, cell] = times
+    return Kinds(matrices.reshape(-1, n_classes, n_classes), counts)
+
+
+def unit_contents(
+    cells: npt.NDArray[np.integer], groups: npt.NDArray[np.integer] | None = None
+) -> tuple[list[tuple[tuple[int, int], ...]], npt.NDArray[np.int64]]:
+    """The distinct contents of units, and how many units have each, most frequent first.
+
+    Parameters
+    ----------
+    cells : int [n]
+        A number for each image that says all that matters of it.
+    groups : int [n], optional
+        Group numbers; without them every image is a unit.
+
+    Returns
+    -------
+    contents : list of tuples of (cell, times)
+    counts : int64 [U]
+    """
+    found: dict[tuple[tuple[int, int], ...], int] = {}
     if groups is None:
         code, counts = np.unique(cells, return_counts=True)
-        return _ordered([((int(cell), 1),) for cell in code], counts.tolist(), n_classes)
-    pairs, times = np.unique(np.stack([groups, cells]), axis=1, return_counts=True)
-    found: dict[tuple[tuple[int, int], ...], int] = {}
-    starts = np.flatnonzero(np.diff(pairs[0], prepend=pairs[0, :1] - 1))
-    entries = list(zip(pairs[1].tolist(), times.tolist(), strict=True))
-    for start, stop in zip(starts, [*starts[1:], len(entries)], strict=True):
-        kind = tuple(entries[start:stop])
-        found[kind] = found.get(kind, 0) + 1
-    return _ordered(list(found), list(found.values()), n_classes)
+        pairs = zip(code.tolist(), counts.tolist(), strict=True)
+        found = {((cell, 1),): count for cell, count in pairs}
+    else:
+        keys, times = np.unique(np.stack([groups, cells]), axis=1, return_counts=True)
+        starts = np.flatnonzero(np.diff(keys[0], prepend=keys[0, :1] - 1))
+        entries = list(zip(keys[1].tolist(), times.tolist(), strict=True))
+        for start, stop in zip(starts, [*starts[1:], len(entries)], strict=True):
+            kind = tuple(entries[start:stop])
+            found[kind] = found.get(kind, 0) + 1
+    # Frequent kinds first: numpy's multinomial stops when nothing is left to draw.
+    order = sorted(found, key=lambda kind: (-found[kind], kind))
+    return order, np.array([found[kind] for kind in order], dtype=np.int64)
 
 
 def draw_counts(
@@ -117,19 +146,4 @@ def bootstrap_confusions(
             replicate_confusions(kinds, draw_counts(kinds, size, rng, stratified=stratified))
             for size in sizes
         ]
-    )
-
-
-def _ordered(
-    contents: list[tuple[tuple[int, int], ...]], counts: list[int], n_classes: int
-) -> Kinds:
-    # Frequent kinds first: numpy's multinomial stops when nothing is left to draw.
-    order = sorted(range(len(contents)), key=lambda i: (-counts[i], contents[i]))
-    matrices = np.zeros((len(order), n_classes * n_classes), dtype=np.int64)
-    for row, index in enumerate(order):
-        for cell, times in contents[index]:
-            matrices[row, cell] = times
-    return Kinds(
-        matrices.reshape(-1, n_classes, n_classes),
-        np.array([counts[index] for index in order], dtype=np.int64),
     )

@@ -46,6 +46,8 @@ class Sample:
         Probabilities, None where the file has none.
     n_images : int
         Number of images scored; more than rows where rows are patients.
+    ids : object [n] or None
+        Names of the rows, by which runs are paired; None where the file has none.
     """
 
     truth: Codes
@@ -58,6 +60,7 @@ class Sample:
     notes: tuple[str, ...]
     probs: npt.NDArray[np.float64] | None = None
     n_images: int = 0
+    ids: npt.NDArray[np.object_] | None = None
 
     @property
     def n_units(self) -> int:
@@ -135,6 +138,7 @@ def make_sample(
         notes=tuple(notes),
         probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
         n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
+        ids=None if table["image_id"].isna().any() else table["image_id"].to_numpy(dtype=object),
     )
 
 

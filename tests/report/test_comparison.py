@@ -1,0 +1,263 @@
+"""Comparisons: paired intervals and swap tests against plain enumeration, and their refusals."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from frostline.report import InputError, Predictions, compare
+from frostline.report.comparison import COMPARISON_COLUMNS, equivalence_p, mcnemar_p
+from frostline.report.metrics import compute_metrics, confusion_matrix
+from frostline.report.multiplicity import holm, max_t
+from frostline.report.paired import (
+    Swaps,
+    leave_out_values,
+    make_paired,
+    replicate_values,
+    swap_p_values,
+    swap_units,
+)
+
+ROWS = st.lists(
+    st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 6)), min_size=1, max_size=40
+)  # fmt: skip
+CLASSES = ("a", "b", "c")
+
+
+def metric_of(truth, prediction, name):
+    return float(compute_metrics(confusion_matrix(truth, prediction, 3), [name])[name])
+
+
+@given(ROWS, st.sampled_from(["accuracy", "f1_weighted", "cohen_kappa_quadratic"]))
+def test_swaps_are_all_swaps_of_whole_groups(rows, metric):
+    truth, *answers, groups = np.array(rows).T
+    paired = make_paired(truth, answers, CLASSES, groups)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    swaps = swap_units(paired, metric, pairs, 100, np.random.default_rng(0))
+    p, smallest = swap_p_values(swaps)
+    names = np.unique(groups)
+    for row, (a, b) in enumerate(pairs):
+        every = []
+        for choice in itertools.product([False, True], repeat=len(names)):
+            swap = np.array(choice)[np.searchsorted(names, groups)]
+            one = np.where(swap, answers[b], answers[a])
+            other = np.where(swap, answers[a], answers[b])
+            every.append(metric_of(truth, one, metric) - metric_of(truth, other, metric))
+        seen = metric_of(truth, answers[a], metric) - metric_of(truth, answers[b], metric)
+        if np.isnan(seen) or np.isnan(every).any():
+            continue
+        assert swaps.complete
+        assert swaps.observed[row] == pytest.approx(seen, abs=1e-12)
+        sizes = np.abs(every)
+        assert p[row] == pytest.approx(np.mean(sizes >= abs(seen) - 1e-12))
+        assert smallest[row] == pytest.approx(np.mean(sizes >= sizes.max() - 1e-12))
+
+
+@given(ROWS, st.integers(0, 2**32 - 1))
+def test_paired_replicates_are_resampled_groups(rows, seed):
+    """Each run's replicates by joint tables have the mean and spread of resampled groups."""
+    truth, one, other, _, groups = np.array(rows).T
+    paired = make_paired(truth, [one, other], CLASSES, groups)
+    assert (paired.totals[0] == confusion_matrix(truth, one, 3)).all()
+    assert paired.n_units == len(np.unique(groups))
+    left = leave_out_values(paired, "accuracy")
+    slow = sorted(
+        round(metric_of(truth[groups != g], one[groups != g], "accuracy"), 12)
+        for g in np.unique(groups) if (groups != g).any()
+    )  # fmt: skip
+    if slow:
+        fast = np.sort(np.repeat(left[0], paired.counts))
+        np.testing.assert_allclose(fast, slow, atol=1e-11)
+    drawn = replicate_values(paired, "accuracy", 20, np.random.default_rng(seed))
+    assert drawn.shape == (2, 20)
+    if (one == other).all():
+        assert (drawn[0] == drawn[1]).all()
+
+
+def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
+    rng = np.random.default_rng(3)
+    truth, a = rng.integers(0, 3, (2, 60))
+    b, groups = np.where(rng.random(60) < 0.5, truth, a), np.arange(60) // 5
+    paired = make_paired(truth, [a, b], CLASSES, groups)
+    exact = swap_p_values(swap_units(paired, "f1_macro", [(0, 1)], 0, rng))[0][0]
+    monkeypatch.setattr("frostline.report.paired.MOST_ENUMERATED", 3)
+    swaps = swap_units(paired, "f1_macro", [(0, 1)], 20_000, rng)
+    assert not swaps.complete
+    assert swap_p_values(swaps)[0][0] == pytest.approx(exact, abs=0.01)
+
+
+def test_holm_is_statsmodels_example_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7, 0.8]).tolist() == [1.0, 1.0]
+
+
+def test_max_t_of_one_pair_is_its_p_and_never_below_it():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(5, 2000))
+    swaps = Swaps(np.array([0.1, 1.0, 2.2, 3.0, -3.5]), drawn, False, np.full(5, 50))
+    p, adjusted = swap_p_values(swaps)[0], max_t(swaps)
+    assert (adjusted >= p - 1e-12).all()
+    alone = Swaps(swaps.observed[3:4], drawn[3:4], False, np.array([50]))
+    assert max_t(alone)[0] == swap_p_values(alone)[0][0]
+    # Copies of one pair are one test, which Holm cannot know.
+    copies = Swaps(np.full(5, 2.2), np.tile(drawn[2], (5, 1)), False, np.full(5, 50))
+    assert max_t(copies)[0] == pytest.approx(p[2])
+    assert holm(swap_p_values(copies)[0])[0] == pytest.approx(5 * p[2])
+
+
+def test_mcnemar_and_equivalence():
+    assert mcnemar_p(10, 2) == pytest.approx(stats.binomtest(2, 12).pvalue)
+    assert mcnemar_p(0, 0) == 1.0
+    # The 90% interval inside the margin is the same statement.
+    reach = stats.t.ppf(0.95, 29) * 0.01
+    assert equivalence_p(0.005, 0.01, 0.005 + reach, 30) == pytest.approx(0.05)
+    assert equivalence_p(0.1, 0.0, 0.05, 30) == 1.0
+
+
+def test_long_form(run):
+    frame = compare([run(skill=3.0, n_groups=60), run(seed=1, skill=0.2, n_groups=60)])
+    assert tuple(frame.columns) == COMPARISON_COLUMNS
+    (one,) = frame.to_dict("records")
+    assert one["difference"] == pytest.approx(one["estimate_a"] - one["estimate_b"])
+    assert one["low"] < one["difference"] < one["high"]
+    assert one["p"] == one["p_adjusted"]
+    assert (one["verdict"], one["method"]) == ("better", "paired jackknife-t")
+    assert one["smallest_p"] == pytest.approx(1 / 10_001)
+    assert pd.isna(one["mcnemar_p"])
+    (mirrored,) = compare(
+        [run(seed=1, skill=0.2, n_groups=60), run(skill=3.0, n_groups=60)]
+    ).to_dict("records")  # fmt: skip
+    assert mirrored["verdict"] == "worse"
+    assert mirrored["low"] == pytest.approx(-one["high"])
+
+
+def test_order_of_rows_changes_nothing(run):
+    other = run(seed=1)
+    other.table = other.table.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(compare([run(), run(seed=1)]), compare([run(), other]))
+
+
+def test_mcnemar_only_where_each_group_is_one_image(run):
+    one, other = run(), run(seed=1)
+    for each in (one, other):
+        each.table["group_id"] = each.table["image_id"]
+    (row,) = compare([one, other]).to_dict("records")
+    truth = one.table["label"]
+    right = [(each.table["prediction"] == truth).to_numpy() for each in (one, other)]
+    assert row["mcnemar_p"] == pytest.approx(
+        mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    )
+    assert (row["unit"], row["n_units"]) == ("image", 60)
+    # For accuracy of images the swap test is McNemar's.
+    assert row["p"] == pytest.approx(row["mcnemar_p"], abs=0.015)
+
+
+def test_equivalent_undecided_and_never_differing(run):
+    same, again = run(n=300, n_groups=250), run(n=300, n_groups=250, run="again")
+    (row,) = compare([same, again], margin=0.02).to_dict("records")
+    assert (row["difference"], row["p"], row["verdict"]) == (0, 1, "equivalent")
+    assert row["note"] == "the two runs never differ"
+    close = run(n=300, n_groups=250, seed=1)
+    assert compare([same, close])["verdict"].tolist() == ["undecided"]
+    assert compare([same, close], margin=0.2)["verdict"].tolist() == ["equivalent"]
+    assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
+
+
+def test_too_few_groups_to_decide_is_said(run):
+    runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
+    (row,) = compare(runs).to_dict("records")
+    assert row["p"] == row["smallest_p"] == 0.125
+    assert row["note"].endswith(
+        "too few groups differ for p to fall below 0.12: no test can decide"
+    )
+    assert row["verdict"] == "undecided"
+
+
+def test_families(run):
+    runs = [
+        run(seed=i, run=f"{backbone}-{way}", backbone=backbone, unfreeze=way, dataset=dataset)
+        for dataset in ("chest", "skin")
+        for i, (backbone, way) in enumerate([("vgg16", "none"), ("vgg16", "all"), ("vgg16", "2"),
+                                             ("resnet50", "none"), ("resnet50", "all")])
+    ]  # fmt: skip
+    for each in runs:
+        each.meta["seed"] = 0
+    freezing = compare(runs, family="freezing", replicates=500)
+    assert freezing.groupby("dataset").size().tolist() == [3, 3]
+    assert set(freezing["adjustment"]) == {"Holm"}
+    assert set(freezing["family_size"]) == {3}
+    assert freezing["a"].str.contains("-none").all()
+    np.testing.assert_allclose(freezing["p_adjusted"][:3], holm(freezing["p"][:3]))
+    pairs = compare(runs, replicates=500)
+    assert pairs.groupby("dataset").size().tolist() == [10, 10]
+    assert set(pairs["adjustment"]) == {"max-T"}
+    assert (pairs["p_adjusted"] >= pairs["p"]).all()
+
+
+def test_different_test_sets(run):
+    short = run(seed=1)
+    short.table = short.table.iloc[:50]
+    with pytest.raises(InputError) as caught:
+        compare([run(), short])
+    assert str(caught.value) == (
+        "different test sets: only 50 images are in all runs (run-0 60, run-1 50); use "
+        "--intersection to compare on those."
+    )
+    (row,) = compare([run(), short], intersection=True).to_dict("records")
+    assert row["n_images"] == 50
+    assert "compared on the 50 images that all runs have (run-0 60, run-1 50)" in row["note"]
+
+
+def changed(one, column, value, row=3):
+    one.table.loc[row, column] = value
+    return one
+
+
+def test_what_cannot_be_paired(run):
+    def sentence(*runs, **options):
+        with pytest.raises(InputError) as caught:
+            compare(list(runs), **options)
+        return str(caught.value)
+
+    assert sentence(run()) == "one run alone cannot be compared; give at least two."
+    assert sentence(run(), run(dataset="skin")).startswith(
+        "nothing to compare: no two of these runs are of one data set; "
+    )
+    assert sentence(run(), run(seed=1), family="freezing").startswith(
+        "nothing to compare: of no backbone is there a frozen and an unfrozen run "
+    )
+    assert sentence(run(), run(("NORMAL", "OTHER"), seed=1)) == (
+        "run-0 and run-1 have different classes (NORMAL, PNEUMONIA and NORMAL, OTHER); "
+        "compare runs of one class list."
+    )
+    flipped = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}[run().table.loc[3, "label"]]
+    assert sentence(run(), changed(run(seed=1), "label", flipped)) == (
+        "run-0 and run-1 give image 'image-003.png' different labels; correct one of them."
+    )
+    assert sentence(run(), changed(run(seed=1), "group_id", run().table.loc[4, "group_id"])) == (
+        "run-0 and run-1 have different groups; correct one of them."
+    )
+    bare = run(seed=1)
+    bare.table["image_id"] = None
+    assert sentence(run(), bare).startswith("run-1: no image_id, so its rows cannot be paired ")
+    assert sentence(run(), run(seed=1), metric="recall_weighted") == (
+        "recall_weighted is the same number as accuracy; compare by accuracy."
+    )
+    assert sentence(run(), run(seed=1), metric="roc_auc").startswith("roc_auc is of probabilities;")
+    assert sentence(run(), run(seed=1), margin=-1.0).startswith("the margin -1.0 is not above 0;")
+    assert sentence(run(), run(seed=1), family="all").startswith("there is no family 'all'; ")
+    assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")
+
+
+def test_classes_in_another_order_are_the_same(run):
+    other = run(seed=1)
+    turned = Predictions(other.table, {**other.meta, "classes": other.classes[::-1]})
+    one, same = compare([run(), other]), compare([run(), turned])
+    assert one["difference"].tolist() == same["difference"].tolist()
+    assert one["p"].tolist() == same["p"].tolist()
