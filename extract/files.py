@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +48,8 @@ def add_file_facts(
     ``width``, ``height``, ``mode``, ``format`` (missing where a file cannot be read).
     """
     paths = [roots[root] / path for root, path in zip(table["root"], table["path"], strict=True)]
-    facts = _facts_of_all(list(dict.fromkeys(paths)), _known(previous), progress)
+    pages = {path for path, frame in zip(paths, table["frame"], strict=True) if pd.notna(frame)}
+    facts = _facts_of_all(list(dict.fromkeys(paths)), pages, _known(previous), progress)
     rows = [facts[path] for path in paths]
     headers = [row.header or Facts(None, None, None, None) for row in rows]  # type: ignore[arg-type]
     return table.assign(
@@ -66,8 +67,10 @@ def add_file_facts(
     )
 
 
-def read_file_facts(path: Path) -> FileFacts:
+def read_file_facts(path: Path, pages: bool = False) -> FileFacts:
     """Read one file: its digest, then its header and whether it decodes.
+
+    ``pages`` says that one of several pages is meant, not the whole file.
 
     Raises
     ------
@@ -81,13 +84,16 @@ def read_file_facts(path: Path) -> FileFacts:
             stat = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
             file.seek(0)
-            return FileFacts(digest, stat.st_size, stat.st_mtime_ns, image_facts(path, file))
+            return FileFacts(digest, stat.st_size, stat.st_mtime_ns, image_facts(path, file, pages))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _facts_of_all(
-    paths: list[Path], known: dict[str, FileFacts], progress: Progress | None
+    paths: list[Path],
+    pages: Collection[Path],
+    known: dict[str, FileFacts],
+    progress: Progress | None,
 ) -> dict[Path, FileFacts]:
     facts = {}
     changed = []
@@ -97,18 +103,18 @@ def _facts_of_all(
             facts[path] = earlier
         else:
             changed.append(path)
-    for path, found in zip(changed, _read_all(changed), strict=True):
+    for path, found in zip(changed, _read_all(changed, pages), strict=True):
         facts[path] = found
         if progress is not None:
             progress(len(facts), len(paths))
     return facts
 
 
-def _read_all(paths: list[Path]) -> Iterator[FileFacts]:
+def _read_all(paths: list[Path], pages: Collection[Path]) -> Iterator[FileFacts]:
     # Threads suffice: reading, hashing and decoding all happen outside of Python's lock.
     pool = ThreadPoolExecutor(max_workers=max(2, len(os.sched_getaffinity(0))))
     try:
-        yield from pool.map(read_file_facts, paths)
+        yield from pool.map(read_file_facts, paths, [path in pages for path in paths])
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -127,9 +133,9 @@ def _known(previous: Manifest | None) -> dict[str, FileFacts]:
     roots = [Path(root) for root in previous.meta["roots"]]
     columns = ["root", "path", *FileFacts._fields[:3], *Facts._fields]
     known = {}
+    # A file that could not be read is tried again: it may be read in another way now.
     for root, path, key, size, mtime, *header in previous.table[columns].itertuples(index=False):
-        readable = not pd.isna(header[2])
-        known[str(roots[root] / path)] = FileFacts(
-            bytes(key), int(size), int(mtime), Facts(*header) if readable else None
-        )
+        if not pd.isna(header[2]):
+            found = FileFacts(bytes(key), int(size), int(mtime), Facts(*header))
+            known[str(roots[root] / path)] = found
     return known

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from frostline.cache import InputError
@@ -93,10 +94,12 @@ class Geometry:
             image = _from_array(image)
         mode = MODES[channels]
         # Grey is expanded last: the filter treats channels alike, so the result is the same.
-        if mode == "L" or image.mode != "L":
-            image = image.convert(mode)
+        if mode == "L" or image.mode not in ("L", mode):
+            image = image if image.mode == mode else image.convert(mode)
+        if image.mode == "RGB" and _is_grey(image):
+            image = image.getchannel(0)
         size = self.resized_size(*image.size)
-        image = _centre_crop(image.resize(size, FILTERS[self.interpolation]), self.crop)
+        image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
         return np.array(image if image.mode == mode else image.convert(mode))
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
@@ -134,9 +137,13 @@ def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
 
 def to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map low..high linearly onto 0..255, rounded; beyond is clipped and NaN is 0."""
-    scaled = (values.astype(np.float64) - low) * 255.0 / (high - low)
-    scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+    result = np.empty(values.shape, np.uint8)
+    rows = max(1, 2**16 // max(1, values[:1].size))  # doubles of a few rows at a time
+    for start in range(0, len(values), rows):
+        scaled = (values[start : start + rows].astype(np.float64) - low) * 255.0 / (high - low)
+        scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+        result[start : start + rows] = np.rint(np.clip(scaled, 0.0, 255.0))
+    return result
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -146,16 +153,66 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _centre_crop(image: Image.Image, size: int) -> Image.Image:
-    # torchvision pads on both sides first (the odd pixel right and below), then rounds the
-    # corner half to even.
-    width, height = max(image.width, size), max(image.height, size)
+def _is_grey(image: Image.Image) -> bool:
+    """Whether all three channels of an RGB image are the same; False if that is slow to tell."""
+    try:
+        # Pillow's own memory, 4 bytes a pixel; in several blocks if the image is large.
+        words = np.frombuffer(pa.array(image).flatten().buffers()[1], np.uint32)
+    except (ValueError, TypeError, pa.ArrowException):
+        return False
+    return not any((((part ^ (part >> 8)) & 0xFFFF) != 0).any() for part in (words[::97], words))
+
+
+def _resized_crop(
+    image: Image.Image, size: tuple[int, int], crop: int, resample: Image.Resampling
+) -> Image.Image:
+    """Resize to a size and cut out the centre, to the bit as if one after the other.
+
+    Pillow resizes along x, rounds to 8 bits, then along y; where the height shrinks, new releases
+    may do y first. So where it does not shrink, and there alone, each step is done by itself, for
+    little more than what the crop keeps.
+    """
+    (width, height), (new_width, new_height) = image.size, size
+    if height > new_height or min(size) < crop:
+        return _centre_crop(image.resize(size, resample), crop)
+    left, top = _corner(new_width, crop), _corner(new_height, crop)
+    x = _exact_box(width, new_width, left, crop)
+    y = _exact_box(height, new_height, top, crop)
+    if x is None:
+        wide = image.resize((new_width, height), resample)
+        image = wide.crop((left, 0, left + crop, height))
+    else:
+        image = image.resize((crop, height), resample, (x[0], 0, x[1], height))
+    if y is None:
+        return image.resize((crop, new_height), resample).crop((0, top, crop, top + crop))
+    return image.resize((crop, crop), resample, (0, y[0], crop, y[1]))
+
+
+def _exact_box(old: int, new: int, start: int, crop: int) -> tuple[float, float] | None:
+    """Give the part of a side from which its crop is resized, if Pillow's 32-bit box can hold it.
+
+    If not, the filter's weights would differ in the last place. A side that keeps its size is
+    only cropped.
+    """
+    power_of_two = new & (new - 1) == 0
+    if old == new or not power_of_two or old * (start + crop) >= 2**24:
+        return None
+    return start * old / new, (start + crop) * old / new
+
+
+def _corner(side: int, crop: int) -> int:
+    return round((side - crop) / 2)  # half to even, as torchvision does
+
+
+def _centre_crop(image: Image.Image, crop: int) -> Image.Image:
+    # torchvision pads on both sides first (the odd pixel right and below), then crops.
+    width, height = max(image.width, crop), max(image.height, crop)
     if (width, height) != image.size:
         padded = Image.new(image.mode, (width, height))
         padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
         image = padded
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+    left, top = _corner(width, crop), _corner(height, crop)
+    return image.crop((left, top, left + crop, top + crop))
 
 
 def _choice(name: str, value: object, valid: tuple[str, ...]) -> None:

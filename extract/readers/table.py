@@ -25,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "label_column": REQUIRED,
     "group_column": None,
     "split_column": None,
+    "frame_column": None,
     "window": None,
 }
 
@@ -33,7 +34,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     """Read a table of images.
 
     Where the images are is said by ``image_column`` (paths relative to a root) or by ``image``,
-    a pattern such as ``images/{image_id}.jpg`` that is filled from the columns of each row.
+    a pattern such as ``images/{image_id}.jpg`` that is filled from the columns of each row. Pages
+    of a file, counted from 0, are told apart by ``frame_column``.
 
     Raises
     ------
@@ -46,13 +48,14 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         find_in_roots(roots, path, source.where(position))
         for position, path in enumerate(_paths(source, options))
     ]
-    _check_once(source, files)
+    frames = _frames(source, options["frame_column"])
+    _check_once(source, list(zip(files, frames, strict=True)))
     own = pd.DataFrame(
         {
-            "image_id": [image_id(*file) for file in files],
+            "image_id": [image_id(*file, frame) for file, frame in zip(files, frames, strict=True)],
             "path": [path for _, path in files],
             "root": [root for root, _ in files],
-            "frame": None,
+            "frame": frames,
             "label": source.column(options["label_column"], "label"),
             "group_id": _groups(source, options["group_column"]),
             "split": _splits(source, options["split_column"]),
@@ -63,6 +66,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         "group_id": options["group_column"],
         "split": options["split_column"],
         "path": options["image_column"],
+        "frame": options["frame_column"],
     }
     return Reading(pd.concat([own, source.extra_columns(used)], axis=1))
 
@@ -98,11 +102,24 @@ def _splits(source: TableFile, column: str | None) -> list[str | None] | None:
     return parts
 
 
-def _check_once(source: TableFile, files: list[tuple[int, str]]) -> None:
-    first: dict[tuple[int, str], int] = {}
-    for position, file in enumerate(files):
-        if first.setdefault(file, position) != position:
+def _frames(source: TableFile, column: str | None) -> list[int | None]:
+    if column is None:
+        return [None] * len(source)
+    frames: list[int | None] = []
+    for position, text in enumerate(source.optional(column, "frame")):
+        if text is not None and not text.isdecimal():
             raise InputError(
-                f"{source.where(position)}: {file[1]} is also in row {first[file] + 2}; "
+                f"{source.where(position)}: {text!r} in column {column!r} is not a page's number"
+            )
+        frames.append(None if text is None else int(text))
+    return frames
+
+
+def _check_once(source: TableFile, images: list[tuple[tuple[int, str], int | None]]) -> None:
+    first: dict[tuple[tuple[int, str], int | None], int] = {}
+    for position, image in enumerate(images):
+        if first.setdefault(image, position) != position:
+            raise InputError(
+                f"{source.where(position)}: {image[0][1]} is also in row {first[image] + 2}; "
                 "name each image once"
             )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +164,68 @@ def test_pages_by_frame(save: Save) -> None:
     np.testing.assert_array_equal(second, GREY)
     with pytest.raises(InputError, match=r"pages.tif: no more images in TIFF file$"):
         decode(path, 2, EXACT, "grey")
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "pages.webp", "pages.png"])
+def test_several_pages_without_a_frame_are_refused(save: Save, name: str) -> None:
+    pages = [Image.fromarray(COLOUR), Image.fromarray(COLOUR[::-1])]
+    path = save(pages[0], name, save_all=True, append_images=pages[1:])
+    assert message(path) == (
+        f"cannot read image {path}: it has several pages; say which one by a table's frame column"
+    )
+    with path.open("rb") as file:
+        assert image_facts(path, file) is None
+    with path.open("rb") as file:
+        assert image_facts(path, file, pages=True) is not None
+
+
+# JPEG files of 100 megapixels
+
+LARGE_AND_BOUNDED = """
+import resource, sys, warnings
+from pathlib import Path
+from frostline.extract.decode import decode, image_facts
+from frostline.extract.geometry import PAPER_GEOMETRY
+warnings.simplefilter("ignore")  # Pillow's, of a possible decompression bomb
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+path = Path(sys.argv[1])
+decode(path, None, PAPER_GEOMETRY, "rgb")
+with path.open("rb") as file:
+    image_facts(path, file)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_100_megapixels_in_bounded_memory(save: Save) -> None:
+    image = Image.radial_gradient("L").resize((10_000, 10_000))
+    path = save(Image.merge("RGB", [image] * 3), "large.jpg")
+    command = [sys.executable, "-c", LARGE_AND_BOUNDED, str(path)]
+    kibibytes = int(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert kibibytes < 64 * 1024  # all of its pixels are 400 MB in Pillow
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("geometry", [PAPER_GEOMETRY, Geometry("squash", 320, 299, "bicubic")])
+def test_large_jpeg_at_a_part_of_its_size_is_nearly_the_same(
+    save: Save, monkeypatch: pytest.MonkeyPatch, geometry: Geometry, orientation: int
+) -> None:
+    rng = np.random.default_rng(3)
+    blobs = rng.integers(0, 256, (12, 17, 3), dtype=np.uint8)
+    detail = rng.integers(0, 256, (600, 850, 3), dtype=np.uint8)
+    images = [Image.fromarray(array).resize((4250, 3000)) for array in (blobs, detail)]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(Image.blend(*images, 0.3), "large.jpg", quality=95, exif=exif)
+    whole = decode(path, None, geometry, "rgb").astype(int)
+    sizes = []
+    shrunken = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda im: sizes.append(im.size) or shrunken(im))
+    monkeypatch.setattr("frostline.extract.decode.LARGE", 10**6)
+    part = decode(path, None, geometry, "rgb").astype(int)
+    assert (4250, 3000) not in sizes
+    difference = np.abs(whole - part)
+    assert 0 < difference.mean() < 1
+    assert difference.max() <= 8
 
 
 @pytest.mark.parametrize("name", ["image.jpg", "image.png", "image.tif", "image.bmp", "image.webp"])

@@ -53,6 +53,39 @@ def test_equals_torchvision_to_the_bit(
     np.testing.assert_array_equal(pixels, torchvision_pixels(image, geometry))
 
 
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    resize_to=st.sampled_from([16, 32, 64, 128]),
+    data=st.data(),
+    colour=st.booleans(),
+)
+def test_the_short_way_by_boxes_equals_torchvision(
+    width: int, height: int, resize_to: int, data: st.DataObject, colour: bool
+) -> None:
+    """Powers of two, where resizing and cropping are one step."""
+    crop = data.draw(st.integers(1, resize_to))
+    resize: Any = data.draw(st.sampled_from(["shorter", "squash"]))
+    interpolation: Any = data.draw(st.sampled_from(["bilinear", "bicubic"]))
+    geometry = Geometry(resize, resize_to, crop, interpolation)
+    image = noise(width, height, 3 if colour else None, seed=width)
+    pixels = geometry.apply(image, "rgb" if colour else "grey")
+    np.testing.assert_array_equal(pixels, torchvision_pixels(image, geometry))
+
+
+@pytest.mark.parametrize("size", [(224, 224), (200, 150), (640, 427), (3000, 2500)])
+@pytest.mark.parametrize("odd", [None, (0, 0), (100, 97)])
+def test_grey_stored_as_colour_equals_torchvision(
+    size: tuple[int, int], odd: tuple[int, int] | None
+) -> None:
+    """Three equal channels are resized as one, but not if a single pixel has a colour."""
+    image = noise(*size).convert("RGB")
+    if odd is not None:
+        image.putpixel(odd, (9, 9, 200))
+    pixels = PAPER_GEOMETRY.apply(image, "rgb")
+    np.testing.assert_array_equal(pixels, torchvision_pixels(image, PAPER_GEOMETRY))
+
+
 @pytest.mark.parametrize("size", [(640, 427), (224, 224), (256, 256), (200, 150), (150, 1000)])
 def test_paper_geometry_equals_torchvision(size: tuple[int, int]) -> None:
     image = noise(*size, 3)
@@ -136,6 +169,14 @@ def test_bad_geometry(bad: dict[str, Any], message: str) -> None:
 def test_window_maps_linearly_and_clips() -> None:
     values = np.array([-np.inf, -5.0, 0.0, 5.0, 10.0, 20.0, np.inf, np.nan])
     np.testing.assert_array_equal(to_uint8(values, 0, 10), [0, 0, 0, 128, 255, 255, 255, 0])
+
+
+def test_large_arrays_are_windowed_in_pieces() -> None:
+    values = np.random.default_rng(0).normal(500, 300, (700, 300))
+    expected = np.rint(np.clip((values - 100) * 255 / 800, 0, 255))
+    np.testing.assert_array_equal(to_uint8(values, 100, 900), expected)
+    np.testing.assert_array_equal(to_uint8(values.T, 100, 900), expected.T)
+    assert to_uint8(np.zeros((0, 4)), 0, 1).shape == (0, 4)
 
 
 def test_window_limits_use_finite_values_only() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from frostline.cache import InputError, Manifest, Workspace, file_key, read_manifest
 from frostline.extract.index import groups_from_names, index_dataset
 from frostline.extract.phantom import make_phantom_glioma
+from frostline.extract.pixels import manifest_channels
 
 CHEST_PATIENT = r"person\d+|(?:NORMAL2-)?IM-\d+"
 
@@ -196,6 +197,38 @@ def test_mistakes(index: Index, root: Path, tmp_path: Path) -> None:
         "groups are given twice; use either a group column or a group pattern"
     )
     assert not (tmp_path / "workspace/manifests").exists()
+
+
+def test_grey_and_colour_together_are_colour(index: Index, root: Path) -> None:
+    assert manifest_channels(index()) == "grey"
+    wide = np.arange(30, dtype=np.uint16).reshape(6, 5) * 999
+    Image.fromarray(wide).save(root / "a/a500-0.png")
+    assert manifest_channels(index()) == "grey"
+    Image.new("RGB", (5, 6), (1, 2, 3)).save(root / "a/a501-0.png")
+    assert manifest_channels(index()) == "rgb"
+
+
+def test_pages_of_a_file(index: Index, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    pages = [Image.new("L", (5, 6), level) for level in (10, 20, 30)]
+    (root / "a").mkdir(parents=True)
+    pages[0].save(root / "a/pages.tif", save_all=True, append_images=pages[1:])
+    refused = index().table
+    assert refused["mode"].isna().all()
+    (root / "t.csv").write_text("file,page,dx\na/pages.tif,0,x\na/pages.tif,2,y\n")
+    options = {
+        "table": "t.csv",
+        "image_column": "file",
+        "label_column": "dx",
+        "frame_column": "page",
+    }
+    table = index(kind="table", options=options).table
+    assert table["image_id"].tolist() == ["a/pages.tif#z=0", "a/pages.tif#z=2"]
+    assert table["mode"].tolist() == ["L", "L"]
+    assert table["content_key"].is_unique
+    (root / "t.csv").write_text("file,page,dx\na/pages.tif,first,x\n")
+    with pytest.raises(InputError, match="row 2: 'first' in column 'page' is not a page's number$"):
+        index(kind="table", options=options)
 
 
 def test_names_that_are_not_utf8(index: Index, root: Path) -> None:

@@ -49,7 +49,8 @@ def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
         resolve_options("table", {"label_colum": "dx"})
     assert str(caught.value) == (
         "kind table has no option 'label_colum'; did you mean label_column? its options are "
-        "table, image_column, image, label_column, group_column, split_column, window, follow"
+        "table, image_column, image, label_column, group_column, split_column, frame_column, "
+        "window, follow"
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"image_column": "file", "label_column": None})
