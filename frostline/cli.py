@@ -33,6 +33,7 @@ for command in (
     training.probe,
     training.finetune,
     reporting.evaluate,
+    reporting.compare,
     reporting.report,
     data.backbones,
 ):

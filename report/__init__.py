@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frostline.report.answers import answer
     from frostline.report.comparison import compare
+    from frostline.report.comparison_tables import comparison_sentences, render_comparison
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
@@ -28,6 +29,7 @@ _HOME = {
     "Predictions": "predictions",
     "answer": "answers",
     "compare": "comparison",
+    "comparison_sentences": "comparison_tables",
     "compute_metrics": "metrics",
     "confusion_figure": "figures",
     "evaluate": "evaluation",
@@ -35,6 +37,7 @@ _HOME = {
     "paper_table": "tables",
     "read_predictions": "predictions",
     "render": "tables",
+    "render_comparison": "comparison_tables",
     "save_figure": "figures",
     "write_predictions": "predictions",
     "write_report": "page",
@@ -48,6 +51,7 @@ __all__ = [
     "Predictions",
     "answer",
     "compare",
+    "comparison_sentences",
     "compute_metrics",
     "confusion_figure",
     "evaluate",
@@ -55,6 +59,7 @@ __all__ = [
     "paper_table",
     "read_predictions",
     "render",
+    "render_comparison",
     "save_figure",
     "write_predictions",
     "write_report",

@@ -1,4 +1,4 @@
-"""Commands that show: evaluate, report, run, demo."""
+"""Commands that show: evaluate, compare, report, run, demo."""
 
 from __future__ import annotations
 
@@ -9,19 +9,43 @@ import typer
 
 from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 
+PredictionsArgument = Annotated[
+    list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
+]
+SplitScored = Annotated[str, typer.Option("--split", help="Which split is scored; or all.")]
+UnitOption = Annotated[str, typer.Option(help="What is resampled: group or image.")]
+AggregateOption = Annotated[
+    str,
+    typer.Option(help="One row a group first: mean, vote or none; auto: mean for volumes."),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.")]
+FormatOption = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
+
 
 def evaluate(
-    predictions: Annotated[list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")],
-    split: Annotated[str, typer.Option(help="Which split is scored; all for every row.")] = "test",
-    ci: Annotated[str, typer.Option(help="Interval: auto, percentile or replicate-mean.")] = "auto",
+    predictions: PredictionsArgument,
+    split: SplitScored = "test",
+    ci: Annotated[
+        str,
+        typer.Option(help="Interval: auto, percentile, bca, jackknife-t or replicate-mean."),
+    ] = "auto",
     replicates: Annotated[
         int | None, typer.Option(help="Bootstrap replicates: 10,000; 5,000 for replicate-mean.")
     ] = None,
-    unit: Annotated[str, typer.Option(help="What is resampled: group or image.")] = "group",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    format: Annotated[
-        str, typer.Option("--format", help="table, csv, json, markdown or latex.")
-    ] = "table",
+    unit: UnitOption = "group",
+    seed: SeedOption = 0,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric by scikit-learn's name; again for more. f1_per_class too."),
+    ] = None,
+    aggregate: AggregateOption = "auto",
+    stratified: Annotated[
+        bool, typer.Option("--stratified", help="Resample within classes.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option(help="paper: put the published rows beside ours, untested.")
+    ] = None,
+    format: FormatOption = "table",
 ) -> None:
     """Score predictions with 95% intervals, beside the majority class.
 
@@ -30,8 +54,51 @@ def evaluate(
     from frostline.report import evaluate as score
     from frostline.report import render
 
-    frame = score(predictions, split=split, ci=ci, replicates=replicates, unit=unit, seed=seed)
-    typer.echo(render(frame, format), nl=False)
+    frame = score(
+        predictions, split=split, ci=ci, replicates=replicates, unit=unit, seed=seed,
+        metrics=metric or None, aggregate=aggregate, stratified=stratified,
+    )  # fmt: skip
+    if against is None:
+        typer.echo(render(frame, format), nl=False)
+    else:
+        from frostline.report.evaluation import score as scored
+        from frostline.report.published import render_against
+
+        rows = scored(predictions, split=split, unit=unit, aggregate=aggregate)
+        typer.echo(render_against(frame, rows, against, format), nl=False)
+
+
+def compare(
+    predictions: PredictionsArgument,
+    metric: Annotated[str, typer.Option(help="The one metric that decides.")] = "accuracy",
+    family: Annotated[
+        str, typer.Option(help="Tested together: pairs, or freezing (frozen against unfrozen).")
+    ] = "pairs",
+    margin: Annotated[
+        float | None, typer.Option(help="Differences below this fraction do not matter: 0.02.")
+    ] = None,
+    split: SplitScored = "test",
+    replicates: Annotated[int, typer.Option(help="Replicates and swaps that are drawn.")] = 10_000,
+    unit: UnitOption = "group",
+    aggregate: AggregateOption = "auto",
+    seed: SeedOption = 0,
+    intersection: Annotated[
+        bool, typer.Option("--intersection", help="Compare on the images that all runs have.")
+    ] = False,
+    format: FormatOption = "table",
+) -> None:
+    """Say which run is better, and whether that is more than luck.
+
+    Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
+    """
+    from frostline.report import compare as compare_runs
+    from frostline.report import render_comparison
+
+    frame = compare_runs(
+        predictions, metric=metric, family=family, margin=margin, split=split, unit=unit,
+        aggregate=aggregate, replicates=replicates, seed=seed, intersection=intersection,
+    )  # fmt: skip
+    typer.echo(render_comparison(frame, format), nl=False)
 
 
 def report(
