@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
-from frostline.commands import data, reporting, training
+from frostline.commands import data, probing, reporting, training
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -30,7 +30,7 @@ for command in (
     data.index,
     data.audit,
     training.extract,
-    training.probe,
+    probing.probe,
     training.finetune,
     reporting.evaluate,
     reporting.compare,

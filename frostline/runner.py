@@ -114,7 +114,7 @@ def _frozen(workspace: Workspace, study: Study, cell: Cell, machine: steps.Machi
             workspace, cell.dataset, cell.network(), machine=machine, progress=update
         )
     head = cell.entry.head or HEADS[cell.entry.recipe]
-    run = probe_run(
+    run, new = probe_run(
         workspace,
         cell.dataset,
         cell.backbone.name,
@@ -125,7 +125,8 @@ def _frozen(workspace: Workspace, study: Study, cell: Cell, machine: steps.Machi
         hyperparameters=cell.changes() if head == "adam" else {},
         on_missing="skip" if study.on_error == "skip" else "error",
     )
-    say(f"{cell.title}: {done.embedded} images embedded now, head {head} trained.")
+    state = "trained" if new else "done before"
+    say(f"{cell.title}: {done.embedded} images embedded now, head {head} {state}.")
     return run
 
 

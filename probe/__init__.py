@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.probe.adam import AdamProbe
+    from frostline.probe.knn import KNNProbe
     from frostline.probe.logistic import LogisticProbe
     from frostline.probe.run import probe_run
     from frostline.probe.save import load_head, save_head
+    from frostline.probe.simple import CentroidProbe, MajorityProbe
     from frostline.probe.solver import solve_logistic
 
 _HOME = {
     "AdamProbe": "adam",
+    "CentroidProbe": "simple",
+    "KNNProbe": "knn",
     "LogisticProbe": "logistic",
+    "MajorityProbe": "simple",
     "load_head": "save",
     "probe_run": "run",
     "save_head": "save",
@@ -26,7 +31,10 @@ _HOME = {
 
 __all__ = [
     "AdamProbe",
+    "CentroidProbe",
+    "KNNProbe",
     "LogisticProbe",
+    "MajorityProbe",
     "load_head",
     "probe_run",
     "save_head",

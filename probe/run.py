@@ -19,8 +19,10 @@ from frostline.cache import InputError, Store, Workspace, choose_store, read_man
 from frostline.cache.workspace import file_safe
 from frostline.probe.adam import AdamProbe
 from frostline.probe.embedded import Embedded, OnMissing, load_embedded
+from frostline.probe.knn import DEFAULT_KS, KNNProbe
 from frostline.probe.logistic import DEFAULT_CS, LogisticProbe
 from frostline.probe.save import save_head
+from frostline.probe.simple import CentroidProbe, MajorityProbe
 from frostline.report import write_predictions
 
 HEADS: dict[str, dict[str, Any]] = {
@@ -39,12 +41,22 @@ HEADS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "class_weight": None,
     },
+    "knn": {
+        "ks": list(DEFAULT_KS),
+        "temperature": 0.07,
+        "scoring": "neg_log_loss",
+        "class_weight": None,
+    },
+    "centroid": {"metric": "euclidean", "temperature": 0.1},
+    "majority": {},
 }
 """Heads and their hyper-parameters, with the values they have unless given.
 
 `logistic`: strength by log loss on the validation split among `Cs`, of equals the strongest
 penalty; then fitted to train and validation. `adam`: the paper's recipe on train, the epoch with
-the best accuracy on the validation split, of equals the earliest.
+the best accuracy on the validation split, of equals the earliest. `knn`: as `logistic`, the number
+of neighbours among `ks`, of equals the largest. `centroid` and `majority` have nothing to choose
+and are fitted to train and validation.
 """
 
 
@@ -61,7 +73,7 @@ def probe_run(
     split: str = "split",
     hyperparameters: Mapping[str, Any] | None = None,
     on_missing: OnMissing = "error",
-) -> str:
+) -> tuple[str, bool]:
     """Train a head on the embeddings of a data set, unless that was done before.
 
     Predictions are written for every image whose split is val or test, labelled or not, and the
@@ -73,7 +85,7 @@ def probe_run(
     workspace : Workspace
     dataset, backbone : str
         Names as given to `frostline index` and `frostline extract`.
-    head : {"logistic", "adam"}
+    head : {"logistic", "adam", "knn", "centroid", "majority"}
         See `HEADS`.
     protocol : str
         The recipe that this run belongs to, as the predictions are to say.
@@ -90,8 +102,10 @@ def probe_run(
 
     Returns
     -------
-    str
-        The run id; its predictions are at ``workspace.predictions(run)``.
+    run : str
+        Its predictions are at ``workspace.predictions(run)``.
+    new : bool
+        Whether it was trained now.
 
     Raises
     ------
@@ -117,7 +131,7 @@ def probe_run(
     }
     run = run_id(f"{dataset}-{file_safe(backbone)}-{head}-{protocol}-s{seed}", config)
     if workspace.predictions(run).exists():
-        return run
+        return run, False
     start = time.perf_counter()
     embedded = load_embedded(manifest, store, label=label, split=split, on_missing=on_missing)
     fitted = FITS[head](embedded, settings, seed)
@@ -134,7 +148,7 @@ def probe_run(
     save_head(workspace.model(run), estimator, about=meta)
     # Last: predictions that exist say that the run is done.
     write_predictions(workspace.predictions(run), table, meta)
-    return run
+    return run, True
 
 
 def resolve_hyperparameters(head: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,9 +217,7 @@ def _fit_logistic(embedded: Embedded, settings: Mapping[str, Any], seed: int) ->
             f"{edges[1]:g}: a wider grid may find a better one.",
             stacklevel=3,
         )
-    before = clone(final).set_params(C=final.C_)
-    train = embedded.rows("train")
-    before.fit(embedded.X[train], embedded.labels(train).astype(str))
+    before = _on_train(clone(final).set_params(C=final.C_), embedded)
     score = {settings["scoring"]: float(final.scores_.mean(axis=0).max())}
     return Fitted(final, before, {"C": final.C_}, len(final.Cs_), score)
 
@@ -217,10 +229,44 @@ def _fit_adam(embedded: Embedded, settings: Mapping[str, Any], seed: int) -> Fit
     return Fitted(head, head, {"best_epoch": head.best_epoch_}, 1, score)
 
 
+def _fit_knn(embedded: Embedded, settings: Mapping[str, Any], seed: int) -> Fitted:
+    final = KNNProbe(**settings)
+    _fit(final, embedded)
+    before = _on_train(clone(final).set_params(n_neighbors=final.k_), embedded)
+    score = {settings["scoring"]: float(final.scores_.mean(axis=0).max())}
+    return Fitted(final, before, {"n_neighbors": final.k_}, len(final.ks_), score)
+
+
+def _fit_centroid(embedded: Embedded, settings: Mapping[str, Any], seed: int) -> Fitted:
+    return _fit_plain(CentroidProbe(**settings), embedded)
+
+
+def _fit_majority(embedded: Embedded, settings: Mapping[str, Any], seed: int) -> Fitted:
+    return _fit_plain(MajorityProbe(), embedded)
+
+
+def _fit_plain(head: Any, embedded: Embedded) -> Fitted:
+    """A head with nothing to choose."""
+    before = _on_train(clone(head), embedded)
+    rows = embedded.rows("train", "val")
+    head.fit(embedded.X[rows], embedded.labels(rows).astype(str))
+    held_out = embedded.rows("val")
+    right = before.score(embedded.X[held_out], embedded.labels(held_out).astype(str))
+    return Fitted(head, before, {}, 1, {"accuracy": float(right)})
+
+
 FITS: dict[str, Callable[[Embedded, Mapping[str, Any], int], Fitted]] = {
     "logistic": _fit_logistic,
     "adam": _fit_adam,
+    "knn": _fit_knn,
+    "centroid": _fit_centroid,
+    "majority": _fit_majority,
 }
+
+
+def _on_train(estimator: Any, embedded: Embedded) -> Any:
+    train = embedded.rows("train")
+    return estimator.fit(embedded.X[train], embedded.labels(train).astype(str))
 
 
 def _fit(estimator: Any, embedded: Embedded) -> None:

@@ -15,11 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from frostline.cache import InputError, atomic_write
 from frostline.probe.adam import AdamProbe
+from frostline.probe.knn import KNNProbe
 from frostline.probe.logistic import LogisticProbe
+from frostline.probe.simple import CentroidProbe, MajorityProbe
 
 FORMAT = "frostline-head"
 FORMAT_VERSION = 1
-HEADS: dict[str, type] = {cls.__name__: cls for cls in (LogisticProbe, AdamProbe)}
+HEADS: dict[str, type] = {
+    cls.__name__: cls for cls in (LogisticProbe, AdamProbe, KNNProbe, CentroidProbe, MajorityProbe)
+}
 
 
 def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -> None:

@@ -15,13 +15,19 @@ from frostline.report import read_predictions
 
 from .conftest import SPEC, Build, embeddings
 
-FAST = {"logistic": {"Cs": [1e-4, 0.01, 1.0, 100.0]}, "adam": {"epochs": 15, "lr": 1e-2}}
+FAST = {
+    "logistic": {"Cs": [1e-4, 0.01, 1.0, 100.0]},
+    "adam": {"epochs": 15, "lr": 1e-2},
+    "knn": {"ks": [1, 5, 10]},
+    "centroid": {},
+    "majority": {},
+}
 
 
-@pytest.mark.parametrize("head", ["logistic", "adam"])
+@pytest.mark.parametrize("head", FAST)
 def test_predictions_of_a_run(build: Build, table: pd.DataFrame, head: str) -> None:
     place = build()
-    run = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
+    run, _ = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
     result = read_predictions(place.predictions(run))
     expected = table[table["split"] != "train"]
     assert list(result.table["image_id"]) == list(expected["image_id"])
@@ -30,24 +36,24 @@ def test_predictions_of_a_run(build: Build, table: pd.DataFrame, head: str) -> N
     assert set(result.table["split"]) == {"val", "test"}
     assert result.classes == ["grade 0", "grade 1", "grade 2"]
     right = result.table["prediction"] == result.table["label"]
-    assert right[result.table["split"] == "test"].mean() > 0.7
+    assert right[result.table["split"] == "test"].mean() > (0.3 if head == "majority" else 0.6)
     meta = result.meta
     assert meta["class_counts"] == {"grade 0": 24, "grade 1": 24, "grade 2": 24}
     assert meta["head"] == head
     assert meta["unfreeze"] == "none"
     assert meta["weights"] == "pretrained"
     assert meta["feature"] == "pooled"
-    assert meta["candidates"] == {"logistic": 4, "adam": 1}[head]
+    assert meta["candidates"] == {"logistic": 4, "knn": 3}.get(head, 1)
     assert run.startswith(f"mri-tiny-{head}-paper-s0-")
 
 
-@pytest.mark.parametrize("head", ["logistic", "adam"])
+@pytest.mark.parametrize("head", FAST)
 def test_saved_head_gives_the_test_predictions(
     build: Build, table: pd.DataFrame, head: str
 ) -> None:
     X = embeddings(pd.factorize(table["label"])[0])
     place = build(X=X)
-    run = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
+    run, _ = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
     result = read_predictions(place.predictions(run)).table
     test = (table["split"] == "test").to_numpy()
     saved = load_head(place.model(run)).predict_proba(X[test])
@@ -60,7 +66,7 @@ def test_logistic_predictions_of_validation_images_were_not_trained_on(
 ) -> None:
     X = embeddings(pd.factorize(table["label"])[0])
     place = build(X=X)
-    run = probe_run(place, "mri", "tiny", hyperparameters={"Cs": [100.0]})
+    run, _ = probe_run(place, "mri", "tiny", hyperparameters={"Cs": [100.0]})
     result = read_predictions(place.predictions(run)).table
     val = (table["split"] == "val").to_numpy()
     final = load_head(place.model(run)).predict_proba(X[val])
@@ -74,23 +80,23 @@ def test_done_run_is_not_done_again_and_a_changed_label_is_another_run(
     build: Build, table: pd.DataFrame
 ) -> None:
     place = build()
-    run = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
+    run, _ = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
     before = os.stat(place.predictions(run)).st_mtime_ns
-    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"]) == run
+    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"]) == (run, False)
     assert os.stat(place.predictions(run)).st_mtime_ns == before
     table.loc[0, "label"] = "grade 1"
     build(table)
-    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"]) != run
+    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])[0] != run
 
 
 def test_same_seed_same_numbers_another_seed_another_run(build: Build) -> None:
     place = build()
-    run = probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
+    run, _ = probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
     first = read_predictions(place.predictions(run)).table
     place.predictions(run).unlink()
-    assert probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"]) == run
+    assert probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])[0] == run
     pd.testing.assert_frame_equal(read_predictions(place.predictions(run)).table, first)
-    other = probe_run(place, "mri", "tiny", head="adam", seed=1, hyperparameters=FAST["adam"])
+    other, _ = probe_run(place, "mri", "tiny", head="adam", seed=1, hyperparameters=FAST["adam"])
     assert not read_predictions(place.predictions(other)).table.equals(first)
 
 
@@ -101,7 +107,7 @@ def test_unlabelled_test_images_are_predicted_and_images_without_split_left_out(
     table.loc[test[:3], "label"] = None
     table.loc[test[3:5], "split"] = None
     place = build(table)
-    run = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
+    run, _ = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
     result = read_predictions(place.predictions(run)).table
     assert result["label"].isna().sum() == 3
     assert set(result["image_id"]).isdisjoint(table.loc[test[3:5], "image_id"])
@@ -110,7 +116,7 @@ def test_unlabelled_test_images_are_predicted_and_images_without_split_left_out(
 def test_other_label_column(build: Build, table: pd.DataFrame) -> None:
     table["tumour"] = np.where(table["label"] == "grade 0", "no", "yes")
     place = build(table)
-    run = probe_run(place, "mri", "tiny", label="tumour", hyperparameters=FAST["logistic"])
+    run, _ = probe_run(place, "mri", "tiny", label="tumour", hyperparameters=FAST["logistic"])
     result = read_predictions(place.predictions(run))
     assert result.classes == ["no", "yes"]
     assert set(result.table["label"]) == {"no", "yes"}
@@ -173,7 +179,9 @@ def test_missing_embeddings(build: Build, table: pd.DataFrame) -> None:
     assert refusal(place).startswith("5 of 120 images of data set 'mri' have no embedding in store")
     assert refusal(place).endswith(": run the same `frostline extract` again.")
     with pytest.warns(UserWarning, match=r"^5 of 120 images have no embedding\.$"):
-        run = probe_run(place, "mri", "tiny", on_missing="skip", hyperparameters=FAST["logistic"])
+        run, _ = probe_run(
+            place, "mri", "tiny", on_missing="skip", hyperparameters=FAST["logistic"]
+        )
     assert len(read_predictions(place.predictions(run)).table) == 48 - 5
 
 
@@ -196,13 +204,15 @@ def test_several_stores_and_key(build: Build) -> None:
     assert "choose by --key" in message
     assert "feature: " in message
     key = sorted(path.name for path in place.embeddings("mri", "tiny").iterdir())[0]
-    run = probe_run(place, "mri", "tiny", key=key[:8], hyperparameters=FAST["logistic"])
+    run, _ = probe_run(place, "mri", "tiny", key=key[:8], hyperparameters=FAST["logistic"])
     assert read_predictions(place.predictions(run)).meta["store_key"] == key
 
 
 def test_unknown_head_and_hyperparameter(build: Build) -> None:
     place = build()
-    assert refusal(place, head="svm") == "There is no head 'svm': choose logistic or adam."
+    assert refusal(place, head="svm") == (
+        "There is no head 'svm': choose logistic or adam or knn or centroid or majority."
+    )
     assert refusal(place, head="adam", hyperparameters={"epoch": 3}) == (
         "Head 'adam' has no hyper-parameter 'epoch': it has lr, weight_decay, hidden, epochs, "
         "batch_size, class_weight."

@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from frostline.cache import InputError
-from frostline.probe import AdamProbe, LogisticProbe, load_head, save_head
+from frostline.probe import (
+    AdamProbe,
+    CentroidProbe,
+    KNNProbe,
+    LogisticProbe,
+    MajorityProbe,
+    load_head,
+    save_head,
+)
 from frostline.probe.save import read_head
 
 HEADS = [
@@ -19,6 +27,9 @@ HEADS = [
     LogisticProbe(class_weight="balanced"),
     AdamProbe(epochs=3, random_state=0),
     AdamProbe(epochs=3, hidden=5, cv=2, random_state=0),
+    KNNProbe(ks=[1, 3], cv=2),
+    CentroidProbe(metric="cosine"),
+    MajorityProbe(),
 ]
 
 
