@@ -9,16 +9,11 @@ import pandas as pd
 
 from frostline.cache import Manifest
 from frostline.extract.decode import why_unreadable
+from frostline.extract.findings import Finding, examples, many
+from frostline.extract.headers import HeaderAccuracy, header_accuracy, header_findings, header_table
+from frostline.extract.near import Likeness, near_duplicates, near_findings
 
 PARTS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence, and how bad it is: ``leak``, ``warning`` or ``note``."""
-
-    severity: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,13 @@ class Audit:
     duplicates : DataFrame
         ``copy`` (number of the set of identical images), ``image_id``, ``split``, ``label``,
         ``group_id``, and whether the set lies ``across_splits`` and has a ``label_conflict``.
+    near_duplicates : DataFrame or None
+        Pairs of other groups that look the same: see `frostline.extract.near`. None if no pixels
+        were at hand.
+    headers : DataFrame
+        Sizes, formats and bit depths by split and class: see `frostline.extract.headers`.
+    header_accuracy : HeaderAccuracy or None
+        How well these alone predict the class; None where there is nothing to tell it by.
     unreadable : DataFrame
         ``image_id``, ``reason``.
     findings : list of Finding
@@ -45,22 +47,34 @@ class Audit:
     counts: pd.DataFrame
     crossing_groups: pd.DataFrame
     duplicates: pd.DataFrame
+    near_duplicates: pd.DataFrame | None
+    headers: pd.DataFrame
+    header_accuracy: HeaderAccuracy | None
     unreadable: pd.DataFrame
     findings: list[Finding]
 
     @property
     def leaks(self) -> list[Finding]:
-        """The findings that put the same thing on both sides of a split."""
+        """The findings that put one thing on both sides of a split, or give the class away."""
         return [finding for finding in self.findings if finding.severity == "leak"]
 
 
-def audit(manifest: Manifest, *, label: str = "label", split: str = "split") -> Audit:
+def audit(
+    manifest: Manifest,
+    *,
+    label: str = "label",
+    split: str = "split",
+    likeness: Likeness | None = None,
+) -> Audit:
     """Look for leaks, conflicts and damage in a manifest.
 
     Parameters
     ----------
     label, split
         Columns to take labels and splits from.
+    likeness
+        Content keys and perceptual hashes (`frostline.extract.likeness.store_hashes`); without
+        them near-duplicates are not looked for.
 
     Notes
     -----
@@ -69,10 +83,14 @@ def audit(manifest: Manifest, *, label: str = "label", split: str = "split") -> 
     images = manifest.images(label=label, split=split)
     crossing = _crossing_groups(images)
     duplicates = _duplicates(images)
+    near = None if likeness is None else near_duplicates(images, likeness)
+    accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
         *_crossing_findings(crossing),
         *_duplicate_findings(duplicates),
+        *near_findings(near),
+        *header_findings(accuracy),
         *_unreadable_findings(unreadable, len(images)),
         *_class_findings(images),
         *_grouping_findings(images),
@@ -83,6 +101,9 @@ def audit(manifest: Manifest, *, label: str = "label", split: str = "split") -> 
         counts=_counts(images),
         crossing_groups=crossing,
         duplicates=duplicates,
+        near_duplicates=near,
+        headers=header_table(images),
+        header_accuracy=accuracy,
         unreadable=unreadable,
         findings=sorted(findings, key=lambda finding: order.index(finding.severity)),
     )
@@ -94,13 +115,38 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
     tables = {
         "Groups in several splits": audit.crossing_groups,
         "Byte-identical images": audit.duplicates,
+        "Near-duplicates in several groups": audit.near_duplicates,
+        "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
         "Unreadable files": audit.unreadable,
     }
     for title, table in tables.items():
-        if len(table):
+        if table is not None and len(table):
             pieces.append(f"{title}\n{_plain(table, rows)}")
     findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
     return "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+
+
+def table_of_splits(audit: Audit) -> pd.DataFrame:
+    """Give patients and images of each split and the number of classes (the paper's Table I)."""
+    counts = audit.counts
+    whole = counts[counts["label"] == "all"].set_index("split")[["groups", "images"]]
+    classes = counts.loc[~counts["label"].isin(["all", "no label"]), "label"].nunique()
+    columns = {
+        f"{what}_{part}": [int(whole[what].get(part, 0))]
+        for what in ("groups", "images")
+        for part in PARTS
+    }
+    return pd.DataFrame({"dataset": [audit.dataset], **columns, "classes": [classes]})
+
+
+def table_of_classes(audit: Audit) -> pd.DataFrame:
+    """Give images and patients of each class by split (the paper's Table II)."""
+    counts = audit.counts[audit.counts["label"] != "all"]
+    wide = counts.pivot(index="label", columns="split", values=["images", "groups"])
+    wide.columns = [f"{what}_{part}" for what, part in wide.columns]
+    order = [f"{what}_{part}" for what in ("images", "groups") for part in (*PARTS, "none")]
+    wide = wide.reindex(columns=[name for name in order if name in wide]).fillna(0).astype(int)
+    return wide.reset_index()
 
 
 def _counts(images: pd.DataFrame) -> pd.DataFrame:
@@ -157,8 +203,8 @@ def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "leak",
-            f"{_many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
-            f"({_examples(part['group_id'])}).",
+            f"{many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
+            f"({examples(part['group_id'])}).",
         )
         for splits, part in crossing.groupby("splits")
     ]
@@ -170,26 +216,26 @@ def _duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
     findings = []
     across = duplicates[duplicates["across_splits"]]
     if len(across):
-        count = _many(across["copy"].nunique(), "image occurs", "images occur")
+        count = many(across["copy"].nunique(), "image occurs", "images occur")
         findings.append(
             Finding(
                 "leak",
-                f"{count} in more than one split, byte for byte ({_examples(across['image_id'])}).",
+                f"{count} in more than one split, byte for byte ({examples(across['image_id'])}).",
             )
         )
     conflicts = duplicates[duplicates["label_conflict"]]
     if len(conflicts):
-        count = _many(conflicts["copy"].nunique(), "image has", "images have")
+        count = many(conflicts["copy"].nunique(), "image has", "images have")
         findings.append(
             Finding(
                 "warning",
                 f"{count} byte-identical copies with another label "
-                f"({_examples(conflicts['image_id'])}).",
+                f"({examples(conflicts['image_id'])}).",
             )
         )
     within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
     if within:
-        count = _many(within, "image has", "images have")
+        count = many(within, "image has", "images have")
         findings.append(Finding("note", f"{count} byte-identical copies within one split."))
     return findings
 
@@ -201,7 +247,7 @@ def _unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]
         Finding(
             "warning",
             f"{len(unreadable)} of {images} images cannot be read "
-            f"({_examples(unreadable['image_id'])}).",
+            f"({examples(unreadable['image_id'])}).",
         )
     ]
 
@@ -221,7 +267,7 @@ def _class_findings(images: pd.DataFrame) -> list[Finding]:
     unlabelled = int(images["label"].isna().sum())
     if unlabelled:
         findings.append(
-            Finding("warning", f"{_many(unlabelled, 'image has', 'images have')} no label.")
+            Finding("warning", f"{many(unlabelled, 'image has', 'images have')} no label.")
         )
     return findings
 
@@ -240,15 +286,6 @@ def _grouping_findings(images: pd.DataFrame) -> list[Finding]:
 
 def _joined(parts: pd.Series) -> str:
     return ", ".join(sorted(set(parts), key=PARTS.index))
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
-
-
-def _examples(names: pd.Series) -> str:
-    shown = list(dict.fromkeys(names))[:3]
-    return ", ".join(shown) + (", …" if names.nunique() > len(shown) else "")
 
 
 def _plain(table: pd.DataFrame, rows: int) -> str:
