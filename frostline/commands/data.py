@@ -117,6 +117,9 @@ def audit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if the test split may be leaking.")
     ] = False,
+    with_images: Annotated[
+        Path | None, typer.Option(help="Write a PNG sheet of the images that were flagged.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Count images and groups; find what leaks across splits.
@@ -124,13 +127,35 @@ def audit(
     Example: frostline audit chest --strict
     """
     from frostline.cache import Workspace, read_manifest
+    from frostline.console import say
     from frostline.extract.audit import audit as audit_manifest
     from frostline.extract.audit import render_audit
+    from frostline.extract.sheet import picture_sheet
 
-    found = audit_manifest(read_manifest(Workspace(workspace).manifest(name)))
+    manifest = read_manifest(Workspace(workspace).manifest(name))
+    likeness = _likeness(Workspace(workspace).pixels(name))
+    found = audit_manifest(manifest, likeness=likeness)
     typer.echo(render_audit(found))
+    if likeness is None:
+        say("Near-duplicates were not looked for: no pixels are stored yet (frostline extract).")
+    if with_images is not None:
+        sets = picture_sheet(found, manifest, with_images)
+        say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
     if strict and found.leaks:
         raise typer.Exit(1)
+
+
+def _likeness(folder: Path) -> Any:
+    """Content keys and perceptual hashes from the largest pixel store of a data set, if any."""
+    from frostline.cache import Store, find_stores
+    from frostline.console import progress
+    from frostline.extract.likeness import store_hashes
+
+    stores = [Store.open(path) for path in find_stores(folder)]
+    if not stores:
+        return None
+    with progress("Comparing images", "images") as update:
+        return store_hashes(max(stores, key=len), update)
 
 
 def backbones(
