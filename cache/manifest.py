@@ -57,7 +57,8 @@ class Manifest:
 
     def file(self, row: int) -> Path:
         """The file of row number `row`."""
-        return Path(self.meta["roots"][self.table["root"].iat[row]]) / self.table["path"].iat[row]
+        root = self.meta["roots"][int(self.table["root"].iat[row])]
+        return Path(root) / str(self.table["path"].iat[row])
 
     def keys(self) -> np.ndarray:
         """Content keys, uint8 [n, 16], in the order of the table."""

@@ -185,7 +185,7 @@ def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
     """XXH3-128 of the bytes of a block's values, then of its keys."""
-    digest = xxhash.xxh3_128(memoryview(values).cast("B") if values.size else b"")
+    digest = xxhash.xxh3_128(values.reshape(-1).view(np.uint8).data if values.size else b"")
     digest.update(np.ascontiguousarray(keys).tobytes())
     return digest.digest()
 

@@ -35,10 +35,17 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
         return _build_torchvision(entry, image_size)
 
 
-def build_outline(entry: Entry, image_size: int) -> nn.Module:
-    """A model to ask about its features: of timm without memory or time for its weights."""
+def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.Module:
+    """A model to ask about its features: of timm without memory or time for its weights.
+
+    Parameters
+    ----------
+    layers : bool
+        Whether its layers will be asked for by name.
+    """
     if entry.library == "torchvision":
-        return nn.Identity()  # all of them give the same feature
+        # All of them give the same features; not all can be built without memory.
+        return build_model(entry, image_size, seed=0)[0] if layers else nn.Identity()
     with torch.device("meta"):
         return _build_timm(entry, image_size)[0]
 

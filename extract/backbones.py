@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,22 @@ from frostline.cache import InputError
 from frostline.extract import dinov2
 from frostline.extract.architectures import build_model, build_outline
 from frostline.extract.catalog import NAMED, Entry, resolve
+from frostline.extract.classifier import (
+    attach_classifier,
+    classifier_in_file,
+    classifier_of_model,
+    no_classifier,
+)
 from frostline.extract.digests import DigestMemory
-from frostline.extract.features import default_feature, feature_dim, find_feature
+from frostline.extract.features import (
+    LAYER,
+    LOGITS,
+    Feature,
+    compute_features,
+    default_feature,
+    feature_dim,
+    find_feature,
+)
 from frostline.extract.preprocessing import Preprocessing, own_preprocessing
 from frostline.extract.pretrained import fetch_pretrained, weights_at_hand
 from frostline.extract.weights import (
@@ -39,7 +53,8 @@ class Backbone:
     model : nn.Module
         In eval mode, without its classifier.
     feature : str
-        What is taken as the embedding, a name of `frostline.extract.features.FEATURES`.
+        What is taken as the embedding: a name of `frostline.extract.features.FEATURES`,
+        `imagenet-logits`, or `layer:NAME`.
     dim : int
         Length of the embedding.
     preprocessing : Preprocessing
@@ -48,6 +63,8 @@ class Backbone:
         Digest of its tensors, 32 hexadecimal digits.
     weights_source : str
         "pretrained", "file NAME" or "random, seed S".
+    head : str
+        Digest of the classifier, where it was kept for `imagenet-logits`.
     """
 
     name: str
@@ -58,6 +75,7 @@ class Backbone:
     weights: str
     weights_source: str
     compute: Callable[[nn.Module, Tensor], Tensor]
+    head: str = ""
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -80,14 +98,23 @@ class Backbone:
 
     __call__ = forward
 
+    def find(self, feature: str) -> Feature:
+        """A feature of this backbone by its name; InputError if it has none such."""
+        return find_feature(feature, self.model, self.name)
+
+    def several(self, images: Tensor, features: Sequence[Feature]) -> list[Tensor]:
+        """Several features of the same images in one pass, each float [n, dim]."""
+        return compute_features(self.model, images, features)
+
 
 def load_backbone(
     name: str,
     *,
     weights: str | Path = "pretrained",
     weights_seed: int = 0,
-    feature: str | None = None,
+    feature: str | Sequence[str] | None = None,
     image_size: int = 224,
+    head_weights: Path | None = None,
     digests: Path | None = None,
 ) -> Backbone:
     """Build a backbone with its weights.
@@ -100,11 +127,15 @@ def load_backbone(
         "pretrained", "random", or a file in a layout of `frostline.extract.weights`.
     weights_seed : int
         Seed of random weights; the global random state is left as it is.
-    feature : str, optional
+    feature : str or sequence of str, optional
         What to take as the embedding; by default the class token of a vision transformer, else
-        the input of the classifier.
+        the input of the classifier. Of several, the first is the backbone's own, and all of them
+        are checked.
     image_size : int
         Side of the images, in pixels; transformers are built for one size.
+    head_weights : Path, optional
+        A linear head for the feature `imagenet-logits`, instead of the classifier that comes with
+        the weights; DINOv2's come in files of their own.
     digests : Path, optional
         A JSON file where digests of weights are remembered, so that they are not computed again.
 
@@ -116,9 +147,16 @@ def load_backbone(
     entry = resolve(name)
     source = _Source.find(entry, weights, weights_seed)
     model, heads = build_model(entry, image_size, weights_seed)
-    backbone = _assemble(entry, model, feature, image_size)
-    backbone.weights = _fill(entry, model, heads, source, source.memory(entry, image_size, digests))
-    backbone.weights_source = source.text
+    names = _feature_names(feature, model)
+    memory = source.memory(entry, image_size, digests)
+    digest = _fill(entry, model, heads, source, memory)
+    head = ""
+    if LOGITS in names:
+        kept = _Classifier(entry, source, head_weights, digests)
+        attach_classifier(model.eval(), kept.state, image_size, kept.source)
+        head = kept.digest()
+    backbone = _assemble(entry, model, names, image_size)
+    backbone.weights, backbone.weights_source, backbone.head = digest, source.text, head
     return backbone
 
 
@@ -126,22 +164,26 @@ def empty_backbone(name: str, *, feature: str | None = None, image_size: int = 2
     """A backbone to load a kept model's state into: its own weights mean nothing."""
     entry = resolve(name)
     model, _ = build_model(entry, image_size, seed=0)
-    return _assemble(entry, model, feature, image_size)
+    return _assemble(entry, model, _feature_names(feature, model), image_size)
 
 
-def _assemble(entry: Entry, model: nn.Module, feature: str | None, image_size: int) -> Backbone:
-    chosen = feature or default_feature(model)
-    found = find_feature(chosen, model, entry.name)
+def _feature_names(feature: str | Sequence[str] | None, model: nn.Module) -> list[str]:
+    names = [feature] if isinstance(feature, str) else list(feature or ())
+    return names or [default_feature(model)]
+
+
+def _assemble(entry: Entry, model: nn.Module, features: Sequence[str], image_size: int) -> Backbone:
     model.eval()
+    found, *_ = [find_feature(name, model, entry.name) for name in features]
     return Backbone(
         name=entry.name,
         model=model,
-        feature=chosen,
+        feature=features[0],
         dim=feature_dim(found, model, image_size),
         preprocessing=own_preprocessing(entry),
         weights="",
         weights_source="",
-        compute=found.compute,
+        compute=found,
     )
 
 
@@ -156,11 +198,14 @@ class Identity(NamedTuple):
         "pretrained", "file NAME" or "random, seed S".
     feature : str
         What is taken as the embedding.
+    head : str
+        Digest of the classifier, where the feature is `imagenet-logits`.
     """
 
     weights: str
     weights_source: str
     feature: str
+    head: str = ""
 
 
 def identify_backbone(
@@ -170,6 +215,7 @@ def identify_backbone(
     weights_seed: int = 0,
     feature: str | None = None,
     image_size: int = 224,
+    head_weights: Path | None = None,
     digests: Path | None = None,
 ) -> Identity:
     """What `load_backbone` would give, without loading weights whose digest is remembered.
@@ -178,15 +224,17 @@ def identify_backbone(
     """
     entry = resolve(name)
     source = _Source.find(entry, weights, weights_seed)
-    outline = build_outline(entry, image_size)
+    outline = build_outline(entry, image_size, layers=(feature or "").startswith(LAYER))
     chosen = feature or default_feature(outline)
-    find_feature(chosen, outline, name)
+    if chosen != LOGITS:
+        find_feature(chosen, outline, name)
     memory = source.memory(entry, image_size, digests)
     digest = memory.get()
     if digest is None:
         model, heads = build_model(entry, image_size, weights_seed)
         digest = _fill(entry, model, heads, source, memory)
-    return Identity(digest, source.text, chosen)
+    kept = _Classifier(entry, source, head_weights, digests)
+    return Identity(digest, source.text, chosen, kept.digest() if chosen == LOGITS else "")
 
 
 @dataclass(frozen=True)
@@ -216,6 +264,45 @@ class _Source:
         # Initialisation is the libraries' and may change with them.
         libraries = f"torch {torch.__version__}, {entry.library} {version(entry.library)}"
         return DigestMemory(digests, f"{entry.model} at {image_size}, {self.text}, {libraries}")
+
+
+@dataclass
+class _Classifier:
+    """The classifier for `imagenet-logits`: from a file of its own, or from the backbone's."""
+
+    entry: Entry
+    backbone: _Source
+    file: Path | None
+    digests: Path | None
+    _state: dict[str, Tensor] | None = field(default=None, init=False)
+
+    @property
+    def source(self) -> str:
+        return str(self.file or self.backbone.path)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """`weight` [classes, dim] and `bias` [classes]."""
+        if self._state is None:
+            self._state = self._read()
+        return self._state
+
+    def digest(self) -> str:
+        path = self.file or self.backbone.path
+        key = f"{self.entry.model} classifier from {path.absolute() if path else path}"
+        memory = DigestMemory(self.digests, key, path)
+        digest = memory.get() or weights_digest(self.state)
+        memory.put(digest)
+        return digest
+
+    def _read(self) -> dict[str, Tensor]:
+        if self.file is not None:
+            return classifier_in_file(self.file)
+        if self.backbone.path is None or self.entry.is_dinov2:
+            raise no_classifier(self.entry, self.backbone.text)
+        model, names = build_model(self.entry, 224, 0)
+        state = convert(read_weights(self.backbone.path), self.entry, model)
+        return classifier_of_model(self.entry, state, names)
 
 
 def _fill(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from frostline.cache import (
     spec_key,
     store_spec,
 )
+from frostline.cache.manifest import as_keys
 from frostline.extract.pixels import PixelSource, distinct_images, versions
 
 if TYPE_CHECKING:
@@ -67,8 +68,12 @@ def embedding_spec(
     feature: str,
     normalisation: dict[str, list[float]],
     compute: str = "float32",
+    head: str = "",
 ) -> dict[str, Any]:
-    """Everything that changes the embeddings (docs/format.md, 'Spec and key')."""
+    """Everything that changes the embeddings (docs/format.md, 'Spec and key').
+
+    `head` is the digest of the classifier, for features that have one.
+    """
     return {
         "pixels": source.spec,
         "normalisation": normalisation,
@@ -77,19 +82,8 @@ def embedding_spec(
         "feature": feature,
         "compute": compute,
         "storage": "float32",
+        **({"head": head} if head else {}),
     }
-
-
-def missing_images(
-    workspace: Workspace, manifest: Manifest, spec: dict[str, Any], shard: tuple[int, int] | None
-) -> tuple[pd.DataFrame, int]:
-    """The distinct images that the embedding store of `spec` lacks, and how many were wanted."""
-    images = distinct_images(manifest, shard)
-    folder = _store_folder(workspace, manifest, spec)
-    if not part_files(folder) or images.empty:
-        return images, len(images)
-    keys = np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)
-    return images[Store.open(folder).locate(keys) < 0], len(images)
 
 
 def embed_images(
@@ -97,13 +91,32 @@ def embed_images(
     source: PixelSource,
     spec: dict[str, Any],
     load: Callable[[], Backbone],
+    **options: Any,
+) -> Extraction:
+    """Embed the images that the store of `spec` lacks: `embed_features` for one feature."""
+    (done,) = embed_features(workspace, source, [spec], load, **options)
+    return done
+
+
+def embed_features(
+    workspace: Workspace,
+    source: PixelSource,
+    specs: Sequence[dict[str, Any]],
+    load: Callable[[], Backbone],
     *,
     batch: int = 32,
     device: str = "cpu",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
-) -> Extraction:
-    """Embed the images that the store of `spec` lacks; `load` is called only if there are any.
+) -> list[Extraction]:
+    """Embed, in one pass, what the stores of several features of one backbone lack.
+
+    Parameters
+    ----------
+    specs : sequence of dict
+        They differ in `feature` (and `head`) alone.
+    load : callable
+        Gives the backbone; called only if there is anything to embed.
 
     Raises
     ------
@@ -112,41 +125,120 @@ def embed_images(
     OSError
         If the disk is full; finished parts stay.
     """
-    folder = _store_folder(workspace, source.manifest, spec)
-    images, wanted = missing_images(workspace, source.manifest, spec, shard)
-    done = Extraction(folder.name, wanted, differs=_differences(folder, spec))
-    if images.empty:
-        return done
-    backbone = load()
-    provenance = {
-        **versions(),
-        "device": device_name(device),
-        "weights_source": backbone.weights_source,
-    }
-    forward = forward_function(backbone, spec["normalisation"], device, spec["compute"])
-    pixels = prefetch(source.batches(images, batch))
-    with StoreWriter(folder, EMBEDDINGS, spec, provenance) as writer, closing(pixels):
+    images = distinct_images(source.manifest, shard)
+    targets = [_Target.open(workspace, source.manifest, spec, images) for spec in specs]
+    missing = np.logical_or.reduce([target.lacks for target in targets])
+    wanted = images[missing]
+    for target in targets:
+        target.has = set(images["content_key"][missing & ~target.lacks])
+    if len(wanted):
+        backbone = load()
+        provenance = {
+            **versions(),
+            "device": device_name(device),
+            "weights_source": backbone.weights_source,
+        }
+        forward = several_forward(
+            backbone,
+            [spec["feature"] for spec in specs],
+            specs[0]["normalisation"],
+            device,
+            specs[0]["compute"],
+        )
+        _embed(source, wanted, targets, forward, provenance, batch, progress)
+    for target in targets:
+        target.done.decoded, target.done.skipped = source.decoded, source.skipped
+    return [target.done for target in targets]
+
+
+@dataclass
+class _Target:
+    """One store to fill.
+
+    Attributes
+    ----------
+    lacks : bool [images]
+        Whether an image's row is missing.
+    has : set of bytes
+        Keys of the images of this run whose rows are not.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    lacks: np.ndarray
+    done: Extraction
+    has: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def open(
+        cls, workspace: Workspace, manifest: Manifest, spec: dict[str, Any], images: pd.DataFrame
+    ) -> _Target:
+        parent = workspace.embeddings(manifest.meta["dataset"], spec["backbone"])
+        folder = parent / spec_key(spec)
+        lacks = np.ones(len(images), bool)
+        if part_files(folder) and len(images):
+            lacks = Store.open(folder).locate(as_keys(images["content_key"])) < 0
+        done = Extraction(folder.name, len(images), differs=_differences(folder, spec))
+        return cls(folder, spec, lacks, done)
+
+    def skips(self, keys: np.ndarray) -> np.ndarray:
+        """Which of the keys the store has, from an earlier run that was stopped."""
+        return np.array([key.tobytes() in self.has for key in keys], bool)
+
+
+def _embed(
+    source: PixelSource,
+    images: pd.DataFrame,
+    targets: Sequence[_Target],
+    forward: Callable[[np.ndarray], list[np.ndarray]],
+    provenance: dict[str, Any],
+    batch: int,
+    progress: Progress | None,
+) -> None:
+    count = 0
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance))
+            for to in targets
+        ]
+        pixels = stack.enter_context(closing(prefetch(source.batches(images, batch))))
         for keys, values in pixels:
-            writer.append(keys, forward(pad(values, batch))[: len(keys)])
-            done.embedded += len(keys)
+            rows = forward(pad(values, batch))
+            for target, writer, mine in zip(targets, writers, rows, strict=True):
+                new = ~target.skips(keys)
+                writer.append(keys[new], mine[: len(keys)][new])
+                target.done.embedded += int(new.sum())
+            count += len(keys)
             if progress is not None:
-                progress(done.embedded, len(images))
-    done.decoded, done.skipped = source.decoded, source.skipped
-    return done
+                progress(count, len(images))
 
 
 def forward_function(
     backbone: Backbone, normalisation: dict[str, list[float]], device: str, compute: str
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make uint8 pixels [n, h, w(, 3)] → float32 embeddings [n, dim], with one precision."""
-    backbone.model.eval().to(device, memory_format=torch.channels_last)
+    forward = several_forward(backbone, [backbone.feature], normalisation, device, compute)
+    return lambda pixels: forward(pixels)[0]
+
+
+def several_forward(
+    backbone: Backbone,
+    features: Sequence[str],
+    normalisation: dict[str, list[float]],
+    device: str,
+    compute: str,
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature."""
+    backbone.model.eval().to(memory_format=torch.channels_last).to(device)
+    found = [backbone.find(feature) for feature in features]
     dtype = COMPUTE[compute]
 
     @torch.inference_mode()
-    def forward(pixels: np.ndarray) -> np.ndarray:
+    def forward(pixels: np.ndarray) -> list[np.ndarray]:
         images = to_input(torch.from_numpy(pixels), normalisation, device)
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            return backbone(images).float().cpu().numpy()
+            rows = backbone.several(images, found)
+        return [row.float().cpu().numpy() for row in rows]
 
     return forward
 
@@ -173,7 +265,7 @@ def pad(values: np.ndarray, size: int) -> np.ndarray:
     return padded
 
 
-def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Run an iterator in a thread, at most `depth` items ahead; its exceptions are raised here."""
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -217,10 +309,6 @@ def device_name(device: str) -> str:
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(device)
-
-
-def _store_folder(workspace: Workspace, manifest: Manifest, spec: dict[str, Any]) -> Path:
-    return workspace.embeddings(manifest.meta["dataset"], spec["backbone"]) / spec_key(spec)
 
 
 def _differences(folder: Path, spec: dict[str, Any]) -> list[str]:

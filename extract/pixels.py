@@ -29,6 +29,7 @@ from frostline.extract.geometry import Geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 OnError = Literal["stop", "skip"]
+Channels = Literal["grey", "rgb"]
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -49,7 +50,7 @@ class PixelSource:
     folder: Path
     manifest: Manifest
     geometry: Geometry
-    channels: str
+    channels: Channels
     on_error: OnError = "stop"
     workers: int = 0
     skipped: list[str] = field(default_factory=list)
@@ -168,7 +169,7 @@ def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
     return {"geometry": geometry.to_spec(), "channels": channels}
 
 
-def manifest_channels(manifest: Manifest) -> str:
+def manifest_channels(manifest: Manifest) -> Channels:
     """`grey` if every readable image has one channel, else `rgb`."""
     table = manifest.table.dropna(subset="mode")
     grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")

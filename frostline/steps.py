@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
@@ -35,6 +36,8 @@ class Network:
         `paper` or `standard`: decides geometry and normalisation.
     image_size : int, optional
         Side of what the backbone sees, in pixels; the protocol's if None.
+    head_weights : str, optional
+        File of a linear head for the feature `imagenet-logits`.
     """
 
     backbone: str
@@ -43,6 +46,7 @@ class Network:
     feature: str | None = None
     protocol: str = "paper"
     image_size: int | None = None
+    head_weights: str | None = None
 
     def inputs(self, manifest: Manifest) -> Inputs:
         """Geometry and normalisation for a data set."""
@@ -55,11 +59,14 @@ class Network:
 
         return identify_backbone(self.backbone, **self._options(workspace, inputs))
 
-    def load(self, workspace: Workspace, inputs: Inputs) -> Backbone:
-        """Build the backbone with its weights."""
+    def load(self, workspace: Workspace, inputs: Inputs, features: Sequence[str] = ()) -> Backbone:
+        """Build the backbone with its weights, for several features if they are given."""
         from frostline.extract.backbones import load_backbone
 
-        return load_backbone(self.backbone, **self._options(workspace, inputs))
+        options = self._options(workspace, inputs)
+        return load_backbone(
+            self.backbone, **{**options, **({"feature": features} if features else {})}
+        )
 
     def _options(self, workspace: Workspace, inputs: Inputs) -> dict[str, Any]:
         return {
@@ -67,6 +74,7 @@ class Network:
             "weights_seed": self.weights_seed,
             "feature": self.feature,
             "image_size": inputs.geometry.crop,
+            "head_weights": Path(self.head_weights) if self.head_weights else None,
             "digests": workspace.root / "weights.json",
         }
 
@@ -151,27 +159,58 @@ def extract(
     progress: Progress | None = None,
 ) -> Extraction:
     """Embed every image of a data set that the embedding store lacks."""
-    from frostline.extract.embed import embed_images, embedding_spec
+    features = [network.feature]
+    (done,) = extract_features(
+        workspace, dataset, network, features, machine=machine, shard=shard, progress=progress
+    )
+    return done
+
+
+def extract_features(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    features: Sequence[str | None],
+    *,
+    machine: Machine | None = None,
+    shard: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> list[Extraction]:
+    """Embed every image of a data set that a store lacks, several features in one pass.
+
+    Parameters
+    ----------
+    features : sequence of str or None
+        Instead of the network's; None is the backbone's default.
+    """
+    from frostline.extract.embed import embed_features, embedding_spec
 
     machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(manifest)
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
-    known = network.identify(workspace, inputs)
-    spec = embedding_spec(
-        source,
-        network.backbone,
-        known.weights,
-        known.feature,
-        inputs.normalisation,
-        precision,
-    )
-    return embed_images(
+    known = [
+        replace(network, feature=feature).identify(workspace, inputs)
+        for feature in dict.fromkeys(features)
+    ]
+    specs = [
+        embedding_spec(
+            source,
+            network.backbone,
+            one.weights,
+            one.feature,
+            inputs.normalisation,
+            precision,
+            one.head,
+        )
+        for one in known
+    ]
+    return embed_features(
         workspace,
         source,
-        spec,
-        lambda: network.load(workspace, inputs),
+        specs,
+        lambda: network.load(workspace, inputs, [one.feature for one in known]),
         batch=machine.batch,
         device=device,
         shard=shard,
@@ -205,6 +244,8 @@ def finetune(
     from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import Task, finetune_run
 
+    if network.feature == "imagenet-logits":
+        raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
     machine, columns = machine or Machine(), columns or Columns()
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(manifest)

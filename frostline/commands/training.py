@@ -30,10 +30,19 @@ from frostline.commands.options import (
 def extract(
     dataset: DatasetOption,
     backbone: BackboneOption,
-    feature: FeatureOption = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is taken as the embedding: cls, mean, cls+mean, last4cls+mean, pre_logits, "
+            "imagenet-logits or layer:NAME; repeated: several in one pass."
+        ),
+    ] = None,
     protocol: ProtocolOption = "paper",
     weights: WeightsOption = "pretrained",
     weights_seed: WeightsSeedOption = 0,
+    head_weights: Annotated[
+        str | None, typer.Option(help="File of a linear head for imagenet-logits.")
+    ] = None,
     image_size: ImageSizeOption = None,
     batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1)] = 32,
     device: DeviceOption = "auto",
@@ -54,27 +63,32 @@ def extract(
     from frostline.cache import Workspace
     from frostline.console import progress, say
 
-    network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
+    network = steps.Network(
+        backbone, weights, weights_seed, None, protocol, image_size, head_weights
+    )
     machine = steps.Machine(device, precision, batch, workers, check_on_error(on_error))
     with progress(f"Embedding {dataset} with {backbone}") as update:
-        done = steps.extract(
+        everything = steps.extract_features(
             Workspace(workspace),
             dataset,
             network,
+            feature or [None],
             machine=machine,
             shard=parse_shard(shard),
             progress=update,
         )
-    for sentence in done.skipped:
+    first = everything[0]
+    for sentence in first.skipped:
         say(f"Skipped: {sentence}")
-    if done.differs:
-        say(f"A new store, as this differs from the nearest one: {', '.join(done.differs)}.")
-    reused = done.images - done.embedded - len(done.skipped)
-    typer.echo(
-        f"{done.images} distinct images: {done.embedded} embedded now ({done.decoded} decoded), "
-        f"{reused} reused, {len(done.skipped)} skipped. Key {done.key[:12]}."
-    )
-    if done.skipped and fail_on_skip:
+    for done in everything:
+        if done.differs:
+            say(f"A new store, as this differs from the nearest one: {', '.join(done.differs)}.")
+        reused = done.images - done.embedded - len(done.skipped)
+        typer.echo(
+            f"{done.images} distinct images: {done.embedded} embedded now ({done.decoded} "
+            f"decoded), {reused} reused, {len(done.skipped)} skipped. Key {done.key[:12]}."
+        )
+    if first.skipped and fail_on_skip:
         raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from frostline.cache import atomic_write, clear_temporary
 
 WRITER = """

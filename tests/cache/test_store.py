@@ -8,6 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from frostline.cache import (
     EMBEDDINGS,
     PIXELS,
@@ -20,8 +23,6 @@ from frostline.cache import (
     store,
 )
 from frostline.cache.part import write_part
-from hypothesis import given
-from hypothesis import strategies as st
 
 SPEC = {"feature": "cls", "pixels": {"geometry": {"crop": 224}}}
 

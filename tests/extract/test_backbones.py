@@ -149,7 +149,8 @@ def test_an_unknown_feature_offers_those_of_the_model() -> None:
     with pytest.raises(InputError) as caught:
         load_backbone("timm:test_resnet", weights="random", feature="cls")
     assert str(caught.value) == (
-        "Backbone 'timm:test_resnet' has no feature 'cls'; choose one of pre_logits."
+        "Backbone 'timm:test_resnet' has no feature 'cls'; choose one of pre_logits, "
+        "or a layer as layer:NAME."
     )
 
 
@@ -210,7 +211,7 @@ def test_a_remembered_digest_needs_no_load(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * stamp.st_size)  # same size and time: it is not opened again
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     found = identify_backbone("timm:test_resnet", weights=path, digests=digests)
-    assert found == (digest, "file weights.pth", "pre_logits")
+    assert found == (digest, "file weights.pth", "pre_logits", "")
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
     with pytest.raises(InputError, match="cannot|not a weights file"):
         identify_backbone("timm:test_resnet", weights=path, digests=digests)
@@ -224,7 +225,7 @@ def test_the_digest_of_random_weights_is_remembered_too(
     digest = load_backbone("timm:test_vit", image_size=32, **random).weights
     monkeypatch.delattr("frostline.extract.backbones.build_model")
     found = identify_backbone("timm:test_vit", image_size=32, **random)
-    assert found == (digest, "random, seed 4", "cls")
+    assert found == (digest, "random, seed 4", "cls", "")
 
 
 def test_a_damaged_memory_is_computed_again(tmp_path: Path) -> None:

@@ -74,6 +74,25 @@ def test_features_equal_the_official_ones(
     np.testing.assert_allclose(found[:, 384:], parity["patch_mean"], atol=1e-4)
 
 
+def test_four_layers_and_the_official_linear_head_equal_the_official_ones(
+    parity: dict[str, Any], official_file: Path, images: torch.Tensor, tmp_path: Path
+) -> None:
+    rng = np.random.Generator(np.random.PCG64(7))
+    rng.standard_normal((2, 3, 224, 224), dtype=np.float32)
+    weight, bias = (
+        torch.from_numpy(np.float32(0.05) * rng.standard_normal(shape, dtype=np.float32))
+        for shape in ((1000, 1920), (1000,))
+    )
+    head = tmp_path / "dinov2_vits14_linear4_head.pth"
+    torch.save({"weight": weight, "bias": bias}, head)
+    names = ("last4cls+mean", "imagenet-logits")
+    backbone = load_backbone("dinov2-s", weights=official_file, feature=names, head_weights=head)
+    with torch.inference_mode():
+        found = backbone.several(images, [backbone.find(name) for name in names])
+    np.testing.assert_allclose(found[0], parity["lc_input"], atol=1e-4)
+    np.testing.assert_allclose(found[1], parity["lc_logits"], atol=1e-4)
+
+
 def test_layouts_and_sizes_of_the_same_weights_have_the_same_digest(
     official_state: dict[str, torch.Tensor], official_file: Path, tmp_path: Path
 ) -> None:

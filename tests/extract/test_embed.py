@@ -14,6 +14,7 @@ from frostline.cache import InputError, Store, Workspace, read_manifest
 from frostline.extract.backbones import Backbone, load_backbone
 from frostline.extract.embed import (
     Extraction,
+    embed_features,
     embed_images,
     embedding_spec,
     forward_function,
@@ -197,3 +198,30 @@ def test_prefetch_that_is_closed_early_closes_its_items() -> None:
     next(ahead)
     ahead.close()  # type: ignore[attr-defined]
     assert closed == [True]
+
+
+def test_several_features_of_one_pass_equal_each_alone(tmp_path: Path) -> None:
+    root = make_images(tmp_path / "images", 7)
+    names = ("cls", "cls+mean", "layer:blocks.3")
+    several = load_backbone("timm:test_vit", weights="random", image_size=64, feature=names)
+    together, apart = Workspace(tmp_path / "together"), Workspace(tmp_path / "apart")
+    # One of them was begun before: only what it lacks is added.
+    extract(together, root, load_backbone("timm:test_vit", weights="random", image_size=64))
+    image = next(iter(sorted(root.rglob("*.png"))))
+    image.with_name("new.png").write_bytes(image.read_bytes() + b"more")
+    manifest = index_dataset(together, "set", roots=[root])
+    alone = []
+    for name in names:
+        backbone = load_backbone("timm:test_vit", weights="random", image_size=64, feature=name)
+        alone.append(extract(apart, root, backbone))
+    source = pixel_source(together, manifest, GEOMETRY)
+    specs = [
+        embedding_spec(source, several.name, several.weights, name, NORMALISATION) for name in names
+    ]
+    done = embed_features(together, source, specs, lambda: several, batch=4)
+    assert [one.key for one in done] == [one.key for one in alone]
+    assert [one.embedded for one in done] == [1, 8, 8]
+    for one in alone:
+        mine, theirs = stored(together, one), stored(apart, one)
+        for image_id, row in theirs.items():
+            np.testing.assert_array_equal(row, mine[image_id])
