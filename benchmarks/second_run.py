@@ -2,8 +2,9 @@
 
     python benchmarks/second_run.py [--images 2000]
 
-Makes images, extracts and probes them, then runs both commands again. Prints the seconds of the second
-`extract` and `probe` over those of importing the libraries alone, in the same run; the goal is under 5 s more.
+Makes images, extracts and probes them, then runs both commands again. Prints the seconds of the
+second `extract` and `probe` beside those of importing the libraries alone, in the same run; the
+goal is under 5 s more.
 """
 
 from __future__ import annotations

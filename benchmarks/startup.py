@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py
 
-Prints the median seconds of `frostline --help`, of an empty Python program in the same run, and their ratio; the
-goal is under 0.5 s.
+Prints the median seconds of `frostline --help`, of an empty Python program in the same run, and
+their ratio; the goal is under 0.5 s.
 """
 
 from __future__ import annotations

@@ -1,0 +1,129 @@
+"""A study from files to page in one command, and again; what is wrong in its file is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from frostline.cache import InputError
+from frostline.study import builtin_studies, parse_study, read_study
+
+from .conftest import Run, make_images
+
+STUDY = """
+name: small
+datasets:
+  set: {root: images, group_pattern: '(patient[0-9]+)'}
+backbones:
+  - {name: 'timm:test_vit', weights: random, weights_seed: 3}
+protocols:
+  frozen: {recipe: paper, unfreeze: none, head: logistic, image_size: 32}
+  frozen, Adam: {recipe: paper, unfreeze: none, image_size: 32, epochs: 5}
+  last block: {recipe: paper, unfreeze: 1, image_size: 32, epochs: 2}
+  fine-tuned: {recipe: paper, unfreeze: all, image_size: 32, epochs: 2, batch: 8}
+replicates: 200
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    make_images(tmp_path / "images", 60)
+    (tmp_path / "small.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, frostline: Run) -> None:
+    first = frostline("run", "small.yaml")
+    assert first.returncode == 0, first.stderr
+    assert "On set, " in first.stdout
+    assert max(map(len, table_lines(first.stdout))) <= 80
+    report = study / "frostline-workspace" / "reports" / "small"
+    page = (report / "index.html").read_text()
+    assert "random weights" in page
+    assert "<svg" in page
+    assert r"\toprule" in (report / "tables" / "paper.tex").read_text()
+    assert "majority" in (report / "tables" / "scores.md").read_text().lower()
+    runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
+    assert len(runs) == 4
+    written = [(path.name, path.stat().st_mtime_ns) for path in runs]
+    stores = sorted((study / "frostline-workspace").rglob("*.h5"))
+    before = {path: path.stat().st_atime_ns for path in (study / "images").rglob("*.png")}
+    again = frostline("run", "small.yaml")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert [(path.name, path.stat().st_mtime_ns) for path in runs] == written
+    assert sorted((study / "frostline-workspace").rglob("*.h5")) == stores
+    assert {path: path.stat().st_atime_ns for path in before} == before
+
+
+def table_lines(text: str) -> list[str]:
+    """The table on the terminal: from its heading to the page's place."""
+    start = re.search(r"^Model ", text, re.MULTILINE)
+    assert start is not None
+    return text[start.start() : text.index("Page:")].splitlines()
+
+
+def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline: Run) -> None:
+    assert frostline("run", "small.yaml").returncode == 0
+    runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
+    done = frostline("evaluate", *runs, "--format", "csv", "--replicates", "200")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("run,metric,estimate,low,high\n")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    metrics = {"accuracy", "balanced_accuracy", "precision_weighted", "recall_weighted"}
+    assert metrics | {"f1_weighted"} <= {row["metric"] for row in rows}
+    assert any("majority" in row["run"] for row in rows)
+    for row in rows:
+        assert 0 <= float(row["estimate"]) <= 1
+    (study / "theirs.csv").write_text(
+        "image_name,prediction,true_label\na.png,0,0\nb.png,1,0\nc.png,1,1\nOverall,0.6,\n"
+    )
+    theirs = frostline("evaluate", "theirs.csv", "--ci", "replicate-mean", "--format", "csv")
+    assert theirs.returncode == 0, theirs.stderr
+    (accuracy,) = (
+        row
+        for row in csv.DictReader(io.StringIO(theirs.stdout))
+        if row["metric"] == "accuracy" and "majority" not in row["run"]
+    )
+    assert float(accuracy["estimate"]) == pytest.approx(2 / 3, abs=0.02)
+    table = frostline("evaluate", "theirs.csv", "--ci", "replicate-mean")
+    words = " ".join(table.stdout.split()).lower()
+    assert "interval of the bootstrap mean, not of the metric" in words
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sedes": [1]}, "there is no key 'sedes'; the keys there are name, title, datasets"),
+        ({"datasets": {"a": {"rot": "x"}}}, "there is no key 'datasets.a.rot'; the keys there are"),
+        (
+            {"protocols": {"p": {"unfreeze": "half"}}},
+            "protocols.p.unfreeze",
+        ),
+        ({"protocols": {"p": {"recipe": "best"}}}, "protocols.p.recipe: input should be 'paper'"),
+        ({"backbones": [{"nam": "x"}]}, "there is no key 'backbones.0.nam'; the keys there are"),
+        ({"name": None}, "name: input should be a valid string, not None."),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: str) -> None:
+    good = {
+        "name": "s",
+        "datasets": {"a": {"root": "x"}},
+        "backbones": ["resnet50"],
+        "protocols": {"p": {}},
+    }
+    parse_study(good, "s.yaml")
+    with pytest.raises(InputError) as caught:
+        parse_study({**good, **change}, "s.yaml")
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("s.yaml: ")
+
+
+def test_every_builtin_study_is_valid() -> None:
+    assert "demo" in builtin_studies()
+    for name in builtin_studies():
+        assert read_study(name).name == name
