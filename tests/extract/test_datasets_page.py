@@ -1,0 +1,124 @@
+"""docs/datasets.md: its commands work, on small trees of the layouts that it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from frostline.cache import read_manifest
+from frostline.cli import app
+from frostline.extract.kinds import KINDS
+from frostline.extract.phantom import make_phantom_glioma
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/datasets.md"
+HOT = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.strip().splitlines()]
+
+
+def images(folder: Path, *names: str) -> None:
+    rng = np.random.default_rng(len(names))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name)
+
+
+def photos(root: Path) -> None:
+    images(root, *(f"{c}/patient{n}{n}-a.jpg" for c in ("benign", "malign") for n in range(5)))
+
+
+def clinic(root: Path) -> None:
+    images(root, *(f"images/{n:04d}.png" for n in range(8)))
+    rows = [f"images/{n:04d}.png,{'ab'[n % 2]},{n % 3},p{n}\n" for n in range(8)]
+    (root / "labels.csv").write_text("file,diagnosis,stage,patient\n" + "".join(rows))
+
+
+def glioma_lgg(root: Path) -> None:
+    make_phantom_glioma(root, patients=6)
+    for path in list(root.glob("*/*_flair.nii.gz")):
+        shutil.copy(path, path.with_name(path.name.replace("flair", "t1")))
+
+
+def scans(root: Path) -> None:
+    source = Path(pydicom.data.__file__).parent / "test_files"
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "liver_1frame.dcm")):
+        folder = root / ("cancer", "healthy")[number % 2] / f"study{number}"
+        folder.mkdir(parents=True)
+        shutil.copy(source / name, folder / "IM0001")
+
+
+def medmnist(root: Path) -> None:
+    root.mkdir()
+    parts = {"train": 6, "val": 2, "test": 2}
+    arrays = {f"{part}_images": np.zeros((n, 28, 28), np.uint8) for part, n in parts.items()}
+    arrays |= {f"{part}_labels": np.arange(n)[:, None] % 2 for part, n in parts.items()}
+    np.savez(root / "pneumoniamnist.npz", **arrays)
+
+
+def chest_xray(root: Path) -> None:
+    for part, start in (("train", 100), ("val", 200), ("test", 300)):
+        images(root, *(f"{part}/NORMAL/IM-0{start + n}-0001.jpeg" for n in range(4)))
+        images(root, *(f"{part}/PNEUMONIA/person{start + n}_virus_{n}.jpeg" for n in range(4)))
+
+
+def ham10000(root: Path) -> None:
+    images(root, *(f"HAM10000_images_part_{1 + n % 2}/ISIC_{n}.jpg" for n in range(6)))
+    rows = [f"L{n // 2},ISIC_{n},{'nv' if n < 4 else 'mel'}\n" for n in range(6)]
+    (root / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\n" + "".join(rows))
+    images(root, "ISIC2018_Task3_Test_Input/ISIC_99.jpg")
+    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(HOT + "ISIC_99,1,0,0,0,0,0,0\n")
+
+
+def isic2018(root: Path) -> None:
+    stem = "ISIC2018_Task3"
+    images(root, *(f"{stem}_Training_Input/ISIC_{n}.jpg" for n in range(4)))
+    images(root, f"{stem}_Test_Input/ISIC_99.jpg")
+    rows = "".join(f"ISIC_{n},0,1,0,0,0,0,0\n" for n in range(4))
+    (root / f"{stem}_Training_GroundTruth.csv").write_text(HOT + rows)
+    lesions = "".join(f"ISIC_{n},L{n}\n" for n in range(4))
+    (root / f"{stem}_Training_LesionGroupings.csv").write_text("image,lesion_id\n" + lesions)
+    (root / f"{stem}_Test_GroundTruth.csv").write_text(HOT + "ISIC_99,1,0,0,0,0,0,0\n")
+
+
+def amd(root: Path) -> None:
+    images(root, *(f"Training400/AMD/A{n:04d}.jpg" for n in range(1, 4)))
+    images(root, *(f"Training400/Non-AMD/N{n:04d}.jpg" for n in range(1, 6)))
+
+
+LAYOUTS: list[Callable[[Path], None]] = [
+    photos, clinic, glioma_lgg, scans, medmnist, chest_xray, ham10000, isic2018, amd,
+]  # fmt: skip
+
+
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for layout in LAYOUTS:
+        layout(tmp_path / layout.__name__)
+    kinds = set()
+    for line in commands():
+        program, verb, name, *arguments = shlex.split(line)
+        assert (program, verb) == ("frostline", "index")
+        result = CliRunner().invoke(app, ["index", name, *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        manifest = read_manifest(tmp_path / f"frostline-workspace/manifests/{name}.parquet")
+        assert manifest.table["mode"].notna().all(), line
+        assert manifest.table["split"].notna().all(), line
+        kinds.add(manifest.meta["kind"])
+    assert kinds == set(KINDS)
+
+
+def test_every_kind_is_in_the_table_of_the_page() -> None:
+    for kind in KINDS:
+        assert re.search(rf"^\| .*`{kind}`.* \|", PAGE.read_text(), re.MULTILINE), kind
