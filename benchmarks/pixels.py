@@ -1,0 +1,106 @@
+"""How fast the pixel store fills, against its own per-image function on every core.
+
+    python benchmarks/pixels.py chest_xray/train ham10000/images [--images 2000] [--quick]
+
+For each folder of images: microseconds an image for decoding and for resizing and cropping; the
+rate of both together in one thread; that rate times the number of cores; the rate at which the
+store fills; and the ratio, which is to be 0.9 or more. Also how much less time resizing and
+cropping takes than Pillow's plain way, and how memory grows with the number of images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from frostline.cache import Manifest, Workspace
+from frostline.extract.decode import IMAGE_SUFFIXES, decode, read_image
+from frostline.extract.geometry import FILTERS, PAPER_GEOMETRY
+from frostline.extract.index import index_dataset
+from frostline.extract.pixels import fill_pixels, pixel_source
+
+
+def seconds_each(function: Callable[[object], object], items: Sequence, repeats: int) -> float:
+    """Seconds a call, of the best round over all items."""
+    best = np.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for item in items:
+            function(item)
+        best = min(best, (time.perf_counter() - start) / len(items))
+    return float(best)
+
+
+def plain_way(image: Image.Image) -> np.ndarray:
+    """Resize the whole image, then crop: what torchvision's transforms do."""
+    width, height = PAPER_GEOMETRY.resized_size(*image.size)
+    crop = PAPER_GEOMETRY.crop
+    image = image.resize((width, height), FILTERS[PAPER_GEOMETRY.interpolation])
+    left, top = round((width - crop) / 2), round((height - crop) / 2)
+    return np.array(image.crop((left, top, left + crop, top + crop)))
+
+
+def make_manifest(workspace: Workspace, files: Sequence[Path]) -> Manifest:
+    """Index links to the files, as one class, so that a random part of a folder is a data set."""
+    root = workspace.root / "links"
+    (root / "all").mkdir(parents=True)
+    for number, file in enumerate(files):
+        (root / "all" / f"{number}-{file.name}").symlink_to(file.resolve())
+    return index_dataset(workspace, "bench", roots=[root])
+
+
+def fill_rate(files: Sequence[Path]) -> tuple[float, float]:
+    """Images a second while a new store is filled, and MB by which memory grew."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        manifest = make_manifest(workspace, files)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        store = fill_pixels(pixel_source(workspace, manifest, PAPER_GEOMETRY))
+        rate = len(store) / (time.perf_counter() - start)
+        return rate, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def measure(folder: Path, count: int, repeats: int) -> None:
+    """Print the numbers of one folder."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    files = random.Random(0).sample(sorted(found), min(count, len(found)))
+    few = files[: max(20, len(files) // 10)]
+    decoded = [read_image(file) for file in few]
+    channels = "rgb" if any(image.mode == "RGB" for image in decoded) else "grey"
+    reading = seconds_each(lambda file: read_image(file), few, repeats)
+    resizing = seconds_each(lambda image: PAPER_GEOMETRY.apply(image, channels), decoded, repeats)
+    plainly = seconds_each(plain_way, decoded, repeats)
+    both = seconds_each(lambda file: decode(file, None, PAPER_GEOMETRY, channels), files, 1)
+    cores = len(os.sched_getaffinity(0))
+    rates, memory = zip(*(fill_rate(files) for _ in range(repeats)), strict=True)
+    print(f"{folder}: {len(files)} images of {len(found)}, {channels}, {cores} cores")
+    print(f"  decode {reading * 1e6:.0f} us, resize and crop {resizing * 1e6:.0f} us an image")
+    print(f"  resize and crop: {resizing / plainly:.2f} of the time of the plain way")
+    print(f"  per-image function {1 / both:.0f} images/s, times cores {cores / both:.0f}")
+    print(f"  filling the store {max(rates):.0f} images/s; memory grew by {max(memory):.0f} MB")
+    print(f"  ratio {max(rates) * both / cores:.3f}")
+
+
+def main() -> None:
+    """Measure the folders that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--quick", action="store_true", help="60 images, once: does it run?")
+    arguments = parser.parse_args()
+    for folder in arguments.folders:
+        measure(folder, 60 if arguments.quick else arguments.images, 1 if arguments.quick else 3)
+
+
+if __name__ == "__main__":
+    main()
