@@ -137,13 +137,13 @@ def frame_count(dataset: Any) -> int:
 
 def _decoded(dataset: Any, frame: int) -> NDArray:
     """Decode one frame; YBR becomes RGB."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     return pixel_array(dataset, index=frame)
 
 
 def _eight_bits(dataset: Any, frame: int, geometry: Geometry) -> NDArray[np.uint8]:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     values = _decoded(dataset, frame)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -157,7 +157,7 @@ def _eight_bits(dataset: Any, frame: int, geometry: Geometry) -> NDArray[np.uint
 
 
 def _windowed(dataset: Any, frame: int, values: NDArray, geometry: Geometry) -> NDArray[np.uint8]:
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     stored = values
     transform = _item(dataset, frame, "PixelValueTransformationSequence")
@@ -205,7 +205,9 @@ def _by_table(item: Any, values: NDArray) -> NDArray[np.uint8]:
     if isinstance(data, bytes):
         data = np.frombuffer(data, np.uint8 if len(data) == (entries or 65536) else "<u2")
     table = np.asarray(data, np.float64)
-    position = np.clip(np.rint(values.astype(np.float64) - first), 0, len(table) - 1).astype(np.int64)
+    position = np.clip(np.rint(values.astype(np.float64) - first), 0, len(table) - 1).astype(
+        np.int64
+    )
     return to_uint8(table[position], 0, 2 ** int(depth) - 1)
 
 

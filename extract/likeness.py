@@ -100,9 +100,9 @@ def cosine_pairs(embeddings: NDArray[np.floating], min_cosine: float = MIN_COSIN
     pairs : int64 [m, 2]
     cosines : float64 [m]
     """
-    vectors = embeddings.astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return _product_pairs(vectors / np.where(norms == 0, 1, norms), min_cosine)
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    vectors = embeddings / np.where(norms == 0, 1, norms)
+    return _product_pairs(vectors.astype(np.float32), min_cosine)
 
 
 def _product_pairs(vectors: NDArray[np.float32], least: float) -> Pairs:

@@ -24,9 +24,10 @@ def hide_columns(table: pd.DataFrame, columns: Sequence[str], workspace: Workspa
     if not columns:
         return table
     key = workspace_key(workspace)
-    return table.assign(
-        **{name: [_hidden(text, name, key) for text in table[name]] for name in columns}
-    )
+    hidden = table.copy()
+    for name in columns:
+        hidden[name] = [_hidden(text, name, key) for text in table[name]]
+    return hidden
 
 
 def workspace_key(workspace: Workspace) -> bytes:

@@ -50,7 +50,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
             f"there is neither {METADATA[0]} nor {_truth('Training')[0]} under "
             f"{', '.join(map(str, roots))}; put it there or name it with the option table"
         )
-    sources = {"train": training}
+    sources: dict[str, TableFile | None] = {"train": training}
     if options["keep_val"]:
         sources["val"] = _table(listing, options["val_table"], *_truth("Validation"))
     sources["test"] = _table(listing, options["test_table"], *_truth("Test"))
@@ -117,19 +117,22 @@ def _rows(
     )
     extra = source.extra_columns({"image_id": column})
     taken = {*CLASSES, "dx", "lesion_id", "image"}
-    extra = extra.drop(columns=[name for name in extra if name.lower() in taken])
+    extra = extra.drop(columns=[name for name in extra if str(name).lower() in taken])
     return pd.concat([own, extra], axis=1)
 
 
 def _labels(source: TableFile) -> list[str]:
     """Give the class of every row, from a column ``dx`` or one column a class."""
-    columns = {name.lower(): name for name in source.table}
+    columns = {str(name).lower(): str(name) for name in source.table}
     if "dx" in columns:
         labels = [label.lower() for label in source.column(columns["dx"], "label")]
     elif set(CLASSES) <= set(columns):
-        hot = source.table[[columns[name] for name in CLASSES]].astype(float)
-        for row in (hot.eq(1).sum(axis=1).ne(1) | hot.sum(axis=1).ne(1)).to_numpy().nonzero()[0]:
-            raise InputError(f"{source.where(int(row))}: exactly one class must be 1")
+        hot = source.table[[columns[name] for name in CLASSES]].apply(
+            pd.to_numeric, errors="coerce"
+        )
+        not_one = (hot.eq(1).sum(axis=1).ne(1) | hot.sum(axis=1).ne(1)).to_numpy()
+        if not_one.any():
+            raise InputError(f"{source.where(int(not_one.argmax()))}: exactly one class must be 1")
         labels = [CLASSES[number] for number in hot.to_numpy().argmax(axis=1)]
     else:
         raise InputError(
