@@ -28,8 +28,6 @@ import numpy as np
 import pandas as pd
 
 from frostline.report.intervals import (
-    FEW_OF_A_CLASS,
-    TAIL,
     _bca_bounds,
     jackknife_bounds,
     percentile_bounds,

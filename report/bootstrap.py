@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 # Drawn counts held at once; bounds memory when no two groups are alike.
 BLOCK_ELEMENTS = 4_000_000
+# Units from which Poisson draws pay, and how many deviations are left to draw one by one.
+FEWEST_BY_POISSON = 400
+SPARE = 3.5
 
 
 @dataclass(frozen=True)
@@ -113,18 +116,47 @@ def draw_counts(
     Stratified, as many units of each class are drawn as there are (one multinomial a stratum).
     """
     if not stratified:
-        return rng.multinomial(kinds.n_units, kinds.counts / kinds.n_units, size=replicates)
+        return multinomial(kinds.counts, replicates, rng)
     out = np.zeros((replicates, len(kinds.counts)), dtype=np.int64)
     for value in np.unique(kinds.stratum):
         places = np.flatnonzero(kinds.stratum == value)
-        counts = kinds.counts[places]
-        out[:, places] = rng.multinomial(counts.sum(), counts / counts.sum(), size=replicates)
+        out[:, places] = multinomial(kinds.counts[places], replicates, rng)
     return out
+
+
+def multinomial(
+    counts: npt.NDArray[np.int64], replicates: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """As many draws as there are units, with their shares: int64 [replicates, U], exactly.
+
+    A Poisson number of draws has independent Poisson counts (Kingman 1993, Poisson Processes,
+    section 1.2), which are drawn faster than the dependent counts of a fixed number. So nearly all
+    draws are made that way, and the few that are missing one by one. Rows with too many, which are
+    rare, are drawn again: given its number of draws, a row's shares do not depend on it.
+    """
+    n = int(counts.sum())
+    if n < FEWEST_BY_POISSON:
+        return rng.multinomial(n, counts / n, size=replicates)
+    mean = (n - SPARE * np.sqrt(n)) * counts / n
+    out = rng.poisson(mean, size=(replicates, len(counts)))
+    missing = n - out.sum(1)
+    while len(over := np.flatnonzero(missing < 0)):
+        out[over] = rng.poisson(mean, size=(len(over), len(counts)))
+        missing[over] = n - out[over].sum(1)
+    unit = np.repeat(np.arange(len(counts)), counts)
+    drawn = unit[rng.integers(0, n, size=int(missing.sum()), dtype=np.int32)]
+    cells = np.repeat(np.arange(replicates) * len(counts), missing) + drawn
+    return out + np.bincount(cells, minlength=out.size).reshape(out.shape)
 
 
 def replicate_confusions(kinds: Kinds, counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """Confusion matrices of drawn counts [..., U]: float64 [..., K, K], whole numbers."""
     n_classes = kinds.matrices.shape[-1]
+    if kinds.matrices.sum() == len(kinds.counts):
+        # Units are images: a kind is a cell.
+        out = np.zeros((*counts.shape[:-1], n_classes * n_classes))
+        out[..., kinds.matrices.reshape(len(kinds.counts), -1).argmax(1)] = counts
+        return out.reshape(*counts.shape[:-1], n_classes, n_classes)
     # BLAS multiplies floats only; counts are exact in them up to 2**53.
     flat = kinds.matrices.reshape(len(kinds.counts), -1).astype(np.float64)
     product = np.asarray(counts, dtype=np.float64) @ flat
@@ -136,8 +168,7 @@ def bootstrap_confusions(
 ) -> npt.NDArray[np.float64]:
     """Draw bootstrap replicates of the confusion matrix: float64 [replicates, K, K].
 
-    Blocks bound the memory; without strata the draws are one stream, so the block size changes no
-    number.
+    Blocks bound the memory; their size depends on the data alone.
     """
     block = max(1, BLOCK_ELEMENTS // len(kinds.counts))
     sizes = [min(block, replicates - start) for start in range(0, replicates, block)]

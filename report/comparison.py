@@ -18,7 +18,7 @@ import pandas as pd
 from frostline.report.align import Aligned, align
 from frostline.report.errors import InputError
 from frostline.report.evaluation import Scored, score
-from frostline.report.intervals import FEW_UNITS, TAIL, percentile_bounds
+from frostline.report.intervals import MANY_UNITS, TAIL, percentile_bounds
 from frostline.report.metrics import find_metric, of_probabilities
 from frostline.report.multiplicity import holm, max_t
 from frostline.report.paired import (
@@ -222,7 +222,7 @@ def _intervals(
 
     paired, out = aligned.paired, []
     units = paired.n_units
-    if units < FEW_UNITS:
+    if units < MANY_UNITS:
         for a, b in pairs:
             error = difference_error(paired, options.metric, a, b) if units > 1 else np.nan
             reach = float(stdtrit(units - 1, 1 - TAIL)) * error if units > 1 else np.nan

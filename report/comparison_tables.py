@@ -61,8 +61,7 @@ def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
         lines.append(f"McNemar's exact p, each group being one image: {values}.")
-    notes = dict.fromkeys(note for text in frame["note"] for note in str(text).split("; ") if note)
-    return lines + [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    return lines + _notes(frame)
 
 
 def p_word(p: float) -> str:
@@ -136,6 +135,19 @@ def render_comparison(frame: pd.DataFrame, format: str = "table") -> str:
             f"there is no format {format!r}; choose from {', '.join(COMPARISON_FORMATS)}."
         )
     return COMPARISON_FORMATS[format](frame)
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
+    """Every note once, with its pairs where it is not about all."""
+    pairs: dict[str, list[str]] = {}
+    for row in frame.to_dict("records"):
+        for note in filter(None, row["note"].split("; ")):
+            pairs.setdefault(note, []).append(f"{row['a']} and {row['b']}")
+    out = []
+    for note, about in pairs.items():
+        text = note if len(about) == len(frame) else f"{', '.join(about)}: {note}"
+        out.append(f"{text[:1].upper()}{text[1:]}.")
+    return out
 
 
 def _cells(row: Record) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.errors import InputError
+from frostline.report.flags import flag, trials
 from frostline.report.metrics import Array, find_metric, of_probabilities
 from frostline.report.replicates import Draws, estimate, jackknife_error, leave_out, replicate
 from frostline.report.sample import Sample
@@ -23,9 +24,9 @@ TAIL = (1 - LEVEL) / 2
 # More undefined replicates than this, and the rest no longer stand for the whole.
 MOST_UNDEFINED = 0.01
 NORMAL_975 = 1.959963984540054
-# Below these `auto` leaves the percentile interval; chosen by benchmarks/coverage.py.
-FEW_UNITS = 400
-FEW_OF_A_CLASS = 20
+# From these on `auto` takes the percentile interval; chosen by benchmarks/coverage.py.
+MANY_UNITS = 400
+MANY_WRONG = 50
 UNVARYING = "leaving out any unit changes nothing, so the interval has no width"
 NO_INTERVAL = {
     "calibration_error": "no interval: calibration error is not resampled; see consistency bars",
@@ -152,7 +153,8 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
     for method, names in chosen.items():
         if method == "clopper-pearson":
             blanks = {name: _blank(sample, centres[name], method, 0) for name in names}
-            out |= {name: clopper_pearson(blank) for name, blank in blanks.items()}
+            for name, blank in blanks.items():
+                out[name] = clopper_pearson(blank, trials(name, sample))
         else:
             out |= INTERVALS[method](sample, names, draws)
     return {name: out[name] for name in metrics}
@@ -161,17 +163,20 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
 def choose_method(sample: Sample, name: str, centre: float) -> str:
     """What `auto` uses for one metric, by the coverage atlas of `docs/statistics.md`.
 
-    Clopper-Pearson where every unit is right or every unit wrong; jackknife-t with fewer units
-    than `FEW_UNITS`; else the percentile bootstrap.
+    Clopper-Pearson where every unit is right or every unit wrong; the percentile bootstrap with
+    400 units or more of which 50 or more have an error; else jackknife-t, which covers there too.
     """
     if find_metric(name).share and centre in (0.0, 1.0):
         return "clopper-pearson"
-    return "jackknife-t" if sample.n_units < FEW_UNITS else "percentile"
+    many = sample.n_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
+    return "percentile" if many else "jackknife-t"
 
 
-def clopper_pearson(interval: Interval) -> Interval:
+def clopper_pearson(interval: Interval, units: int) -> Interval:
     """Clopper and Pearson's (1934) interval of a proportion that is 0 or 1, units as trials."""
-    miss = TAIL ** (1 / interval.n_units)
+    if units == 0:
+        return replace(interval, note="no interval: no unit of this class")
+    miss = TAIL ** (1 / units)
     low, high = (miss, 1.0) if interval.estimate == 1 else (0.0, 1 - miss)
     return replace(interval, low=low, high=high, method="clopper-pearson", replicates=0)
 
@@ -222,8 +227,7 @@ def compute_intervals(
     for name in silent:
         note = f"no probabilities, so no {find_metric(name).title.lower()}"
         found[name] = replace(_blank(sample, float("nan"), "none", 0), note=note)
-    rare = rare_classes(sample)
-    return {name: _flagged(name, found[name], rare) for name in metrics}
+    return {name: _flagged(name, found[name], sample) for name in metrics}
 
 
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
@@ -235,12 +239,6 @@ def percentile_bounds(values: Array) -> tuple[float, float, str]:
     bounds: npt.NDArray[np.float64] = np.nanquantile(values, [TAIL, 1 - TAIL])
     note = f"undefined in {undefined} of {len(values)} replicates" if undefined else ""
     return float(bounds[0]), float(bounds[1]), note
-
-
-def rare_classes(sample: Sample) -> dict[str, int]:
-    """Classes that occur, but in fewer than 20 units, and in how many."""
-    counts = zip(sample.classes, sample.class_units.tolist(), strict=True)
-    return {name: units for name, units in counts if 0 < units < FEW_OF_A_CLASS}
 
 
 def _bca_bounds(
@@ -272,11 +270,8 @@ def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Inter
     return Interval(centre, nan, nan, method, replicates, sample.unit, sample.n_units)
 
 
-def _flagged(name: str, interval: Interval, rare: dict[str, int]) -> Interval:
-    metric = find_metric(name)
-    about = {c: n for c, n in rare.items() if metric.macro or name.endswith(f"[{c}]")}
-    if not about or np.isnan(interval.low):
+def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
+    if np.isnan(interval.low) or interval.method == "replicate-mean":
         return interval
-    few = ", ".join(f"{label} ({units})" for label, units in about.items())
-    note = f"fewer than {FEW_OF_A_CLASS} units of {few}: {metric.title.lower()} is uncertain"
-    return replace(interval, note="; ".join(filter(None, (interval.note, note))))
+    note = "; ".join(filter(None, (interval.note, flag(name, sample))))
+    return replace(interval, note=note)

@@ -67,29 +67,29 @@ def accuracy(confusion: Array) -> Array:
 
 def balanced_accuracy(confusion: Array) -> Array:
     """Mean recall of the classes that are present in truth (`balanced_accuracy_score`)."""
-    present = (confusion.sum(-1) > 0).sum(-1).astype(np.float64)
+    present = (_truth(confusion) > 0).sum(-1).astype(np.float64)
     return _ratio(recall_of_classes(confusion).sum(-1), present, empty=np.nan)
 
 
 def precision_of_classes(confusion: Array) -> Array:
     """Right among those called each class (`precision_score(average=None)`): [..., K]."""
-    return _ratio(_diagonal(confusion), confusion.sum(-2))
+    return _ratio(_diagonal(confusion), _called(confusion))
 
 
 def recall_of_classes(confusion: Array) -> Array:
     """Right among those that are of each class (`recall_score(average=None)`): [..., K]."""
-    return _ratio(_diagonal(confusion), confusion.sum(-1))
+    return _ratio(_diagonal(confusion), _truth(confusion))
 
 
 def f1_of_classes(confusion: Array) -> Array:
     """Harmonic mean of precision and recall (`f1_score(average=None)`): [..., K]."""
-    return _ratio(2 * _diagonal(confusion), confusion.sum(-1) + confusion.sum(-2))
+    return _ratio(2 * _diagonal(confusion), _truth(confusion) + _called(confusion))
 
 
 def specificity_of_classes(confusion: Array) -> Array:
     """Not called the class among those that are not of it: [..., K]; recall of "all others"."""
-    others = confusion.sum((-2, -1))[..., None] - confusion.sum(-1)
-    wrongly = confusion.sum(-2) - _diagonal(confusion)
+    others = confusion.sum((-2, -1))[..., None] - _truth(confusion)
+    wrongly = _called(confusion) - _diagonal(confusion)
     return _ratio(others - wrongly, others)
 
 
@@ -107,7 +107,7 @@ def cohen_kappa_quadratic(confusion: Array) -> Array:
 def matthews_corrcoef(confusion: Array) -> Array:
     """Correlation of truth and prediction (Gorodkin 2004; `matthews_corrcoef`), 0 if flat."""
     total = confusion.sum((-2, -1))
-    true, called = confusion.sum(-1), confusion.sum(-2)
+    true, called = _truth(confusion), _called(confusion)
     together = _diagonal(confusion).sum(-1) * total - (true * called).sum(-1)
     spread = (total**2 - (true**2).sum(-1)) * (total**2 - (called**2).sum(-1))
     out = _ratio(together, np.sqrt(np.maximum(spread, 0)))
@@ -118,7 +118,7 @@ def _weighted(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The mean over classes weighted by support (`average="weighted"`)."""
 
     def function(confusion: Array) -> Array:
-        support = confusion.sum(-1)
+        support = _truth(confusion)
         return _ratio((of_classes(confusion) * support).sum(-1), support.sum(-1), empty=np.nan)
 
     return function
@@ -232,6 +232,15 @@ def compute_metrics(
     return out
 
 
+def _truth(confusion: Array) -> Array:
+    """Rows' sums, [..., K]; einsum is several times as fast as sum over a short axis."""
+    return np.einsum("...ij->...i", confusion)
+
+
+def _called(confusion: Array) -> Array:
+    return np.einsum("...ij->...j", confusion)
+
+
 def _diagonal(confusion: Array) -> Array:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
@@ -244,6 +253,6 @@ def _ratio(top: Array, bottom: Array, empty: float = 0.0) -> Array:
 
 def _kappa(confusion: Array, weights: Array) -> Array:
     total = confusion.sum((-2, -1))
-    expected = np.einsum("...i,...j,ij->...", confusion.sum(-1), confusion.sum(-2), weights)
+    expected = np.einsum("...i,...j,ij->...", _truth(confusion), _called(confusion), weights)
     observed = np.einsum("...ij,ij->...", confusion, weights) * total
     return 1 - _ratio(observed, expected, empty=np.nan)

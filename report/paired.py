@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.bootstrap import unit_contents
+from frostline.report.bootstrap import multinomial, unit_contents
 from frostline.report.metrics import Array, compute_metrics
 from frostline.report.replicates import jackknife_error
 
@@ -92,7 +92,7 @@ def replicate_values(
     parts = []
     for start in range(0, replicates, BLOCK):
         size = min(BLOCK, replicates - start)
-        drawn = rng.multinomial(paired.n_units, paired.counts / paired.n_units, size=size)
+        drawn = multinomial(paired.counts, size, rng)
         parts.append(paired.values(metric, (drawn @ flat).reshape(size, *shape[1:])))
     return np.concatenate(parts).T
 

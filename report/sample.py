@@ -90,6 +90,12 @@ class Sample:
         present = self.kinds.matrices.sum(-1) > 0
         return np.asarray(self.kinds.counts @ present, dtype=np.int64)
 
+    @cached_property
+    def wrong_units(self) -> int:
+        """How many units have an error."""
+        right = np.trace(self.kinds.matrices, axis1=1, axis2=2)
+        return int(self.kinds.counts @ (self.kinds.matrices.sum((1, 2)) > right))
+
 
 def make_sample(
     predictions: Predictions,

@@ -108,6 +108,26 @@ def test_enumeration_is_the_multinomial_of_cells():
         assert share == pytest.approx(multinomial.pmf(counts, 6, cells / 6), abs=1e-12)
 
 
+def test_poisson_draws_have_the_multinomial_law(monkeypatch):
+    """Forced on six units, where most rows need topping up and some are drawn again."""
+    monkeypatch.setattr(bootstrap, "FEWEST_BY_POISSON", 1)
+    monkeypatch.setattr(bootstrap, "SPARE", 0.5)
+    counts = np.array([3, 2, 1])
+    drawn = bootstrap.multinomial(counts, 40_000, np.random.default_rng(2))
+    assert (drawn.sum(1) == 6).all()
+    seen = Counter(map(tuple, drawn.tolist()))
+    law = {
+        key: multinomial.pmf(key, 6, counts / 6)
+        for key in itertools.product(range(7), repeat=3) if sum(key) == 6
+    }  # fmt: skip
+    likely = [key for key, share in law.items() if share * 40_000 >= 5]
+    expected = np.array([law[key] for key in likely]) * 40_000
+    observed = np.array([seen[key] for key in likely])
+    rest = 40_000 - observed.sum(), 40_000 - expected.sum()
+    p = chisquare(np.append(observed, rest[0]), np.append(expected, rest[1])).pvalue
+    assert p > 1e-3
+
+
 def test_block_size_changes_no_number(monkeypatch):
     kinds = find_kinds(np.arange(30) % 3, np.arange(30) % 2, K, np.arange(30) // 4)
     whole = bootstrap_confusions(kinds, 50, np.random.default_rng(5))

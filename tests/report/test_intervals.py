@@ -8,7 +8,7 @@ from scipy import stats
 
 from frostline.report import InputError, evaluate
 from frostline.report.intervals import (
-    FEW_UNITS,
+    MANY_UNITS,
     Interval,
     clopper_pearson,
     compute_intervals,
@@ -83,19 +83,23 @@ def test_jackknife_says_why_not(left, bounds, note):
 def test_clopper_pearson_is_scipys(n):
     blank = Interval(1.0, np.nan, np.nan, "", 0, "image", n)
     theirs = stats.binomtest(n, n).proportion_ci(method="exact")
-    assert clopper_pearson(blank).low == pytest.approx(theirs.low)
+    assert clopper_pearson(blank, n).low == pytest.approx(theirs.low)
     none = stats.binomtest(0, n).proportion_ci(method="exact")
-    other = clopper_pearson(Interval(0.0, np.nan, np.nan, "", 0, "image", n))
+    other = clopper_pearson(Interval(0.0, np.nan, np.nan, "", 0, "image", n), n)
     assert other.high == pytest.approx(none.high)
 
 
 def test_auto_chooses_by_the_number_of_units(run):
     few = compute_intervals(make_sample(run()), ["accuracy"])["accuracy"]
     many = compute_intervals(
-        make_sample(run(n=2 * FEW_UNITS), unit="image"), ["accuracy"], replicates=200
+        make_sample(run(n=2 * MANY_UNITS), unit="image"), ["accuracy"], replicates=200
+    )["accuracy"]
+    sure = compute_intervals(
+        make_sample(run(n=2 * MANY_UNITS, skill=4.0), unit="image"), ["accuracy"]
     )["accuracy"]
     flawless = compute_intervals(make_sample(run(skill=50.0)), ["accuracy", "cohen_kappa"])
     assert (few.method, many.method) == ("jackknife-t", "percentile")
+    assert sure.method == "jackknife-t"
     assert flawless["accuracy"].method == "clopper-pearson"
     assert np.isnan(flawless["cohen_kappa"].low)
 
@@ -115,13 +119,39 @@ def test_every_method_of_every_metric(run, ci):
 
 def test_rare_classes_are_flagged_where_they_weigh(run):
     sample = make_sample(run(n=60, n_groups=25))
-    names = ["accuracy", "f1_macro", "recall[NORMAL]"]
+    names = ["accuracy", "f1_weighted", "f1_macro", "recall[NORMAL]"]
     notes = {name: one.note for name, one in compute_intervals(sample, names).items()}
     units = dict(zip(sample.classes, sample.class_units, strict=True))
-    assert min(units.values()) < 20
+    assert 10 <= min(units.values()) < 20
     few = ", ".join(f"{name} ({n})" for name, n in units.items() if n < 20)
-    assert notes["f1_macro"] == f"fewer than 20 units of {few}: f1 score (macro) is uncertain"
-    assert notes["accuracy"] == ""
+    assert (
+        notes["f1_macro"] == f"few groups of {few}: the interval of F1 score (macro) may not cover"
+    )
+    assert notes["accuracy"] == notes["f1_weighted"] == ""
+
+
+def test_few_units_and_few_errors_are_flagged(run):
+    few = compute_intervals(make_sample(run(n_groups=9)), ["accuracy"])["accuracy"]
+    assert few.note == "only 9 groups: intervals may not cover"
+    sample = make_sample(run(n=200, n_groups=200, skill=3.0, seed=1))
+    assert 0 < sample.wrong_units < 5
+    sure = compute_intervals(sample, ["accuracy"])["accuracy"]
+    note = f"only {sample.wrong_units} groups with an error: intervals are cautious"
+    assert sure.note == note
+
+
+def test_a_flawless_class_is_as_sure_as_its_units(run):
+    """All of a class right: its own units are the trials, not all of the test set's."""
+    one = run(("a", "b"), n=400, n_groups=400, skill=1.0)
+    rare = one.table.index[one.table["label"] == "a"][30:]
+    one.table = one.table.drop(rare)
+    one.table.loc[one.table["label"] == "a", "prediction"] = "a"
+    sample = make_sample(one)
+    found = compute_intervals(sample, ["recall[a]", "balanced_accuracy", "accuracy"])
+    units = int(sample.class_units[0])
+    assert found["recall[a]"].low == pytest.approx(0.025 ** (1 / units))
+    assert f"few groups of a ({units})" in found["balanced_accuracy"].note
+    assert found["accuracy"].note == ""
 
 
 def test_many_undefined_replicates_give_no_interval(run):
