@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,8 @@ from frostline.extract.decode import decode_file
 from frostline.extract.geometry import Geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+MANY_FRAMES = 2048  # in one file: an archive, not a volume
+TASK_FRAMES = 8
 OnError = Literal["stop", "skip"]
 Channels = Literal["grey", "rgb"]
 Batch = tuple[np.ndarray, np.ndarray]
@@ -107,30 +111,80 @@ class PixelSource:
     def _decoded(
         self, pool: ThreadPoolExecutor, images: pd.DataFrame, ahead: int
     ) -> Iterator[tuple[bytes, np.ndarray]]:
-        """Decode in threads (Pillow and zlib release the GIL), at most `ahead` files at a time."""
-        files = iter(images.groupby("file", sort=False))
-        waiting: list[tuple[pd.DataFrame, Future[list[np.ndarray]]]] = []
-
-        def submit(count: int) -> None:
-            for file, rows in islice(files, count):
-                frames = [None if pd.isna(frame) else int(frame) for frame in rows["frame"]]
-                waiting.append((rows, pool.submit(self._decode, Path(str(file)), frames)))
-
-        submit(ahead)
+        """Decode in threads (Pillow and zlib release the GIL), at most `ahead` tasks at a time."""
+        archives, rest = _apart(images)
+        for file in archives:
+            # As many images as a data set has: one by one, never all in memory.
+            yield from self._kept(zip(file.keys, self._pixels(file), strict=False))
+        tasks = iter(_tasks(rest))
+        waiting = deque(pool.submit(self._decode, task) for task in islice(tasks, ahead))
         while waiting:
-            rows, future = waiting.pop(0)
-            try:
-                decoded = future.result()
-            except InputError as error:
-                if self.on_error == "stop":
-                    raise
-                self.skipped.append(str(error))
-                decoded = []
-            submit(1)
-            yield from zip(rows["content_key"], decoded, strict=False)
+            results = waiting.popleft().result()
+            waiting.extend(pool.submit(self._decode, task) for task in islice(tasks, 1))
+            for file, decoded in results:
+                if isinstance(decoded, InputError):
+                    yield from self._kept(iter(()), decoded)
+                else:
+                    yield from zip(file.keys, decoded, strict=True)
 
-    def _decode(self, file: Path, frames: list[int | None]) -> list[np.ndarray]:
-        return list(decode_file(file, frames, self.geometry, self.channels))
+    def _kept(
+        self, images: Iterator[tuple[bytes, np.ndarray]], error: InputError | None = None
+    ) -> Iterator[tuple[bytes, np.ndarray]]:
+        """Pass images on; an error, now or while they come, stops or is put among the skipped."""
+        try:
+            if error is not None:
+                raise error
+            yield from images
+        except InputError as caught:
+            if self.on_error == "stop":
+                raise
+            self.skipped.append(str(caught))
+
+    def _pixels(self, file: _File) -> Iterator[np.ndarray]:
+        return decode_file(Path(file.path), file.frames, self.geometry, self.channels)
+
+    def _decode(self, task: list[_File]) -> list[tuple[_File, list[np.ndarray] | InputError]]:
+        results: list[tuple[_File, list[np.ndarray] | InputError]] = []
+        for file in task:
+            try:
+                results.append((file, list(self._pixels(file))))
+            except InputError as error:
+                results.append((file, error))
+        return results
+
+
+class _File(NamedTuple):
+    """A file, the frames that are wanted of it, and their content keys."""
+
+    path: str
+    frames: list[int | None]
+    keys: list[bytes]
+
+
+def _apart(images: pd.DataFrame) -> tuple[list[_File], list[_File]]:
+    """Files in the order of the rows: archives of very many frames, and the others."""
+    frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
+    rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
+    files = []
+    for path, group in groupby(rows, key=itemgetter(0)):
+        _, wanted, keys = zip(*group, strict=True)
+        files.append(_File(str(path), list(wanted), list(keys)))
+    archives = [file for file in files if len(file.frames) > MANY_FRAMES]
+    return archives, [file for file in files if len(file.frames) <= MANY_FRAMES]
+
+
+def _tasks(files: list[_File]) -> Iterator[list[_File]]:
+    """Several small files a task, so that handing them over costs little."""
+    task: list[_File] = []
+    count = 0
+    for file in files:
+        task.append(file)
+        count += len(file.frames)
+        if count >= TASK_FRAMES:
+            yield task
+            task, count = [], 0
+    if task:
+        yield task
 
 
 def pixel_source(

@@ -1,0 +1,116 @@
+"""Filling the pixel store: many files a task, archives image by image, errors in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from frostline.cache import InputError, Manifest, Workspace
+from frostline.extract import pixels
+from frostline.extract.geometry import Geometry
+from frostline.extract.index import index_dataset
+from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source
+
+EXACT = Geometry("squash", 8, 8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def files(root: Path, workspace: Workspace) -> Manifest:
+    (root / "a").mkdir(parents=True)
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(root / f"a/{number:02d}.png")
+    return index_dataset(workspace, "set", roots=[root])
+
+
+def archive(root: Path, workspace: Workspace, **options: Any) -> PixelSource:
+    root.mkdir()
+    ends = {"train": (0, 20), "val": (20, 24), "test": (24, 30)}
+    arrays = {f"{part}_images": IMAGES[slice(*end)] for part, end in ends.items()}
+    arrays |= {f"{part}_labels": np.zeros((e - s, 1)) for part, (s, e) in ends.items()}
+    np.savez_compressed(root / "small.npz", **arrays)
+    manifest = index_dataset(
+        workspace, "set", kind="medmnist", roots=[root], options={"data": "small"}
+    )
+    return pixel_source(workspace, manifest, EXACT, **options)
+
+
+def stored(source: PixelSource) -> np.ndarray:
+    """Pixels in the order of the manifest."""
+    store = fill_pixels(source, size=7)
+    return store.read(store.locate(source.manifest.keys()))
+
+
+def test_files_of_several_tasks(tmp_path: Path, workspace: Workspace) -> None:
+    source = pixel_source(workspace, files(tmp_path / "root", workspace), EXACT)
+    np.testing.assert_array_equal(stored(source), IMAGES)
+    assert source.decoded == 30
+
+
+@pytest.mark.parametrize("many", [10, 2048])
+def test_archives(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(pixels, "MANY_FRAMES", many)
+    source = archive(tmp_path / "root", workspace)
+    np.testing.assert_array_equal(stored(source), IMAGES)
+
+
+def test_an_archive_is_read_image_by_image(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "MANY_FRAMES", 10)
+    source = archive(tmp_path / "root", workspace)
+    decoded = []
+    apply = Geometry.apply
+
+    def counted(self: Geometry, *arguments: Any) -> np.ndarray:
+        decoded.append(1)
+        return apply(self, *arguments)
+
+    monkeypatch.setattr(Geometry, "apply", counted)
+    batches = source.batches(pixels.distinct_images(source.manifest), 4)
+    next(batches)
+    assert len(decoded) == 4
+    assert sum(len(keys) for keys, _ in batches) == 26
+
+
+@pytest.mark.parametrize("many", [10, 2048])
+def test_damaged_archives_stop_or_are_skipped(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(pixels, "MANY_FRAMES", many)
+    source = archive(tmp_path / "root", workspace, on_error="skip")
+    path = tmp_path / "root/small.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    assert not list(source.batches(pixels.distinct_images(source.manifest), 4))
+    assert source.skipped == [f"cannot read image {path}: File is not a zip file"]
+    source.on_error = "stop"
+    with pytest.raises(InputError, match=r"small.npz: File is not a zip file$"):
+        fill_pixels(source)
+
+
+def test_one_damaged_file_of_a_task_is_skipped_alone(tmp_path: Path, workspace: Workspace) -> None:
+    manifest = files(tmp_path / "root", workspace)
+    for number in (3, 17):
+        (tmp_path / f"root/a/{number:02d}.png").write_bytes(b"damaged")
+    source = pixel_source(workspace, manifest, EXACT, on_error="skip")
+    store = fill_pixels(source)
+    assert len(store) == 28
+    assert [text.split(":")[0].rpartition("/")[2] for text in source.skipped] == [
+        "03.png",
+        "17.png",
+    ]
+    missing = np.flatnonzero(store.locate(manifest.keys()) < 0)
+    assert missing.tolist() == [3, 17]
+    source = pixel_source(workspace, manifest, EXACT)
+    with pytest.raises(InputError, match=r"03.png: it is not an image"):
+        fill_pixels(source)
