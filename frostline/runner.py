@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from frostline import steps
 from frostline.cache import Workspace
 from frostline.console import progress, say, say_epoch
 from frostline.protocols import HEADS
+from frostline.results import show_report
 from frostline.study import BackboneEntry, ProtocolEntry, Study
 
 
@@ -63,14 +62,8 @@ def run_study(workspace: Workspace, study: Study) -> list[Path]:
     for name in study.datasets:
         index_dataset(workspace, study, name)
     predictions = [run_cell(workspace, study, cell) for cell in study_cells(study)]
-    write_study_report(workspace, study, predictions)
+    show_report(workspace, study, predictions)
     return predictions
-
-
-def report_study(workspace: Workspace, study: Study) -> None:
-    """Write and print the report of a study whose runs are done; computes no run anew."""
-    predictions = [run_cell(workspace, study, cell) for cell in study_cells(study)]
-    write_study_report(workspace, study, predictions)
 
 
 def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
@@ -145,28 +138,3 @@ def _unfrozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
         )
     say(f"{cell.title}: {'trained' if new else 'done before'}.")
     return run
-
-
-def write_study_report(workspace: Workspace, study: Study, predictions: list[Path]) -> Path:
-    """Write page, tables and figures; print the answer, the table and where the page is."""
-    from frostline.report import answer, evaluate, render, write_report
-
-    folder = workspace.report(study.name)
-    options = {"ci": study.ci, "unit": study.unit, "replicates": study.replicates}
-    paths = write_report(
-        folder,
-        predictions,
-        title=study.title or study.name,
-        primary=study.primary_metric,
-        about={"study": study.name},
-        **options,
-    )
-    frame = evaluate(predictions, **options)  # type: ignore[arg-type]
-    typer.echo()
-    for sentence in answer(frame, study.primary_metric):
-        typer.echo(sentence)
-    typer.echo()
-    typer.echo(render(frame, "table"))
-    typer.echo(f"Page: {paths['index.html']}")
-    typer.echo(f"Tables: {folder / 'tables'}")
-    return paths["index.html"]

@@ -105,12 +105,12 @@ def report(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Write tables, figures and page from predictions at hand.
+    """Write tables, figures and page of a study anew.
 
     Example: frostline report study.yaml
     """
     from frostline.cache import Workspace
-    from frostline.runner import report_study
+    from frostline.results import report_study
     from frostline.study import read_study
 
     report_study(Workspace(workspace), read_study(study))

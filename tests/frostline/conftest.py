@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 # Small parts, so that a few images make many of them.
-PREAMBLE = "import frostline.cache.store as s; s.PART_BYTES = 4096; "
+PREAMBLE = "import frostline.cache.writer as w; w.PART_BYTES = 4096; "
 MAIN = "from frostline.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
