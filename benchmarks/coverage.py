@@ -1,7 +1,8 @@
 """How often each interval covers: a simulation over a grid of situations, made to be resumed.
 
     python benchmarks/coverage.py run FOLDER [--chunks 20] [--part 0/2]
-    python benchmarks/coverage.py summary FOLDER docs/coverage.csv [docs/coverage.svg]
+    python benchmarks/coverage.py summary FOLDER docs/coverage.csv.gz docs/coverage.svg
+    python benchmarks/coverage.py tests docs/type-one.csv [--trials 1000]
 
 A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
 units are patients with several images that are alike. A chunk is 100 trials of a cell, its own
@@ -27,12 +28,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from frostline.report.comparison import mcnemar_p
+from frostline.report.flags import (
+    BY_CLASS,
+    FEWEST_FLAWLESS,
+    FEWEST_IN_AVERAGES,
+    FEWEST_OF_A_CLASS,
+    FEWEST_UNITS,
+    FEWEST_WRONG,
+)
 from frostline.report.intervals import (
+    MANY_UNITS,
+    MANY_WRONG,
+    TAIL,
     _bca_bounds,
     jackknife_bounds,
     percentile_bounds,
 )
 from frostline.report.metrics import compute_metrics, find_metric
+from frostline.report.multiplicity import max_t
+from frostline.report.paired import make_paired, swap_p_values, swap_units
 
 TRIALS, REPLICATES = 100, 1_000
 UNITS = (9, 30, 75, 150, 600)
@@ -190,16 +205,160 @@ def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
             temporary.replace(path)
 
 
+def summarise(folder: Path) -> pd.DataFrame:
+    """A row a cell, metric and method: how often an interval was given, flagged, and covered."""
+    rows = []
+    for index, cell in enumerate(grid()):
+        files = sorted(folder.glob(f"{index:04d}-*.parquet"))
+        if not files:
+            continue
+        table = pd.concat([pd.read_parquet(file) for file in files])
+        about = dict(zip(("units", "classes", "rarest", "accuracy", "grouped"), astuple(cell),
+                         strict=True))  # fmt: skip
+        for name in METRICS:
+            flagged = flags(cell, name, table)
+            outcomes = {m: table[f"{name}|{m}"].to_numpy() for m in METHODS
+                        if f"{name}|{m}" in table}  # fmt: skip
+            outcomes["auto"] = auto_outcome(cell, name, table)
+            for method, values in outcomes.items():
+                given = values >= 0
+                clean = given & ~flagged
+                rows.append(about | {
+                    "metric": name, "method": method, "trials": len(table),
+                    "given": given.mean(), "covered": _share(values[given]),
+                    "unflagged": clean.mean(), "covered_unflagged": _share(values[clean]),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _share(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
+    """What `auto` did in each trial, from what its methods did: as `intervals.choose_method`."""
+    centre, truth = table[f"{name}|estimate"].to_numpy(), table[f"{name}|truth"].iloc[0]
+    metric = find_metric(name)
+    many = (cell.units >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
+    out = np.where(many, table[f"{name}|percentile"], table[f"{name}|jackknife-t"])
+    edge = (centre < 1e-6) | (centre > 1 - 1e-6)
+    if not metric.share:
+        return np.where(edge, -1, out)
+    units = np.full(len(table), float(cell.units))
+    if metric.macro:
+        units = table["least"].to_numpy()
+    elif "[" in name:
+        units = table["rare"].to_numpy()
+        units = cell.units - units if name.startswith("specificity") else units
+    miss = TAIL ** (1 / np.maximum(units, 1))
+    exact = np.where(centre > 0.5, truth >= miss, truth <= 1 - miss)
+    return np.where(edge, np.where(units > 0, exact, -1), out)
+
+
+def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
+    """Which trials `report.flags` marks; of flawless classes only the rarest is recorded."""
+    least = np.where(table["absent"] > 0, 0, table["least"])
+    out = (cell.units < FEWEST_UNITS) | (table["wrong"].to_numpy() < FEWEST_WRONG)
+    macro, one = find_metric(name).macro, "[" in name
+    if not (macro or one or name in BY_CLASS):
+        return out
+    if one:
+        least = table["rare"].to_numpy()
+    fewest = FEWEST_OF_A_CLASS if macro or one else FEWEST_IN_AVERAGES
+    flawless = table["recall[0]|estimate"].to_numpy() > 1 - 1e-6
+    unseen = (macro or one) & flawless & (table["rare"].to_numpy() < FEWEST_FLAWLESS)
+    return out | (least < fewest) | unseen
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """The picture: coverage of each method by number of units, a dot a cell."""
+    from matplotlib.figure import Figure
+
+    names = ("accuracy", "precision_weighted", "f1_weighted", "balanced_accuracy")
+    methods = {"percentile": "#D55E00", "bca": "#CC79A7", "jackknife-t": "#0072B2",
+               "auto": "#009E73"}  # fmt: skip
+    figure = Figure(figsize=(10, 7.2), layout="constrained")
+    for axes, name in zip(figure.subplots(2, 2, sharey=True).flat, names, strict=True):
+        for place, (method, colour) in enumerate(methods.items()):
+            part = table[(table["metric"] == name) & (table["method"] == method)]
+            column = "covered_unflagged" if method == "auto" else "covered"
+            part = part[part["unflagged" if method == "auto" else "given"] >= 0.5]
+            x = part["units"].map({u: i for i, u in enumerate(UNITS)}) + (place - 1.5) * 0.2
+            label = f"{method}, not flagged" if method == "auto" else method
+            axes.plot(x, 100 * part[column], ".", color=colour, alpha=0.35, markersize=5)
+            middle = part.groupby("units")[column].mean()
+            axes.plot([UNITS.index(u) + (place - 1.5) * 0.2 for u in middle.index], 100 * middle,
+                      "_", color=colour, markersize=16, markeredgewidth=3, label=label)  # fmt: skip
+        axes.axhspan(92, 97, color="#7f7f7f", alpha=0.2, linewidth=0)
+        axes.axhline(95, color="#7f7f7f", linewidth=0.8)
+        axes.set(xticks=range(len(UNITS)), xticklabels=UNITS, ylim=(60, 101),
+                 title=find_metric(name).title)  # fmt: skip
+    figure.supxlabel("Units (images or patients) in the test set")
+    figure.supylabel("Trials in which the 95% interval held the true value (%)")
+    figure.axes[0].legend(loc="lower right", fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def type_one(trials: int) -> pd.DataFrame:
+    """How often two runs of equal skill are told apart at p < 0.05, by each test."""
+    rows = []
+    shapes = itertools.product((9, 30, 75, 150), (2, 7), (0.7, 0.9), (False, True))
+    for units, classes, accuracy, grouped in shapes:
+        cell = Cell(units, classes, 1 / classes, accuracy, grouped)
+        push, _ = calibrate(cell)
+        rng = np.random.default_rng(units)
+        found = np.array([_one_test(cell, push, rng) for _ in range(trials)])
+        about = dict(zip(("units", "classes", "rarest", "accuracy", "grouped"), astuple(cell),
+                         strict=True))  # fmt: skip
+        for column, name in enumerate(("swap: accuracy", "swap: f1_macro", "mcnemar by image",
+                                       "max-T of three runs")):  # fmt: skip
+            rows.append(about | {"test": name, "trials": trials,
+                                 "rejected": (found[:, column] < 0.05).mean()})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _one_test(cell: Cell, push: float, rng: np.random.Generator) -> list[float]:
+    truth, first, there = make_images(cell, cell.units, rng)
+    # Runs agree about as much as real ones: three quarters of the noise is the image's.
+    others = [make_images(cell, cell.units, rng)[1] for _ in range(3)]
+    lift = push * np.eye(cell.classes, dtype=np.float32)[truth][:, None]
+    called = [(0.75**0.5 * first + 0.25**0.5 * own + lift).argmax(-1)[there] for own in others]
+    groups, _ = np.nonzero(there)
+    of_image = truth[groups]
+    paired = make_paired(of_image, called, tuple(map(str, range(cell.classes))), groups)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    swaps = swap_units(paired, "accuracy", pairs, 999, rng)
+    macro = swap_units(paired, "f1_macro", pairs[:1], 999, rng)
+    right = [answers == of_image for answers in called[:2]]
+    return [
+        swap_p_values(swaps)[0][0], swap_p_values(macro)[0][0],
+        mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
+        max_t(swaps).min(),
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Parse and go."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["run"])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["run", "summary", "tests"])
+    parser.add_argument("paths", type=Path, nargs="+")
     parser.add_argument("--chunks", type=int, default=20)
     parser.add_argument("--part", default="0/1", help="this process's share of the cells")
+    parser.add_argument("--trials", type=int, default=1_000)
     options = parser.parse_args()
-    first, _, of = options.part.partition("/")
-    run(options.folder, options.chunks, (int(first), int(of)))
+    if options.what == "run":
+        first, _, of = options.part.partition("/")
+        run(options.paths[0], options.chunks, (int(first), int(of)))
+    elif options.what == "summary":
+        folder, csv, picture = options.paths
+        table = summarise(folder)
+        table.to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")
+        draw(table, picture)
+    else:
+        table = type_one(options.trials)
+        table.to_csv(options.paths[0], index=False, float_format="%.4g", lineterminator="\n")
 
 
 if __name__ == "__main__":

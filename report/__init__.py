@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.report.answers import answer
+    from frostline.report.calibration import reliability
     from frostline.report.comparison import compare
     from frostline.report.comparison_tables import comparison_sentences, render_comparison
     from frostline.report.errors import InputError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from frostline.report.metrics import METRICS, compute_metrics
     from frostline.report.page import write_report
     from frostline.report.predictions import Predictions, read_predictions, write_predictions
+    from frostline.report.ranks import rank_methods
+    from frostline.report.seeds import over_seeds, pool_folds
     from frostline.report.tables import FORMATS, paper_table, render
 
 _HOME = {
@@ -34,8 +37,12 @@ _HOME = {
     "confusion_figure": "figures",
     "evaluate": "evaluation",
     "forest_figure": "figures",
+    "over_seeds": "seeds",
     "paper_table": "tables",
+    "pool_folds": "seeds",
+    "rank_methods": "ranks",
     "read_predictions": "predictions",
+    "reliability": "calibration",
     "render": "tables",
     "render_comparison": "comparison_tables",
     "save_figure": "figures",
@@ -56,8 +63,12 @@ __all__ = [
     "confusion_figure",
     "evaluate",
     "forest_figure",
+    "over_seeds",
     "paper_table",
+    "pool_folds",
+    "rank_methods",
     "read_predictions",
+    "reliability",
     "render",
     "render_comparison",
     "save_figure",

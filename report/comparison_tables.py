@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from frostline.report.errors import InputError
 from frostline.report.metrics import find_metric
 from frostline.report.tables import to_json
 
-Record = dict[str, Any]
+Record = Mapping[Any, Any]
 HEADINGS = ("A", "B", "A", "B", "Difference", "p", "adjusted p", "Verdict on A")
 VERDICTS = {
     "better": "is better than",

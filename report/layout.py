@@ -166,8 +166,20 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
         "Scored: " + "; ".join(sizes) + ".",
         "95% intervals: " + "; ".join(methods) + ".",
         *(average if titles else []),
+        *_seeds(frame),
         *notes,
     )
+
+
+def _seeds(frame: pd.DataFrame) -> list[str]:
+    """What one seed is the interval of, where a method has no more."""
+    models = frame[(frame["head"] != MAJORITY_HEAD) & frame["run_seed"].notna()]
+    method = ["dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
+              "train_fraction"]  # fmt: skip
+    counts = models.groupby(method)["run"].nunique()
+    if not len(counts) or counts.max() > 1:
+        return []
+    return ["One seed each: intervals are of these trained models, not of the methods."]
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:

@@ -160,9 +160,8 @@ def _rows() -> Iterator[tuple[tuple[str, str, str], pd.Series]]:
     wide = published().pivot_table(
         index=["dataset", "model", "freeze"], columns="metric", values="estimate", sort=False
     )
-    for key, row in wide.iterrows():
-        dataset, model, freeze = key  # type: ignore[misc]
-        yield (str(dataset), str(model), str(freeze)), row
+    for dataset, model, freeze in wide.index:
+        yield (dataset, model, freeze), wide.loc[(dataset, model, freeze)]
 
 
 def paper_markdown() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,7 +199,8 @@ def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame
         `n_images`), `published`, `published_low`, `published_high`, `published_images`,
         `test_set`: "different test set" unless images of every class are as many as the paper's.
     """
-    table = published().set_index(["dataset", "model", "freeze", "metric"])
+    names = ["dataset", "model", "freeze", "metric"]
+    table: dict[Any, Any] = published().set_index(names).to_dict("index")
     same = {run.run: _same_test_set(run.meta.get("dataset"), sample) for run, sample in scored}
     rows = []
     for row in frame.to_dict("records"):
@@ -207,9 +209,9 @@ def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame
         freeze = {"none": "Y", "all": "N"}.get(str(row["unfreeze"]))
         random = str(row["weights"]).startswith("random")
         key = (dataset, model, freeze, row["metric"])
-        if row["head"] == MAJORITY_HEAD or random or key not in table.index:
+        if row["head"] == MAJORITY_HEAD or random or key not in table:
             continue
-        theirs = table.loc[key]
+        theirs = table[key]
         rows.append({
             "dataset": dataset, "run": row["run"], "model": model, "freeze": freeze,
             **{name: row[name] for name in ("metric", "estimate", "low", "high", "n_images")},
@@ -217,11 +219,11 @@ def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame
             "published_high": theirs["high"], "published_images": DATASETS[str(dataset)].n_test,
             "test_set": "same counts of classes" if same[row["run"]] else "different test set",
         })  # fmt: skip
-    names = [
+    columns = [
         "dataset", "run", "model", "freeze", "metric", "estimate", "low", "high", "n_images",
         "published", "published_low", "published_high", "published_images", "test_set",
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _same_test_set(name: object, sample: Sample) -> bool:

@@ -1,0 +1,153 @@
+"""Seeds and folds: what training again, or splitting again, adds to the uncertainty.
+
+One trained model's interval is about that model. A method's score is the mean over its seeds, and
+its variance has two parts: between patients, as always, and between seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from frostline.report.align import align
+from frostline.report.errors import InputError
+from frostline.report.evaluation import RUN_COLUMNS, Scored, score
+from frostline.report.intervals import TAIL
+from frostline.report.metrics import Array, check_metrics, of_probabilities
+from frostline.report.paired import leave_out_values
+from frostline.report.predictions import Predictions
+from frostline.report.replicates import jackknife_error
+
+ONE_SEED = "one seed: this trained model, not the method"
+SEED_COLUMNS = (
+    "run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df",
+    "n_seeds", "n_units", "n_images", "unit", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A mean over seeds or folds with its 95% interval.
+
+    `group_error` is the standard error from patients, `seed_error` that from seeds (NaN of one).
+    """
+
+    estimate: float
+    low: float
+    high: float
+    group_error: float
+    seed_error: float
+    df: float
+
+
+def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
+    """Mean of S seeds; variance = group variance of that mean + s² / S, Satterthwaite's t.
+
+    The effective degrees of freedom of a sum of two variances (Satterthwaite 1946): (v + w)² /
+    (v² / (G - 1) + w² / (S - 1)). Of one seed w is unknown, and the interval is of that model.
+
+    Parameters
+    ----------
+    values : float64 [S]
+        The metric of each seed.
+    group_error : float
+        Delete-one-group jackknife standard error of their mean.
+    """
+    seeds, centre = len(values), float(values.mean())
+    group = group_error**2
+    between = float(values.var(ddof=1)) / seeds if seeds > 1 else float("nan")
+    total = group + (between if seeds > 1 else 0.0)
+    parts = group**2 / max(n_units - 1, 1)
+    parts += between**2 / (seeds - 1) if seeds > 1 else 0.0
+    df = total**2 / parts if parts > 0 else float("nan")
+    return _pooled(centre, total, df, group_error, float(np.sqrt(between)))
+
+
+def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
+    """Mean over repeated cross-validation with Nadeau and Bengio's (2003) corrected variance.
+
+    Folds share training data, so s² / J is too small; (1 / J + n_test / n_train) s² with t of
+    J - 1 is their correction. Give differences between two methods on the same folds to compare.
+
+    Parameters
+    ----------
+    values : float [J]
+        A score, or a difference, of each of the J folds of all repetitions.
+    test_share : float
+        Share of the data that is test in a fold: 0.2 of five-fold cross-validation.
+    """
+    folds = np.asarray(values, dtype=np.float64)
+    if len(folds) < 2:
+        raise InputError("one fold alone shows no variation; give at least two.")
+    if not 0 < test_share < 1:
+        raise InputError(f"the test share {test_share} is not between 0 and 1; give a fraction.")
+    variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
+    return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
+
+
+def over_seeds(
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    metrics: Sequence[str] | None = None,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+) -> pd.DataFrame:
+    """Pool runs that differ in their seed alone: one row a method and metric.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SEED_COLUMNS`; `run` is the first seed's. A method with one seed is labelled
+        "one seed: this trained model, not the method".
+
+    Raises
+    ------
+    InputError
+        If a metric is of probabilities, or seeds of a method have different test sets.
+    """
+    names = [name for name in check_metrics(metrics) if not of_probabilities(name)]
+    if not names:
+        raise InputError("seeds are pooled for metrics of the confusion matrix; give such metrics.")
+    kin: dict[tuple[str, ...], list[Scored]] = {}
+    for item in score(predictions, split=split, unit=unit, aggregate=aggregate):
+        kin.setdefault(_method(item[0]), []).append(item)
+    records = [record for family in kin.values() for record in _pool_method(family, names)]
+    return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def _method(run: Predictions) -> tuple[str, ...]:
+    """What two runs of one method share; runs that say nothing of themselves stay alone."""
+    known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
+    return known if run.meta.get("backbone") else (*known, run.run)
+
+
+def _pool_method(family: Sequence[Scored], names: Sequence[str]) -> list[dict[str, Any]]:
+    run = family[0][0]
+    aligned = align(family)
+    paired = aligned.paired
+    about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
+        "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
+        "n_images": aligned.n_images, "unit": aligned.unit,
+        "note": "; ".join([*aligned.notes, *([ONE_SEED] if len(family) == 1 else [])]),
+    }  # fmt: skip
+    records = []
+    for name in names:
+        left = leave_out_values(paired, name).mean(0)
+        error = jackknife_error(left, paired.counts)
+        pooled = pool_seeds(paired.values(name, paired.totals), error, paired.n_units)
+        records.append(about | vars(pooled) | {"metric": name})
+    return records
+
+
+def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(df, 1 - TAIL)) * variance**0.5
+    return Pooled(centre, centre - reach, centre + reach, group, seeds, float(df))
