@@ -143,7 +143,7 @@ def table_of_classes(audit: Audit) -> pd.DataFrame:
     """Give images and patients of each class by split (the paper's Table II)."""
     counts = audit.counts[audit.counts["label"] != "all"]
     wide = counts.pivot(index="label", columns="split", values=["images", "groups"])
-    wide.columns = [f"{what}_{part}" for what, part in wide.columns]
+    wide.columns = ["_".join(pair) for pair in wide.columns.to_list()]
     order = [f"{what}_{part}" for what in ("images", "groups") for part in (*PARTS, "none")]
     wide = wide.reindex(columns=[name for name in order if name in wide]).fillna(0).astype(int)
     return wide.reset_index()

@@ -58,7 +58,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         raise InputError(f"there is no {_truth('Validation')[0]}; keep_val needs it")
     lesions = _lesions(listing, options["lesion_table"])
     tables = [
-        _rows(listing, source, part if sources["test"] is not None else None, lesions)
+        _rows(listing, source, part, lesions)
         for part, source in sources.items()
         if source is not None
     ]
@@ -97,7 +97,7 @@ def _image_column(source: TableFile) -> str:
 
 
 def _rows(
-    listing: Listing, source: TableFile, split: str | None, lesions: Mapping[str, str]
+    listing: Listing, source: TableFile, split: str, lesions: Mapping[str, str]
 ) -> pd.DataFrame:
     column = _image_column(source)
     names = source.column(column, "image")

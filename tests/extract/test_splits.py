@@ -134,6 +134,13 @@ def test_contradicting_parts_of_the_data_are_left() -> None:
     assert assigned.tolist() == ["train", "test", "train", "test", "test", "train"]
 
 
+def test_a_leak_of_ours_would_be_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = iter(["train", "test"])
+    monkeypatch.setattr("frostline.extract.splits._row_part", lambda *arguments: next(parts))
+    with pytest.raises(RuntimeError, match=r"^group 'x' would be in two splits; please report"):
+        assign_splits(["x", "x"], ["a", "a"], [None, None])
+
+
 def test_the_data_overrule_what_was_kept() -> None:
     assigned = assign_splits(["x", "y"], ["a", "a"], ["test", None], kept={"x": "train"})
     assert assigned.tolist() == ["test", "train"]
