@@ -270,6 +270,24 @@ def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     return out | (least < fewest) | unseen
 
 
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table of `docs/statistics.md`: mean and worst coverage by metric and number of units."""
+    lines = [
+        "| metric | units | percentile | bca | jackknife-t | auto, not flagged | cells |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (name, units), part in table.groupby(["metric", "units"], sort=False):
+        cells = []
+        for method in ("percentile", "bca", "jackknife-t"):
+            one = part[(part["method"] == method) & (part["given"] >= 0.5)]["covered"]
+            cells.append(f"{100 * one.mean():.0f} ({100 * one.min():.0f})")
+        auto = part[(part["method"] == "auto") & (part["unflagged"] >= 0.5)]["covered_unflagged"]
+        text = f"{100 * auto.mean():.0f} ({100 * auto.min():.0f}–{100 * auto.max():.0f})"
+        cells.append(text if len(auto) else "all flagged")
+        lines.append(f"| {name} | {units} | {' | '.join(cells)} | {len(auto)} |")
+    return "\n".join(lines) + "\n"
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """The picture: coverage of each method by number of units, a dot a cell."""
     from matplotlib.figure import Figure
@@ -356,6 +374,7 @@ def main() -> None:
         table = summarise(folder)
         table.to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")
         draw(table, picture)
+        print(as_markdown(table), end="")
     else:
         table = type_one(options.trials)
         table.to_csv(options.paths[0], index=False, float_format="%.4g", lineterminator="\n")

@@ -14,7 +14,7 @@ from frostline.report.errors import InputError
 from frostline.report.intervals import Interval, compute_intervals
 from frostline.report.metrics import check_metrics
 from frostline.report.predictions import Predictions, read_predictions
-from frostline.report.sample import Sample, make_sample
+from frostline.report.sample import NEVER_PREDICTS, Sample, make_sample
 
 RUN_COLUMNS = (
     "dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
@@ -159,7 +159,9 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
         "run": name, "dataset": run.meta.get("dataset"), "head": MAJORITY_HEAD,
         "classes": run.meta["classes"], "class_counts": run.meta["class_counts"],
     }  # fmt: skip
-    kept = tuple(note for note in sample.notes if note not in run.notes)
+    kept = tuple(
+        note for note in sample.notes if note not in run.notes and NEVER_PREDICTS not in note
+    )
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),

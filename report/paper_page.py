@@ -160,8 +160,8 @@ def _rows() -> Iterator[tuple[tuple[str, str, str], pd.Series]]:
     wide = published().pivot_table(
         index=["dataset", "model", "freeze"], columns="metric", values="estimate", sort=False
     )
-    for dataset, model, freeze in wide.index:
-        yield (dataset, model, freeze), wide.loc[(dataset, model, freeze)]
+    for key, (_, row) in zip(wide.index.to_list(), wide.iterrows(), strict=True):
+        yield key, row
 
 
 def paper_markdown() -> str:

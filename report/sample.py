@@ -19,6 +19,7 @@ from frostline.report.predictions import Predictions
 from frostline.report.units import Units, make_units
 
 UNITS = ("group", "image")
+NEVER_PREDICTS = " never predicts "
 Codes = npt.NDArray[np.int64]
 
 
@@ -131,11 +132,16 @@ def make_sample(
     table, notes = predictions.table, [*predictions.notes, *notes]
     groups = _groups(table, unit, notes)
     classes = tuple(predictions.classes)
+    truth, prediction = (_codes(table[name], classes) for name in ("label", "prediction"))
+    never = [classes[c] for c in sorted(set(truth.tolist()) - set(prediction.tolist()))]
+    if never:
+        about = f"{predictions.run}{NEVER_PREDICTS}{', '.join(never)}"
+        notes.append(f"{about}: precision counts as 0")
     columns = [f"prob_{name}" for name in classes]
     has_probs = set(columns) <= set(table.columns)
     return Sample(
-        truth=_codes(table["label"], classes),
-        prediction=_codes(table["prediction"], classes),
+        truth=truth,
+        prediction=prediction,
         groups=groups,
         classes=classes,
         unit="image" if groups is None else "group",

@@ -99,6 +99,14 @@ def test_groups_of_one_image_need_no_assumption(run):
     assert (one["unit"], one["n_units"], one["note"]) == ("image", 60, "")
 
 
+def test_a_class_that_is_never_predicted_is_said(run):
+    one = run()
+    one.table["prediction"] = "PNEUMONIA"
+    frame = evaluate([one], replicates=100)
+    assert "run-0 never predicts NORMAL: precision counts as 0" in row(frame)["note"]
+    assert "never" not in row(frame, run="majority-chest")["note"]
+
+
 def test_replicate_mean_is_labelled_and_as_narrow_as_the_papers(run):
     """Published: chest X-ray 83.82 [83.77, 83.86] with n = 624 and 5,000 replicates."""
     right = np.arange(624) < 523
