@@ -26,7 +26,7 @@ class Embedded:
     X : float32 [n, p]
         One row an image.
     classes : list of str
-        Labels of training images, sorted.
+        Labels of training images (of all, where none is for training), sorted.
     """
 
     images: pd.DataFrame
@@ -72,14 +72,44 @@ def load_embedded(
     InputError
         In one sentence, if no head could be trained and chosen on these honestly.
     """
+    images = split_images(manifest, label, split)
+    return with_embeddings(images, store, name_of(manifest), on_missing=on_missing)
+
+
+def name_of(manifest: Manifest) -> str:
+    """What the data set is called."""
+    return str(manifest.meta.get("dataset"))
+
+
+def split_images(manifest: Manifest, label: str, split: str) -> pd.DataFrame:
+    """Images that have a split, checked: see `load_embedded`."""
     images = manifest.images(label, split)
     # A splits column may leave images out; they are not part of this.
     images = images[images["split"].notna()].reset_index(drop=True)
-    name = str(manifest.meta.get("dataset"))
-    _check_labels(images, name, label, split)
+    check_labels(images, name_of(manifest), label, split)
     # Splits that the data brought are theirs: we warn. Those that we made must not leak.
     ours = split == "split" and "val" in manifest.meta.get("made_splits", [])
-    _check_groups(images, name, ours=ours)
+    _check_groups(images, name_of(manifest), ours=ours)
+    return images
+
+
+def pooled_images(manifest: Manifest, label: str, *, least_classes: int = 2) -> pd.DataFrame:
+    """All images with a label, whatever their split, which becomes `test`."""
+    images = manifest.images(label, "split")
+    images = images[images["label"].notna()].reset_index(drop=True).assign(split="test")
+    if images["label"].nunique() < least_classes:
+        found = ", ".join(map(repr, images["label"].unique())) or "none"
+        raise InputError(
+            f"At least {least_classes} classes are needed, and column {label!r} of data set "
+            f"{name_of(manifest)!r} has {found}: name another column by --label."
+        )
+    return images
+
+
+def with_embeddings(
+    images: pd.DataFrame, store: Store, name: str, *, on_missing: OnMissing = "error"
+) -> Embedded:
+    """Read the embeddings of images; of those that the store lacks as `on_missing` says."""
     found = store.locate(manifest_keys(images))
     missing = int((found < 0).sum())
     if missing and on_missing == "error":
@@ -90,11 +120,13 @@ def load_embedded(
     if missing:
         warnings.warn(f"{missing} of {len(images)} images have no embedding.", stacklevel=2)
         images = images[found >= 0].reset_index(drop=True)
-        _check_labels(images, name, label, split)
+        if (images["split"] == "train").any():
+            check_labels(images, name, "label", "split")
     X = store.read(found[found >= 0]).reshape(len(images), -1)
     _check_finite(X, images, store)
-    train = images.loc[images["split"] == "train", "label"].dropna()
-    return Embedded(images, X.astype(np.float32, copy=False), sorted(train.unique()))
+    fitted = images["split"] == "train"
+    known = images.loc[fitted if fitted.any() else slice(None), "label"].dropna()
+    return Embedded(images, X.astype(np.float32, copy=False), sorted(known.unique()))
 
 
 def manifest_keys(images: pd.DataFrame) -> NDArray[np.uint8]:
@@ -102,7 +134,7 @@ def manifest_keys(images: pd.DataFrame) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)
 
 
-def _check_labels(images: pd.DataFrame, name: str, label: str, split: str) -> None:
+def check_labels(images: pd.DataFrame, name: str, label: str, split: str) -> None:
     labelled = images[images["label"].notna()]
     parts = {part: labelled.loc[labelled["split"] == part, "label"] for part in ("train", "val")}
     where = f"Data set {name!r} has no {{}} image with a label (columns {label!r} and {split!r})"
