@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frostline.cache.atomic import atomic_write, clear_temporary
+from frostline.cache.embeddings import EmbeddingStore
 from frostline.cache.errors import InputError
 from frostline.cache.keys import content_key, file_key, run_id, spec_difference, spec_key
 from frostline.cache.manifest import Manifest, read_manifest, write_manifest
@@ -10,17 +11,18 @@ from frostline.cache.store import (
     EMBEDDINGS,
     PIXELS,
     Store,
-    StoreWriter,
     choose_store,
     find_stores,
     part_files,
     store_spec,
 )
 from frostline.cache.workspace import Workspace
+from frostline.cache.writer import StoreWriter
 
 __all__ = [
     "EMBEDDINGS",
     "PIXELS",
+    "EmbeddingStore",
     "InputError",
     "Manifest",
     "Store",

@@ -57,7 +57,7 @@ class Manifest:
 
     def file(self, row: int) -> Path:
         """The file of row number `row`."""
-        root = self.meta["roots"][int(self.table["root"].iat[row])]
+        root = self.meta["roots"][self.table["root"].to_numpy()[row]]
         return Path(root) / str(self.table["path"].iat[row])
 
     def keys(self) -> np.ndarray:

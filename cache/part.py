@@ -20,7 +20,21 @@ from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 1 << 20
+# What HDF5 and JSON raise over bytes that are not what was written.
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+)
 _ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
+
+
+class NewerFormatError(InputError):
+    """A file of a newer release: it is whole, and a newer Frostline reads it."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +56,35 @@ class Part:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def kind_of_rows(self) -> tuple[str, np.dtype, tuple[int, ...]]:
+        """What all parts of a store have in common: format, type and shape of a row."""
+        return self.format, self.dtype, self.shape[1:]
+
     def values(self) -> np.ndarray:
         """The values, memory-mapped, read-only; digests are the caller's to check."""
         if not len(self):
             return np.empty(self.shape, self.dtype)
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
+    def block_span(self, block: int) -> tuple[int, int]:
+        """First row of a block, and the row after its last."""
+        start = block * self.block_rows
+        return start, min(start + self.block_rows, len(self))
+
     def check_block(self, values: np.ndarray, block: int) -> None:
-        """Raise InputError if the digest of block number `block` of `values` does not match."""
-        rows = slice(block * self.block_rows, (block + 1) * self.block_rows)
-        if block_digest(values[rows], self.keys[rows]) != self.block_digest[block].tobytes():
-            raise damaged(
-                self.path, f"rows {rows.start} to {min(rows.stop, len(self)) - 1} changed"
-            )
+        """Raise InputError if `values`, the rows of block number `block`, do not match its digest.
+
+        The digest covers the keys too.
+        """
+        start, stop = self.block_span(block)
+        if block_digest(values, self.keys[start:stop]) != self.block_digest[block].tobytes():
+            raise damaged(self.path, f"rows {start} to {stop - 1} changed")
 
     def check_all(self) -> None:
         """Check every block."""
         values = self.values()
         for block in range(len(self.block_digest)):
-            self.check_block(values, block)
+            self.check_block(values[slice(*self.block_span(block))], block)
 
 
 def write_part(
@@ -86,12 +110,39 @@ def write_part(
         If the disk is full or the folder read-only; nothing is left behind.
     """
     values = np.ascontiguousarray(values)
-    block_rows = max(1, BLOCK_BYTES // max(1, values[:1].nbytes))
+    block_rows = rows_in_block(values[:1].nbytes)
     digests = b"".join(
         block_digest(values[start : start + block_rows], keys[start : start + block_rows])
         for start in range(0, len(values), block_rows)
     )
-    attributes: dict[str, Any] = {
+    attributes = part_attributes(kind, spec, provenance, block_rows)
+    datasets = {
+        "values": values,
+        "content_key": np.ascontiguousarray(keys, np.uint8),
+        "block_digest": np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES),
+    }
+    attributes["header_digest"] = header_digest(attributes, values.shape, values.dtype, digests)
+    path = new_part_name(folder)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_image(attributes, datasets))
+    return path
+
+
+def rows_in_block(row_bytes: int) -> int:
+    """How many rows make a block."""
+    return max(1, BLOCK_BYTES // max(1, row_bytes))
+
+
+def new_part_name(folder: Path) -> Path:
+    """A name that no other writer takes."""
+    return folder / f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.h5"
+
+
+def part_attributes(
+    kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any], block_rows: int
+) -> dict[str, Any]:
+    """The attributes of a part but the digest of its header."""
+    return {
         "format": kind,
         "format_version": FORMAT_VERSION,
         "key": spec_key(spec),
@@ -99,16 +150,6 @@ def write_part(
         "provenance": canonical_json(provenance),
         "block_rows": block_rows,
     }
-    datasets = {
-        "values": values,
-        "content_key": np.ascontiguousarray(keys, np.uint8),
-        "block_digest": np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES),
-    }
-    attributes["header_digest"] = header_digest(attributes, values.shape, values.dtype, digests)
-    path = folder / f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.h5"
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(_image(attributes, datasets))
-    return path
 
 
 def _image(attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> bytes:
@@ -129,18 +170,22 @@ def read_part(path: Path) -> Part:
     ------
     InputError
         If the file is truncated, changed, not a part, or written by a newer release.
+    FileNotFoundError
+        If it is not there.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
             return _read_header(path, file)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise damaged(path, str(error).splitlines()[0]) from error
+    except (FileNotFoundError, InputError):
+        raise  # the former: compacted away, or set aside, since the folder was listed
+    except UNREADABLE as error:
+        raise damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from error
 
 
 def _read_header(path: Path, file: h5py.File) -> Part:
     version = int(file.attrs["format_version"])
     if version > FORMAT_VERSION:
-        raise InputError(
+        raise NewerFormatError(
             f"{path} has format version {version}, this release reads up to {FORMAT_VERSION}: "
             "install a newer Frostline."
         )

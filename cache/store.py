@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import itertools
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from frostline.cache.atomic import clear_temporary
 from frostline.cache.errors import InputError
-from frostline.cache.keys import KEY_BYTES, spec_difference, spec_key
-from frostline.cache.part import Part, damaged, read_part, write_part
+from frostline.cache.keys import spec_difference
+from frostline.cache.part import Part, damaged, read_part
+from frostline.cache.runs import read_run
 
 PIXELS = "frostline-pixels"
 EMBEDDINGS = "frostline-embeddings"
-PART_BYTES = 64 << 20
-PART_SECONDS = 60.0
+RUN_BYTES = 8 << 20
+LISTINGS = 20
 
 
 class Store:
@@ -30,14 +29,23 @@ class Store:
     folder : pathlib.Path
     parts : list of Part
         In order of their names; row numbers run through them.
+    keys : numpy.ndarray, uint8 [n, 16]
+        Content keys of all rows; a key that two writers wrote occurs twice.
     """
 
     def __init__(self, folder: Path, parts: list[Part]) -> None:
         self.folder = folder
-        self.parts = parts
         self._starts = np.cumsum([0, *map(len, parts)])
+        self.keys = np.concatenate([part.keys for part in parts])
+        # The parts' keys are views of all keys: ten million of them are held once.
+        bounds = itertools.pairwise(self._starts)
+        self.parts = [
+            replace(part, keys=self.keys[start:stop])
+            for part, (start, stop) in zip(parts, bounds, strict=True)
+        ]
         self._values: dict[int, np.ndarray] = {}
         self._checked: dict[int, np.ndarray] = {}
+        self._moved: Store | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -48,17 +56,13 @@ class Store:
         InputError
             If there is no part, or one is damaged, of a newer format, or of another store.
         """
-        parts = [read_part(path) for path in part_files(folder)]
+        parts = _read_parts(folder)
         if not parts:
             raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
         for part in parts:
             if part.key != folder.name:
                 raise damaged(part.path, f"it belongs to store {part.key}")
-            if (part.format, part.dtype, part.shape[1:]) != (
-                parts[0].format,
-                parts[0].dtype,
-                parts[0].shape[1:],
-            ):
+            if part.kind_of_rows() != parts[0].kind_of_rows():
                 raise damaged(part.path, "its rows are of another shape or type")
         return cls(folder, parts)
 
@@ -87,27 +91,33 @@ class Store:
         """Type of the values."""
         return self.parts[0].dtype
 
-    @cached_property
-    def keys(self) -> np.ndarray:
-        """Content keys of all rows, uint8 [n, 16]; a key that two writers wrote occurs twice."""
-        return np.concatenate([part.keys for part in self.parts])
-
     def __len__(self) -> int:
         """Number of distinct keys."""
         return len(self._index[0])
 
     @cached_property
-    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        """First halves of the distinct keys, sorted, and their rows; of equal keys the first row.
+
+        Of equal first halves the second halves decide.
+        """
         high, low = _halves(self.keys)
-        order = np.lexsort((low, high))  # stable: of equal keys the first part's comes first
-        high, low = high[order], low[order]
+        order = np.argsort(high)
+        high = high[order]
+        same = high[1:] == high[:-1]
+        if not same.any():
+            return high, order
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((rows, low[rows], high[tied]))]
         first = np.ones(len(order), bool)
-        first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-        return high[first], low[first], order[first]
+        first[1:] = ~same | (low[order[1:]] != low[order[:-1]])
+        return high[first], order[first]
 
     def locate(self, keys: np.ndarray) -> np.ndarray:
         """Row number of each key (uint8 [m, 16]), int64 [m]; -1 where the store lacks it."""
-        high, low, rows = self._index
+        high, rows = self._index
+        low = _halves(self.keys)[1]
         wanted_high, wanted_low = _halves(keys)
         found = np.full(len(wanted_high), -1, np.int64)
         position = np.searchsorted(high, wanted_high)
@@ -118,11 +128,19 @@ class Store:
             open_, at = open_[inside], at[inside]
             alike = high[at] == wanted_high[open_]
             open_, at = open_[alike], at[alike]
-            hit = low[at] == wanted_low[open_]
+            hit = low[rows[at]] == wanted_low[open_]
             found[open_[hit]] = rows[at[hit]]
             open_ = open_[~hit]
             position[open_] += 1
         return found
+
+    def distinct_rows(self) -> np.ndarray:
+        """Numbers of the rows that `locate` finds, int64 [n], ascending."""
+        if "_index" not in self.__dict__:
+            high = np.sort(_halves(self.keys)[0])
+            if (high[1:] != high[:-1]).all():
+                return np.arange(len(high))  # without the cost of an index
+        return np.sort(self._index[1])
 
     def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Read rows by number, in any order.
@@ -149,81 +167,34 @@ class Store:
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owner):
             mine = np.flatnonzero(owner == number)
-            out[mine] = self._checked_values(number, rows[mine] - self._starts[number])
+            try:
+                self._read_part(number, rows[mine] - self._starts[number], out, mine)
+            except FileNotFoundError:
+                # Compacted since the store was opened: the same rows are in another part now.
+                self._moved = self._moved or Store.open(self.folder)
+                out[mine] = self._moved.read(self._moved.locate(self.keys[rows[mine]]))
         return out
 
-    def _checked_values(self, number: int, rows: np.ndarray) -> np.ndarray:
+    def _read_part(self, number: int, rows: np.ndarray, out: np.ndarray, where: np.ndarray) -> None:
+        """Put rows of one part where they belong in `out`."""
         part = self.parts[number]
+        if number not in self._checked:
+            self._checked[number] = np.zeros(len(part.block_digest), bool)
+        whole = out[where[0] : where[-1] + 1]
+        if _is_run(rows) and _is_run(where) and whole.nbytes >= RUN_BYTES and _is_plain(whole):
+            return read_run(part, int(rows[0]), whole, self._checked[number])
         if number not in self._values:
             self._values[number] = part.values()
-            self._checked[number] = np.zeros(len(part.block_digest), bool)
         values, checked = self._values[number], self._checked[number]
         for block in np.unique(rows // part.block_rows):
             if not checked[block]:
-                part.check_block(values, block)
+                part.check_block(values[slice(*part.block_span(block))], block)
                 checked[block] = True
-        return values[rows]
+        out[where] = values[rows]
 
     def __getstate__(self) -> dict[str, Any]:
         # Each process maps the parts for itself and trusts only what it has checked.
-        return {**self.__dict__, "_values": {}, "_checked": {}}
-
-
-class StoreWriter:
-    """Append rows to a store; parts close by size or after a minute.
-
-    Use as a context manager: at the end, and at an exception too, the rows so far become a part.
-    """
-
-    def __init__(
-        self, folder: Path, kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        if folder.name != spec_key(spec):
-            raise ValueError(f"folder {folder} is not named by the key of its spec")
-        self.folder, self.kind, self.spec, self.provenance = folder, kind, spec, provenance
-        self._keys: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._bytes = 0
-        self._since = 0.0
-
-    def append(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """Add rows: keys uint8 [m, 16], values [m, ...]; the arrays must not change afterwards."""
-        if not len(keys):
-            return
-        if not self._keys:
-            self._since = time.monotonic()
-        self._keys.append(np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES))
-        self._values.append(values)
-        self._bytes += values.nbytes
-        if self._bytes >= PART_BYTES or time.monotonic() - self._since >= PART_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the rows so far as a part."""
-        keys, values = self._keys, self._values
-        self._keys, self._values, self._bytes = [], [], 0
-        if keys:
-            write_part(
-                self.folder,
-                self.kind,
-                self.spec,
-                self.provenance,
-                np.concatenate(keys),
-                np.concatenate(values),
-            )
-
-    def __enter__(self) -> StoreWriter:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        clear_temporary(self.folder)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.flush()
+        return {**self.__dict__, "_values": {}, "_checked": {}, "_moved": None}
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -269,6 +240,24 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
         for other, theirs in others
     )
     raise InputError(f"{len(matching)} stores lie in {folder}: choose by --key. {differences}.")
+
+
+def _read_parts(folder: Path) -> list[Part]:
+    for _ in range(LISTINGS):
+        try:
+            return [read_part(path) for path in part_files(folder)]
+        except FileNotFoundError:
+            continue  # a part was compacted away between listing and reading: list again
+    raise InputError(f"The parts in {folder} change too fast to be read: wait, and try again.")
+
+
+def _is_run(numbers: np.ndarray) -> bool:
+    """Whether the numbers are consecutive."""
+    return bool(numbers[-1] - numbers[0] + 1 == len(numbers) and (np.diff(numbers) == 1).all())
+
+
+def _is_plain(out: np.ndarray) -> bool:
+    return out.flags.c_contiguous and out.flags.writeable
 
 
 def _halves(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
-from frostline.commands import data, probing, reporting, training
+from frostline.commands import cache, data, probing, reporting, training
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -38,7 +38,7 @@ for command in (
     data.backbones,
 ):
     app.command()(command)
-app.add_typer(data.cache_app, name="cache")
+app.add_typer(cache.cache_app, name="cache")
 
 SYSTEM = {
     errno.ENOSPC: "The disk is full{where}: free some space and run the same command again; "

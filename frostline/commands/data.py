@@ -1,16 +1,13 @@
-"""Commands about data at rest: index, audit, cache, and which backbones there are."""
+"""Commands about data: index, audit, and which backbones there are."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
-
-cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
 
 _COLUMN = "Column of the table with the {}."
 
@@ -200,82 +197,6 @@ def _print_blocks(name: str) -> None:
         parameters = sum(sizes[key] for key in block.parameters)
         typer.echo(f"{len(found) - number:3d}  {block.name}  {parameters:,} parameters")
     typer.echo("--unfreeze N trains the blocks numbered N and less.")
-
-
-@cache_app.command()
-def ls(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """List the stores: data set, backbone, rows, size, key.
-
-    Example: frostline cache ls --json
-    """
-    from rich.table import Table
-
-    from frostline.console import out
-
-    rows = [_describe(folder, workspace) for folder in _stores(workspace)]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-        return
-    if not rows:
-        typer.echo(f"There is no store in {workspace} yet.")
-        return
-    table = Table("store", "rows", "parts", "size", "key", box=None)
-    for row in rows:
-        megabytes = f"{row['bytes'] / 1e6:.1f} MB"
-        table.add_row(row["store"], str(row["rows"]), str(row["parts"]), megabytes, row["key"][:12])
-    out.print(table)
-
-
-@cache_app.command()
-def verify(
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged parts aside, as damaged-….h5.")
-    ] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Check every digest of every part.
-
-    Example: frostline cache verify --repair
-    """
-    from frostline.cache.verify import verify_store
-
-    folders = _stores(workspace)
-    damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
-    for error in damaged:
-        typer.echo(error, err=True)
-    if repair and damaged:
-        typer.echo(
-            f"Set {len(damaged)} parts aside: run `frostline extract` to compute their rows."
-        )
-        return
-    typer.echo(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
-    if damaged:
-        raise typer.Exit(1)
-
-
-def _stores(workspace: Path) -> list[Path]:
-    from frostline.cache import find_stores
-
-    parents = [*workspace.glob("pixels/*"), *workspace.glob("embeddings/*/*")]
-    return [folder for parent in sorted(parents) for folder in find_stores(parent)]
-
-
-def _describe(folder: Path, workspace: Path) -> dict[str, Any]:
-    from frostline.cache import Store, part_files
-
-    store = Store.open(folder)
-    return {
-        "store": str(folder.parent.relative_to(workspace)),
-        "key": store.key,
-        "rows": len(store),
-        "parts": len(store.parts),
-        "bytes": sum(path.stat().st_size for path in part_files(folder)),
-        "spec": store.spec,
-        "provenance": store.provenance,
-    }
 
 
 def _same(workspace: Path) -> str:

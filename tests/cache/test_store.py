@@ -20,7 +20,7 @@ from frostline.cache import (
     choose_store,
     part_files,
     spec_key,
-    store,
+    writer,
 )
 from frostline.cache.part import write_part
 
@@ -78,15 +78,15 @@ def test_a_key_in_two_parts_is_read_from_the_first(tmp_path: Path) -> None:
 def test_parts_close_by_size_and_at_an_exception(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PART_BYTES", 200)
+    monkeypatch.setattr(writer, "PART_BYTES", 200)
     keys, values = rows(30)
     place = tmp_path / spec_key(SPEC)
     with (
         pytest.raises(KeyboardInterrupt),
-        StoreWriter(place, EMBEDDINGS, SPEC, {}) as writer,
+        StoreWriter(place, EMBEDDINGS, SPEC, {}) as rows_of_store,
     ):
         for start in range(0, 28, 4):
-            writer.append(keys[start : start + 4], values[start : start + 4])
+            rows_of_store.append(keys[start : start + 4], values[start : start + 4])
         raise KeyboardInterrupt
     assert len(part_files(place)) == 3
     assert len(Store.open(place)) == 28

@@ -1,0 +1,94 @@
+"""What no manifest needs: found first, deleted when asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from frostline.cache.atomic import TEMPORARY, clear_temporary
+from frostline.cache.compact import compact_store
+from frostline.cache.errors import InputError
+from frostline.cache.listing import manifest_contents, store_dataset, workspace_stores
+from frostline.cache.store import Store
+from frostline.cache.verify import ASIDE
+from frostline.cache.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What of one store no manifest needs.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+    rows, of : int
+        Rows of images that the data set no longer has, and all its rows.
+    files : list of Path
+        Parts that were set aside, and files that dead writers left.
+    bytes : int
+        About how much would be freed.
+    """
+
+    folder: Path
+    rows: int
+    of: int
+    files: list[Path]
+    bytes: int
+
+
+@dataclass
+class Plan:
+    """What would be deleted, and a sentence for each store where nothing can be decided."""
+
+    garbage: list[Garbage] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def find_garbage(workspace: Workspace) -> Plan:
+    """Look for rows and files that no manifest needs; nothing is changed."""
+    plan = Plan()
+    for folder in workspace_stores(workspace):
+        try:
+            keys = manifest_contents(workspace, store_dataset(workspace, folder))
+            store = Store.open(folder)
+        except InputError as error:
+            plan.refused.append(f"{folder} is left as it is: {error}")
+            continue
+        rows = len(store) - int((store.locate(keys) >= 0).sum())
+        files = [*folder.glob(f"{ASIDE}*"), *filter(_is_dead, folder.glob(f"{TEMPORARY}*"))]
+        size = sum(path.stat().st_size for path in files)
+        size += round(sum(part.path.stat().st_size for part in store.parts) * rows / len(store))
+        if rows or files:
+            plan.garbage.append(Garbage(folder, rows, len(store), files, size))
+    return plan
+
+
+def delete_garbage(workspace: Workspace, garbage: Garbage) -> None:
+    """Delete what was found in one store; rows are dropped by writing the others anew.
+
+    The manifest is read again: rows that it needs by now stay.
+    """
+    keys = manifest_contents(workspace, store_dataset(workspace, garbage.folder))
+    for path in garbage.files:
+        if path.name.startswith(ASIDE):
+            path.unlink(missing_ok=True)
+    clear_temporary(garbage.folder)
+    if garbage.rows:
+        compact_store(garbage.folder, keep=keys)
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether a temporary file's writer is dead: nobody holds its lock."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)

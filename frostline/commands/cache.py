@@ -1,0 +1,235 @@
+"""Commands about the stores: cache ls, verify, compact, gc, export, import."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frostline.commands.options import (
+    DEFAULT_WORKSPACE,
+    BackboneOption,
+    DatasetOption,
+    LabelOption,
+    SplitOption,
+    WorkspaceOption,
+)
+
+cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
+
+DatasetsOption = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", "-d", help="Only of this data set; may be repeated."),
+]
+KeyOption = Annotated[str | None, typer.Option(help="First digits of the store's key.")]
+
+
+@cache_app.command()
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """List the stores: data set, backbone, rows of how many, size, age, spec in short.
+
+    Example: frostline cache ls --json
+    """
+    from frostline.cache import Workspace
+    from frostline.cache.listing import describe_store, workspace_stores
+
+    place = Workspace(workspace)
+    rows = [describe_store(place, folder) for folder in workspace_stores(place)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    elif rows:
+        _print_stores(rows)
+    else:
+        typer.echo(f"There is no store in {workspace} yet.")
+
+
+def _print_stores(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from frostline.cache.listing import short_spec
+    from frostline.console import out
+
+    names = ("data set", "backbone", "rows", "size", "age", "parts", "key", "spec")
+    table = Table(*names, box=None)
+    for row in rows:
+        damaged = "damaged" in row
+        of = "?" if row.get("wanted") is None else row["wanted"]
+        table.add_row(
+            row["dataset"],
+            row["backbone"] or "(pixels)",
+            "damaged" if damaged else f"{row['rows'] if of == '?' else row['needed']} of {of}",
+            f"{row['bytes'] / 1e6:.1f} MB",
+            _age(row["age_seconds"]),
+            str(row["parts"]),
+            row["key"][:12],
+            "run `frostline cache verify`" if damaged else short_spec(row["spec"]),
+        )
+    out.print(table)
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+@cache_app.command()
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged parts aside, as damaged-….h5.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Check every digest of every part.
+
+    Example: frostline cache verify --repair
+    """
+    from frostline.cache import Workspace
+    from frostline.cache.listing import workspace_stores
+    from frostline.cache.verify import verify_store
+
+    folders = workspace_stores(Workspace(workspace))
+    damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
+    for error in damaged:
+        typer.echo(error, err=True)
+    if repair and damaged:
+        newer = sum("install a newer" in error for error in damaged)
+        typer.echo(
+            f"Set {len(damaged) - newer} parts aside: run `frostline extract` to compute their "
+            "rows."
+        )
+        raise typer.Exit(1 if newer else 0)
+    typer.echo(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
+    if damaged:
+        raise typer.Exit(1)
+
+
+@cache_app.command()
+def compact(dataset: DatasetsOption = None, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Merge the parts of each store into one; others may read and write meanwhile.
+
+    Example: frostline cache compact --dataset chest
+    """
+    from frostline.cache.compact import compact_store
+
+    for folder in _chosen(workspace, dataset):
+        parts, _ = compact_store(folder)
+        if parts > 1:
+            typer.echo(f"{folder.relative_to(workspace)}: {parts} parts became 1.")
+
+
+@cache_app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; else only show.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Show what no manifest needs, and delete it with --yes.
+
+    Rows of images that are no longer in their data set, parts that were set aside, and files that
+    dead processes left. Nothing of a data set without a readable manifest is touched.
+
+    Example: frostline cache gc --yes
+    """
+    from frostline.cache import Workspace
+    from frostline.cache.garbage import delete_garbage, find_garbage
+
+    place = Workspace(workspace)
+    plan = find_garbage(place)
+    for one in plan.garbage:
+        where = one.folder.relative_to(workspace)
+        typer.echo(
+            f"{where}: {one.rows} of {one.of} rows, {len(one.files)} files, "
+            f"about {one.bytes / 1e6:.1f} MB{' deleted' if yes else ''}."
+        )
+        if yes:
+            delete_garbage(place, one)
+    for sentence in plan.refused:
+        typer.echo(sentence, err=True)
+    if not plan.garbage:
+        typer.echo("There is nothing to delete.")
+    elif not yes:
+        typer.echo("Nothing was deleted yet: --yes deletes this.")
+    if plan.refused:
+        raise typer.Exit(1)
+
+
+@cache_app.command()
+def export(
+    dataset: DatasetOption,
+    backbone: BackboneOption,
+    output: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[
+        str | None, typer.Option(help="npz, parquet, csv or h5; by the file's name if not given.")
+    ] = None,
+    key: KeyOption = None,
+    label: LabelOption = "label",
+    split: SplitOption = "split",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Write embeddings with ids, labels, groups and splits for other tools.
+
+    Example: frostline cache export -d chest -b effnet-lite0 chest.parquet
+    """
+    from frostline.cache import EmbeddingStore, Workspace
+    from frostline.cache.export import export_embeddings
+
+    store = EmbeddingStore.open(Workspace(workspace), dataset, backbone, key)
+    count = export_embeddings(
+        store, output, to or output.suffix.removeprefix("."), label=label, split=split
+    )
+    typer.echo(f"Wrote {count} embeddings to {output}.")
+
+
+@cache_app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help=".npz, .parquet or .csv with image_id and numbers.")],
+    dataset: DatasetOption,
+    backbone: Annotated[str, typer.Option("--backbone", "-b", help="What to call their maker.")],
+    spec: Annotated[
+        Path | None, typer.Option(help="JSON file that says how they were made.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Take in embeddings that another tool made, for the images of a data set.
+
+    Example: frostline cache import theirs.npz -d chest -b their-model --spec theirs.json
+    """
+    from frostline.cache import Workspace
+    from frostline.cache.imports import import_embeddings
+
+    given = _read_spec(spec) if spec is not None else {}
+    key, count, strangers = import_embeddings(Workspace(workspace), dataset, backbone, file, given)
+    typer.echo(
+        f"Imported {count} embeddings; {strangers} rows are of no image of {dataset}. "
+        f"Key {key[:12]}."
+    )
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    from frostline.cache import InputError
+
+    try:
+        spec = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"--spec {path} cannot be read as JSON: {error}.") from error
+    if not isinstance(spec, dict):
+        raise InputError(f"--spec {path} holds no JSON object.")
+    return spec
+
+
+def _chosen(workspace: Path, datasets: list[str] | None) -> list[Path]:
+    from frostline.cache import InputError, Workspace
+    from frostline.cache.listing import store_dataset, workspace_stores
+
+    place = Workspace(workspace)
+    folders = workspace_stores(place)
+    chosen = [f for f in folders if not datasets or store_dataset(place, f) in datasets]
+    if datasets and not chosen:
+        raise InputError(f"There is no store of {' or '.join(datasets)} in {workspace}.")
+    return chosen

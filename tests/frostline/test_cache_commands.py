@@ -1,0 +1,52 @@
+"""`frostline cache …` in real processes, on a store that real commands made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .conftest import Run, make_images
+
+TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")
+ON = ("--dataset", "set", "--backbone", "timm:test_vit")
+
+
+def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
+    def out(*arguments: object, code: int = 0, **options: bool) -> str:
+        done = frostline(*arguments, **options)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    make_images(tmp_path / "images", 24)
+    out("index", "set", "--root", "images", "--group-pattern", r"(patient\d+)")
+    extract = ("extract", "--dataset", "set", *TINY, "--batch", "4", "--device", "cpu")
+    several = out(*extract, "--feature", "cls", "--feature", "mean", small_parts=True)
+    assert several.count("24 embedded now") == 2
+    listed = json.loads(out("cache", "ls", "--json"))
+    assert [(row["kind"], row["needed"], row["wanted"]) for row in listed] == [
+        ("pixels", 24, 24), ("embeddings", 24, 24), ("embeddings", 24, 24)
+    ]  # fmt: skip
+    assert "24 of 24" in out("cache", "ls")
+    assert " parts became 1." in out("cache", "compact", "--dataset", "set")
+    assert "0 damaged parts" in out("cache", "verify")
+    assert "24 reused" in out(*extract, "--feature", "cls")
+    assert "choose by --key" in out("cache", "export", *ON, "x.npz", code=2)
+    key = next(row["key"] for row in listed if row.get("spec", {}).get("feature") == "mean")
+    assert "Wrote 24 embeddings" in out("cache", "export", *ON, "--key", key, "x.parquet")
+    assert len(np.stack(pd.read_parquet(tmp_path / "x.parquet")["embedding"])) == 24
+    (tmp_path / "spec.json").write_text('{"tool": "theirs"}')
+    given = ("x.parquet", "-d", "set", "-b", "theirs", "--spec", "spec.json")
+    assert "Imported 24 embeddings; 0 rows" in out("cache", "import", *given)
+    for image in sorted((tmp_path / "images").rglob("*.png"))[:6]:
+        image.unlink()
+    out("index", "set", "--root", "images", "--group-pattern", r"(patient\d+)")
+    shown = out("cache", "gc")
+    assert (shown.count("6 of 24 rows"), "--yes deletes this" in shown) == (4, True)
+    assert out("cache", "gc", "--yes").count("deleted") == 4
+    assert "There is nothing to delete." in out("cache", "gc")
+    (tmp_path / "frostline-workspace" / "manifests" / "set.parquet").unlink()
+    assert "is left as it is: There is no data set 'set'" in out("cache", "gc", "--yes", code=1)
+    assert json.loads(out("cache", "ls", "--json"))[0]["rows"] == 18
