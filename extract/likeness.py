@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
+from threadpoolctl import threadpool_limits
 
 from frostline.cache import Store
 
@@ -40,11 +41,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     -------
     bool ``[n, 255]``. An image of one brightness everywhere is all False.
     """
-    height, width, *channels = pixels.shape[1:]
-    rows = pixels.reshape(len(pixels), height, -1).astype(np.float32)
-    # The mean of the channels and of the columns in one product.
-    across = np.repeat(_averaging(width), 3, axis=1) / 3 if channels else _averaging(width)
-    small = _averaging(height) @ (rows @ across.T)
+    small = _thumbnails(pixels)
     spectrum = dct(dct(small, axis=1, norm="ortho"), axis=2, norm="ortho")
     low = spectrum[:, :FREQUENCIES, :FREQUENCIES].reshape(len(pixels), -1)[:, 1:]
     low = np.where(np.abs(low) < 1e-3, 0, low)  # what is left of an exact 0
@@ -62,11 +59,12 @@ def store_hashes(
     hashes : bool [n, 255]
     """
     pieces = []
-    for start in range(0, len(store), 64):
-        rows = np.arange(start, min(start + 64, len(store)))
-        pieces.append(perceptual_hash(store.read(rows)))
-        if progress is not None:
-            progress(int(rows[-1]) + 1, len(store))
+    with threadpool_limits(1):  # the products are too small to share between threads
+        for start in range(0, len(store), 64):
+            rows = np.arange(start, min(start + 64, len(store)))
+            pieces.append(perceptual_hash(store.read(rows)))
+            if progress is not None:
+                progress(int(rows[-1]) + 1, len(store))
     hashes = np.concatenate(pieces) if pieces else np.zeros((0, HASH_BITS), bool)
     return store.keys, hashes
 
@@ -124,6 +122,20 @@ def _blocks(count: int) -> Iterator[tuple[slice, slice]]:
         for column in starts:
             if column >= row:
                 yield slice(row, row + BLOCK), slice(column, column + BLOCK)
+
+
+def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Average images into float32 [n, 32, 32], through one small buffer: fresh memory is slow."""
+    height, width, *channels = pixels.shape[1:]
+    down, across = _averaging(height), _averaging(width).T
+    if channels:  # the mean of the channels and of the columns in one product
+        across = np.repeat(across, 3, axis=0) / np.float32(3)
+    buffer = np.empty((height, len(across)), np.float32)
+    small = np.empty((len(pixels), THUMBNAIL, THUMBNAIL), np.float32)
+    for image, thumbnail in zip(pixels, small, strict=True):
+        np.copyto(buffer, image.reshape(height, -1))
+        np.matmul(down @ buffer, across, out=thumbnail)
+    return small
 
 
 def _averaging(size: int) -> NDArray[np.float32]:
