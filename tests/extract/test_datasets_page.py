@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from frostline.extract.kinds import KINDS
 from frostline.extract.phantom import make_phantom_glioma
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/datasets.md"
+PARTS = ("train", "val", "test")
 HOT = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
 
 
@@ -117,6 +119,39 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
         assert manifest.table["split"].notna().all(), line
         kinds.add(manifest.meta["kind"])
     assert kinds == set(KINDS)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_flags_of_the_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chest_xray(tmp_path / "chest")
+    run("index", "chest", "--kind", "chest-xray", "--root", "chest", "--keep-val")
+    manifest = read_manifest(tmp_path / "frostline-workspace/manifests/chest.parquet")
+    assert (manifest.table["split"] == "val").sum() == 8
+    glioma_lgg(tmp_path / "glioma")
+    patterns = ("{patient}/{patient}_" + what + ".nii.gz" for what in ("flair", "mask"))
+    columns = ("--table", "labels.csv", "--group-column", "patient_id", "--label-column", "grade")
+    found = ("--image", next(patterns), "--mask", next(patterns), *columns)
+    run("index", "mri", "--kind", "mri-slices", "--root", "glioma", *found, "--spacing", 4, 4, 6)
+    manifest = read_manifest(tmp_path / "frostline-workspace/manifests/mri.parquet")
+    assert manifest.meta["options"]["spacing"] == [4, 4, 6]
+
+
+def test_audit_refuses_leaks_and_draws_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "root", *(f"{part}/{c}/{part}.png" for part in PARTS for c in "ab"))
+    shutil.copy("root/train/a/train.png", "root/test/b/copy.png")
+    run("index", "set", "--root", "root")
+    loud = run("audit", "set", "--with-images", "sheet.png")
+    assert loud.exit_code == 0
+    assert "leak: 1 image occurs in more than one split, byte for byte" in loud.output
+    assert Image.open("sheet.png").width == 640
+    assert run("audit", "set", "--strict").exit_code == 1
 
 
 def test_every_kind_is_in_the_table_of_the_page() -> None:
