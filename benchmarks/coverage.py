@@ -1,7 +1,7 @@
 """How often each interval covers: a simulation over a grid of situations, made to be resumed.
 
     python benchmarks/coverage.py run FOLDER [--chunks 20] [--part 0/2]
-    python benchmarks/coverage.py summary FOLDER docs/coverage.csv.gz docs/coverage.svg
+    python benchmarks/coverage.py summary FOLDER docs/coverage.csv.gz docs/coverage.png
     python benchmarks/coverage.py tests docs/type-one.csv [--trials 1000]
 
 A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
@@ -219,6 +219,9 @@ def summarise(folder: Path) -> pd.DataFrame:
             flagged = flags(cell, name, table)
             outcomes = {m: table[f"{name}|{m}"].to_numpy() for m in METHODS
                         if f"{name}|{m}" in table}  # fmt: skip
+            centre = table[f"{name}|estimate"].to_numpy()
+            # At its bound the jackknife gives no interval.
+            outcomes["jackknife-t"] = np.where(_at_edge(centre), -1, outcomes["jackknife-t"])
             outcomes["auto"] = auto_outcome(cell, name, table)
             for method, values in outcomes.items():
                 given = values >= 0
@@ -235,13 +238,17 @@ def _share(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
+def _at_edge(centre: np.ndarray) -> np.ndarray:
+    return (centre < 1e-6) | (centre > 1 - 1e-6)
+
+
 def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     """What `auto` did in each trial, from what its methods did: as `intervals.choose_method`."""
     centre, truth = table[f"{name}|estimate"].to_numpy(), table[f"{name}|truth"].iloc[0]
     metric = find_metric(name)
     many = (cell.units >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
     out = np.where(many, table[f"{name}|percentile"], table[f"{name}|jackknife-t"])
-    edge = (centre < 1e-6) | (centre > 1 - 1e-6)
+    edge = _at_edge(centre)
     if not metric.share:
         return np.where(edge, -1, out)
     units = np.full(len(table), float(cell.units))
@@ -314,7 +321,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.supxlabel("Units (images or patients) in the test set")
     figure.supylabel("Trials in which the 95% interval held the true value (%)")
     figure.axes[0].legend(loc="lower right", fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, dpi=110)
 
 
 def type_one(trials: int) -> pd.DataFrame:
