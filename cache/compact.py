@@ -21,6 +21,7 @@ from frostline.cache.part import (
     part_attributes,
     read_part,
     rows_in_block,
+    set_attributes,
 )
 from frostline.cache.store import Store
 
@@ -95,7 +96,7 @@ def _write_merged(store: Store, rows: np.ndarray) -> Path:
                 digests[number] = np.frombuffer(digest, np.uint8)
             file["content_key"], file["block_digest"] = keys, digests
             header = header_digest(attributes, shape, store.dtype, digests.tobytes())
-            file.attrs.update({**attributes, "header_digest": header})
+            set_attributes(file, {**attributes, "header_digest": header})
         read_part(temporary)
     return path
 

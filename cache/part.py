@@ -158,9 +158,23 @@ def _image(attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) ->
     with h5py.File.in_memory(block_size=size + (1 << 16), libver=("v108", "v108")) as file:
         for name, array in datasets.items():
             file.create_dataset(name, data=array)
-        file.attrs.update(attributes)
+        set_attributes(file, attributes)
         file.flush()
         return file.id.get_file_image()
+
+
+def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
+    """Write attributes, text with a fixed length.
+
+    Such text lies in the object header, which HDF5 checks by itself; text of variable length lies
+    in a heap without a check, where a flipped bit can make HDF5 read for ever.
+    """
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            data = value.encode()
+            file.attrs.create(name, np.bytes_(data), dtype=h5py.string_dtype("utf-8", len(data)))
+        else:
+            file.attrs[name] = value
 
 
 def read_part(path: Path) -> Part:
@@ -252,4 +266,5 @@ def damaged(path: Path, why: str) -> InputError:
 
 
 def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode() if isinstance(value, bytes) else value

@@ -107,7 +107,7 @@ def test_values_lie_in_one_piece_and_can_be_read_with_h5py(tmp_path: Path) -> No
     with h5py.File(part) as file:
         assert file["values"].chunks is None
         np.testing.assert_array_equal(file["values"], values)
-        assert (file.attrs["format"], file.attrs["format_version"]) == (EMBEDDINGS, 1)
+        assert (file.attrs["format"].decode(), file.attrs["format_version"]) == (EMBEDDINGS, 1)
 
 
 @pytest.mark.parametrize("dataset", ["values", "content_key", "block_digest"])
@@ -130,7 +130,7 @@ def test_a_changed_attribute_is_found(tmp_path: Path, name: str) -> None:
     (part,) = part_files(place)
     with h5py.File(part, "r+") as file:
         old = file.attrs[name]
-        file.attrs[name] = old + 1 if name == "block_rows" else old.replace("f", "g", 1) + " "
+        file.attrs[name] = old + 1 if name == "block_rows" else old.replace(b"f", b"g", 1) + b" "
     with pytest.raises(InputError, match=r"is damaged \(its header changed\)"):
         Store.open(place)
 
