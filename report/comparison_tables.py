@@ -54,7 +54,8 @@ def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
         f"95% intervals: {', '.join(frame['method'].unique())}; p by swapping whole "
         f"{first['unit']}s between the two runs; seed {first['seed']}.",
         f"Family: {family[first['adjustment']]}, adjusted by {first['adjustment']}. Smallest p "
-        f"that could be had: {p_word(frame['smallest_p'].max())} or less.",
+        f"that {'every pair' if len(frame) > 1 else 'the pair'} could have: "
+        f"{p_word(frame['smallest_p'].max())}.",
     ]
     if first["margin"] is not None and not pd.isna(first["margin"]):
         lines.append(f"Equivalent: within {100 * first['margin']:g} points by two one-sided tests.")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from frostline.report.errors import InputError
 from frostline.report.intervals import Interval, compute_intervals
-from frostline.report.metrics import check_metrics
+from frostline.report.metrics import check_metrics, of_probabilities
 from frostline.report.predictions import Predictions, read_predictions
 from frostline.report.sample import NEVER_PREDICTS, Sample, make_sample
 
@@ -97,6 +97,11 @@ def tabulate(
     records = []
     for run, sample in rows:
         names = check_metrics(metrics, sample.classes)
+        if run.meta["head"] == MAJORITY_HEAD:
+            # One answer to all has no probabilities to score.
+            names = [name for name in names if not of_probabilities(name)]
+        if not names:
+            continue
         intervals = compute_intervals(
             sample, names, ci=ci, replicates=replicates, seed=seed, stratified=stratified
         )

@@ -29,7 +29,7 @@ MANY_UNITS = 400
 MANY_WRONG = 50
 UNVARYING = "leaving out any unit changes nothing, so the interval has no width"
 NO_INTERVAL = {
-    "calibration_error": "no interval: calibration error is not resampled; see consistency bars",
+    "calibration_error": "no interval: calibration error is not resampled, bars show it",
 }
 
 

@@ -153,7 +153,8 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
             f"{name}{units}{row['n_images']:,} images" + ("" if whole else f" ({row['split']})")
         ] = 0
     methods = {}
-    for row in frame.drop_duplicates(["method", "replicates", "unit"]).to_dict("records"):
+    shown = frame[frame["method"] != "none"]
+    for row in shown.drop_duplicates(["method", "replicates", "unit"]).to_dict("records"):
         drawn = (
             f", {row['replicates']:,} replicates, seed {row['seed']}" if row["replicates"] else ""
         )
@@ -164,7 +165,7 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
     average = [f"{', '.join(titles)}: averages over classes weighted by their images."]
     return (
         "Scored: " + "; ".join(sizes) + ".",
-        "95% intervals: " + "; ".join(methods) + ".",
+        "95% intervals: " + ("; ".join(methods) or "none") + ".",
         *(average if titles else []),
         *_seeds(frame),
         *notes,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frostline.report import InputError, evaluate
+from frostline.report import InputError, evaluate, render
 from frostline.report.intervals import (
     MANY_UNITS,
     Interval,
@@ -175,6 +175,15 @@ def test_without_probabilities_what_needs_them_is_left_out(run):
     one = frame[frame["metric"] == "roc_auc"].iloc[0]
     assert np.isnan([one["estimate"], one["low"]]).all()
     assert one["note"] == "no probabilities, so no roc auc"
+
+
+def test_the_majority_row_has_no_probabilities_and_says_nothing_of_them(run):
+    frame = evaluate([run()], metrics=["accuracy", "roc_auc"], replicates=100)
+    majority = frame[frame["run"].str.contains("majority")]
+    assert majority["metric"].tolist() == ["accuracy"]
+    assert not frame["note"].str.contains("no probabilities").any()
+    assert set(evaluate([run()], metrics=["roc_auc"], replicates=100)["run"]) == {"run-0"}
+    assert "none" not in render(frame)
 
 
 def test_unknown_interval(run):
