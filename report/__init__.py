@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from frostline.report.calibration import reliability
     from frostline.report.comparison import compare
     from frostline.report.comparison_tables import comparison_sentences, render_comparison
+    from frostline.report.controls import negative_controls
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
@@ -37,6 +38,7 @@ _HOME = {
     "confusion_figure": "figures",
     "evaluate": "evaluation",
     "forest_figure": "figures",
+    "negative_controls": "controls",
     "over_seeds": "seeds",
     "paper_table": "tables",
     "pool_folds": "seeds",
@@ -63,6 +65,7 @@ __all__ = [
     "confusion_figure",
     "evaluate",
     "forest_figure",
+    "negative_controls",
     "over_seeds",
     "paper_table",
     "pool_folds",
