@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,21 +38,33 @@ SplitOption = Annotated[str, typer.Option("--split", help="Column of the manifes
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Read `i/n`, counted from 0."""
+    """Read `i/n`, counted from 0; if it is not given, a rank of torchrun is a shard."""
     from frostline.cache import InputError
 
     if text is None:
-        return None
+        rank, ranks = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+        return (int(rank), int(ranks)) if rank and ranks and int(ranks) > 1 else None
     left, _, right = text.partition("/")
     if not (left.isdigit() and right.isdigit() and int(left) < int(right)):
         raise InputError(f"--shard is i/n with i from 0 to n - 1, such as 0/4, not {text!r}.")
     return int(left), int(right)
 
 
-def check_on_error(text: str) -> str:
+def rank_device(device: str) -> str:
+    """`auto` under torchrun: each process of a machine takes a GPU of its own."""
+    local = os.environ.get("LOCAL_RANK")
+    if device != "auto" or local is None:
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(local) % count}" if count else "cpu"
+
+
+def check_on_error(text: str) -> Literal["stop", "skip"]:
     """Return `stop` or `skip`, or raise InputError."""
     from frostline.cache import InputError
 
-    if text not in ("stop", "skip"):
-        raise InputError(f"--on-error is stop or skip, not {text!r}.")
-    return text
+    if text == "stop" or text == "skip":
+        return text
+    raise InputError(f"--on-error is stop or skip, not {text!r}.")

@@ -24,6 +24,7 @@ from frostline.commands.options import (
     WorkspaceOption,
     check_on_error,
     parse_shard,
+    rank_device,
 )
 
 
@@ -57,6 +58,8 @@ def extract(
 ) -> None:
     """Embed every image once; again, only what is missing.
 
+    Under torchrun each process takes its share: torchrun --nproc-per-node 4 -m frostline extract …
+
     Example: frostline extract --dataset chest --backbone effnet-lite0
     """
     from frostline import steps
@@ -66,7 +69,9 @@ def extract(
     network = steps.Network(
         backbone, weights, weights_seed, None, protocol, image_size, head_weights
     )
-    machine = steps.Machine(device, precision, batch, workers, check_on_error(on_error))
+    machine = steps.Machine(
+        rank_device(device), precision, batch, workers, check_on_error(on_error)
+    )
     with progress(f"Embedding {dataset} with {backbone}") as update:
         everything = steps.extract_features(
             Workspace(workspace),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .conftest import Run, make_images
+from .conftest import Run, environment, make_images
 
 TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")
 ON = ("--dataset", "set", "--backbone", "timm:test_vit")
@@ -50,3 +52,22 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     (tmp_path / "frostline-workspace" / "manifests" / "set.parquet").unlink()
     assert "is left as it is: There is no data set 'set'" in out("cache", "gc", "--yes", code=1)
     assert json.loads(out("cache", "ls", "--json"))[0]["rows"] == 18
+
+
+def test_torchrun_ranks_are_shards(tmp_path: Path, frostline: Run) -> None:
+    make_images(tmp_path / "images", 12)
+    assert frostline("index", "set", "--root", "images").returncode == 0
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "frostline")
+    extract = ("extract", "--dataset", "set", *TINY, "--device", "cpu")
+    done = subprocess.run(
+        [sys.executable, *launcher, *extract],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shares = [int(line.split()[0]) for line in done.stdout.splitlines() if "distinct" in line]
+    assert (len(shares), sum(shares), min(shares) > 0) == (2, 12, True)
+    assert "12 distinct images: 0 embedded now" in frostline(*extract).stdout

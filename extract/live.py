@@ -1,0 +1,97 @@
+"""Cached equals live: embeddings of a store against ones computed afresh from the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache import InputError, Manifest, Store
+from frostline.extract.decode import decode
+from frostline.extract.embed import pad, several_forward
+from frostline.extract.geometry import Geometry
+
+if TYPE_CHECKING:
+    from frostline.extract.backbones import Backbone
+
+# Same numbers but for the order of additions: another batch, another number of threads.
+COSINE = 0.999999
+
+
+@dataclass(frozen=True)
+class LiveRow:
+    """One image of the sample.
+
+    Attributes
+    ----------
+    image_id : str
+    cosine : float
+        Between the cached and the fresh embedding.
+    difference : float
+        Largest absolute difference of a component.
+    """
+
+    image_id: str
+    cosine: float
+    difference: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether both are the same but for rounding."""
+        return self.cosine >= COSINE
+
+
+def compare_live(
+    manifest: Manifest,
+    store: Store,
+    backbone: Backbone,
+    *,
+    sample: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+) -> list[LiveRow]:
+    """Decode and embed a random sample of images again, from their files, past both stores.
+
+    Parameters
+    ----------
+    store : Store
+        Of embeddings; its spec says how to decode and what to compute.
+    backbone : Backbone
+        With the weights of the spec.
+
+    Raises
+    ------
+    InputError
+        If the backbone has other weights than the store, or no image of the data set is in it.
+    """
+    spec = store.spec
+    if spec.get("weights") != backbone.weights or spec.get("backbone") != backbone.name:
+        raise InputError(
+            f"Store {store.key[:12]} is of {spec.get('backbone')!r} with other weights than these: "
+            "give the weights it was extracted with."
+        )
+    rows = store.locate(manifest.keys())
+    cached = np.flatnonzero(rows >= 0)
+    if not len(cached):
+        raise InputError(f"No image of the data set has an embedding in {store.folder}.")
+    chosen = np.random.default_rng(seed).permutation(cached)[:sample]
+    geometry = Geometry.from_spec(spec["pixels"]["geometry"])
+    frames = [None if pd.isna(frame) else int(frame) for frame in manifest.table["frame"]]
+    pixels = np.stack(
+        [
+            decode(manifest.file(row), frames[row], geometry, spec["pixels"]["channels"])
+            for row in chosen
+        ]
+    )
+    forward = several_forward(
+        backbone, [spec["feature"]], spec["normalisation"], device, spec["compute"]
+    )
+    fresh = forward(pad(pixels, sample))[0][: len(chosen)].astype(np.float64)
+    kept = store.read(rows[chosen]).astype(np.float64)
+    norms = np.linalg.norm(fresh, axis=1) * np.linalg.norm(kept, axis=1)
+    cosines = (fresh * kept).sum(axis=1) / np.maximum(norms, np.finfo(float).tiny)
+    differences = np.abs(fresh - kept).max(axis=1)
+    ids = manifest.table["image_id"].iloc[chosen]
+    return [LiveRow(*row) for row in zip(ids, cosines.tolist(), differences.tolist(), strict=True)]
