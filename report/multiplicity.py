@@ -27,10 +27,12 @@ def max_t(swaps: Swaps) -> Array:
     hang together, so that alike runs cost less than with Holm. Each difference is in units of its
     own spread over swaps.
     """
-    spread = np.sqrt((swaps.swapped**2).mean(1))
+    undefined = np.isnan(swaps.swapped)
+    spread = np.sqrt((np.where(undefined, 0, swaps.swapped) ** 2).mean(1))
     scale = np.where(spread > 0, spread, 1.0)
-    observed = np.abs(swaps.observed) / scale
-    drawn = np.abs(swaps.swapped) / scale[:, None]
+    # Where the metric is undefined, the arrangement counts against a difference.
+    observed = np.nan_to_num(np.abs(swaps.observed)) / scale
+    drawn = np.where(undefined, np.inf, np.abs(swaps.swapped)) / scale[:, None]
     order = np.argsort(-observed, kind="stable")
     # The largest of this pair and of those after it, for each arrangement.
     largest = np.maximum.accumulate(drawn[order][::-1], axis=0)[::-1]

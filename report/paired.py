@@ -170,8 +170,10 @@ def swap_p_values(swaps: Swaps) -> tuple[Array, Array]:
     The share of arrangements with a difference at least as large; of drawn arrangements
     (b + 1) / (B + 1), the observed one counted (Davison and Hinkley 1997, section 4.2).
     """
-    sizes = np.abs(swaps.swapped)
-    reached = (sizes >= np.abs(swaps.observed)[:, None] - TIE).sum(1)
+    # Where the metric is undefined, the arrangement counts against a difference.
+    sizes = np.where(np.isnan(swaps.swapped), np.inf, np.abs(swaps.swapped))
+    observed = np.nan_to_num(np.abs(swaps.observed))
+    reached = (sizes >= observed[:, None] - TIE).sum(1)
     extreme = (sizes >= sizes.max(1, keepdims=True) - TIE).sum(1)
     drawn = swaps.swapped.shape[1]
     if swaps.complete:

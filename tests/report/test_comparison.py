@@ -169,6 +169,20 @@ def test_equivalent_undecided_and_never_differing(run):
     assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
 
 
+def test_an_undefined_metric_decides_nothing(run):
+    """Kappa of a test set of one class that both runs always name."""
+    flat = [run(), run(seed=1)]
+    for one in flat:
+        one.table[["label", "prediction"]] = "NORMAL"
+    (row,) = compare(flat, metric="cohen_kappa", margin=0.1).to_dict("records")
+    assert np.isnan(row["difference"])
+    assert (row["p"], row["p_adjusted"], row["verdict"]) == (1, 1, "undecided")
+    swaps = Swaps(np.array([0.5, np.nan]), np.array([[0.5, np.nan, 0.1, 0.1]] * 2), False,
+                  np.array([9, 9]))  # fmt: skip
+    assert swap_p_values(swaps)[0].tolist() == [3 / 5, 1.0]
+    assert max_t(swaps).tolist() == [3 / 5, 1.0]
+
+
 def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
     (row,) = compare(runs).to_dict("records")
