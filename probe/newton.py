@@ -16,14 +16,19 @@ the start (zero coefficients) all ``p_i`` are equal and this is the Hessian itse
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frostline.probe.factored import Factor, factors
+
 Array = NDArray[np.floating]
 Vector = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+# Below this many heads a product with their coefficients takes as long as reading the data.
+_FEW = 16
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Problem:
     Attributes
     ----------
     Z : float [n, r]
-        Orthogonal columns (see `rotation`).
+        Orthogonal columns (see `rotation`), unless `gram` is given.
     power : float64 [r]
         Mean square of each column.
     codes : int [n]
@@ -68,6 +73,8 @@ class Problem:
         Number of classes.
     weights : float [n, h]
     penalty : float64 [h]
+    gram : float [r, r], optional
+        ``Z'Z / n``, where the columns of Z are not orthogonal.
     """
 
     Z: Array
@@ -76,14 +83,20 @@ class Problem:
     classes: int
     weights: Array
     penalty: Vector
+    gram: Array | None = None
 
     def take(self, heads: Index | NDArray[np.bool_]) -> Problem:
-        weights, penalty = self.weights[:, heads], self.penalty[heads]
-        return Problem(self.Z, self.power, self.codes, self.classes, weights, penalty)
+        return replace(self, weights=self.weights[:, heads], penalty=self.penalty[heads])
 
     def logits(self, at: Parameters) -> Array:
         """Logits [k, n, h]."""
-        out: Array = np.matmul(self.Z, at.coef)
+        columns, _, heads = at.coef.shape
+        if heads < _FEW and columns > 1:
+            # All classes in one product: one at a time would read Z once for each.
+            flat = self.Z @ at.coef.transpose(1, 0, 2).reshape(self.Z.shape[1], -1)
+            out: Array = flat.reshape(-1, columns, heads).transpose(1, 0, 2) + 0
+        else:
+            out = np.matmul(self.Z, at.coef)
         out += at.intercept[:, None, :]
         return out
 
@@ -125,7 +138,12 @@ class Problem:
         return loss + 0.5 * self.penalty * square
 
     def _pull_back(self, rows: Array, at: Parameters) -> Parameters:
-        coef = np.matmul(self.Z.T, rows)
+        columns, _, heads = rows.shape
+        if heads < _FEW and columns > 1:
+            flat = self.Z.T @ rows.transpose(1, 0, 2).reshape(len(self.Z), -1)
+            coef = flat.reshape(-1, columns, heads).transpose(1, 0, 2) + 0
+        else:
+            coef = np.matmul(self.Z.T, rows)
         coef += self.penalty.astype(coef.dtype) * at.coef
         return Parameters(coef, rows.sum(axis=1))
 
@@ -135,35 +153,56 @@ class Metric:
     """The Hessian with every image's class covariance replaced by their mean: easy to invert."""
 
     turn: Array  # [k, k, h] eigenvectors of the mean class covariance
-    inverse: Array  # [k, r, h]
+    inverse: Array | None  # [k, r, h], where the columns of the data are orthogonal
     intercept: Array  # [k, k, h] inverse of the covariance itself
+    factors: list[list[Factor]] | None = None  # [h][k], where they are not
 
     @classmethod
-    def at(cls, problem: Problem, P: Array) -> Metric:
+    def at(cls, problem: Problem, P: Array, old: Metric | None = None) -> Metric:
         mean = _mean_covariance(problem, P)
         values, vectors = np.linalg.eigh(mean)
-        scale = np.maximum(values.T, 0)[:, None, :] * problem.power[:, None] + problem.penalty
+        values = np.maximum(values, 0)
         k = mean.shape[-1]
         # Adding one number to all intercepts changes nothing: any positive curvature will do there.
         size = np.trace(mean, axis1=1, axis2=2)[:, None, None] + 1e-30
         full = mean + (size / k if k > 1 else 0) + 1e-10 * size * np.eye(k)
-        dtype = P.dtype
+        dtype, found, inverse = P.dtype, None, None
+        if problem.gram is not None:
+            known = None if old is None else old.factors
+            found = factors(problem.gram, values, problem.penalty, known, dtype)
+        else:
+            scale = values.T[:, None, :] * problem.power[:, None] + problem.penalty
+            inverse = (1 / scale).astype(dtype)
         return cls(
             np.ascontiguousarray(vectors.transpose(1, 2, 0)).astype(dtype),
-            (1 / scale).astype(dtype),
+            inverse,
             np.ascontiguousarray(np.linalg.inv(full).transpose(1, 2, 0)).astype(dtype),
+            found,
         )
 
     def take(self, heads: Index | NDArray[np.bool_]) -> Metric:
-        return Metric(self.turn[..., heads], self.inverse[..., heads], self.intercept[..., heads])
+        inverse = None if self.inverse is None else self.inverse[..., heads]
+        chosen = None
+        if self.factors is not None:
+            chosen = [self.factors[head] for head in np.arange(len(self.factors))[heads]]
+        return Metric(self.turn[..., heads], inverse, self.intercept[..., heads], chosen)
 
     def apply(self, at: Parameters) -> Parameters:
         intercept = (self.intercept * at.intercept).sum(axis=1)
         if len(self.turn) == 1:
-            return Parameters(self.inverse * at.coef, intercept)
+            return Parameters(self._divide(at.coef), intercept)
         turned = _mix(self.turn.transpose(1, 0, 2), at.coef)
-        turned *= self.inverse
-        return Parameters(_mix(self.turn, turned), intercept)
+        return Parameters(_mix(self.turn, self._divide(turned)), intercept)
+
+    def _divide(self, coef: Array) -> Array:
+        if self.inverse is not None:
+            return self.inverse * coef
+        assert self.factors is not None
+        out = np.empty_like(coef)
+        for head, mine in enumerate(self.factors):
+            for place, factor in enumerate(mine):
+                out[place, :, head] = factor.solve(coef[place, :, head])
+        return out
 
 
 def _mix(weights: Array, coef: Array) -> Array:
@@ -217,7 +256,7 @@ def minimise(
         Largest entry of each head's gradient in the user's own coordinates.
     tol : float
         A head is done when that is at most `tol`, and the decrease still to be had (half the
-        squared gradient in the metric) at most ``tol / 200``: a small gradient alone says little
+        squared gradient in the metric) at most ``tol / 400``: a small gradient alone says little
         where a feature's scale is small.
     max_iter : int
         Newton steps at most.
@@ -230,11 +269,12 @@ def minimise(
     P, row_loss = problem.probabilities(logits)
     value = problem.value(row_loss, _square(at))
     stuck, last = np.zeros(heads, bool), np.full(heads, np.inf)
+    metric: Metric | None = None
     for _ in range(max_iter + 1):
         gradient = problem.gradient(P, at)
-        metric = Metric.at(problem, P)
+        metric = Metric.at(problem, P, metric)
         decrement = gradient.dot(metric.apply(gradient))
-        near = np.flatnonzero(decrement <= 0.01 * tol)
+        near = np.flatnonzero(decrement <= 5e-3 * tol)
         done = np.zeros(len(live), bool)
         done[near[size(gradient.take(near)) <= tol]] = True
         # Newton's steps no longer gain, and what is left is below rounding: in float64 that is the
@@ -254,7 +294,7 @@ def minimise(
         found.steps[live] += 1
         last = decrement
         # Loose while far (the quadratic model is not worth more), tight where it ends the fit.
-        target = np.minimum(0.25 * decrement, np.maximum(10 * decrement**2, 0.02 * tol))
+        target = np.minimum(0.25 * decrement, np.maximum(10 * decrement**2, 0.01 * tol))
         step, moved = conjugate_gradients(problem, P, metric, gradient, target)
         slope = gradient.dot(step)
         P, value, stuck = _search(problem, at, logits, step, moved, value, slope, 8 * eps)

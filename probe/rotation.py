@@ -3,12 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
 Array = NDArray[np.floating]
+
+# Rows that are turned at a time.
+_BLOCK = 2048
+
+
+class Coordinates(Protocol):
+    """Coordinates in which heads are fitted, and the way back to embeddings."""
+
+    @property
+    def values(self) -> Array:
+        """Embeddings there [n, r]."""
+
+    @property
+    def power(self) -> NDArray[np.float64]:
+        """Mean square of each column of `values` [r]."""
+
+    @property
+    def gram(self) -> Array | None:
+        """``values' values / n``; None where it is diagonal."""
+
+    def to_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        """Coefficients [k, r, h], intercepts [k, h] here to [h, k, p], [h, k] on embeddings."""
+
+    def from_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        """The inverse of `to_features`."""
+
+    def gradient_size(self, coef: Array, intercept: Array) -> NDArray[np.float64]:
+        """Largest entry of each head's gradient on the embeddings, from the gradient here: [h]."""
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Embeddings centred and no more: for heads too few to pay for a rotation."""
+
+    values: Array
+    centre: Array
+    power: NDArray[np.float64]
+    gram: Array
+
+    def to_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        shift = np.matmul(self.centre, coef)
+        return np.ascontiguousarray(coef.transpose(2, 0, 1)), (intercept - shift).T.copy()
+
+    def from_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        moved = np.ascontiguousarray(coef.transpose(1, 2, 0))
+        return moved, intercept.T + np.matmul(self.centre, moved)
+
+    def gradient_size(self, coef: Array, intercept: Array) -> NDArray[np.float64]:
+        return _largest(coef + self.centre[:, None] * intercept[:, None, :], intercept)
 
 
 @dataclass(frozen=True)
@@ -34,6 +84,7 @@ class Rotation:
     centre: Array
     basis: Array
     power: NDArray[np.float64]
+    gram: None = None
 
     def to_features(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
         """Coefficients [k, r, h], intercepts [k, h] here to [h, k, p], [h, k] on embeddings."""
@@ -51,8 +102,21 @@ class Rotation:
         turned = np.matmul(self.basis, coef)
         # logits = (x - m) w + c: moving w at a fixed intercept b = c - m w moves c along m.
         turned += self.centre[:, None] * intercept[:, None, :]
-        largest = np.abs(turned).max(axis=(0, 1), initial=0.0)
-        return np.maximum(largest, np.abs(intercept).max(axis=0)).astype(np.float64)
+        return _largest(turned, intercept)
+
+
+def _largest(coef: Array, intercept: Array) -> NDArray[np.float64]:
+    largest = np.abs(coef).max(axis=(0, 1), initial=0.0)
+    return np.maximum(largest, np.abs(intercept).max(axis=0)).astype(np.float64)
+
+
+def centred(X: Array, dtype: np.dtype) -> Centred:
+    """Centre embeddings [n, p], n no less than p, and keep their covariance."""
+    centre = X.mean(axis=0, dtype=np.float64).astype(dtype)
+    values = X.astype(dtype, copy=False) - centre
+    gram = values.T @ values
+    gram /= len(X)
+    return Centred(values, centre, np.diag(gram).astype(np.float64), gram)
 
 
 def rotate(X: Array, dtype: np.dtype) -> Rotation:
@@ -63,14 +127,21 @@ def rotate(X: Array, dtype: np.dtype) -> Rotation:
     factorisation finds them, and does not square the condition number as a Gram matrix would.
     """
     centre = X.mean(axis=0, dtype=np.float64).astype(dtype)
-    centred = X.astype(dtype) - centre
+    middled = X.astype(dtype, copy=False) - centre
     span: Array | None = None
     if X.shape[0] < X.shape[1]:
-        span, reduced = linalg.qr(centred.T, mode="economic", check_finite=False)
-        centred = np.ascontiguousarray(reduced.T)
-    gram = (centred.T @ centred).astype(np.float64)
+        span, reduced = linalg.qr(middled.T, mode="economic", check_finite=False)
+        middled = np.ascontiguousarray(reduced.T)
     # Any orthonormal basis is exact; the accuracy of the eigenvectors only decides the speed.
-    vectors = np.linalg.eigh(gram)[1].astype(dtype)
-    values = centred @ vectors
+    gram = middled.T @ middled
+    vectors = linalg.eigh(gram, overwrite_a=True, driver="evd", check_finite=False)[1]
+    _turn(middled, vectors)
     basis = vectors if span is None else span @ vectors
-    return Rotation(values, centre, basis, np.square(values, dtype=np.float64).mean(axis=0))
+    power = np.einsum("nr,nr->r", middled, middled, dtype=np.float64) / len(middled)
+    return Rotation(middled, centre, basis, power)
+
+
+def _turn(values: Array, vectors: Array) -> None:
+    """Rotate rows in place, in blocks: a second matrix of their size is never there."""
+    for start in range(0, len(values), _BLOCK):
+        values[start : start + _BLOCK] = values[start : start + _BLOCK] @ vectors

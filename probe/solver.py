@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from frostline.probe.newton import Parameters, Problem, Solution, minimise
-from frostline.probe.rotation import Rotation, rotate
+from frostline.probe.quasi import descend
+from frostline.probe.rotation import Coordinates, centred, rotate
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
@@ -31,6 +32,8 @@ _RAREST = 1e-12
 _FLOAT32_TOL = 1e-5
 # Features whose scales differ by more than this lose the small ones in a float32 rotation.
 _FLOAT32_SCALES = 1e3
+# Up to so many columns of coefficients a Cholesky factor each is cheaper than a rotation.
+_FEW = 8
 # Working memory of a batch of heads, where the embedding matrix itself is smaller.
 _WORKING_BYTES = 64 << 20
 
@@ -142,7 +145,7 @@ class _Sweep:
 
     def fit(self, heads: Heads, todo: Index, dtype: np.dtype, tol: float, max_iter: int) -> None:
         """Improve `heads` (in place) from where they are."""
-        rotation = rotate(self.X, dtype)
+        rotation = self._coordinates(len(todo), dtype)
 
         def size(gradient: Parameters) -> NDArray[np.float64]:
             return rotation.gradient_size(gradient.coef, gradient.intercept)
@@ -151,18 +154,29 @@ class _Sweep:
             start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
             problem = self._problem(rotation, batch)
             at = Parameters(start[0].astype(dtype), start[1].astype(dtype))
-            found = minimise(problem, at, size, tol=tol, max_iter=max_iter)
+            # Float64 is for what float32 could not do, which Newton's method is better at.
+            if rotation.gram is not None and dtype == np.float32:
+                found = descend(problem, at, size, tol=tol, max_iter=max_iter)
+            else:
+                found = minimise(problem, at, size, tol=tol, max_iter=max_iter)
             _store(heads, batch, found, rotation)
 
-    def _problem(self, rotation: Rotation, batch: Index) -> Problem:
+    def _coordinates(self, heads: int, dtype: np.dtype) -> Coordinates:
+        columns = 1 if self.classes == 2 else self.classes
+        few = heads * columns <= _FEW and self.X.shape[0] >= self.X.shape[1]
+        return centred(self.X, dtype) if few else rotate(self.X, dtype)
+
+    def _problem(self, rotation: Coordinates, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
         weights = (self.weights / total[:, None])[self.rows[batch]].T
         penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
         values = rotation.values
         weights = np.ascontiguousarray(weights, dtype=values.dtype)
-        return Problem(values, rotation.power, self.codes, self.classes, weights, penalty)
+        return Problem(
+            values, rotation.power, self.codes, self.classes, weights, penalty, rotation.gram
+        )
 
-    def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
+    def _batches(self, todo: Index, rotation: Coordinates) -> Iterator[Index]:
         """Heads of like strength together: they converge together. Sized to bound memory."""
         values = rotation.values
         columns = 1 if self.classes == 2 else self.classes
@@ -172,7 +186,7 @@ class _Sweep:
         yield from np.array_split(ordered, -(-len(ordered) // width))
 
 
-def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> None:
+def _store(heads: Heads, batch: Index, found: Solution, rotation: Coordinates) -> None:
     heads.coef[batch], heads.intercept[batch] = rotation.to_features(
         found.at.coef, found.at.intercept
     )
@@ -182,6 +196,6 @@ def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> N
 
 
 def _similar_scales(X: Array) -> bool:
-    spread = X.std(axis=0, dtype=np.float64)
+    spread = X.std(axis=0)
     used = spread[spread > 0]
     return len(used) == 0 or bool(used.max() <= _FLOAT32_SCALES * used.min())

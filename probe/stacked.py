@@ -121,43 +121,44 @@ def train_heads(
 
 
 class _Stack:
-    """Heads of one shape, their parameters in one flat array, and Adam's moments beside it."""
+    """Heads of one shape, and Adam's moments beside their parameters.
+
+    All heads read the same batch, so that their first layers are one matrix [inputs, heads *
+    outputs] and one product; `parameters` are views with the head first.
+    """
 
     def __init__(self, inputs: int, classes: int, recipes: Sequence[Recipe], seed: int) -> None:
-        heads, hidden = len(recipes), recipes[0].hidden
+        self.heads, hidden = len(recipes), recipes[0].hidden
         sizes = [inputs, classes] if hidden is None else [inputs, hidden, classes]
         start = torch.Generator().manual_seed(seed)
         # torch.nn.Linear's own start, and the same for every head: the seed decides it.
-        self.shapes: list[tuple[int, ...]] = []
-        values = []
-        for fan_in, fan_out in pairwise(sizes):
+        self.values: list[Tensor] = []
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             bound = 1 / math.sqrt(fan_in)
             for rows in (fan_in, 1):
                 one = torch.rand(rows, fan_out, generator=start) * 2 * bound - bound
-                self.shapes.append((heads, rows, fan_out))
-                values.append(one.expand(heads, -1, -1).reshape(heads, -1))
-        self.flat = torch.cat(values, dim=1).contiguous()
-        self.gradient, self.first, self.second = (torch.zeros_like(self.flat) for _ in range(3))
-        self.parameters = self._views(self.flat)
-        self.gradients = self._views(self.gradient)
-        self.lr = torch.tensor([[r.lr] for r in recipes], dtype=torch.float32)
-        self.decay = torch.tensor([[r.weight_decay] for r in recipes], dtype=torch.float32)
+                place = 1 if layer == 0 else 0
+                copies = [-1, -1]
+                copies.insert(place, self.heads)
+                self.values.append(one.unsqueeze(place).expand(copies).contiguous())
+        self.gradients, self.first, self.second = (
+            [torch.zeros_like(value) for value in self.values] for _ in range(3)
+        )
+        first = [value.permute(1, 0, 2) for value in self.values[:2]]
+        self.parameters: Parameters = first + self.values[2:]
+        self.lr = torch.tensor([recipe.lr for recipe in recipes], dtype=torch.float32)
+        self.decay = torch.tensor([recipe.weight_decay for recipe in recipes], dtype=torch.float32)
         self.decays = bool(self.decay.any())
         self.steps = 0
 
-    def _views(self, flat: Tensor) -> Parameters:
-        sizes = [math.prod(shape[1:]) for shape in self.shapes]
-        parts = torch.split(flat, sizes, dim=1)
-        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
     def forward(self, X: Tensor) -> list[Tensor]:
         """Output of every layer [h, n, outputs], the last being logits."""
-        outputs: list[Tensor] = []
-        value = X.expand(len(self.flat), -1, -1)
-        for W, b in zip(self.parameters[::2], self.parameters[1::2], strict=True):
-            if outputs:
-                value = outputs[-1].clamp_(min=0)
-            outputs.append(torch.baddbmm(b, value, W))
+        W, b = (value.flatten(1) for value in self.values[:2])
+        flat = torch.addmm(b, X, W)
+        outputs = [flat.view(len(X), self.heads, -1).permute(1, 0, 2)]
+        if len(self.values) == 4:
+            outputs[0].clamp_(min=0)
+            outputs.append(torch.baddbmm(self.values[3], outputs[0], self.values[2]))
         return outputs
 
     def step(self, X: Tensor, codes: Tensor, weight: Tensor) -> None:
@@ -172,21 +173,26 @@ class _Stack:
         if len(outputs) == 2:
             torch.bmm(outputs[0].transpose(1, 2), error, out=self.gradients[2])
             torch.sum(error, dim=1, keepdim=True, out=self.gradients[3])
-            error = torch.bmm(error, self.parameters[2].transpose(1, 2))
+            error = torch.bmm(error, self.values[2].transpose(1, 2))
             error *= outputs[0] > 0
-        shared = X.T.expand(len(self.flat), -1, -1)
-        self.gradients[0].copy_(torch.bmm(shared, error))
-        torch.sum(error, dim=1, keepdim=True, out=self.gradients[1])
+        flat = error.transpose(0, 1).reshape(len(X), -1)
+        torch.mm(X.T, flat, out=self.gradients[0].view(X.shape[1], -1))
+        torch.sum(flat, dim=0, keepdim=True, out=self.gradients[1].view(1, -1))
         self._adam()
 
     def _adam(self) -> None:
         self.steps += 1
-        if self.decays:
-            self.gradient.addcmul_(self.flat, self.decay)
-        self.first.lerp_(self.gradient, 1 - BETA1)
-        self.second.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
         # Bias corrections moved onto the rate and epsilon, so that no moment is copied for them.
         correction = math.sqrt(1 - BETA2**self.steps)
         rate = self.lr * (correction / (1 - BETA1**self.steps))
-        scale = self.second.sqrt().add_(EPSILON * correction)
-        self.flat.sub_(torch.div(self.first, scale, out=scale).mul_(rate))
+        everything = zip(self.values, self.gradients, self.first, self.second, strict=True)
+        for number, (value, gradient, first, second) in enumerate(everything):
+            shape = (1, -1, 1) if number < 2 else (-1, 1, 1)
+            if self.decays:
+                gradient.addcmul_(value, self.decay.view(shape))
+            first.lerp_(gradient, 1 - BETA1)
+            second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            # The gradient is not needed any more: its place serves for the step.
+            torch.sqrt(second, out=gradient).add_(EPSILON * correction)
+            torch.div(first, gradient, out=gradient).mul_(rate.view(shape))
+            value.sub_(gradient)
