@@ -16,6 +16,7 @@ import torch
 
 from frostline.cache import (
     EMBEDDINGS,
+    InputError,
     Manifest,
     Store,
     StoreWriter,
@@ -27,6 +28,7 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
+from frostline.extract.engine import Engine, engine_version, onnx_features
 from frostline.extract.pixels import PixelSource, distinct_images, versions
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def embed_features(
     *,
     batch: int = 32,
     device: str = "cpu",
+    engine: Engine = "torch",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> list[Extraction]:
@@ -117,6 +120,8 @@ def embed_features(
         They differ in `feature` (and `head`) alone.
     load : callable
         Gives the backbone; called only if there is anything to embed.
+    engine : {"torch", "onnx"}
+        What computes: recorded, and no part of the key, as the embeddings agree.
 
     Raises
     ------
@@ -136,6 +141,7 @@ def embed_features(
         provenance = {
             **versions(),
             "device": device_name(device),
+            "engine": engine_version(engine),
             "weights_source": backbone.weights_source,
         }
         forward = several_forward(
@@ -144,6 +150,7 @@ def embed_features(
             specs[0]["normalisation"],
             device,
             specs[0]["compute"],
+            engine,
         )
         _embed(source, wanted, targets, forward, provenance, batch, progress)
     for target in targets:
@@ -227,15 +234,29 @@ def several_forward(
     normalisation: dict[str, list[float]],
     device: str,
     compute: str,
+    engine: Engine = "torch",
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature."""
+    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature.
+
+    With engine "onnx" all batches must be of the size of the first.
+    """
+    if engine == "onnx" and (compute, torch.device(device).type) != ("float32", "cpu"):
+        raise InputError(
+            f"Engine 'onnx' computes float32 on a CPU, not {compute} on {device}: use --engine "
+            "torch, or --device cpu --precision float32."
+        )
     backbone.model.eval().to(memory_format=torch.channels_last).to(device)
     found = [backbone.find(feature) for feature in features]
     dtype = COMPUTE[compute]
+    run: list[Callable[[torch.Tensor], list[torch.Tensor]]] = []
 
     @torch.inference_mode()
     def forward(pixels: np.ndarray) -> list[np.ndarray]:
         images = to_input(torch.from_numpy(pixels), normalisation, device)
+        if engine == "onnx":
+            if not run:
+                run.append(onnx_features(backbone, found, images))
+            return [row.numpy() for row in run[0](images)]
         with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
             rows = backbone.several(images, found)
         return [row.float().cpu().numpy() for row in rows]

@@ -95,6 +95,8 @@ class Machine:
         Threads that decode; 0 for one a core.
     on_error : str
         `stop` at the first image that cannot be read, or `skip` and list them.
+    engine : str
+        `torch`, or `onnx` to extract with ONNX Runtime on a CPU.
     """
 
     device: str = "auto"
@@ -102,6 +104,7 @@ class Machine:
     batch: int = 32
     workers: int = 0
     on_error: Literal["stop", "skip"] = "stop"
+    engine: Literal["torch", "onnx"] = "torch"
 
     def resolve(self) -> tuple[str, str]:
         """The device and the precision of computing.
@@ -213,6 +216,7 @@ def extract_features(
         lambda: network.load(workspace, inputs, [one.feature for one in known]),
         batch=machine.batch,
         device=device,
+        engine=machine.engine,
         shard=shard,
         progress=progress,
     )
@@ -259,8 +263,8 @@ def finetune(
         weights_source=known.weights_source,
         feature=known.feature,
         pixels=source.folder.name,
-        mean=tuple(inputs.normalisation["mean"]),
-        std=tuple(inputs.normalisation["std"]),
+        mean=_three(inputs.normalisation["mean"]),
+        std=_three(inputs.normalisation["std"]),
         unfreeze=unfreeze,
         seed=seed,
         protocol=network.protocol,
@@ -278,3 +282,8 @@ def finetune(
         allow_missing=machine.on_error == "skip",
         on_epoch=on_epoch,
     )
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue

@@ -65,6 +65,19 @@ def check_on_error(text: str) -> Literal["stop", "skip"]:
     """Return `stop` or `skip`, or raise InputError."""
     from frostline.cache import InputError
 
-    if text == "stop" or text == "skip":
-        return text
+    if text == "stop":
+        return "stop"
+    if text == "skip":
+        return "skip"
     raise InputError(f"--on-error is stop or skip, not {text!r}.")
+
+
+def check_engine(text: str) -> Literal["torch", "onnx"]:
+    """Return `torch` or `onnx`, or raise InputError."""
+    from frostline.cache import InputError
+
+    if text == "torch":
+        return "torch"
+    if text == "onnx":
+        return "onnx"
+    raise InputError(f"--engine is torch or onnx, not {text!r}.")
