@@ -146,10 +146,23 @@ class _Stack:
         )
         first = [value.permute(1, 0, 2) for value in self.values[:2]]
         self.parameters: Parameters = first + self.values[2:]
-        self.lr = torch.tensor([recipe.lr for recipe in recipes], dtype=torch.float32)
-        self.decay = torch.tensor([recipe.weight_decay for recipe in recipes], dtype=torch.float32)
-        self.decays = bool(self.decay.any())
+        self.rates = [
+            self._spread([recipe.lr for recipe in recipes], i) for i in range(len(self.values))
+        ]
+        self.decays = [
+            self._spread([recipe.weight_decay for recipe in recipes], i)
+            for i in range(len(self.values))
+        ]
+        self.decaying = any(recipe.weight_decay for recipe in recipes)
         self.steps = 0
+
+    def _spread(self, numbers: list[float], parameter: int) -> Tensor:
+        """A number a head, as long as the rows of a parameter: short inner loops are slow."""
+        each = torch.tensor(numbers, dtype=torch.float32)
+        width = self.values[parameter].shape[2]
+        if parameter < 2:
+            return each.view(1, -1, 1).repeat(1, 1, width)
+        return each.view(-1, 1, 1).repeat(1, 1, width)
 
     def forward(self, X: Tensor) -> list[Tensor]:
         """Output of every layer [h, n, outputs], the last being logits."""
@@ -167,7 +180,7 @@ class _Stack:
         if total <= 0:
             return
         outputs = self.forward(X)
-        error = outputs[-1].softmax(dim=-1)
+        error = _softmax(outputs[-1])
         error[:, torch.arange(len(codes)), codes] -= 1
         error *= (weight / total)[:, None]
         if len(outputs) == 2:
@@ -184,15 +197,20 @@ class _Stack:
         self.steps += 1
         # Bias corrections moved onto the rate and epsilon, so that no moment is copied for them.
         correction = math.sqrt(1 - BETA2**self.steps)
-        rate = self.lr * (correction / (1 - BETA1**self.steps))
+        factor = (1 - BETA1**self.steps) / correction
         everything = zip(self.values, self.gradients, self.first, self.second, strict=True)
         for number, (value, gradient, first, second) in enumerate(everything):
-            shape = (1, -1, 1) if number < 2 else (-1, 1, 1)
-            if self.decays:
-                gradient.addcmul_(value, self.decay.view(shape))
+            if self.decaying:
+                gradient.addcmul_(value, self.decays[number])
             first.lerp_(gradient, 1 - BETA1)
             second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
             # The gradient is not needed any more: its place serves for the step.
             torch.sqrt(second, out=gradient).add_(EPSILON * correction)
-            torch.div(first, gradient, out=gradient).mul_(rate.view(shape))
-            value.sub_(gradient)
+            gradient.div_(self.rates[number])
+            value.addcdiv_(first, gradient, value=-1 / factor)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """As torch.softmax over the last dimension, which is slow where that is short."""
+    grown = (logits - logits.amax(dim=-1, keepdim=True)).exp_()
+    return grown.div_(grown.sum(dim=-1, keepdim=True))
