@@ -22,7 +22,7 @@ from frostline.probe.knn import KNNProbe, unit_rows, vote
 from frostline.probe.logistic import LogisticProbe
 from frostline.probe.scoring import score_heads, softmax
 from frostline.probe.simple import CentroidProbe, MajorityProbe
-from frostline.probe.solver import Heads, solve_logistic
+from frostline.probe.solver import Heads, on_embeddings, solve_logistic
 from frostline.probe.stacked import Batches, Recipe, train_heads
 from frostline.probe.training import standardise
 
@@ -114,59 +114,59 @@ class Family:
 def _logistic_scores(
     pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], same: Candidate, seed: int
 ) -> Scores:
-    values = _standard(pool)[0]
+    standard = _standard(pool)
     weight = np.stack([pool.weight(part.train, same["class_weight"]) for part in parts])
     strengths = np.array([candidate["C"] for candidate in candidates])
     row = np.repeat(np.arange(len(parts)), len(strengths))
-    heads = _solve(pool, values, np.tile(strengths, len(parts)), weight, row, same)
+    heads = _solve(pool, standard, np.tile(strengths, len(parts)), weight, row, same)
     tables = []
     for number, part in enumerate(parts):
         mine = slice(number * len(strengths), (number + 1) * len(strengths))
-        coef, intercept = heads.coef[mine], heads.intercept[mine]
+        coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
 
         def answer(rows: Index, coef: Any = coef, intercept: Any = intercept) -> Any:
-            return _linear(values[rows], coef, intercept)
+            return _linear(pool.X[rows], coef, intercept)
 
         tables.append(_table(pool, part, answer))
     return tables
 
 
 def _logistic_fit(pool: Pool, fits: Sequence[Fit], same: Candidate, seed: int) -> list[Any]:
-    values, mean, scale = _standard(pool)
+    standard = _standard(pool)
     weight = np.stack([pool.weight(fit.rows, same["class_weight"]) for fit in fits])
     strengths = np.array([fit.candidate["C"] for fit in fits])
-    heads = _solve(pool, values, strengths, weight, np.arange(len(fits)), same)
+    heads = _solve(pool, standard, strengths, weight, np.arange(len(fits)), same)
     found = []
     for number, fit in enumerate(fits):
         head = LogisticProbe(**fit.candidate, **same)
-        head.classes_, head.n_features_in_ = np.array(pool.classes), len(mean)
+        head.classes_, head.n_features_in_ = np.array(pool.classes), pool.X.shape[1]
         head.C_, head.n_iter_ = float(fit.candidate["C"]), heads.n_iter[number : number + 1]
-        head.coef_ = heads.coef[number] / scale
-        head.intercept_ = heads.intercept[number] - head.coef_ @ mean
+        head.coef_, head.intercept_ = on_embeddings(
+            heads.coef[number], heads.intercept[number], standard
+        )
         found.append(head)
     return found
 
 
-def _standard(pool: Pool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    known = pool.X[pool.reference]
-    mean, scale = standardise(known, np.ones(len(known)))
-    values = pool.X - mean
-    values /= scale
-    return values, mean, scale
+def _standard(pool: Pool) -> tuple[Any, Any]:
+    known = pool.X if len(pool.reference) == len(pool.X) else pool.X[pool.reference]
+    return standardise(known, np.ones(len(known)))
 
 
 def _solve(
-    pool: Pool, values: Any, strengths: Any, weight: Any, row: Any, same: Candidate
+    pool: Pool, standard: tuple[Any, Any], strengths: Any, weight: Any, row: Any, same: Candidate
 ) -> Heads:
     # Rows that no part trains on would only make every product longer.
-    used = np.flatnonzero(weight.any(axis=0))
+    used = weight.any(axis=0)
+    rows = slice(None) if used.all() else np.flatnonzero(used)
     return solve_logistic(
-        values[used],
-        pool.codes[used],
+        pool.X[rows],
+        pool.codes[rows],
         C=strengths,
         n_classes=len(pool.classes),
-        sample_weight=weight[:, used],
+        sample_weight=weight[:, rows],
         weight_row=row,
+        standard=standard,
         tol=same["tol"],
         max_iter=same["max_iter"],
     )

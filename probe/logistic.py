@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from frostline.probe.solver import Heads, solve_logistic
+from frostline.probe.solver import Heads, on_embeddings, solve_logistic
 from frostline.probe.training import TrainingData, folds, prepare, standardise
 
 Array = NDArray[np.floating]
@@ -85,18 +85,16 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
         data = prepare(self, X, y, sample_weight, self.class_weight)
-        mean, scale = standardise(data.X, data.sample_weight)
-        values = (data.X - mean) / scale
+        standard = standardise(data.X, data.sample_weight)
         self.classes_ = data.classes
         self.C_ = float(_positive("C", self.C)[0])
         if self.cv is not None:
             self.Cs_ = np.sort(_positive("Cs", DEFAULT_CS if self.Cs is None else self.Cs))
-            self.scores_ = self._validate(data, values, groups)
+            self.scores_ = self._validate(data, standard, groups)
             # argmax gives the first of equals, which has the smallest C: the strongest penalty.
             self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
-        heads = self._solve(values, data, [self.C_], data.weight)
-        self.coef_ = heads.coef[0] / scale
-        self.intercept_ = heads.intercept[0] - self.coef_ @ mean
+        heads = self._solve(standard, data, [self.C_], data.weight)
+        self.coef_, self.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
         self.n_iter_ = heads.n_iter
         return self
 
@@ -119,25 +117,26 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _solve(
         self,
-        values: Array,
+        standard: tuple[Array, Array],
         data: TrainingData,
         Cs: ArrayLike,
         weight: Array,
         row: ArrayLike | None = None,
     ) -> Heads:
         return solve_logistic(
-            values,
+            data.X,
             data.codes,
             C=Cs,
             n_classes=len(data.classes),
             sample_weight=weight,
             weight_row=row,
+            standard=standard,
             tol=self.tol,
             max_iter=self.max_iter,
         )
 
     def _validate(
-        self, data: TrainingData, values: Array, groups: ArrayLike | None
+        self, data: TrainingData, standard: tuple[Array, Array], groups: ArrayLike | None
     ) -> NDArray[np.float64]:
         """Scores of every fold and strength: [folds, m]."""
         parts = folds(self.cv, data, groups)
@@ -145,13 +144,13 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for number, (train, _) in enumerate(parts):
             weight[number, train] = data.weight[train]
         row = np.repeat(np.arange(len(parts)), len(self.Cs_))
-        heads = self._solve(values, data, np.tile(self.Cs_, len(parts)), weight, row)
+        heads = self._solve(standard, data, np.tile(self.Cs_, len(parts)), weight, row)
         scores = np.empty(len(row))
         for number, (_, held_out) in enumerate(parts):
             mine = np.flatnonzero(row == number)
-            coef, intercept = heads.coef[mine], heads.intercept[mine]
+            coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
             own = data.sample_weight[held_out]
-            fold = values[held_out], data.codes[held_out], own
+            fold = data.X[held_out], data.codes[held_out], own
             if self.scoring == "neg_log_loss":
                 scores[mine] = _neg_log_losses(coef, intercept, *fold)
             else:

@@ -110,35 +110,43 @@ def _largest(coef: Array, intercept: Array) -> NDArray[np.float64]:
     return np.maximum(largest, np.abs(intercept).max(axis=0)).astype(np.float64)
 
 
-def centred(X: Array, dtype: np.dtype) -> Centred:
-    """Centre embeddings [n, p], n no less than p, and keep their covariance."""
-    centre = X.mean(axis=0, dtype=np.float64).astype(dtype)
-    values = X.astype(dtype, copy=False) - centre
+def centred(X: Array, dtype: np.dtype, mean: Array, scale: Array) -> Centred:
+    """Standardise and centre embeddings [n, p], n no less than p, and keep their covariance."""
+    values, centre = _middled(X, dtype, mean, scale)
     gram = values.T @ values
     gram /= len(X)
     return Centred(values, centre, np.diag(gram).astype(np.float64), gram)
 
 
-def rotate(X: Array, dtype: np.dtype) -> Rotation:
-    """Centre and rotate embeddings [n, p]; with fewer images than features, onto their span.
+def rotate(X: Array, dtype: np.dtype, mean: Array, scale: Array) -> Rotation:
+    """Standardise and rotate embeddings [n, p]; with fewer images than features, onto their span.
 
     With n < p the penalised solution is a combination of the rows (any part orthogonal to them
     changes no logit and only adds to the penalty), so n dimensions hold it exactly: a QR
     factorisation finds them, and does not square the condition number as a Gram matrix would.
     """
-    centre = X.mean(axis=0, dtype=np.float64).astype(dtype)
-    middled = X.astype(dtype, copy=False) - centre
+    values, centre = _middled(X, dtype, mean, scale)
     span: Array | None = None
     if X.shape[0] < X.shape[1]:
-        span, reduced = linalg.qr(middled.T, mode="economic", check_finite=False)
-        middled = np.ascontiguousarray(reduced.T)
+        span, reduced = linalg.qr(values.T, mode="economic", check_finite=False)
+        values = np.ascontiguousarray(reduced.T)
     # Any orthonormal basis is exact; the accuracy of the eigenvectors only decides the speed.
-    gram = middled.T @ middled
+    gram = values.T @ values
     vectors = linalg.eigh(gram, overwrite_a=True, driver="evd", check_finite=False)[1]
-    _turn(middled, vectors)
+    _turn(values, vectors)
     basis = vectors if span is None else span @ vectors
-    power = np.einsum("nr,nr->r", middled, middled, dtype=np.float64) / len(middled)
-    return Rotation(middled, centre, basis, power)
+    power = np.einsum("nr,nr->r", values, values, dtype=np.float64) / len(values)
+    return Rotation(values, centre, basis, power)
+
+
+def _middled(X: Array, dtype: np.dtype, mean: Array, scale: Array) -> tuple[Array, Array]:
+    """``(X - mean) / scale`` less its own mean, and that; one new matrix and no other."""
+    values = np.empty(X.shape, dtype)
+    np.subtract(X, mean, out=values, casting="same_kind")
+    values /= scale.astype(dtype)
+    centre = values.mean(axis=0, dtype=np.float64).astype(dtype)
+    values -= centre
+    return values, centre
 
 
 def _turn(values: Array, vectors: Array) -> None:

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from frostline.probe.newton import Parameters, Problem, Solution, minimise
 from frostline.probe.quasi import descend
 from frostline.probe.rotation import Coordinates, centred, rotate
+from frostline.probe.training import standardise
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
@@ -69,6 +70,7 @@ def solve_logistic(
     n_classes: int,
     sample_weight: ArrayLike | None = None,
     weight_row: ArrayLike | None = None,
+    standard: tuple[Array, Array] | None = None,
     tol: float = 1e-4,
     max_iter: int = 200,
 ) -> Heads:
@@ -88,6 +90,9 @@ def solve_logistic(
         Rows of weights; ones if not given.
     weight_row : int [h], optional
         Which row of `sample_weight` each head uses; the first if not given.
+    standard : (float [p], float [p]), optional
+        Mean and scale: features are ``(X - mean) / scale``, and so are the coefficients', without
+        a copy of X that is. See `on_embeddings`.
     tol : float
         Largest entry of the gradient of the mean loss at which a head is done, as in
         scikit-learn's lbfgs solver.
@@ -101,10 +106,12 @@ def solve_logistic(
     rows = np.zeros(len(strengths), np.intp)
     if weight_row is not None:
         rows = np.asarray(weight_row, dtype=np.intp)
-    sweep = _Sweep(X, codes, n_classes, strengths, weights, rows)
+    if standard is None:
+        standard = np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype)
+    sweep = _Sweep(X, *standard, codes, n_classes, strengths, weights, rows)
     heads = sweep.blank()
     todo = np.arange(len(strengths))
-    if X.dtype == np.float32 and _similar_scales(X):
+    if X.dtype == np.float32 and _similar_scales(X, standard[1]):
         sweep.fit(heads, todo, np.dtype(np.float32), max(tol, _FLOAT32_TOL), max_iter)
         todo = todo if tol < _FLOAT32_TOL else np.flatnonzero(~heads.converged)
     if len(todo):
@@ -123,6 +130,8 @@ def solve_logistic(
 @dataclass(frozen=True)
 class _Sweep:
     X: Array
+    mean: Array
+    scale: Array
     codes: Index
     classes: int
     C: NDArray[np.float64]
@@ -164,7 +173,7 @@ class _Sweep:
     def _coordinates(self, heads: int, dtype: np.dtype) -> Coordinates:
         columns = 1 if self.classes == 2 else self.classes
         few = heads * columns <= _FEW and self.X.shape[0] >= self.X.shape[1]
-        return centred(self.X, dtype) if few else rotate(self.X, dtype)
+        return (centred if few else rotate)(self.X, dtype, self.mean, self.scale)
 
     def _problem(self, rotation: Coordinates, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
@@ -181,7 +190,7 @@ class _Sweep:
         values = rotation.values
         columns = 1 if self.classes == 2 else self.classes
         head = values.itemsize * (columns * 8 * sum(values.shape) + 4 * values.shape[0])
-        width = max(1, max(values.nbytes, _WORKING_BYTES) // head)
+        width = max(1, max(values.nbytes // 2, _WORKING_BYTES) // head)
         ordered = todo[np.argsort(self.C[todo], kind="stable")]
         yield from np.array_split(ordered, -(-len(ordered) // width))
 
@@ -195,7 +204,15 @@ def _store(heads: Heads, batch: Index, found: Solution, rotation: Coordinates) -
     heads.converged[batch] = found.converged
 
 
-def _similar_scales(X: Array) -> bool:
-    spread = X.std(axis=0)
-    used = spread[spread > 0]
-    return len(used) == 0 or bool(used.max() <= _FLOAT32_SCALES * used.min())
+def on_embeddings(
+    coef: Array, intercept: Array, standard: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Coefficients [..., k, p] and intercepts [..., k] for standardised features, for X itself."""
+    mean, scale = standard
+    plain = coef / scale
+    return plain, intercept - plain @ mean
+
+
+def _similar_scales(X: Array, scale: Array) -> bool:
+    spread = standardise(X, np.ones(len(X)))[1] / scale
+    return bool(spread.max() <= _FLOAT32_SCALES * spread.min())

@@ -56,6 +56,7 @@ def test_the_command_sweeps_and_prints_the_best(build: Build, tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(build: Build) -> None:
     place = build().root
     grid = ("--grid", "adam.lr=1e-4,1e-3,1e-2", "--epochs", "200", "--train-groups", "6,all")
