@@ -173,3 +173,30 @@ def test_too_few_steps_are_said() -> None:
     case = Case(4, "overlapping")
     with pytest.warns(ConvergenceWarning, match=r"of 4 logistic heads did not converge in 1 steps"):
         solve(case, case.weight, max_iter=1, tol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_single_fits_on_features_of_falling_spectrum(classes: int) -> None:
+    """A small gradient alone does not do here: much of the objective lies in flat directions."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(900, 200)) * np.arange(1, 201) ** -0.6
+    y = (hidden @ rng.normal(size=(200, classes)) + rng.normal(size=(900, classes))).argmax(axis=1)
+    X = (hidden @ np.linalg.qr(rng.normal(size=(200, 200)))[0]).astype(np.float32)
+    X /= X.std(axis=0)
+    for C in (1e-4, 1.0, 100.0):
+        head = solve_logistic(X, y, C=C, n_classes=classes)
+        assert head.converged.all()
+        theirs = LogisticRegression(C=C, max_iter=1000).fit(X, y)
+        best = LogisticRegression(C=C, max_iter=10_000, tol=1e-9).fit(X.astype(np.float64), y)
+        case = Case.__new__(Case)
+        case.X, case.y = X.astype(np.float64), y
+        limit, least, ours = (
+            objective(coef, intercept, case, C, np.ones(900))
+            for coef, intercept in (
+                (theirs.coef_, theirs.intercept_),
+                (best.coef_, best.intercept_),
+                (head.coef[0], head.intercept[0]),
+            )
+        )
+        assert ours <= limit + 1e-6
+        assert ours <= least + 1e-4
