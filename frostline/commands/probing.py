@@ -204,7 +204,8 @@ def _sweep(place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | No
         table.add_column(str(name).replace("_", " "))
     for row in best.itertuples(index=False):
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
-    out.print(table)
+    # A pipe has no width: nothing is cut off there.
+    out.print(table, width=out.width if out.is_terminal else 160)
     typer.echo(
         f"{len(results.predictions)} predictions files in {place.root / 'predictions'}, every "
         f"score in {results.path}."
