@@ -196,6 +196,7 @@ def _sweep(place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | No
     with progress(f"Sweep {sweep.name}", "heads") as update:
         results = run_sweep(place, sweep, jobs=jobs, scheduler=scheduler, progress=update, said=say)
     from rich.box import SIMPLE
+    from rich.console import Console
     from rich.table import Table
 
     best = results.best
@@ -205,7 +206,7 @@ def _sweep(place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | No
     for row in best.itertuples(index=False):
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     # A pipe has no width: nothing is cut off there.
-    out.print(table, width=out.width if out.is_terminal else 160)
+    (out if out.is_terminal else Console(width=160)).print(table)
     typer.echo(
         f"{len(results.predictions)} predictions files in {place.root / 'predictions'}, every "
         f"score in {results.path}."
