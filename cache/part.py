@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -20,6 +23,8 @@ from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 1 << 20
+# More than all of a part but its rows takes.
+HEADER_BYTES = 1 << 16
 # What HDF5 and JSON raise over bytes that are not what was written.
 UNREADABLE = (
     OSError,
@@ -116,15 +121,17 @@ def write_part(
         for start in range(0, len(values), block_rows)
     )
     attributes = part_attributes(kind, spec, provenance, block_rows)
-    datasets = {
-        "values": values,
+    small = {
         "content_key": np.ascontiguousarray(keys, np.uint8),
         "block_digest": np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES),
     }
     attributes["header_digest"] = header_digest(attributes, values.shape, values.dtype, digests)
     path = new_part_name(folder)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(_image(attributes, datasets))
+        _need_space(folder, values.nbytes + sum(array.nbytes for array in small.values()))
+        offset = _write_header(temporary, attributes, small, values)
+        with temporary.open("r+b", buffering=0) as file:
+            _write_at(file, offset, values)
     return path
 
 
@@ -152,15 +159,36 @@ def part_attributes(
     }
 
 
-def _image(attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> bytes:
-    # Made in memory, so that a full disk meets a plain write and not the HDF5 library halfway.
-    size = sum(array.nbytes for array in datasets.values())
-    with h5py.File.in_memory(block_size=size + (1 << 16), libver=("v108", "v108")) as file:
-        for name, array in datasets.items():
+def _need_space(folder: Path, size: int) -> None:
+    # A full disk must not meet the HDF5 library halfway: it cannot always say so, nor close.
+    if shutil.disk_usage(folder).free < size + HEADER_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _write_header(
+    path: Path, attributes: Mapping[str, Any], small: Mapping[str, np.ndarray], values: np.ndarray
+) -> int:
+    """Write all of a part but its values; give the offset where these belong."""
+    with h5py.File(path, "w", locking=False, libver=("v108", "v108")) as file:
+        for name, array in small.items():
             file.create_dataset(name, data=array)
         set_attributes(file, attributes)
-        file.flush()
-        return file.id.get_file_image()
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.CONTIGUOUS)
+        # Space now, and no zeros: the values are written past the library, from where they are.
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple(values.shape)
+        kind = h5py.h5t.py_create(values.dtype)
+        dataset = h5py.h5d.create(file.id, b"values", kind, space, dcpl=layout)
+        return dataset.get_offset() or 0
+
+
+def _write_at(file: BinaryIO, offset: int, values: np.ndarray) -> None:
+    rest = memoryview(values).cast("B") if values.size else memoryview(b"")
+    file.seek(offset)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def set_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,33 @@ from frostline.cache.part import write_part
 
 PART_BYTES = 64 << 20
 PART_SECONDS = 60.0
+
+
+@dataclass
+class _Rows:
+    """Memory for the rows of one part, of which the first `count` are there."""
+
+    keys: np.ndarray
+    values: np.ndarray
+    count: int = 0
+
+    @classmethod
+    def like(cls, values: np.ndarray) -> _Rows:
+        capacity = max(1, PART_BYTES // max(1, values[:1].nbytes))
+        keys = np.empty((capacity, KEY_BYTES), np.uint8)
+        return cls(keys, np.empty((capacity, *values.shape[1:]), values.dtype))
+
+    @property
+    def full(self) -> bool:
+        return self.count == len(self.keys)
+
+    def add(self, keys: np.ndarray, values: np.ndarray) -> int:
+        """Copy as many rows as there is room for, and give their number."""
+        taken = min(len(keys), len(self.keys) - self.count)
+        place = slice(self.count, self.count + taken)
+        self.keys[place], self.values[place] = keys[:taken], values[:taken]
+        self.count += taken
+        return taken
 
 
 class StoreWriter:
@@ -33,24 +61,25 @@ class StoreWriter:
         if folder.name != spec_key(spec):
             raise ValueError(f"folder {folder} is not named by the key of its spec")
         self.folder, self.kind, self.spec, self.provenance = folder, kind, spec, provenance
-        self._keys: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._bytes = 0
+        # Two: one is filled while the other is written. Memory is used again and again, as fresh
+        # memory of this size costs more than the copy.
+        self._filling: _Rows | None = None
+        self._spare: _Rows | None = None
         self._since = 0.0
         self._pool = ThreadPoolExecutor(1, "write")
         self._writing: Future[Path] | None = None
 
     def append(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """Add rows: keys uint8 [m, 16], values [m, ...]; the arrays must not change afterwards."""
-        if not len(keys):
-            return
-        if not self._keys:
-            self._since = time.monotonic()
-        self._keys.append(np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES))
-        self._values.append(values)
-        self._bytes += values.nbytes
-        if self._bytes >= PART_BYTES or time.monotonic() - self._since >= PART_SECONDS:
-            self._begin_part()
+        """Add rows: keys uint8 [m, 16], values [m, ...]."""
+        keys = np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES)
+        done = 0
+        while done < len(keys):
+            rows = self._filling = self._filling or _Rows.like(values)
+            if not rows.count:
+                self._since = time.monotonic()
+            done += rows.add(keys[done:], values[done:])
+            if rows.full or time.monotonic() - self._since >= PART_SECONDS:
+                self._begin_part()
 
     def flush(self) -> None:
         """Write the rows so far as a part, and wait until it is there."""
@@ -58,18 +87,16 @@ class StoreWriter:
         self._wait()
 
     def _begin_part(self) -> None:
-        keys, values = self._keys, self._values
-        self._keys, self._values, self._bytes = [], [], 0
+        rows, self._filling = self._filling, None
         self._wait()
-        if keys:
-            self._writing = self._pool.submit(self._write, keys, values)
+        if rows is not None and rows.count:
+            self._filling, self._spare = self._spare, rows
+            self._writing = self._pool.submit(self._write, rows)
 
-    def _write(self, keys: list[np.ndarray], values: list[np.ndarray]) -> Path:
-        rows = np.concatenate(values)
-        values.clear()
-        return write_part(
-            self.folder, self.kind, self.spec, self.provenance, np.concatenate(keys), rows
-        )
+    def _write(self, rows: _Rows) -> Path:
+        count, rows.count = rows.count, 0
+        keys, values = rows.keys[:count], rows.values[:count]
+        return write_part(self.folder, self.kind, self.spec, self.provenance, keys, values)
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None
