@@ -10,7 +10,8 @@ from typing import Any
 import typer
 
 from frostline import __version__
-from frostline.cache import InputError, Workspace, atomic_write, spec_key
+from frostline.audits import audit_datasets
+from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
 from frostline.study import Study
 
 WIDTH = 80
@@ -33,11 +34,14 @@ def show_report(
         "frostline": __version__,
         "study": study.model_dump(mode="json"),
         "predictions": [path.name for path in predictions],
+        "manifests": {
+            name: read_manifest(workspace.manifest(name)).digest() for name in study.datasets
+        },
     }
     state["key"] = spec_key(state)
     answer = folder / "answer.txt"
     if anew or _key_of(folder) != state["key"] or not answer.exists():
-        text = _write(folder, study, predictions)
+        text = _write(workspace, study, predictions)
         _save(answer, text)
         # Last: a key that is there says that the report is whole.
         _save(folder / "study.json", json.dumps(state, indent=1) + "\n")
@@ -69,7 +73,7 @@ def _key_of(folder: Path) -> str | None:
     return json.loads(path.read_text(encoding="utf-8"))["key"] if path.exists() else None
 
 
-def _write(folder: Path, study: Study, predictions: list[Path]) -> str:
+def _write(workspace: Workspace, study: Study, predictions: list[Path]) -> str:
     from frostline.report import answer, evaluate, render, write_report
 
     options: dict[str, Any] = {
@@ -78,11 +82,12 @@ def _write(folder: Path, study: Study, predictions: list[Path]) -> str:
         "replicates": study.replicates,
     }
     write_report(
-        folder,
+        workspace.report(study.name),
         predictions,
         title=study.title or study.name,
         primary=study.primary_metric,
         about={"study": study.name, "command": f"frostline run {study.name}"},
+        audits=audit_datasets(workspace, study.datasets),
         **options,
     )
     frame = evaluate(predictions, **options)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from frostline.report.comparison import compare
     from frostline.report.comparison_tables import comparison_sentences, render_comparison
     from frostline.report.controls import negative_controls
+    from frostline.report.data_section import DataAudit
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
@@ -29,6 +30,7 @@ _HOME = {
     "FORMATS": "tables",
     "INTERVALS": "intervals",
     "METRICS": "metrics",
+    "DataAudit": "data_section",
     "InputError": "errors",
     "Predictions": "predictions",
     "answer": "answers",
@@ -56,6 +58,7 @@ __all__ = [
     "FORMATS",
     "INTERVALS",
     "METRICS",
+    "DataAudit",
     "InputError",
     "Predictions",
     "answer",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.report import tables
+from frostline.report import data_section, tables
 from frostline.report.answers import answer
 from frostline.report.atomic import write_text
 from frostline.report.escape import plain
@@ -38,6 +38,7 @@ def write_report(
     title: str,
     primary: str = "accuracy",
     about: Mapping[str, object] | None = None,
+    audits: Mapping[str, data_section.DataAudit] | None = None,
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
@@ -55,6 +56,8 @@ def write_report(
         The metric of the first sentence and of the forest plots.
     about : mapping, optional
         What made this report (study, command, …), shown under "How this was made".
+    audits : mapping of str to DataAudit, optional
+        What is known of each data set, shown under "The data" and in `tables/data.md`.
     **options
         `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
         `evaluate`.
@@ -76,6 +79,8 @@ def write_report(
         "tables/paper.md": tables.paper_table(frame, "markdown"),
         "tables/paper.tex": tables.paper_table(frame, "latex"),
     }
+    if audits:
+        texts["tables/data.md"] = data_section.to_markdown(audits)
     forests = _forests(frame, primary)
     matrices = _matrices(frame, rows)
     for item in (*forests, *matrices):
@@ -84,7 +89,13 @@ def write_report(
             save_figure(item["figure"], path)
             item.setdefault("files", []).append(path)
     # The page last: while it is there, so is all that it names.
-    texts["index.html"] = _page(frame, forests, matrices, rows, title, primary, about or {})
+    texts["index.html"] = _page(
+        frame, rows, forests, matrices,
+        title=title,
+        sentences=answer(frame, primary),
+        about={**(about or {}), "versions of this report": _versions()},
+        data=data_section.make_section(audits) if audits else None,
+    )  # fmt: skip
     paths = {}
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -95,12 +106,10 @@ def write_report(
 
 def _page(
     frame: pd.DataFrame,
+    rows: Sequence[Scored],
     forests: Sequence[dict[str, Any]],
     matrices: Sequence[dict[str, Any]],
-    rows: Sequence[Scored],
-    title: str,
-    primary: str,
-    about: Mapping[str, object],
+    **words: object,
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -110,17 +119,16 @@ def _page(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["plain"] = plain
+    environment.tests["short"] = data_section.is_short
     for item in (*forests, *matrices):
         # Made by us from escaped text, so it enters the page as markup.
         item["svg"] = Markup(inline_svg(item["figure"], item["name"], item["description"]))
     return environment.get_template("page.html.jinja").render(
-        title=title,
-        sentences=answer(frame, primary),
         grid=make_grid(frame),
         forests=forests,
         matrices=matrices,
         runs=[_provenance(run) for run, _ in rows if run.meta["head"] != MAJORITY_HEAD],
-        about={**about, "versions of this report": _versions()},
+        **words,
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from frostline.cache import InputError
+from frostline.cache import InputError, Workspace, read_manifest, write_manifest
+from frostline.results import show_report
 from frostline.study import builtin_studies, parse_study, read_study
 
 from .conftest import Run, make_images
@@ -44,6 +45,8 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     page = (report / "index.html").read_text()
     assert "random weights" in page
     assert "<svg" in page
+    assert '<h2 id="data">The data</h2>' in page
+    assert "| set | " in (report / "tables" / "data.md").read_text()
     assert r"\toprule" in (report / "tables" / "paper.tex").read_text()
     assert "majority" in (report / "tables" / "scores.md").read_text().lower()
     runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
@@ -57,6 +60,29 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert [(path.name, path.stat().st_mtime_ns) for path in runs] == written
     assert sorted((study / "frostline-workspace").rglob("*.h5")) == stores
     assert {path: path.stat().st_atime_ns for path in before} == before
+
+
+def test_a_report_is_written_anew_when_a_manifest_changed(
+    study: Path, frostline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study)
+    frozen = STUDY.partition("  frozen, Adam")[0] + "replicates: 100\n"
+    (study / "small.yaml").write_text(frozen)
+    assert frostline("run", "small.yaml").returncode == 0
+    workspace, small = Workspace(Path("frostline-workspace")), read_study("small.yaml")
+    predictions = sorted((workspace.root / "predictions").iterdir())
+    page = workspace.report("small") / "index.html"
+    before = page.stat().st_mtime_ns
+    show_report(workspace, small, predictions)
+    assert page.stat().st_mtime_ns == before
+    manifest = read_manifest(workspace.manifest("set"))
+    assert "The data may leak" not in page.read_text()
+    manifest.table.loc[0, "group_id"] = manifest.table["group_id"][
+        manifest.table["split"] != manifest.table["split"][0]
+    ].iat[0]
+    write_manifest(workspace.manifest("set"), manifest)
+    show_report(workspace, small, predictions)
+    assert "The data may leak" in page.read_text()
 
 
 def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline: Run) -> None:

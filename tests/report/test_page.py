@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from frostline.report import confusion_figure, evaluate, forest_figure, save_figure, write_report
+from frostline.report import (
+    DataAudit,
+    confusion_figure,
+    evaluate,
+    forest_figure,
+    save_figure,
+    write_report,
+)
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -117,6 +126,85 @@ def test_hostile_text_stays_text(run, tmp_path):
     for name, path in paths.items():
         if name.endswith(".svg"):
             ElementTree.parse(path)
+
+
+def data_audit(dataset, *, copies=0, findings=(), label="sick"):
+    splits = {"dataset": [dataset], "groups_train": [1200], "images_test": [5], "classes": [2]}
+    classes = {"label": [label, "well"], "images_train": [7, 3], "images_test": [2, 3]}
+    duplicates = {
+        "image_id": [f"{label}-{number}.png" for number in range(copies)],
+        "split": pd.array([None] * copies, "string"),
+        "across_splits": [True] * copies,
+        "share": [0.25] * copies,
+    }
+    return DataAudit(
+        pd.DataFrame(splits), pd.DataFrame(classes), findings,
+        {"Byte-identical images": pd.DataFrame(duplicates), "Unreadable": pd.DataFrame()},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def audited(run, tmp_path_factory):
+    leak = ("leak", "30 images occur in more than one split, byte for byte.")
+    audits = {"chest": data_audit("chest", copies=1021, findings=[leak]), "skin": data_audit("s")}
+    return write_report(
+        tmp_path_factory.mktemp("audited"), [run()], title="A study", audits=audits,
+        replicates=50, figure_formats=["svg"],
+    )  # fmt: skip
+
+
+def test_page_has_the_audit_of_each_data_set(audited):
+    page = Outline(audited["index.html"].read_text())
+    text = " ".join("".join(page.text).split())
+    section = text[text.index("The data Groups are") : text.index("How this was made")]
+    assert "Leak: 30 images occur in more than one split, byte for byte." in section
+    assert "Nothing was found that would make results better or worse" in section
+    assert "chest: Byte-identical images, the first 20 of 1,021 rows" in section
+    assert section.count("sick-") == 20
+    assert "sick-19.png \N{EN DASH} yes 0.25" in section
+    assert "Unreadable" not in section
+    assert section.count("1,200") == 2
+    assert "The data may leak (chest): see" in text
+
+
+def test_audit_can_be_read_aloud(audited):
+    page = Outline(audited["index.html"].read_text())
+    tags = [tag for tag, _ in page.tags]
+    # Scores; splits; classes of two data sets; copies of one.
+    assert tags.count("caption") == tags.count("table") == 5
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    assert "data" in page.ids
+
+
+def test_data_tables_are_files_too(audited):
+    assert audited["tables/data.md"].read_text() == (
+        "**Groups and images of each split**\n\n"
+        "| Data set | Groups train | Images test | Classes |\n| --- | ---: | ---: | ---: |\n"
+        "| chest | 1,200 | 5 | 2 |\n| s | 1,200 | 5 | 2 |\n\n"
+        "**chest: images and groups of each class by split**\n\n"
+        "| Label | Images train | Images test |\n| --- | ---: | ---: |\n"
+        "| sick | 7 | 2 |\n| well | 3 | 3 |\n\n"
+        "**skin: images and groups of each class by split**\n\n"
+        "| Label | Images train | Images test |\n| --- | ---: | ---: |\n"
+        "| sick | 7 | 2 |\n| well | 3 | 3 |\n"
+    )
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_data_stay_text(run, tmp_path, hostile):
+    audit = data_audit(hostile, copies=2, findings=[("leak", hostile)], label=hostile)
+    audits = {hostile: replace(audit, flagged={hostile: pd.DataFrame({hostile: [hostile]})})}
+    paths = write_report(
+        tmp_path, [run()], title="t", audits=audits, replicates=50, figure_formats=["svg"]
+    )
+    text = paths["index.html"].read_text()
+    page = Outline(text)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert len(page.ids) == len(set(page.ids))
+    assert "\u202e" not in text
+    # Caption, heading, sentence and cell, each as it was given.
+    assert "".join(page.text).count(hostile.replace("\u202e", "\N{REPLACEMENT CHARACTER}")) >= 10
+    assert "<script" not in paths["tables/data.md"].read_text()
 
 
 def test_figures_are_the_same_bytes_each_time(run, tmp_path):
