@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -123,6 +123,7 @@ def audit(
 
     Example: frostline audit chest --strict
     """
+    from frostline.audits import stored_likeness
     from frostline.cache import Workspace, read_manifest
     from frostline.console import say
     from frostline.extract.audit import audit as audit_manifest
@@ -130,7 +131,7 @@ def audit(
     from frostline.extract.sheet import picture_sheet
 
     manifest = read_manifest(Workspace(workspace).manifest(name))
-    likeness = _likeness(Workspace(workspace).pixels(name))
+    likeness = stored_likeness(Workspace(workspace).pixels(name))
     found = audit_manifest(manifest, likeness=likeness)
     typer.echo(render_audit(found))
     if likeness is None:
@@ -140,19 +141,6 @@ def audit(
         say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
     if strict and found.leaks:
         raise typer.Exit(1)
-
-
-def _likeness(folder: Path) -> Any:
-    """Content keys and perceptual hashes from the largest pixel store of a data set, if any."""
-    from frostline.cache import Store, find_stores
-    from frostline.console import progress
-    from frostline.extract.likeness import store_hashes
-
-    stores = [Store.open(path) for path in find_stores(folder)]
-    if not stores:
-        return None
-    with progress("Comparing images", "images") as update:
-        return store_hashes(max(stores, key=len), update)
 
 
 def backbones(
