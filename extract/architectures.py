@@ -9,6 +9,7 @@ from torch import nn
 
 from frostline.cache import InputError
 from frostline.extract.catalog import Entry, timm_config
+from frostline.extract.hub import build_hub
 
 
 def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
@@ -32,11 +33,13 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
         torch.default_generator.manual_seed(seed)
         if entry.library == "timm":
             return _build_timm(entry, image_size)
+        if entry.library == "hf":
+            return build_hub(entry, image_size), ()
         return _build_torchvision(entry, image_size)
 
 
 def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.Module:
-    """A model to ask about its features: of timm without memory or time for its weights.
+    """A model to ask about its features, if possible without memory or time for its weights.
 
     Parameters
     ----------
@@ -47,6 +50,8 @@ def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.
         # All of them give the same features; not all can be built without memory.
         return build_model(entry, image_size, seed=0)[0] if layers else nn.Identity()
     with torch.device("meta"):
+        if entry.library == "hf":
+            return build_hub(entry, image_size)
         return _build_timm(entry, image_size)[0]
 
 

@@ -31,6 +31,7 @@ from frostline.extract.features import (
     feature_dim,
     find_feature,
 )
+from frostline.extract.hub import config_digest
 from frostline.extract.preprocessing import Preprocessing, own_preprocessing
 from frostline.extract.pretrained import fetch_pretrained, weights_at_hand
 from frostline.extract.weights import (
@@ -122,7 +123,8 @@ def load_backbone(
     Parameters
     ----------
     name : str
-        `vgg16`, `dinov2-s`, …, `timm:NAME` or `torchvision:NAME` (see `list_backbones`).
+        `vgg16`, `dinov2-s`, …, `timm:NAME`, `torchvision:NAME` (see `list_backbones`), or
+        `hf:ORG/NAME` or `hf:FOLDER` for a Hugging Face model.
     weights : str or Path
         "pretrained", "random", or a file in a layout of `frostline.extract.weights`.
     weights_seed : int
@@ -256,14 +258,18 @@ class _Source:
         return cls(f"file {path.name}", path)
 
     def memory(self, entry: Entry, image_size: int, digests: Path | None) -> DigestMemory:
+        configured = f" by {config_digest(entry)}" if entry.library == "hf" else ""
         if self.path is not None:
             # timm fits position embeddings to the size before they are digested.
             size = "" if entry.is_dinov2 else f" at {image_size}"
-            key = f"{entry.model}{size} from {self.path.absolute()}"
+            key = f"{entry.model}{configured}{size} from {self.path.absolute()}"
             return DigestMemory(digests, key, self.path)
         # Initialisation is the libraries' and may change with them.
-        libraries = f"torch {torch.__version__}, {entry.library} {version(entry.library)}"
-        return DigestMemory(digests, f"{entry.model} at {image_size}, {self.text}, {libraries}")
+        library = "transformers" if entry.library == "hf" else entry.library
+        libraries = f"torch {torch.__version__}, {library} {version(library)}"
+        return DigestMemory(
+            digests, f"{entry.model}{configured} at {image_size}, {self.text}, {libraries}"
+        )
 
 
 @dataclass
@@ -315,12 +321,31 @@ def _fill(
     """
     state = dict(model.state_dict())
     if source.path is not None:
-        state = without_heads(convert(read_weights(source.path), entry, model), heads)
+        read = _read_file(entry, source.path)
+        state = without_heads(convert(read, entry, model), heads)
         fitted = dinov2.fit_position(state, model) if entry.is_dinov2 else state
         load_exactly(model, fitted, str(source.path), entry.name)
-    digest = memory.get() or weights_digest(state)
+        # transformers renames tensors from release to release: theirs are digested as in the file.
+        state = read if entry.library == "hf" else state
+    digest = memory.get() or _digest(entry, state)
     memory.put(digest)
     return digest
+
+
+def _read_file(entry: Entry, path: Path) -> dict[str, Tensor]:
+    if entry.library == "hf" and path.suffix != ".safetensors":
+        raise InputError(
+            f"Backbone {entry.name!r} takes weights as .safetensors alone, not {path.name}."
+        )
+    return read_weights(path)
+
+
+def _digest(entry: Entry, state: dict[str, Tensor]) -> str:
+    if entry.library == "hf":
+        # Unlike a library's name, a folder's does not tell what is built.
+        digits = bytearray.fromhex(config_digest(entry))
+        state = {**state, "config": torch.frombuffer(digits, dtype=torch.uint8)}
+    return weights_digest(state)
 
 
 @dataclass(frozen=True)

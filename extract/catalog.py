@@ -23,9 +23,9 @@ class Entry:
     name : str
         As the user writes it.
     library : str
-        "timm" or "torchvision".
+        "timm", "torchvision" or "hf".
     model : str
-        The library's name for the architecture.
+        The library's name for the architecture; of "hf" the repository or folder.
     tag : str
         The library's name for the pretrained weights; "" for its default.
     dim : int
@@ -89,7 +89,9 @@ NAMED: dict[str, Entry] = {
 
 
 def resolve(name: str) -> Entry:
-    """Look a backbone's name up: a short name, `timm:NAME[.TAG]` or `torchvision:NAME[.TAG]`.
+    """Look a backbone's name up.
+
+    It is a short name, `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, or `hf:ORG/NAME`.
 
     Raises
     ------
@@ -99,6 +101,11 @@ def resolve(name: str) -> Entry:
     if name in NAMED:
         return NAMED[name]
     library, colon, rest = name.partition(":")
+    if colon and library == "hf":
+        from frostline.extract.hub import check_hub
+
+        check_hub(name, rest)
+        return Entry(name, library, rest)
     model, _, tag = rest.partition(".")
     if colon and library in ("timm", "torchvision"):
         known = library_models(library)

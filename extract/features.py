@@ -36,13 +36,22 @@ class ForwardPass:
         self.images = images
 
     @cached_property
+    def both(self) -> tuple[Tensor, Tensor]:
+        """Tokens and pooled vector of a Hugging Face model, which gives them together."""
+        return self.model.forward_both(self.images)
+
+    @cached_property
     def tokens(self) -> Tensor:
         """What timm's `forward_features` gives: for transformers all tokens after the last norm."""
+        if hasattr(self.model, "forward_both"):
+            return self.both[0]
         return self.model.forward_features(self.images)
 
     @cached_property
     def pre_logits(self) -> Tensor:
         """What the classifier would see, [n, dim]."""
+        if hasattr(self.model, "forward_both"):
+            return self.both[1]
         if hasattr(self.model, "forward_features") and hasattr(self.model, "forward_head"):
             return self.model.forward_head(self.tokens)
         return self.model(self.images)
@@ -160,7 +169,7 @@ def _normed(model: nn.Module, module: nn.Module, output: Tensor) -> Tensor:
 
 
 def has_class_token(model: nn.Module) -> bool:
-    """Whether this is a timm vision transformer with a class token."""
+    """Whether this is a vision transformer of timm or transformers with a class token."""
     return getattr(model, "cls_token", None) is not None and hasattr(model, "num_prefix_tokens")
 
 

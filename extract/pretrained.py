@@ -13,6 +13,7 @@ from urllib.request import getproxies
 
 from frostline.cache import InputError
 from frostline.extract.catalog import Entry, pretrained_tags, timm_config
+from frostline.extract.hub import WEIGHTS, find_hub_file, hub_file
 
 # In the order in which timm prefers them.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -20,6 +21,8 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 def find_pretrained(entry: Entry) -> Path | None:
     """Path of a backbone's pretrained weights if they are on this machine; no network is used."""
+    if entry.library == "hf":
+        return find_hub_file(entry.model, WEIGHTS)
     if entry.package:
         return _in_package(entry)
     from_hub = _in_hub_cache(entry) if _hub_id(entry) else None
@@ -48,6 +51,8 @@ def fetch_pretrained(entry: Entry) -> Path:
     InputError
         If they cannot be had; it says where they are and how to give them as a file.
     """
+    if entry.library == "hf":
+        return hub_file(entry.model, WEIGHTS)
     found = find_pretrained(entry)
     if found is not None:
         return found
@@ -81,19 +86,25 @@ def _download(entry: Entry) -> Path:
 
 
 def _download_from_hub(entry: Entry) -> Path:
-    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    _check_reachable(urlparse(constants.ENDPOINT).hostname or "")
     names = _hub_files(entry)
     for name in names[:-1]:
         try:
-            return Path(hf_hub_download(_hub_id(entry), name))
+            return download_hub_file(_hub_id(entry), name)
         except LocalEntryNotFoundError:
             raise  # no connection
         except EntryNotFoundError:
             continue  # an older repository: it has the next name only
-    return Path(hf_hub_download(_hub_id(entry), names[-1]))
+    return download_hub_file(_hub_id(entry), names[-1])
+
+
+def download_hub_file(repository: str, name: str) -> Path:
+    """Path of a file of a Hugging Face repository, downloaded into the hub's own cache."""
+    from huggingface_hub import constants, hf_hub_download
+
+    _check_reachable(urlparse(constants.ENDPOINT).hostname or "")
+    return Path(hf_hub_download(repository, name))
 
 
 def _check_reachable(host: str) -> None:

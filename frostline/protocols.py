@@ -66,6 +66,7 @@ def protocol_inputs(
     own = own_preprocessing(resolve(backbone))
     hint = own.geometry()
     size = image_size or hint["size"]
-    geometry = Geometry("shorter", int(size / hint["crop_pct"]), size, hint["interpolation"])
+    resize_to = int(size / hint["crop_pct"])
+    geometry = Geometry(own.resize, resize_to, size, hint["interpolation"])
     normalisation = {"mean": list(own.mean), "std": list(own.std)}
     return Inputs(geometry.with_options(reading), normalisation)

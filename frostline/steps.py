@@ -27,7 +27,7 @@ class Network:
     Attributes
     ----------
     backbone : str
-        A name of `frostline backbones`, `timm:NAME` or `torchvision:NAME`.
+        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
     weights : str
         `pretrained`, `random`, or the path of a file.
     feature : str, optional

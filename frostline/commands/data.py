@@ -171,7 +171,9 @@ def backbones(
             "at hand" if row.at_hand else "to be fetched",
         )
     out.print(table)
-    typer.echo("Any model of those libraries: timm:NAME or torchvision:NAME.")
+    typer.echo(
+        "Any model of those libraries: timm:NAME or torchvision:NAME; of Hugging Face: hf:ORG/NAME."
+    )
 
 
 def _print_blocks(name: str) -> None:
