@@ -185,7 +185,7 @@ def _write_header(
 
 
 def _write_at(file: BinaryIO, offset: int, values: np.ndarray) -> None:
-    rest = memoryview(values).cast("B") if values.size else memoryview(b"")
+    rest = values.data.cast("B") if values.size else memoryview(b"")
     file.seek(offset)
     while rest:
         rest = rest[file.write(rest) :]
