@@ -14,14 +14,19 @@ from PIL import Image
 
 # Small parts, so that a few images make many of them.
 PREAMBLE = "import frostline.cache.writer as w; w.PART_BYTES = 4096; "
+# A slow disk, so that there is time to stop a command in the middle.
+SLOWLY = (
+    "import time; append = w.StoreWriter.append; "
+    "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
+)
 MAIN = "from frostline.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*arguments: object, small_parts: bool = False) -> list[str]:
+def command(*arguments: object, small_parts: bool = False, slowly: bool = False) -> list[str]:
     """The command line of `frostline ARGUMENTS` as a list."""
-    script = (PREAMBLE if small_parts else "") + MAIN
+    script = (PREAMBLE if small_parts or slowly else "") + (SLOWLY if slowly else "") + MAIN
     return [sys.executable, "-c", script, *map(str, arguments)]
 
 

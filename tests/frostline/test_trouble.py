@@ -41,7 +41,7 @@ def rows(workspace: Path) -> dict[str, np.ndarray]:
 def started_extraction(folder: Path, parts: int) -> subprocess.Popen[str]:
     """An extraction in its own process that has written at least so many parts."""
     process = subprocess.Popen(
-        command(*EXTRACT, small_parts=True),
+        command(*EXTRACT, slowly=True),
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
