@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from frostline.cache import atomic_write
+
 SHAPE = (96, 96, 16)
 SPACING = (2.0, 2.0, 6.0)  # mm
 GRADES = ("Grade2", "Grade3", "Grade4")
@@ -66,7 +68,8 @@ def make_phantom_glioma(root: Path, patients: int = 60, seed: int = 0) -> Path:
         _write(root / name / f"{name}_flair.nii.gz", flair)
         _write(root / name / f"{name}_mask.nii.gz", mask)
         rows.append(f"{name},{grade}")
-    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    with atomic_write(root / "labels.csv") as temporary:  # last: where it is, the set is whole
+        temporary.write_text("\n".join(rows) + "\n")
     return root
 
 

@@ -91,7 +91,8 @@ def _write(workspace: Workspace, study: Study, predictions: list[Path]) -> str:
         **options,
     )
     frame = evaluate(predictions, **options)
-    sentences = [textwrap.fill(text, WIDTH) for text in answer(frame, study.primary_metric)]
+    wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
+    sentences = [wrap.fill(text) for text in answer(frame, study.primary_metric)]
     return "\n".join(["", *sentences, "", render(frame, "table")])
 
 
