@@ -14,9 +14,11 @@ from PIL import Image
 
 # Small parts, so that a few images make many of them.
 PREAMBLE = "import frostline.cache.writer as w; w.PART_BYTES = 4096; "
-# A slow disk, so that there is time to stop a command in the middle.
+# A slow disk, so that there is time to stop a command in the middle; and Ctrl-C heard, which a
+# shell that runs the tests in the background has its children ignore.
 SLOWLY = (
-    "import time; append = w.StoreWriter.append; "
+    "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "append = w.StoreWriter.append; "
     "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
 )
 MAIN = "from frostline.cli import main; main()"
