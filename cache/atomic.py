@@ -64,15 +64,29 @@ def clear_temporary(folder: Path) -> int:
 
 
 def _delete_if_unlocked(path: Path) -> bool:
+    with writer_is_dead(path) as dead:
+        if dead:
+            path.unlink(missing_ok=True)
+        return dead
+
+
+@contextmanager
+def writer_is_dead(path: Path) -> Iterator[bool]:
+    """Whether nobody holds the lock of a temporary file; while the block runs, nobody gets it."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        yield False
+        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-        return True
-    except BlockingIOError:
-        return False
+        yield _lock_now(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frostline.cache.atomic import TEMPORARY, clear_temporary
+from frostline.cache.atomic import TEMPORARY, clear_temporary, writer_is_dead
 from frostline.cache.compact import compact_store
 from frostline.cache.errors import InputError
 from frostline.cache.listing import manifest_contents, store_dataset, workspace_stores
@@ -80,15 +78,5 @@ def delete_garbage(workspace: Workspace, garbage: Garbage) -> None:
 
 
 def _is_dead(path: Path) -> bool:
-    """Whether a temporary file's writer is dead: nobody holds its lock."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
+    with writer_is_dead(path) as dead:
+        return dead
