@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from frostline.extract.backbones import Backbone
-from frostline.finetune.seeds import derived_seed
+from frostline.probe.stacked import first_layers
 
 
 class Classifier(nn.Module):
@@ -19,7 +19,8 @@ class Classifier(nn.Module):
     classes : int
         Number of classes.
     seed : int
-        Of the head's first weights; the global random state is left as it is.
+        Of the head's first weights, which are those of a probe with this seed; the global random
+        state is left as it is.
     """
 
     def __init__(self, backbone: Backbone, classes: int, seed: int) -> None:
@@ -27,9 +28,9 @@ class Classifier(nn.Module):
         self.name = backbone.name
         self.compute = backbone.compute
         self.backbone = backbone.model
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derived_seed(seed, "head"))
-            self.head = nn.Linear(backbone.dim, classes)
+        weight, bias = first_layers([backbone.dim, classes], seed)
+        self.head = skip_init(nn.Linear, backbone.dim, classes)
+        self.head.load_state_dict({"weight": weight.T, "bias": bias[0]})
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images float [n, 3, height, width] to logits float [n, classes]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from frostline.finetune.pixels import Part, held, read_ahead
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import derived_seed, random_state
 from frostline.finetune.unfreeze import set_modes, trained_state
+from frostline.probe.stacked import shuffles
 
 # Looking at a loss waits for the device, so losses are looked at in groups.
 LOOK_EVERY = 50
@@ -168,6 +170,8 @@ class _Training:
             self.device.type, enabled=conditions.precision == "float16"
         )
         self.names = trained_state(model)
+        # Batch norm needs two images; a head by itself has none.
+        self.alone = not any(p.requires_grad for p in model.backbone.parameters())
         self.epoch, self.best_epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
@@ -199,7 +203,9 @@ class _Training:
 
     def _pass(self) -> float:
         """One pass over the training images; the mean loss an image."""
-        order = epoch_order(len(self.train_part), self.recipe, self.seed, self.epoch)
+        order = epoch_order(
+            len(self.train_part), self.recipe, self.seed, self.epoch, alone=self.alone
+        )
         losses: list[Tensor] = []
         for step, (indices, pixels) in enumerate(read_ahead(self.train_part, order)):
             self._set_rate(self.epoch - 1 + step / len(order))
@@ -275,17 +281,19 @@ class _Training:
         self.history, self.best = checkpoint.history, checkpoint.best
 
 
-def epoch_order(count: int, recipe: Recipe, seed: int, epoch: int) -> list[Tensor]:
-    """The batches of an epoch: numbers of images, each once.
+def epoch_order(
+    count: int, recipe: Recipe, seed: int, epoch: int, *, alone: bool = False
+) -> list[Tensor]:
+    """The batches of an epoch: numbers of images, each once, in the order of a probe.
 
     The order follows from seed and epoch alone, so that a resumed training continues the same.
+    Unless an image may stand `alone`, the last batch takes a single one that is left over.
     """
     order = torch.arange(count)
     if recipe.shuffle:
-        generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
-        order = torch.randperm(count, generator=generator)
+        order = next(islice(shuffles(count, seed), epoch - 1, None))
     batches = list(torch.split(order, recipe.batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if not alone and len(batches) > 1 and len(batches[-1]) == 1:
         # Batch norm has no variance in a batch of one.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

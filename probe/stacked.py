@@ -8,7 +8,7 @@ not touch each other: each comes out as it would alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -96,10 +96,8 @@ def train_heads(
         _Stack(data.X.shape[1], n_classes, [recipes[i] for i in own], seed) for own in members
     ]
     kept = [[layer.clone() for layer in stack.parameters] for stack in stacks]
-    order = torch.Generator().manual_seed(seed)
-    for epoch in range(1, epochs + 1):
-        shuffled = torch.randperm(len(data.X), generator=order)
-        for rows in torch.split(shuffled, data.size):
+    for epoch, order in zip(range(1, epochs + 1), shuffles(len(data.X), seed), strict=False):
+        for rows in torch.split(order, data.size):
             batch = data.X[rows], data.codes[rows], data.weight[rows]
             for stack in stacks:
                 stack.step(*batch)
@@ -120,6 +118,27 @@ def train_heads(
     return layers
 
 
+def shuffles(count: int, seed: int) -> Iterator[Tensor]:
+    """The order of `count` images in the first epoch, the second, and so on: int64 [count] each."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randperm(count, generator=generator)
+
+
+def first_layers(sizes: Sequence[int], seed: int) -> Parameters:
+    """Weights [inputs, outputs] and biases [1, outputs] of layers between `sizes`, untrained.
+
+    They are distributed as those of `torch.nn.Linear`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for fan_in, fan_out in pairwise(sizes):
+        bound = 1 / math.sqrt(fan_in)
+        for rows in (fan_in, 1):
+            layers.append(torch.rand(rows, fan_out, generator=generator) * 2 * bound - bound)
+    return layers
+
+
 class _Stack:
     """Heads of one shape, and Adam's moments beside their parameters.
 
@@ -130,17 +149,13 @@ class _Stack:
     def __init__(self, inputs: int, classes: int, recipes: Sequence[Recipe], seed: int) -> None:
         self.heads, hidden = len(recipes), recipes[0].hidden
         sizes = [inputs, classes] if hidden is None else [inputs, hidden, classes]
-        start = torch.Generator().manual_seed(seed)
-        # torch.nn.Linear's own start, and the same for every head: the seed decides it.
+        # The same start for every head: the seed decides it.
         self.values: list[Tensor] = []
-        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            bound = 1 / math.sqrt(fan_in)
-            for rows in (fan_in, 1):
-                one = torch.rand(rows, fan_out, generator=start) * 2 * bound - bound
-                place = 1 if layer == 0 else 0
-                copies = [-1, -1]
-                copies.insert(place, self.heads)
-                self.values.append(one.unsqueeze(place).expand(copies).contiguous())
+        for number, one in enumerate(first_layers(sizes, seed)):
+            place = 1 if number < 2 else 0
+            copies = [-1, -1]
+            copies.insert(place, self.heads)
+            self.values.append(one.unsqueeze(place).expand(copies).contiguous())
         self.gradients, self.first, self.second = (
             [torch.zeros_like(value) for value in self.values] for _ in range(3)
         )
