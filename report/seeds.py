@@ -117,12 +117,12 @@ def over_seeds(
         raise InputError("seeds are pooled for metrics of the confusion matrix; give such metrics.")
     kin: dict[tuple[str, ...], list[Scored]] = {}
     for item in score(predictions, split=split, unit=unit, aggregate=aggregate):
-        kin.setdefault(_method(item[0]), []).append(item)
+        kin.setdefault(method_key(item[0]), []).append(item)
     records = [record for family in kin.values() for record in _pool_method(family, names)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
 
 
-def _method(run: Predictions) -> tuple[str, ...]:
+def method_key(run: Predictions) -> tuple[str, ...]:
     """What two runs of one method share; runs that say nothing of themselves stay alone."""
     known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
     return known if run.meta.get("backbone") else (*known, run.run)
