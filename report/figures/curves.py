@@ -1,0 +1,112 @@
+"""Curves over thresholds, a panel a backbone or a class: ROC, precision, reliability, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from frostline.report.figures.style import COLOURS, GREY, STYLES, key, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AXES = {
+    "roc": ("False positive rate", "True positive rate"),
+    "precision-recall": ("Recall", "Precision"),
+}
+
+
+def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
+    """ROC or precision–recall curves with their bands, a panel a backbone, a line a way to train.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns `panel`, `way`, `kind`, `x`, `y`, `low`, `high`.
+    """
+    part = curves[curves["kind"] == kind]
+    titles = list(part["panel"].unique())
+    figure, axes = panels(titles, xlabel=AXES[kind][0], ylabel=AXES[kind][1])
+    for one, title in zip(axes, titles, strict=True):
+        for way, line in part[part["panel"] == title].groupby("way", sort=False):
+            colour, _, dash = STYLES[str(way)]
+            one.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=0.22,
+                             linewidth=0)  # fmt: skip
+            one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
+        if kind == "roc":
+            one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+        _square(one)
+    key(figure, _ways(part), STYLES)
+    return figure
+
+
+def reliability_figure(bins: pd.DataFrame) -> Figure:
+    """Frequency against confidence, a panel a backbone, with bars of what calibration would show.
+
+    Parameters
+    ----------
+    bins : DataFrame
+        What `reliability` returned, with `panel` and `way`.
+    """
+    titles = list(bins["panel"].unique())
+    figure, axes = panels(titles, xlabel="Mean confidence", ylabel="Frequency of being right")
+    for one, title in zip(axes, titles, strict=True):
+        one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+        part = bins[bins["panel"] == title]
+        for shift, (way, line) in enumerate(part.groupby("way", sort=False)):
+            colour, marker, _ = STYLES[str(way)]
+            x = line["confidence"] + 0.012 * shift
+            one.vlines(x, line["bar_low"], line["bar_high"], color=colour, linewidth=3, alpha=0.35)
+            one.plot(x, line["frequency"], color=colour, marker=marker, markersize=3.5, linewidth=0.8)
+        _square(one)
+    key(figure, _ways(bins), STYLES, lines=False)
+    return figure
+
+
+def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
+    """Net benefit against the threshold, a panel a backbone or a class.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns `panel`, `line`, `kind`, `x`, `y`.
+    lines : mapping of str to str
+        Name of every line, and the way to train whose style it has, or "".
+    """
+    titles = list(curves["panel"].unique())
+    figure, axes = panels(titles, xlabel="Threshold probability", ylabel="Net benefit")
+    styles = {
+        name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
+        for i, (name, way) in enumerate(lines.items())
+    }
+    for one, title in zip(axes, titles, strict=True):
+        part = curves[curves["panel"] == title]
+        one.axhline(0, color=GREY, linewidth=0.8)
+        everyone = part[part["kind"] == "act-on-all"].drop_duplicates("x")
+        one.plot(everyone["x"], everyone["y"], color=GREY, linewidth=1.2, linestyle=":")
+        for name, line in part[part["kind"] == "net-benefit"].groupby("line", sort=False):
+            colour, _, dash = styles[str(name)]
+            one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
+        best = float(np.nanmax(part["y"]))
+        one.set_ylim(-0.12 * max(best, 0.02), 1.1 * max(best, 0.02))
+        one.set_xlim(0, 1)
+        one.set_xticks([0, 0.5, 1])
+        one.tick_params(labelleft=True, labelsize=8)
+        one.locator_params(axis="y", nbins=4)
+    styles["act on all"] = (GREY, "", ":")
+    key(figure, list(styles), styles)
+    return figure
+
+
+def _square(axes: object) -> None:
+    axes.set_xlim(-0.02, 1.02)  # type: ignore[attr-defined]
+    axes.set_ylim(-0.02, 1.02)  # type: ignore[attr-defined]
+    axes.set_xticks([0, 0.5, 1])  # type: ignore[attr-defined]
+    axes.set_yticks([0, 0.5, 1])  # type: ignore[attr-defined]
+
+
+def _ways(part: pd.DataFrame) -> list[str]:
+    return [name for name in STYLES if name in set(part["way"])]

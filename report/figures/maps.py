@@ -1,0 +1,78 @@
+"""Maps of embeddings: one row a backbone, coloured by class at the left, by group at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.report import escape
+from frostline.report.figures.style import COLOURS, GREY, INK, MARKERS, SMALL, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_GROUPS = 6
+
+
+def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Embeddings in two dimensions.
+
+    Groups in colour are the `MOST_GROUPS` with the most images; the others are grey. Where every
+    group is one image there is only the panel of classes.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Columns `panel`, `x`, `y`, `label`, `group`.
+    classes : sequence of str
+        The class list: its order decides the colours.
+    """
+    titles = list(points["panel"].unique())
+    first = points[points["panel"] == titles[0]]
+    sizes = first["group"].value_counts()
+    grouped = bool(len(sizes)) and int(sizes.iloc[0]) > 1
+    ways = ["class", "group"] if grouped else ["class"]
+    figure, axes = panels([f"{title}, by {way}" for title in titles for way in ways], xlabel="",
+                          ylabel="", height=1.75 if grouped else 2.6, columns=len(ways))  # fmt: skip
+    largest = list(sizes.index[:MOST_GROUPS])
+    for number, one in enumerate(axes):
+        part = points[points["panel"] == titles[number // len(ways)]]
+        by_class = number % len(ways) == 0
+        names = list(classes) if by_class else largest
+        _scatter(one, part, part["label"] if by_class else part["group"], names, by_class)
+    _legend(figure, classes)
+    return figure
+
+
+def _scatter(axes: Any, part: pd.DataFrame, of: pd.Series, names: Sequence[str], all_: bool) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(GREY)
+    rest = ~of.isin(list(names))
+    axes.scatter(part["x"][rest], part["y"][rest], s=3, color="#b0b0b0", alpha=0.6, linewidths=0,
+                 rasterized=True)  # fmt: skip
+    # The commonest first, so that rare ones are not hidden.
+    for i in sorted(range(len(names)), key=lambda i: -int(np.sum(of == names[i]))):
+        chosen = of == names[i]
+        axes.scatter(part["x"][chosen], part["y"][chosen], s=5 if all_ else 16, linewidths=0,
+                     color=COLOURS[i % 8], marker=MARKERS[i % 8], rasterized=True)  # fmt: skip
+
+
+def _legend(figure: Figure, classes: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=COLOURS[i % 8], marker=MARKERS[i % 8], linestyle="", markersize=5,
+               label=escape.plain(name, 12))
+        for i, name in enumerate(classes)
+    ]  # fmt: skip
+    legend = figure.legend(handles=handles, loc="lower center", frameon=False, labelcolor=INK,
+                           fontsize=SMALL, ncols=4, columnspacing=0.9, handletextpad=0.1,
+                           borderaxespad=0.1)  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)

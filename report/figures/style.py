@@ -1,0 +1,176 @@
+"""What all figures share: size, colours, panels, and how they become files and parts of a page.
+
+Made from Figure objects, never through pyplot, so that nothing of the caller's plotting changes.
+Figures are as wide as a column, so that text set in 9 points or more is legible in print and on a
+telephone alike. Colours are Okabe and Ito's (2008), told apart by shape or dash too.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.report import escape
+from frostline.report.atomic import atomic_path
+from frostline.report.evaluation import MAJORITY_HEAD
+from frostline.report.layout import trained_word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 4.0  # inches
+SMALL, NORMAL = 9, 10  # points
+# In a page this colour becomes that of its text, so that a figure is legible on light and dark.
+INK = "#010203"
+GREY = "#7f7f7f"
+GRID = "#c9ced3"
+BLUE, VERMILION, PURPLE, GREEN = "#0072b2", "#d55e00", "#cc79a7", "#009e73"
+ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
+# Okabe and Ito's, yellow last: it is faint on white.
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#4d4d4d", YELLOW)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+# How a run was trained: colour, marker, dash.
+STYLES: dict[str, tuple[str, str, Any]] = {
+    "frozen": (BLUE, "o", "-"),
+    "fine-tuned": (VERMILION, "s", (0, (4, 1.2))),
+    "part fine-tuned": (PURPLE, "^", (0, (1.2, 1))),
+    MAJORITY_HEAD: (GREY, "x", "-"),
+    "": (GREEN, "D", "-"),
+}
+FILE_FORMATS = ("svg", "png", "pdf")
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "frostline",
+    "pdf.fonttype": 42,
+    "pdf.compression": 3,
+}
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def panels(
+    titles: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    height: float = 1.3,
+    columns: int = 2,
+    legend: bool = True,
+    gap: float = 0.25,
+) -> tuple[Figure, list[Any]]:
+    """A figure with one panel a title, in rows of `columns`, and its panels.
+
+    The panels are meant to have the same limits: ticks are labelled at the left and below alone.
+    """
+    columns = min(columns, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    left, right, bottom, top = 0.62, 0.08, 0.48, 0.3 if legend else 0.05
+    total = top + rows * (height + gap) + bottom
+    width = (WIDTH - left - right - 0.15 * (columns - 1)) / columns
+    figure = new_figure(total)
+    out = []
+    for number, title in enumerate(titles):
+        row, column = divmod(number, columns)
+        x, y = left + column * (width + 0.15), total - top - (row + 1) * (height + gap)
+        axes = figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total))
+        tidy(axes, escape.plain(title, 26 if columns > 1 else 50))
+        last = number + columns >= len(titles)
+        axes.tick_params(labelleft=column == 0, labelbottom=last)
+        out.append(axes)
+    figure.text(left / WIDTH + (1 - (left + right) / WIDTH) / 2, 0.06 / total, xlabel, ha="center",
+                va="bottom", fontsize=NORMAL, color=INK, parse_math=False)  # fmt: skip
+    middle = (bottom + (total - top - bottom) / 2) / total
+    figure.text(0.02, middle, ylabel, ha="left", va="center", rotation=90, fontsize=NORMAL,
+                color=INK, parse_math=False)  # fmt: skip
+    return figure, out
+
+
+def tidy(axes: Any, title: str = "") -> None:
+    """Axes in the colours of the page, without the lines that say nothing."""
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(INK)
+        spine.set_linewidth(0.8)
+    axes.tick_params(colors=INK, labelsize=SMALL, width=0.8, length=3)
+    axes.patch.set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
+
+
+def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, str, Any]],
+        *, lines: bool = True) -> None:  # fmt: skip
+    """A legend in one row above the panels."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
+               linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
+               markeredgewidth=1.5, label=escape.plain(name, 24))
+        for name in names
+    ]  # fmt: skip
+    if handles:
+        legend = figure.legend(
+            handles=handles, loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK,
+            fontsize=SMALL, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.1,
+            handlelength=2.2 if lines else 1,
+        )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def way_of(unfreeze: object, head: object = "") -> str:
+    """The name in `STYLES` of how a run was trained."""
+    if head == MAJORITY_HEAD:
+        return MAJORITY_HEAD
+    word = trained_word(str(unfreeze or ""))
+    return word if word in STYLES else "part fine-tuned"
+
+
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a figure to `path` (.svg, .png at 200 dpi, .pdf), atomically, on white, same bytes."""
+    import matplotlib as mpl
+
+    path = Path(path)
+    kind = path.suffix.removeprefix(".")
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with atomic_path(path) as temporary, mpl.rc_context(_SETTINGS):
+        figure.savefig(temporary, format=kind, dpi=200, facecolor="white", metadata=dates.get(kind))
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as SVG markup for a page: the page's colours and fonts, `description` for readers.
+
+    `name` makes the ids inside unique in the page.
+    """
+    import matplotlib as mpl
+    from markupsafe import escape as escape_html
+
+    out = io.StringIO()
+    with mpl.rc_context(_SETTINGS):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # Only inside tags: a label may read like an id, a colour or a link.
+    svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name), svg)
+    start = f'<svg role="img" aria-label="{escape_html(description)}"'
+    return start + svg.removeprefix("<svg")
+
+
+def _in_page(tag: str, name: str) -> str:
+    """A tag with ids of its own, and the page's colours and font."""
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = re.sub(r'href="#', f'href="#{name}-', tag)
+    tag = tag.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
+    # The page makes them lighter on dark (page.css).
+    tag = re.sub(f": ({'|'.join((*COLOURS, GRID))})", lambda c: f": var(--c{c[1][1:]}, {c[1]})", tag)
+    return re.sub(r"font:( ?[^;\"']*?)'DejaVu Sans'[^;\"]*", rf"font:\1{_FONT}", tag)

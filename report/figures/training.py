@@ -1,0 +1,82 @@
+"""What training looked like and what it cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from frostline.report import escape
+from frostline.report.figures.style import INK, SMALL, STYLES, key, panels
+from frostline.report.metrics import find_metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOSSES = {
+    "training loss": ("#0072b2", "o", "-"),
+    "validation loss": ("#d55e00", "s", (0, (4, 1.2))),
+}
+COLUMNS = {"training loss": "train_loss", "validation loss": "val_loss"}
+COSTS = {
+    "parameters": "Parameters of the backbone",
+    "seconds": "Seconds of training",
+    "embedding_seconds": "Seconds of embedding",
+    "memory": "Peak memory in bytes",
+}
+
+
+def learning_figure(history: pd.DataFrame) -> Figure:
+    """Loss by epoch, a panel a method, a thin line a seed; a dot at the epoch that was kept.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Columns `panel`, `run`, `epoch`, `train_loss`, `val_loss`, `best` (the epoch kept, or NaN).
+    """
+    titles = list(history["panel"].unique())
+    figure, axes = panels(titles, xlabel="Epoch", ylabel="Loss", height=1.2)
+    top = float(history[list(COLUMNS.values())].max().max())
+    for one, title in zip(axes, titles, strict=True):
+        for _, run in history[history["panel"] == title].groupby("run", sort=False):
+            for name, (colour, _, dash) in LOSSES.items():
+                one.plot(run["epoch"], run[COLUMNS[name]], color=colour, linestyle=dash, linewidth=1)
+            kept = run[run["epoch"] == run["best"]]
+            one.plot(kept["epoch"], kept["val_loss"], "o", color=LOSSES["validation loss"][0],
+                     markersize=4)  # fmt: skip
+        one.set_ylim(0, 1.05 * top)
+        one.set_xlim(0, float(history["epoch"].max()) + 0.5)
+        one.locator_params(axis="both", nbins=4, integer=False)
+    key(figure, list(LOSSES), LOSSES)
+    return figure
+
+
+def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
+    """The primary metric against what it costs, a panel a cost, a point a method; costs as logs.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Columns `cost`, `value`, `estimate`, `name`, `way`.
+    """
+    kinds = [kind for kind in COSTS if kind in set(costs["cost"])]
+    title = find_metric(metric).title
+    figure, axes = panels(["" for _ in kinds], xlabel="", ylabel=f"{title} (%)", columns=1,
+                          height=2.0, gap=0.5)  # fmt: skip
+    for one, kind in zip(axes, kinds, strict=True):
+        part = costs[costs["cost"] == kind]
+        for row in part.to_dict("records"):
+            colour, marker, _ = STYLES[str(row["way"])]
+            one.plot([row["value"]], [100 * row["estimate"]], marker, color=colour, markersize=6)
+        for name, points in part.groupby("name", sort=False):
+            top = points.loc[points["estimate"].astype(float).idxmax()]
+            one.annotate(escape.plain(name, 16), (top["value"], 100 * top["estimate"]), (0, 5),
+                         textcoords="offset points", ha="center", fontsize=SMALL - 1, color=INK,
+                         parse_math=False)  # fmt: skip
+        one.set_xscale("log")
+        one.margins(x=0.16, y=0.18)
+        one.tick_params(labelbottom=True, which="both", labelsize=SMALL)
+        one.tick_params(which="minor", labelbottom=False)
+        one.set_xlabel(COSTS[kind], color=INK, fontsize=SMALL)
+    key(figure, [way for way in STYLES if way in set(costs["way"])], STYLES, lines=False)
+    return figure
