@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from frostline.extract.backbones import Backbone
+from frostline.finetune.boundary import Boundary
 from frostline.probe.stacked import first_layers
 
 
@@ -25,6 +29,7 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: Backbone, classes: int, seed: int) -> None:
         super().__init__()
+        self.boundary: Boundary | None = None
         self.name = backbone.name
         self.compute = backbone.compute
         self.backbone = backbone.model
@@ -33,5 +38,23 @@ class Classifier(nn.Module):
         self.head.load_state_dict({"weight": weight.T, "bias": bias[0]})
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images float [n, 3, height, width] to logits float [n, classes]."""
-        return self.head(self.compute(self.backbone, images))
+        """Normalised images float [n, 3, height, width] to logits float [n, classes].
+
+        Inside `from_boundary` it takes the activations of images instead.
+        """
+        if self.boundary is not None:
+            return self.boundary.leave(self, images)
+        return self.head(self.embed(images))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised images float [n, 3, height, width] to what the head sees, float [n, dim]."""
+        return self.compute(self.backbone, images)
+
+    @contextmanager
+    def from_boundary(self, boundary: Boundary | None) -> Iterator[None]:
+        """Run from kept activations meanwhile, if there is a boundary."""
+        self.boundary = boundary
+        try:
+            yield
+        finally:
+            self.boundary = None

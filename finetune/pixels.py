@@ -1,9 +1,10 @@
-"""Pixels for training: any images by number, from the pixel store or held on the device."""
+"""What a network is fed: any images by number, from a store or held on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Protocol
 
 import numpy as np
@@ -11,48 +12,93 @@ import torch
 from torch import Tensor
 
 from frostline.cache import Store
-from frostline.extract.embed import prefetch
+from frostline.extract.embed import prefetch, to_input
 
 # Of the free memory of a device, the share that held pixels may take: the network needs the rest.
 HELD_SHARE = 0.25
+AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a row at rest is to be read.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Its type; NumPy knows no bfloat16, which is stored as int16 with the same bits.
+    channels_last : bool
+        Whether [channels, height, width] is stored as [height, width, channels].
+    """
+
+    dtype: torch.dtype = torch.uint8
+    channels_last: bool = False
+
+    def at_rest(self, values: Tensor) -> np.ndarray:
+        """Rows as they are stored."""
+        rows = values.permute(0, 2, 3, 1) if self.channels_last else values
+        rows = rows.contiguous().cpu()
+        return (rows.view(torch.int16) if self.dtype == torch.bfloat16 else rows).numpy()
+
+    def restored(self, rows: Tensor) -> Tensor:
+        """Stored rows as what they were; no copy is made."""
+        values = rows.view(self.dtype)
+        return values.permute(0, 3, 1, 2) if self.channels_last else values
 
 
 class PixelFeed(Protocol):
     """Images by number."""
 
-    def batch(self, indices: Tensor) -> Tensor:
-        """int64 [n] to uint8 [n, height, width] or [n, height, width, 3]."""
+    def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
+        """int64 [n] to uint8 [n, height, width] or [n, height, width, 3], or activations.
+
+        `out` may be used for the rows, [n or more, …] as they are at rest.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class StorePixels:
-    """Images in a pixel store.
+    """Images in a store.
 
     Attributes
     ----------
     store : Store
     rows : int64 [images]
         Row in the store of each image.
+    form : Form
+        How its rows are to be read.
     """
 
     store: Store
     rows: np.ndarray
+    form: Form = field(default=Form())
 
-    def batch(self, indices: Tensor) -> Tensor:
+    def read(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rows as they are at rest."""
+        place = None if out is None else out[: len(indices)].numpy()
+        return torch.from_numpy(self.store.read(self.rows[indices.numpy()], out=place))
+
+    def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
         """Read images from the memory-mapped store."""
-        return torch.from_numpy(self.store.read(self.rows[indices.numpy()]))
+        return self.form.restored(self.read(indices, out))
+
+    def buffer(self, count: int, *, pinned: bool = False) -> Tensor:
+        """Memory for `count` rows as they are at rest."""
+        dtype = torch.from_numpy(np.empty(0, self.store.dtype)).dtype
+        return torch.empty((count, *self.store.shape), dtype=dtype, pin_memory=pinned)
 
 
 @dataclass(frozen=True)
 class HeldPixels:
-    """Images in a device's memory, uint8 [images, height, width] or [..., 3]."""
+    """Images in a device's memory, uint8 [images, height, width] or [..., 3], or activations."""
 
     values: Tensor
+    form: Form = field(default=Form())
 
-    def batch(self, indices: Tensor) -> Tensor:
+    def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
         """Take images from the device's memory."""
-        return self.values[indices.to(self.values.device)]
+        return self.form.restored(self.values[indices.to(self.values.device)])
 
 
 @dataclass(frozen=True)
@@ -78,24 +124,49 @@ class Part:
 
 def held(part: Part, device: torch.device, step: int = 1024) -> Part:
     """The part with its pixels held on a GPU if they fit there, else as it is."""
-    if device.type != "cuda" or not len(part):
+    feed = part.pixels
+    if device.type != "cuda" or not len(part) or not isinstance(feed, StorePixels):
         return part
-    row = part.pixels.batch(torch.arange(1))
+    row = feed.read(torch.arange(1))
     free, _ = torch.cuda.mem_get_info(device)
-    if len(part) * row.numel() > HELD_SHARE * free:
+    if len(part) * row.nbytes > HELD_SHARE * free:
         return part
-    values = torch.empty((len(part), *row.shape[1:]), dtype=torch.uint8, device=device)
+    values = torch.empty((len(part), *row.shape[1:]), dtype=row.dtype, device=device)
     for start in range(0, len(part), step):
         indices = torch.arange(start, min(start + step, len(part)))
-        values[indices.to(device)] = part.pixels.batch(indices).to(device)
-    return Part(HeldPixels(values), part.labels, part.ids)
+        values[indices.to(device)] = feed.read(indices).to(device)
+    return replace(part, pixels=HeldPixels(values, feed.form))
 
 
-def read_ahead(part: Part, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of image numbers and their pixels, read in a thread while the device computes."""
+def read_ahead(
+    part: Part, order: Sequence[Tensor], device: torch.device | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of image numbers and their pixels, read in a thread while the device computes.
+
+    The pixels of a batch are there until the next one is asked for: their memory is used again.
+    """
+    feed = part.pixels
+    size = max(map(len, order), default=0)
+    buffers: Iterator[Tensor | None] = cycle([None])
+    on_gpu = device is not None and device.type == "cuda"
+    if isinstance(feed, StorePixels) and not on_gpu:
+        # One is read, some wait, one is used; fresh memory would cost more than the reading.
+        buffers = cycle([feed.buffer(size) for _ in range(AHEAD + 2)])
 
     def read() -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in order:
-            yield indices, part.pixels.batch(indices)
+        for indices, buffer in zip(order, buffers, strict=False):
+            if isinstance(feed, StorePixels) and on_gpu:
+                # Pinned memory is used again by torch, once the copy to the device is done.
+                buffer = feed.buffer(len(indices), pinned=True)
+            yield indices, feed.batch(indices, buffer)
 
-    return prefetch(read())
+    return prefetch(read(), AHEAD)
+
+
+def as_input(
+    batch: Tensor, normalisation: dict[str, list[float]], device: str | torch.device
+) -> Tensor:
+    """What a network takes: pixels normalised, activations as they are, on the device."""
+    if batch.dtype == torch.uint8:
+        return to_input(batch, normalisation, device)
+    return batch.to(device, non_blocking=True)

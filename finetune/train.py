@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from frostline.cache import InputError
-from frostline.extract.embed import COMPUTE, to_input
 from frostline.finetune.checkpoint import Checkpoint, Checkpoints
+from frostline.finetune.conditions import Conditions
+from frostline.finetune.evaluate import Measured, is_better, measure, predict
 from frostline.finetune.model import Classifier
+from frostline.finetune.optim import WeightAverage
+from frostline.finetune.parallel import barrier, rank, sum_over_ranks
 from frostline.finetune.pixels import Part, held, read_ahead
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import derived_seed, random_state
+from frostline.finetune.step import Place, Stepper, epoch_order, out_of_memory, own_rows
 from frostline.finetune.unfreeze import set_modes, trained_state
-from frostline.probe.stacked import shuffles
 
 # Looking at a loss waits for the device, so losses are looked at in groups.
 LOOK_EVERY = 50
 SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Where and how to compute.
-
-    Attributes
-    ----------
-    mean, std : (float, float, float)
-        Statistics of images in 0 to 1, by which they are normalised.
-    device : str
-    precision : str
-        "float32", or "bfloat16" or "float16" for mixed precision.
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    device: str = "cpu"
-    precision: str = "float32"
-
-    @property
-    def normalisation(self) -> dict[str, list[float]]:
-        """Mean and std as lists."""
-        return {"mean": list(self.mean), "std": list(self.std)}
-
-    def autocast(self) -> torch.autocast:
-        """Mixed precision, or nothing for float32."""
-        mixed = self.precision != "float32"
-        return torch.autocast(torch.device(self.device).type, COMPUTE[self.precision], mixed)
+Rows = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +38,9 @@ class Epoch:
     ----------
     epoch, epochs : int
         Its number from 1, and how many there will be.
-    train_loss, val_loss : float
+    train_loss : float
+        Mean loss an image, as it is minimised.
+    val_loss : float
         Mean cross-entropy an image.
     val_accuracy : float
         Over the whole validation set.
@@ -74,6 +50,12 @@ class Epoch:
         Of training.
     seconds : float
         Of training and validation.
+    score : float
+        The metric that selects.
+    lr : float
+        Learning rate at its end.
+    candidate, candidates : int
+        Which of the learning rates is tried, from 1, and of how many.
     """
 
     epoch: int
@@ -84,6 +66,10 @@ class Epoch:
     best: bool
     images_per_second: float
     seconds: float
+    score: float
+    lr: float
+    candidate: int = 1
+    candidates: int = 1
 
 
 @dataclass
@@ -96,10 +82,21 @@ class Trained:
         Counted from 1; the model holds its weights.
     history : list of dict
         The fields of `Epoch` for each.
+    lr : float
+        The learning rate, of several the one that was best.
+    batch : int
+        Images that were computed at a time.
     """
 
     best_epoch: int
     history: list[dict[str, Any]]
+    lr: float
+    batch: int
+
+    @property
+    def score(self) -> float:
+        """The metric that selects, after the best epoch."""
+        return float(self.history[self.best_epoch - 1]["score"])
 
 
 def train(
@@ -111,6 +108,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_rows: Callable[[Rows], None] | None = None,
 ) -> Trained:
     """Train what `unfreeze` marked, and leave the model with the weights of its best epoch.
 
@@ -124,30 +122,51 @@ def train(
     parts : (Part, Part)
         Training and validation images.
     recipe : Recipe
+        If it has several learning rates, each is trained from the same start.
     conditions : Conditions
     seed : int
-        Of the order of images and of dropout.
+        Of the order of images, of augmentation and of dropout.
     checkpoints : Checkpoints, optional
         Where each epoch is saved; if there are any, training goes on from the last.
     on_epoch : callable, optional
         Called with each `Epoch` that is trained now.
+    on_rows : callable, optional
+        Called with all epochs there are, as dictionaries, at the start and after each.
 
     Raises
     ------
     InputError
-        If the loss is not finite, with the epoch, the batch and its images.
+        If the loss is not finite, with the epoch, the batch and its images; if the device's
+        memory does not suffice; or if the metric that selects is not defined.
     """
-    run = _Training(model, parts, recipe, conditions, seed)
-    if checkpoints is not None:
-        run.resume(checkpoints.load())
-    while run.epoch < recipe.epochs:
-        measured = run.train_epoch()
-        if checkpoints is not None:
-            checkpoints.save(run.checkpoint())
-        if on_epoch is not None:
-            on_epoch(measured)
-    _load_partly(model, run.best)
-    return Trained(run.best_epoch, run.history)
+    device = torch.device(conditions.device)
+    model.to(device).to(memory_format=torch.channels_last)
+    on_device = held(parts[0], device), held(parts[1], device)
+    names = trained_state(model)
+    start = _copied(model, names)
+    rows: list[dict[str, Any]] = []
+    chosen: tuple[Trained, dict[str, Tensor]] | None = None
+    several = len(recipe.rates) > 1
+    for number, lr in enumerate(recipe.rates, 1):
+        _load_partly(model, start)
+        run = _Training(model, on_device, recipe.with_rate(lr), conditions, seed)
+        run.number, run.numbers = number, len(recipe.rates)
+        own = checkpoints.candidate(number) if checkpoints and several else checkpoints
+        run.train(own, on_epoch, lambda now: on_rows([*rows, *now]) if on_rows else None)
+        rows += run.history
+        found = Trained(run.best_epoch, run.history, lr, run.stepper.together)
+        if chosen is None or _preferred(found, chosen[0], recipe.select):
+            chosen = found, run.best
+    assert chosen is not None
+    _load_partly(model, chosen[1])
+    return chosen[0]
+
+
+def _preferred(found: Trained, other: Trained, select: str) -> bool:
+    """Whether a candidate is better; of equal ones the smaller learning rate is."""
+    if found.score == other.score:
+        return found.lr < other.lr
+    return is_better(found.score, other.score, select)
 
 
 class _Training:
@@ -162,74 +181,104 @@ class _Training:
         seed: int,
     ) -> None:
         self.device = torch.device(conditions.device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.train_part, self.val_part = (held(part, self.device) for part in parts)
+        self.model = model
+        self.train_part, self.val_part = parts
         self.recipe, self.conditions, self.seed = recipe, conditions, seed
-        self.optimizer = _optimizer(model, recipe, self.device)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=conditions.precision == "float16"
-        )
+        self.stepper = Stepper(model, self.train_part, recipe, conditions)
         self.names = trained_state(model)
+        self.average = WeightAverage(model, self.names, recipe.ema) if recipe.ema else None
         # Batch norm needs two images; a head by itself has none.
         self.alone = not any(p.requires_grad for p in model.backbone.parameters())
+        self.number, self.numbers = 1, 1
         self.epoch, self.best_epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
 
+    def train(
+        self,
+        checkpoints: Checkpoints | None,
+        on_epoch: Callable[[Epoch], None] | None,
+        on_rows: Callable[[Rows], None],
+    ) -> None:
+        """Train the epochs that are not done."""
+        found = checkpoints.load() if checkpoints else None
+        if found is not None:
+            self.resume(found)
+            on_rows(self.history)
+        if self.done:
+            return
+        if found is None and self.recipe.micro_batch == "auto":
+            self.stepper.find_size(self._order(1)[0])
+        self.stepper.start()
+        while not self.done:
+            measured = self.train_epoch()
+            if checkpoints is not None and rank() == 0:
+                checkpoints.save(self.checkpoint())
+            on_rows(self.history)
+            if on_epoch is not None:
+                on_epoch(measured)
+        barrier()
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are trained, or none was better for too long."""
+        patience = self.recipe.patience
+        stuck = patience > 0 and self.epoch - self.best_epoch >= patience
+        return self.epoch >= self.recipe.epochs or stuck
+
     def train_epoch(self) -> Epoch:
         """Train one epoch, measure it on the validation set, and keep it if it is the best."""
         self.epoch += 1
-        set_modes(self.model)
         started = time.perf_counter()
-        with random_state(derived_seed(self.seed, "modules", self.epoch), self.device):
-            train_loss = self._pass()
-        seconds = time.perf_counter() - started
-        val_loss, val_accuracy = self._validate()
-        better = self._is_better(val_loss, val_accuracy)
-        if better:
-            self.best, self.best_epoch = self._weights(), self.epoch
+        try:
+            train_loss, seconds = self._pass(), time.perf_counter() - started
+            found = self._validate()
+        except torch.OutOfMemoryError as error:
+            raise InputError(out_of_memory(self.stepper.together)) from error
         measured = Epoch(
             self.epoch,
             self.recipe.epochs,
             train_loss,
-            val_loss,
-            val_accuracy,
-            better,
+            found.loss,
+            found.accuracy,
+            self._is_better(found.score),
             len(self.train_part) / seconds,
             time.perf_counter() - started,
+            found.score,
+            self.recipe.rate(self.epoch),
+            self.number,
+            self.numbers,
         )
+        if measured.best:
+            self.best_epoch = self.epoch
         self.history.append(asdict(measured))
         return measured
 
     def _pass(self) -> float:
         """One pass over the training images; the mean loss an image."""
-        order = epoch_order(
-            len(self.train_part), self.recipe, self.seed, self.epoch, alone=self.alone
-        )
+        set_modes(self.model)
+        order = self._order(self.epoch)
+        own = [indices[own_rows(len(indices))] for indices in order]
         losses: list[Tensor] = []
-        for step, (indices, pixels) in enumerate(read_ahead(self.train_part, order)):
-            self._set_rate(self.epoch - 1 + step / len(order))
-            losses.append(self._step(indices, pixels))
-            if len(losses) % LOOK_EVERY == 0:
-                self._check_finite(losses, order)
-        self._check_finite(losses, order)
+        # Several processes draw differently.
+        purpose = ("modules", self.epoch, *([rank()] if rank() else []))
+        with random_state(derived_seed(self.seed, *purpose), self.device):
+            for number, (_, pixels) in enumerate(read_ahead(self.train_part, own, self.device)):
+                rate = self.recipe.rate(self.epoch - 1 + number / len(order))
+                place = Place(self.seed, self.epoch, number)
+                losses.append(self.stepper.step(place, order[number], pixels, rate))
+                if self.average is not None:
+                    self.average.update((self.epoch - 1) * len(order) + number)
+                if len(losses) % LOOK_EVERY == 0:
+                    self._check_finite(losses, own)
+        self._check_finite(losses, own)
         sizes = torch.tensor([len(indices) for indices in order], dtype=torch.float64)
-        return float(torch.stack(losses).double().cpu() @ sizes / sizes.sum())
+        means = sum_over_ranks(torch.stack(losses), self.device)
+        return float(means.double().cpu() @ sizes / sizes.sum())
 
-    def _step(self, indices: Tensor, pixels: Tensor) -> Tensor:
-        labels = self.train_part.labels[indices].to(self.device)
-        images = to_input(pixels, self.conditions.normalisation, self.device)
-        with self.conditions.autocast():
-            loss = functional.cross_entropy(self.model(images), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss.detach().float()
-
-    def _set_rate(self, epoch: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(epoch)
+    def _order(self, epoch: int) -> list[Tensor]:
+        count = len(self.train_part)
+        return epoch_order(count, self.recipe, self.seed, epoch, alone=self.alone)
 
     def _check_finite(self, losses: list[Tensor], order: list[Tensor]) -> None:
         finite = torch.isfinite(torch.stack(losses)).cpu()
@@ -243,91 +292,54 @@ class _Training:
             f"{', '.join(ids[:SHOWN])}{more}): try a lower learning rate or --precision float32."
         )
 
-    def _validate(self) -> tuple[float, float]:
-        logits = predict(self.model, self.val_part, self.conditions, self.recipe.batch_size)
-        labels = self.val_part.labels
-        known = labels >= 0
-        accuracy = float((logits.argmax(1) == labels).double().mean())
-        loss = functional.cross_entropy(logits[known].double(), labels[known])
-        return float(loss), accuracy
+    def _validate(self) -> Measured:
+        """Measure the weights, or their average, and remember them if they are the best."""
+        with self.average.in_model() if self.average else nullcontext():
+            logits = predict(
+                self.model, self.val_part, self.conditions, self.stepper.together
+            )
+            found = measure(logits, self.val_part.labels, self.recipe.select)
+            if self._is_better(found.score):
+                self.best = _copied(self.model, self.names)
+        return found
 
-    def _is_better(self, val_loss: float, val_accuracy: float) -> bool:
+    def _is_better(self, score: float) -> bool:
         if not self.best_epoch:
             return True
-        best = self.history[self.best_epoch - 1]
-        if self.recipe.select == "accuracy":
-            return val_accuracy > float(best["val_accuracy"])
-        return val_loss < float(best["val_loss"])
-
-    def _weights(self) -> dict[str, Tensor]:
-        state = self.model.state_dict()
-        return {name: state[name].detach().cpu().clone().contiguous() for name in self.names}
+        best = float(self.history[self.best_epoch - 1]["score"])
+        return is_better(score, best, self.recipe.select)
 
     def checkpoint(self) -> Checkpoint:
         """The state as it is to be saved."""
-        optimizer = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        stepper = self.stepper
         return Checkpoint(
-            self.epoch, self.history, self._weights(), self.best, self.best_epoch, optimizer
+            self.epoch,
+            self.history,
+            _copied(self.model, self.names),
+            self.best,
+            self.best_epoch,
+            {"optimizer": stepper.optimizer.state_dict(), "scaler": stepper.scaler.state_dict()},
+            {name: value.cpu() for name, value in self.average.values.items()}
+            if self.average
+            else {},
+            stepper.size,
         )
 
-    def resume(self, checkpoint: Checkpoint | None) -> None:
-        """Go on from a checkpoint, if there is one."""
-        if checkpoint is None:
-            return
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
         _load_partly(self.model, checkpoint.weights)
-        self.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
-        self.scaler.load_state_dict(checkpoint.optimizer["scaler"])
+        self.stepper.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
+        self.stepper.scaler.load_state_dict(checkpoint.optimizer["scaler"])
+        self.stepper.size = checkpoint.micro_batch
+        if self.average is not None:
+            self.average.load(checkpoint.average)
         self.epoch, self.best_epoch = checkpoint.epoch, checkpoint.best_epoch
         self.history, self.best = checkpoint.history, checkpoint.best
 
 
-def epoch_order(
-    count: int, recipe: Recipe, seed: int, epoch: int, *, alone: bool = False
-) -> list[Tensor]:
-    """The batches of an epoch: numbers of images, each once, in the order of a probe.
-
-    The order follows from seed and epoch alone, so that a resumed training continues the same.
-    Unless an image may stand `alone`, the last batch takes a single one that is left over.
-    """
-    order = torch.arange(count)
-    if recipe.shuffle:
-        order = next(islice(shuffles(count, seed), epoch - 1, None))
-    batches = list(torch.split(order, recipe.batch_size))
-    if not alone and len(batches) > 1 and len(batches[-1]) == 1:
-        # Batch norm has no variance in a batch of one.
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
-
-
-@torch.inference_mode()
-def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: int) -> Tensor:
-    """Logits, float32 [images, classes] on the CPU, in the order of the part.
-
-    The last batch is filled up, so that no image's numbers depend on how many there are.
-    """
-    model.eval()
-    device = torch.device(conditions.device)
-    batches = [
-        torch.arange(start, start + batch_size).clamp(max=len(part) - 1)
-        for start in range(0, len(part), batch_size)
-    ]
-    logits = []
-    for _, pixels in read_ahead(part, batches):
-        images = to_input(pixels, conditions.normalisation, device)
-        with conditions.autocast():
-            logits.append(model(images).float())
-    return torch.cat(logits)[: len(part)].cpu()
-
-
-def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Biases and norms are vectors: weight decay is for matrices.
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return kind(groups, lr=recipe.lr, fused=device.type == "cuda")
+def _copied(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    state = model.state_dict()
+    return {name: state[name].detach().cpu().clone().contiguous() for name in names}
 
 
 def _load_partly(model: nn.Module, state: dict[str, Tensor]) -> None:
