@@ -74,13 +74,10 @@ def _key_of(folder: Path) -> str | None:
 
 
 def _write(workspace: Workspace, study: Study, predictions: list[Path]) -> str:
-    from frostline.report import answer, evaluate, render, write_report
+    from frostline.report import answer, render, write_report
+    from frostline.report.evaluation import score, tabulate
 
-    options: dict[str, Any] = {
-        "ci": study.ci,
-        "unit": study.unit,
-        "replicates": study.replicates,
-    }
+    options: dict[str, Any] = {"ci": study.ci, "replicates": study.replicates}
     write_report(
         workspace.report(study.name),
         predictions,
@@ -88,11 +85,12 @@ def _write(workspace: Workspace, study: Study, predictions: list[Path]) -> str:
         primary=study.primary_metric,
         about={"study": study.name, "command": f"frostline run {study.name}"},
         audits=audit_datasets(workspace, study.datasets),
+        unit=study.unit,
         **options,
     )
-    frame = evaluate(predictions, **options)
+    frame, rows = tabulate(score(predictions, unit=study.unit), **options)
     wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
-    sentences = [wrap.fill(text) for text in answer(frame, study.primary_metric)]
+    sentences = [wrap.fill(text) for text in answer(frame, study.primary_metric, rows)]
     return "\n".join(["", *sentences, "", render(frame, "table")])
 
 

@@ -1,150 +1,219 @@
-"""The answer in sentences, with its uncertainty; claims no more than the intervals carry."""
+"""The answer in sentences, with its uncertainty: decided by paired comparisons, never by overlap.
+
+A page shows `answer` as text and `frozen_against_unfrozen` as a forest plot of differences.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from frostline.report.evaluation import MAJORITY_HEAD
+from frostline.report.differences import compare_methods, verdict
+from frostline.report.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
+from frostline.report.freezing import NOT_COMPARED, frozen_against_unfrozen
 from frostline.report.layout import describe, percent, trained_word
-from frostline.report.metrics import find_metric
+from frostline.report.marking import mark_best
+from frostline.report.methods import Method, group_methods
+from frostline.report.metrics import find_metric, of_probabilities
+from frostline.report.sample import Sample
+from frostline.report.seeds import over_seeds
 
+__all__ = ["answer", "frozen_against_unfrozen"]
 Record = dict[str, Any]
 MEANS = "replicate-mean"
+COUNTED = {
+    "better": "helped in", "worse": "cost in", "equivalent": "did not matter in",
+    "undecided": "is undecided in", NOT_COMPARED: "was not compared in",
+}  # fmt: skip
+BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
 
 
-def answer(frame: pd.DataFrame, primary: str = "accuracy") -> list[str]:
+def answer(
+    frame: pd.DataFrame,
+    primary: str,
+    runs: Runs,
+    *,
+    differences: pd.DataFrame | None = None,
+) -> list[str]:
     """Sentences: whether freezing helped, then which run is best, for every data set.
-
-    Intervals of single runs are compared by whether they overlap. That is cautious: a paired
-    comparison of the same images can tell runs apart whose intervals overlap.
 
     Parameters
     ----------
     frame : DataFrame
-        What `evaluate` returned.
+        What `evaluate` or `tabulate` returned: the scores that are shown beside the sentences.
     primary : str
         The one metric that decides.
+    runs : sequence of Predictions or paths, or of what `score` or `tabulate` returned
+        The runs of the frame; methods are compared on their images, over their seeds.
+    differences : DataFrame, optional
+        What `frozen_against_unfrozen` returned for these runs, where it is at hand.
     """
     if primary not in set(frame["metric"]):
         primary = str(frame["metric"].iloc[0])
-    freezing, best = [], []
+    scored = as_scored(runs)
+    if differences is None:
+        differences = frozen_against_unfrozen(scored, primary)
+    sentences = freezing_sentences(differences)
     for dataset in frame["dataset"].unique():
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
-        place = f"On {dataset}, " if dataset else ""
-        labels = describe(part)
-        records = [row | {"name": _name(row, labels)} for row in part.to_dict("records")]
-        models = [row for row in records if row["head"] != MAJORITY_HEAD]
-        majority = [row for row in records if row["head"] == MAJORITY_HEAD]
-        title = find_metric(primary).title.lower()
-        freezing += _freezing(models, title, place)
-        best.append(_best(models, majority, title, place))
-    return [sentence[:1].upper() + sentence[1:] for sentence in (*freezing, *best)]
+        own = [item for item in scored if str(item[0].meta["dataset"] or "") == dataset]
+        sentences.append(_best(part, own, primary, f"On {dataset}, " if dataset else ""))
+    if (frame["method"] == MEANS).any():
+        sentences.append(BOOTSTRAP_MEAN)
+    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
 
 
-def _best(models: list[Record], majority: list[Record], title: str, place: str) -> str:
-    ranked = sorted(models, key=lambda row: -row["estimate"])
-    best, others = ranked[0], ranked[1:]
-    text = f"{place}{best['name']} scored {title} {_score(best)}"
-    if others:
-        text = f"{place}{best['name']} scored highest: {title} {_score(best)}"
-    if others and best["method"] == MEANS:
-        text += "; these are intervals of the bootstrap mean and cannot tell runs apart"
-    elif others:
-        close = [row for row in others if _overlap(best, row)]
-        if close:
-            names = _listed([str(row["name"]) for row in close])
-            text += f"; its interval overlaps that of {names}, so it is not clearly best"
-        else:
-            text += "; its interval overlaps no other's"
-    text += "."
-    for row in majority[:1]:
-        level = percent(row["estimate"])
-        if not best["low"] > row["estimate"]:
-            text += f" Not clearly better than always giving the commonest answer, {level}%."
-        else:
-            text += f" Always giving the commonest answer scores {level}%."
-    return text
-
-
-def _freezing(models: list[Record], title: str, place: str) -> list[str]:
-    """Frozen against unfrozen of the same backbone, protocol and weights."""
-    kin: dict[tuple[str, ...], list[Record]] = {}
-    for row in models:
-        if row["backbone"] and row["unfreeze"]:
-            kind = "random" if str(row["weights"]).startswith("random") else str(row["weights"])
-            kin.setdefault((row["backbone"], row["protocol"], kind), []).append(row)
-    pairs = {}
-    for key, rows in kin.items():
-        frozen = [row for row in rows if row["unfreeze"] == "none"]
-        tuned = [row for row in rows if row["unfreeze"] != "none"]
-        if frozen and tuned:
-            pairs[key] = frozen, tuned
-    sentences = []
-    for (backbone, protocol, weights), (frozen, tuned) in pairs.items():
-        one, other = _top(frozen), _top(tuned)
-        alone = sum(key[0] == backbone for key in pairs) == 1
-        about = "" if alone else f" ({protocol}, {weights or 'weights not said'})"
-        sentences.append(
-            f"{place}freezing {backbone}{about} scored {_gap(one, other)} "
-            f"{_tuning(other['unfreeze'])}: {title} {_score(one)}{_of(frozen)} against "
-            f"{_score(other)}{_of(tuned)}; {_relation(one, other)}."
-        )
+def freezing_sentences(differences: pd.DataFrame) -> list[str]:
+    """What `frozen_against_unfrozen` found, in words: a summary of many, then a sentence each."""
+    rows = differences.to_dict("records")
+    sentences = [_freezing(row, _told(row, rows)) for row in rows]
+    if len(rows) > 2:
+        counts = differences["verdict"].value_counts()
+        found = [f"{word} {counts[name]}" for name, word in COUNTED.items() if name in counts]
+        sentences.insert(0, f"Of {len(rows)} comparisons, freezing {_listed(found, len(found))}.")
     return sentences
 
 
-def _gap(one: Record, other: Record) -> str:
-    points = 100 * (one["estimate"] - other["estimate"])
-    if round(points, 1) == 0:
-        return "the same as"
-    return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'} than"
+def _freezing(row: Record, told: str) -> str:
+    metric = find_metric(row["metric"])
+    place = f" on {row['dataset']}" if row["dataset"] else ""
+    model = f"{row['backbone']}{place}{told}"
+    if row["verdict"] == NOT_COMPARED:
+        return f"Freezing {model} was not compared: {row['note']}"
+    # What freezing gained; of losses, lower is better.
+    sign = 1 if metric.higher else -1
+    sign = -sign if row["verdict"] == "worse" else sign
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    decided = row["verdict"] in ("better", "worse")
+    amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
+    scores = [_value(row[name], row["metric"]) for name in ("estimate_frozen", "estimate_unfrozen")]
+    behind = f"{scores[0]} against {scores[1]} {_tuning(row['unfreeze'])}{_seeds(row)}"
+    if row["verdict"] == "better":
+        return f"Freezing helped {model} by {amount}: {behind}."
+    if row["verdict"] == "worse":
+        return f"Freezing cost {model} {amount}: {behind}."
+    if row["verdict"] == "equivalent":
+        return f"Freezing {model} makes no difference that matters: {amount}, {behind}."
+    return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
+
+
+def _told(row: Record, rows: Sequence[Record]) -> str:
+    """What sets this pair apart from others of its backbone and data set."""
+    kin = [o for o in rows if all(o[n] == row[n] for n in ("dataset", "backbone"))]
+    varying = [name for name in ("protocol", "weights", "head", "unfrozen_head")
+               if len({o[name] for o in kin}) > 1]  # fmt: skip
+    words = [str(row[name]) for name in varying if row[name]]
+    return f" ({', '.join(dict.fromkeys(words))})" if words else ""
+
+
+def _seeds(row: Record) -> str:
+    one, other = row["seeds_frozen"], row["seeds_unfrozen"]
+    if one == other == 1:
+        return ""
+    return f" (mean of {one} seeds each)" if one == other else f" ({one} and {other} seeds)"
+
+
+def _amount(difference: float, low: float, high: float, metric: str, sign: str) -> str:
+    """A difference with its unit and interval."""
+    share, title = find_metric(metric).bounds is not None, find_metric(metric).title.lower()
+    scale, digits = (100, 1) if share else (1, 3)
+    interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+    interval = "(no interval)" if pd.isna(low) else interval
+    points = "points of " if share else ""
+    return f"{scale * difference:{sign}.{digits}f} {points}{title} {interval}"
+
+
+def _best(part: pd.DataFrame, scored: Sequence[Scored], metric: str, place: str) -> str:
+    """Which method scored highest, and which ones paired comparisons do not set it apart from."""
+    title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
+    methods = group_methods(scored)
+    rows = {one.name: _row(one, part, metric) for one in methods}
+    ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
+    best = ranked[0]
+    scores = f"{title} {_score(rows[best.name], metric)}"
+    text = f"{place}{rows[best.name]['name']} scored {scores}"
+    if len(ranked) > 1:
+        text = f"{place}{rows[best.name]['name']} scored {'highest' if higher else 'lowest'}: "
+        text += scores + _apart(methods, best, rows, metric)
+    majority = [item for item in scored if item[0].meta["head"] == MAJORITY_HEAD]
+    for item in [one for one in majority if one[1].test_set == best.sample.test_set][:1]:
+        text += _above_majority(best, item, metric)
+    return text + "."
+
+
+def _apart(methods: list[Method], best: Method, rows: dict[str, Record], metric: str) -> str:
+    marks = mark_best(methods, metric)
+    if marks["why"].any():
+        return f"; not compared with the others: {marks['why'].iloc[0]}"
+    close = [rows[name]["name"] for name in marks["run"] if name != best.name]
+    if close:
+        return f"; paired comparisons do not set it apart from {_listed(close)}"
+    return "; paired comparisons set it apart from every other"
+
+
+def _above_majority(best: Method, majority: Scored, metric: str) -> str:
+    if of_probabilities(metric):
+        return ""
+    answer = majority[1].classes[int(majority[1].prediction[0])]
+    runs = [(run, _numbered(sample)) for run, sample in best.runs]
+    constant = [
+        (run, replace(sample, prediction=np.full_like(
+            sample.truth, sample.classes.index(answer)))) for run, sample in runs[:1]
+    ]  # fmt: skip
+    found = compare_methods(runs, constant, metric)
+    level = _value(found.estimate_b, metric)
+    if verdict(found.difference, found.p, 1.0, metric) == "better":
+        return f". Always giving the commonest answer scores {level}"
+    return f". Not clearly better than always giving the commonest answer, {level}"
+
+
+def _numbered(sample: Sample) -> Sample:
+    """With names of rows, where the file has none: the same rows are compared with each other."""
+    if sample.ids is not None:
+        return sample
+    return replace(sample, ids=np.arange(len(sample.truth)).astype(object))
+
+
+def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
+    """Name and score of a method; of several seeds their mean."""
+    row = part.set_index("run", drop=False).loc[method.name].to_dict()
+    if len(method.runs) > 1:
+        row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
+    return row | {"name": _name(row, describe(part), len(method.runs))}
 
 
 def _tuning(unfreeze: str) -> str:
     if unfreeze.isdigit():
-        return "fine-tuning its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks")
-    return "fine-tuning it" if unfreeze == "all" else f"fine-tuning it ({unfreeze})"
+        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
+    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
 
 
-def _name(row: Record, labels: dict[str, tuple[str, str]]) -> str:
+def _name(row: Record, labels: dict[str, tuple[str, str]], seeds: int) -> str:
     model, details = labels[row["run"]]
+    if seeds > 1:
+        parts = [part for part in details.split(", ") if not part.startswith("seed ")]
+        details = ", ".join(filter(None, [*parts, f"{seeds} seeds"])).replace(f"{row['run']}, ", "")
     way = trained_word(str(row["unfreeze"]))
     words = ", ".join(word for word in (way, details) if word)
     return f"{model} ({words})" if words else model
 
 
-def _score(row: Record) -> str:
+def _value(value: float, metric: str) -> str:
+    return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
+
+
+def _score(row: Record, metric: str) -> str:
     if pd.isna(row["low"]):
-        return f"{percent(row['estimate'])}% (no interval)"
-    return f"{percent(row['estimate'])}% [{percent(row['low'])}, {percent(row['high'])}]"
-
-
-def _relation(one: Record, other: Record) -> str:
-    if MEANS in (one["method"], other["method"]):
-        return "these are intervals of the bootstrap mean and cannot tell runs apart"
-    if pd.isna(one["low"]) or pd.isna(other["low"]):
-        return "without intervals this settles nothing"
-    overlap = _overlap(one, other)
-    return f"the intervals {'overlap, so this is undecided' if overlap else 'do not overlap'}"
-
-
-def _overlap(one: Record, other: Record) -> bool:
-    if pd.isna(one["low"]) or pd.isna(other["low"]):
-        return True
-    return bool(one["low"] <= other["high"] and other["low"] <= one["high"])
-
-
-def _top(rows: Sequence[Record]) -> Record:
-    return max(rows, key=lambda row: float(row["estimate"]))
-
-
-def _of(rows: Sequence[Record]) -> str:
-    return f" (best of {len(rows)})" if len(rows) > 1 else ""
+        return f"{_value(row['estimate'], metric)} (no interval)"
+    bounds = [_value(row[side], metric).removesuffix("%") for side in ("low", "high")]
+    return f"{_value(row['estimate'], metric)} [{', '.join(bounds)}]"
 
 
 def _listed(names: Sequence[str], limit: int = 2) -> str:
     if len(names) > limit:
         return f"{', '.join(names[:limit])} and {len(names) - limit} more"
-    return " and ".join(names)
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -97,7 +97,7 @@ def compare(
     InputError
         If there is nothing to compare, or runs cannot be paired.
     """
-    _check(metric, family, margin, replicates)
+    check_options(metric, family, margin, replicates)
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     if len(scored) < 2:
         raise InputError("one run alone cannot be compared; give at least two.")
@@ -125,16 +125,16 @@ def mcnemar_p(a_only: int, b_only: int) -> float:
     return float(binomtest(a_only, total).pvalue) if total else 1.0
 
 
-def equivalence_p(difference: float, error: float, margin: float, units: int) -> float:
+def equivalence_p(difference: float, error: float, margin: float, df: float) -> float:
     """Two one-sided t-tests (Schuirmann 1987): is the difference inside -margin … margin?"""
     from scipy.special import stdtr
 
     if error == 0:
         return 0.0 if abs(difference) < margin else 1.0
-    return float(1 - stdtr(units - 1, (margin - abs(difference)) / error))
+    return float(1 - stdtr(df, (margin - abs(difference)) / error))
 
 
-def _check(metric: str, family: str, margin: float | None, replicates: int) -> None:
+def check_options(metric: str, family: str, margin: float | None, replicates: int) -> None:
     if family not in FAMILIES:
         raise InputError(f"there is no family {family!r}; choose from {', '.join(FAMILIES)}.")
     if metric == "recall_weighted":
@@ -207,7 +207,7 @@ def _compare_dataset(
         if options.margin is not None:
             record["equivalence_p"] = equivalence_p(
                 record["difference"], difference_error(paired, options.metric, a, b),
-                options.margin, paired.n_units,
+                options.margin, paired.n_units - 1,
             )  # fmt: skip
         record["verdict"] = _verdict(record)
         records.append(record)

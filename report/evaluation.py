@@ -27,6 +27,7 @@ COLUMNS = (
 MAJORITY_HEAD = "majority class"
 
 Scored = tuple[Predictions, Sample]
+Runs = Sequence[Predictions | Path | str] | Sequence[Scored]
 
 
 def evaluate(
@@ -128,6 +129,13 @@ def score(
         (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
         for run in _named_apart(runs)
     ]
+
+
+def as_scored(runs: Runs, **options: Any) -> list[Scored]:
+    """What `score` returned, as it is; else `score` of predictions or paths."""
+    if runs and isinstance(runs[0], tuple):
+        return list(runs)  # type: ignore[arg-type]
+    return score(runs, **options)  # type: ignore[arg-type]
 
 
 def with_majority(scored: Sequence[Scored]) -> list[Scored]:

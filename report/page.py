@@ -92,7 +92,7 @@ def write_report(
     texts["index.html"] = _page(
         frame, rows, forests, matrices,
         title=title,
-        sentences=answer(frame, primary),
+        sentences=answer(frame, primary, rows),
         about={**(about or {}), "versions of this report": _versions()},
         data=data_section.make_section(audits) if audits else None,
     )  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pandas as pd
 
 from frostline.report.align import align
 from frostline.report.errors import InputError
-from frostline.report.evaluation import RUN_COLUMNS, Scored, score
+from frostline.report.evaluation import RUN_COLUMNS, Runs, Scored, as_scored
 from frostline.report.intervals import TAIL
 from frostline.report.metrics import Array, check_metrics, of_probabilities
 from frostline.report.paired import leave_out_values
@@ -92,7 +91,7 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
 
 
 def over_seeds(
-    predictions: Sequence[Predictions | Path | str],
+    predictions: Runs,
     *,
     metrics: Sequence[str] | None = None,
     split: str = "test",
@@ -116,7 +115,7 @@ def over_seeds(
     if not names:
         raise InputError("seeds are pooled for metrics of the confusion matrix; give such metrics.")
     kin: dict[tuple[str, ...], list[Scored]] = {}
-    for item in score(predictions, split=split, unit=unit, aggregate=aggregate):
+    for item in as_scored(predictions, split=split, unit=unit, aggregate=aggregate):
         kin.setdefault(method_key(item[0]), []).append(item)
     records = [record for family in kin.values() for record in _pool_method(family, names)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))

@@ -116,8 +116,8 @@ def test_mcnemar_and_equivalence():
     assert mcnemar_p(0, 0) == 1.0
     # The 90% interval inside the margin is the same statement.
     reach = stats.t.ppf(0.95, 29) * 0.01
-    assert equivalence_p(0.005, 0.01, 0.005 + reach, 30) == pytest.approx(0.05)
-    assert equivalence_p(0.1, 0.0, 0.05, 30) == 1.0
+    assert equivalence_p(0.005, 0.01, 0.005 + reach, 29) == pytest.approx(0.05)
+    assert equivalence_p(0.1, 0.0, 0.05, 29) == 1.0
 
 
 def test_long_form(run):
