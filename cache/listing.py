@@ -21,9 +21,9 @@ PART_TIME = re.compile(r"part-(\d{20})-")
 
 
 def workspace_stores(workspace: Workspace) -> list[Path]:
-    """Folders of all stores: of pixels, then of embeddings."""
-    root = workspace.root
-    parents = [*sorted(root.glob("pixels/*")), *sorted(root.glob("embeddings/*/*"))]
+    """Folders of all stores: of pixels, of embeddings, of activations at a boundary."""
+    patterns = ("pixels/*", "embeddings/*/*", "boundaries/*/*")
+    parents = [path for pattern in patterns for path in sorted(workspace.root.glob(pattern))]
     return [folder for parent in parents for folder in find_stores(parent)]
 
 

@@ -27,6 +27,10 @@ class Workspace:
         """The folder with the embedding stores of a data set and backbone, one sub-folder a key."""
         return self.root / "embeddings" / checked_name(dataset) / file_safe(backbone)
 
+    def boundaries(self, dataset: str, backbone: str) -> Path:
+        """The folder with the boundary stores of a data set and backbone, one sub-folder a key."""
+        return self.root / "boundaries" / checked_name(dataset) / file_safe(backbone)
+
     def model(self, run: str) -> Path:
         """The folder of a run's model."""
         return self.root / "models" / run
