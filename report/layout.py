@@ -18,10 +18,15 @@ DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
 
 @dataclass(frozen=True)
 class Score:
-    """An estimate and its interval in percent, as text; `interval` is empty if there is none."""
+    """An estimate and its interval in percent, as text; `interval` is empty if there is none.
+
+    `mark` is that of the row where this is the primary metric, else empty; `value` is for sorting.
+    """
 
     estimate: str
     interval: str
+    mark: str = ""
+    value: float = float("nan")
 
     def __str__(self) -> str:
         return f"{self.estimate} {self.interval}".strip()
@@ -31,7 +36,9 @@ class Score:
 class Row:
     """One run: its model, how it was trained, what else tells it apart, its scores.
 
-    `freeze` is the paper's Y, N or how many blocks; `trained` says the same in words.
+    `freeze` is the paper's Y, N or how many blocks; `trained` says the same in words. `mark` is
+    `alone` for a best row that is separated from all others, `alike` for the best and those that
+    are not separated from it, or empty (`mark_best`).
     """
 
     run: str
@@ -40,6 +47,7 @@ class Row:
     trained: str
     details: str
     scores: tuple[Score, ...]
+    mark: str = ""
 
     @property
     def label(self) -> str:
@@ -71,14 +79,18 @@ def make_grid(
     *,
     decimals: int = 1,
     caption: str = "Scores in percent with 95% intervals",
+    marks: pd.DataFrame | None = None,
+    primary: str = "",
 ) -> Grid:
     """Lay out what `evaluate` returned: a block a data set, a row a run, a column a metric.
 
-    Metrics that the frame does not have are left out.
+    Metrics that the frame does not have are left out. `marks` is what `mark_best` returned for the
+    metric `primary`.
     """
     there = set(frame["metric"])
     order = list(dict.fromkeys([*METRICS, *frame["metric"]]))
     names = [name for name in (metrics or order) if name in there]
+    marked = {} if marks is None else dict(zip(marks["run"], marks["mark"], strict=True))
     blocks = []
     for dataset in frame["dataset"].unique():
         part = frame[frame["dataset"] == dataset]
@@ -86,14 +98,18 @@ def make_grid(
         rows = []
         for run, scores in part.groupby("run", sort=False):
             by_name = scores.set_index("metric")
-            cells = tuple(_score(by_name, name, decimals) for name in names)
+            mark = marked.get(str(run), "")
+            cells = tuple(
+                _score(by_name, name, decimals, mark if name == primary else "") for name in names
+            )
             model, details = labels[str(run)]
             unfreeze = str(by_name["unfreeze"].iloc[0])
             ways = freeze_word(unfreeze), trained_word(unfreeze)
-            rows.append(Row(str(run), model, *ways, details, cells))
+            rows.append(Row(str(run), model, *ways, details, cells, mark))
         blocks.append(Block(str(dataset), tuple(rows)))
     headings = tuple(find_metric(name).title for name in names)
-    return Grid(caption, headings, tuple(blocks), footnotes(frame))
+    notes = footnotes(frame) if marks is None else (*footnotes(frame), *mark_notes(marks, primary))
+    return Grid(caption, headings, tuple(blocks), notes)
 
 
 def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
@@ -167,13 +183,49 @@ def footnotes(frame: pd.DataFrame) -> tuple[str, ...]:
         "Scored: " + "; ".join(sizes) + ".",
         "95% intervals: " + ("; ".join(methods) or "none") + ".",
         *(average if titles else []),
+        *_candidates(frame),
         *_seeds(frame),
         *notes,
     )
 
 
+def mark_notes(marks: pd.DataFrame, primary: str) -> list[str]:
+    """What underlining and bold mean, or why nothing is marked."""
+    title = find_metric(primary).title.lower()
+    out = []
+    if len(marks) and marks["mark"].ne("").any():
+        out.append(
+            f"Underlined: not separated from the best in {title} by all-pairs max-T at 5%; bold: "
+            "separated from all others."
+        )
+    for row in marks[marks["why"] != ""].to_dict("records"):
+        place = f"{row['dataset']}: n" if row["dataset"] else "N"
+        out.append(f"{place}o row is marked as best: {row['why']}.")
+    return out
+
+
+def _candidates(frame: pd.DataFrame) -> list[str]:
+    """How many configurations were tried on validation data, by head."""
+    models = frame[(frame["head"] != MAJORITY_HEAD) & frame["candidates"].notna()]
+    models = models[models["candidates"] != ""]
+    tried: dict[str, set[int]] = {}
+    for head, count in zip(models["head"], models["candidates"], strict=True):
+        tried.setdefault(str(head), set()).add(int(count))
+    words = [
+        f"{head or 'head not said'} {' or '.join(map(str, sorted(counts)))}"
+        for head, counts in tried.items()
+    ]
+    return [f"Candidates tried on validation: {', '.join(words)}."] if words else []
+
+
 def _seeds(frame: pd.DataFrame) -> list[str]:
-    """What one seed is the interval of, where a method has no more."""
+    """How many seeds a row is of, and what one seed is the interval of."""
+    if "seeds" in frame:
+        several = frame[frame["n_seeds"] > 1]
+        words = "; ".join(several["seeds"].unique())
+        pooled = f"Means over seeds ({words}): intervals hold the variance of groups and of seeds."
+        if len(several):
+            return [pooled]
     models = frame[(frame["head"] != MAJORITY_HEAD) & frame["run_seed"].notna()]
     method = ["dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
               "train_fraction"]  # fmt: skip
@@ -202,18 +254,15 @@ def percent(value: float, decimals: int = 1) -> str:
     return NONE if pd.isna(value) else f"{100 * value:.{decimals}f}"
 
 
-def _score(scores: pd.DataFrame, name: str, decimals: int) -> Score:
+def _score(scores: pd.DataFrame, name: str, decimals: int, mark: str = "") -> Score:
     if name not in scores.index:
         return Score(NONE, "")
     row = scores.loc[name]
     # What has no highest value is no share, and percent would say nothing.
     word = percent if find_metric(name).bounds else _number
-    if pd.isna(row["low"]):
-        return Score(word(row["estimate"], decimals), "")
-    return Score(
-        word(row["estimate"], decimals),
-        f"[{word(row['low'], decimals)}, {word(row['high'], decimals)}]",
-    )
+    interval = f"[{word(row['low'], decimals)}, {word(row['high'], decimals)}]"
+    value = float(row["estimate"])
+    return Score(word(value, decimals), "" if pd.isna(row["low"]) else interval, mark, value)
 
 
 def _number(value: float, decimals: int = 1) -> str:

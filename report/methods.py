@@ -65,9 +65,12 @@ def group_methods(scored: Sequence[Scored]) -> list[Method]:
 
 
 def tabulate_methods(
-    methods: Sequence[Method], metrics: Sequence[str], options: dict[str, Any], scoring: dict[str, Any]
+    methods: Sequence[Method],
+    metrics: Sequence[str],
+    options: dict[str, Any],
+    scoring: dict[str, Any],
 ) -> pd.DataFrame:
-    """One row a method and metric, in the columns of `evaluate` and `n_seeds`.
+    """One row a method and metric, in the columns of `evaluate` and `n_seeds`, `seeds`.
 
     Of several seeds the mean with both variances (`over_seeds`), of one seed what `evaluate` gives.
 
@@ -81,15 +84,22 @@ def tabulate_methods(
     parts = []
     for method in methods:
         if len(method.runs) == 1:
-            part = tabulate(method.runs, metrics=metrics, **options)[0].assign(n_seeds=1)
+            part = tabulate(method.runs, metrics=metrics, **options)[0].assign(
+                n_seeds=1, seeds=_seeds(method)
+            )
             parts.append(part[part["head"] != MAJORITY_HEAD])
             continue
         names = [name for name in metrics if not of_probabilities(name)]
         part = over_seeds([run for run, _ in method.runs], metrics=names, **scoring)
         parts.append(part.fillna({"weights": "", "candidates": ""}).assign(
             split=method.sample.split, method=POOLED, replicates=0, seed=0, run_seed=None,
+            seeds=_seeds(method),
         ))  # fmt: skip
     if not parts:
         raise InputError("there are no runs to tabulate; give at least one.")
-    return pd.concat([part[[*COLUMNS, "n_seeds"]].astype(object) for part in parts],
+    return pd.concat([part[[*COLUMNS, "n_seeds", "seeds"]].astype(object) for part in parts],
                      ignore_index=True)  # fmt: skip
+
+
+def _seeds(method: Method) -> str:
+    return ", ".join(str(run.meta["seed"]) for run, _ in method.runs)

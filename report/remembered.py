@@ -40,27 +40,56 @@ def remember(
     ingredients : sequence
         All that the table depends on, as JSON can say it.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     text = json.dumps(list(ingredients), sort_keys=True, default=str)
     about = {
         "format": FORMAT, "format_version": FORMAT_VERSION,
         "key": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
     }  # fmt: skip
-    wanted = json.dumps(about).encode()
-    if path.is_file():
-        try:
-            data = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError):
-            data = None
-        if data is not None and (data.schema.metadata or {}).get(METADATA_KEY) == wanted:
-            return data.replace_schema_metadata(
-                {k: v for k, v in data.schema.metadata.items() if k != METADATA_KEY}
-            ).to_pandas()
-    frame = compute().reset_index(drop=True)
+    found = _read(path, about) if path.is_file() else None
+    if found is None:
+        frame = compute().reset_index(drop=True)
+        _write(path, frame, about)
+        # As it is read, so that first and later reports are the same.
+        found = _read(path, about)
+    assert found is not None
+    return found
+
+
+def _write(path: Path, frame: pd.DataFrame, about: dict[str, object]) -> None:
+    """Columns of mixed types as JSON, a value a cell."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    mixed = [str(name) for name in frame.columns if frame[name].dtype == object]
+    for name in mixed:
+        frame = frame.assign(**{name: [_to_json(value) for value in frame[name]]})
     data = pa.Table.from_pandas(frame, preserve_index=False)
-    data = data.replace_schema_metadata({**(data.schema.metadata or {}), METADATA_KEY: wanted})
+    text = json.dumps({**about, "json": mixed})
+    data = data.replace_schema_metadata({**(data.schema.metadata or {}), METADATA_KEY: text})
     with atomic_path(path) as temporary:
         pq.write_table(data, temporary, compression="zstd")
-    return data.to_pandas() if len(frame.columns) else frame
+
+
+def _read(path: Path, about: dict[str, object]) -> pd.DataFrame | None:
+    """The table, or None if it is of something else or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError):
+        return None
+    text = (data.schema.metadata or {}).get(METADATA_KEY, b"{}")
+    meta = json.loads(text)
+    if any(meta.get(name) != value for name, value in about.items()):
+        return None
+    frame = data.to_pandas()
+    for name in meta["json"]:
+        frame[name] = pd.Series([json.loads(value) for value in frame[name]], dtype=object)
+    return frame
+
+
+def _to_json(value: object) -> str:
+    if hasattr(value, "item"):
+        value = value.item()
+    return json.dumps(None if value is pd.NA else value)

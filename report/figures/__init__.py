@@ -14,9 +14,10 @@ from frostline.report.figures.style import (
     panels,
     save_figure,
 )
-from frostline.report.figures.training import cost_figure, learning_figure
+from frostline.report.figures.training import COSTS, cost_figure, learning_figure
 
 __all__ = [
+    "COSTS",
     "FILE_FORMATS",
     "INK",
     "WIDTH",

@@ -1,0 +1,231 @@
+"""Which figures a report has: each with its name, heading, and what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.report import figures
+from frostline.report.evidence import Evidence, OfDataset
+from frostline.report.layout import describe, percent, trained_word
+from frostline.report.maps import PCA
+from frostline.report.metrics import find_metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {
+    "freezing": "What freezing changed",
+    "forest": "{metric} of each method",
+    "confusion": "Confusion matrices",
+    "roc": "ROC curves",
+    "precision-recall": "Precision and recall",
+    "decision": "Decision curves",
+    "reliability": "Reliability",
+    "learning": "Learning curves",
+    "cost": "{metric} against cost",
+    "embeddings-pca": "Embeddings by PCA",
+    "embeddings-umap": "Embeddings by UMAP",
+}
+
+
+@dataclass
+class Drawing:
+    """One figure of a data set: `kind` is its place in the page, `name` that of its files."""
+
+    kind: str
+    name: str
+    heading: str
+    description: str
+    figure: Figure
+
+
+def draw_all(evidence: Evidence, costs: Mapping[str, Mapping[str, float]]) -> list[Drawing]:
+    """Every figure there is something to draw for.
+
+    Parameters
+    ----------
+    costs : mapping
+        By backbone: `parameters`, `embedding_seconds`, `memory`, as far as they are known.
+    """
+    return [
+        drawing
+        for number, part in enumerate(evidence.datasets, 1)
+        for drawing in _of_dataset(evidence, part, number, costs)
+    ]
+
+
+def _of_dataset(
+    evidence: Evidence, part: OfDataset, number: int, costs: Mapping[str, Mapping[str, float]]
+) -> Iterator[Drawing]:
+    metric = find_metric(evidence.primary).title
+
+    def drawing(kind: str, figure: Figure, words: str) -> Drawing:
+        title = TITLES[kind].format(metric=metric)
+        heading = f"{part.name}: {title[:1].lower()}{title[1:]}" if part.name else title
+        heading = f"{part.name}: {title}" if part.name and title[:3] == "ROC" else heading
+        return Drawing(kind, f"{kind}-{number}", heading, f"{heading}. {words}", figure)
+
+    makers: dict[str, Callable[[], tuple[Figure, str] | None]] = {
+        "freezing": lambda: _freezing(part, evidence.primary),
+        "forest": lambda: _forest(evidence, part),
+        "confusion": lambda: _confusion(part),
+        "roc": lambda: _curves(part, "roc"),
+        "precision-recall": lambda: _curves(part, "precision-recall"),
+        "decision": lambda: _decision(evidence, part),
+        "reliability": lambda: _reliability(part),
+        "learning": lambda: _learning(part),
+        "cost": lambda: _cost(evidence, part, costs),
+        "embeddings-pca": lambda: _maps(part, PCA),
+        "embeddings-umap": lambda: _maps(part, "UMAP"),
+    }
+    for kind, make in makers.items():
+        made = make()
+        if made is not None:
+            yield drawing(kind, *made)
+
+
+def _freezing(part: OfDataset, metric: str) -> tuple[Figure, str] | None:
+    rows = part.freezing
+    rows = rows[rows["difference"].notna()] if len(rows) else rows
+    if not len(rows):
+        return None
+    rows = rows.assign(name=_pair_names(rows)).sort_values("difference", ascending=False)
+    words = [
+        f"{row['name']} {100 * row['difference']:+.1f} points "
+        f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}], {row['verdict']}"
+        for row in rows.to_dict("records")
+    ]
+    said = f"Frozen minus fine-tuned: {'; '.join(words)}."
+    return figures.difference_figure(rows, metric), said
+
+
+def _pair_names(rows: pd.DataFrame) -> list[str]:
+    """The backbone, and of what else pairs differ in."""
+    differing = [name for name in ("protocol", "weights", "head", "unfreeze", "unfrozen_head")
+                 if rows[name].astype(str).nunique() > 1]  # fmt: skip
+    words = {"unfreeze": lambda value: f"against {trained_word(str(value))}"}
+    names = []
+    for row in rows.to_dict("records"):
+        more = [words.get(name, str)(row[name]) for name in differing]
+        names.append(", ".join([str(row["backbone"]), *filter(None, more)]))
+    alone = rows["backbone"].nunique() == len(rows)
+    return [str(name) for name in rows["backbone"]] if alone else names
+
+
+def _forest(evidence: Evidence, part: OfDataset) -> tuple[Figure, str]:
+    frame = evidence.by_method[evidence.by_method["dataset"] == part.name]
+    rows = frame[frame["metric"] == evidence.primary]
+    labels = describe(frame)
+    words = [
+        f"{' '.join(filter(None, labels[row['run']]))} {trained_word(row['unfreeze'])} "
+        f"{percent(row['estimate'])}"
+        for row in rows.to_dict("records")
+    ]
+    figure = figures.forest_figure(frame, part.name, evidence.primary)
+    return figure, f"In percent: {'; '.join(words)}."
+
+
+def _confusion(part: OfDataset) -> tuple[Figure, str]:
+    titles = dict(zip(part.names["run"], part.names["title"], strict=True))
+    matrices = {titles[method.name]: method.confusion for method in part.methods}
+    return figures.confusion_panels(matrices, part.class_list), "One matrix a method."
+
+
+def _curves(part: OfDataset, kind: str) -> tuple[Figure, str] | None:
+    curves = part.curves[part.curves["kind"] == kind]
+    if not len(curves):
+        return None
+    areas = [
+        f"{row['title']} {np.trapezoid(line['y'], line['x']):.3f}"
+        for row in part.names.to_dict("records")
+        if len(line := curves[curves["run"] == row["run"]])
+    ]
+    figure = figures.curve_figure(curves.merge(part.names, on="run"), kind)
+    return figure, f"Area under each: {'; '.join(areas)}."
+
+
+def _decision(evidence: Evidence, part: OfDataset) -> tuple[Figure, str] | None:
+    """With two classes a panel a backbone; with more a panel a class, of the best of each way."""
+    curves = part.curves[part.curves["kind"].isin(["net-benefit", "act-on-all"])]
+    if not len(curves):
+        return None
+    rows = curves.merge(part.names, on="run")
+    if len(part.class_list) == 2:
+        ways = {way: way for way in dict.fromkeys(rows["way"])}
+        figure = figures.decision_figure(rows.assign(line=rows["way"]), ways)
+        return figure, f"Net benefit of acting on {part.class_list[1]}, by threshold."
+    frame = evidence.by_method
+    scores = frame[frame["metric"] == evidence.primary].set_index("run")["estimate"]
+    best = part.names.assign(score=part.names["run"].map(scores)).sort_values("score")
+    best = best.drop_duplicates("way", keep="last")
+    rows = rows[rows["run"].isin(best["run"])]
+    lines = {row["panel"] + ", " + row["way"]: row["way"] for row in best.to_dict("records")}
+    rows = rows.assign(line=rows["panel"] + ", " + rows["way"], panel=rows["label"])
+    words = f"Net benefit by threshold, a panel a class, of the best of each way: {'; '.join(lines)}."
+    return figures.decision_figure(rows, lines), words
+
+
+def _reliability(part: OfDataset) -> tuple[Figure, str] | None:
+    if not len(part.reliability):
+        return None
+    rows = part.reliability.merge(part.names, on="run")
+    inside = rows["frequency"].between(rows["bar_low"], rows["bar_high"])
+    shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
+    words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]
+    return figures.reliability_figure(rows), f"Bins within their bars: {'; '.join(words)}."
+
+
+def _learning(part: OfDataset) -> tuple[Figure, str] | None:
+    titles = dict(zip(part.names["run"], part.names["title"], strict=True))
+    tables = []
+    for method in part.methods:
+        for run, _ in method.runs:
+            if run.meta.get("history"):
+                table = pd.DataFrame(run.meta["history"]).reindex(
+                    columns=["epoch", "train_loss", "val_loss"]
+                )
+                best = run.meta.get("best_epoch")
+                tables.append(table.assign(panel=titles[method.name], run=run.run,
+                                           best=np.nan if best is None else float(best)))  # fmt: skip
+    if not tables:
+        return None
+    words = f"Training and validation loss of {len(tables)} runs, by epoch."
+    return figures.learning_figure(pd.concat(tables, ignore_index=True)), words
+
+
+def _cost(
+    evidence: Evidence, part: OfDataset, costs: Mapping[str, Mapping[str, float]]
+) -> tuple[Figure, str] | None:
+    frame = evidence.by_method[evidence.by_method["metric"] == evidence.primary]
+    scores = frame.set_index("run")["estimate"]
+    names = part.names.set_index("run")
+    rows: list[dict[str, Any]] = []
+    for method in part.methods:
+        known: dict[str, float] = dict(costs.get(str(method.meta["backbone"]), {}))
+        seconds = [run.meta["seconds"] for run, _ in method.runs if run.meta["seconds"]]
+        known |= {k: method.meta[k] for k in figures.COSTS if method.meta.get(k)}
+        known |= {"seconds": float(np.mean(seconds))} if seconds else {}
+        about = names.loc[method.name]
+        rows += [
+            {"cost": cost, "value": float(value), "estimate": scores[method.name],
+             "name": about["panel"], "way": about["way"]}
+            for cost, value in known.items() if value and cost in figures.COSTS
+        ]  # fmt: skip
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    kinds = [figures.COSTS[cost].lower() for cost in dict.fromkeys(table["cost"])]
+    return figures.cost_figure(table, evidence.primary), f"Against {', '.join(kinds)}."
+
+
+def _maps(part: OfDataset, way: str) -> tuple[Figure, str] | None:
+    if not len(part.maps) or not (part.maps["way"] == way).any():
+        return None
+    points = part.maps[part.maps["way"] == way]
+    words = f"{len(points) // points['backbone'].nunique():,} images, coloured by class and group."
+    return figures.map_figure(points.rename(columns={"backbone": "panel"}), part.class_list), words
