@@ -9,14 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from frostline.finetune.conditions import Conditions
     from frostline.finetune.keep import load_model, read_card
     from frostline.finetune.recipe import RECIPES, Recipe, make_recipe
     from frostline.finetune.run import Task, finetune_run
-    from frostline.finetune.train import Conditions, Epoch
+    from frostline.finetune.train import Epoch
 
 _HOME = {
     "RECIPES": "recipe",
-    "Conditions": "train",
+    "Conditions": "conditions",
     "Epoch": "train",
     "Recipe": "recipe",
     "Task": "run",

@@ -9,7 +9,7 @@ import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from frostline.cache import InputError, atomic_write
 from frostline.cache.atomic import TEMPORARY, flush_to_disk
 
-FORMAT, VERSION = "frostline-checkpoint", 1
+FORMAT, VERSION = "frostline-checkpoint", 2
 POINTER, LOCK = "latest", "lock"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
 
@@ -42,6 +42,10 @@ class Checkpoint:
         Counted from 1.
     optimizer : dict
         State of the optimizer, and of the gradient scaler where there is one.
+    average : dict of str to Tensor
+        The moving average of the weights; empty if there is none.
+    micro_batch : int
+        Images computed at a time.
 
     Notes
     -----
@@ -55,6 +59,8 @@ class Checkpoint:
     best: dict[str, Tensor]
     best_epoch: int
     optimizer: dict[str, Any]
+    average: dict[str, Tensor] = field(default_factory=dict)
+    micro_batch: int = 0
 
 
 class Checkpoints:
@@ -68,6 +74,10 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def candidate(self, number: int) -> Checkpoints:
+        """The checkpoints of one of several learning rates."""
+        return Checkpoints(self.folder / f"candidate-{number}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -127,11 +137,9 @@ class Checkpoints:
             return None
         try:
             state = json.loads((folder / "state.json").read_text())
-            if state["format"] == FORMAT and state["format_version"] > VERSION:
-                raise InputError(
-                    f"Checkpoint {folder} has format version {state['format_version']}, this "
-                    f"release reads up to {VERSION}: install a newer Frostline."
-                )
+            if state["format"] == FORMAT and state["format_version"] != VERSION:
+                raise InputError(_other_version(folder, state["format_version"]))
+            average = folder / "average.safetensors"
             return Checkpoint(
                 epoch=state["epoch"],
                 history=state["history"],
@@ -139,6 +147,8 @@ class Checkpoints:
                 best=load_file(folder / "best.safetensors"),
                 best_epoch=state["best_epoch"],
                 optimizer=torch.load(folder / "optimizer.pt", weights_only=True),
+                average=load_file(average) if average.exists() else {},
+                micro_batch=state["micro_batch"],
             )
         except InputError:
             raise
@@ -157,10 +167,13 @@ class Checkpoints:
 
     def _write(self, folder: Path, checkpoint: Checkpoint, before: Path | None) -> None:
         save_file(checkpoint.weights, folder / "weights.safetensors")
+        if checkpoint.average:
+            save_file(checkpoint.average, folder / "average.safetensors")
         # The best weights are those of now, of the checkpoint before, or (the file system knows no
         # links) written again.
         if checkpoint.best_epoch == checkpoint.epoch:
-            linked = _link(folder / "weights.safetensors", folder / "best.safetensors")
+            now = folder / ("average.safetensors" if checkpoint.average else "weights.safetensors")
+            linked = _link(now, folder / "best.safetensors")
         else:
             linked = (
                 before is not None
@@ -175,6 +188,7 @@ class Checkpoints:
             "format_version": VERSION,
             "epoch": checkpoint.epoch,
             "best_epoch": checkpoint.best_epoch,
+            "micro_batch": checkpoint.micro_batch,
             "history": checkpoint.history,
         }
         (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n")
@@ -185,11 +199,23 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def _clear_temporary(self) -> None:
-        for path in self.folder.glob(f"{TEMPORARY}*"):
+        for path in self.folder.rglob(f"{TEMPORARY}*"):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _other_version(folder: Path, version: int) -> str:
+    if version < VERSION:
+        return (
+            f"Checkpoint {folder} has format version {version} of an older release: finish with "
+            f"that one, or delete {folder.parent} to train anew."
+        )
+    return (
+        f"Checkpoint {folder} has format version {version}, this release reads up to {VERSION}: "
+        "install a newer Frostline."
+    )
 
 
 def _name(epoch: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,15 @@ from frostline.extract.backbones import Backbone
 from frostline.extract.embed import device_name
 from frostline.extract.pixels import versions
 from frostline.finetune.checkpoint import Checkpoints
+from frostline.finetune.conditions import Conditions
 from frostline.finetune.data import Data, load_data
+from frostline.finetune.evaluate import predict
 from frostline.finetune.keep import save_model
+from frostline.finetune.logs import TensorBoard, write_log
 from frostline.finetune.model import Classifier
+from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.recipe import PAPER, Recipe
-from frostline.finetune.train import Conditions, Epoch, Trained, predict, train
+from frostline.finetune.train import Epoch, Rows, Trained, train
 from frostline.finetune.unfreeze import unfreeze
 from frostline.report import write_predictions
 
@@ -52,6 +58,8 @@ class Task:
     precision : str
     label, split : str
         Columns of the manifest.
+    crop : int, optional
+        Side of what the backbone sees, in pixels, if the pixel store keeps more.
     """
 
     dataset: str
@@ -69,6 +77,7 @@ class Task:
     precision: str = "float32"
     label: str = "label"
     split: str = "split"
+    crop: int | None = None
 
     def run_id(self, manifest: Manifest) -> str:
         """The run's name: readable, with a digest of all that it depends on."""
@@ -88,12 +97,15 @@ def finetune_run(
     *,
     device: str = "cpu",
     allow_missing: bool = False,
+    compiled: bool = False,
+    tensorboard: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[str, bool]:
     """Train, predict validation and test images with the best weights, and keep both.
 
     Finished work is skipped without opening pixels or loading weights; interrupted work goes on
-    after its last whole epoch.
+    after its last whole epoch. Several processes (`parallel.process_group`) share the work; the
+    first writes.
 
     Parameters
     ----------
@@ -103,8 +115,12 @@ def finetune_run(
         "cpu", "cuda", …
     allow_missing : bool
         Whether to leave out images that the pixel store lacks (those that could not be read).
+    compiled : bool
+        Whether to train through `torch.compile`.
+    tensorboard : bool
+        Whether to write epochs for TensorBoard, into `models/<run>/tensorboard`.
     on_epoch : callable, optional
-        Called with each `Epoch`.
+        Called with each `Epoch`, in the first process.
 
     Returns
     -------
@@ -124,11 +140,14 @@ def finetune_run(
     data, missing = load_data(
         manifest, open_pixels(), task.label, task.split, allow_missing=allow_missing
     )
-    checkpoints = Checkpoints(workspace.model(run) / "checkpoints")
-    with checkpoints.lock():
+    folder = workspace.model(run)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    first = rank() == 0
+    with checkpoints.lock() if first else nullcontext():
+        barrier()
         model = Classifier(load(), len(data.classes), task.seed)
         blocks = unfreeze(model, task.unfreeze)
-        conditions = Conditions(task.mean, task.std, device, task.precision)
+        conditions = Conditions(task.mean, task.std, device, task.precision, task.crop, compiled)
         trained = train(
             model,
             (data.parts["train"], data.parts["val"]),
@@ -136,18 +155,33 @@ def finetune_run(
             conditions,
             seed=task.seed,
             checkpoints=checkpoints,
-            on_epoch=on_epoch,
+            on_epoch=on_epoch if first else None,
+            on_rows=_watched(folder, tensorboard) if first else None,
         )
-        meta = _meta(task, data, trained)
-        meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
-        meta |= {"images_without_pixels": missing, "trained_blocks": blocks}
-        meta |= {"device": device_name(device)}
-        save_model(workspace.model(run), model, {**meta, "history": trained.history})
-        table = predictions_table(model, data, conditions, task.recipe.batch_size)
-        # Last: the predictions' file is what says that the run is done.
-        write_predictions(workspace.predictions(run), table, meta)
-        checkpoints.clear()
+        table = predictions_table(model, data, conditions, trained.batch)
+        if first:
+            meta = _meta(task, data, trained)
+            meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
+            meta |= {"images_without_pixels": missing, "trained_blocks": blocks}
+            meta |= {"device": device_name(device)}
+            save_model(folder, model, meta)
+            # Last: the predictions' file is what says that the run is done.
+            write_predictions(workspace.predictions(run), table, meta)
+            checkpoints.clear()
+        barrier()
     return run, True
+
+
+def _watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
+    """Write epochs where they can be watched."""
+    board = TensorBoard(folder / "tensorboard") if tensorboard else None
+
+    def write(rows: Rows) -> None:
+        write_log(folder, rows)
+        if board is not None:
+            board.write(rows)
+
+    return write
 
 
 def predictions_table(
@@ -179,17 +213,29 @@ def _meta(task: Task, data: Data, trained: Trained) -> dict[str, Any]:
         "unfreeze": task.unfreeze,
         "feature": task.feature,
         "head": "linear",
-        "hyperparameters": {**task.recipe.to_dict(), "precision": task.precision},
+        "hyperparameters": {
+            **task.recipe.to_dict(),
+            "lr": trained.lr,
+            "micro_batch": trained.batch,
+            "precision": task.precision,
+        },
         "normalisation": {"mean": list(task.mean), "std": list(task.std)},
         "seed": task.seed,
         "train_fraction": 1.0,
         "classes": data.classes,
         "class_counts": data.class_counts(),
         "store_key": task.pixels,
-        "pixels": data.pixel_spec,
-        "candidates": 1,
+        "pixels": _seen(data.pixel_spec, task.crop),
+        "candidates": len(task.recipe.rates),
+        "lr_candidates": list(task.recipe.rates),
         "best_epoch": trained.best_epoch,
+        "history": trained.history,
         "seconds": sum(epoch["seconds"] for epoch in trained.history),
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _seen(spec: dict[str, Any], crop: int | None) -> dict[str, Any]:
+    """The spec of what the network sees of images at rest: their centres, where they are larger."""
+    return spec if crop is None else {**spec, "geometry": {**spec["geometry"], "crop": crop}}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -152,7 +153,7 @@ def train(
         run = _Training(model, on_device, recipe.with_rate(lr), conditions, seed)
         run.number, run.numbers = number, len(recipe.rates)
         own = checkpoints.candidate(number) if checkpoints and several else checkpoints
-        run.train(own, on_epoch, lambda now: on_rows([*rows, *now]) if on_rows else None)
+        run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history
         found = Trained(run.best_epoch, run.history, lr, run.stepper.together)
         if chosen is None or _preferred(found, chosen[0], recipe.select):
@@ -160,6 +161,11 @@ def train(
     assert chosen is not None
     _load_partly(model, chosen[1])
     return chosen[0]
+
+
+def _tell(on_rows: Callable[[Rows], None] | None, earlier: Rows, now: Rows) -> None:
+    if on_rows is not None:
+        on_rows([*earlier, *now])
 
 
 def _preferred(found: Trained, other: Trained, select: str) -> bool:
@@ -295,9 +301,7 @@ class _Training:
     def _validate(self) -> Measured:
         """Measure the weights, or their average, and remember them if they are the best."""
         with self.average.in_model() if self.average else nullcontext():
-            logits = predict(
-                self.model, self.val_part, self.conditions, self.stepper.together
-            )
+            logits = predict(self.model, self.val_part, self.conditions, self.stepper.together)
             found = measure(logits, self.val_part.labels, self.recipe.select)
             if self._is_better(found.score):
                 self.best = _copied(self.model, self.names)

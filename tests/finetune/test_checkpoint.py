@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,14 +126,49 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
     assert message.endswith(f"): delete {tmp_path} to train anew.")
 
 
-def test_a_newer_format_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "ending"),
+    [
+        (3, "has format version 3, this release reads up to 2: install a newer Frostline."),
+        (
+            1,
+            "has format version 1 of an older release: finish with that one, or delete {} to "
+            "train anew.",
+        ),
+    ],
+)
+def test_another_format_says_so(tmp_path: Path, version: int, ending: str) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(checkpoint(1, 1))
     path = tmp_path / "000001" / "state.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
     with pytest.raises(InputError) as caught:
         checkpoints.load()
-    assert str(caught.value) == (
-        f"Checkpoint {tmp_path / '000001'} has format version 2, this release reads up to 1: "
-        "install a newer Frostline."
-    )
+    assert str(caught.value) == f"Checkpoint {path.parent} {ending.format(tmp_path)}"
+
+
+def test_the_average_is_kept_beside_the_weights_and_is_what_was_best(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    average = {"w": torch.full((2, 2), 0.5)}
+    checkpoints.save(replace(checkpoint(1, 1), average=average, best=average, micro_batch=4))
+    found = checkpoints.load()
+    assert found is not None
+    assert torch.equal(found.weights["w"], torch.ones(2, 2))
+    assert torch.equal(found.average["w"], average["w"])
+    assert torch.equal(found.best["w"], average["w"])
+    assert found.micro_batch == 4
+
+
+def test_candidates_have_folders_of_their_own_and_are_cleared_together(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for number in (1, 2):
+        checkpoints.candidate(number).save(checkpoint(number, number))
+    first, second = (checkpoints.candidate(number).load() for number in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert (first.epoch, second.epoch) == (1, 2)
+    (checkpoints.candidate(1).folder / ".tmp-000009").mkdir()
+    with checkpoints.lock():
+        assert names(checkpoints.candidate(1).folder) == {"000001", "latest"}
+    checkpoints.clear()
+    assert not checkpoints.folder.exists()

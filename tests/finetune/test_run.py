@@ -88,12 +88,17 @@ def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> Non
         replace(task, seed=1),
         replace(task, protocol="mine"),
         replace(task, precision="bfloat16"),
+        replace(task, crop=28),
         *(
             replace(task, recipe=replace(task.recipe, **change))
             for change in (
                 {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": 2e-3},
                 {"weight_decay": 0.1}, {"schedule": "cosine"}, {"warmup_epochs": 1},
-                {"shuffle": False}, {"select": "log_loss"},
+                {"shuffle": False}, {"select": "log_loss"}, {"lr": (1e-3, 2e-3)},
+                {"micro_batch": 2}, {"micro_batch": "auto"}, {"layer_decay": 0.5},
+                {"clip_grad_norm": 1.0}, {"augmentation": ("horizontal_flip",)},
+                {"class_weights": "balanced"}, {"label_smoothing": 0.1}, {"ema": 0.9},
+                {"patience": 2},
             )
         ),
     ]  # fmt: skip

@@ -16,9 +16,12 @@ from frostline.cache import InputError
 from frostline.extract.backbones import load_backbone
 from frostline.finetune import Recipe
 from frostline.finetune.checkpoint import Checkpoints
+from frostline.finetune.conditions import Conditions
+from frostline.finetune.evaluate import predict
 from frostline.finetune.model import Classifier
 from frostline.finetune.pixels import HeldPixels, Part
-from frostline.finetune.train import Conditions, Trained, epoch_order, predict, train
+from frostline.finetune.step import epoch_order
+from frostline.finetune.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 
 CPU = Conditions(HALF, HALF)
