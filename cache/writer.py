@@ -81,6 +81,16 @@ class StoreWriter:
             if rows.full or time.monotonic() - self._since >= PART_SECONDS:
                 self._begin_part()
 
+    def write(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Begin a part of these rows alone, after the rows so far.
+
+        Unlike with `append`, nothing is copied: the arrays must stay as they are until the next
+        `append`, `write` or `flush` has come back.
+        """
+        self.flush()
+        if len(keys):
+            self._writing = self._pool.submit(self._part, keys, values)
+
     def flush(self) -> None:
         """Write the rows so far as a part, and wait until it is there."""
         self._begin_part()
@@ -95,7 +105,9 @@ class StoreWriter:
 
     def _write(self, rows: _Rows) -> Path:
         count, rows.count = rows.count, 0
-        keys, values = rows.keys[:count], rows.values[:count]
+        return self._part(rows.keys[:count], rows.values[:count])
+
+    def _part(self, keys: np.ndarray, values: np.ndarray) -> Path:
         return write_part(self.folder, self.kind, self.spec, self.provenance, keys, values)
 
     def _wait(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 
 LARGE = 2**25  # pixels; 100 megabytes in RGB
 OVERSAMPLING = 4
+SMALL = 2**24  # bytes of a file that is read in one go
 
 # What Pillow's readers are seen to raise on files that are empty, cut off or not images.
 READ_ERRORS = (
@@ -155,7 +157,7 @@ def read_image(
     resizes to. What it makes of them then differs by less than one of 255 levels on average.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(_source(path)) as image:
             if frame is not None:
                 image.seek(frame)
             elif has_pages(image):
@@ -170,6 +172,13 @@ def read_image(
         raise InputError(f"cannot read image {path}: {error}") from None
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
+
+
+def _source(path: Path) -> Path | BinaryIO:
+    """The bytes of a small file: Pillow's many short reads of a file would each release the
+    interpreter's lock, and threads that decode side by side would wait for it most of the time.
+    """
+    return io.BytesIO(path.read_bytes()) if path.stat().st_size <= SMALL else path
 
 
 def has_pages(image: Image.Image) -> bool:

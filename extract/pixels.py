@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,14 +24,11 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
-from frostline.extract.decode import decode_file
-from frostline.extract.geometry import Geometry
+from frostline.extract.decoders import Chunk, Decoders, File
+from frostline.extract.geometry import Channels, Geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
-MANY_FRAMES = 2048  # in one file: an archive, not a volume
-TASK_FRAMES = 8
 OnError = Literal["stop", "skip"]
-Channels = Literal["grey", "rgb"]
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -84,107 +79,62 @@ class PixelSource:
         yield from self._decode_missing(images[rows < 0], size)
 
     def _decode_missing(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
+        for keys, pixels in self.decode(images):
+            # The consumer may hold on to its batches, while this memory is used again.
+            for start in range(0, len(keys), size):
+                yield keys[start : start + size], pixels[start : start + size].copy()
+
+    def decode(self, images: pd.DataFrame) -> Iterator[Batch]:
+        """Decode images into the store, a part at a time.
+
+        Yields
+        ------
+        keys : numpy.ndarray, uint8 [m, 16]
+        pixels : numpy.ndarray, uint8 [m, height, width] or [m, height, width, 3]
+            Memory that is used again when the iterator goes on.
+
+        Raises
+        ------
+        InputError
+            At the first image that cannot be read, if `on_error` is "stop"; what was decoded is
+            in the store.
+        """
         if images.empty:
             return
         workers = self.workers or os.cpu_count() or 1
         with ExitStack() as stack:
             writer = stack.enter_context(StoreWriter(self.folder, PIXELS, self.spec, versions()))
-            pool = stack.enter_context(ThreadPoolExecutor(workers, "decode"))
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-            keys: list[bytes] = []
-            pixels: list[np.ndarray] = []
-            for key, image in self._decoded(pool, images, ahead=4 * workers):
-                keys.append(key)
-                pixels.append(image)
-                if len(keys) == size:
-                    yield self._store(writer, keys, pixels)
-                    keys, pixels = [], []
-            if keys:
-                yield self._store(writer, keys, pixels)
-
-    def _store(self, writer: StoreWriter, keys: list[bytes], pixels: list[np.ndarray]) -> Batch:
-        batch = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16), np.stack(pixels)
-        writer.append(*batch)
-        self.decoded += len(keys)
-        return batch
-
-    def _decoded(
-        self, pool: ThreadPoolExecutor, images: pd.DataFrame, ahead: int
-    ) -> Iterator[tuple[bytes, np.ndarray]]:
-        """Decode in threads (Pillow and zlib release the GIL), at most `ahead` tasks at a time."""
-        archives, rest = _apart(images)
-        for file in archives:
-            # As many images as a data set has: one by one, never all in memory.
-            yield from self._kept(zip(file.keys, self._pixels(file), strict=False))
-        tasks = iter(_tasks(rest))
-        waiting = deque(pool.submit(self._decode, task) for task in islice(tasks, ahead))
-        while waiting:
-            results = waiting.popleft().result()
-            waiting.extend(pool.submit(self._decode, task) for task in islice(tasks, 1))
-            for file, decoded in results:
-                if isinstance(decoded, InputError):
-                    yield from self._kept(iter(()), decoded)
-                else:
-                    yield from zip(file.keys, decoded, strict=True)
-
-    def _kept(
-        self, images: Iterator[tuple[bytes, np.ndarray]], error: InputError | None = None
-    ) -> Iterator[tuple[bytes, np.ndarray]]:
-        """Pass images on; an error, now or while they come, stops or is put among the skipped."""
-        try:
-            if error is not None:
-                raise error
-            yield from images
-        except InputError as caught:
-            if self.on_error == "stop":
-                raise
-            self.skipped.append(str(caught))
-
-    def _pixels(self, file: _File) -> Iterator[np.ndarray]:
-        return decode_file(Path(file.path), file.frames, self.geometry, self.channels)
-
-    def _decode(self, task: list[_File]) -> list[tuple[_File, list[np.ndarray] | InputError]]:
-        results: list[tuple[_File, list[np.ndarray] | InputError]] = []
-        for file in task:
+            decoders = stack.enter_context(
+                Decoders(_files(images), self.geometry, self.channels, workers)
+            )
             try:
-                results.append((file, list(self._pixels(file))))
-            except InputError as error:
-                results.append((file, error))
-        return results
+                for chunk in decoders.chunks():
+                    self._keep(writer, chunk)
+                    self._report(chunk.failures)
+                    yield chunk.keys, chunk.values
+            finally:
+                for chunk in decoders.remains():
+                    self._keep(writer, chunk)
+
+    def _keep(self, writer: StoreWriter, chunk: Chunk) -> None:
+        writer.write(chunk.keys, chunk.values)
+        self.decoded += len(chunk.keys)
+
+    def _report(self, failures: list[str]) -> None:
+        if failures and self.on_error == "stop":
+            raise InputError(failures[0])
+        self.skipped += failures
 
 
-class _File(NamedTuple):
-    """A file, the frames that are wanted of it, and their content keys."""
-
-    path: str
-    frames: list[int | None]
-    keys: list[bytes]
-
-
-def _apart(images: pd.DataFrame) -> tuple[list[_File], list[_File]]:
-    """Files in the order of the rows: archives of very many frames, and the others."""
+def _files(images: pd.DataFrame) -> list[File]:
+    """Rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
     rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
     files = []
     for path, group in groupby(rows, key=itemgetter(0)):
         _, wanted, keys = zip(*group, strict=True)
-        files.append(_File(str(path), list(wanted), list(keys)))
-    archives = [file for file in files if len(file.frames) > MANY_FRAMES]
-    return archives, [file for file in files if len(file.frames) <= MANY_FRAMES]
-
-
-def _tasks(files: list[_File]) -> Iterator[list[_File]]:
-    """Several small files a task, so that handing them over costs little."""
-    task: list[_File] = []
-    count = 0
-    for file in files:
-        task.append(file)
-        count += len(file.frames)
-        if count >= TASK_FRAMES:
-            yield task
-            task, count = [], 0
-    if task:
-        yield task
+        files.append(File(str(path), list(wanted), list(keys)))
+    return files
 
 
 def pixel_source(
@@ -197,9 +147,7 @@ def pixel_source(
     return PixelSource(folder, manifest, geometry, channels, **options)
 
 
-def fill_pixels(
-    source: PixelSource, progress: Callable[[int, int], None] | None = None, size: int = 64
-) -> Store:
+def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None = None) -> Store:
     """Decode what the store lacks and open it.
 
     Raises
@@ -211,7 +159,7 @@ def fill_pixels(
     if part_files(source.folder):
         images = images[Store.open(source.folder).locate(_keys(images)) < 0]
     done = 0
-    for keys, _ in source.batches(images, size):
+    for keys, _ in source.decode(images):
         done += len(keys)
         if progress is not None:
             progress(done, len(images))

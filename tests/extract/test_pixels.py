@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline.cache import InputError, Manifest, Workspace
-from frostline.extract import pixels
+from frostline.cache import InputError, Manifest, Store, Workspace
+from frostline.extract import decoders, pixels
 from frostline.extract.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source
@@ -45,7 +50,7 @@ def archive(root: Path, workspace: Workspace, **options: Any) -> PixelSource:
 
 def stored(source: PixelSource) -> np.ndarray:
     """Pixels in the order of the manifest."""
-    store = fill_pixels(source, size=7)
+    store = fill_pixels(source)
     return store.read(store.locate(source.manifest.keys()))
 
 
@@ -59,7 +64,7 @@ def test_files_of_several_tasks(tmp_path: Path, workspace: Workspace) -> None:
 def test_archives(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    monkeypatch.setattr(pixels, "MANY_FRAMES", many)
+    monkeypatch.setattr(decoders, "MANY_FRAMES", many)
     source = archive(tmp_path / "root", workspace)
     np.testing.assert_array_equal(stored(source), IMAGES)
 
@@ -67,7 +72,8 @@ def test_archives(
 def test_an_archive_is_read_image_by_image(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels, "MANY_FRAMES", 10)
+    monkeypatch.setattr(decoders, "MANY_FRAMES", 10)
+    monkeypatch.setattr(decoders, "FIRST_CHUNK", 4)
     source = archive(tmp_path / "root", workspace)
     decoded = []
     apply = Geometry.apply
@@ -87,7 +93,7 @@ def test_an_archive_is_read_image_by_image(
 def test_damaged_archives_stop_or_are_skipped(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    monkeypatch.setattr(pixels, "MANY_FRAMES", many)
+    monkeypatch.setattr(decoders, "MANY_FRAMES", many)
     source = archive(tmp_path / "root", workspace, on_error="skip")
     path = tmp_path / "root/small.npz"
     path.write_bytes(path.read_bytes()[:200])
@@ -96,6 +102,81 @@ def test_damaged_archives_stop_or_are_skipped(
     source.on_error = "stop"
     with pytest.raises(InputError, match=r"small.npz: File is not a zip file$"):
         fill_pixels(source)
+
+
+def test_processes_decode_what_threads_do(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "FEW", 10)
+    monkeypatch.setattr(decoders, "FIRST_CHUNK", 4)
+    manifest = files(tmp_path / "root", workspace)
+    (tmp_path / "root/a/05.png").write_bytes(b"damaged")
+    source = pixel_source(workspace, manifest, EXACT, workers=2, on_error="skip")
+    store = fill_pixels(source)
+    rows = store.locate(manifest.keys())
+    assert np.flatnonzero(rows < 0).tolist() == [5]
+    np.testing.assert_array_equal(store.read(rows[rows >= 0]), np.delete(IMAGES, 5, axis=0))
+    assert len(source.skipped) == 1
+    assert len(store.parts) > 2
+
+
+def test_a_killed_process_is_one_sentence_and_what_was_decoded_is_kept(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "FEW", 10)
+    monkeypatch.setattr(decoders, "FIRST_CHUNK", 10)
+    monkeypatch.setattr(decoders, "TASK_FRAMES", 1)
+    manifest = files(tmp_path / "root", workspace)
+    apply = Geometry.apply
+
+    def killed(self: Geometry, image: Image.Image, channels: Any) -> np.ndarray:
+        if np.array_equal(np.asarray(image), IMAGES[25]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return apply(self, image, channels)
+
+    monkeypatch.setattr(Geometry, "apply", killed)
+    source = pixel_source(workspace, manifest, EXACT, workers=2)
+    with pytest.raises(ChildProcessError, match=r"decodes images ended at once.*fewer --workers"):
+        fill_pixels(source)
+    monkeypatch.undo()
+    kept = len(Store.open(source.folder))
+    assert 10 <= kept < 30
+    again = pixel_source(workspace, manifest, EXACT)
+    np.testing.assert_array_equal(stored(again), IMAGES)
+    assert again.decoded == 30 - kept
+
+
+def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
+    script = (
+        "import multiprocessing, os, sys, time\n"
+        "from frostline.extract import decoders\n"
+        "process = multiprocessing.get_context('fork').Process(\n"
+        "    target=lambda: (decoders._begin(os.getppid(), [], None, 'grey'), time.sleep(60)))\n"
+        "process.start()\n"
+        "print(process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(0.5)
+        os.kill(child, 0)
+        parent.kill()
+    for _ in range(100):
+        time.sleep(0.1)
+        if not running(child):
+            return
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("the process is still there")
+
+
+def running(process: int) -> bool:
+    """Whether there is such a process that has not ended (nor waits for a parent to hear it)."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_one_damaged_file_of_a_task_is_skipped_alone(tmp_path: Path, workspace: Workspace) -> None:
