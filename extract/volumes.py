@@ -100,6 +100,15 @@ def read_grid(path: Path) -> Grid:
     return Grid(image.shape, image.affine, stated)
 
 
+def slice_count(path: Path, spacing: Sequence[float] | None = None) -> int:
+    """How many axial slices a volume has, resampled to `spacing` where that is given."""
+    grid = read_grid(path)
+    if spacing is None:
+        return grid.shape[2]
+    size = float(np.sqrt((grid.affine[:3, 2] ** 2).sum()))
+    return _resampled_count(grid.shape[2], spacing[2] / size)
+
+
 def onto_grid(mask: Volume, grid: Grid) -> Volume:
     """Bring a mask onto another grid by nearest neighbour; beyond its field of view it is 0.
 
@@ -135,14 +144,16 @@ def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
     from scipy.ndimage import affine_transform
 
     step = np.asarray(spacing) / volume.spacing  # old voxels per new voxel
-    # The small number keeps the last voxel where the division is not exact.
-    shape = np.floor((np.array(volume.values.shape) - 1) / step + 1e-6).astype(int) + 1
-    values = affine_transform(
-        volume.values, step, output_shape=tuple(shape), order=order, mode="nearest"
-    )
+    shape = tuple(map(_resampled_count, volume.values.shape, step))
+    values = affine_transform(volume.values, step, output_shape=shape, order=order, mode="nearest")
     affine = volume.affine.copy()
     affine[:3, :3] *= step
     return Volume(values, affine, volume.stated)
+
+
+def _resampled_count(count: int, step: float) -> int:
+    # The small number keeps the last voxel where the division is not exact.
+    return int(np.floor((count - 1) / step + 1e-6)) + 1
 
 
 def axial(values: NDArray, z: int) -> NDArray:

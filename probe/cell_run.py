@@ -316,6 +316,7 @@ def _describe(data: _Data, cell: Cell, own: _Rows, choices: list[Choice]) -> dic
         "dataset": cell.dataset,
         "backbone": cell.backbone,
         "weights": data.store.provenance.get("weights_source", "unknown"),
+        "embedding_spec": data.store.spec,
         "protocol": "sweep",
         "unfreeze": "none",
         "feature": cell.feature,

@@ -285,6 +285,7 @@ def _describe(config: Mapping[str, Any], store: Store, embedded: Embedded) -> di
     return {
         **config,
         "weights": store.provenance.get("weights_source", "unknown"),
+        "embedding_spec": store.spec,
         "feature": store.spec.get("feature"),
         "train_fraction": 1.0,
         "classes": embedded.classes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,31 @@ def _slices(
     state = (*_state(image_path), *_state(mask_path))
     slices = known.get(state)
     if slices is None:
-        slices = _read_slices(image_path, mask_path, options)
+        slices = marked_slices(image_path, mask_path, options["min_roi"], options["spacing"])
     *_, size, mtime = state
     return slices.assign(mask_path=patient.mask[1], mask_size=size, mask_mtime_ns=mtime)
 
 
-def _read_slices(image_path: Path, mask_path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
+def marked_slices(
+    image_path: Path, mask_path: Path, min_roi: int, spacing: Sequence[float] | None
+) -> pd.DataFrame:
+    """Slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
+
+    Parameters
+    ----------
+    spacing
+        Voxel size in mm (x, y, z) to which the volume is resampled, if it is.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``frame`` and ``roi_pixels``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or the grids differ and do not say how they lie.
+    """
     from frostline.extract.volumes import onto_grid, read_grid, read_volume, resample
 
     mask = read_volume(mask_path)
@@ -137,10 +156,10 @@ def _read_slices(image_path: Path, mask_path: Path, options: Mapping[str, Any]) 
                 f"the grids of {mask_path} and {image_path} differ, and {error}; resample the mask "
                 "to the image"
             ) from None
-    if options["spacing"] is not None:
-        mask = resample(mask, options["spacing"], order=0)
+    if spacing is not None:
+        mask = resample(mask, spacing, order=0)
     pixels = ((mask.values != 0) & np.isfinite(mask.values)).sum(axis=(0, 1))
-    frames = np.flatnonzero(pixels > options["min_roi"])
+    frames = np.flatnonzero(pixels > min_roi)
     return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames]})
 
 
