@@ -28,11 +28,9 @@ def process_group(device: str) -> Iterator[None]:
     if on_gpu:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if on_gpu else "gloo")
-    try:
-        yield
-    finally:
-        # After an error the others may be waiting: torchrun ends them once this process has ended.
-        dist.destroy_process_group()
+    yield
+    # Not after an error: the others may be waiting, and torchrun ends them once this one has ended.
+    dist.destroy_process_group()
 
 
 def rank() -> int:
@@ -109,7 +107,9 @@ def shared_batch_norm(model: nn.Module, device: torch.device) -> None:
     trained = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and any(p.requires_grad for p in module.parameters())
+        if isinstance(module, _BatchNorm)
+        and not isinstance(module, nn.SyncBatchNorm)
+        and any(parameter.requires_grad for parameter in module.parameters())
     ]
     if ranks() == 1 or not trained:
         return

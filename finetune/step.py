@@ -93,7 +93,7 @@ class Stepper:
     def find_size(self, indices: Tensor) -> None:
         """Set `size` to what fits into memory, by steps on these images that are taken back."""
         pixels = self.part.pixels.batch(indices)
-        most = min(len(indices), math.ceil(self.recipe.batch_size / ranks()))
+        most = math.ceil(len(indices) / ranks())
         size = largest_that_fits(lambda size: self._fits(size, indices[:size], pixels), most)
         if least_over_ranks(size, self.device) < most:
             self.size = least_over_ranks(size, self.device)

@@ -214,7 +214,7 @@ class _Training:
         if self.done:
             return
         if found is None and self.recipe.micro_batch == "auto":
-            self.stepper.find_size(self._order(1)[0])
+            self.stepper.find_size(max(self._order(1), key=len))
         self.stepper.start()
         while not self.done:
             measured = self.train_epoch()

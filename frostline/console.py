@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -47,10 +48,13 @@ def progress(what: str, unit: str = "images") -> Iterator[Progress]:
 
 def say_epoch(epoch: Epoch) -> None:
     """Print a line of the table of epochs to standard error."""
-    best = " (best)" if epoch.best else ""
-    left = (epoch.epochs - epoch.epoch) * epoch.seconds
+    best = "  best" if epoch.best else ""
+    which = f"lr {epoch.candidate}/{epoch.candidates}  " if epoch.candidates > 1 else ""
+    epochs = epoch.epochs - epoch.epoch + (epoch.candidates - epoch.candidate) * epoch.epochs
+    left = timedelta(seconds=round(epochs * epoch.seconds))
+    width = len(str(epoch.epochs))
     say(
-        f"epoch {epoch.epoch:3d}/{epoch.epochs}  train loss {epoch.train_loss:.4f}  "
+        f"{which}epoch {epoch.epoch:{width}d}/{epoch.epochs}  train loss {epoch.train_loss:.4f}  "
         f"val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}  "
-        f"{epoch.images_per_second:.0f} images/s  {left:.0f} s left{best}"
+        f"score {epoch.score:.4f}  {epoch.images_per_second:5.0f} images/s  {left} left{best}"
     )

@@ -30,12 +30,6 @@ class Cell:
         """What a person calls it."""
         return f"{self.dataset} · {self.backbone.name} · {self.protocol} · seed {self.seed}"
 
-    def changes(self) -> dict[str, float]:
-        """What departs from the recipe of training."""
-        entry = self.entry
-        given = {"epochs": entry.epochs, "batch_size": entry.batch, "lr": entry.lr}
-        return {name: value for name, value in given.items() if value is not None}
-
     def network(self) -> steps.Network:
         """Backbone, weights and what it sees."""
         return steps.Network(
@@ -115,7 +109,7 @@ def _frozen(workspace: Workspace, study: Study, cell: Cell, machine: steps.Machi
         protocol=cell.entry.recipe,
         key=done.key,
         seed=cell.seed,
-        hyperparameters=cell.changes() if head == "adam" else {},
+        hyperparameters=cell.entry.changes(),
         on_missing="skip" if study.on_error == "skip" else "error",
     )
     state = "trained" if new else "done before"
@@ -132,7 +126,7 @@ def _unfrozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
             unfreeze=str(cell.entry.unfreeze),
             machine=machine,
             seed=cell.seed,
-            changes=cell.changes(),
+            changes=cell.entry.changes(),
             on_epoch=say_epoch,
             progress=update,
         )

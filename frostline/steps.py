@@ -11,6 +11,7 @@ from frostline.cache import InputError, Manifest, Workspace, read_manifest
 from frostline.protocols import Inputs, protocol_inputs
 
 if TYPE_CHECKING:
+    from frostline.cache import Store
     from frostline.extract.backbones import Backbone, Identity
     from frostline.extract.embed import Extraction
     from frostline.extract.pixels import PixelSource
@@ -232,19 +233,27 @@ def finetune(
     seed: int = 0,
     columns: Columns | None = None,
     changes: Mapping[str, Any] | None = None,
+    compiled: bool = False,
+    tensorboard: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
     """Train backbone and head, unless it is done; give the run's id and whether it trained now.
 
+    The processes that torchrun starts share the work.
+
     Parameters
     ----------
     changes : mapping, optional
         Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
+    compiled, tensorboard : bool
+        Whether to train through `torch.compile`, and to write epochs for TensorBoard.
     progress : callable, optional
         Called while images are decoded, with how many are done and how many there are.
     """
     from frostline.extract.pixels import fill_pixels
+    from frostline.finetune.augment import kept_geometry
+    from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import Task, finetune_run
 
@@ -253,7 +262,9 @@ def finetune(
     machine, columns = machine or Machine(), columns or Columns()
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(manifest)
-    source = machine.source(workspace, manifest, inputs)
+    recipe = make_recipe(network.protocol, **(changes or {}))
+    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
+    source = machine.source(workspace, manifest, kept)
     device, precision = machine.resolve()
     known = network.identify(workspace, inputs)
     task = Task(
@@ -268,20 +279,29 @@ def finetune(
         unfreeze=unfreeze,
         seed=seed,
         protocol=network.protocol,
-        recipe=make_recipe(network.protocol, **(changes or {})),
+        recipe=recipe,
         precision=precision,
         label=columns.label,
         split=columns.split,
+        crop=inputs.geometry.crop if kept != inputs else None,
     )
-    return finetune_run(
-        workspace,
-        task,
-        lambda: fill_pixels(source, progress),
-        lambda: network.load(workspace, inputs),
-        device=device,
-        allow_missing=machine.on_error == "skip",
-        on_epoch=on_epoch,
-    )
+
+    def open_pixels() -> Store:
+        with first_rank_first():
+            return fill_pixels(source, progress)
+
+    with process_group(device):
+        return finetune_run(
+            workspace,
+            task,
+            open_pixels,
+            lambda: network.load(workspace, inputs),
+            device=device,
+            allow_missing=machine.on_error == "skip",
+            compiled=compiled,
+            tensorboard=tensorboard,
+            on_epoch=on_epoch,
+        )
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -48,12 +48,16 @@ class BackboneEntry(_Strict):
 class ProtocolEntry(_Strict):
     """One way to train: a recipe, how much unfreezes, and what departs from the recipe.
 
+    The keys from `epochs` on are the recipe's fields (`docs/finetuning.md`), which checks them;
+    `batch` is its `batch_size`, or `auto` for its `micro_batch`.
+
     Attributes
     ----------
     recipe : str
         `paper` or `standard`: what every field is unless it is given here.
     unfreeze : str or int
-        `none` (a head on cached embeddings), the last N blocks, or `all`.
+        `none` (a head on cached embeddings), the last N blocks, `classifier` (VGG's hidden linear
+        layers) or `all`.
     head : str, optional
         `logistic` or `adam`, for `unfreeze: none`.
     weights : str, optional
@@ -61,13 +65,52 @@ class ProtocolEntry(_Strict):
     """
 
     recipe: Literal["paper", "standard"] = "paper"
-    unfreeze: Literal["none", "all"] | int = "none"
+    unfreeze: Literal["none", "classifier", "all"] | int = "none"
     head: Literal["logistic", "adam"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    batch: int | None = Field(None, ge=1)
-    lr: float | None = Field(None, gt=0)
+    epochs: Any = None
+    batch: Any = None
+    batch_size: Any = None
+    micro_batch: Any = None
+    optimizer: Any = None
+    lr: Any = None
+    layer_decay: Any = None
+    weight_decay: Any = None
+    schedule: Any = None
+    warmup_epochs: Any = None
+    clip_grad_norm: Any = None
+    shuffle: Any = None
+    augmentation: Any = None
+    class_weights: Any = None
+    label_smoothing: Any = None
+    ema: Any = None
+    patience: Any = None
+    select: Any = None
+
+    def changes(self) -> dict[str, Any]:
+        """What departs from the recipe, by the names of its fields.
+
+        Raises
+        ------
+        InputError
+            If a value cannot be.
+        """
+        from frostline.finetune.recipe import make_recipe
+
+        given = self.model_dump(exclude_none=True)
+        for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
+            given.pop(name, None)
+        if "batch" in given:
+            batch = given.pop("batch")
+            given["micro_batch" if batch == "auto" else "batch_size"] = batch
+        recipe = make_recipe(self.recipe, **given)
+        if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
+            raise InputError(
+                "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
+                "several."
+            )
+        return {name: getattr(recipe, name) for name in given}
 
 
 class Study(_Strict):
@@ -132,9 +175,15 @@ def parse_study(data: Any, where: str) -> Study:
     if not isinstance(data, dict):
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
     try:
-        return Study.model_validate(data)
+        study = Study.model_validate(data)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}") from None
+    for name, entry in study.protocols.items():
+        try:
+            entry.changes()
+        except InputError as error:
+            raise InputError(f"{where}: protocols.{name}: {error}") from None
+    return study
 
 
 def _sentence(error: ValidationError) -> str:

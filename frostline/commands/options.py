@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -59,6 +59,32 @@ def rank_device(device: str) -> str:
 
     count = torch.cuda.device_count()
     return f"cuda:{int(local) % count}" if count else "cpu"
+
+
+def is_first_rank() -> bool:
+    """Whether this is the process of torchrun that speaks, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def parse_settings(given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Fields of a recipe from options of their own and from `FIELD=VALUE`.
+
+    Raises
+    ------
+    InputError
+        If a setting has no `=`, or a field is given twice.
+    """
+    from frostline.cache import InputError
+
+    found = dict(given)
+    for text in settings:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise InputError(f"--set is FIELD=VALUE, such as ema=0.999, not {text!r}.")
+        if name in found:
+            raise InputError(f"The field {name!r} is given twice: give it once.")
+        found[name] = value
+    return found
 
 
 def check_on_error(text: str) -> Literal["stop", "skip"]:

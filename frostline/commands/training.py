@@ -24,6 +24,8 @@ from frostline.commands.options import (
     WorkspaceOption,
     check_engine,
     check_on_error,
+    is_first_rank,
+    parse_settings,
     parse_shard,
     rank_device,
 )
@@ -118,8 +120,37 @@ def finetune(
     weights_seed: WeightsSeedOption = 0,
     image_size: ImageSizeOption = None,
     epochs: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None,
-    batch: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate, instead of 1e-4.")] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Images a step; auto: the protocol's, in parts that fit into memory."),
+    ] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option(help="Learning rate; of several (1e-4,1e-3) validation chooses."),
+    ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="random_crop, random_resized_crop, horizontal_flip, vertical_flip, color_jitter, "
+            "rand_augment or none; repeated: several."
+        ),
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(help="Metric that chooses the epoch on validation: accuracy, log_loss, …."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Any field of the recipe, such as ema=0.999."
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train through torch.compile.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -131,6 +162,8 @@ def finetune(
 ) -> None:
     """Train backbone and head; again, go on where it stopped.
 
+    Under torchrun the processes share the work: torchrun --nproc-per-node 4 -m frostline finetune …
+
     Example: frostline finetune --dataset chest --backbone effnet-lite0 --unfreeze 2 --epochs 5
     """
     from frostline import steps
@@ -139,8 +172,11 @@ def finetune(
 
     place = Workspace(workspace)
     network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
-    machine = steps.Machine(device, precision, workers=workers, on_error=check_on_error(on_error))
-    given = {"epochs": epochs, "batch_size": batch, "lr": lr}
+    machine = steps.Machine(
+        rank_device(device), precision, workers=workers, on_error=check_on_error(on_error)
+    )
+    given = {"epochs": epochs, "lr": lr, "augmentation": augment, "select": select}
+    given["micro_batch" if batch == "auto" else "batch_size"] = batch
     with progress(f"Decoding {dataset}") as update:
         run, _ = steps.finetune(
             place,
@@ -150,8 +186,13 @@ def finetune(
             machine=machine,
             seed=seed,
             columns=steps.Columns(label, split),
-            changes={name: value for name, value in given.items() if value is not None},
+            changes=parse_settings(
+                {name: value for name, value in given.items() if value is not None}, setting or []
+            ),
+            compiled=compiled,
+            tensorboard=tensorboard,
             on_epoch=say_epoch,
             progress=update,
         )
-    typer.echo(place.predictions(run))
+    if is_first_rank():
+        typer.echo(place.predictions(run))
