@@ -1,34 +1,45 @@
 """How often each interval covers: a simulation over a grid of situations, made to be resumed.
 
     python benchmarks/coverage.py run FOLDER [--chunks 20] [--part 0/2]
+    python benchmarks/coverage.py ranking FOLDER [--chunks 20] [--part 0/2]
     python benchmarks/coverage.py summary FOLDER docs/coverage.csv.gz docs/coverage.png
-    python benchmarks/coverage.py tests docs/type-one.csv [--trials 1000]
 
-A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
-units are patients with several images that are alike. A chunk is 100 trials of a cell, its own
-file, written whole; chunk 0 of every cell comes before chunk 1 of any, so that a run that is
-stopped has covered the grid evenly. 20 chunks are 2,000 trials a cell.
+The situations are those of `situations.py`. A chunk is 100 trials of a cell, its own file, written
+whole; chunk 0 of every cell comes before chunk 1 of any, so that a run that is stopped has covered
+the grid evenly. 20 chunks are 2,000 trials a cell.
 
-Images get logits: a push towards the true class, a patient's own offset where grouped, and noise;
-the push is set so that accuracy is as asked. The true value of a metric is that of a very large
-sample. Every trial is scored by the functions that `frostline evaluate` uses. One thing is shared
-to save time: the bootstrap's draws serve the trials of a chunk, so that a cell of c chunks has
-seen c independent sets of draws.
+`run` scores metrics of the confusion matrix, log loss and Brier score, all trials of a chunk at
+once; `ranking` scores ROC AUC and average precision of the cells with two classes, whose every
+replicate is a sum over sorted rows and costs far more. Two things are shared to save time: the
+bootstrap's draws of units serve the trials of a chunk, so that a cell of c chunks has seen c
+independent sets of draws, and `replicate-mean`, which draws images, is tried in the first chunks.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-import zlib
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, ndtri, stdtrit
+from situations import (
+    COUNTED,
+    MEANS,
+    UNITS,
+    Cell,
+    confusions,
+    grid,
+    losses,
+    make_images,
+    margins,
+    metrics_of_margins,
+    push_of,
+    true_ranking,
+    true_values,
+)
 
-from frostline.report.comparison import mcnemar_p
 from frostline.report.flags import (
     BY_CLASS,
     FEWEST_FLAWLESS,
@@ -37,96 +48,20 @@ from frostline.report.flags import (
     FEWEST_UNITS,
     FEWEST_WRONG,
 )
-from frostline.report.intervals import (
-    MANY_UNITS,
-    MANY_WRONG,
-    TAIL,
-    _bca_bounds,
-    jackknife_bounds,
-    percentile_bounds,
-)
-from frostline.report.metrics import compute_metrics, find_metric
-from frostline.report.multiplicity import max_t
-from frostline.report.paired import make_paired, swap_p_values, swap_units
+from frostline.report.intervals import MANY_UNITS, MANY_WRONG, MOST_UNDEFINED, TAIL
+from frostline.report.metrics import find_metric
+from frostline.report.units import draw_units
 
 TRIALS, REPLICATES = 100, 1_000
-UNITS = (9, 30, 75, 150, 600)
-RAREST = {2: (0.01, 0.05, 0.2, 0.5), 3: (0.01, 0.05, 0.2, 1 / 3), 7: (0.01, 0.05, 1 / 7)}
-ACCURACY = (0.5, 0.7, 0.9, 0.99)
-MOST_IMAGES = 12
-METRICS = (
-    "accuracy", "balanced_accuracy", "precision_weighted", "f1_weighted", "f1_macro",
-    "precision_macro", "cohen_kappa", "matthews_corrcoef", "recall[0]", "specificity[0]",
-)  # fmt: skip
+# Trials held at once: their replicates stay in the processor's cache.
+BLOCK = 5
+COLUMNS = 125
+PAPER_CHUNKS = 4
 PAPER = ("accuracy", "precision_weighted")
+RANKING = ("roc_auc", "average_precision")
+METRICS = (*COUNTED, *MEANS)
 METHODS = ("percentile", "bca", "jackknife-t", "replicate-mean")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One situation."""
-
-    units: int
-    classes: int
-    rarest: float
-    accuracy: float
-    grouped: bool
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Shares of the classes, the rarest first, the others equal."""
-        rest = (1 - self.rarest) / (self.classes - 1)
-        return np.array([self.rarest] + [rest] * (self.classes - 1))
-
-
-def grid() -> list[Cell]:
-    """All cells."""
-    return [
-        Cell(units, classes, rarest, accuracy, grouped)
-        for units, classes, accuracy, grouped in itertools.product(
-            UNITS, RAREST, ACCURACY, (False, True)
-        )
-        for rarest in RAREST[classes]
-        if accuracy >= 1 / classes
-    ]
-
-
-def make_images(
-    cell: Cell, units: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth [G], noise without the push [G, m, K], and which images there are [G, m]."""
-    most = MOST_IMAGES if cell.grouped else 1
-    truth = rng.choice(cell.classes, size=units, p=cell.shares)
-    noise = rng.standard_normal((units, most, cell.classes), dtype=np.float32)
-    if cell.grouped:
-        noise += rng.standard_normal((units, 1, cell.classes), dtype=np.float32)
-    there = np.arange(most) < rng.integers(1, most + 1, size=units)[:, None]
-    return truth, noise, there
-
-
-def matrices(cell: Cell, truth: np.ndarray, noise: np.ndarray, there: np.ndarray, push: float
-             ) -> np.ndarray:  # fmt: skip
-    """Confusion matrix of every unit: [G, K, K]."""
-    k = cell.classes
-    logits = noise + push * np.eye(k, dtype=np.float32)[truth][:, None]
-    called = logits.argmax(-1)
-    cells = (np.arange(len(truth))[:, None] * k + truth[:, None]) * k + called
-    return np.bincount(cells[there], minlength=len(truth) * k * k).reshape(-1, k, k)
-
-
-def calibrate(cell: Cell) -> tuple[float, dict[str, float]]:
-    """The push that gives the accuracy, and the true values of the metrics at it."""
-    rng = np.random.default_rng(7)
-    images = make_images(cell, 60_000 if cell.grouped else 300_000, rng)
-    low, high = -1.0, 12.0
-    for _ in range(18):
-        push = (low + high) / 2
-        total = matrices(cell, *images, push).sum(0)
-        reached = np.trace(total) / total.sum()
-        low, high = (push, high) if reached < cell.accuracy else (low, push)
-    names = [str(c) for c in range(cell.classes)]
-    values = compute_metrics(total, METRICS, names)
-    return push, {name: float(value) for name, value in values.items()}
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
 def run_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]) -> pd.DataFrame:
@@ -134,104 +69,274 @@ def run_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]) ->
 
     1: covered; 0: missed; -1: no interval. With the estimate and the true value beside them.
     """
-    rng = np.random.default_rng([zlib.crc32(repr(astuple(cell)).encode()), number])
-    names = [str(c) for c in range(cell.classes)]
-    drawn = rng.multinomial(cell.units, np.full(cell.units, 1 / cell.units), size=REPLICATES)
-    weights = drawn.astype(np.float32)
+    rng = cell.generator(number)
+    everyone = np.zeros(cell.units, dtype=np.int64)
+    drawn = draw_units(everyone, REPLICATES, rng, stratified=False).astype(np.float32)
+    parts = []
+    for start in range(0, TRIALS, BLOCK):
+        size = min(BLOCK, TRIALS - start)
+        images = make_images(cell, (size, cell.units), rng)
+        logits = images.logits(push)
+        units, loss = margins(images, logits), losses(images, logits, push)
+        row = describe(units)
+        every = evaluate_units(units, loss, np.ones((cell.units, 1)))
+        left = leave_one_out(units, loss)
+        values = evaluate_units(units, loss, drawn)
+        for name in METRICS:
+            bounds = score_metric(name, every[name][:, 0], left[name], values[name])
+            row |= outcomes(name, every[name][:, 0], truths[name], bounds)
+        if number < PAPER_CHUNKS:
+            row |= _paper_kind(confusions(images, logits), truths, rng)
+        parts.append(pd.DataFrame(row))
+    return pd.concat(parts)
+
+
+def ranking_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]) -> pd.DataFrame:
+    """As `run_chunk`, for ROC AUC and average precision of the last of two classes."""
+    rng = cell.generator(number)
+    everyone = np.zeros(cell.units, dtype=np.int64)
+    drawn = draw_units(everyone, REPLICATES, rng, stratified=False).astype(np.float32)
+    without = 1 - np.eye(cell.units)
     rows = []
     for _ in range(TRIALS):
-        units = matrices(cell, *make_images(cell, cell.units, rng), push)
-        flat = units.reshape(cell.units, -1).astype(np.float32)
-        total = units.sum(0)
-        shape = (-1, cell.classes, cell.classes)
-        centres = compute_metrics(total, METRICS, names)
-        left = compute_metrics(total - units, METRICS, names)
-        drawn_values = compute_metrics((weights @ flat).reshape(shape), METRICS, names)
-        by_image = rng.multinomial(total.sum(), total.ravel() / total.sum(), size=REPLICATES)
-        paper = compute_metrics(by_image.reshape(shape), PAPER, names)
-        present = (units.sum(-1) > 0).sum(0)
-        wrong = int((np.trace(units, axis1=1, axis2=2) < units.sum((1, 2))).sum())
-        row: dict[str, float] = {
-            "least": int(present[present > 0].min()), "rare": int(present[0]), "wrong": wrong,
-            "absent": int((present == 0).sum()),
-        }  # fmt: skip
-        for name in METRICS:
-            value = float(centres[name])
-            bounds = score_metric(name, value, left[name], drawn_values[name], paper.get(name))
-            for method, (low, high) in bounds.items():
-                row[f"{name}|{method}"] = outcome(low, high, truths[name])
-                row[f"{name}|{method}|width"] = high - low
-            row |= {f"{name}|estimate": value, f"{name}|truth": truths[name]}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        images = make_images(cell, (cell.units,), rng)
+        logits = images.logits(push)
+        row = describe(margins(images, logits)[None])
+        score = (logits[..., 1] - logits[..., 0])[images.there]
+        unit = np.repeat(np.arange(cell.units), images.there.sum(-1))
+        order = np.argsort(-score)
+        positive, unit = images.truth[unit[order]] == 1, unit[order]
+        every = rank_units(positive, unit, np.ones((cell.units, 1)))
+        left = rank_units(positive, unit, without)
+        values = rank_units(positive, unit, drawn)
+        for name in RANKING:
+            bounds = score_metric(name, every[name], left[name][None], values[name][None])
+            row |= outcomes(name, every[name], truths[name], bounds)
+        rows.append(pd.DataFrame(row))
+    return pd.concat(rows)
+
+
+def rank_units(
+    positive: np.ndarray, unit: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`rank_rows` with units weighted [G, B], by columns that fit the processor's cache."""
+    parts = [rank_rows(positive, weights[:, start : start + COLUMNS][unit])
+             for start in range(0, weights.shape[1], COLUMNS)]  # fmt: skip
+    return {name: np.concatenate([part[name] for part in parts]) for name in RANKING}
+
+
+def rank_rows(positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """ROC AUC and average precision of rows by falling score, weighted [n, B]: each [B].
+
+    Scores are all different here, so that ties need no care; sums of weights are whole numbers.
+    """
+    above = np.cumsum(positive[:, None] * weights, axis=0)
+    called = np.cumsum(weights, axis=0)
+    positives, everyone = above[-1], called[-1]
+    with np.errstate(all="ignore"):
+        pairs = np.einsum("ib,ib->b", weights[~positive], above[~positive])
+        # Precision at each positive, where the number called is that of rows so far.
+        at = above[positive] / np.maximum(called[positive], 1)
+        precision = np.einsum("ib,ib->b", weights[positive], at) / positives
+        return {
+            "roc_auc": pairs / (positives * (everyone - positives)),
+            "average_precision": np.where(positives > 0, precision, 0),
+        }
+
+
+def evaluate_units(
+    units: np.ndarray, loss: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every metric of every trial, units weighted by each column of `weights` [G, B]: [T, B]."""
+    sums = (units.reshape(-1, units.shape[-1]) @ weights).reshape(*units.shape[:-1], -1)
+    total = sums[:, 0].sum(-2)
+    means = (loss.reshape(-1, units.shape[-1]) @ weights).reshape(*loss.shape[:-1], -1)
+    values = metrics_of_margins(sums)
+    return values | {name: means[:, i] / total for i, name in enumerate(MEANS)}
+
+
+def leave_one_out(units: np.ndarray, loss: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric with one unit left out: [T, G], in double precision."""
+    units, loss = units.astype(np.float64), loss.astype(np.float64)
+    sums = units.sum(-1, keepdims=True) - units
+    means = loss.sum(-1, keepdims=True) - loss
+    total = sums[:, 0].sum(-2)
+    values = metrics_of_margins(sums)
+    return values | {name: means[:, i] / total for i, name in enumerate(MEANS)}
+
+
+def describe(units: np.ndarray) -> dict[str, np.ndarray]:
+    """What `flags` and `auto` look at, of each trial of margins [T, 3, K, G]."""
+    true, called, right = units[:, 0], units[:, 1], units[:, 2]
+    present = (true > 0).sum(-1)
+    flawless = true.sum(-1) == right.sum(-1)
+    most = units.shape[-1] + 1
+    return {
+        "least": np.where(present > 0, present, most).min(-1), "rare": present[:, 0],
+        "wrong": (right.sum(-2) < true.sum(-2)).sum(-1), "absent": (present == 0).sum(-1),
+        "flawless": np.where(flawless, present, most).min(-1), "rare_flawless": flawless[:, 0],
+        "answers": (called.sum(-1) > 0).sum(-1),
+    }  # fmt: skip
 
 
 def score_metric(
-    name: str, value: float, left: np.ndarray, values: np.ndarray, paper: np.ndarray | None
-) -> dict[str, tuple[float, float]]:
-    """Low and high of every method."""
-    ones = np.ones(len(left), dtype=np.int64)
-    nothing = float("nan"), float("nan")
-    out = {"percentile": percentile_bounds(values)[:2]}
-    refused = np.isnan(out["percentile"][0])
-    out["bca"] = nothing if refused else _bca_bounds(values, value, left, ones, "")[:2]
-    out["jackknife-t"] = jackknife_bounds(value, left, ones, find_metric(name).bounds)[:2]
-    if paper is not None:
-        half = 1.96 * np.std(paper, ddof=1) / np.sqrt(5_000)
-        out["replicate-mean"] = (paper.mean() - half, paper.mean() + half)
-    return out
+    name: str, centre: np.ndarray, left: np.ndarray, values: np.ndarray
+) -> dict[str, Bounds]:
+    """Low and high [T] of every method, of estimates [T], left-out values and replicates."""
+    ordered = np.sort(values, axis=-1)
+    return {
+        "percentile": percentile(ordered),
+        "bca": bca(ordered, centre, left),
+        "jackknife-t": jackknife(centre, left, find_metric(name).bounds),
+    }
 
 
-def outcome(low: float, high: float, truth: float) -> int:
-    """1: covered, 0: missed, -1: no interval."""
-    return -1 if np.isnan(low) else int(low - 1e-9 <= truth <= high + 1e-9)
+def percentile(ordered: np.ndarray) -> Bounds:
+    """As `intervals.percentile_bounds`, of sorted replicates [T, B], undefined ones last."""
+    tails = np.broadcast_to(np.array([TAIL, 1 - TAIL]), (len(ordered), 2))
+    low, high = _quantiles(ordered, tails).T
+    return low, high
 
 
-def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
+def bca(ordered: np.ndarray, centre: np.ndarray, left: np.ndarray) -> Bounds:
+    """As `intervals.bca`; replicates are in single precision, so that ties are wider."""
+    there = (~np.isnan(ordered)).sum(-1)
+    near = np.abs(ordered - centre[:, None]) < 2e-6
+    with np.errstate(all="ignore"):
+        below = ((ordered < centre[:, None]) & ~near).sum(-1) + near.sum(-1) / 2
+        below = below / there
+        apart = left.mean(-1, keepdims=True) - left
+        spread = (apart**2).sum(-1)
+        bias = ndtri(below)
+        acceleration = (apart**3).sum(-1) / (6 * spread**1.5)
+        reach = bias[:, None] + ndtri(np.array([TAIL, 1 - TAIL]))
+        levels = ndtr(bias[:, None] + reach / (1 - acceleration[:, None] * reach))
+    low, high = _quantiles(ordered, levels).T
+    refused = np.isnan(left).any(-1) | (spread < 1e-24) | (below <= 0) | (below >= 1)
+    return np.where(refused, np.nan, low), np.where(refused, np.nan, high)
+
+
+def jackknife(centre: np.ndarray, left: np.ndarray, bounds: tuple[float, float] | None) -> Bounds:
+    """As `intervals.jackknife_bounds`, of left-out values [T, G]."""
+    units = left.shape[-1]
+    apart = left - left.mean(-1, keepdims=True)
+    error = np.sqrt((units - 1) / units * (apart**2).sum(-1))
+    reach = stdtrit(units - 1, 1 - TAIL) * error
+    if bounds is None:
+        return centre - reach, centre + reach
+    width = bounds[1] - bounds[0]
+    share = (centre - bounds[0]) / width
+    with np.errstate(all="ignore"):
+        logit = np.log(share / (1 - share))
+        reach = reach / width / (share * (1 - share))
+        low, high = (bounds[0] + width / (1 + np.exp(-(logit + s * reach))) for s in (-1, 1))
+    edge = (share < 1e-9) | (share > 1 - 1e-9)
+    return np.where(edge, np.nan, low), np.where(edge, np.nan, high)
+
+
+def outcomes(
+    name: str, centre: np.ndarray, truth: float, bounds: dict[str, Bounds]
+) -> dict[str, np.ndarray]:
+    """1: covered, 0: missed, -1: no interval; by metric and method."""
+    row: dict[str, np.ndarray] = {f"{name}|estimate": centre}
+    for method, (low, high) in bounds.items():
+        held = (low - 1e-6 <= truth) & (truth <= high + 1e-6)
+        row[f"{name}|{method}"] = np.where(np.isnan(low), -1, held)
+        row[f"{name}|{method}|width"] = high - low
+    return row | {f"{name}|truth": np.full(len(centre), truth)}
+
+
+def _paper_kind(
+    found: np.ndarray, truths: dict[str, float], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """`replicate-mean` of each trial's confusion matrix [T, K, K]: images are drawn."""
+    out: dict[str, list[int]] = {f"{name}|replicate-mean": [] for name in PAPER}
+    for confusion in found:
+        total = confusion.sum()
+        drawn = rng.multinomial(total, confusion.ravel() / total, size=REPLICATES)
+        drawn = drawn.reshape(-1, *confusion.shape).astype(np.float64)
+        diagonal = np.diagonal(drawn, axis1=1, axis2=2)
+        sums = np.stack([drawn.sum(2), drawn.sum(1), diagonal], 1).transpose(1, 2, 0)
+        for name, values in metrics_of_margins(sums, PAPER).items():
+            half = 1.96 * np.std(values, ddof=1) / np.sqrt(5_000)
+            out[f"{name}|replicate-mean"].append(int(abs(values.mean() - truths[name]) <= half))
+    return {key: np.array(values) for key, values in out.items()}
+
+
+def _quantiles(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles [T, L] at levels [T, L] of sorted rows, NaN where too many are undefined."""
+    undefined = np.isnan(ordered).sum(-1)
+    there = ordered.shape[-1] - undefined
+    place = np.clip(np.nan_to_num(levels), 0, 1) * (there - 1)[:, None]
+    place = np.maximum(place, 0)
+    lower = np.floor(place).astype(np.int64)
+    upper = np.minimum(lower + 1, np.maximum(there - 1, 0)[:, None])
+    low, high = (np.take_along_axis(ordered, at, -1) for at in (lower, upper))
+    out = low + (place - lower) * (high - low)
+    return np.where((undefined > MOST_UNDEFINED * ordered.shape[-1])[:, None], np.nan, out)
+
+
+def run(folder: Path, chunks: int, part: tuple[int, int], cells: list[Cell] | None = None) -> None:
     """Do every chunk that has no file yet, of this process's share of the cells."""
     folder.mkdir(parents=True, exist_ok=True)
-    cells = grid()
-    known: dict[Cell, tuple[float, dict[str, float]]] = {}
     for number in range(chunks):
-        for index, cell in enumerate(cells):
+        for index, cell in enumerate(grid() if cells is None else cells):
             path = folder / f"{index:04d}-{number:03d}.parquet"
             if index % part[1] != part[0] or path.exists():
                 continue
-            if cell not in known:
-                known[cell] = calibrate(cell)
-            table = run_chunk(cell, number, *known[cell])
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            table.astype(np.float32).to_parquet(temporary)
-            temporary.replace(path)
+            push = push_of(cell.classes, cell.accuracy, cell.grouped)
+            _write(run_chunk(cell, number, push, true_values(cell)), path)
+
+
+def run_ranking(folder: Path, chunks: int, part: tuple[int, int]) -> None:
+    """As `run`, for the cells with two classes; the dearest, 600 patients, come last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = [(i, cell) for i, cell in enumerate(grid()) if cell.classes == 2]
+    dear = [item for item in cells if item[1].grouped and item[1].units == max(UNITS)]
+    for batch in ([item for item in cells if item not in dear], dear):
+        for number in range(chunks):
+            for index, cell in batch:
+                path = folder / f"ranking-{index:04d}-{number:03d}.parquet"
+                if index // 2 % part[1] != part[0] or path.exists():
+                    continue
+                push = push_of(cell.classes, cell.accuracy, cell.grouped)
+                _write(ranking_chunk(cell, number, push, true_ranking(cell)), path)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    table.astype(np.float32).to_parquet(temporary)
+    temporary.replace(path)
 
 
 def summarise(folder: Path) -> pd.DataFrame:
     """A row a cell, metric and method: how often an interval was given, flagged, and covered."""
     rows = []
     for index, cell in enumerate(grid()):
-        files = sorted(folder.glob(f"{index:04d}-*.parquet"))
-        if not files:
-            continue
-        table = pd.concat([pd.read_parquet(file) for file in files])
-        about = dict(zip(("units", "classes", "rarest", "accuracy", "grouped"), astuple(cell),
-                         strict=True))  # fmt: skip
-        for name in METRICS:
-            flagged = flags(cell, name, table)
-            outcomes = {m: table[f"{name}|{m}"].to_numpy() for m in METHODS
-                        if f"{name}|{m}" in table}  # fmt: skip
-            centre = table[f"{name}|estimate"].to_numpy()
-            # At its bound the jackknife gives no interval.
-            outcomes["jackknife-t"] = np.where(_at_edge(centre), -1, outcomes["jackknife-t"])
-            outcomes["auto"] = auto_outcome(cell, name, table)
-            for method, values in outcomes.items():
-                given = values >= 0
-                clean = given & ~flagged
-                rows.append(about | {
-                    "metric": name, "method": method, "trials": len(table),
-                    "given": given.mean(), "covered": _share(values[given]),
-                    "unflagged": clean.mean(), "covered_unflagged": _share(values[clean]),
-                })  # fmt: skip
+        for names, pattern in ((METRICS, f"{index:04d}-*"), (RANKING, f"ranking-{index:04d}-*")):
+            files = sorted(folder.glob(f"{pattern}.parquet"))
+            if files:
+                table = pd.concat([pd.read_parquet(file) for file in files])
+                rows += [row for name in names for row in _summary(cell, name, table)]
     return pd.DataFrame(rows)
+
+
+def _summary(cell: Cell, name: str, table: pd.DataFrame) -> list[dict[str, float | str]]:
+    flagged, rows = flags(cell, name, table), []
+    outcome = {m: table[f"{name}|{m}"].to_numpy() for m in METHODS if f"{name}|{m}" in table}
+    outcome["auto"] = auto_outcome(cell, name, table)
+    for method, values in outcome.items():
+        # `replicate-mean` was tried in the first chunks only.
+        there = ~np.isnan(values)
+        values, marked = values[there], flagged[there]
+        given = values >= 0
+        clean = given & ~marked
+        rows.append(cell.about | {
+            "metric": name, "method": method, "trials": len(values),
+            "given": given.mean(), "covered": _share(values[given]),
+            "unflagged": clean.mean(), "covered_unflagged": _share(values[clean]),
+        })  # fmt: skip
+    return rows
 
 
 def _share(values: np.ndarray) -> float:
@@ -263,18 +368,17 @@ def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
 
 
 def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
-    """Which trials `report.flags` marks; of flawless classes only the rarest is recorded."""
-    least = np.where(table["absent"] > 0, 0, table["least"])
+    """Which trials `report.flags` marks."""
     out = (cell.units < FEWEST_UNITS) | (table["wrong"].to_numpy() < FEWEST_WRONG)
     macro, one = find_metric(name).macro, "[" in name
     if not (macro or one or name in BY_CLASS):
         return out
+    least = np.where(table["absent"] > 0, 0, table["least"])
+    unseen = table["flawless"] < FEWEST_FLAWLESS
     if one:
-        least = table["rare"].to_numpy()
+        least, unseen = table["rare"], (table["rare"] < FEWEST_FLAWLESS) & table["rare_flawless"]
     fewest = FEWEST_OF_A_CLASS if macro or one else FEWEST_IN_AVERAGES
-    flawless = table["recall[0]|estimate"].to_numpy() > 1 - 1e-6
-    unseen = (macro or one) & flawless & (table["rare"].to_numpy() < FEWEST_FLAWLESS)
-    return out | (least < fewest) | unseen
+    return out | np.asarray(least < fewest) | np.asarray((macro or one) & unseen.astype(bool))
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -324,67 +428,27 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def type_one(trials: int) -> pd.DataFrame:
-    """How often two runs of equal skill are told apart at p < 0.05, by each test."""
-    rows = []
-    shapes = itertools.product((9, 30, 75, 150), (2, 7), (0.7, 0.9), (False, True))
-    for units, classes, accuracy, grouped in shapes:
-        cell = Cell(units, classes, 1 / classes, accuracy, grouped)
-        push, _ = calibrate(cell)
-        rng = np.random.default_rng(units)
-        found = np.array([_one_test(cell, push, rng) for _ in range(trials)])
-        about = dict(zip(("units", "classes", "rarest", "accuracy", "grouped"), astuple(cell),
-                         strict=True))  # fmt: skip
-        for column, name in enumerate(("swap: accuracy", "swap: f1_macro", "mcnemar by image",
-                                       "max-T of three runs")):  # fmt: skip
-            rows.append(about | {"test": name, "trials": trials,
-                                 "rejected": (found[:, column] < 0.05).mean()})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _one_test(cell: Cell, push: float, rng: np.random.Generator) -> list[float]:
-    truth, first, there = make_images(cell, cell.units, rng)
-    # Runs agree about as much as real ones: three quarters of the noise is the image's.
-    others = [make_images(cell, cell.units, rng)[1] for _ in range(3)]
-    lift = push * np.eye(cell.classes, dtype=np.float32)[truth][:, None]
-    called = [(0.75**0.5 * first + 0.25**0.5 * own + lift).argmax(-1)[there] for own in others]
-    groups, _ = np.nonzero(there)
-    of_image = truth[groups]
-    paired = make_paired(of_image, called, tuple(map(str, range(cell.classes))), groups)
-    pairs = [(0, 1), (0, 2), (1, 2)]
-    swaps = swap_units(paired, "accuracy", pairs, 999, rng)
-    macro = swap_units(paired, "f1_macro", pairs[:1], 999, rng)
-    right = [answers == of_image for answers in called[:2]]
-    return [
-        swap_p_values(swaps)[0][0], swap_p_values(macro)[0][0],
-        mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())),
-        max_t(swaps).min(),
-    ]  # fmt: skip
-
-
 def main() -> None:
     """Parse and go."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["run", "summary", "tests"])
+    parser.add_argument("what", choices=["run", "ranking", "summary"])
     parser.add_argument("paths", type=Path, nargs="+")
     parser.add_argument("--chunks", type=int, default=20)
     parser.add_argument("--part", default="0/1", help="this process's share of the cells")
-    parser.add_argument("--trials", type=int, default=1_000)
     options = parser.parse_args()
+    first, _, of = options.part.partition("/")
     if options.what == "run":
-        first, _, of = options.part.partition("/")
         run(options.paths[0], options.chunks, (int(first), int(of)))
-    elif options.what == "summary":
+    elif options.what == "ranking":
+        run_ranking(options.paths[0], options.chunks, (int(first), int(of)))
+    else:
         folder, csv, picture = options.paths
         table = summarise(folder)
         table.to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")
         draw(table, picture)
         print(as_markdown(table), end="")
-    else:
-        table = type_one(options.trials)
-        table.to_csv(options.paths[0], index=False, float_format="%.4g", lineterminator="\n")
 
 
 if __name__ == "__main__":
