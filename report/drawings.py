@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from frostline.report import figures
+from frostline.report.atomic import write_text
+from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, OfDataset
 from frostline.report.layout import describe, percent, trained_word
 from frostline.report.maps import PCA
 from frostline.report.metrics import find_metric
+from frostline.report.remembered import FORMAT, FORMAT_VERSION, digest_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Raised whenever a figure is drawn differently.
+VERSION = 1
+Costs = Mapping[str, Mapping[str, float]]
 TITLES = {
     "freezing": "What freezing changed",
     "forest": "{metric} of each method",
@@ -33,42 +42,94 @@ TITLES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Drawing:
-    """One figure of a data set: `kind` is its place in the page, `name` that of its files."""
+    """One figure of a data set.
+
+    `kind` is its place in the page, `name` that of its files and `svg` its markup for the page.
+    """
 
     kind: str
     name: str
     heading: str
     description: str
-    figure: Figure
+    svg: str
 
 
-def draw_all(evidence: Evidence, costs: Mapping[str, Mapping[str, float]]) -> list[Drawing]:
-    """Every figure there is something to draw for.
+def draw_all(
+    evidence: Evidence, folder: Path, formats: Iterable[str], costs: Costs
+) -> list[tuple[Drawing, list[str]]]:
+    """Draw every figure there is something to draw for, and write its files below `folder`.
+
+    What was drawn from the same evidence before is not drawn again.
 
     Parameters
     ----------
     costs : mapping
         By backbone: `parameters`, `embedding_seconds`, `memory`, as far as they are known.
+
+    Returns
+    -------
+    list of (Drawing, list of str)
+        Each with its files, relative to `folder`.
     """
+    formats = tuple(formats)
+    version = metadata.version("matplotlib")
     return [
-        drawing
+        item
         for number, part in enumerate(evidence.datasets, 1)
-        for drawing in _of_dataset(evidence, part, number, costs)
-    ]
+        for item in _drawn(
+            folder, number, formats, digest_of([part.key, costs, formats, version, VERSION]),
+            lambda: _of_dataset(evidence, part, number, costs),  # noqa: B023
+        )
+    ]  # fmt: skip
+
+
+def _drawn(
+    folder: Path,
+    number: int,
+    formats: Sequence[str],
+    key: str,
+    draw: Callable[[], Iterator[tuple[Drawing, Figure]]],
+) -> list[tuple[Drawing, list[str]]]:
+    """The figures of a data set, read if they were drawn under this key and all files are there."""
+    path = folder / "statistics" / f"figures-{number}.json"
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        items = [(Drawing(**one), files) for one, files in found["drawings"]]
+        if found["key"] == key and all((folder / f).is_file() for _, fs in items for f in fs):
+            return items
+    items = []
+    for drawing, figure in draw():
+        svg = figures.to_svg(figure)
+        files = [f"figures/{drawing.name}.{kind}" for kind in formats]
+        for name in files:
+            if name.endswith(".svg"):
+                write_text(folder / name, svg)
+            else:
+                figures.save_figure(figure, folder / name)
+        # The page has tables of counts instead.
+        markup = "" if drawing.kind == "confusion" else figures.inline_svg(
+            svg, drawing.name, drawing.description
+        )  # fmt: skip
+        items.append((replace(drawing, svg=markup), files))
+    kept = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key,
+            "drawings": [(asdict(drawing), files) for drawing, files in items]}  # fmt: skip
+    write_text(path, json.dumps(kept))
+    return items
 
 
 def _of_dataset(
-    evidence: Evidence, part: OfDataset, number: int, costs: Mapping[str, Mapping[str, float]]
-) -> Iterator[Drawing]:
+    evidence: Evidence, part: OfDataset, number: int, costs: Costs
+) -> Iterator[tuple[Drawing, Figure]]:
     metric = find_metric(evidence.primary).title
 
-    def drawing(kind: str, figure: Figure, words: str) -> Drawing:
+    def drawing(kind: str, figure: Figure, words: str) -> tuple[Drawing, Figure]:
         title = TITLES[kind].format(metric=metric)
         heading = f"{part.name}: {title[:1].lower()}{title[1:]}" if part.name else title
         heading = f"{part.name}: {title}" if part.name and title[:3] == "ROC" else heading
-        return Drawing(kind, f"{kind}-{number}", heading, f"{heading}. {words}", figure)
+        said = plain(f"{heading}. {words}")
+        return Drawing(kind, f"{kind}-{number}", heading, said, ""), figure
 
     makers: dict[str, Callable[[], tuple[Figure, str] | None]] = {
         "freezing": lambda: _freezing(part, evidence.primary),
@@ -199,7 +260,7 @@ def _learning(part: OfDataset) -> tuple[Figure, str] | None:
 
 
 def _cost(
-    evidence: Evidence, part: OfDataset, costs: Mapping[str, Mapping[str, float]]
+    evidence: Evidence, part: OfDataset, costs: Costs
 ) -> tuple[Figure, str] | None:
     frame = evidence.by_method[evidence.by_method["metric"] == evidence.primary]
     scores = frame.set_index("run")["estimate"]

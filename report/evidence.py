@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.report.answers import answer, frozen_against_unfrozen
 from frostline.report.curves import net_benefit, reliability_of, roc_and_precision_recall
-from frostline.report.evaluation import MAJORITY_HEAD, Scored, score, tabulate
+from frostline.report.evaluation import MAJORITY_HEAD, Scored, score, tabulate, with_majority
 from frostline.report.figures.style import way_of
-from frostline.report.freezing import frozen_against_unfrozen
 from frostline.report.layout import describe, trained_word
 from frostline.report.maps import Embedded, project, umap_version
 from frostline.report.marking import mark_best
@@ -21,7 +21,7 @@ from frostline.report.methods import Method, group_methods, tabulate_methods
 from frostline.report.metrics import DEFAULT_METRICS, of_probabilities
 from frostline.report.mistakes import confident_mistakes
 from frostline.report.predictions import Predictions
-from frostline.report.remembered import digest_predictions, remember
+from frostline.report.remembered import digest_of, digest_predictions, remember
 
 SCORING = ("split", "unit", "aggregate")
 NUMBERS = ("estimate", "low", "high", "n_units", "n_images", "replicates", "seed", "n_seeds")
@@ -36,6 +36,8 @@ class OfDataset:
     ----------
     name : str
         The data set.
+    key : str
+        Digest of all that the tables were made from.
     methods : list of Method
         Its methods, seeds together.
     names : DataFrame
@@ -46,6 +48,7 @@ class OfDataset:
     """
 
     name: str
+    key: str
     methods: list[Method]
     names: pd.DataFrame
     marks: pd.DataFrame
@@ -64,11 +67,23 @@ class OfDataset:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of a report: `frame` has a row a run and metric, `by_method` a row a method and metric."""
+    """All of a report.
+
+    Attributes
+    ----------
+    frame, by_method : DataFrame
+        A row a run and metric; a row a method and metric, seeds pooled.
+    primary : str
+        The metric that decides.
+    sentences : list of str
+        The answer.
+    datasets : list of OfDataset
+    """
 
     frame: pd.DataFrame
     by_method: pd.DataFrame
     primary: str
+    sentences: list[str]
     datasets: list[OfDataset]
 
     @property
@@ -113,7 +128,13 @@ def gather(
         pooled.append(by_method)
         parts.append(part)
     frame = pd.concat(frames, ignore_index=True)
-    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary, parts)
+    shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
+    differences = [part.freezing for part in parts if len(part.freezing)]
+    sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
+        frame, how.primary, with_majority(rows),
+        differences=pd.concat(differences, ignore_index=True) if differences else None)}))  # fmt: skip
+    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
+                    list(sentences["sentence"]), parts)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,7 +182,8 @@ def _of_dataset(
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
     part = OfDataset(
-        name, methods, _names(by_method),
+        name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
+        _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
         freezing=shelf("freezing", lambda: _freezing(items, how.primary, seed)),
         classes=shelf("classes", lambda: tabulate_methods(

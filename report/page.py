@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import platform
+import base64
+import hashlib
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from frostline.report import data_section, tables
-from frostline.report.answers import answer
+from frostline.report import data_section, sections, tables
 from frostline.report.atomic import write_text
+from frostline.report.drawings import Drawing, draw_all
 from frostline.report.escape import plain
-from frostline.report.evaluation import MAJORITY_HEAD, Scored, score, tabulate
-from frostline.report.figures import (
-    FILE_FORMATS,
-    confusion_figure,
-    forest_figure,
-    inline_svg,
-    save_figure,
-)
-from frostline.report.layout import describe, make_grid, percent, trained_word
+from frostline.report.evidence import Evidence, gather
+from frostline.report.figures import FILE_FORMATS
+from frostline.report.layout import Grid, make_grid
+from frostline.report.maps import Embedded
 from frostline.report.metrics import find_metric
-from frostline.report.predictions import META_KEYS, Predictions
+from frostline.report.predictions import Predictions
 
 TEMPLATES = Path(__file__).parent / "templates"
-VERSIONED = ("frostline", "numpy", "pandas", "matplotlib")
+WIDTH = 80
+# Of more comparisons than this the sentences are folded away.
+FEW = 4
 
 
 def write_report(
@@ -39,10 +36,15 @@ def write_report(
     primary: str = "accuracy",
     about: Mapping[str, object] | None = None,
     audits: Mapping[str, data_section.DataAudit] | None = None,
+    embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
+    images: sections.Images | None = None,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
-    """Write `index.html`, `tables/` and `figures/` into `folder`, each file atomically.
+    """Write `index.html`, `answer.txt`, `tables/` and `figures/`, each file atomically.
+
+    Statistics are remembered in `statistics/`: what the same runs gave is read the next time.
 
     Parameters
     ----------
@@ -58,6 +60,13 @@ def write_report(
         What made this report (study, command, …), shown under "How this was made".
     audits : mapping of str to DataAudit, optional
         What is known of each data set, shown under "The data" and in `tables/data.md`.
+    embeddings : mapping, optional
+        By data set and backbone, to be mapped.
+    images : callable, optional
+        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids; with it the page
+        shows those that were most confidently wrong.
+    costs : mapping, optional
+        By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
     **options
         `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
         `evaluate`.
@@ -65,52 +74,70 @@ def write_report(
     Returns
     -------
     dict of str to Path
-        Every file written, by its path relative to `folder`.
+        Every file written for a reader, by its path relative to `folder`.
     """
     folder = Path(folder)
-    chosen = {name: options.pop(name) for name in ("split", "unit", "aggregate") if name in options}
-    scored = score(predictions, **chosen)
-    frame, rows = tabulate(scored, **options)
-    primary = primary if primary in set(frame["metric"]) else str(frame["metric"].iloc[0])
-    texts = {
-        "tables/scores.csv": tables.to_csv(frame),
-        "tables/scores.md": tables.to_markdown(frame),
-        "tables/scores.tex": tables.to_latex(frame),
-        "tables/paper.md": tables.paper_table(frame, "markdown"),
-        "tables/paper.tex": tables.paper_table(frame, "latex"),
-    }
+    evidence = gather(folder / "statistics", predictions, primary=primary, embeddings=embeddings,
+                      **options)  # fmt: skip
+    drawn = draw_all(evidence, folder, figure_formats, costs or {})
+    written = {name: folder / name for _, files in drawn for name in files}
+    texts = _tables(evidence) | {"answer.txt": _answer(evidence)}
     if audits:
         texts["tables/data.md"] = data_section.to_markdown(audits)
-    forests = _forests(frame, primary)
-    matrices = _matrices(frame, rows)
-    for item in (*forests, *matrices):
-        for kind in figure_formats:
-            path = folder / "figures" / f"{item['name']}.{kind}"
-            save_figure(item["figure"], path)
-            item.setdefault("files", []).append(path)
     # The page last: while it is there, so is all that it names.
     texts["index.html"] = _page(
-        frame, rows, forests, matrices,
+        evidence, [drawing for drawing, _ in drawn],
         title=title,
-        sentences=answer(frame, primary, rows),
-        about={**(about or {}), "versions of this report": _versions()},
+        about={**(about or {}), "versions of this report": sections.versions()},
         data=data_section.make_section(audits) if audits else None,
+        wrong=sections.wrong_images(evidence, images) if images else None,
     )  # fmt: skip
-    paths = {}
     for name, text in texts.items():
         write_text(folder / name, text)
-        paths[name] = folder / name
-    figures = [path for item in (*forests, *matrices) for path in item.get("files", [])]
-    return paths | {path.relative_to(folder).as_posix(): path for path in figures}
+        written[name] = folder / name
+    return written
 
 
-def _page(
-    frame: pd.DataFrame,
-    rows: Sequence[Scored],
-    forests: Sequence[dict[str, Any]],
-    matrices: Sequence[dict[str, Any]],
-    **words: object,
-) -> str:
+def _grid(evidence: Evidence) -> Grid:
+    return make_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary)
+
+
+def _tables(evidence: Evidence) -> dict[str, str]:
+    """Each table in each format: every run as numbers, every method as it is shown."""
+    wide = _grid(evidence)
+    suffixes = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv"}
+    texts = {"tables/runs.csv": tables.to_csv(evidence.frame)}
+    for format, suffix in suffixes.items():
+        texts[f"tables/scores.{suffix}"] = tables.WRITERS[format](wide)
+        texts[f"tables/paper.{suffix}"] = tables.paper_table(
+            evidence.by_method, format, marks=evidence.marks, primary=evidence.primary
+        )
+    classes = pd.concat([sections.class_table(part) for part in evidence.datasets])
+    texts["tables/classes.csv"] = classes.to_csv(index=False, lineterminator="\n")
+    freezing = sections.freezing_table(evidence)
+    if len(freezing):
+        texts["tables/freezing.csv"] = freezing.to_csv(index=False, lineterminator="\n")
+    return texts
+
+
+def _answer(evidence: Evidence) -> str:
+    """The answer and the table, for a terminal of 80 columns."""
+    wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
+    lead, each, best = _sentences(evidence)
+    shown = [*lead, *(each if len(each) <= FEW else []), *best]
+    sentences = [wrap.fill(plain(text)) for text in shown]
+    return "\n".join(["", *sentences, "", tables.grid_to_terminal(_grid(evidence), WIDTH)])
+
+
+def _sentences(evidence: Evidence) -> tuple[list[str], list[str], list[str]]:
+    """The sentence that sums up, one for each comparison, and those of the best."""
+    compared = sum(len(part.freezing) for part in evidence.datasets)
+    summed = int(compared > 2)
+    said = evidence.sentences
+    return said[:summed], said[summed : summed + compared], said[summed + compared :]
+
+
+def _page(evidence: Evidence, drawings: Sequence[Drawing], **words: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -120,87 +147,33 @@ def _page(
     )  # fmt: skip
     environment.filters["plain"] = plain
     environment.tests["short"] = data_section.is_short
-    for item in (*forests, *matrices):
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    shown: dict[str, list[dict[str, object]]] = {}
+    for one in drawings:
         # Made by us from escaped text, so it enters the page as markup.
-        item["svg"] = Markup(inline_svg(item["figure"], item["name"], item["description"]))
+        item = {"name": one.name, "heading": one.heading, "svg": Markup(one.svg)}
+        shown.setdefault(one.kind, []).append(item)
+    lead, each, best = _sentences(evidence)
+    runs = [run for part in evidence.datasets for method in part.methods for run, _ in method.runs]
     return environment.get_template("page.html.jinja").render(
-        grid=make_grid(frame),
-        forests=forests,
-        matrices=matrices,
-        runs=[_provenance(run) for run, _ in rows if run.meta["head"] != MAJORITY_HEAD],
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script), script_digest=digest,
+        lead=lead, each=each, best=best, few=FEW,
+        metric=find_metric(evidence.primary).title.lower(),
+        grid=_grid(evidence),
+        all_runs=make_grid(evidence.frame) if len(runs) > len(evidence.by_method["run"].unique())
+        else None,
+        figures=shown,
+        parts=[_part(part, evidence.primary) for part in evidence.datasets],
+        runs=[sections.provenance(run) for run in runs],
         **words,
-    )
+    )  # fmt: skip
 
 
-def _forests(frame: pd.DataFrame, primary: str) -> list[dict[str, Any]]:
-    out = []
-    for number, dataset in enumerate(frame["dataset"].unique(), 1):
-        part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
-        lines = [
-            f"{' '.join(words for words in describe(part)[row['run']] if words)} "
-            f"{trained_word(row['unfreeze'])} {percent(row['estimate'])}"
-            for row in part.to_dict("records")
-        ]
-        title = f"{find_metric(primary).title} of each run"
-        out.append({
-            "name": f"forest-{number}", "figure": forest_figure(frame, dataset, primary),
-            "heading": f"{dataset}: {title.lower()}" if dataset else title,
-            "description": plain(f"{title} in percent: {'; '.join(lines)}."),
-        })  # fmt: skip
-    return out
-
-
-def _matrices(frame: pd.DataFrame, rows: Sequence[Scored]) -> list[dict[str, Any]]:
-    out: list[dict[str, Any]] = []
-    labels: dict[str, tuple[str, str]] = {}
-    for dataset in frame["dataset"].unique():
-        labels |= describe(frame[frame["dataset"] == dataset])
-    for run, sample in rows:
-        if run.meta["head"] == MAJORITY_HEAD:
-            continue
-        model, details = labels[run.run]
-        way = trained_word(str(run.meta["unfreeze"] or ""))
-        words = ", ".join(word for word in (way, details) if word)
-        heading = f"{model}, {words}" if words else model
-        right = [
-            f"{name}: {int(np.diag(sample.confusion)[i])} of {int(total)} right"
-            for i, (name, total) in enumerate(
-                zip(sample.classes, sample.confusion.sum(axis=1), strict=True)
-            )
-        ]
-        out.append({
-            "name": f"confusion-{len(out) + 1}", "classes": len(sample.classes),
-            "dataset": str(run.meta["dataset"] or ""),
-            "heading": heading, "figure": confusion_figure(sample.confusion, sample.classes),
-            "description": plain(f"Confusion matrix of {heading}. {'; '.join(right)}."),
-        })  # fmt: skip
-    return out
-
-
-def _provenance(run: Predictions) -> dict[str, Any]:
-    """What the metadata says, without what is not known; nested values as text."""
-    facts = {}
-    for name in META_KEYS:
-        value = run.meta[name]
-        if value is None or name == "run":
-            continue
-        facts[name.replace("_", " ")] = _as_text(value)
-    return {"run": run.run, "facts": facts, "notes": run.notes}
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_as_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_as_text, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _versions() -> str:
-    names = [f"python {platform.python_version()}"]
-    for name in VERSIONED:
-        try:
-            names.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            names.append(f"{name} (not installed as a package)")
-    return ", ".join(names)
+def _part(part: Any, primary: str) -> dict[str, Any]:
+    return {
+        "dataset": part.name, "classes": list(part.class_list),
+        "freezing": sections.freezing_rows(part, primary),
+        "matrices": sections.matrices(part), "per_class": sections.class_rows(part),
+    }  # fmt: skip

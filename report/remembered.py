@@ -28,6 +28,12 @@ def digest_predictions(run: Predictions) -> str:
     return digest.hexdigest()
 
 
+def digest_of(ingredients: Sequence[object]) -> str:
+    """Digest of what JSON can say, in 32 hexadecimal digits."""
+    text = json.dumps(list(ingredients), sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def remember(
     path: Path, ingredients: Sequence[object], compute: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
@@ -40,11 +46,7 @@ def remember(
     ingredients : sequence
         All that the table depends on, as JSON can say it.
     """
-    text = json.dumps(list(ingredients), sort_keys=True, default=str)
-    about = {
-        "format": FORMAT, "format_version": FORMAT_VERSION,
-        "key": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
-    }  # fmt: skip
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": digest_of(ingredients)}
     found = _read(path, about) if path.is_file() else None
     if found is None:
         frame = compute().reset_index(drop=True)

@@ -13,6 +13,7 @@ from frostline.report.figures.style import (
     inline_svg,
     panels,
     save_figure,
+    to_svg,
 )
 from frostline.report.figures.training import COSTS, cost_figure, learning_figure
 
@@ -34,4 +35,5 @@ __all__ = [
     "panels",
     "reliability_figure",
     "save_figure",
+    "to_svg",
 ]

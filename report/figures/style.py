@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.report import escape
-from frostline.report.atomic import atomic_path
+from frostline.report.atomic import atomic_path, write_text
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.layout import trained_word
 
@@ -142,24 +142,33 @@ def save_figure(figure: Figure, path: Path | str) -> None:
 
     path = Path(path)
     kind = path.suffix.removeprefix(".")
-    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    if kind == "svg":
+        return write_text(path, to_svg(figure))
+    dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
     with atomic_path(path) as temporary, mpl.rc_context(_SETTINGS):
         figure.savefig(temporary, format=kind, dpi=200, facecolor="white", metadata=dates.get(kind))
 
 
-def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """A figure as SVG markup for a page: the page's colours and fonts, `description` for readers.
-
-    `name` makes the ids inside unique in the page.
-    """
+def to_svg(figure: Figure) -> str:
+    """A figure as an SVG file, on white, its text as text."""
     import matplotlib as mpl
-    from markupsafe import escape as escape_html
 
     out = io.StringIO()
     with mpl.rc_context(_SETTINGS):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    text = out.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+        figure.savefig(out, format="svg", facecolor="white", metadata={"Date": None})
+    return out.getvalue()
+
+
+def inline_svg(svg: str, name: str, description: str) -> str:
+    """What `to_svg` gave as markup of a page, in the page's colours and fonts.
+
+    `name` makes the ids inside unique in the page, `description` is read to those who do not see.
+    """
+    from markupsafe import escape as escape_html
+
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    # The first patch is the paper.
+    svg = re.sub(r'<g id="patch_1">.*?</g>', "", svg, count=1, flags=re.DOTALL)
     # Only inside tags: a label may read like an id, a colour or a link.
     svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name), svg)
     start = f'<svg role="img" aria-label="{escape_html(description)}"'
