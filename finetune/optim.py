@@ -114,6 +114,10 @@ class WeightAverage:
             live.copy_(self.values[name])
             self.values[name].copy_(kept)
 
+    def state(self) -> dict[str, Tensor]:
+        """Its values as a checkpoint has them."""
+        return {name: value.cpu().clone().contiguous() for name, value in self.values.items()}
+
     def load(self, values: dict[str, Tensor]) -> None:
         """Take the values of a checkpoint."""
         for name, value in values.items():

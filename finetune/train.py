@@ -323,9 +323,7 @@ class _Training:
             self.best,
             self.best_epoch,
             {"optimizer": stepper.optimizer.state_dict(), "scaler": stepper.scaler.state_dict()},
-            {name: value.cpu() for name, value in self.average.values.items()}
-            if self.average
-            else {},
+            self.average.state() if self.average else {},
             stepper.size,
         )
 

@@ -81,5 +81,24 @@ def make_task(backbone: str = "timm:test_resnet", **changes: Any) -> Task:
     return replace(task, **changes)
 
 
+# All that has a state or chance of its own.
+EVERYTHING = Recipe(
+    epochs=3, batch_size=8, lr=(1e-3, 3e-3), optimizer="adamw", weight_decay=0.05,
+    schedule="cosine", warmup_epochs=1, micro_batch=3, layer_decay=0.7, clip_grad_norm=1.0,
+    augmentation=("random_resized_crop", "horizontal_flip", "color_jitter", "rand_augment"),
+    class_weights="balanced", label_smoothing=0.1, ema=0.9, patience=3, select="roc_auc",
+)  # fmt: skip
+
+
+def everything_task() -> Task:
+    return make_task(recipe=EVERYTHING, crop=SIZE - 4)
+
+
+def load_with_dropout() -> Backbone:
+    backbone = load()
+    backbone.model.drop_rate = 0.3
+    return backbone
+
+
 def load(name: str = "timm:test_resnet") -> Backbone:
     return load_backbone(name, weights="random", image_size=SIZE)

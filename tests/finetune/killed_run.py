@@ -9,19 +9,19 @@ import time
 from pathlib import Path
 
 import torch
-from finetune_toy import SPEC, load, make_task
+from finetune_toy import SPEC, everything_task, load, load_with_dropout, make_task
 
 from frostline.cache import Store, Workspace, spec_key
 from frostline.finetune import Epoch, finetune_run
 
 
-def main(root: Path, moment: str) -> None:
+def main(root: Path, what: str, moment: str) -> None:
     torch.set_num_threads(1)
     workspace = Workspace(root)
 
     def on_epoch(epoch: Epoch) -> None:
         print(epoch.epoch, flush=True)
-        if moment == f"after epoch {epoch.epoch}":
+        if moment == f"after epoch {epoch.epoch} of learning rate {epoch.candidate}":
             os.kill(os.getpid(), signal.SIGKILL)
         if moment == "at any time" and epoch.epoch == 2:
             time.sleep(60)  # the kill comes before
@@ -29,8 +29,12 @@ def main(root: Path, moment: str) -> None:
     def open_pixels() -> Store:
         return Store.open(workspace.pixels("toy") / spec_key(SPEC))
 
-    print(finetune_run(workspace, make_task(), open_pixels, load, on_epoch=on_epoch)[0])
+    task, network = {
+        "plain": (make_task(), load),
+        "everything": (everything_task(), load_with_dropout),
+    }[what]
+    print(finetune_run(workspace, task, open_pixels, network, on_epoch=on_epoch)[0])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -12,9 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from finetune_toy import HALF, SPEC, draw, fill_workspace, load, make_manifest, make_task
+from finetune_toy import (
+    HALF,
+    SIZE,
+    SPEC,
+    draw,
+    everything_task,
+    fill_workspace,
+    load,
+    load_with_dropout,
+    make_manifest,
+    make_task,
+)
 from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
@@ -117,19 +129,27 @@ def test_a_changed_label_makes_another_run(workspace: Workspace, open_pixels: Pi
     assert again != run
 
 
-def start(root: Path, moment: str) -> subprocess.Popen[str]:
+def start(root: Path, what: str, moment: str) -> subprocess.Popen[str]:
     script = Path(__file__).with_name("killed_run.py")
     return subprocess.Popen(
-        [sys.executable, str(script), str(root), moment], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script), str(root), what, moment], stdout=subprocess.PIPE, text=True
     )
 
 
-@pytest.mark.parametrize("moment", ["after epoch 1", "at any time"])
+@pytest.mark.parametrize(
+    ("what", "moment"),
+    [
+        ("plain", "after epoch 1 of learning rate 1"),
+        ("plain", "at any time"),
+        ("everything", "after epoch 2 of learning rate 1"),
+        ("everything", "after epoch 1 of learning rate 2"),
+    ],
+)
 def test_a_killed_run_gives_the_same_numbers_when_run_again(
-    workspace: Workspace, open_pixels: Pixels, tmp_path: Path, moment: str
+    workspace: Workspace, open_pixels: Pixels, tmp_path: Path, what: str, moment: str
 ) -> None:
     other = fill_workspace(tmp_path / "other")
-    killed = start(other.root, moment)
+    killed = start(other.root, what, moment)
     assert killed.stdout is not None
     if moment == "at any time":
         assert killed.stdout.readline() == "1\n"
@@ -137,24 +157,58 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
         killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     folder = next((other.root / "models").iterdir())
-    assert (folder / "checkpoints" / "latest").exists()
+    assert list((folder / "checkpoints").rglob("latest"))
     assert not (other.root / "predictions").exists()
 
-    run, _ = finetune_run(workspace, make_task(), open_pixels, load)
-    epochs: list[int] = []
-    again = finetune_run(
-        other, make_task(), open_pixels, load, on_epoch=lambda epoch: epochs.append(epoch.epoch)
-    )
+    task, network = {
+        "plain": (make_task(), load),
+        "everything": (everything_task(), load_with_dropout),
+    }[what]
+    run, _ = finetune_run(workspace, task, open_pixels, network)
+    epochs: list[Any] = []
+    again = finetune_run(other, task, open_pixels, network, on_epoch=epochs.append)
     assert again == (run, True)
-    assert epochs[0] > 1
+    assert (epochs[0].candidate, epochs[0].epoch) > (1, 1)
     left = load_file(workspace.model(run) / "model.safetensors")
     right = load_file(other.model(run) / "model.safetensors")
     assert all(torch.equal(left[name], right[name]) for name in left)
     cards = [read_card(place.model(run)) for place in (workspace, other)]
-    losses = [[epoch["train_loss"] for epoch in card["history"]] for card in cards]
-    assert losses[0] == losses[1]
+    assert without_times(cards[0]["history"]) == without_times(cards[1]["history"])
+    logs = [pd.read_csv(place.model(run) / "log.csv") for place in (workspace, other)]
+    assert len(logs[0]) == task.recipe.epochs * len(task.recipe.rates)
+    assert logs[0].drop(columns=TIMES).equals(logs[1].drop(columns=TIMES))
     tables = [read_predictions(place.predictions(run)).table for place in (workspace, other)]
     assert tables[0].equals(tables[1])
+
+
+TIMES = ["images_per_second", "seconds"]
+
+
+def without_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: epoch[name] for name in epoch if name not in TIMES} for epoch in history]
+
+
+def test_predictions_say_how_they_were_chosen(workspace: Workspace, open_pixels: Pixels) -> None:
+    task = everything_task()
+    run, _ = finetune_run(workspace, task, open_pixels, load_with_dropout)
+    meta = read_predictions(workspace.predictions(run)).meta
+    assert (meta["candidates"], meta["lr_candidates"]) == (2, [1e-3, 3e-3])
+    assert meta["hyperparameters"]["lr"] in meta["lr_candidates"]
+    assert meta["hyperparameters"]["micro_batch"] == 3
+    assert [epoch["epoch"] for epoch in meta["history"]] == [1, 2, 3]
+    best = meta["history"][meta["best_epoch"] - 1]
+    assert best["score"] == max(epoch["score"] for epoch in meta["history"])
+    log = pd.read_csv(workspace.model(run) / "log.csv")
+    assert best["score"] == log["score"].max()
+    # The kept model is of images of the crop's size, and gives the predictions of validation.
+    model, card = load_model(workspace.model(run))
+    assert card["pixels"]["geometry"] == {**SPEC["geometry"], "crop": SIZE - 4}  # type: ignore[dict-item]
+    table = read_predictions(workspace.predictions(run)).table.set_index("image_id")
+    pixels = np.stack([draw(int(name[1:4])) for name in table.index])[:, 2:-2, 2:-2]
+    with torch.inference_mode():
+        logits = model(to_input(torch.from_numpy(pixels), card["normalisation"], "cpu"))
+    stored = table[[f"prob_{name}" for name in card["classes"]]].to_numpy()
+    np.testing.assert_allclose(logits.softmax(1).numpy(), stored, atol=1e-5)
 
 
 def test_an_interrupted_run_goes_on(workspace: Workspace, open_pixels: Pixels) -> None:
