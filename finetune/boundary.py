@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from frostline.finetune.pixels import Form
 
 if TYPE_CHECKING:
+    from frostline.finetune.conditions import Conditions
     from frostline.finetune.model import Classifier
-    from frostline.finetune.train import Conditions
 
 HEAD = "head"
 CHECKED = 4
@@ -186,14 +186,13 @@ def _trace(model: Classifier, blocks: list[str], empty: Tensor, conditions: Cond
     if block == HEAD:
         first = first.float()
     kept = [name for name in _outermost(frozen) if times[name] == 1]
-    layout = first.ndim == 4 and first.is_contiguous(memory_format=torch.channels_last)
     return Boundary(
         block,
         place,
         {name: answers[name] for name in kept if block != HEAD},
         empty,
         tuple(first.shape[1:]),
-        Form(first.dtype, layout and not first.is_contiguous()),
+        Form(first.dtype, _is_channels_last(first)),
         sum(work[name] for name in before if name in work),
     )
 
@@ -227,6 +226,14 @@ def _close(left: Tensor | None, right: Tensor | None, tolerance: float) -> bool:
     if left is None or right is None:
         return left is right
     return bool((left - right).abs().max() <= tolerance * left.abs().max())
+
+
+def _is_channels_last(images: Tensor) -> bool:
+    # By strides: of one pixel each, both orders count as contiguous, and kernels tell them apart.
+    if images.ndim != 4:
+        return False
+    last = torch.empty(images.shape, memory_format=torch.channels_last)
+    return images.stride()[1:] == last.stride()[1:] != images.new_empty(images.shape).stride()[1:]
 
 
 def _trains(module: nn.Module) -> set[bool]:

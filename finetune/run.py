@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from frostline.cache import Manifest, Store, Workspace, read_manifest
 from frostline.cache import run_id as make_run_id
 from frostline.extract.backbones import Backbone
 from frostline.extract.embed import device_name
+from frostline.extract.engine import engine_version
 from frostline.extract.pixels import versions
+from frostline.finetune.activations import Images, Kept, Progress, keep_activations
 from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.data import Data, load_data
@@ -99,7 +102,10 @@ def finetune_run(
     allow_missing: bool = False,
     compiled: bool = False,
     tensorboard: bool = False,
+    boundary: str = "auto",
     on_epoch: Callable[[Epoch], None] | None = None,
+    said: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, bool]:
     """Train, predict validation and test images with the best weights, and keep both.
 
@@ -119,8 +125,14 @@ def finetune_run(
         Whether to train through `torch.compile`.
     tensorboard : bool
         Whether to write epochs for TensorBoard, into `models/<run>/tensorboard`.
+    boundary : str
+        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
     on_epoch : callable, optional
         Called with each `Epoch`, in the first process.
+    said : callable, optional
+        Called with a sentence on what is kept, in the first process.
+    progress : callable, optional
+        Called while it is computed, with how many images are done and how many there are.
 
     Returns
     -------
@@ -148,28 +160,66 @@ def finetune_run(
         model = Classifier(load(), len(data.classes), task.seed)
         blocks = unfreeze(model, task.unfreeze)
         conditions = Conditions(task.mean, task.std, device, task.precision, task.crop, compiled)
-        trained = train(
+        model.to(device).to(memory_format=torch.channels_last)
+        kept = keep_activations(
+            boundary,
             model,
-            (data.parts["train"], data.parts["val"]),
+            blocks,
+            _images(workspace, task, data, device),
             task.recipe,
             conditions,
-            seed=task.seed,
-            checkpoints=checkpoints,
-            on_epoch=on_epoch if first else None,
-            on_rows=_watched(folder, tensorboard) if first else None,
+            progress if first else None,
         )
-        table = predictions_table(model, data, conditions, trained.batch)
+        if said is not None and kept.said and first:
+            said(kept.said)
+        fed = {**data.parts, **kept.parts}
+        with model.from_boundary(kept.boundary):
+            trained = train(
+                model,
+                (fed["train"], fed["val"]),
+                task.recipe,
+                conditions,
+                seed=task.seed,
+                checkpoints=checkpoints,
+                on_epoch=on_epoch if first else None,
+                on_rows=_watched(folder, tensorboard) if first else None,
+            )
+        table = predictions_table(model, data, conditions, trained.batch, kept)
         if first:
             meta = _meta(task, data, trained)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "trained_blocks": blocks}
-            meta |= {"device": device_name(device)}
+            meta |= {"device": device_name(device), **kept.about}
             save_model(folder, model, meta)
             # Last: the predictions' file is what says that the run is done.
             write_predictions(workspace.predictions(run), table, meta)
             checkpoints.clear()
         barrier()
     return run, True
+
+
+def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images:
+    common = {
+        "pixels": _seen(data.pixel_spec, task.crop),
+        "normalisation": {"mean": list(task.mean), "std": list(task.std)},
+        "backbone": task.backbone,
+        "weights": task.weights,
+        "feature": task.feature,
+        "compute": task.precision,
+    }
+    provenance = {
+        **versions(),
+        "device": device_name(device),
+        "engine": engine_version("torch"),
+        "weights_source": task.weights_source,
+    }
+    return Images(
+        data.parts,
+        common,
+        workspace.embeddings(task.dataset, task.backbone),
+        workspace.boundaries(task.dataset, task.backbone),
+        provenance,
+    )
 
 
 def _watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
@@ -185,14 +235,16 @@ def _watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
 
 
 def predictions_table(
-    model: Classifier, data: Data, conditions: Conditions, batch_size: int
+    model: Classifier, data: Data, conditions: Conditions, batch_size: int, kept: Kept
 ) -> pd.DataFrame:
     """Predict the validation and the test images: the table of the predictions format."""
     tables = []
     for split in ("val", "test"):
         if not len(data.parts[split]):
             continue
-        logits = predict(model, data.parts[split], conditions, batch_size)
+        part = kept.parts.get(split, data.parts[split])
+        with model.from_boundary(kept.boundary if split in kept.parts else None):
+            logits = predict(model, part, conditions, batch_size)
         probabilities = logits.double().softmax(1).numpy()
         rows = data.images[data.images["split"] == split]
         table = rows[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
