@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
     notes = _check_shared(names, indexes, len(shared), intersection)
     rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
     truth = first.truth[rows[0]]
-    answers = []
+    answers, probs = [], []
     for name, (_, sample), chosen in zip(names, scored, rows, strict=True):
         recode = np.array([first.classes.index(label) for label in sample.classes])
         wrong = np.flatnonzero(recode[sample.truth[chosen]] != truth)
@@ -82,11 +82,16 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
                 "correct one of them."
             )
         answers.append(recode[sample.prediction[chosen]])
+        if sample.probs is not None:
+            probs.append(sample.probs[chosen][:, np.argsort(recode)])
     groups = _groups([sample for _, sample in scored], rows, names)
     images = first.n_images if len(shared) == len(first.truth) else len(shared)
     told = dict.fromkeys(note for _, sample in scored for note in sample.notes)
+    paired = make_paired(truth, answers, first.classes, groups)
+    if len(probs) == len(answers):
+        paired = replace(paired, rows=(truth, probs, groups))
     return Aligned(
-        make_paired(truth, answers, first.classes, groups),
+        paired,
         alone=groups is None or len(np.unique(groups)) == len(shared),
         n_images=images,
         unit="image" if groups is None else "group",

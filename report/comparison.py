@@ -18,8 +18,8 @@ import pandas as pd
 from frostline.report.align import Aligned, align
 from frostline.report.errors import InputError
 from frostline.report.evaluation import Scored, score
-from frostline.report.intervals import MANY_UNITS, TAIL, percentile_bounds
-from frostline.report.metrics import find_metric, of_probabilities
+from frostline.report.intervals import MANY_UNITS, NO_INTERVAL, TAIL, percentile_bounds
+from frostline.report.metrics import find_metric
 from frostline.report.multiplicity import holm, max_t
 from frostline.report.paired import (
     Swaps,
@@ -70,8 +70,8 @@ def compare(
     predictions : sequence of Predictions or paths
         At least two runs of a data set.
     metric : str
-        The one primary metric, of the confusion matrix. `recall_weighted` is refused: it is the
-        same number as accuracy.
+        The one primary metric, of the confusion matrix or of probabilities. `recall_weighted` is
+        refused: it is the same number as accuracy.
     family : "pairs" or "freezing"
         What is tested together within a data set: all pairs (adjusted by max-T), or every frozen
         run against the unfrozen ones of its backbone (adjusted by Holm).
@@ -140,11 +140,8 @@ def check_options(metric: str, family: str, margin: float | None, replicates: in
     if metric == "recall_weighted":
         raise InputError("recall_weighted is the same number as accuracy; compare by accuracy.")
     find_metric(metric)
-    if of_probabilities(metric):
-        raise InputError(
-            f"{metric} is of probabilities; comparisons are by metrics of the confusion matrix, "
-            "such as accuracy or balanced_accuracy."
-        )
+    if metric in NO_INTERVAL:
+        raise InputError(f"{metric} is not compared: it has no interval; compare by log_loss.")
     if margin is not None and margin <= 0:
         raise InputError(f"the margin {margin} is not above 0; give a fraction such as 0.02.")
     if replicates < 100:
@@ -188,7 +185,7 @@ def _compare_dataset(
     p, smallest = swap_p_values(swaps)
     adjusted = max_t(swaps) if options.family == "pairs" else holm(p)
     names = [part[i][0].run for i in used]
-    values = paired.values(options.metric, paired.totals)
+    values = paired.estimates(options.metric)
     bounds = _intervals(aligned, pairs, options, values)
     records = []
     for row, (a, b) in enumerate(pairs):

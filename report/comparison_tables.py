@@ -29,13 +29,13 @@ def comparison_sentences(frame: pd.DataFrame) -> list[str]:
     for row in frame.to_dict("records"):
         place = f"On {row['dataset']}, " if row["dataset"] else ""
         text = f"{place}{row['a']} {VERDICTS[row['verdict']]} {row['b']}"
-        margin = f" within {100 * row['margin']:g} points" if row["verdict"] == "equivalent" else ""
-        points = 100 * row["difference"]
+        margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
+        points = " points" if _is_share(row) else ""
         p = f"p {p_word(row['p_adjusted'])}"
         if row["family_size"] > 1:
             p += f" by {row['adjustment']} of {row['family_size']}"
         title = find_metric(row["metric"]).title.lower()
-        out.append(f"{text}{margin}: {title} {points:+.1f} points {_interval(row)}, {p}.")
+        out.append(f"{text}{margin}: {title} {_difference(row)}{points} {_interval(row)}, {p}.")
     return [sentence[:1].upper() + sentence[1:] for sentence in out]
 
 
@@ -49,8 +49,8 @@ def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
         sizes[f"{name}{units}{row['n_images']:,} images"] = 0
     family = {"max-T": "all pairs of a data set", "Holm": "frozen against unfrozen of a data set"}
     lines = [
-        f"Compared by {find_metric(first['metric']).title.lower()}, in percent and points, A minus "
-        f"B: {'; '.join(sizes)}.",
+        f"Compared by {find_metric(first['metric']).title.lower()}"
+        f"{', in percent and points' if _is_share(first) else ''}, A minus B: {'; '.join(sizes)}.",
         f"95% intervals: {', '.join(frame['method'].unique())}; p by swapping whole "
         f"{first['unit']}s between the two runs; seed {first['seed']}.",
         f"Family: {family[first['adjustment']]}, adjusted by {first['adjustment']}. Smallest p "
@@ -58,7 +58,7 @@ def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
         f"{p_word(frame['smallest_p'].max())}.",
     ]
     if first["margin"] is not None and not pd.isna(first["margin"]):
-        lines.append(f"Equivalent: within {100 * first['margin']:g} points by two one-sided tests.")
+        lines.append(f"Equivalent: within {_margin(first)} by two one-sided tests.")
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
         lines.append(f"McNemar's exact p, each group being one image: {values}.")
@@ -153,8 +153,8 @@ def _notes(frame: pd.DataFrame) -> list[str]:
 
 def _cells(row: Record) -> list[str]:
     return [
-        row["a"], row["b"], f"{100 * row['estimate_a']:.1f}", f"{100 * row['estimate_b']:.1f}",
-        f"{100 * row['difference']:+.1f} {_interval(row)}", p_word(row["p"]),
+        row["a"], row["b"], _number(row, "estimate_a"), _number(row, "estimate_b"),
+        f"{_difference(row)} {_interval(row)}", p_word(row["p"]),
         p_word(row["p_adjusted"]), row["verdict"],
     ]  # fmt: skip
 
@@ -162,4 +162,21 @@ def _cells(row: Record) -> list[str]:
 def _interval(row: Record) -> str:
     if pd.isna(row["low"]):
         return "(no interval)"
-    return f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return f"[{_number(row, 'low')}, {_number(row, 'high')}]"
+
+
+def _is_share(row: Record) -> bool:
+    """Whether percent says something: what has no highest value is no share."""
+    return find_metric(row["metric"]).bounds is not None
+
+
+def _number(row: Record, name: str) -> str:
+    return f"{100 * row[name]:.1f}" if _is_share(row) else f"{row[name]:.3f}"
+
+
+def _difference(row: Record) -> str:
+    return ("+" if row["difference"] >= 0 else "") + _number(row, "difference")
+
+
+def _margin(row: Record) -> str:
+    return f"{100 * row['margin']:g} points" if _is_share(row) else f"{row['margin']:g}"

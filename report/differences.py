@@ -68,10 +68,10 @@ def compare_methods(
     """
     aligned = align([*a, *b])
     paired = aligned.paired
-    values = paired.values(metric, paired.totals)
-    left = leave_out_values(paired, metric)
+    values = paired.estimates(metric)
+    left, counts = leave_out_values(paired, metric)
     of_a, of_b = slice(0, len(a)), slice(len(a), len(a) + len(b))
-    error = jackknife_error(left[of_a].mean(0) - left[of_b].mean(0), paired.counts)
+    error = jackknife_error(left[of_a].mean(0) - left[of_b].mean(0), counts)
     between = [float(values[part].var(ddof=1)) / size if size > 1 else np.nan
                for part, size in ((of_a, len(a)), (of_b, len(b)))]  # fmt: skip
     total, df = satterthwaite([error**2, *between], [paired.n_units, len(a), len(b)])

@@ -14,7 +14,7 @@ from frostline.report.errors import InputError
 from frostline.report.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
 from frostline.report.multiplicity import holm
 from frostline.report.predictions import Predictions
-from frostline.report.seeds import method_key
+from frostline.report.seeds import group_seeds
 
 DIFFERENCE_COLUMNS = (
     "dataset", "backbone", "protocol", "weights", "head", "unfreeze", "unfrozen_head", "metric",
@@ -59,14 +59,14 @@ def frozen_against_unfrozen(
     """
     check_options(primary, "freezing", margin, permutations)
     records: list[dict[str, Any]] = []
-    kin: dict[tuple[str, ...], dict[tuple[str, ...], list[Scored]]] = {}
+    kin: dict[tuple[str, ...], list[Scored]] = {}
     for item in as_scored(runs, **options):
         if item[0].meta["head"] != MAJORITY_HEAD and item[0].meta["unfreeze"]:
-            methods = kin.setdefault(_kin(item[0]), {})
-            methods.setdefault(method_key(item[0]), []).append(item)
-    for methods in kin.values():
-        frozen = [one for one in methods.values() if one[0][0].meta["unfreeze"] == "none"]
-        tuned = [one for one in methods.values() if one[0][0].meta["unfreeze"] != "none"]
+            kin.setdefault(_kin(item[0]), []).append(item)
+    for items in kin.values():
+        methods = group_seeds(items)
+        frozen = [one for one in methods if one[0][0].meta["unfreeze"] == "none"]
+        tuned = [one for one in methods if one[0][0].meta["unfreeze"] != "none"]
         records += [
             _compare(one, other, primary, margin, permutations, seed)
             for one in frozen for other in tuned

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from frostline.report.bootstrap import multinomial, unit_contents
-from frostline.report.metrics import Array, compute_metrics
+from frostline.report.errors import InputError
+from frostline.report.metrics import Array, compute_metrics, find_metric, of_probabilities
+from frostline.report.paired_scores import PairedScores, make_paired_scores
 from frostline.report.replicates import jackknife_error
 
 Codes = npt.NDArray[np.int64]
@@ -37,11 +40,14 @@ class Paired:
         How many units are of each kind.
     classes : tuple of str
         The class list of all runs.
+    rows : (truth [n], probabilities [n, K] of each run, groups [n] or None) or None
+        What metrics of probabilities are compared by; None where a run has none.
     """
 
     matrices: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    rows: tuple[Codes, Sequence[Array], Codes | None] | None = None
 
     @property
     def n_units(self) -> int:
@@ -52,6 +58,26 @@ class Paired:
     def totals(self) -> npt.NDArray[np.int64]:
         """Confusion matrix of each run: [M, K, K]."""
         return np.asarray(np.tensordot(self.counts, self.matrices, axes=1))
+
+    def estimates(self, metric: str) -> Array:
+        """The metric of each run: [M]."""
+        if of_probabilities(metric):
+            return self.probabilities(metric).estimates(metric)
+        return self.values(metric, self.totals)
+
+    def probabilities(self, metric: str) -> PairedScores:
+        """The probabilities, which this metric needs."""
+        if self.rows is None:
+            raise InputError(
+                f"{find_metric(metric).title.lower()} needs probabilities, and not every run has "
+                "them; compare by another metric."
+            )
+        return self._scores
+
+    @cached_property
+    def _scores(self) -> PairedScores:
+        assert self.rows is not None
+        return make_paired_scores(*self.rows)
 
     def values(self, metric: str, confusions: npt.NDArray[np.generic]) -> Array:
         """The metric of confusion matrices [..., K, K]."""
@@ -87,6 +113,8 @@ def replicate_values(
 
     The paired bootstrap (Efron and Tibshirani 1993, section 8.3).
     """
+    if of_probabilities(metric):
+        return paired.probabilities(metric).replicates(metric, replicates, rng)
     shape = paired.matrices.shape
     flat = paired.matrices.reshape(shape[0], -1).astype(np.float64)
     parts = []
@@ -97,15 +125,18 @@ def replicate_values(
     return np.concatenate(parts).T
 
 
-def leave_out_values(paired: Paired, metric: str) -> Array:
-    """Every run's metric with one unit of each kind left out: [M, U]."""
-    return paired.values(metric, paired.totals - paired.matrices).T
+def leave_out_values(paired: Paired, metric: str) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Every run's metric with one unit left out [M, U], and how many units have that value [U]."""
+    if of_probabilities(metric):
+        left = paired.probabilities(metric).left_out(metric)
+        return left, np.ones(left.shape[1], dtype=np.int64)
+    return paired.values(metric, paired.totals - paired.matrices).T, paired.counts
 
 
 def difference_error(paired: Paired, metric: str, a: int, b: int) -> float:
     """Delete-one-unit jackknife error of the difference of two runs."""
-    left = leave_out_values(paired, metric)
-    return jackknife_error(left[a] - left[b], paired.counts)
+    left, counts = leave_out_values(paired, metric)
+    return jackknife_error(left[a] - left[b], counts)
 
 
 @dataclass(frozen=True)
@@ -143,12 +174,14 @@ def swap_units(
     for clusters Gail and others 1996). With at most 14 units that differ all arrangements are
     visited, else they are drawn.
     """
+    if of_probabilities(metric):
+        return _swap_scores(paired.probabilities(metric), metric, pairs, permutations, rng)
     differing = np.stack([paired.differing(a, b) for a, b in pairs])
     used = differing.any(0)
     counts, k = paired.counts[used], len(paired.classes)
     complete = int(counts.sum()) <= MOST_ENUMERATED
     totals = paired.totals
-    values = paired.values(metric, totals)
+    values = paired.estimates(metric)
     parts = []
     for swaps in _arrangements(counts, permutations, rng, complete=complete):
         block = np.empty((len(pairs), len(swaps)))
@@ -162,6 +195,28 @@ def swap_units(
         parts.append(block)
     observed = np.array([values[a] - values[b] for a, b in pairs])
     return Swaps(observed, np.concatenate(parts, axis=1), complete, differing @ paired.counts)
+
+
+def _swap_scores(
+    scores: PairedScores,
+    metric: str,
+    pairs: Sequence[tuple[int, int]],
+    permutations: int,
+    rng: np.random.Generator,
+) -> Swaps:
+    """As `swap_units`, every unit being of its own kind."""
+    differing = np.stack([scores.differing(a, b) for a, b in pairs])
+    used = np.flatnonzero(differing.any(0))
+    complete = len(used) <= MOST_ENUMERATED
+    values = scores.estimates(metric)
+    parts = []
+    ones = np.ones(len(used), dtype=np.int64)
+    for drawn in _arrangements(ones, permutations, rng, complete=complete):
+        swaps = np.zeros((len(drawn), scores.n_units))
+        swaps[:, used] = drawn
+        parts.append(np.stack([scores.swapped(metric, a, b, swaps) for a, b in pairs]))
+    observed = np.array([values[a] - values[b] for a, b in pairs])
+    return Swaps(observed, np.concatenate(parts, axis=1), complete, differing.sum(1))
 
 
 def swap_p_values(swaps: Swaps) -> tuple[Array, Array]:

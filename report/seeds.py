@@ -17,8 +17,8 @@ import pandas as pd
 from frostline.report.align import align
 from frostline.report.errors import InputError
 from frostline.report.evaluation import RUN_COLUMNS, Runs, Scored, as_scored
-from frostline.report.intervals import TAIL
-from frostline.report.metrics import Array, check_metrics, of_probabilities
+from frostline.report.intervals import NO_INTERVAL, TAIL
+from frostline.report.metrics import Array, check_metrics, find_metric, of_probabilities
 from frostline.report.paired import leave_out_values
 from frostline.report.predictions import Predictions
 from frostline.report.replicates import jackknife_error
@@ -109,16 +109,23 @@ def over_seeds(
     Raises
     ------
     InputError
-        If a metric is of probabilities, or seeds of a method have different test sets.
+        If seeds of a method have different test sets.
     """
-    names = [name for name in check_metrics(metrics) if not of_probabilities(name)]
-    if not names:
-        raise InputError("seeds are pooled for metrics of the confusion matrix; give such metrics.")
-    kin: dict[tuple[str, ...], list[Scored]] = {}
-    for item in as_scored(predictions, split=split, unit=unit, aggregate=aggregate):
-        kin.setdefault(method_key(item[0]), []).append(item)
-    records = [record for family in kin.values() for record in _pool_method(family, names)]
+    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
+    records = [record for family in group_seeds(scored) for record in _pool_method(family, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def group_seeds(scored: Sequence[Scored]) -> list[list[Scored]]:
+    """Runs of one method together, a run a seed; runs of equal seed are not seeds of a method."""
+    kin: dict[tuple[str, ...], list[Scored]] = {}
+    for item in scored:
+        kin.setdefault(method_key(item[0]), []).append(item)
+    out = []
+    for family in kin.values():
+        seeds = [run.meta["seed"] for run, _ in family]
+        out += [family] if len(set(seeds)) == len(seeds) else [[item] for item in family]
+    return out
 
 
 def method_key(run: Predictions) -> tuple[str, ...]:
@@ -127,10 +134,11 @@ def method_key(run: Predictions) -> tuple[str, ...]:
     return known if run.meta.get("backbone") else (*known, run.run)
 
 
-def _pool_method(family: Sequence[Scored], names: Sequence[str]) -> list[dict[str, Any]]:
+def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
     run = family[0][0]
     aligned = align(family)
     paired = aligned.paired
+    names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
         "n_images": aligned.n_images, "unit": aligned.unit,
@@ -138,9 +146,13 @@ def _pool_method(family: Sequence[Scored], names: Sequence[str]) -> list[dict[st
     }  # fmt: skip
     records = []
     for name in names:
-        left = leave_out_values(paired, name).mean(0)
-        error = jackknife_error(left, paired.counts)
-        pooled = pool_seeds(paired.values(name, paired.totals), error, paired.n_units)
+        if of_probabilities(name) and paired.rows is None:
+            note = f"no probabilities, so no {find_metric(name).title.lower()}"
+            records.append(about | {"metric": name, "note": f"{about['note']}; {note}".strip("; ")})
+            continue
+        left, counts = leave_out_values(paired, name)
+        error = jackknife_error(left.mean(0), counts)
+        pooled = pool_seeds(paired.estimates(name), error, paired.n_units)
         records.append(about | vars(pooled) | {"metric": name})
     return records
 

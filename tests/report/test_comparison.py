@@ -66,13 +66,13 @@ def test_paired_replicates_are_resampled_groups(rows, seed):
     paired = make_paired(truth, [one, other], CLASSES, groups)
     assert (paired.totals[0] == confusion_matrix(truth, one, 3)).all()
     assert paired.n_units == len(np.unique(groups))
-    left = leave_out_values(paired, "accuracy")
+    left, counts = leave_out_values(paired, "accuracy")
     slow = sorted(
         round(metric_of(truth[groups != g], one[groups != g], "accuracy"), 12)
         for g in np.unique(groups) if (groups != g).any()
     )  # fmt: skip
     if slow:
-        fast = np.sort(np.repeat(left[0], paired.counts))
+        fast = np.sort(np.repeat(left[0], counts))
         np.testing.assert_allclose(fast, slow, atol=1e-11)
     drawn = replicate_values(paired, "accuracy", 20, np.random.default_rng(seed))
     assert drawn.shape == (2, 20)
@@ -263,7 +263,14 @@ def test_what_cannot_be_paired(run):
     assert sentence(run(), run(seed=1), metric="recall_weighted") == (
         "recall_weighted is the same number as accuracy; compare by accuracy."
     )
-    assert sentence(run(), run(seed=1), metric="roc_auc").startswith("roc_auc is of probabilities;")
+    plain = run(seed=1)
+    plain.table = plain.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
+    assert sentence(run(), plain, metric="roc_auc") == (
+        "roc auc needs probabilities, and not every run has them; compare by another metric."
+    )
+    assert sentence(run(), run(seed=1), metric="calibration_error").startswith(
+        "calibration_error is not compared: it has no interval; "
+    )
     assert sentence(run(), run(seed=1), margin=-1.0).startswith("the margin -1.0 is not above 0;")
     assert sentence(run(), run(seed=1), family="all").startswith("there is no family 'all'; ")
     assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")

@@ -14,7 +14,10 @@ from frostline.report.seeds import ONE_SEED, over_seeds, pool_folds, pool_seeds
 
 
 def seeds(run, n=3, **options):
-    return [run(seed=i, run=f"s{i}", **options) for i in range(n)]
+    made = [run(seed=i, run=f"s{i}", **options) for i in range(n)]
+    for number, one in enumerate(made):
+        one.meta["seed"] = number
+    return made
 
 
 def test_satterthwaite_lies_between_its_parts():
@@ -61,11 +64,29 @@ def test_seeds_of_a_method_are_one_row(run):
     assert row["group_error"] == pytest.approx(error)
 
 
+def test_runs_of_equal_seed_are_not_seeds_of_a_method(run):
+    frame = over_seeds([run(), run(seed=1)], metrics=["accuracy"])
+    assert frame["n_seeds"].tolist() == [1, 1]
+
+
+def test_seeds_are_pooled_by_probabilities_too(run):
+    runs = seeds(run)
+    row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
+    alone = evaluate(runs, metrics=["log_loss"], replicates=100)["estimate"]
+    assert row["estimate"] == pytest.approx(alone.mean())
+    assert row["seed_error"] == pytest.approx(stats.sem(alone))
+    for one in runs:
+        one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
+    row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
+    assert np.isnan(row["estimate"])
+    assert row["note"] == "no probabilities, so no log loss"
+
+
 def test_seeds_of_other_test_sets_are_refused(run):
+    other = run(seed=1, n=50)
+    other.meta["seed"] = 1
     with pytest.raises(InputError, match=r"^different test sets: "):
-        over_seeds([run(), run(seed=1, n=50)])
-    with pytest.raises(InputError, match=r"^seeds are pooled for metrics of the confusion matrix"):
-        over_seeds([run()], metrics=["roc_auc"])
+        over_seeds([run(), other])
 
 
 def test_nadeau_and_bengio():
