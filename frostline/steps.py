@@ -235,6 +235,8 @@ def finetune(
     changes: Mapping[str, Any] | None = None,
     compiled: bool = False,
     tensorboard: bool = False,
+    boundary: str = "auto",
+    said: Callable[[str], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
@@ -248,8 +250,13 @@ def finetune(
         Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
     compiled, tensorboard : bool
         Whether to train through `torch.compile`, and to write epochs for TensorBoard.
+    boundary : str
+        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
+    said : callable, optional
+        Called with a sentence on what is kept.
     progress : callable, optional
-        Called while images are decoded, with how many are done and how many there are.
+        Called while images are decoded, and while that output is computed, with how many are done
+        and how many there are.
     """
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.augment import kept_geometry
@@ -300,6 +307,9 @@ def finetune(
             allow_missing=machine.on_error == "skip",
             compiled=compiled,
             tensorboard=tensorboard,
+            boundary=boundary,
+            said=said,
+            progress=progress,
             on_epoch=on_epoch,
         )
 

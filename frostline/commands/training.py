@@ -151,6 +151,13 @@ def finetune(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
     ] = False,
+    boundary: Annotated[
+        str,
+        typer.Option(
+            help="Compute the output of frozen blocks once and keep it: auto (if it spares work "
+            "and takes at most 20 GB and half of the free disk), on or off. The same numbers."
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -168,7 +175,7 @@ def finetune(
     """
     from frostline import steps
     from frostline.cache import Workspace
-    from frostline.console import progress, say_epoch
+    from frostline.console import progress, say, say_epoch
 
     place = Workspace(workspace)
     network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
@@ -177,7 +184,7 @@ def finetune(
     )
     given = {"epochs": epochs, "lr": lr, "augmentation": augment, "select": select}
     given["micro_batch" if batch == "auto" else "batch_size"] = batch
-    with progress(f"Decoding {dataset}") as update:
+    with progress(f"Preparing {dataset}") as update:
         run, _ = steps.finetune(
             place,
             dataset,
@@ -191,6 +198,8 @@ def finetune(
             ),
             compiled=compiled,
             tensorboard=tensorboard,
+            boundary=boundary,
+            said=say,
             on_epoch=say_epoch,
             progress=update,
         )
