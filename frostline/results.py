@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from frostline import __version__
 from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
+from frostline.shown import backbone_costs, mapped_embeddings, stored_images
 from frostline.study import Study
-
-WIDTH = 80
 
 
 def show_report(
-    workspace: Workspace, study: Study, predictions: list[Path], *, anew: bool = False
+    workspace: Workspace,
+    study: Study,
+    predictions: list[Path],
+    *,
+    with_images: bool = False,
+    anew: bool = False,
 ) -> None:
     """Print answer, table and the page's place; write them first if anything changed.
 
     Parameters
     ----------
+    with_images : bool
+        Show the images that were most confidently wrong on the page.
     anew : bool
         Write the report even if it was made from these very predictions before.
     """
@@ -34,6 +38,7 @@ def show_report(
         "frostline": __version__,
         "study": study.model_dump(mode="json"),
         "predictions": [path.name for path in predictions],
+        "with_images": with_images,
         "manifests": {
             name: read_manifest(workspace.manifest(name)).digest() for name in study.datasets
         },
@@ -41,8 +46,7 @@ def show_report(
     state["key"] = spec_key(state)
     answer = folder / "answer.txt"
     if anew or _key_of(folder) != state["key"] or not answer.exists():
-        text = _write(workspace, study, predictions)
-        _save(answer, text)
+        _write(workspace, study, predictions, with_images=with_images)
         # Last: a key that is there says that the report is whole.
         _save(folder / "study.json", json.dumps(state, indent=1) + "\n")
     typer.echo(answer.read_text(encoding="utf-8"))
@@ -50,7 +54,7 @@ def show_report(
     typer.echo(f"Tables: {folder / 'tables'}")
 
 
-def report_study(workspace: Workspace, study: Study) -> None:
+def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> None:
     """Write the report of a study anew from the predictions that its last run gave.
 
     Raises
@@ -65,7 +69,7 @@ def report_study(workspace: Workspace, study: Study) -> None:
         )
     names = json.loads((folder / "study.json").read_text(encoding="utf-8"))["predictions"]
     paths = [workspace.root / "predictions" / name for name in names]
-    show_report(workspace, study, paths, anew=True)
+    show_report(workspace, study, paths, with_images=with_images, anew=True)
 
 
 def _key_of(folder: Path) -> str | None:
@@ -73,25 +77,35 @@ def _key_of(folder: Path) -> str | None:
     return json.loads(path.read_text(encoding="utf-8"))["key"] if path.exists() else None
 
 
-def _write(workspace: Workspace, study: Study, predictions: list[Path]) -> str:
-    from frostline.report import answer, render, write_report
-    from frostline.report.evaluation import score, tabulate
+def _write(
+    workspace: Workspace, study: Study, predictions: list[Path], *, with_images: bool
+) -> None:
+    from frostline.report import read_predictions, write_report
 
-    options: dict[str, Any] = {"ci": study.ci, "replicates": study.replicates}
+    runs = [read_predictions(path) for path in predictions]
+    # Without the folders: they name places of this machine, and a page may be published.
+    settings = study.model_dump(
+        mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
+    )
     write_report(
         workspace.report(study.name),
-        predictions,
+        runs,
         title=study.title or study.name,
         primary=study.primary_metric,
-        about={"study": study.name, "command": f"frostline run {study.name}"},
+        about={
+            "study": study.name,
+            "made by": "frostline run STUDY, which does again what is not there",
+            "made from what is there by": "frostline report STUDY",
+            "STUDY is a file that says": json.dumps(settings, ensure_ascii=False),
+        },
         audits=audit_datasets(workspace, study.datasets),
+        embeddings=mapped_embeddings(workspace, runs),
+        images=stored_images(workspace) if with_images else None,
+        costs=backbone_costs(runs),
         unit=study.unit,
-        **options,
+        ci=study.ci,
+        replicates=study.replicates,
     )
-    frame, rows = tabulate(score(predictions, unit=study.unit), **options)
-    wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
-    sentences = [wrap.fill(text) for text in answer(frame, study.primary_metric, rows)]
-    return "\n".join(["", *sentences, "", render(frame, "table")])
 
 
 def _save(path: Path, text: str) -> None:

@@ -51,12 +51,12 @@ def study_cells(study: Study) -> Iterator[Cell]:
         yield Cell(dataset, backbone, protocol, entry, seed)
 
 
-def run_study(workspace: Workspace, study: Study) -> list[Path]:
+def run_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> list[Path]:
     """Index, extract, train and score what is not done; write and print the report."""
     for name in study.datasets:
         index_dataset(workspace, study, name)
     predictions = [run_cell(workspace, study, cell) for cell in study_cells(study)]
-    show_report(workspace, study, predictions)
+    show_report(workspace, study, predictions, with_images=with_images)
     return predictions
 
 

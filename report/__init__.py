@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
     from frostline.report.intervals import INTERVALS
+    from frostline.report.maps import Embedded
     from frostline.report.metrics import METRICS, compute_metrics
     from frostline.report.page import write_report
     from frostline.report.predictions import Predictions, read_predictions, write_predictions
     from frostline.report.ranks import rank_methods
+    from frostline.report.sections import Images
     from frostline.report.seeds import over_seeds, pool_folds
     from frostline.report.tables import FORMATS, paper_table, render
 
@@ -31,6 +33,8 @@ _HOME = {
     "INTERVALS": "intervals",
     "METRICS": "metrics",
     "DataAudit": "data_section",
+    "Embedded": "maps",
+    "Images": "sections",
     "InputError": "errors",
     "Predictions": "predictions",
     "answer": "answers",
@@ -59,6 +63,8 @@ __all__ = [
     "INTERVALS",
     "METRICS",
     "DataAudit",
+    "Embedded",
+    "Images",
     "InputError",
     "Predictions",
     "answer",

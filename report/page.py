@@ -152,7 +152,8 @@ def _page(evidence: Evidence, drawings: Sequence[Drawing], **words: object) -> s
     shown: dict[str, list[dict[str, object]]] = {}
     for one in drawings:
         # Made by us from escaped text, so it enters the page as markup.
-        item = {"name": one.name, "heading": one.heading, "svg": Markup(one.svg)}
+        number = int(one.name.rpartition("-")[2])
+        item = {"heading": one.heading, "svg": Markup(one.svg), "number": number}
         shown.setdefault(one.kind, []).append(item)
     lead, each, best = _sentences(evidence)
     runs = [run for part in evidence.datasets for method in part.methods for run, _ in method.runs]

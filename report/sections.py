@@ -70,8 +70,8 @@ def freezing_rows(part: OfDataset, metric: str) -> list[dict[str, Any]]:
     return [
         {"backbone": row["backbone"], "frozen": percent(row["estimate_frozen"]),
          "tuned": percent(row["estimate_unfrozen"]), "value": row["difference"],
-         "difference": f"{100 * row['difference']:+.1f}",
-         "interval": f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+         "difference": _signed(row["difference"]),
+         "interval": f"[{_signed(row['low'])}, {_signed(row['high'])}]",
          "p": "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}",
          "verdict": words.get(row["verdict"], row["verdict"]), "higher": higher}
         for row in compared.to_dict("records")
@@ -129,6 +129,10 @@ def versions() -> str:
         except metadata.PackageNotFoundError:
             names.append(f"{name} (not installed as a package)")
     return ", ".join(names)
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _data_uri(array: npt.NDArray[np.uint8]) -> str:

@@ -19,6 +19,10 @@ AggregateOption = Annotated[
     typer.Option(help="One row a group first: mean, vote or none; auto: mean for volumes."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.")]
+ImagesOption = Annotated[
+    bool,
+    typer.Option("--with-images", help="Show the images that were most confidently wrong."),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
 
 
@@ -104,6 +108,7 @@ def compare(
 def report(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    with_images: ImagesOption = False,
 ) -> None:
     """Write tables, figures and page of a study anew.
 
@@ -113,12 +118,13 @@ def report(
     from frostline.results import report_study
     from frostline.study import read_study
 
-    report_study(Workspace(workspace), read_study(study))
+    report_study(Workspace(workspace), read_study(study), with_images=with_images)
 
 
 def run(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    with_images: ImagesOption = False,
 ) -> None:
     """Do all that a study needs and is not done; show the answer.
 
@@ -128,7 +134,7 @@ def run(
     from frostline.runner import run_study
     from frostline.study import read_study
 
-    run_study(Workspace(workspace), read_study(study))
+    run_study(Workspace(workspace), read_study(study), with_images=with_images)
 
 
 def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:

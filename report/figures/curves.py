@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from frostline.report.figures.style import COLOURS, GREY, STYLES, key, panels
@@ -60,7 +59,7 @@ def reliability_figure(bins: pd.DataFrame) -> Figure:
             colour, marker, _ = STYLES[str(way)]
             x = line["confidence"] + 0.012 * shift
             one.vlines(x, line["bar_low"], line["bar_high"], color=colour, linewidth=3, alpha=0.35)
-            one.plot(x, line["frequency"], color=colour, marker=marker, markersize=3.5, linewidth=0.8)
+            one.plot(x, line["frequency"], marker, color=colour, markersize=3.8)
         _square(one)
     key(figure, _ways(bins), STYLES, lines=False)
     return figure
@@ -77,7 +76,11 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
         Name of every line, and the way to train whose style it has, or "".
     """
     titles = list(curves["panel"].unique())
-    figure, axes = panels(titles, xlabel="Threshold probability", ylabel="Net benefit")
+    tops = _tops(curves)
+    # Panels of one class have one prevalence, and so one scale.
+    alike = max(tops.values()) < 1.5 * min(tops.values())
+    figure, axes = panels(titles, xlabel="Threshold probability", ylabel="Net benefit",
+                          own_axes=not alike)  # fmt: skip
     styles = {
         name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
         for i, (name, way) in enumerate(lines.items())
@@ -90,22 +93,27 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
         for name, line in part[part["kind"] == "net-benefit"].groupby("line", sort=False):
             colour, _, dash = styles[str(name)]
             one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
-        best = float(np.nanmax(part["y"]))
-        one.set_ylim(-0.12 * max(best, 0.02), 1.1 * max(best, 0.02))
+        top = max(tops.values()) if alike else tops[title]
+        one.set_ylim(-0.12 * top, 1.1 * top)
         one.set_xlim(0, 1)
-        one.set_xticks([0, 0.5, 1])
-        one.tick_params(labelleft=True, labelsize=8)
+        one.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         one.locator_params(axis="y", nbins=4)
     styles["act on all"] = (GREY, "", ":")
     key(figure, list(styles), styles)
     return figure
 
 
-def _square(axes: object) -> None:
-    axes.set_xlim(-0.02, 1.02)  # type: ignore[attr-defined]
-    axes.set_ylim(-0.02, 1.02)  # type: ignore[attr-defined]
-    axes.set_xticks([0, 0.5, 1])  # type: ignore[attr-defined]
-    axes.set_yticks([0, 0.5, 1])  # type: ignore[attr-defined]
+def _tops(curves: pd.DataFrame) -> dict[str, float]:
+    """The highest net benefit of each panel."""
+    highest = curves.groupby("panel", sort=False)["y"].max()
+    return {str(title): max(float(top), 0.02) for title, top in highest.items()}
+
+
+def _square(axes: Any) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
 
 
 def _ways(part: pd.DataFrame) -> list[str]:

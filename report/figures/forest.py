@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,41 +21,43 @@ from frostline.report.figures.style import (
     tidy,
     way_of,
 )
-from frostline.report.layout import describe, percent
+from frostline.report.layout import describe
 from frostline.report.metrics import find_metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINE = 0.42  # inches a row
+Record = Mapping[Any, Any]
+NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
+# Shares of the width for intervals; numbers stand beside them, with signs they are longer.
+PLOT, SIGNED = 0.69, 0.62
 VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -> Figure:
-    """One line a run of `dataset`: estimate and 95% interval of `metric`, best first.
+    """Estimates and 95% intervals of `metric`, a line a run, those of one backbone together.
 
-    The dashed marks are the majority class. `frame` is what `evaluate` returned.
+    Names in order of their best run. The dashed line is the majority class; if it lies far below
+    all others, it is beyond the left edge. `frame` is what `evaluate` returned.
     """
     part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
     part = part.astype({"estimate": float, "low": float, "high": float})
-    part = part.sort_values("estimate", ascending=False, kind="stable")
     labels = describe(part)
-    figure, axes = _rows(len(part))
-    for line, row in enumerate(part.to_dict("records")):
+    groups: dict[str, list[Record]] = {}
+    best_first = part.sort_values("estimate", ascending=not find_metric(metric).higher, kind="stable")
+    for row in best_first.to_dict("records"):
         name, details = labels[row["run"]]
-        colour, marker, _ = STYLES[way_of(row["unfreeze"], row["head"])]
-        text = f"{name} ({details})" if details else name
-        _line(axes, -line, row, "estimate", text, colour, marker)
-    for value in part.loc[part["head"] == MAJORITY_HEAD, "estimate"]:
-        # In pieces beside the intervals, so that it crosses no label.
-        for line in range(len(part)):
-            axes.plot([100 * value] * 2, [-line - 0.15, -line + 0.15], color=GREY, linewidth=1.2,
-                      linestyle=(0, (2, 1.5)), zorder=0)  # fmt: skip
-    axes.set_xlim(*_limits(part, "estimate"))
-    axes.set_xlabel(f"{find_metric(metric).title} (%) with 95% interval", color=INK, fontsize=NORMAL)
+        groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
+    limits = _limits(part[part["head"] != MAJORITY_HEAD], "estimate")
+    majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * 100
+    if len(majority) and limits[0] - majority.min() < limits[1] - limits[0]:
+        limits = _limits(part, "estimate")
+    figure, axes = _lines(groups, "estimate", limits)
+    for value in majority[majority >= limits[0]]:
+        _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
+    _xlabel(figure, f"{find_metric(metric).title} (%) with 95% interval")
     there = {way_of(row["unfreeze"], row["head"]) for row in part.to_dict("records")}
-    names = [name for name in STYLES if name in there - {"", MAJORITY_HEAD}]
-    key(figure, names, STYLES, lines=False)
+    key(figure, [w for w in STYLES if w in there - {"", MAJORITY_HEAD}], STYLES, lines=False)
     return figure
 
 
@@ -65,57 +67,84 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     Parameters
     ----------
     differences : DataFrame
-        Columns `backbone`, `difference`, `low`, `high`, `verdict` (of the frozen one).
+        Columns `name`, `difference`, `low`, `high`, `verdict` (of the frozen one).
     """
-    figure, axes = _rows(len(differences))
-    for line, row in enumerate(differences.to_dict("records")):
-        verdict = str(row["verdict"])
-        style = {"better": "frozen", "worse": "fine-tuned"}.get(verdict, MAJORITY_HEAD)
-        colour, marker = STYLES[style][0], "D" if style == MAJORITY_HEAD else STYLES[style][1]
-        words = VERDICTS.get(verdict, verdict)
-        text = f"{row['name'] if 'name' in row else row['backbone']}: {words}"
-        _line(axes, -line, row, "difference", text, colour, marker, signed=True)
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=0, ymax=0.995)
-    low, high = _limits(differences, "difference")
-    reach = max(abs(low), abs(high))
-    axes.set_xlim(-reach, reach)
-    title = find_metric(metric).title.lower()
-    axes.set_xlabel(f"Frozen minus fine-tuned, points of {title}", color=INK, fontsize=NORMAL)
+    groups: dict[str, list[Record]] = {}
+    for row in differences.to_dict("records"):
+        words = VERDICTS.get(str(row["verdict"]), str(row["verdict"]))
+        groups.setdefault(f"{row['name']}: {words}", []).append(row)
+    reach = max(map(abs, _limits(differences, "difference")))
+    figure, axes = _lines(groups, "difference", (-reach, reach), legend=False)
+    _rule(axes, groups, 0, color=INK, linewidth=0.8)
+    _xlabel(figure, f"Frozen minus fine-tuned, points of {find_metric(metric).title.lower()}")
     return figure
 
 
-def _rows(count: int) -> tuple[Figure, Any]:
-    height = 0.85 + LINE * count
+def _lines(
+    groups: Mapping[str, Sequence[Record]],
+    value: str,
+    limits: tuple[float, float],
+    *,
+    legend: bool = True,
+) -> tuple[Figure, Any]:
+    """A name above its lines, and so on down."""
+    inside = sum(NAME + LINE * len(rows) for rows in groups.values()) + 0.1
+    top, bottom = 0.3 if legend else 0.04, 0.48
+    height = top + inside + bottom
     figure = new_figure(height)
-    axes = figure.add_axes((0.02, 0.48 / height, 0.96, LINE * count / height))
+    share = SIGNED if value == "difference" else PLOT
+    axes = figure.add_axes((0.02, bottom / height, share, inside / height))
     tidy(axes)
     axes.spines["left"].set_visible(False)
-    axes.set_ylim(-count + 0.5, 0.72)
     axes.set_yticks([])
+    axes.set_xlim(*limits)
+    axes.set_ylim(-inside, 0)
+    y = 0.0
+    for name, rows in groups.items():
+        y -= NAME
+        axes.text(0, y + 0.02, escape.plain(name, 46), va="bottom", parse_math=False, color=INK,
+                  fontsize=SMALL, transform=axes.get_yaxis_transform())  # fmt: skip
+        for row in rows:
+            _line(axes, y - LINE / 2, row, value)
+            y -= LINE
     return figure, axes
 
 
-def _line(
-    axes: Any,
-    y: int,
-    row: Mapping[Any, Any],
-    value: str,
-    name: str,
-    colour: str,
-    marker: str,
-    *,
-    signed: bool = False,
-) -> None:
+def _line(axes: Any, y: float, row: Record, value: str) -> None:
+    colour, marker = _look(row)
     low, high, middle = (100 * float(row[column]) for column in ("low", "high", value))
+    sign = "+" if value == "difference" else ""
+    number = f"{middle:{sign}.1f}" + ("" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]")
+    axes.text(1.03, y, number.replace("-", "\N{MINUS SIGN}"), va="center", color=INK, fontsize=SMALL,
+              transform=axes.get_yaxis_transform())  # fmt: skip
+    if middle < axes.get_xlim()[0]:
+        axes.plot([0.012], [y], marker="<", color=colour, markersize=6,
+                  transform=axes.get_yaxis_transform())  # fmt: skip
+        return
     if not np.isnan(low):
         axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([middle], [y], marker=marker, color=colour, markersize=7, markeredgewidth=1.6)
-    sign = "+" if signed else ""
-    number = f"{middle:{sign}.1f}" if signed else percent(row[value])
-    interval = "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
-    style = {"transform": axes.get_yaxis_transform(), "color": INK, "fontsize": SMALL}
-    axes.text(0, y + 0.2, escape.plain(name, 34), va="bottom", parse_math=False, **style)
-    axes.text(1, y + 0.2, number + interval, va="bottom", ha="right", **style)
+    axes.plot([middle], [y], marker=marker, color=colour, markersize=6.5, markeredgewidth=1.5)
+
+
+def _look(row: Record) -> tuple[str, str]:
+    if "verdict" not in row:
+        return STYLES[way_of(row["unfreeze"], row["head"])][:2]
+    way = {"better": "frozen", "worse": "fine-tuned"}.get(str(row["verdict"]))
+    return STYLES[way][:2] if way else (GREY, "D")
+
+
+def _rule(axes: Any, groups: Mapping[str, Sequence[Record]], value: float, **style: Any) -> None:
+    """A vertical line beside the intervals, which crosses no name."""
+    y = 0.0
+    for rows in groups.values():
+        bottom = y - NAME - LINE * len(rows)
+        axes.plot([value, value], [y - NAME, bottom], zorder=0, **style)
+        y = bottom
+
+
+def _xlabel(figure: Figure, text: str) -> None:
+    height = figure.get_figheight()
+    figure.text(0.02, 0.06 / height, text, va="bottom", color=INK, fontsize=NORMAL)
 
 
 def _limits(part: pd.DataFrame, value: str) -> tuple[float, float]:

@@ -35,8 +35,10 @@ def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
     sizes = first["group"].value_counts()
     grouped = bool(len(sizes)) and int(sizes.iloc[0]) > 1
     ways = ["class", "group"] if grouped else ["class"]
-    figure, axes = panels([f"{title}, by {way}" for title in titles for way in ways], xlabel="",
-                          ylabel="", height=1.75 if grouped else 2.6, columns=len(ways))  # fmt: skip
+    figure, axes = panels(
+        [f"{title}, by {way}" for title in titles for way in ways], xlabel="", ylabel="",
+        height=1.75 if grouped else 2.6, columns=len(ways), legend=True,
+    )  # fmt: skip
     largest = list(sizes.index[:MOST_GROUPS])
     for number, one in enumerate(axes):
         part = points[points["panel"] == titles[number // len(ways)]]
@@ -68,11 +70,12 @@ def _legend(figure: Figure, classes: Sequence[str]) -> None:
 
     handles = [
         Line2D([], [], color=COLOURS[i % 8], marker=MARKERS[i % 8], linestyle="", markersize=5,
-               label=escape.plain(name, 12))
+               label=escape.plain(name, 10))
         for i, name in enumerate(classes)
     ]  # fmt: skip
-    legend = figure.legend(handles=handles, loc="lower center", frameon=False, labelcolor=INK,
-                           fontsize=SMALL, ncols=4, columnspacing=0.9, handletextpad=0.1,
+    legend = figure.legend(handles=handles, loc="upper left", frameon=False, labelcolor=INK,
+                           fontsize=SMALL, ncols=min(len(classes), 7), columnspacing=0.7,
+                           handletextpad=-0.2,
                            borderaxespad=0.1)  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)

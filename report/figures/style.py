@@ -65,33 +65,37 @@ def panels(
     ylabel: str,
     height: float = 1.3,
     columns: int = 2,
+    own_axes: bool = False,
     legend: bool = True,
-    gap: float = 0.25,
 ) -> tuple[Figure, list[Any]]:
     """A figure with one panel a title, in rows of `columns`, and its panels.
 
-    The panels are meant to have the same limits: ticks are labelled at the left and below alone.
+    Panels have the same limits, and ticks are labelled at the left and below alone; with
+    `own_axes` each has its own.
     """
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
-    left, right, bottom, top = 0.62, 0.08, 0.48, 0.3 if legend else 0.05
-    total = top + rows * (height + gap) + bottom
-    width = (WIDTH - left - right - 0.15 * (columns - 1)) / columns
+    left, right, bottom = 0.62 if ylabel else 0.06, 0.1, 0.5 if xlabel else 0.06
+    top, title = 0.32 if legend else 0.04, 0.24 if any(titles) else 0.04
+    across, down = (0.45, 0.3) if own_axes else (0.2, 0.0)
+    total = top + rows * (height + title) + (rows - 1) * down + bottom
+    width = (WIDTH - left - right - across * (columns - 1)) / columns
     figure = new_figure(total)
     out = []
-    for number, title in enumerate(titles):
+    for number, name in enumerate(titles):
         row, column = divmod(number, columns)
-        x, y = left + column * (width + 0.15), total - top - (row + 1) * (height + gap)
+        x = left + column * (width + across)
+        y = total - top - (row + 1) * (height + title) - row * down
         axes = figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total))
-        tidy(axes, escape.plain(title, 26 if columns > 1 else 50))
+        tidy(axes, escape.plain(name, 25 if columns > 1 else 50))
         last = number + columns >= len(titles)
-        axes.tick_params(labelleft=column == 0, labelbottom=last)
+        axes.tick_params(labelleft=own_axes or column == 0, labelbottom=own_axes or last)
         out.append(axes)
-    figure.text(left / WIDTH + (1 - (left + right) / WIDTH) / 2, 0.06 / total, xlabel, ha="center",
-                va="bottom", fontsize=NORMAL, color=INK, parse_math=False)  # fmt: skip
+    style: dict[str, Any] = {"fontsize": NORMAL, "color": INK, "parse_math": False}
+    centre = (left + (WIDTH - left - right) / 2) / WIDTH
+    figure.text(centre, 0.06 / total, xlabel, ha="center", va="bottom", **style)
     middle = (bottom + (total - top - bottom) / 2) / total
-    figure.text(0.02, middle, ylabel, ha="left", va="center", rotation=90, fontsize=NORMAL,
-                color=INK, parse_math=False)  # fmt: skip
+    figure.text(0.02, middle, ylabel, ha="left", va="center", rotation=90, **style)
     return figure, out
 
 

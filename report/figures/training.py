@@ -59,10 +59,12 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
     costs : DataFrame
         Columns `cost`, `value`, `estimate`, `name`, `way`.
     """
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     kinds = [kind for kind in COSTS if kind in set(costs["cost"])]
     title = find_metric(metric).title
-    figure, axes = panels(["" for _ in kinds], xlabel="", ylabel=f"{title} (%)", columns=1,
-                          height=2.0, gap=0.5)  # fmt: skip
+    figure, axes = panels([COSTS[kind] for kind in kinds], xlabel="", ylabel=f"{title} (%)",
+                          columns=1, height=1.7, own_axes=True)  # fmt: skip
     for one, kind in zip(axes, kinds, strict=True):
         part = costs[costs["cost"] == kind]
         for row in part.to_dict("records"):
@@ -75,8 +77,8 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
                          parse_math=False)  # fmt: skip
         one.set_xscale("log")
         one.margins(x=0.16, y=0.18)
-        one.tick_params(labelbottom=True, which="both", labelsize=SMALL)
-        one.tick_params(which="minor", labelbottom=False)
-        one.set_xlabel(COSTS[kind], color=INK, fontsize=SMALL)
+        one.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
+        one.xaxis.set_major_formatter(EngFormatter(sep=""))
+        one.xaxis.set_minor_locator(NullLocator())
     key(figure, [way for way in STYLES if way in set(costs["way"])], STYLES, lines=False)
     return figure

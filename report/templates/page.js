@@ -69,6 +69,7 @@
     controls.className = "controls";
     const input = document.createElement("input");
     input.type = "search";
+    input.setAttribute("aria-label", `Filter rows of ${table.caption.textContent.trim()}`);
     const output = document.createElement("output");
     input.addEventListener("input", () => filter(table, input.value, output));
     const choice = document.createElement("select");
