@@ -21,12 +21,13 @@ from frostline.report.sample import Sample
 
 FOLDS = 5
 METRIC = "balanced_accuracy"
+MOST_COMPONENTS = 128
 CONTROL_COLUMNS = ("control", "estimate", "low", "high", "chance", "verdict")
 Codes = npt.NDArray[np.int64]
 
 
 def negative_controls(
-    features: npt.ArrayLike,
+    features: npt.ArrayLike | None,
     labels: Sequence[str],
     groups: Sequence[str],
     *,
@@ -38,8 +39,9 @@ def negative_controls(
 
     Parameters
     ----------
-    features : float [n, D]
-        Embeddings of the images.
+    features : float [n, D] or None
+        Embeddings of the images, of which the first 128 principal components are used; without
+        them there is the metadata alone.
     labels, groups : text [n]
     metadata : DataFrame [n, …], optional
         What is known besides the picture (size, format, age, sex, site): a head on it alone.
@@ -52,14 +54,15 @@ def negative_controls(
     DataFrame
         Columns `CONTROL_COLUMNS`, rows "labels permuted by group", "metadata alone" (if given),
         "split by group", "split by image": the last two differ by how much a split that tears
-        patients apart would have flattered the result.
+        patients apart would have flattered the result (where a group has several images).
 
     Raises
     ------
     InputError
         If there are too few groups of a class to cross-validate by.
     """
-    matrix = np.asarray(features, dtype=np.float64)
+    if features is None and metadata is None:
+        raise InputError("neither embeddings nor metadata are given; nothing to control.")
     names, truth = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     member = pd.factorize(np.asarray(groups, dtype=str))[0].astype(np.int64)
     fewest = min(len(np.unique(member[truth == c])) for c in range(len(names)))
@@ -67,28 +70,57 @@ def negative_controls(
         raise InputError(
             f"the rarest class has {fewest} groups; controls need two classes of {FOLDS} or more."
         )
-    rng = np.random.default_rng(seed)
     chance = 1 / len(names)
-    drawn = []
-    for _ in range(permutations):
-        shuffled = permute_labels(truth, member, rng)
-        drawn.append(_balanced(shuffled, cross_predict(matrix, shuffled, member, seed), len(names)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    rows: list[tuple[Any, ...]] = [
-        ("labels permuted by group", float(np.mean(drawn)), low, high, chance,
-         _at_chance(low, high, chance)),
-    ]  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    matrix = None if features is None else compress(np.asarray(features, dtype=np.float64), seed)
+    if matrix is not None:
+        rows.append(_permuted(matrix, truth, member, len(names), permutations, seed))
     if metadata is not None:
         called = cross_predict(metadata_matrix(metadata), truth, member, seed)
         row = _scored("metadata alone", truth, called, member, names, chance)
         rows.append((*row, _at_chance(row[2], row[3], chance)))
+    if matrix is not None:
+        rows += _splits(matrix, truth, member, names, seed)
+    return pd.DataFrame(rows, columns=list(CONTROL_COLUMNS))
+
+
+def compress(features: Array, seed: int = 0) -> Array:
+    """The first 128 principal components, where there are more columns; labels play no part."""
+    from sklearn.decomposition import PCA
+
+    if min(features.shape) <= MOST_COMPONENTS:
+        return features
+    return np.asarray(PCA(MOST_COMPONENTS, random_state=seed).fit_transform(features))
+
+
+def _permuted(
+    matrix: Array, truth: Codes, member: Codes, n_classes: int, permutations: int, seed: int
+) -> tuple[Any, ...]:
+    """Mean and central 95% of the scores of permuted labels."""
+    rng, drawn = np.random.default_rng(seed), []
+    for _ in range(permutations):
+        shuffled = permute_labels(truth, member, rng)
+        drawn.append(_balanced(shuffled, cross_predict(matrix, shuffled, member, seed), n_classes))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    chance = 1 / n_classes
+    return ("labels permuted by group", float(np.mean(drawn)), low, high, chance,
+            _at_chance(low, high, chance))  # fmt: skip
+
+
+def _splits(
+    matrix: Array, truth: Codes, member: Codes, names: Any, seed: int
+) -> list[tuple[Any, ...]]:
+    """The head cross-validated by group and, where groups can be torn apart, by image."""
+    chance = 1 / len(names)
     honest = cross_predict(matrix, truth, member, seed)
+    by_group = _scored("split by group", truth, honest, member, names, chance)
+    if len(np.unique(member)) == len(member):
+        return [(*by_group, "every group is one image: no split can tear it apart")]
     torn = cross_predict(matrix, truth, None, seed)
     gain = 100 * (_balanced(truth, torn, len(names)) - _balanced(truth, honest, len(names)))
-    rows.append((*_scored("split by group", truth, honest, member, names, chance), ""))
     flattered = f"a split by image flatters by {gain:+.1f} points"
-    rows.append((*_scored("split by image", truth, torn, member, names, chance), flattered))
-    return pd.DataFrame(rows, columns=list(CONTROL_COLUMNS))
+    by_image = _scored("split by image", truth, torn, member, names, chance)
+    return [(*by_group, ""), (*by_image, flattered)]
 
 
 def permute_labels(truth: Codes, groups: Codes, rng: np.random.Generator) -> Codes:
@@ -111,7 +143,7 @@ def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(FOLDS, shuffle=True, random_state=seed)
     head = make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.1, max_iter=300, class_weight="balanced")
+        StandardScaler(), LogisticRegression(C=0.1, max_iter=100, class_weight="balanced")
     )
     called = np.full(len(truth), -1, dtype=np.int64)
     for train, test in folds.split(features, truth, groups):

@@ -117,6 +117,10 @@ def audit(
     with_images: Annotated[
         Path | None, typer.Option(help="Write a PNG sheet of the images that were flagged.")
     ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Score what must score at chance: permuted labels, …"),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Count images and groups; find what leaks across splits.
@@ -139,6 +143,10 @@ def audit(
     if with_images is not None:
         sets = picture_sheet(found, manifest, with_images)
         say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
+    if controls:
+        from frostline.controls import render_controls, run_controls
+
+        typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict and found.leaks:
         raise typer.Exit(1)
 

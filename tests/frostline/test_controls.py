@@ -1,0 +1,126 @@
+"""`frostline audit --controls` through the command, on a small real workspace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from frostline.cli import app
+from frostline.controls import run_controls
+
+TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
+def patients(root: Path, *, tell: bool, images: int = 3) -> None:
+    """30 patients of two classes: images of a patient look alike; sites tell the class or not."""
+    rng, rows = np.random.default_rng(0), []
+    root.mkdir()
+    for patient in range(30):
+        label = ("well", "sick")[patient % 2]
+        look = rng.integers(0, 256, (4, 4, 3))
+        for number in range(images):
+            noisy = np.clip(look + rng.normal(0, 4, look.shape), 0, 255).astype(np.uint8)
+            name = f"p{patient:02d}_{number}.png"
+            Image.fromarray(noisy).resize((32, 32), Image.Resampling.NEAREST).save(root / name)
+            site = "north" if (label == "sick") == tell else "south"
+            site = site if tell else rng.choice(["north", "south"])
+            rows.append((name, label, f"p{patient:02d}", site, int(rng.integers(20, 80))))
+    table = pd.DataFrame(rows, columns=["file", "label", "patient", "site", "age"])
+    table.to_csv(root / "table.csv", index=False)
+
+
+def indexed(root: Path, name: str) -> None:
+    found = run(
+        "index", name, "--kind", "table", "--root", root, "--table", root / "table.csv",
+        "--image-column", "file", "--label-column", "label", "--group-column", "patient",
+        "--test-fraction", "0.3",
+    )  # fmt: skip
+    assert found.exit_code == 0, found.output
+
+
+def lines_of(output: str) -> dict[str, tuple[float, str]]:
+    """Balanced accuracy and verdict by control."""
+    pattern = r"^  (\S.*?) +(\d+\.\d) \[.*?\] +chance \d+\.\d *(.*)$"
+    return {name: (float(score), verdict)
+            for name, score, verdict in re.findall(pattern, output, re.MULTILINE)}  # fmt: skip
+
+
+def test_controls_without_embeddings_say_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    patients(tmp_path / "images", tell=True)
+    indexed(tmp_path / "images", "set")
+    result = run("audit", "set", "--controls")
+    assert result.exit_code == 0
+    found = lines_of(result.output)
+    assert list(found) == ["metadata alone"]
+    score, verdict = found["metadata alone"]
+    assert score == 100
+    assert verdict == "above chance: something other than the disease can be read"
+    assert (
+        "Labels permuted and the split by image were left out: no embeddings are stored yet "
+        "(frostline extract --dataset set)."
+    ) in result.output
+    assert "Metadata: width, height, mode, format, site, age." in result.output
+
+
+def test_controls_with_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    patients(tmp_path / "images", tell=False)
+    indexed(tmp_path / "images", "set")
+    assert run("extract", "--dataset", "set", *TINY, "--device", "cpu").exit_code == 0
+    result = run("audit", "set", "--controls")
+    found = lines_of(result.output)
+    assert list(found) == [
+        "labels permuted by group", "metadata alone", "split by group", "split by image",
+    ]  # fmt: skip
+    assert found["labels permuted by group"][1] == "at chance, as it should be"
+    assert found["metadata alone"][1] == "at chance, as it should be"
+    # Patients are alike within and of no class: only a split that tears them apart sees them.
+    by_group, by_image = (found[f"split by {unit}"][0] for unit in ("group", "image"))
+    assert by_image > by_group + 10
+    gain = f"a split by image flatters by {by_image - by_group:+.1f} points"
+    assert found["split by image"][1][:-12] == gain[:-12]
+    assert "Embeddings: timm:test_vit, 90 labelled images." in result.output
+    # Of many images whole groups are drawn, which is said.
+    monkeypatch.setattr("frostline.controls.MOST_IMAGES", 60)
+    from frostline.cache import Workspace
+
+    _, notes = run_controls(Workspace(tmp_path / "frostline-workspace"), "set")
+    assert notes[1] == "Drawn: 20 groups of 60 images."
+
+
+def test_one_image_a_patient_has_no_split_to_tear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    patients(tmp_path / "images", tell=False, images=1)
+    indexed(tmp_path / "images", "set")
+    run("extract", "--dataset", "set", *TINY, "--device", "cpu")
+    found = lines_of(run("audit", "set", "--controls").output)
+    assert found["split by group"][1] == "every group is one image: no split can tear it apart"
+    assert "split by image" not in found
+
+
+def test_too_few_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    patients(tmp_path / "images", tell=False)
+    table = pd.read_csv(tmp_path / "images" / "table.csv")
+    table[table["patient"] < "p08"].to_csv(tmp_path / "images" / "table.csv", index=False)
+    indexed(tmp_path / "images", "set")
+    result = CliRunner().invoke(app, ["audit", "set", "--controls"])
+    assert isinstance(result.exception, Exception)
+    assert "the rarest class has 4 groups; controls need two classes of 5 or more." in str(
+        result.exception
+    )
