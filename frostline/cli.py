@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
-from frostline.commands import cache, data, probing, reporting, training
+from frostline.commands import applying, cache, data, probing, reporting, training
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -35,6 +35,8 @@ for command in (
     reporting.evaluate,
     reporting.compare,
     reporting.report,
+    applying.predict,
+    applying.export,
     data.backbones,
 ):
     app.command()(command)
