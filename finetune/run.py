@@ -149,12 +149,12 @@ def finetune_run(
     run = task.run_id(manifest)
     if workspace.predictions(run).is_file():
         return run, False
+    folder, first = workspace.model(run), rank() == 0
+    watch = _watched(folder, tensorboard) if first else None
     data, missing = load_data(
         manifest, open_pixels(), task.label, task.split, allow_missing=allow_missing
     )
-    folder = workspace.model(run)
     checkpoints = Checkpoints(folder / "checkpoints")
-    first = rank() == 0
     with checkpoints.lock() if first else nullcontext():
         barrier()
         model = Classifier(load(), len(data.classes), task.seed)
@@ -182,7 +182,7 @@ def finetune_run(
                 seed=task.seed,
                 checkpoints=checkpoints,
                 on_epoch=on_epoch if first else None,
-                on_rows=_watched(folder, tensorboard) if first else None,
+                on_rows=watch,
             )
         table = predictions_table(model, data, conditions, trained.batch, kept)
         if first:

@@ -266,10 +266,10 @@ def finetune(
 
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
+    recipe = make_recipe(network.protocol, **(changes or {}))
     machine, columns = machine or Machine(), columns or Columns()
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(manifest)
-    recipe = make_recipe(network.protocol, **(changes or {}))
     kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
     source = machine.source(workspace, manifest, kept)
     device, precision = machine.resolve()
