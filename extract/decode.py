@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -78,17 +79,28 @@ def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels
 
 
 def decode_file(
-    path: Path, frames: Sequence[int | None], geometry: Geometry, channels: Channels
+    path: Path,
+    frames: Sequence[int | None],
+    geometry: Geometry,
+    channels: Channels,
+    out: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """Read the given frames of one file in the given order; a volume is read only once."""
+    """Read the given frames of one file in the given order; a volume is read only once.
+
+    They go to the rows of ``out`` (uint8 ``[frames, crop, crop]`` or ``[frames, crop, crop, 3]``)
+    if there is one.
+    """
+    places: Iterable[np.ndarray | None] = repeat(None) if out is None else out
     container = _container(path)
     if container is not None:
-        for pixels in container.read_frames(path, frames, geometry):
-            yield geometry.apply(pixels, channels)
+        for pixels, place in zip(
+            container.read_frames(path, frames, geometry), places, strict=False
+        ):
+            yield geometry.apply(pixels, channels, place)
         return
-    for frame in frames:
+    for frame, place in zip(frames, places, strict=False):
         image = read_image(path, frame, geometry.window, geometry)
-        yield geometry.apply(image, channels)
+        yield geometry.apply(image, channels, place)
 
 
 def why_unreadable(path: Path) -> str | None:

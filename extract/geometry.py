@@ -76,7 +76,9 @@ class Geometry:
         known = {name: options[name] for name in ("window", "spacing") if options.get(name)}
         return replace(self, **known)
 
-    def apply(self, image: Image.Image | np.ndarray, channels: Channels) -> np.ndarray:
+    def apply(
+        self, image: Image.Image | np.ndarray, channels: Channels, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Resize and crop one image of 8 bits.
 
         Parameters
@@ -85,6 +87,8 @@ class Geometry:
             A Pillow image of mode ``L`` or ``RGB``, or ``uint8 [H, W]`` or ``[H, W, 3]``.
         channels
             ``"grey"`` gives ``[crop, crop]``, ``"rgb"`` gives ``[crop, crop, 3]``.
+        out
+            Where to put it, of that shape; a new array if None.
 
         Returns
         -------
@@ -100,7 +104,11 @@ class Geometry:
             image = image.getchannel(0)
         size = self.resized_size(*image.size)
         image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
-        return np.array(image if image.mode == mode else image.convert(mode))
+        if out is None:
+            out = np.empty((self.crop, self.crop) + ((3,) if mode == "RGB" else ()), np.uint8)
+        for channel in (slice(None),) if image.mode == mode else range(3):
+            out[..., channel] = np.asarray(image)
+        return out
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after resizing, before the crop."""

@@ -129,10 +129,10 @@ def test_a_killed_process_is_one_sentence_and_what_was_decoded_is_kept(
     manifest = files(tmp_path / "root", workspace)
     apply = Geometry.apply
 
-    def killed(self: Geometry, image: Image.Image, channels: Any) -> np.ndarray:
+    def killed(self: Geometry, image: Image.Image, *rest: Any) -> np.ndarray:
         if np.array_equal(np.asarray(image), IMAGES[25]):
             os.kill(os.getpid(), signal.SIGKILL)
-        return apply(self, image, channels)
+        return apply(self, image, *rest)
 
     monkeypatch.setattr(Geometry, "apply", killed)
     source = pixel_source(workspace, manifest, EXACT, workers=2)
