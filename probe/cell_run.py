@@ -268,6 +268,9 @@ def _write(
     )
     order = np.argsort(rows, kind="stable")
     table = _predictions(data.embedded.images.iloc[rows[order]], probabilities[order], meta)
+    if cell.cv is not None:
+        sizes = [len(mine) for mine in own.predicted]
+        table["fold"] = np.repeat(np.arange(len(sizes)), sizes)[order]
     write_predictions(path, table, meta)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,9 +98,14 @@ def find_cohorts(people: Mapping[str, set[str]]) -> list[list[str]]:
 
 def method_name(run: Predictions) -> str:
     """A method in words: backbone, how it was trained, protocol and head."""
-    meta = {key: str(value or "") for key, value in run.meta.items()}
+    return method_words(run.meta, run.run)
+
+
+def method_words(about: Mapping[Any, Any], otherwise: str) -> str:
+    """The same of metadata or of a table's row; `otherwise` where no backbone is named."""
+    meta = {key: str(value or "") for key, value in about.items()}
     if not meta["backbone"]:
-        return run.run
+        return otherwise
     words = [meta["backbone"], trained_word(meta["unfreeze"]), meta["protocol"], meta["head"],
              meta["feature"], weights_word(meta["weights"], meta["unfreeze"])]  # fmt: skip
     return ", ".join(word for word in words if word)

@@ -7,7 +7,7 @@ its variance has two parts: between patients, as always, and between seeds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from frostline.report.intervals import NO_INTERVAL, TAIL
 from frostline.report.metrics import Array, check_metrics, find_metric, of_probabilities
 from frostline.report.paired import leave_out_values
 from frostline.report.predictions import Predictions
-from frostline.report.replicates import jackknife_error
+from frostline.report.replicates import estimate, jackknife_error
+from frostline.report.sample import Sample
 
 ONE_SEED = "one seed: this trained model, not the method"
 SEED_COLUMNS = (
@@ -114,6 +115,79 @@ def over_seeds(
     scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
     records = [record for family in group_seeds(scored) for record in _pool_method(family, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def over_folds(
+    predictions: Runs,
+    *,
+    metrics: Sequence[str] | None = None,
+    unit: str = "group",
+    aggregate: str = "auto",
+) -> pd.DataFrame:
+    """Pool the folds of repeated cross-validation: one row a method and metric.
+
+    Each run is one repeat, with the column `fold` and `cv` in its metadata, as `probe --cv` writes
+    them; the score of every fold of every repeat is one value of `pool_folds`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SEED_COLUMNS`; `n_seeds` counts folds, `seed_error` is the standard error from
+        them, and `group_error` is unknown.
+
+    Raises
+    ------
+    InputError
+        If a run is not of a cross-validation.
+    """
+    kin: dict[tuple[str, ...], list[Scored]] = {}
+    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate):
+        run = item[0]
+        if not run.meta.get("cv") or "fold" not in run.table:
+            raise InputError(
+                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
+                "pool by --over seeds."
+            )
+        # Folds differ a little in how many groups train.
+        known = [str(run.meta.get(name)) for name in RUN_COLUMNS if name not in (
+            "candidates", "train_fraction")]  # fmt: skip
+        kin.setdefault((*known, str(run.meta["cv"]["folds"])), []).append(item)
+    records = [record for family in kin.values() for record in _pool_repeats(family, metrics)]
+    return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
+    run, sample = family[0]
+    names = [name for name in check_metrics(metrics, sample.classes) if name not in NO_INTERVAL
+             and not (of_probabilities(name) and sample.probs is None)]  # fmt: skip
+    scores = [estimate(part, names) for item in family for part in _folds(*item)]
+    about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
+        "run": run.run, "n_seeds": len(scores), "n_units": sample.n_units,
+        "n_images": sample.n_images, "unit": sample.unit, "note": "; ".join(sample.notes),
+    }  # fmt: skip
+    share = 1 / int(run.meta["cv"]["folds"])
+    return [
+        about | vars(pool_folds([one[name] for one in scores], share)) | {"metric": name}
+        for name in names
+    ]
+
+
+def _folds(run: Predictions, sample: Sample) -> list[Sample]:
+    """The rows of each fold; rows that are groups are in the fold of their images."""
+    of_row: dict[str, int] = {}
+    for column in ("group_id", "image_id"):
+        of_row |= dict(zip(run.table[column], run.table["fold"], strict=True))
+    ids = np.arange(0) if sample.ids is None else sample.ids
+    fold = np.array([int(of_row[name]) for name in ids.tolist()])
+    return [_rows(sample, np.flatnonzero(fold == number)) for number in np.unique(fold)]
+
+
+def _rows(sample: Sample, rows: npt.NDArray[np.int64]) -> Sample:
+    return replace(
+        sample, truth=sample.truth[rows], prediction=sample.prediction[rows],
+        groups=None if sample.groups is None else sample.groups[rows],
+        probs=None if sample.probs is None else sample.probs[rows],
+    )  # fmt: skip
 
 
 def group_seeds(scored: Sequence[Scored]) -> list[list[Scored]]:

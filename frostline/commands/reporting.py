@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,12 +49,20 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(help="paper: put the published rows beside ours, untested.")
     ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(help="One row a method: its mean over seeds, or over folds of probe --cv."),
+    ] = None,
     format: FormatOption = "table",
 ) -> None:
     """Score predictions with 95% intervals, beside the majority class.
 
     Example: frostline evaluate frostline-workspace/predictions/*.parquet --format csv
     """
+    if over is not None:
+        options = {"metrics": metric or None, "unit": unit, "aggregate": aggregate}
+        typer.echo(_over(predictions, over, split, format, options), nl=False)
+        return
     from frostline.report import evaluate as score
     from frostline.report import render
 
@@ -70,6 +78,20 @@ def evaluate(
 
         rows = scored(predictions, split=split, unit=unit, aggregate=aggregate)
         typer.echo(render_against(frame, rows, against, format), nl=False)
+
+
+def _over(
+    predictions: list[Path], over: str, split: str, format: str, options: dict[str, Any]
+) -> str:
+    from frostline.cache import InputError
+    from frostline.report.method_tables import render_over
+    from frostline.report.seeds import over_folds, over_seeds
+
+    if over == "folds":
+        return render_over(over_folds(predictions, **options), over, format)
+    if over == "seeds":
+        return render_over(over_seeds(predictions, split=split, **options), over, format)
+    raise InputError(f"there is no --over {over!r}; choose from seeds, folds.")
 
 
 def compare(
@@ -89,12 +111,24 @@ def compare(
     intersection: Annotated[
         bool, typer.Option("--intersection", help="Compare on the images that all runs have.")
     ] = False,
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Mean ranks of methods over data sets instead.")
+    ] = False,
     format: FormatOption = "table",
 ) -> None:
     """Say which run is better, and whether that is more than luck.
 
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
+    if ranks:
+        from frostline.report import rank_methods
+        from frostline.report.method_tables import render_ranks
+
+        frame = rank_methods(
+            predictions, metric=metric, split=split, unit=unit, aggregate=aggregate, seed=seed
+        )
+        typer.echo(render_ranks(frame, metric, format), nl=False)
+        return
     from frostline.report import compare as compare_runs
     from frostline.report import render_comparison
 

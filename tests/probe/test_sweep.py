@@ -217,6 +217,8 @@ def test_cross_validation(build: Build, table: pd.DataFrame) -> None:
         result = read_predictions(path)
         assert sorted(result.table["image_id"]) == sorted(table["image_id"])
         assert set(result.table["split"]) == {"test"}
+        assert (result.table.groupby("group_id")["fold"].nunique() == 1).all()
+        assert set(result.table["fold"]) == {0, 1, 2}
         assert len(result.meta["hyperparameters"]["folds"]) == 3
         assert result.meta["cv"] == {"folds": 3, "repeat": result.meta["seed"]}
     right = results.table[
@@ -244,7 +246,7 @@ def test_cross_validation_never_sees_what_it_predicts(
     assert 0.3 < rows["value"].mean() < 0.68
 
 
-def other_dataset(place: Workspace, label: str = "grade 1") -> None:
+def other_dataset(place: Workspace, label: str = "grade 1", embedded: int | None = None) -> None:
     from frostline.cache import EMBEDDINGS, Manifest, StoreWriter, spec_key, write_manifest
 
     table = make_table(12)
@@ -257,7 +259,9 @@ def other_dataset(place: Workspace, label: str = "grade 1") -> None:
     folder = place.embeddings("other", "tiny") / spec_key(SPEC)
     X = embeddings(pd.factorize(table["label"])[0], seed=0)
     with StoreWriter(folder, EMBEDDINGS, SPEC, {}) as writer:
-        writer.append(np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16), X)
+        writer.append(
+            np.frombuffer(b"".join(keys[:embedded]), np.uint8).reshape(-1, 16), X[:embedded]
+        )
 
 
 def test_another_data_set_is_scored(build: Build) -> None:
@@ -405,6 +409,52 @@ def test_sentences_about_the_data(build: Build, table: pd.DataFrame) -> None:
         "96 images of data set 'mri' (such as 'p000/0.png') are in the training or validation part "
         "of 'mri': a test must be of others."
     )
+
+
+def test_missing_embeddings_are_refused_before_anything_is_computed(build: Build) -> None:
+    X = embeddings(pd.factorize(make_table()["label"])[0])
+    place = build(X=X[:-5])
+    key = next(iter(place.embeddings("mri", "tiny").iterdir())).name[:12]
+    sentence = (
+        f"5 of 120 images of data set 'mri' have no embedding in store {key}: run the same "
+        "`frostline extract` again."
+    )
+    assert sentence_of(place) == sentence
+    assert sentence_of(place, cv="3x1") == sentence
+    assert not (place.root / "sweeps").exists()
+    assert len(run(place, heads=["centroid"], on_missing="skip").predictions) == 1
+    whole = build()
+    other_dataset(whole, embedded=20)
+    assert sentence_of(whole, test_dataset="other").startswith(
+        "4 of 24 images of data set 'other' have no embedding in store "
+    )
+
+
+def _without_a_class(table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["label"] != "grade 2") | (table["split"] != "train")]
+
+
+def _in_both(table: pd.DataFrame) -> pd.DataFrame:
+    table.loc[0, "split"] = "val"
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (_without_a_class, "Class 'grade 2' of data set 'mri' has no training image, but 8 in "),
+        (lambda table: table.assign(label="a"), "Every label of data set 'mri' is 'a' (column "),
+        (
+            lambda table: table.assign(label=table["image_id"]),
+            "Data set 'mri' has 72 training images for 120 classes: a head needs at least one ",
+        ),
+        (_in_both, "There is 1 group of data set 'mri' in both train and validation (such as "),
+    ],
+)
+def test_wrong_data_are_refused_when_planning(
+    build: Build, table: pd.DataFrame, change: Any, sentence: str
+) -> None:
+    assert sentence_of(build(change(table))).startswith(sentence)
 
 
 def test_a_mistake_in_a_worker_is_one_sentence(build: Build) -> None:

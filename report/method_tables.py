@@ -1,0 +1,78 @@
+"""Means over seeds or folds, and ranks over data sets, in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from frostline.report.layout import percent
+from frostline.report.metrics import find_metric
+from frostline.report.plain_tables import render_plain
+
+Record = Mapping[Any, Any]
+
+
+def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
+    """What `over_seeds` or `over_folds` returned, both parts of the error shown."""
+    repeats = "folds" if over == "folds" else "seeds"
+    headings = ("Method", "Metric", "Mean [95% interval]", "s.e. patients", f"s.e. {repeats}",
+                "df", repeats.title())  # fmt: skip
+    rows = []
+    for row in frame.to_dict("records"):
+        interval = f" [{_number(row, 'low')}, {_number(row, 'high')}]"
+        mean = _number(row, "estimate") + ("" if pd.isna(row["low"]) else interval)
+        rows.append((
+            _method(row), find_metric(row["metric"]).title, mean, _number(row, "group_error", 2),
+            _number(row, "seed_error", 2), "" if pd.isna(row["df"]) else f"{row['df']:.1f}",
+            str(row["n_seeds"]),
+        ))  # fmt: skip
+    notes = [
+        "Mean over seeds; variance: that between patients of the mean (delete-one-group jackknife) "
+        "plus s²/S of the seeds, Student's t with Satterthwaite's df. Shares in percent."
+        if over == "seeds" else
+        "Mean over all folds of all repeats; variance corrected for shared training data (Nadeau "
+        "and Bengio 2003), Student's t. Shares in percent."
+    ]  # fmt: skip
+    for note, part in (
+        frame.assign(note=frame["note"].str.split("; ")).explode("note").groupby("note", sort=False)
+    ):
+        if note:
+            who = ", ".join(dict.fromkeys(_method(row) for row in part.to_dict("records")))
+            everyone = part["run"].nunique() == frame["run"].nunique()
+            notes.append(f"{note[:1].upper()}{note[1:]}." if everyone else f"{who}: {note}.")
+    return render_plain(frame, headings, rows, notes, format)
+
+
+def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str:
+    """What `rank_methods` returned."""
+    headings = ("Method", "", "Mean rank [95%]", "Best in", "Seeds")
+    rows = [
+        (row["method"], "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+         f"{percent(row['best_share'], 0)}%", str(row["seeds"]))
+        for row in frame.to_dict("records")
+    ]  # fmt: skip
+    first = frame.iloc[0]
+    notes = [
+        f"Ranks by {find_metric(metric).title.lower()}, 1 is best, averaged over "
+        f"{first['datasets']} data sets of {first['cohorts']} cohorts: data sets that share "
+        "patients are one.",
+        "Intervals and how often a method was best: patients and seeds drawn anew. They say "
+        "nothing of other data sets.",
+    ]
+    return render_plain(frame, headings, rows, notes, format)
+
+
+def _method(row: Record) -> str:
+    from frostline.report.ranks import method_words
+
+    place = f"{row['dataset']}: " if row.get("dataset") else ""
+    return f"{place}{method_words(row, str(row['run']))}"
+
+
+def _number(row: Record, name: str, decimals: int = 1) -> str:
+    if pd.isna(row[name]):
+        return "–"
+    share = find_metric(row["metric"]).bounds is not None
+    return percent(row[name], decimals) if share else f"{row[name]:.{decimals + 2}f}"

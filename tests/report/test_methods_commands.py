@@ -1,0 +1,116 @@
+"""Seeds, folds and ranks on the command line, over real files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from frostline.cache import InputError as OptionError
+from frostline.cli import app
+from frostline.report import InputError, over_seeds, pool_folds, rank_methods, write_predictions
+from frostline.report.metrics import compute_metrics, confusion_matrix
+
+
+def invoke(*words):
+    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def written(tmp_path, runs):
+    paths = []
+    for number, one in enumerate(runs):
+        paths.append(tmp_path / f"{number}.parquet")
+        write_predictions(paths[-1], one.table, one.meta)
+    return paths
+
+
+def of_seeds(run, seeds, **meta):
+    made = [run(seed=100 * len(meta) + s, n_groups=40, run=f"r{s}", **meta) for s in range(seeds)]
+    for seed, one in enumerate(made):
+        one.meta["seed"] = seed
+    return made
+
+
+def test_over_seeds(run, tmp_path):
+    runs = of_seeds(run, 3) + of_seeds(run, 1, unfreeze="all", head="linear")
+    paths = written(tmp_path, runs)
+    rows = list(csv.DictReader(io.StringIO(
+        invoke("evaluate", *paths, "--over", "seeds", "--metric", "accuracy", "--metric",
+               "log_loss", "--format", "csv"))))  # fmt: skip
+    ours = over_seeds(runs, metrics=["accuracy", "log_loss"])
+    assert [float(row["seed_error"] or "nan") for row in rows] == pytest.approx(
+        ours["seed_error"].tolist(), nan_ok=True
+    )
+    assert [row["n_seeds"] for row in rows] == ["3", "3", "1", "1"]
+    text = " ".join(invoke("evaluate", *paths, "--over", "seeds").split())
+    assert "fine-tuned" in text
+    assert "One seed: this trained model, not the method" in text.replace("one seed", "One seed")
+    first = ours.iloc[0]
+    assert f"{100 * first['estimate']:.1f} [" in text
+    for name in ("group_error", "seed_error"):
+        assert f"{100 * first[name]:.2f}" in text
+    for format in ("markdown", "latex"):
+        assert f"{100 * first['seed_error']:.2f}" in invoke(
+            "evaluate", *paths, "--over", "seeds", "--format", format
+        )
+
+
+def test_over_folds_is_nadeau_and_bengio_of_every_fold(run, tmp_path):
+    runs = []
+    for repeat in range(2):
+        one = run(seed=repeat, n=90, n_groups=30)
+        one.meta |= {"seed": repeat, "cv": {"folds": 5, "repeat": repeat}, "train_fraction": 0.8}
+        one.table["fold"] = one.table["group_id"].str.split("-").str[1].astype(int) % 5
+        runs.append(one)
+    paths = written(tmp_path, runs)
+    (row,) = json.loads(invoke("evaluate", *paths, "--over", "folds", "--metric", "accuracy",
+                               "--format", "json"))  # fmt: skip
+    scores = []
+    for one in runs:
+        for _, part in one.table.groupby("fold"):
+            codes = [part[name].map(one.classes.index).to_numpy() for name in
+                     ("label", "prediction")]  # fmt: skip
+            scores.append(float(compute_metrics(confusion_matrix(*codes, 2))["accuracy"]))
+    pooled = pool_folds(scores, 1 / 5)
+    assert row["n_seeds"] == len(scores) == 10
+    for name in ("estimate", "low", "high", "seed_error"):
+        assert row[name] == pytest.approx(getattr(pooled, name)), name
+    text = invoke("evaluate", *paths, "--over", "folds")
+    assert "Nadeau" in text
+
+
+def test_ranks(run, tmp_path):
+    runs = [
+        run(seed=10 * d + i, n=120, n_groups=60, dataset=dataset, backbone=backbone, skill=skill,
+            run=f"{dataset}-{backbone}")
+        for d, dataset in enumerate(("chest", "skin"))
+        for i, (backbone, skill) in enumerate((("vgg16", 0.3), ("resnet50", 3.0)))
+    ]  # fmt: skip
+    for one in runs:
+        one.table["group_id"] = one.meta["dataset"] + one.table["group_id"]
+    paths = written(tmp_path, runs)
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", *paths, "--ranks", "--format",
+                                                  "csv"))))  # fmt: skip
+    ours = rank_methods(runs)
+    assert [row["method"] for row in rows] == ours["method"].tolist()
+    assert rows[0]["method"].startswith("resnet50")
+    assert (rows[0]["mean_rank"], rows[0]["cohorts"]) == ("1.0", "2")
+    text = " ".join(invoke("compare", *paths, "--ranks").split())
+    assert "averaged over 2 data sets of 2 cohorts" in text
+
+
+def test_what_cannot_be_pooled(run, tmp_path):
+    paths = written(tmp_path, [run(), run(seed=1)])
+    for words, message in (
+        (["evaluate", *paths, "--over", "years"], "there is no --over 'years'; choose from seeds"),
+        (["evaluate", *paths, "--over", "folds"], "run-0: not the folds of a cross-validation; "),
+        (["compare", *paths, "--ranks"], "fewer than two methods were scored on every data set"),
+    ):
+        with pytest.raises((InputError, OptionError)) as caught:
+            invoke(*words)
+        assert str(caught.value).startswith(message)
