@@ -12,7 +12,6 @@ import pandas as pd
 
 from frostline.report.errors import InputError
 from frostline.report.evaluation import COLUMNS, MAJORITY_HEAD, Scored, tabulate
-from frostline.report.metrics import of_probabilities
 from frostline.report.sample import Sample
 from frostline.report.seeds import method_key, over_seeds
 
@@ -89,8 +88,7 @@ def tabulate_methods(
             )
             parts.append(part[part["head"] != MAJORITY_HEAD])
             continue
-        names = [name for name in metrics if not of_probabilities(name)]
-        part = over_seeds([run for run, _ in method.runs], metrics=names, **scoring)
+        part = over_seeds([run for run, _ in method.runs], metrics=metrics, **scoring)
         parts.append(part.fillna({"weights": "", "candidates": ""}).assign(
             split=method.sample.split, method=POOLED, replicates=0, seed=0, run_seed=None,
             seeds=_seeds(method),

@@ -227,7 +227,10 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
         left, counts = leave_out_values(paired, name)
         error = jackknife_error(left.mean(0), counts)
         pooled = pool_seeds(paired.estimates(name), error, paired.n_units)
-        records.append(about | vars(pooled) | {"metric": name})
+        # Student's t knows nothing of where a metric ends.
+        lowest, highest = find_metric(name).bounds or (-np.inf, np.inf)
+        ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
+        records.append(about | vars(pooled) | ends | {"metric": name})
     return records
 
 
