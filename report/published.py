@@ -17,11 +17,13 @@ import pandas as pd
 
 from frostline.report.errors import InputError
 from frostline.report.evaluation import MAJORITY_HEAD, Scored
+from frostline.report.plain_tables import render_plain
 from frostline.report.sample import Sample
-from frostline.report.tables import to_json
 
 SOURCE = "Huang, Zou et al., IEEE COMPSAC 2024"
 AGAINST = ("paper",)
+# Data sets whose published rows score slices of volumes.
+SLICED = {"T1", "T2", "T2 FLAIR"}
 
 
 @dataclass(frozen=True)
@@ -236,38 +238,28 @@ def _same_test_set(name: object, sample: Sample) -> bool:
 
 
 def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
-    """`against_paper` as text: table and markdown (both Markdown), csv or json."""
+    """`against_paper` as text in every format; the table of a terminal is Markdown."""
     if against not in AGAINST:
         raise InputError(f"there is no --against {against!r}; choose from {', '.join(AGAINST)}.")
     beside = against_paper(frame, scored)
-    if format == "csv":
-        return beside.to_csv(index=False, lineterminator="\n")
-    if format == "json":
-        return to_json(beside)
-    if format in ("table", "markdown"):
-        return against_markdown(beside)
-    raise InputError(f"--against is not written as {format!r}; use table, markdown, csv or json.")
-
-
-def against_markdown(beside: pd.DataFrame) -> str:
-    """`against_paper` as a Markdown table in percent, with what the published intervals are."""
-    if not len(beside):
+    # The table of a terminal is Markdown too: whole rows, however long.
+    format = "markdown" if format == "table" else format
+    if not len(beside) and format in ("markdown", "latex"):
         return "No row of these runs has a published counterpart.\n"
-    lines = [
-        "| Data set | Model | Freeze | Metric | Ours | Published | Test set |",
-        "| --- | --- | --- | --- | ---: | ---: | --- |",
-    ]
+    headings = ("Data set", "Model", "Freeze", "Metric", "Ours", "Published", "Test set")
+    rows = []
     for row in beside.to_dict("records"):
         ours = f"{100 * row['estimate']:.1f}"
         if not np.isnan(row["low"]):
             ours += f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-        lines.append(
-            f"| {row['dataset']} | {row['model']} | {row['freeze']} | {row['metric']} | {ours} | "
-            f"{100 * row['published']:.2f} | {row['test_set']} |"
-        )
-    lines += [
-        "",
+        rows.append((
+            row["dataset"], row["model"], row["freeze"], row["metric"], ours,
+            f"{100 * row['published']:.2f}", row["test_set"],
+        ))  # fmt: skip
+    notes = [
         f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, "
         "and are left out. Nothing is tested: a different test set or split is not comparable.",
     ]
-    return "\n".join(lines) + "\n"
+    if set(beside["dataset"]) & SLICED:
+        notes.append("The paper's MRI rows score slices; --aggregate none does the same here.")
+    return render_plain(beside, headings, rows, notes, format)

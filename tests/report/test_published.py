@@ -21,10 +21,10 @@ from frostline.report.paper_page import (
 )
 from frostline.report.published import (
     DATASETS,
-    against_markdown,
     against_paper,
     paper_dataset,
     published,
+    render_against,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,10 +127,19 @@ def test_our_rows_beside_the_papers(run):
     assert set(beside["test_set"]) == {"different test set"}
     row = beside[(beside["run"] == "run-1") & (beside["metric"] == "accuracy")].iloc[0]
     assert (row["published"], row["published_images"], row["freeze"]) == (0.8090, 624, "N")
-    text = against_markdown(beside)
+    text = render_against(frame, score(runs), "paper", "markdown")
     assert "| Chest X-ray | DINOv2-s | N | accuracy | " in text
     assert "Nothing is tested" in text
-    assert against_markdown(beside.iloc[:0]).startswith("No row of these runs has a published ")
+    assert "slices" not in text
+    assert r"{80.90} & {different test set}" in render_against(frame, score(runs), "paper", "latex")
+    none = render_against(frame.iloc[:0], [], "paper", "table")
+    assert none.startswith("No row of these runs has a published ")
+
+
+def test_slices_of_the_paper_are_said(run):
+    frame = evaluate([run(dataset="glioma-t1")], replicates=100)
+    text = render_against(frame, score([run(dataset="glioma-t1")]), "paper", "table")
+    assert "The paper's MRI rows score slices; --aggregate none does the same here." in text
 
 
 def test_the_same_counts_are_said(run):
