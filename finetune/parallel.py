@@ -118,12 +118,13 @@ def shared_batch_norm(model: nn.Module, device: torch.device) -> None:
             f"Batch norm ({trained[0]}) cannot be trained by several processes on CPUs: use one "
             "process, GPUs, or a backbone without batch norm."
         )
-    from timm.layers import convert_sync_batchnorm
+    from timm.layers.norm_act import convert_sync_batchnorm
 
     for name in trained:
         parent, _, child = name.rpartition(".")
         holder = model.get_submodule(parent)
-        setattr(holder, child, convert_sync_batchnorm(getattr(holder, child)))
+        converted = convert_sync_batchnorm(getattr(holder, child))  # type: ignore[no-untyped-call]
+        setattr(holder, child, converted)
 
 
 def data_parallel(model: nn.Module, device: torch.device, unused: bool) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -179,8 +179,10 @@ class Stepper:
     def _summing(self, last: bool) -> Iterator[None]:
         """Let gradients add up here, and go to the other processes with the last part alone."""
         inner = getattr(self.forward, "_orig_mod", self.forward)
-        waits = isinstance(inner, DistributedDataParallel) and not last
-        with inner.no_sync() if waits else nullcontext():
+        if last or not isinstance(inner, DistributedDataParallel):
+            yield
+            return
+        with inner.no_sync():
             yield
 
     def _update(self) -> None:

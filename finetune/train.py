@@ -267,7 +267,7 @@ class _Training:
         own = [indices[own_rows(len(indices))] for indices in order]
         losses: list[Tensor] = []
         # Several processes draw differently.
-        purpose = ("modules", self.epoch, *([rank()] if rank() else []))
+        purpose: list[str | int] = ["modules", self.epoch, *([rank()] if rank() else [])]
         with random_state(derived_seed(self.seed, *purpose), self.device):
             for number, (_, pixels) in enumerate(read_ahead(self.train_part, own, self.device)):
                 rate = self.recipe.rate(self.epoch - 1 + number / len(order))

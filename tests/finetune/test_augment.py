@@ -98,7 +98,8 @@ def test_flips_are_mirrors_of_about_a_half() -> None:
         assert (mirrored ^ untouched).all()
         assert 70 < int(mirrored.sum()) < 130
     both = augment(images, ("horizontal_flip", "vertical_flip"), 8, draw_chance(200, 0, 0, 0))
-    assert (both == images.flip(1, 2)).flatten(1).all(1).sum() > 20  # chances of their own
+    # A quarter, as each has a chance of its own.
+    assert 25 < (both == images.flip(1, 2)).flatten(1).all(1).sum() < 75
 
 
 def test_random_crops_are_cut_from_anywhere_in_the_square() -> None:
