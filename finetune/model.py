@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from frostline.extract.backbones import Backbone
 from frostline.finetune.boundary import Boundary
@@ -34,7 +33,7 @@ class Classifier(nn.Module):
         self.compute = backbone.compute
         self.backbone = backbone.model
         weight, bias = first_layers([backbone.dim, classes], seed)
-        self.head = skip_init(nn.Linear, backbone.dim, classes)
+        self.head = nn.Linear(backbone.dim, classes, device="meta").to_empty(device="cpu")
         self.head.load_state_dict({"weight": weight.T, "bias": bias[0]})
 
     def forward(self, images: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def head_module(head: Any, run: str) -> nn.Module:
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta").to_empty(device="cpu")
     layer.load_state_dict(
         {"weight": torch.tensor(weight).float(), "bias": torch.tensor(bias).float()}
     )
@@ -124,7 +124,7 @@ def export_onnx(applied: Applied, path: Path) -> float:
     side = applied.geometry.crop
     colours = (3,) if applied.channels == "rgb" else ()
     # Contiguous as ONNX has it; a model in channels-last order would be traced with copies.
-    module.network.to("cpu", memory_format=torch.contiguous_format)
+    module.network.to(memory_format=torch.contiguous_format)
     generator = torch.Generator().manual_seed(0)
 
     def images(count: int) -> Tensor:
