@@ -68,12 +68,14 @@ def net_benefit(method: Method) -> pd.DataFrame:
     for c in [1] if probs.shape[2] == 2 else range(probs.shape[2]):
         positive = truth == c
         acted = probs[:, :, c, None] >= THRESHOLDS
-        gain = (acted & positive[:, None]).mean((0, 1)) - (acted & ~positive[:, None]).mean((0, 1)) * odds
+        gain = (acted & positive[:, None]).mean((0, 1)) - (acted & ~positive[:, None]).mean(
+            (0, 1)
+        ) * odds
         share = positive.mean()
         label = method.sample.classes[c]
         for kind, y in (("net-benefit", gain), ("act-on-all", share - (1 - share) * odds)):
-            parts.append(pd.DataFrame({"run": method.name, "kind": kind, "label": label,
-                                       "x": THRESHOLDS, "y": y, "low": np.nan, "high": np.nan}))  # fmt: skip
+            curve = {"run": method.name, "kind": kind, "label": label, "x": THRESHOLDS, "y": y}
+            parts.append(pd.DataFrame({**curve, "low": np.nan, "high": np.nan}))
     return pd.concat(parts)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-VERSION = 1
+VERSION = 2
 Costs = Mapping[str, Mapping[str, float]]
 TITLES = {
     "freezing": "What freezing changed",
@@ -110,7 +110,7 @@ def _drawn(
                 figures.save_figure(figure, folder / name)
         # The page has tables of counts instead.
         markup = "" if drawing.kind == "confusion" else figures.inline_svg(
-            svg, drawing.name, drawing.description
+            svg, drawing.name, drawing.description, adapt="embeddings" not in drawing.kind
         )  # fmt: skip
         items.append((replace(drawing, svg=markup), files))
     kept = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key,
@@ -227,7 +227,9 @@ def _decision(evidence: Evidence, part: OfDataset) -> tuple[Figure, str] | None:
     rows = rows[rows["run"].isin(best["run"])]
     lines = {row["panel"] + ", " + row["way"]: row["way"] for row in best.to_dict("records")}
     rows = rows.assign(line=rows["panel"] + ", " + rows["way"], panel=rows["label"])
-    words = f"Net benefit by threshold, a panel a class, of the best of each way: {'; '.join(lines)}."
+    words = (
+        f"Net benefit by threshold, a panel a class, of the best of each way: {'; '.join(lines)}."
+    )
     return figures.decision_figure(rows, lines), words
 
 
@@ -251,17 +253,16 @@ def _learning(part: OfDataset) -> tuple[Figure, str] | None:
                     columns=["epoch", "train_loss", "val_loss"]
                 )
                 best = run.meta.get("best_epoch")
-                tables.append(table.assign(panel=titles[method.name], run=run.run,
-                                           best=np.nan if best is None else float(best)))  # fmt: skip
+                best = np.nan if best is None else float(best)
+                title = titles[method.name]
+                tables.append(table.assign(panel=title, run=run.run, best=best))
     if not tables:
         return None
     words = f"Training and validation loss of {len(tables)} runs, by epoch."
     return figures.learning_figure(pd.concat(tables, ignore_index=True)), words
 
 
-def _cost(
-    evidence: Evidence, part: OfDataset, costs: Costs
-) -> tuple[Figure, str] | None:
+def _cost(evidence: Evidence, part: OfDataset, costs: Costs) -> tuple[Figure, str] | None:
     frame = evidence.by_method[evidence.by_method["metric"] == evidence.primary]
     scores = frame.set_index("run")["estimate"]
     names = part.names.set_index("run")

@@ -1,4 +1,4 @@
-"""All numbers of a report, as plain tables: computed once, remembered, drawn and written elsewhere."""
+"""All numbers of a report, as plain tables: computed once, and remembered."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from frostline.report.predictions import Predictions
 from frostline.report.remembered import digest_of, digest_predictions, remember
 
 SCORING = ("split", "unit", "aggregate")
-NUMBERS = ("estimate", "low", "high", "n_units", "n_images", "replicates", "seed", "n_seeds")
+SHARES = ("estimate", "low", "high")
+COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
@@ -129,10 +130,10 @@ def gather(
         parts.append(part)
     frame = pd.concat(frames, ignore_index=True)
     shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
-    differences = [part.freezing for part in parts if len(part.freezing)]
+    compared = [part.freezing for part in parts if len(part.freezing)]
+    differences = pd.concat(compared, ignore_index=True) if compared else None
     sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
-        frame, how.primary, with_majority(rows),
-        differences=pd.concat(differences, ignore_index=True) if differences else None)}))  # fmt: skip
+        frame, how.primary, with_majority(rows), differences=differences)}))  # fmt: skip
     return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
                     list(sentences["sentence"]), parts)  # fmt: skip
 
@@ -185,7 +186,7 @@ def _of_dataset(
         name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
         _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
-        freezing=shelf("freezing", lambda: _freezing(items, how.primary, seed)),
+        freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
         classes=shelf("classes", lambda: tabulate_methods(
             methods, of_a_class, how.options, how.scoring)),
         curves=shelf("curves", lambda: pd.concat([
@@ -201,16 +202,9 @@ def _of_dataset(
 
 
 def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    majority = frame[frame["head"] == MAJORITY_HEAD].astype(object)
+    majority = frame[frame["head"] == MAJORITY_HEAD].assign(n_seeds=0, seeds="").astype(object)
     whole = pd.concat([by_method, majority], ignore_index=True)
-    return whole.astype(dict.fromkeys(NUMBERS, "float64"))
-
-
-def _freezing(items: Sequence[Scored], primary: str, seed: int) -> pd.DataFrame:
-    if of_probabilities(primary) or primary == "recall_weighted":
-        # Not compared by swapping predictions.
-        return pd.DataFrame(columns=["backbone", "difference", "low", "high", "verdict"])
-    return frozen_against_unfrozen(items, primary, seed=seed)
+    return whole.astype(dict.fromkeys(SHARES, "float64") | dict.fromkeys(COUNTS, "int64"))
 
 
 def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:

@@ -40,7 +40,7 @@ def mark_best(
         return pd.DataFrame(columns=list(MARK_COLUMNS))
     seeds = {len(method.runs) for method in methods}
     if of_probabilities(metric):
-        return _none(dataset, f"{find_metric(metric).title} is not compared by swapping predictions")
+        return _none(dataset, f"{find_metric(metric).title} is not compared over all pairs")
     if len(seeds) > 1:
         return _none(dataset, "methods have different numbers of seeds")
     try:

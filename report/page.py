@@ -13,7 +13,7 @@ import pandas as pd
 
 from frostline.report import data_section, sections, tables
 from frostline.report.atomic import write_text
-from frostline.report.drawings import Drawing, draw_all
+from frostline.report.drawings import TITLES, Drawing, draw_all
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, gather
 from frostline.report.figures import FILE_FORMATS
@@ -149,12 +149,12 @@ def _page(evidence: Evidence, drawings: Sequence[Drawing], **words: object) -> s
     environment.tests["short"] = data_section.is_short
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    shown: dict[str, list[dict[str, object]]] = {}
+    shown: dict[str, list[dict[str, object]]] = {kind: [] for kind in TITLES}
     for one in drawings:
         # Made by us from escaped text, so it enters the page as markup.
         number = int(one.name.rpartition("-")[2])
         item = {"heading": one.heading, "svg": Markup(one.svg), "number": number}
-        shown.setdefault(one.kind, []).append(item)
+        shown[one.kind].append(item)
     lead, each, best = _sentences(evidence)
     runs = [run for part in evidence.datasets for method in part.methods for run, _ in method.runs]
     return environment.get_template("page.html.jinja").render(

@@ -23,7 +23,9 @@ FORMAT_VERSION = 1
 def digest_predictions(run: Predictions) -> str:
     """Digest of a run's rows and metadata, in 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([run.meta, list(run.table.columns)], sort_keys=True, default=str).encode())
+    digest.update(
+        json.dumps([run.meta, list(run.table.columns)], sort_keys=True, default=str).encode()
+    )
     digest.update(pd.util.hash_pandas_object(run.table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
 

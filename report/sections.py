@@ -1,4 +1,4 @@
-"""What the page shows besides figures: tables, images, provenance, as plain text for the template."""
+"""What the page shows besides figures: tables, images, provenance, as text for the template."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def wrong_images(evidence: Evidence, images: Images) -> list[dict[str, Any]]:
             continue
         arrays = images(part.name, list(part.mistakes["image_id"]))
         shown = [
-            {**row, "confidence": percent(row["confidence"], 0), "source": _data_uri(arrays[row["image_id"]])}
+            {**row, "confidence": percent(row["confidence"], 0),
+             "source": _data_uri(arrays[row["image_id"]])}
             for row in part.mistakes.to_dict("records") if row["image_id"] in arrays
         ]  # fmt: skip
         out.append({"dataset": part.name, "images": shown})
@@ -115,7 +116,9 @@ def provenance(run: Predictions) -> dict[str, Any]:
     """What the metadata says, without what is not known; nested values as text."""
     known = {name: run.meta[name] for name in META_KEYS if name != "run"}
     facts = {
-        name.replace("_", " "): _as_text(value) for name, value in known.items() if value is not None
+        name.replace("_", " "): _as_text(value)
+        for name, value in known.items()
+        if value is not None
     }
     return {"run": run.run, "facts": facts, "notes": run.notes}
 

@@ -91,7 +91,9 @@ def grid_to_terminal(grid: Grid, width: int = 80) -> str:
             ]
             table.add_row(Text(_terminal_label(row)), *cells)
         parts += [table, Text("")]
-    notes = [note.replace("Underlined:", "*:").replace("bold:", "alone:") for note in grid.footnotes]
+    notes = [
+        note.replace("Underlined:", "*:").replace("bold:", "alone:") for note in grid.footnotes
+    ]
     parts += [Text(escape.plain(note)) for note in notes]
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, legacy_windows=False).print(Group(*parts))
@@ -196,7 +198,11 @@ def grid_to_html(grid: Grid) -> str:
         f'<th scope="col">{html.escape(name)}</th>'
         for name in ("Data set", "Model", "Freeze", *grid.headings)
     )
-    lines = ["<table>", f"<caption>{_html(grid.caption)}</caption>", f"<thead><tr>{head}</tr></thead>"]
+    lines = [
+        "<table>",
+        f"<caption>{_html(grid.caption)}</caption>",
+        f"<thead><tr>{head}</tr></thead>",
+    ]
     for block in grid.blocks:
         lines.append("<tbody>")
         for row in block.rows:

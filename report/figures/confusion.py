@@ -26,7 +26,7 @@ def confusion_figure(
 def confusion_panels(
     matrices: Mapping[str, npt.NDArray[np.generic]], classes: Sequence[str]
 ) -> Figure:
-    """Confusion matrices [K, K] of one class list, by their titles, two or three beside each other."""
+    """Confusion matrices [K, K] of one class list, by their titles, in rows."""
     names = [escape.plain(name, 18) for name in classes]
     k, cell = len(names), 0.62 if len(names) <= 3 else 0.46
     longest = 0.085 * max(map(len, names))

@@ -44,7 +44,9 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     part = part.astype({"estimate": float, "low": float, "high": float})
     labels = describe(part)
     groups: dict[str, list[Record]] = {}
-    best_first = part.sort_values("estimate", ascending=not find_metric(metric).higher, kind="stable")
+    best_first = part.sort_values(
+        "estimate", ascending=not find_metric(metric).higher, kind="stable"
+    )
     for row in best_first.to_dict("records"):
         name, details = labels[row["run"]]
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
@@ -114,8 +116,11 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
     colour, marker = _look(row)
     low, high, middle = (100 * float(row[column]) for column in ("low", "high", value))
     sign = "+" if value == "difference" else ""
-    number = f"{middle:{sign}.1f}" + ("" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]")
-    axes.text(1.03, y, number.replace("-", "\N{MINUS SIGN}"), va="center", color=INK, fontsize=SMALL,
+    number = f"{middle:{sign}.1f}" + (
+        "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
+    )
+    number = number.replace("-", "\N{MINUS SIGN}")
+    axes.text(1.03, y, number, va="center", color=INK, fontsize=SMALL,
               transform=axes.get_yaxis_transform())  # fmt: skip
     if middle < axes.get_xlim()[0]:
         axes.plot([0.012], [y], marker="<", color=colour, markersize=6,

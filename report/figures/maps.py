@@ -49,7 +49,9 @@ def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def _scatter(axes: Any, part: pd.DataFrame, of: pd.Series, names: Sequence[str], all_: bool) -> None:
+def _scatter(
+    axes: Any, part: pd.DataFrame, of: pd.Series, names: Sequence[str], all_: bool
+) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

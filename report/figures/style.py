@@ -27,11 +27,10 @@ SMALL, NORMAL = 9, 10  # points
 # In a page this colour becomes that of its text, so that a figure is legible on light and dark.
 INK = "#010203"
 GREY = "#7f7f7f"
-GRID = "#c9ced3"
 BLUE, VERMILION, PURPLE, GREEN = "#0072b2", "#d55e00", "#cc79a7", "#009e73"
 ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
 # Okabe and Ito's, yellow last: it is faint on white.
-COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#4d4d4d", YELLOW)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#7a7a7a", YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 # How a run was trained: colour, marker, dash.
 STYLES: dict[str, tuple[str, str, Any]] = {
@@ -76,6 +75,7 @@ def panels(
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
     left, right, bottom = 0.62 if ylabel else 0.06, 0.1, 0.5 if xlabel else 0.06
+    bottom = max(bottom, 0.3) if own_axes else bottom
     top, title = 0.32 if legend else 0.04, 0.24 if any(titles) else 0.04
     across, down = (0.45, 0.3) if own_axes else (0.2, 0.0)
     total = top + rows * (height + title) + (rows - 1) * down + bottom
@@ -163,10 +163,11 @@ def to_svg(figure: Figure) -> str:
     return out.getvalue()
 
 
-def inline_svg(svg: str, name: str, description: str) -> str:
+def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> str:
     """What `to_svg` gave as markup of a page, in the page's colours and fonts.
 
     `name` makes the ids inside unique in the page, `description` is read to those who do not see.
+    `adapt` lets the page change colours on dark; not where points are pixels, which cannot change.
     """
     from markupsafe import escape as escape_html
 
@@ -174,16 +175,17 @@ def inline_svg(svg: str, name: str, description: str) -> str:
     # The first patch is the paper.
     svg = re.sub(r'<g id="patch_1">.*?</g>', "", svg, count=1, flags=re.DOTALL)
     # Only inside tags: a label may read like an id, a colour or a link.
-    svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name, adapt), svg)
     start = f'<svg role="img" aria-label="{escape_html(description)}"'
     return start + svg.removeprefix("<svg")
 
 
-def _in_page(tag: str, name: str) -> str:
+def _in_page(tag: str, name: str, adapt: bool) -> str:
     """A tag with ids of its own, and the page's colours and font."""
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'href="#', f'href="#{name}-', tag)
     tag = tag.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
-    # The page makes them lighter on dark (page.css).
-    tag = re.sub(f": ({'|'.join((*COLOURS, GRID))})", lambda c: f": var(--c{c[1][1:]}, {c[1]})", tag)
+    if adapt:
+        # The page makes them lighter on dark (page.css).
+        tag = re.sub(rf": ({'|'.join(COLOURS)})", lambda c: f": var(--c{c[1][1:]}, {c[1]})", tag)
     return re.sub(r"font:( ?[^;\"']*?)'DejaVu Sans'[^;\"]*", rf"font:\1{_FONT}", tag)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -40,7 +40,9 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     for one, title in zip(axes, titles, strict=True):
         for _, run in history[history["panel"] == title].groupby("run", sort=False):
             for name, (colour, _, dash) in LOSSES.items():
-                one.plot(run["epoch"], run[COLUMNS[name]], color=colour, linestyle=dash, linewidth=1)
+                one.plot(
+                    run["epoch"], run[COLUMNS[name]], color=colour, linestyle=dash, linewidth=1
+                )
             kept = run[run["epoch"] == run["best"]]
             one.plot(kept["epoch"], kept["val_loss"], "o", color=LOSSES["validation loss"][0],
                      markersize=4)  # fmt: skip
@@ -70,15 +72,27 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         for row in part.to_dict("records"):
             colour, marker, _ = STYLES[str(row["way"])]
             one.plot([row["value"]], [100 * row["estimate"]], marker, color=colour, markersize=6)
-        for name, points in part.groupby("name", sort=False):
-            top = points.loc[points["estimate"].astype(float).idxmax()]
-            one.annotate(escape.plain(name, 16), (top["value"], 100 * top["estimate"]), (0, 5),
-                         textcoords="offset points", ha="center", fontsize=SMALL - 1, color=INK,
-                         parse_math=False)  # fmt: skip
         one.set_xscale("log")
         one.margins(x=0.16, y=0.18)
         one.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
         one.xaxis.set_major_formatter(EngFormatter(sep=""))
         one.xaxis.set_minor_locator(NullLocator())
+        _name_points(one, part)
     key(figure, [way for way in STYLES if way in set(costs["way"])], STYLES, lines=False)
     return figure
+
+
+def _name_points(axes: Any, part: pd.DataFrame) -> None:
+    """Name the best point of each name, a line lower where that place is taken."""
+    tops = part.loc[part.groupby("name", sort=False)["estimate"].idxmax()]
+    taken: list[tuple[float, float]] = []
+    for row in tops.sort_values("estimate", ascending=False).to_dict("records"):
+        point = axes.transData.transform((row["value"], 100 * row["estimate"]))
+        x, y = axes.transAxes.inverted().transform(point)
+        side = "right" if x > 0.5 else "left"
+        while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken):
+            y -= 0.09
+        taken.append((x, y))
+        axes.text(x + (-0.025 if side == "right" else 0.025), y, escape.plain(row["name"], 24),
+                  ha=side, va="center", fontsize=SMALL - 1, color=INK, parse_math=False,
+                  transform=axes.transAxes)  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frostline.report import Predictions
+from frostline.report import DataAudit, Predictions
 
 
 def make_run(
@@ -50,3 +50,13 @@ def make_run(
 def run() -> Callable[..., Predictions]:
     """The maker of runs."""
     return make_run
+
+
+@pytest.fixture(scope="session")
+def data_audits() -> dict[str, DataAudit]:
+    """An audit of a data set with a leak."""
+    splits = pd.DataFrame({"dataset": ["chest"], "groups_train": [1200], "images_test": [5]})
+    classes = pd.DataFrame({"label": ["sick", "well"], "images_train": [7, 3]})
+    copies = pd.DataFrame({"image_id": ["folder/of/images/one.png"], "split": ["test"]})
+    leak = ("leak", "30 images occur in more than one split, byte for byte.")
+    return {"chest": DataAudit(splits, classes, [leak], {"Byte-identical images": copies})}

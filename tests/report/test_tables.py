@@ -10,9 +10,12 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from frostline.report import FORMATS, InputError, evaluate, paper_table, render
+from frostline.report.evaluation import score
+from frostline.report.methods import group_methods, tabulate_methods
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -136,23 +139,82 @@ def test_latex_keeps_hostile_text_text(hostile):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here")
+@pytest.mark.parametrize("alone", [True, False], ids=["as it is", "in a paper"])
 @pytest.mark.parametrize("format", ["latex", "paper"])
-def test_latex_compiles(frame, tmp_path, format):
-    text = paper_table(frame, "latex") if format == "paper" else render(frame, "latex")
-    (tmp_path / "t.tex").write_text(
+def test_latex_compiles(frame, marks, tmp_path, format, alone):
+    text = render(frame, "latex")
+    if format == "paper":
+        text = paper_table(frame, "latex", marks=marks, primary="accuracy")
+    (tmp_path / "table.tex").write_text(text)
+    (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx,textcomp}"
-        f"\\begin{{document}}\n{text}\\end{{document}}\n"
+        "\\begin{document}\\input{table}\\input{table} The end.\\end{document}\n"
     )
+    name = "table" if alone else "paper"
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / f"{name}.pdf").stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def marks():
+    columns = ["dataset", "run", "mark", "why"]
+    rows = [("chest", "run-0", "alike", ""), ("chest", "run-1", "alike", "")]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_marks_in_every_format(frame, marks):
+    def table(format, mark="alike"):
+        return paper_table(frame, format, marks=marks.assign(mark=mark), primary="accuracy")
+
+    estimate = f"{100 * frame['estimate'].iloc[0]:.2f}"
+    assert f"| <ins>resnet50</ins> | Y | <ins>{estimate}</ins> [" in table("markdown")
+    assert f"| **resnet50** | Y | **{estimate}** [" in table("markdown", "alone")
+    assert rf"\underline{{resnet50}} & Y & {{\underline{{{estimate}}} [" in table("latex")
+    assert rf"\textbf{{resnet50}} & Y & {{\textbf{{{estimate}}} [" in table("latex", "alone")
+    assert f'<th scope="row"><u>resnet50</u></th><td>Y</td><td><u>{estimate}</u> [' in table("html")
+    assert table("html").count("<u>") == 4
+    assert table("csv").splitlines()[1].startswith(f"chest,resnet50,Y,alike,{estimate},")
+    assert "not separated from the best in accuracy by all-pairs max-T" in table("markdown")
+
+
+def test_why_nothing_is_marked_is_said(frame):
+    why = pd.DataFrame(
+        [("chest", "", "", "other images")], columns=["dataset", "run", "mark", "why"]
+    )
+    text = paper_table(frame, marks=why, primary="accuracy")
+    assert "chest: no row is marked as best: other images." in text
+    assert "Underlined" not in text
+
+
+def test_html_keeps_hostile_text_text(hostile):
+    text = paper_table(hostile, "html")
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "\u202e" not in text
+
+
+def test_footnotes_say_candidates_and_seeds(run):
+    runs = [run(seed=i, run=f"run-{i}", candidates=45, head="logistic") for i in range(3)]
+    for number, one in enumerate(runs):
+        one.meta["seed"] = number
+    scored = score(runs)
+    frame = tabulate_methods(group_methods(scored), ["accuracy"], {}, {})
+    text = render(frame, "markdown")
+    assert "Candidates tried on validation: logistic 45." in text
+    assert "Means over seeds (0, 1, 2): intervals hold the variance of groups and of seeds." in text
+    assert "| resnet50 | Y |" in text
+    assert frame["estimate"].iloc[0] == np.mean([
+        evaluate([one], metrics=["accuracy"], replicates=100)["estimate"].iloc[0] for one in runs
+    ])  # fmt: skip
 
 
 def test_unknown_format(frame):
     with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from table, csv, "):
         render(frame, "xls")
-    with pytest.raises(InputError, match=r"^there is no format 'csv'; choose from markdown, "):
-        paper_table(frame, "csv")
+    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from markdown, "):
+        paper_table(frame, "xls")
     assert set(FORMATS) == {"table", "csv", "json", "markdown", "latex"}
