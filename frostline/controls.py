@@ -69,7 +69,7 @@ def run_controls(
     if len(images) > MOST_IMAGES:
         images = _some_groups(images, seed)
         notes.append(f"Drawn: {images['group_id'].nunique():,} groups of {len(images):,} images.")
-    columns = [name for name in images if name in HEADERS or name.lower() in BROUGHT]
+    columns = [str(n) for n in images if n in HEADERS or str(n).lower() in BROUGHT]
     notes.append(f"Metadata: {', '.join(columns)}.")
     table = negative_controls(
         None if store is None else _values(store, images["row"].to_numpy()),

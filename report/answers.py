@@ -23,7 +23,7 @@ from frostline.report.sample import Sample
 from frostline.report.seeds import over_seeds
 
 __all__ = ["answer", "frozen_against_unfrozen"]
-Record = dict[str, Any]
+Record = dict[Any, Any]
 MEANS = "replicate-mean"
 COUNTED = {
     "better": "helped in", "worse": "cost in", "equivalent": "did not matter in",
@@ -180,7 +180,7 @@ def _numbered(sample: Sample) -> Sample:
 
 def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
     """Name and score of a method; of several seeds their mean."""
-    row = part.set_index("run", drop=False).loc[method.name].to_dict()
+    row: Record = part.set_index("run", drop=False).loc[method.name].to_dict()
     if len(method.runs) > 1:
         row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
     return row | {"name": _name(row, describe(part), len(method.runs))}

@@ -41,7 +41,7 @@ def comparison_sentences(frame: pd.DataFrame) -> list[str]:
 
 def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
     """What was done, and what a reader has to be told."""
-    first = frame.iloc[0]
+    first = frame.iloc[0].to_dict()
     sizes = {}
     for row in frame.to_dict("records"):
         name = f"{row['dataset']}: " if row["dataset"] else ""

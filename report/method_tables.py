@@ -35,13 +35,13 @@ def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
         "Mean over all folds of all repeats; variance corrected for shared training data (Nadeau "
         "and Bengio 2003), Student's t. Shares in percent."
     ]  # fmt: skip
-    for note, part in (
-        frame.assign(note=frame["note"].str.split("; ")).explode("note").groupby("note", sort=False)
-    ):
-        if note:
-            who = ", ".join(dict.fromkeys(_method(row) for row in part.to_dict("records")))
-            everyone = part["run"].nunique() == frame["run"].nunique()
-            notes.append(f"{note[:1].upper()}{note[1:]}." if everyone else f"{who}: {note}.")
+    about: dict[str, list[str]] = {}
+    for row in frame.to_dict("records"):
+        for note in filter(None, row["note"].split("; ")):
+            about.setdefault(note, []).append(_method(row))
+    for note, who in about.items():
+        named = "" if len(who) == len(frame) else f"{', '.join(dict.fromkeys(who))}: "
+        notes.append(f"{named or note[:1].upper()}{note if named else note[1:]}.")
     return render_plain(frame, headings, rows, notes, format)
 
 

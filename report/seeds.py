@@ -176,9 +176,10 @@ def _folds(run: Predictions, sample: Sample) -> list[Sample]:
     """The rows of each fold; rows that are groups are in the fold of their images."""
     of_row: dict[str, int] = {}
     for column in ("group_id", "image_id"):
-        of_row |= dict(zip(run.table[column], run.table["fold"], strict=True))
+        folds = zip(run.table[column].map(str), run.table["fold"], strict=True)
+        of_row |= {name: int(fold) for name, fold in folds}
     ids = np.arange(0) if sample.ids is None else sample.ids
-    fold = np.array([int(of_row[name]) for name in ids.tolist()])
+    fold = np.array([of_row[str(name)] for name in ids.tolist()])
     return [_rows(sample, np.flatnonzero(fold == number)) for number in np.unique(fold)]
 
 
