@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.finetune.conditions import Conditions
+    from frostline.finetune.epochs import Epoch
     from frostline.finetune.keep import load_model, read_card
     from frostline.finetune.recipe import RECIPES, Recipe, make_recipe
     from frostline.finetune.run import Task, finetune_run
-    from frostline.finetune.train import Epoch
 
 _HOME = {
     "RECIPES": "recipe",
     "Conditions": "conditions",
-    "Epoch": "train",
+    "Epoch": "epochs",
     "Recipe": "recipe",
     "Task": "run",
     "finetune_run": "run",

@@ -24,13 +24,14 @@ from frostline.finetune.activations import Images, Kept, Progress, keep_activati
 from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.data import Data, load_data
+from frostline.finetune.epochs import Epoch, Rows
 from frostline.finetune.evaluate import predict
 from frostline.finetune.keep import save_model
 from frostline.finetune.logs import TensorBoard, write_log
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.recipe import PAPER, Recipe
-from frostline.finetune.train import Epoch, Rows, Trained, train
+from frostline.finetune.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 from frostline.report import write_predictions
 

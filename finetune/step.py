@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,44 +13,21 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frostline.cache import InputError
 from frostline.finetune.augment import Chance, augment, centre_crop, draw_chance
+from frostline.finetune.batches import Place, split_batch
 from frostline.finetune.conditions import Conditions
+from frostline.finetune.memory import largest_that_fits
 from frostline.finetune.model import Classifier
 from frostline.finetune.optim import make_optimizer, set_rate
 from frostline.finetune.parallel import (
     data_parallel,
     least_over_ranks,
     ranks,
-    share,
     shared_batch_norm,
 )
 from frostline.finetune.pixels import Part, as_input
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import random_state
 from frostline.finetune.unfreeze import set_modes, trained_state
-from frostline.probe.stacked import shuffles
-
-
-class Place(NamedTuple):
-    """A batch's place in training, from which its chances follow: seed, epoch, batch."""
-
-    seed: int
-    epoch: int
-    batch: int
-
-
-class Piece(NamedTuple):
-    """Images computed together.
-
-    Attributes
-    ----------
-    rows : int64 [n]
-        Their numbers in the batch.
-    counts : bool
-        False for an image that is computed so that all processes do as much.
-    """
-
-    rows: Tensor
-    counts: bool
 
 
 class Stepper:
@@ -224,23 +199,6 @@ class Stepper:
         return any(gradient is None for gradient in gradients)
 
 
-def own_rows(count: int) -> Tensor:
-    """Which images of a batch this process computes: int64, one at least."""
-    mine = share(count)
-    return mine if len(mine) else torch.zeros(1, dtype=torch.int64)
-
-
-def split_batch(count: int, size: int) -> Iterator[Piece]:
-    """This process's images of a batch in parts of at most `size`, as many as in every process.
-
-    A process that runs out of images computes one that does not count.
-    """
-    mine, own = share(count), own_rows(count)
-    parts = math.ceil(math.ceil(count / ranks()) / size)
-    for rows in own.tensor_split(parts):
-        yield Piece(rows if len(rows) else own[:1], len(mine) > 0 and len(rows) > 0)
-
-
 def class_weights(labels: Tensor, classes: int, recipe: Recipe) -> Tensor | None:
     """Weight of each class in the loss, float32 [classes]; None if all weigh the same.
 
@@ -250,59 +208,6 @@ def class_weights(labels: Tensor, classes: int, recipe: Recipe) -> Tensor | None
         return None
     counts = torch.bincount(labels, minlength=classes)
     return (len(labels) / (classes * counts)).float()
-
-
-def epoch_order(
-    count: int, recipe: Recipe, seed: int, epoch: int, *, alone: bool = False
-) -> list[Tensor]:
-    """The batches of an epoch: numbers of images, each once, in the order of a probe.
-
-    The order follows from seed and epoch alone, so that a resumed training continues the same.
-    Unless an image may stand `alone`, the last batch takes a single one that is left over.
-    """
-    order = torch.arange(count)
-    if recipe.shuffle:
-        order = next(islice(shuffles(count, seed), epoch - 1, None))
-    batches = list(torch.split(order, recipe.batch_size))
-    if not alone and len(batches) > 1 and len(batches[-1]) == 1:
-        # Batch norm has no variance in a batch of one.
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
-
-
-def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
-    """The largest of `most` and the powers of two below it that fits into memory.
-
-    Raises
-    ------
-    InputError
-        If not even one image fits.
-    """
-    size = most
-    while not fits(size):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if size == 1:
-            raise InputError(out_of_memory(1))
-        size = _power_of_two_below(size)
-    return size
-
-
-def out_of_memory(size: int) -> str:
-    """What to do when `size` images at a time do not fit."""
-    if size == 1:
-        return (
-            "The device's memory does not hold the training of one image: use --precision "
-            "bfloat16, a smaller --image-size, or unfreeze fewer blocks."
-        )
-    return (
-        f"The device ran out of memory with {size} images at a time: use --batch auto, or "
-        f"--set micro_batch={_power_of_two_below(size)}."
-    )
-
-
-def _power_of_two_below(size: int) -> int:
-    return 1 << (size - 1).bit_length() - 1
 
 
 def compiled(model: nn.Module) -> nn.Module:

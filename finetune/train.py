@@ -1,76 +1,23 @@
-"""The training loop: epochs over a split, the best of them by the validation set."""
+"""Training: for each learning rate epochs over a split, the best by the validation set."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from frostline.cache import InputError
-from frostline.finetune.checkpoint import Checkpoint, Checkpoints
+from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.evaluate import Measured, is_better, measure, predict
+from frostline.finetune.epochs import Epoch, Rows, Training, copied_state, load_partly
+from frostline.finetune.evaluate import is_better
 from frostline.finetune.model import Classifier
-from frostline.finetune.optim import WeightAverage
-from frostline.finetune.parallel import barrier, rank, sum_over_ranks
-from frostline.finetune.pixels import Part, held, read_ahead
+from frostline.finetune.pixels import Part, held
 from frostline.finetune.recipe import Recipe
-from frostline.finetune.seeds import derived_seed, random_state
-from frostline.finetune.step import Place, Stepper, epoch_order, out_of_memory, own_rows
-from frostline.finetune.unfreeze import set_modes, trained_state
-
-# Looking at a loss waits for the device, so losses are looked at in groups.
-LOOK_EVERY = 50
-SHOWN = 3
-Rows = Sequence[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch measured.
-
-    Attributes
-    ----------
-    epoch, epochs : int
-        Its number from 1, and how many there will be.
-    train_loss : float
-        Mean loss an image, as it is minimised.
-    val_loss : float
-        Mean cross-entropy an image.
-    val_accuracy : float
-        Over the whole validation set.
-    best : bool
-        Whether it is the best so far.
-    images_per_second : float
-        Of training.
-    seconds : float
-        Of training and validation.
-    score : float
-        The metric that selects.
-    lr : float
-        Learning rate at its end.
-    candidate, candidates : int
-        Which of the learning rates is tried, from 1, and of how many.
-    """
-
-    epoch: int
-    epochs: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    best: bool
-    images_per_second: float
-    seconds: float
-    score: float
-    lr: float
-    candidate: int = 1
-    candidates: int = 1
+from frostline.finetune.unfreeze import trained_state
 
 
 @dataclass
@@ -144,13 +91,13 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     on_device = held(parts[0], device), held(parts[1], device)
     names = trained_state(model)
-    start = _copied(model, names)
+    start = copied_state(model, names)
     rows: list[dict[str, Any]] = []
     chosen: tuple[Trained, dict[str, Tensor]] | None = None
     several = len(recipe.rates) > 1
     for number, lr in enumerate(recipe.rates, 1):
-        _load_partly(model, start)
-        run = _Training(model, on_device, recipe.with_rate(lr), conditions, seed)
+        load_partly(model, start)
+        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
         run.number, run.numbers = number, len(recipe.rates)
         own = checkpoints.candidate(number) if checkpoints and several else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
@@ -159,7 +106,7 @@ def train(
         if chosen is None or _preferred(found, chosen[0], recipe.select):
             chosen = found, run.best
     assert chosen is not None
-    _load_partly(model, chosen[1])
+    load_partly(model, chosen[1])
     return chosen[0]
 
 
@@ -173,176 +120,3 @@ def _preferred(found: Trained, other: Trained, select: str) -> bool:
     if found.score == other.score:
         return found.lr < other.lr
     return is_better(found.score, other.score, select)
-
-
-class _Training:
-    """The state of a training between epochs."""
-
-    def __init__(
-        self,
-        model: Classifier,
-        parts: tuple[Part, Part],
-        recipe: Recipe,
-        conditions: Conditions,
-        seed: int,
-    ) -> None:
-        self.device = torch.device(conditions.device)
-        self.model = model
-        self.train_part, self.val_part = parts
-        self.recipe, self.conditions, self.seed = recipe, conditions, seed
-        self.stepper = Stepper(model, self.train_part, recipe, conditions)
-        self.names = trained_state(model)
-        self.average = WeightAverage(model, self.names, recipe.ema) if recipe.ema else None
-        # Batch norm needs two images; a head by itself has none.
-        self.alone = not any(p.requires_grad for p in model.backbone.parameters())
-        self.number, self.numbers = 1, 1
-        self.epoch, self.best_epoch = 0, 0
-        self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] = {}
-
-    def train(
-        self,
-        checkpoints: Checkpoints | None,
-        on_epoch: Callable[[Epoch], None] | None,
-        on_rows: Callable[[Rows], None],
-    ) -> None:
-        """Train the epochs that are not done."""
-        found = checkpoints.load() if checkpoints else None
-        if found is not None:
-            self.resume(found)
-            on_rows(self.history)
-        if self.done:
-            return
-        if found is None and self.recipe.micro_batch == "auto":
-            self.stepper.find_size(max(self._order(1), key=len))
-        self.stepper.start()
-        while not self.done:
-            measured = self.train_epoch()
-            if checkpoints is not None and rank() == 0:
-                checkpoints.save(self.checkpoint())
-            on_rows(self.history)
-            if on_epoch is not None:
-                on_epoch(measured)
-        barrier()
-
-    @property
-    def done(self) -> bool:
-        """Whether all epochs are trained, or none was better for too long."""
-        patience = self.recipe.patience
-        stuck = patience > 0 and self.epoch - self.best_epoch >= patience
-        return self.epoch >= self.recipe.epochs or stuck
-
-    def train_epoch(self) -> Epoch:
-        """Train one epoch, measure it on the validation set, and keep it if it is the best."""
-        self.epoch += 1
-        started = time.perf_counter()
-        try:
-            train_loss, seconds = self._pass(), time.perf_counter() - started
-            found = self._validate()
-        except torch.OutOfMemoryError as error:
-            raise InputError(out_of_memory(self.stepper.together)) from error
-        measured = Epoch(
-            self.epoch,
-            self.recipe.epochs,
-            train_loss,
-            found.loss,
-            found.accuracy,
-            self._is_better(found.score),
-            len(self.train_part) / seconds,
-            time.perf_counter() - started,
-            found.score,
-            self.recipe.rate(self.epoch),
-            self.number,
-            self.numbers,
-        )
-        if measured.best:
-            self.best_epoch = self.epoch
-        self.history.append(asdict(measured))
-        return measured
-
-    def _pass(self) -> float:
-        """One pass over the training images; the mean loss an image."""
-        set_modes(self.model)
-        order = self._order(self.epoch)
-        own = [indices[own_rows(len(indices))] for indices in order]
-        losses: list[Tensor] = []
-        # Several processes draw differently.
-        purpose: list[str | int] = ["modules", self.epoch, *([rank()] if rank() else [])]
-        with random_state(derived_seed(self.seed, *purpose), self.device):
-            for number, (_, pixels) in enumerate(read_ahead(self.train_part, own, self.device)):
-                rate = self.recipe.rate(self.epoch - 1 + number / len(order))
-                place = Place(self.seed, self.epoch, number)
-                losses.append(self.stepper.step(place, order[number], pixels, rate))
-                if self.average is not None:
-                    self.average.update((self.epoch - 1) * len(order) + number)
-                if len(losses) % LOOK_EVERY == 0:
-                    self._check_finite(losses, own)
-        self._check_finite(losses, own)
-        sizes = torch.tensor([len(indices) for indices in order], dtype=torch.float64)
-        means = sum_over_ranks(torch.stack(losses), self.device)
-        return float(means.double().cpu() @ sizes / sizes.sum())
-
-    def _order(self, epoch: int) -> list[Tensor]:
-        count = len(self.train_part)
-        return epoch_order(count, self.recipe, self.seed, epoch, alone=self.alone)
-
-    def _check_finite(self, losses: list[Tensor], order: list[Tensor]) -> None:
-        finite = torch.isfinite(torch.stack(losses)).cpu()
-        if bool(finite.all()):
-            return
-        batch = int((~finite).nonzero()[0])
-        ids = [self.train_part.ids[int(index)] for index in order[batch]]
-        more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-        raise InputError(
-            f"The loss is {float(losses[batch])} in epoch {self.epoch}, batch {batch + 1} (images "
-            f"{', '.join(ids[:SHOWN])}{more}): try a lower learning rate or --precision float32."
-        )
-
-    def _validate(self) -> Measured:
-        """Measure the weights, or their average, and remember them if they are the best."""
-        with self.average.in_model() if self.average else nullcontext():
-            logits = predict(self.model, self.val_part, self.conditions, self.stepper.together)
-            found = measure(logits, self.val_part.labels, self.recipe.select)
-            if self._is_better(found.score):
-                self.best = _copied(self.model, self.names)
-        return found
-
-    def _is_better(self, score: float) -> bool:
-        if not self.best_epoch:
-            return True
-        best = float(self.history[self.best_epoch - 1]["score"])
-        return is_better(score, best, self.recipe.select)
-
-    def checkpoint(self) -> Checkpoint:
-        """The state as it is to be saved."""
-        stepper = self.stepper
-        return Checkpoint(
-            self.epoch,
-            self.history,
-            _copied(self.model, self.names),
-            self.best,
-            self.best_epoch,
-            {"optimizer": stepper.optimizer.state_dict(), "scaler": stepper.scaler.state_dict()},
-            self.average.state() if self.average else {},
-            stepper.size,
-        )
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        _load_partly(self.model, checkpoint.weights)
-        self.stepper.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
-        self.stepper.scaler.load_state_dict(checkpoint.optimizer["scaler"])
-        self.stepper.size = checkpoint.micro_batch
-        if self.average is not None:
-            self.average.load(checkpoint.average)
-        self.epoch, self.best_epoch = checkpoint.epoch, checkpoint.best_epoch
-        self.history, self.best = checkpoint.history, checkpoint.best
-
-
-def _copied(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
-    state = model.state_dict()
-    return {name: state[name].detach().cpu().clone().contiguous() for name in names}
-
-
-def _load_partly(model: nn.Module, state: dict[str, Tensor]) -> None:
-    model.load_state_dict(state, strict=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from frostline.extract.backbones import Backbone, Identity
     from frostline.extract.embed import Extraction
     from frostline.extract.pixels import PixelSource
-    from frostline.finetune.train import Epoch
+    from frostline.finetune.epochs import Epoch
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")

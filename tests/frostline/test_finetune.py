@@ -239,7 +239,7 @@ def test_batch_norm_is_not_trained_by_several_processes_on_cpus(
 ONE_FAILS = """
 import os
 from frostline.cache import InputError
-import frostline.finetune.train as train
+import frostline.finetune.epochs as train
 from frostline.cli import main
 
 measure = train.measure
