@@ -6,7 +6,7 @@ The objective is the one of scikit-learn's `LogisticRegression`: for every head
 
 softmax for three classes or more, one column of coefficients for two. Folds and training
 fractions are rows of weights, zero where an image is left out, so that all heads share one matrix:
-it is rotated once (`rotation`), and every matrix product serves all heads (`newton`).
+it is rotated once (`rotation`), and every matrix product serves all heads (`descent`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from frostline.probe.newton import Parameters, Problem, Solution, minimise
-from frostline.probe.quasi import descend
-from frostline.probe.rotation import Coordinates, centred, rotate
-from frostline.probe.training import standardise
-
-Array = NDArray[np.floating]
-Index = NDArray[np.intp]
+from frostline.probe.descent import descend
+from frostline.probe.metric import Inverting, Turned
+from frostline.probe.newton import minimise
+from frostline.probe.problem import Array, Index, Problem, Solution
+from frostline.probe.rotation import Rotation, centred, rotate
 
 # A class without images has its best intercept at minus infinity; this is near enough.
 _RAREST = 1e-12
@@ -33,7 +32,7 @@ _RAREST = 1e-12
 _FLOAT32_TOL = 1e-5
 # Features whose scales differ by more than this lose the small ones in a float32 rotation.
 _FLOAT32_SCALES = 1e3
-# Up to so many columns of coefficients a Cholesky factor each is cheaper than a rotation.
+# Up to so many columns of coefficients an inverse each is cheaper than a rotation.
 _FEW = 8
 # Working memory of a batch of heads, where the embedding matrix itself is smaller.
 _WORKING_BYTES = 64 << 20
@@ -111,11 +110,13 @@ def solve_logistic(
     sweep = _Sweep(X, *standard, codes, n_classes, strengths, weights, rows)
     heads = sweep.blank()
     todo = np.arange(len(strengths))
-    if X.dtype == np.float32 and _similar_scales(X, standard[1]):
-        sweep.fit(heads, todo, np.dtype(np.float32), max(tol, _FLOAT32_TOL), max_iter)
-        todo = todo if tol < _FLOAT32_TOL else np.flatnonzero(~heads.converged)
+    if X.dtype == np.float32 and sweep.fit(todo, heads, np.dtype(np.float32), tol, max_iter):
+        todo = np.flatnonzero(~heads.converged) if tol >= _FLOAT32_TOL else todo
+    else:
+        sweep.fit(todo, heads, np.dtype(np.float64), tol, max_iter)
+        todo = np.flatnonzero(~heads.converged)
     if len(todo):
-        sweep.fit(heads, todo, np.dtype(np.float64), tol, max_iter)
+        sweep.finish(heads, todo, tol, max_iter)
     if not heads.converged.all():
         count = np.count_nonzero(~heads.converged)
         warnings.warn(
@@ -152,53 +153,63 @@ class _Sweep:
             np.zeros(count, bool),
         )
 
-    def fit(self, heads: Heads, todo: Index, dtype: np.dtype, tol: float, max_iter: int) -> None:
-        """Improve `heads` (in place) from where they are."""
-        rotation = self._coordinates(len(todo), dtype)
+    def fit(self, todo: Index, heads: Heads, dtype: np.dtype, tol: float, max_iter: int) -> bool:
+        """Improve `heads` (in place) from where they are; False if float32 will not do."""
+        rotation = centred(self.X, dtype, self.mean, self.scale)
+        power = rotation.power()
+        if dtype == np.float32:
+            tol = max(tol, _FLOAT32_TOL)
+            if not _similar(power, rotation.centre):
+                return False
+        few = len(todo) * self.columns <= _FEW and len(self.X) >= self.X.shape[1]
+        if not few:
+            rotation = rotate(rotation)
+            power = rotation.power()
+        for batch in np.split(todo, len(todo)) if few else self._batches(todo, rotation):
+            found = descend(
+                self._problem(rotation, batch),
+                Inverting(power) if few else partial(Turned.at, power),
+                rotation.from_features(heads.coef[batch], heads.intercept[batch]),
+                rotation.gradient_size,
+                tol=tol,
+                max_iter=max_iter,
+            )
+            _store(heads, batch, found, rotation)
+        return True
 
-        def size(gradient: Parameters) -> NDArray[np.float64]:
-            return rotation.gradient_size(gradient.coef, gradient.intercept)
-
+    def finish(self, heads: Heads, todo: Index, tol: float, max_iter: int) -> None:
+        """Improve `heads` (in place) where `fit` was not enough."""
+        rotation = rotate(centred(self.X, np.dtype(np.float64), self.mean, self.scale))
+        power = rotation.power()
         for batch in self._batches(todo, rotation):
             start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
+            size = rotation.gradient_size
             problem = self._problem(rotation, batch)
-            at = Parameters(start[0].astype(dtype), start[1].astype(dtype))
-            # Float64 is for what float32 could not do, which Newton's method is better at.
-            if rotation.gram is not None and dtype == np.float32:
-                found = descend(problem, at, size, tol=tol, max_iter=max_iter)
-            else:
-                found = minimise(problem, at, size, tol=tol, max_iter=max_iter)
+            found = minimise(problem, power, start, size, tol=tol, max_iter=max_iter)
             _store(heads, batch, found, rotation)
 
-    def _coordinates(self, heads: int, dtype: np.dtype) -> Coordinates:
-        columns = 1 if self.classes == 2 else self.classes
-        few = heads * columns <= _FEW and self.X.shape[0] >= self.X.shape[1]
-        return (centred if few else rotate)(self.X, dtype, self.mean, self.scale)
+    @property
+    def columns(self) -> int:
+        return 1 if self.classes == 2 else self.classes
 
-    def _problem(self, rotation: Coordinates, batch: Index) -> Problem:
+    def _problem(self, rotation: Rotation, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
         weights = (self.weights / total[:, None])[self.rows[batch]].T
         penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
-        values = rotation.values
-        weights = np.ascontiguousarray(weights, dtype=values.dtype)
-        return Problem(
-            values, rotation.power, self.codes, self.classes, weights, penalty, rotation.gram
-        )
+        weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
+        return Problem(rotation.values, self.codes, self.classes, weights, penalty)
 
-    def _batches(self, todo: Index, rotation: Coordinates) -> Iterator[Index]:
+    def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
         """Heads of like strength together: they converge together. Sized to bound memory."""
         values = rotation.values
-        columns = 1 if self.classes == 2 else self.classes
-        head = values.itemsize * (columns * 8 * sum(values.shape) + 4 * values.shape[0])
+        head = values.itemsize * (self.columns * 16 * sum(values.shape) + 4 * values.shape[0])
         width = max(1, max(values.nbytes // 2, _WORKING_BYTES) // head)
         ordered = todo[np.argsort(self.C[todo], kind="stable")]
         yield from np.array_split(ordered, -(-len(ordered) // width))
 
 
-def _store(heads: Heads, batch: Index, found: Solution, rotation: Coordinates) -> None:
-    heads.coef[batch], heads.intercept[batch] = rotation.to_features(
-        found.at.coef, found.at.intercept
-    )
+def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> None:
+    heads.coef[batch], heads.intercept[batch] = rotation.to_features(found.at)
     heads.objective[batch] = found.value
     heads.n_iter[batch] += found.steps
     heads.converged[batch] = found.converged
@@ -213,6 +224,9 @@ def on_embeddings(
     return plain, intercept - plain @ mean
 
 
-def _similar_scales(X: Array, scale: Array) -> bool:
-    spread = standardise(X, np.ones(len(X)))[1] / scale
-    return bool(spread.max() <= _FLOAT32_SCALES * spread.min())
+def _similar(power: NDArray[np.float64], centre: Array) -> bool:
+    """Whether float32 has room for all features, by their mean squares and their centre."""
+    spread = np.sqrt(power)
+    # What varies by rounding alone is constant, and of no account.
+    spread = spread[spread > 10 * np.finfo(np.float32).eps * np.abs(centre)]
+    return not len(spread) or bool(spread.max() <= _FLOAT32_SCALES * spread.min())
