@@ -110,13 +110,10 @@ def with_embeddings(
     images: pd.DataFrame, store: Store, name: str, *, on_missing: OnMissing = "error"
 ) -> Embedded:
     """Read the embeddings of images; of those that the store lacks as `on_missing` says."""
+    if on_missing == "error":
+        check_embedded(images, store, name)
     found = store.locate(manifest_keys(images))
     missing = int((found < 0).sum())
-    if missing and on_missing == "error":
-        raise InputError(
-            f"{missing} of {len(images)} images of data set {name!r} have no embedding in store "
-            f"{store.key[:12]}: run the same `frostline extract` again."
-        )
     if missing:
         warnings.warn(f"{missing} of {len(images)} images have no embedding.", stacklevel=2)
         images = images[found >= 0].reset_index(drop=True)
@@ -127,6 +124,16 @@ def with_embeddings(
     fitted = images["split"] == "train"
     known = images.loc[fitted if fitted.any() else slice(None), "label"].dropna()
     return Embedded(images, X.astype(np.float32, copy=False), sorted(known.unique()))
+
+
+def check_embedded(images: pd.DataFrame, store: Store, name: str) -> None:
+    """Refuse images that a store lacks, without reading an embedding."""
+    missing = int((store.locate(manifest_keys(images)) < 0).sum())
+    if missing:
+        raise InputError(
+            f"{missing} of {len(images)} images of data set {name!r} have no embedding in store "
+            f"{store.key[:12]}: run the same `frostline extract` again."
+        )
 
 
 def manifest_keys(images: pd.DataFrame) -> NDArray[np.uint8]:

@@ -14,7 +14,6 @@ import pandas as pd
 
 from frostline.cache import (
     InputError,
-    Manifest,
     Store,
     Workspace,
     choose_store,
@@ -24,7 +23,12 @@ from frostline.cache import (
 from frostline.probe.cell_run import Done, Task, run_task
 from frostline.probe.cells import Cell, is_done
 from frostline.probe.draws import draw_order, group_folds
-from frostline.probe.embedded import manifest_keys, name_of, pooled_images, split_images
+from frostline.probe.embedded import (
+    check_embedded,
+    manifest_keys,
+    pooled_images,
+    split_images,
+)
 from frostline.probe.families import FAMILIES, pairs
 from frostline.probe.sweep_file import LEAST_DRAWS, SMALL, Sweep, candidates
 from frostline.probe.sweep_results import Results, gather
@@ -63,14 +67,23 @@ def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
     for dataset in sweep.datasets:
         manifest = read_manifest(workspace.manifest(dataset))
         digest = manifest.digest(sweep.label, sweep.split)
-        test = None
-        if sweep.test_dataset is not None:
-            test = _check_test(workspace, sweep, manifest)
-        sets = _training_sets(sweep, manifest, plan.skipped)
+        if sweep.cv:
+            images = pooled_images(manifest, sweep.label)
+        else:
+            images = split_images(manifest, sweep.label, sweep.split)
+        others = None if sweep.test_dataset is None else _other_images(workspace, sweep)
+        test = None if others is None else _check_test(sweep, dataset, images, *others)
+        sets = _training_sets(sweep, images, dataset, plan.skipped)
         for backbone in sweep.backbones:
             for store in _stores(workspace, sweep, dataset, backbone):
-                if sweep.test_dataset is not None:
-                    choose_store(workspace.embeddings(sweep.test_dataset, backbone), store.key)
+                # Before any worker starts, and before hours of other cells.
+                if sweep.on_missing == "error":
+                    check_embedded(images, store, dataset)
+                if sweep.test_dataset is not None and others is not None:
+                    folder = workspace.embeddings(sweep.test_dataset, backbone)
+                    other = choose_store(folder, store.key)
+                    if sweep.on_missing == "error":
+                        check_embedded(others[0], other, sweep.test_dataset)
                 for head, grid in sweep.heads.grids().items():
                     tried, same = candidates(grid)
                     seeds = sweep.seeds if FAMILIES[head].seeded else sweep.seeds[:1]
@@ -239,15 +252,14 @@ def _stores(workspace: Workspace, sweep: Sweep, dataset: str, backbone: str) -> 
 TrainingSet = tuple[int | None, int, tuple[int, int] | None]
 
 
-def _training_sets(sweep: Sweep, manifest: Manifest, skipped: list[str]) -> list[TrainingSet]:
+def _training_sets(
+    sweep: Sweep, images: pd.DataFrame, name: str, skipped: list[str]
+) -> list[TrainingSet]:
     """Sizes with draws, or the repeats of a cross-validation."""
-    name = name_of(manifest)
     if cv := sweep.folds():
-        images = pooled_images(manifest, sweep.label)
         for repeat in range(cv[1]):
             _check_folds(images, group_folds(images, cv[0], repeat, name), name, cv[0])
         return [(None, 0, (cv[0], repeat)) for repeat in range(cv[1])]
-    images = split_images(manifest, sweep.label, sweep.split)
     sets: list[TrainingSet] = []
     total = len(draw_order(images, "train", 0).groups)
     for asked in dict.fromkeys(sweep.train_groups):
@@ -289,29 +301,35 @@ def _check_folds(images: pd.DataFrame, fold: Any, name: str, count: int) -> None
             )
 
 
-def _check_test(workspace: Workspace, sweep: Sweep, manifest: Manifest) -> str:
-    """Digest of the data set that selected heads are scored on, which must be other images."""
+def _other_images(workspace: Workspace, sweep: Sweep) -> tuple[pd.DataFrame, str]:
+    """Images that selected heads are scored on besides, and the digest of their data set."""
     assert sweep.test_dataset is not None
     other = read_manifest(workspace.manifest(sweep.test_dataset))
     images = pooled_images(other, sweep.label, least_classes=1)
-    trained = split_images(manifest, sweep.label, sweep.split)
-    trained = trained[trained["split"].isin(["train", "val"])]
-    strange = sorted(set(images["label"]) - set(trained["label"].dropna()))
+    return images, other.digest(sweep.label, "split")
+
+
+def _check_test(
+    sweep: Sweep, name: str, images: pd.DataFrame, others: pd.DataFrame, digest: str
+) -> str:
+    """Other images must be of the same classes, and none that heads are trained on."""
+    trained = images[images["split"].isin(["train", "val"])]
+    strange = sorted(set(others["label"]) - set(trained["label"].dropna()))
     if strange:
         raise InputError(
             f"Data set {sweep.test_dataset!r} has images of {', '.join(map(repr, strange))}, a "
-            f"class that {name_of(manifest)!r} does not have: give both the same classes, for "
+            f"class that {name!r} does not have: give both the same classes, for "
             "instance in a column named by --label."
         )
     keys = {bytes(key) for key in manifest_keys(trained)}
-    common = [bytes(key) in keys for key in manifest_keys(images)]
+    common = [bytes(key) in keys for key in manifest_keys(others)]
     if any(common):
-        first = images["image_id"].iloc[common.index(True)]
+        first = others["image_id"].iloc[common.index(True)]
         raise InputError(
             f"{sum(common)} images of data set {sweep.test_dataset!r} (such as {first!r}) are in "
-            f"the training or validation part of {name_of(manifest)!r}: a test must be of others."
+            f"the training or validation part of {name!r}: a test must be of others."
         )
-    return other.digest(sweep.label, "split")
+    return digest
 
 
 def results_path(workspace: Workspace, sweep: Sweep) -> Path:
