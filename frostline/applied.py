@@ -144,7 +144,7 @@ def _fine_tuned(folder: Path, device: str) -> Applied:
         card["pixels"]["channels"],
         normalisation,
         recipe["precision"],
-        recipe["micro_batch"] or recipe["batch_size"],
+        recipe.get("micro_batch") or recipe["batch_size"],
         model,
         None,
         probabilities,

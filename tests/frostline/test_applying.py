@@ -287,6 +287,34 @@ def test_slices_of_volumes(
     )
 
 
+def test_frames_of_dicom_files(on: tuple[str, str], command: Command) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    own = read_predictions(train(command, on, "fine-tuned vit"))
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows = dataset.Columns = 40
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    values = np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8)
+    for name, frames in (("one.dcm", values[:1]), ("three", values)):
+        dataset.NumberOfFrames = len(frames)
+        dataset.PixelData = frames.tobytes()
+        dataset.save_as(name, enforce_file_format=True)
+    Image.fromarray(values[0]).save("same.png")
+    command(
+        "predict", "--run", own.run, "one.dcm", "three", "same.png", "--out", "p.csv", *CPU, *on
+    )
+    found = pd.read_csv("p.csv").set_index("image_id")
+    assert found.index.tolist() == ["one.dcm", "three#z=0", "three#z=1", "three#z=2", "same.png"]
+    assert found["group_id"].tolist()[1:4] == ["three"] * 3
+    for name in ("three#z=0", "same.png"):
+        assert found.loc[name, "prob_sick"] == found.loc["one.dcm", "prob_sick"]
+
+
 @pytest.mark.parametrize(
     "kind", ["fine-tuned vit", "fine-tuned resnet", "logistic vit", "adam resnet"]
 )
