@@ -1,15 +1,14 @@
 """How fast the pixel store fills, against its own per-image function on every core.
 
-    python benchmarks/pixels.py chest_xray/train ham10000/images [--images 5000] [--folder DIR]
+    python benchmarks/pixels.py chest_xray/train ham10000/images [--images N] [--folder DIR]
 
 For each folder of images: microseconds an image for decoding and for resizing and cropping; the
 rate of both together in one process, and in as many processes as there are cores, with nothing
 else to do (two cores that share memory do less than twice the work of one); the rate at which the
 store fills; and its ratio to the latter, which is to be 0.9 or more: the median of several rounds,
-measured in turn. Also how much less time resizing and cropping takes than
-Pillow's plain way,
-and how memory grows with the number of images. `--folder` is where the store is written: in
-memory (/dev/shm), the disk is no limit.
+measured in turn. Also how much less time resizing and cropping takes than Pillow's plain way, and
+how memory grows with the number of images. `--folder` is where the store is written: in memory
+(/dev/shm), the disk is no limit.
 """
 
 from __future__ import annotations
