@@ -110,9 +110,11 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         pieces = list(split_batch(len(indices), self.size))
-        first = pieces[0].rows[0]
+        first = int(pieces[0].rows[0])
         for number, (rows, counts) in enumerate(pieces):
-            images = self._input(pixels[rows - first], chance.of(rows) if chance else None)
+            start = int(rows[0]) - first  # rows follow each other, so that nothing is copied
+            here = pixels[start : start + len(rows)]
+            images = self._input(here, chance.of(rows) if chance else None)
             with self._summing(number == len(pieces) - 1):
                 loss = self._loss(images, labels[rows]) / total
                 loss = loss if counts else loss * 0
