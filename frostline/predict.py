@@ -32,7 +32,8 @@ class Predicted:
     Attributes
     ----------
     table : DataFrame
-        The predictions format: `label` and `split` are null; `group_id` is the file of a slice.
+        The predictions format: `label` and `split` are null; `group_id` is the file, where there are
+        slices.
     meta : dict
         What was kept with the run, and what it was applied to.
     skipped : list of str
@@ -128,6 +129,8 @@ def _table(
 ) -> pd.DataFrame:
     names = [f"prob_{name}" for name in classes]
     about = pd.DataFrame(rows, columns=["image_id", "group_id", "file"])
+    if about["group_id"].notna().any():  # groups are for every row or for none
+        about["group_id"] = about["file"]
     table = pd.concat([about, pd.DataFrame(probabilities, columns=names)], axis=1)
     if aggregate == "mean":
         files = table.groupby("file", sort=False)
