@@ -32,8 +32,8 @@ class Predicted:
     Attributes
     ----------
     table : DataFrame
-        The predictions format: `label` and `split` are null; `group_id` is the file, where there are
-        slices.
+        The predictions format: `label` and `split` are null; `group_id` is the file, where there
+        are slices.
     meta : dict
         What was kept with the run, and what it was applied to.
     skipped : list of str
