@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frostline.cache.atomic import atomic_write, clear_temporary
+from frostline.cache.atomic import atomic_write, clear_temporary, lock_file
 from frostline.cache.embeddings import EmbeddingStore
 from frostline.cache.errors import InputError
 from frostline.cache.keys import content_key, file_key, run_id, spec_difference, spec_key
@@ -34,6 +34,7 @@ __all__ = [
     "content_key",
     "file_key",
     "find_stores",
+    "lock_file",
     "part_files",
     "read_manifest",
     "run_id",

@@ -84,6 +84,27 @@ def writer_is_dead(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextmanager
+def lock_file(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of a file that exists for this alone; give whether it was to be had.
+
+    The file's existence means nothing: the lock (`flock`) ends with its process.
+
+    Parameters
+    ----------
+    wait : bool
+        Until another process lets go of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if wait:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield wait or _lock_now(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _lock_now(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

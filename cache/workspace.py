@@ -43,6 +43,10 @@ class Workspace:
         """The folder of a study's report."""
         return self.root / "reports" / checked_name(study)
 
+    def record(self, key: str) -> Path:
+        """What a study's runner noted of a step (docs/format.md, 'Studies')."""
+        return self.root / "runs" / f"{key}.json"
+
     def datasets(self) -> list[str]:
         """Names of the data sets that have a manifest, sorted."""
         return sorted(path.stem for path in (self.root / "manifests").glob("[!.]*.parquet"))

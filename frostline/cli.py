@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
-from frostline.commands import applying, cache, data, probing, reporting, training
+from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for command in (
     reporting.demo,
-    reporting.run,
+    running.run,
     data.index,
     data.audit,
     training.extract,
@@ -38,6 +38,7 @@ for command in (
     applying.predict,
     applying.export,
     data.backbones,
+    doctor.doctor,
 ):
     app.command()(command)
 app.add_typer(cache.cache_app, name="cache")

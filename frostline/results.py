@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -21,6 +23,8 @@ def show_report(
     *,
     with_images: bool = False,
     anew: bool = False,
+    failed: Mapping[str, str] | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> None:
     """Print answer, table and the page's place; write them first if anything changed.
 
@@ -30,8 +34,13 @@ def show_report(
         Show the images that were most confidently wrong on the page.
     anew : bool
         Write the report even if it was made from these very predictions before.
+    failed : mapping, optional
+        Runs that have no predictions, by name, each with a sentence.
+    datasets : sequence of str, optional
+        Those that the predictions are of; all of the study if not given.
     """
     folder = workspace.report(study.name)
+    names = list(study.datasets) if datasets is None else list(datasets)
     state = {
         "format": "frostline-study",
         "format_version": 1,
@@ -39,14 +48,13 @@ def show_report(
         "study": study.model_dump(mode="json"),
         "predictions": [path.name for path in predictions],
         "with_images": with_images,
-        "manifests": {
-            name: read_manifest(workspace.manifest(name)).digest() for name in study.datasets
-        },
+        "manifests": {name: read_manifest(workspace.manifest(name)).digest() for name in names},
+        "failed": dict(failed or {}),
     }
     state["key"] = spec_key(state)
     answer = folder / "answer.txt"
     if anew or _key_of(folder) != state["key"] or not answer.exists():
-        _write(workspace, study, predictions, with_images=with_images)
+        _write(workspace, study, predictions, state)
         # Last: a key that is there says that the report is whole.
         _save(folder / "study.json", json.dumps(state, indent=1) + "\n")
     typer.echo(answer.read_text(encoding="utf-8"))
@@ -67,9 +75,12 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         raise InputError(
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
-    names = json.loads((folder / "study.json").read_text(encoding="utf-8"))["predictions"]
-    paths = [workspace.root / "predictions" / name for name in names]
-    show_report(workspace, study, paths, with_images=with_images, anew=True)
+    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    paths = [workspace.root / "predictions" / name for name in last["predictions"]]
+    show_report(
+        workspace, study, paths, with_images=with_images, anew=True,
+        failed=last.get("failed"), datasets=list(last["manifests"]),
+    )  # fmt: skip
 
 
 def _key_of(folder: Path) -> str | None:
@@ -78,7 +89,7 @@ def _key_of(folder: Path) -> str | None:
 
 
 def _write(
-    workspace: Workspace, study: Study, predictions: list[Path], *, with_images: bool
+    workspace: Workspace, study: Study, predictions: list[Path], state: Mapping[str, Any]
 ) -> None:
     from frostline.report import read_predictions, write_report
 
@@ -97,10 +108,11 @@ def _write(
             "made by": "frostline run STUDY, which does again what is not there",
             "made from what is there by": "frostline report STUDY",
             "STUDY is a file that says": json.dumps(settings, ensure_ascii=False),
+            **{f"failed: {name}": sentence for name, sentence in state["failed"].items()},
         },
-        audits=audit_datasets(workspace, study.datasets),
+        audits=audit_datasets(workspace, state["manifests"]),
         embeddings=mapped_embeddings(workspace, runs),
-        images=stored_images(workspace) if with_images else None,
+        images=stored_images(workspace) if state["with_images"] else None,
         costs=backbone_costs(runs),
         unit=study.unit,
         ci=study.ci,

@@ -1,63 +1,107 @@
-"""Run a study: every stage that is not done, then the report."""
+"""Run a study: every step that is not done, alone or together with other runners; the report."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from frostline import steps
-from frostline.cache import Workspace
-from frostline.console import progress, say, say_epoch
-from frostline.protocols import HEADS
+from frostline.cache import InputError, Workspace, lock_file
+from frostline.console import progress, say
+from frostline.plan import Plan, make_plan, study_cells
+from frostline.provenance import write_provenance
+from frostline.records import changed_runs, record_done
 from frostline.results import show_report
-from frostline.study import BackboneEntry, ProtocolEntry, Study
+from frostline.study import Study
+from frostline.walk import Walk, Walked
+
+Shard = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run of a study."""
+@dataclass
+class Outcome:
+    """What came of a study.
 
-    dataset: str
-    backbone: BackboneEntry
-    protocol: str
-    entry: ProtocolEntry
-    seed: int
+    Attributes
+    ----------
+    predictions : list of Path
+        Of the runs that are done, in the order of the study.
+    failed : dict
+        Runs that are not, by name, each with a sentence.
+    """
 
-    @property
-    def title(self) -> str:
-        """What a person calls it."""
-        return f"{self.dataset} · {self.backbone.name} · {self.protocol} · seed {self.seed}"
+    predictions: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
-    def network(self) -> steps.Network:
-        """Backbone, weights and what it sees."""
-        return steps.Network(
-            self.backbone.name,
-            self.entry.weights or self.backbone.weights,
-            self.backbone.weights_seed,
-            self.backbone.feature,
-            self.entry.recipe,
-            self.entry.image_size,
+
+def run_study(
+    workspace: Workspace,
+    study: Study,
+    *,
+    with_images: bool = False,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    shard: Shard | None = None,
+) -> Outcome:
+    """Index, decode, embed, train and score what is not done; write and print the report.
+
+    Runners of one workspace share the work: each step is done by the one that holds its lock,
+    which ends with its process. What fails is noted, and the rest goes on.
+
+    Parameters
+    ----------
+    only : sequence of str
+        Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; of none, all.
+    jobs : int
+        Processes that work beside each other here; of a GPU's work, one does all.
+    shard : (int, int), optional
+        `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
+        is then written by the one that finds everything done.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no run, or the disk cannot be written.
+    """
+    started = time.time()
+    plan = plan_study(workspace, study, only)
+    for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
+        say(sentence)
+    walked = _walk(workspace, study, plan, jobs, shard, started)
+    failed = {**plan.failed, **{step.name: walked.failed[step.key]
+              for step in plan.steps if step.key in walked.failed}}  # fmt: skip
+    done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
+    predictions = _predictions(workspace, plan, done)
+    outcome = Outcome(predictions, failed)
+    left = sum(record is None for record in done.values()) - len(failed)
+    if shard is not None and left > 0:
+        say(
+            f"{len(predictions)} of {len(done)} runs are done: once all are, `frostline run` "
+            "without --shard writes the report."
         )
+        return outcome
+    if predictions:
+        _report(workspace, study, plan, outcome, with_images)
+    return outcome
 
 
-def study_cells(study: Study) -> Iterator[Cell]:
-    """The runs of a study, data set by data set."""
-    grid = itertools.product(
-        study.datasets, study.backbone_entries(), study.protocols.items(), study.seeds
-    )
-    for dataset, backbone, (protocol, entry), seed in grid:
-        yield Cell(dataset, backbone, protocol, entry, seed)
-
-
-def run_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> list[Path]:
-    """Index, extract, train and score what is not done; write and print the report."""
-    for name in study.datasets:
-        index_dataset(workspace, study, name)
-    predictions = [run_cell(workspace, study, cell) for cell in study_cells(study)]
-    show_report(workspace, study, predictions, with_images=with_images)
-    return predictions
+def plan_study(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> Plan:
+    """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`."""
+    cells = study_cells(study, only)
+    failed: dict[str, str] = {}
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        try:
+            index_dataset(workspace, study, name)
+        except InputError as error:
+            failed[name] = str(error)
+    plan = make_plan(workspace, study, [cell for cell in cells if cell.dataset not in failed])
+    plan.failed |= {cell.name: failed[cell.dataset] for cell in cells if cell.dataset in failed}
+    return plan
 
 
 def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
@@ -66,7 +110,8 @@ def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
 
     entry = study.datasets[name]
     roots = [entry.root] if isinstance(entry.root, str) else entry.root
-    with progress(f"Indexing {name}", "files") as update:
+    lock = workspace.root / "runs" / f"index-{name}.lock"
+    with lock_file(lock, wait=True), progress(f"Indexing {name}", "files") as update:
         manifest = index.index_dataset(
             workspace,
             name,
@@ -83,52 +128,42 @@ def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
     say(f"{name}: {len(manifest)} images of {groups} groups.")
 
 
-def run_cell(workspace: Workspace, study: Study, cell: Cell) -> Path:
-    """Train and predict one run, unless its predictions are there; give their path."""
-    machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
-    if cell.entry.unfreeze == "none":
-        run = _frozen(workspace, study, cell, machine)
-    else:
-        run = _unfrozen(workspace, cell, machine)
-    return workspace.predictions(run)
+def _walk(
+    workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None, started: float
+) -> Walked:
+    """Do the plan's steps, with helpers that share the work as any other runner would."""
+    first = Walk(workspace, study, plan, shard, started)
+    if jobs == 1:
+        return first.run()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    helper = replace(first, helper=True, threads=threads)
+    with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
+        others = [pool.submit(helper.run) for _ in range(jobs - 1)]
+        walked = replace(first, threads=threads).run()
+        for other in others:
+            other.result()
+    return walked
 
 
-def _frozen(workspace: Workspace, study: Study, cell: Cell, machine: steps.Machine) -> str:
-    from frostline.probe.run import probe_run
-
-    with progress(f"Embedding: {cell.title}") as update:
-        done = steps.extract(
-            workspace, cell.dataset, cell.network(), machine=machine, progress=update
-        )
-    head = cell.entry.head or HEADS[cell.entry.recipe]
-    run, new = probe_run(
-        workspace,
-        cell.dataset,
-        cell.backbone.name,
-        head=head,
-        protocol=cell.entry.recipe,
-        key=done.key,
-        seed=cell.seed,
-        hyperparameters=cell.entry.changes(),
-        on_missing="skip" if study.on_error == "skip" else "error",
-    )
-    state = "trained" if new else "done before"
-    say(f"{cell.title}: {done.embedded} images embedded now, head {head} {state}.")
-    return run
+def _predictions(
+    workspace: Workspace, plan: Plan, done: dict[str, dict[str, Any] | None]
+) -> list[Path]:
+    records = [done[step.key] for step in plan.runs()]
+    names = [name for record in records if record for name in record["predictions"]]
+    return [workspace.root / "predictions" / name for name in dict.fromkeys(names)]
 
 
-def _unfrozen(workspace: Workspace, cell: Cell, machine: steps.Machine) -> str:
-    with progress(f"Decoding: {cell.title}") as update:
-        run, new = steps.finetune(
-            workspace,
-            cell.dataset,
-            cell.network(),
-            unfreeze=str(cell.entry.unfreeze),
-            machine=machine,
-            seed=cell.seed,
-            changes=cell.entry.changes(),
-            on_epoch=say_epoch,
-            progress=update,
-        )
-    say(f"{cell.title}: {'trained' if new else 'done before'}.")
-    return run
+def _report(
+    workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
+) -> None:
+    from frostline.sweeps import write_sweep_tables
+
+    folder = workspace.report(study.name)
+    shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
+    with lock_file(folder / "lock", wait=True):
+        show_report(
+            workspace, study, outcome.predictions, with_images=with_images,
+            failed=outcome.failed, datasets=[name for name in study.datasets if name in shown],
+        )  # fmt: skip
+        write_sweep_tables(workspace, study, plan)
+        write_provenance(workspace, study, plan, outcome.failed)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.cache import InputError
+
+if TYPE_CHECKING:
+    from frostline.probe.sweep_file import Sweep
 
 
 class _Strict(BaseModel):
@@ -37,12 +41,19 @@ class DatasetEntry(_Strict):
 
 
 class BackboneEntry(_Strict):
-    """A backbone and its weights, as `frostline extract` takes them."""
+    """A backbone and its weights, as `frostline extract` takes them.
+
+    Attributes
+    ----------
+    optional : bool
+        Whether it is left out, with a sentence, where its weights are not on this machine.
+    """
 
     name: str
     weights: str = "pretrained"
     weights_seed: int = 0
     feature: str | None = None
+    optional: bool = False
 
 
 class ProtocolEntry(_Strict):
@@ -113,15 +124,59 @@ class ProtocolEntry(_Strict):
         return {name: getattr(recipe, name) for name in given}
 
 
+class SweepEntry(_Strict):
+    """A sweep over the embeddings of every data set and backbone.
+
+    The keys but the first are those of a sweep file (`docs/sweeps.md`), which checks them.
+
+    Attributes
+    ----------
+    protocol : str
+        The protocol of the study whose embeddings it takes.
+    """
+
+    protocol: str
+    heads: Any = None
+    train_groups: Any = None
+    draws: Any = None
+    seeds: Any = None
+    cv: Any = None
+    metric: Any = None
+
+    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
+        """The sweep of one data set and backbone.
+
+        Raises
+        ------
+        InputError
+            If a value cannot be.
+        """
+        from frostline.probe.sweep_file import parse_sweep
+
+        given = self.model_dump(exclude_none=True, exclude={"protocol"})
+        place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
+        return parse_sweep({**given, **place}, f"sweeps.{name}")
+
+
 class Study(_Strict):
-    """Data sets × backbones × protocols × seeds, and how they are scored."""
+    """Data sets × backbones × protocols × seeds, and how they are scored.
+
+    Attributes
+    ----------
+    sweeps : dict
+        Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
+    costs : bool
+        Whether the time of embedding and the memory of every backbone are measured and shown.
+    """
 
     name: str
     title: str | None = None
     datasets: dict[str, DatasetEntry]
     backbones: list[str | BackboneEntry]
     protocols: dict[str, ProtocolEntry]
+    sweeps: dict[str, SweepEntry] = {}
     seeds: list[int] = [0]
+    costs: bool = False
     primary_metric: str = "accuracy"
     ci: str = "auto"
     unit: Literal["group", "image"] = "group"
@@ -144,8 +199,17 @@ def builtin_studies() -> list[str]:
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-def read_study(name: str | Path) -> Study:
+def read_study(
+    name: str | Path, *, data: Path | None = None, settings: Sequence[str] = ()
+) -> Study:
     """Read a study file, or a built-in study by its name.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Folder that the roots of the data sets are relative to, instead of the study file's.
+    settings : sequence of str
+        `FIELD=VALUE` by which the file's values are replaced (`frostline.settings`).
 
     Raises
     ------
@@ -153,20 +217,23 @@ def read_study(name: str | Path) -> Study:
         If there is none, it is not YAML, a key is unknown (the valid ones are listed) or a value
         is wrong.
     """
+    from frostline.settings import replace_fields
+
     path = Path(name)
     if not path.exists() and str(name) in builtin_studies():
         path = Path(str(files("frostline") / "studies" / f"{name}.yaml"))
+        data = data or Path()
     if not path.is_file():
         known = ", ".join(builtin_studies())
         raise InputError(f"There is no study file {name}; built-in studies are {known}.")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    study = parse_study(data, str(path))
+    study = parse_study(replace_fields(content, settings), str(path))
     for entry in study.datasets.values():
         roots = [entry.root] if isinstance(entry.root, str) else entry.root
-        entry.root = [str(path.parent / root) for root in roots]
+        entry.root = [str((data or path.parent) / root) for root in roots]
     return study
 
 
@@ -183,7 +250,22 @@ def parse_study(data: Any, where: str) -> Study:
             entry.changes()
         except InputError as error:
             raise InputError(f"{where}: protocols.{name}: {error}") from None
+    for name, sweep in study.sweeps.items():
+        _check_sweep(study, name, sweep, where)
     return study
+
+
+def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None:
+    frozen = [known for known, entry in study.protocols.items() if entry.unfreeze == "none"]
+    if sweep.protocol not in frozen:
+        raise InputError(
+            f"{where}: sweeps.{name}.protocol must be a protocol with unfreeze: none "
+            f"({', '.join(frozen) or 'there is none'}), not {sweep.protocol!r}."
+        )
+    try:
+        sweep.sweep(name, "dataset", "backbone")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _sentence(error: ValidationError) -> str:
@@ -205,5 +287,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         "datasets": DatasetEntry,
         "backbones": BackboneEntry,
         "protocols": ProtocolEntry,
+        "sweeps": SweepEntry,
     }
     return models[location[0]] if len(location) > 1 else Study

@@ -1,4 +1,4 @@
-"""Commands that show: evaluate, compare, report, run, demo."""
+"""Commands that show: evaluate, compare, report, demo."""
 
 from __future__ import annotations
 
@@ -153,22 +153,6 @@ def report(
     from frostline.study import read_study
 
     report_study(Workspace(workspace), read_study(study), with_images=with_images)
-
-
-def run(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    with_images: ImagesOption = False,
-) -> None:
-    """Do all that a study needs and is not done; show the answer.
-
-    Example: frostline run study.yaml
-    """
-    from frostline.cache import Workspace
-    from frostline.runner import run_study
-    from frostline.study import read_study
-
-    run_study(Workspace(workspace), read_study(study), with_images=with_images)
 
 
 def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:

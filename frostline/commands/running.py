@@ -1,0 +1,74 @@
+"""The command that runs studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption, parse_shard
+
+
+def run(
+    study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that the study's roots are relative to.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Runs by DATASET/BACKBONE/PROTOCOL, such as 'chest/*/frozen'; repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Replace a field of the study, as seeds=[0,1] or protocols.*.epochs=5; repeated.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what is done and missing, time, disk and memory."),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(help="Processes that share the work; a GPU's is done by one.", min=1)
+    ] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: only this share of the runs, for an array of jobs.")
+    ] = None,
+    with_images: Annotated[
+        bool,
+        typer.Option("--with-images", help="Show the images that were most confidently wrong."),
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Do all that a study needs and is not done; show the answer.
+
+    Run it twice at once, on one machine or many that share the workspace: they share the work.
+
+    Examples: frostline run study.yaml
+
+    frostline run paper-public --data DATA --only 'chest/*/frozen' --dry-run
+    """
+    from frostline.cache import Workspace
+    from frostline.runner import run_study
+    from frostline.study import read_study
+
+    chosen = read_study(study, data=data, settings=setting or [])
+    place = Workspace(workspace)
+    if dry_run:
+        from frostline.dry_run import show_plan
+
+        show_plan(place, chosen, only or [])
+        return
+    # Shards of runs are asked for by name: a rank of torchrun is none.
+    share = None if shard is None else parse_shard(shard)
+    outcome = run_study(
+        place, chosen, with_images=with_images, only=only or [], jobs=jobs, shard=share
+    )
+    if outcome.failed:
+        typer.echo(f"\n{len(outcome.failed)} of the study's steps failed:")
+        for name, sentence in outcome.failed.items():
+            typer.echo(f"  {name}: failed. {sentence}")
+        raise typer.Exit(1)
