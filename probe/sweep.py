@@ -75,7 +75,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
         test = None if others is None else _check_test(sweep, dataset, images, *others)
         sets = _training_sets(sweep, images, dataset, plan.skipped)
         for backbone in sweep.backbones:
-            for store in _stores(workspace, sweep, dataset, backbone):
+            for store in _stores(workspace, sweep, dataset, backbone, plan.skipped):
                 # Before any worker starts, and before hours of other cells.
                 if sweep.on_missing == "error":
                     check_embedded(images, store, dataset)
@@ -220,8 +220,10 @@ def _dask(scheduler: str) -> Iterator[None]:
         yield
 
 
-def _stores(workspace: Workspace, sweep: Sweep, dataset: str, backbone: str) -> list[Store]:
-    """The embedding stores that a sweep takes, one a feature."""
+def _stores(
+    workspace: Workspace, sweep: Sweep, dataset: str, backbone: str, skipped: list[str]
+) -> list[Store]:
+    """The embedding stores that a sweep takes, one a feature; not every backbone has each."""
     folder = workspace.embeddings(dataset, backbone)
     if sweep.features is None:
         return [choose_store(folder, sweep.key)]
@@ -235,10 +237,13 @@ def _stores(workspace: Workspace, sweep: Sweep, dataset: str, backbone: str) -> 
         ]
         if not mine:
             there = ", ".join(sorted({str(store.spec.get("feature")) for store in stores}))
-            raise InputError(
+            sentence = (
                 f"There are no embeddings of {dataset} by {backbone} with feature {feature!r} "
                 f"(there is {there or 'none at all'}): run `frostline extract --feature {feature}`."
             )
+            if not {str(store.spec.get("feature")) for store in stores} & set(sweep.features):
+                raise InputError(sentence)
+            skipped.append(f"Left out: {sentence[0].lower()}{sentence[1:]}")
         if len(mine) > 1:
             keys = ", ".join(store.key[:12] for store in mine)
             raise InputError(

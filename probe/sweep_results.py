@@ -168,6 +168,45 @@ def best_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def curves(results: Results) -> pd.DataFrame:
+    """Label efficiency of the selected heads, plain: one row a training set, seed and metric.
+
+    Columns `dataset`, `backbone`, `feature`, `head`, `groups` (training groups), `fraction` (of
+    all of them), `draw`, `seed`, `metric`, `score` (on the data set's own test images). Empty where
+    the sweep had one size only.
+    """
+    table = results.table
+    mine = table[(table["split"] == "test") & table["test_dataset"].isna() & table["cv"].isna()]
+    columns = ["dataset", "backbone", "feature", "head", "groups", "fraction", "draw", "seed"]
+    if mine["train_groups"].nunique(dropna=False) < 2:
+        return pd.DataFrame(columns=[*columns, "metric", "score"])
+    about = {run: read_predictions(path).meta for path in results.predictions
+             for run in [path.stem]}  # fmt: skip
+    groups = mine["run"].map(lambda run: about[run]["train_groups"])
+    fraction = mine["run"].map(lambda run: about[run]["train_fraction"])
+    named = mine.assign(groups=groups, fraction=fraction, score=mine["value"])
+    return named[[*columns, "metric", "score"]].reset_index(drop=True)
+
+
+def heat_map(results: Results, metric: str) -> pd.DataFrame:
+    """Validation scores of all candidates at full size, plain: one row a candidate.
+
+    Columns `dataset`, `backbone`, `feature`, `head`, one a hyper-parameter (missing where a head
+    does not have it; a head without a hidden layer has `hidden` 0), and `score`, the mean over
+    seeds or repeats.
+    """
+    table = results.table
+    mine = table[(table["split"] == "val") & (table["metric"] == metric)]
+    mine = mine[mine["train_groups"].isna()]
+    names = ["dataset", "backbone", "feature", "head"]
+    means = mine.groupby([*names, "hyperparameters"], sort=False)["value"].mean().reset_index()
+    values = pd.DataFrame([json.loads(text) for text in means["hyperparameters"]])
+    if "hidden" in values:
+        is_adam = (means["head"] == "adam").to_numpy()
+        values.loc[is_adam, "hidden"] = values.loc[is_adam, "hidden"].astype(float).fillna(0)
+    return pd.concat([means[names], values, means["value"].rename("score")], axis=1)
+
+
 def _write(path: Path, table: pd.DataFrame, sweep: Sweep) -> None:
     meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "sweep": sweep.model_dump()}
     types = {"train_groups": "Int64", "draw": "Int64", "images": "Int64", "seed": "int64"}

@@ -72,6 +72,9 @@ def probe(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler for a sweep: tcp://HOST:PORT.")
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for a sweep's curves and heat maps.")
+    ] = None,
     on_error: OnErrorOption = "stop",
     label: LabelOption = "label",
     split: SplitOption = "split",
@@ -106,6 +109,7 @@ def probe(
         or any(len(value or []) > 1 for value in names.values())
         or jobs
         or scheduler
+        or figures
     ):
         # A sweep file has its own heads, unless the options name some.
         heads = None if sweep is not None and not head and not grid else chosen
@@ -114,7 +118,7 @@ def probe(
         changed = {"label": label, "split": split, "on_missing": missing}
         defaults = {"label": "label", "split": "split", "on_missing": "error"}
         flags.update({name: v for name, v in changed.items() if v != defaults[name]})
-        _sweep(place, _read(sweep, flags), jobs, scheduler)
+        _sweep(place, _read(sweep, flags), jobs, scheduler, figures)
         return
     _need(dataset, "--dataset")
     _need(backbone, "--backbone")
@@ -189,7 +193,9 @@ def _values(text: str) -> list[Any]:
     return found
 
 
-def _sweep(place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | None) -> None:
+def _sweep(
+    place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | None, figures: Path | None
+) -> None:
     from frostline.console import out, progress, say
     from frostline.probe.sweep import run_sweep
 
@@ -211,3 +217,8 @@ def _sweep(place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | No
         f"{len(results.predictions)} predictions files in {place.root / 'predictions'}, every "
         f"score in {results.path}."
     )
+    if figures is not None:
+        from frostline.probe.sweep_figures import write_figures
+
+        files = write_figures(results, sweep.metric, figures)
+        typer.echo(f"{len(files)} files of curves and heat maps in {figures}.")
