@@ -67,6 +67,25 @@ def weights_at_hand(entry: Entry) -> bool:
     return find_pretrained(entry) is not None
 
 
+def published_at(entry: Entry) -> tuple[str, str]:
+    """Where pretrained weights are published.
+
+    Returns
+    -------
+    kind : str
+        "package", "hub" (Hugging Face) or "web"; "" if they are published nowhere.
+    address : str
+        Name of the package, of the repository, or the address of the file.
+    """
+    if entry.library == "hf":
+        return "hub", entry.model
+    if entry.package:
+        return "package", entry.package
+    if _hub_id(entry):
+        return "hub", _hub_id(entry)
+    return ("web", _address(entry)) if _address(entry) else ("", "")
+
+
 def _download(entry: Entry) -> Path:
     if entry.package:
         raise ValueError(f"{entry.package} is not installed")
@@ -127,12 +146,13 @@ def _how_to_get(entry: Entry) -> str:
         )
     return (
         f"The pretrained weights of {entry.name!r} are not on this machine and could not be "
-        f"downloaded: fetch {_web_address(entry)} on a machine with a network and give the file "
+        f"downloaded: fetch {web_address(entry)} on a machine with a network and give the file "
         "with --weights FILE."
     )
 
 
-def _web_address(entry: Entry) -> str:
+def web_address(entry: Entry) -> str:
+    """Address of a backbone's pretrained weights, to be fetched elsewhere."""
     if entry.is_dinov2 or not _hub_id(entry):
         return _address(entry)
     return f"https://huggingface.co/{_hub_id(entry)}/resolve/main/{_hub_files(entry)[0]}"

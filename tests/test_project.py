@@ -109,6 +109,7 @@ def test_mypy_is_content_with_the_installed_tree(tmp_path: Path) -> None:
             dirs_exist_ok=True,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
+    shutil.copy(ROOT / "tests" / "typed_script.py", tmp_path)
     done = run(
         sys.executable,
         "-m",
@@ -119,6 +120,8 @@ def test_mypy_is_content_with_the_installed_tree(tmp_path: Path) -> None:
         str(ROOT / ".mypy_cache"),
         "-p",
         "frostline",
+        "-m",
+        "typed_script",
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(tmp_path)},
     )
