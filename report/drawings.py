@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-VERSION = 2
+VERSION = 3
 Costs = Mapping[str, Mapping[str, float]]
 TITLES = {
     "freezing": "What freezing changed",

@@ -119,7 +119,7 @@ def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, st
     handles = [
         Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
                linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
-               markeredgewidth=1.5, label=escape.plain(name, 24))
+               markeredgewidth=1.5, label=escape.plain(name, 24 if len(names) < 2 else 20))
         for name in names
     ]  # fmt: skip
     if handles:

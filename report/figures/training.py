@@ -84,6 +84,7 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
 
 def _name_points(axes: Any, part: pd.DataFrame) -> None:
     """Name the best point of each name, a line lower where that place is taken."""
+    axes.autoscale_view()
     tops = part.loc[part.groupby("name", sort=False)["estimate"].idxmax()]
     taken: list[tuple[float, float]] = []
     for row in tops.sort_values("estimate", ascending=False).to_dict("records"):
@@ -93,6 +94,6 @@ def _name_points(axes: Any, part: pd.DataFrame) -> None:
         while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken):
             y -= 0.09
         taken.append((x, y))
-        axes.text(x + (-0.025 if side == "right" else 0.025), y, escape.plain(row["name"], 24),
+        axes.text(x + (-0.03 if side == "right" else 0.03), y, escape.plain(row["name"], 24),
                   ha=side, va="center", fontsize=SMALL - 1, color=INK, parse_math=False,
                   transform=axes.transAxes)  # fmt: skip
