@@ -70,7 +70,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(made: Path, tmp_path: Path) -> Workspace:
-    """A copy of that workspace."""    shutil.copytree(made / "ws", tmp_path / "ws")
+    """A copy of that workspace."""
+    shutil.copytree(made / "ws", tmp_path / "ws")
     return Workspace(tmp_path / "ws")
 
 
