@@ -120,8 +120,10 @@ def keep_activations(
     together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
     store.fill(model, where, int(together), images.provenance, progress)
     about = {"block": boundary.block, "key": store.folder.name, "row_bytes": boundary.row_bytes}
-    total = len(Store.open(store.folder)) * boundary.row_bytes / 1e9
-    said = f"What enters {boundary.block} is computed once and kept: {total:.2g} GB, {store.folder}"
+    total = len(Store.open(store.folder)) * boundary.row_bytes / 1e6
+    said = (
+        f"What enters {boundary.block} is computed once and kept: {total:,.1f} MB, {store.folder}"
+    )
     return Kept(boundary, store.feeds(), {"boundary": about}, said)
 
 
