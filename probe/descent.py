@@ -58,9 +58,9 @@ class _Memory:
         rate = np.where(known, 1 / np.where(known, bend, 1), 0)
         # How far the metric itself is off along the latest step.
         self.gamma = np.where(known, bend / np.where(known, turned, 1), self.gamma)
-        for entries, new in ((self.steps, step), (self.changes, change), (self.rates, rate)):
-            entries.append(new)  # type: ignore[attr-defined]
-            del entries[:-_MEMORY]  # type: ignore[attr-defined]
+        self.steps = [*self.steps, step][-_MEMORY:]
+        self.changes = [*self.changes, change][-_MEMORY:]
+        self.rates = [*self.rates, rate][-_MEMORY:]
 
     def forget(self, heads: NDArray[np.bool_]) -> None:
         for rate in self.rates:

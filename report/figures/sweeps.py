@@ -97,8 +97,8 @@ def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) 
         edgecolors="white", linewidth=0.4 if values.shape[1] < 16 else 0,
     )  # fmt: skip
     best = np.nanargmax(values) if higher else np.nanargmin(values)
-    row, column = np.unravel_index(int(best), values.shape)
-    _frame(axes, int(row), int(column))
+    row, column = divmod(int(best), values.shape[1])
+    _frame(axes, row, column)
     tidy(axes)
     _ticks(axes, table.columns.tolist())
     axes.set_yticks(np.arange(len(names)) + 0.5, names)
