@@ -10,6 +10,8 @@ import numpy as np
 from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from frostline.report import Embedded, Images, Predictions
 
 MOST_MAPPED = 2_000  # images of a map
@@ -62,6 +64,29 @@ def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
         if parameters:
             out[name] = {"parameters": float(parameters)}
     return out
+
+
+def swept_curves(workspace: Workspace, datasets: Iterable[str]) -> pd.DataFrame | None:
+    """Label efficiency of data sets, from all sweeps of the workspace whose predictions are there.
+
+    Columns as `write_report` takes them; None if no sweep trained on fewer groups.
+    """
+    import pandas as pd
+
+    from frostline.probe.sweep_results import Results, curves
+
+    parts = []
+    for path in sorted((workspace.root / "sweeps").glob("*/results.parquet")):
+        table = pd.read_parquet(path)
+        table = table[table["dataset"].isin(list(datasets))]
+        files = [workspace.predictions(run) for run in table["run"].dropna().unique()]
+        if files and all(file.exists() for file in files):
+            parts.append(curves(Results(table, table.iloc[:0], files, [], path)))
+    lines = pd.concat(parts).drop_duplicates() if parts else None
+    if lines is None or lines.empty:
+        return None
+    telling = ["backbone", "head"] + (["feature"] if lines["feature"].nunique() > 1 else [])
+    return lines.assign(line=lines[telling].astype(str).agg(", ".join, axis=1))
 
 
 def _embedded(workspace: Workspace, store: Store, run: Predictions) -> Embedded | None:

@@ -16,6 +16,7 @@ from frostline.report import figures
 from frostline.report.atomic import write_text
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, OfDataset
+from frostline.report.figures.sweeps import efficiency_figure
 from frostline.report.layout import describe, percent, trained_word
 from frostline.report.maps import PCA
 from frostline.report.metrics import find_metric
@@ -35,6 +36,7 @@ TITLES = {
     "precision-recall": "Precision and recall",
     "decision": "Decision curves",
     "reliability": "Reliability",
+    "efficiency": "Label efficiency",
     "learning": "Learning curves",
     "cost": "{metric} against cost",
     "embeddings-pca": "Embeddings by PCA",
@@ -57,7 +59,11 @@ class Drawing:
 
 
 def draw_all(
-    evidence: Evidence, folder: Path, formats: Iterable[str], costs: Costs
+    evidence: Evidence,
+    folder: Path,
+    formats: Iterable[str],
+    costs: Costs,
+    efficiency: pd.DataFrame | None = None,
 ) -> list[tuple[Drawing, list[str]]]:
     """Draw every figure there is something to draw for, and write its files below `folder`.
 
@@ -67,6 +73,8 @@ def draw_all(
     ----------
     costs : mapping
         By backbone: `parameters`, `embedding_seconds`, `memory`, as far as they are known.
+    efficiency : DataFrame, optional
+        Scores of heads trained on fewer groups, as `efficiency_figure` takes them.
 
     Returns
     -------
@@ -75,12 +83,14 @@ def draw_all(
     """
     formats = tuple(formats)
     version = metadata.version("matplotlib")
+    lines = pd.DataFrame(columns=["dataset"]) if efficiency is None else efficiency
     return [
         item
         for number, part in enumerate(evidence.datasets, 1)
         for item in _drawn(
-            folder, number, formats, digest_of([part.key, costs, formats, version, VERSION]),
-            lambda: _of_dataset(evidence, part, number, costs),  # noqa: B023
+            folder, number, formats, digest_of([part.key, costs, formats, version, VERSION,
+                                        _of(lines, part).to_csv()]),
+            lambda: _of_dataset(evidence, part, number, costs, _of(lines, part)),  # noqa: B023
         )
     ]  # fmt: skip
 
@@ -120,7 +130,7 @@ def _drawn(
 
 
 def _of_dataset(
-    evidence: Evidence, part: OfDataset, number: int, costs: Costs
+    evidence: Evidence, part: OfDataset, number: int, costs: Costs, efficiency: pd.DataFrame
 ) -> Iterator[tuple[Drawing, Figure]]:
     metric = find_metric(evidence.primary).title
 
@@ -139,6 +149,7 @@ def _of_dataset(
         "precision-recall": lambda: _curves(part, "precision-recall"),
         "decision": lambda: _decision(evidence, part),
         "reliability": lambda: _reliability(part),
+        "efficiency": lambda: _efficiency(efficiency, evidence.primary),
         "learning": lambda: _learning(part),
         "cost": lambda: _cost(evidence, part, costs),
         "embeddings-pca": lambda: _maps(part, PCA),
@@ -241,6 +252,20 @@ def _reliability(part: OfDataset) -> tuple[Figure, str] | None:
     shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
     words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]
     return figures.reliability_figure(rows), f"Bins within their bars: {'; '.join(words)}."
+
+
+def _of(lines: pd.DataFrame, part: OfDataset) -> pd.DataFrame:
+    return lines[lines["dataset"] == part.name]
+
+
+def _efficiency(lines: pd.DataFrame, primary: str) -> tuple[Figure, str] | None:
+    if not len(lines):
+        return None
+    there = set(lines["metric"])
+    metric = primary if primary in there else str(lines["metric"].iloc[0])
+    sizes = lines["groups"].astype(int)
+    words = f"{find_metric(metric).title} from {sizes.min():,} to {sizes.max():,} training groups."
+    return efficiency_figure(lines, metric), words
 
 
 def _learning(part: OfDataset) -> tuple[Figure, str] | None:

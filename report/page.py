@@ -39,6 +39,7 @@ def write_report(
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     images: sections.Images | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
+    efficiency: pd.DataFrame | None = None,
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
@@ -67,6 +68,9 @@ def write_report(
         shows those that were most confidently wrong.
     costs : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
+    efficiency : DataFrame, optional
+        Scores of heads trained on fewer groups: columns `dataset`, `line`, `groups`, `draw`,
+        `metric`, `score`.
     **options
         `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
         `evaluate`.
@@ -79,7 +83,7 @@ def write_report(
     folder = Path(folder)
     evidence = gather(folder / "statistics", predictions, primary=primary, embeddings=embeddings,
                       **options)  # fmt: skip
-    drawn = draw_all(evidence, folder, figure_formats, costs or {})
+    drawn = draw_all(evidence, folder, figure_formats, costs or {}, efficiency)
     written = {name: folder / name for _, files in drawn for name in files}
     texts = _tables(evidence) | {"answer.txt": _answer(evidence)}
     if audits:

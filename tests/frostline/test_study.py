@@ -60,6 +60,11 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert [(path.name, path.stat().st_mtime_ns) for path in runs] == written
     assert sorted((study / "frostline-workspace").rglob("*.h5")) == stores
     assert {path: path.stat().st_atime_ns for path in before} == before
+    assert (report / "figures" / "embeddings-pca-1.svg").exists()
+    assert "data:image" not in page
+    shown = frostline("report", "small.yaml", "--with-images")
+    assert shown.returncode == 0, shown.stderr
+    assert "data:image/webp;base64," in (report / "index.html").read_text()
 
 
 def test_a_report_is_written_anew_when_a_manifest_changed(

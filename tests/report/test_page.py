@@ -171,6 +171,10 @@ def test_runs_without_probabilities_have_no_curves(run, tmp_path):
 def test_maps_costs_learning_curves_and_images(run, tmp_path):
     history = [{"epoch": e, "train_loss": 1 / e, "val_loss": 1.2 / e} for e in (1, 2)]
     runs = [run(seconds=3.0), run(seed=1, unfreeze="all", history=history, best_epoch=2)]
+    lines = pd.DataFrame(
+        {"line": "resnet50", "groups": [5, 5, 10, 10], "draw": [0, 1, 0, 1],
+         "metric": "accuracy", "score": [0.6, 0.7, 0.8, 0.8], "dataset": "chest"}
+    )  # fmt: skip
     rng = np.random.default_rng(0)
     embedded = Embedded(rng.normal(size=(12, 5)), list("ab") * 6, [str(i // 2) for i in range(12)])
     asked = []
@@ -182,11 +186,15 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
     paths = write_report(
         tmp_path, runs, title="t", replicates=50, figure_formats=["svg"], images=images,
         embeddings={"chest": {"resnet50": embedded}}, costs={"resnet50": {"parameters": 25e6}},
+        efficiency=lines,
     )  # fmt: skip
     page = Outline(paths["index.html"].read_text())
-    assert {"figures/learning-1.svg", "figures/cost-1.svg", "figures/embeddings-pca-1.svg"} <= set(
-        paths
-    )
+    assert {
+        "figures/learning-1.svg",
+        "figures/cost-1.svg",
+        "figures/embeddings-pca-1.svg",
+        "figures/efficiency-1.svg",
+    } <= set(paths)
     (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
     assert image["src"].startswith("data:image/webp;base64,")
     assert image["alt"] == asked[0]
