@@ -65,8 +65,8 @@ def make_phantom_glioma(root: Path, patients: int = 60, seed: int = 0) -> Path:
         name, grade = f"PHANTOM_{number:04d}", GRADES[number % len(GRADES)]
         flair, mask = draw_patient(grade, np.random.default_rng([seed, number]))
         (root / name).mkdir(parents=True, exist_ok=True)
-        _write(root / name / f"{name}_flair.nii.gz", flair)
-        _write(root / name / f"{name}_mask.nii.gz", mask)
+        write_volume(root / name / f"{name}_flair.nii.gz", flair)
+        write_volume(root / name / f"{name}_mask.nii.gz", mask)
         rows.append(f"{name},{grade}")
     with atomic_write(root / "labels.csv") as temporary:  # last: where it is, the set is whole
         temporary.write_text("\n".join(rows) + "\n")
@@ -169,7 +169,8 @@ def _inside(distance: Array, edge: float, softness: float) -> Array:
     return 1 / (1 + np.exp(np.clip((distance - edge) / softness, -30, 30)))
 
 
-def _write(path: Path, values: NDArray) -> None:
+def write_volume(path: Path, values: NDArray) -> None:
+    """Write a volume of the phantoms' shape and spacing as NIfTI, the same bytes every time."""
     affine = np.diag([*SPACING, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * step for size, step in zip(SHAPE, SPACING, strict=True)]
     image = nib.Nifti1Image(values, affine)  # type: ignore[no-untyped-call]

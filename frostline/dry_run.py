@@ -1,0 +1,205 @@
+"""`frostline run --dry-run`: the plan as a table, with time, disk and memory from a few images."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from frostline import steps
+from frostline.cache import Workspace, read_manifest
+from frostline.measure import Cost, measure_backbone, measure_decoding
+from frostline.plan import Plan, Step
+from frostline.study import Study
+from frostline.work import is_done, lacking_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Weights, the best ones, the optimiser's two moments: what a fine-tuned run holds while it trains.
+CHECKPOINT = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a step is expected to take; None where it was not measured.
+
+    Attributes
+    ----------
+    seconds : float or None
+    disk, memory : int
+        Bytes that stay; bytes of a GPU (0 where none is needed or nothing tells).
+    """
+
+    seconds: float | None
+    disk: int
+    memory: int
+
+
+def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> None:
+    """Print the plan of a study and what it takes.
+
+    Manifests are brought up to date, and what was measured is noted; nothing else is done.
+    """
+    from frostline.console import out, say
+    from frostline.runner import plan_study
+
+    plan = plan_study(workspace, study, only)
+    for sentence in plan.left_out:
+        say(sentence)
+    table = plan_table(workspace, study, plan)
+    out.print(_drawn(table))
+    for line in _sums(workspace, table):
+        out.print(line, markup=False)
+
+
+def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
+    """The steps of a plan: `step`, `kind`, `state`, `seconds`, `disk` and `memory` (bytes).
+
+    `state` is done, missing (with the number of images that a store lacks), or failed with its
+    sentence. What is done takes nothing.
+    """
+    import pandas as pd
+
+    machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
+    device, precision = machine.resolve()
+    rows: list[dict[str, Any]] = []
+    for step in plan.steps:
+        if is_done(workspace, step):
+            state, found = "done", Estimate(0.0, 0, 0)
+        else:
+            state = _state(workspace, step)
+            found = _estimate(workspace, step, device, precision)
+        rows.append({"step": step.name, "kind": step.kind, "state": state, **vars(found)})
+    for name, sentence in plan.failed.items():
+        rows.append({"step": name, "kind": "", "state": f"cannot be: {sentence}", "seconds": 0.0,
+                     "disk": 0, "memory": 0})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _state(workspace: Workspace, step: Step) -> str:
+    if step.kind not in ("pixels", "embeddings"):
+        return "missing"
+    return f"{lacking_rows(workspace, step):,} images missing"
+
+
+def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> Estimate:
+    """Of a step that is to be done."""
+    if step.kind == "sweep":
+        return Estimate(None, 0, 0)
+    if step.kind == "pixels":
+        return _pixels(workspace, step)
+    crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
+    cost = measure_backbone(workspace, step.cell, crop, device, precision)
+    if step.kind == "embeddings":
+        lacking = lacking_rows(workspace, step)
+        return Estimate(lacking * cost.embedding_seconds, lacking * cost.dim * 4, cost.memory)
+    counts = _counts(workspace, step)
+    if step.kind == "probe":
+        return Estimate(_head_seconds(step, cost, counts), 8 * cost.dim * 16, 0)
+    return _finetune(step, cost, counts)
+
+
+def _pixels(workspace: Workspace, step: Step) -> Estimate:
+    import os
+
+    lacking = lacking_rows(workspace, step)
+    channels = 1 if step.inputs["pixels"]["channels"] == "grey" else 3
+    bytes_each = prod([step.inputs["pixels"]["geometry"]["crop"]] * 2) * channels
+    seconds = lacking * measure_decoding(workspace, step) / (os.cpu_count() or 1)
+    return Estimate(seconds, lacking * bytes_each, 0)
+
+
+def _counts(workspace: Workspace, step: Step) -> dict[str, int]:
+    table = read_manifest(workspace.manifest(step.cell.dataset)).table
+    return {str(name): int(n) for name, n in table["split"].value_counts().items()}
+
+
+def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
+    """Every epoch trains on train and looks at val; the best one predicts both others once."""
+    recipe = step.inputs["recipe"]
+    trials = len(recipe["lr"]) if isinstance(recipe["lr"], list) else 1
+    train, val, test = (counts.get(name, 0) for name in ("train", "val", "test"))
+    epoch = train * cost.training_seconds + val * cost.embedding_seconds
+    seconds = trials * recipe["epochs"] * epoch + (val + test) * cost.embedding_seconds
+    micro = recipe["micro_batch"]
+    batch = micro if isinstance(micro, int) and micro else recipe["batch_size"]
+    return Estimate(seconds, 4 * cost.parameters, cost.training_bytes(batch))
+
+
+def _head_seconds(step: Step, cost: Cost, counts: dict[str, int]) -> float | None:
+    """Adam's epochs are alike, so one on a few rows tells; how often others go round, nothing."""
+    import time
+
+    import numpy as np
+
+    if step.inputs["head"] != "adam":
+        return None
+    from frostline.probe.adam import AdamProbe
+    from frostline.probe.run import resolve_hyperparameters
+
+    settings = resolve_hyperparameters("adam", step.inputs["settings"])
+    rows, rng = 512, np.random.default_rng(0)
+    X, y = rng.normal(size=(rows, cost.dim)).astype(np.float32), np.arange(rows) % 2
+    seconds = []
+    for epochs in (1, 3):
+        start = time.perf_counter()
+        AdamProbe(**{**settings, "epochs": epochs}).fit(X, y.astype(str))
+        seconds.append(time.perf_counter() - start)
+    epoch = max(seconds[1] - seconds[0], 0.0) / 2 / rows
+    return seconds[0] + epoch * settings["epochs"] * (counts.get("train", 0))
+
+
+def _drawn(table: pd.DataFrame) -> Any:
+    from rich.table import Table
+
+    drawn = Table(box=None)
+    for name in ("step", "kind", "state", "time", "disk", "GPU memory"):
+        drawn.add_column(
+            name, justify="right" if name in ("time", "disk", "GPU memory") else "left"
+        )
+    for row in table.itertuples():
+        time = "" if row.state == "done" else _time(row.seconds)
+        drawn.add_row(row.step, row.kind, row.state, time, _size(row.disk), _size(row.memory))
+    return drawn
+
+
+def _sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
+    """What it takes in all, and what there is."""
+    seconds = float(table["seconds"].astype(float).sum())
+    unknown = int((table["seconds"].isna() & (table["state"] != "done")).sum())
+    rest = f", and {unknown} heads or sweeps whose time nothing tells" if unknown else ""
+    done = int((table["state"] == "done").sum())
+    yield ""
+    yield f"{done} of {len(table)} steps are done; the others take about {_time(seconds)}{rest}."
+    training = table[table["kind"] == "finetune"]["disk"].max() if len(table) else 0
+    disk = int(table["disk"].sum()) + CHECKPOINT * int(training if training == training else 0)
+    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
+    free = shutil.disk_usage(folder).free
+    yield f"Disk: {_size(disk) or '0 MB'} with checkpoints, of {_size(free)} that are free."
+    import torch
+
+    memory = int(table["memory"].max()) if len(table) else 0
+    if torch.cuda.is_available():
+        have = torch.cuda.get_device_properties(0).total_memory
+        yield f"GPU memory: up to {_size(memory) or '0 MB'}, of {_size(have)}."
+    elif memory:
+        yield f"GPU memory: up to {_size(memory)} for training; there is no GPU here."
+    yield "Times are of this machine: a few images through each backbone, times their number."
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None or seconds != seconds:
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return str(timedelta(seconds=round(seconds / 60) * 60))[:-3].replace(", ", " ")
+
+
+def _size(count: float) -> str:
+    if not count:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.1f} MB"
