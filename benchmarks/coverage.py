@@ -43,12 +43,22 @@ from situations import (
 from frostline.report.flags import (
     BY_CLASS,
     FEWEST_FLAWLESS,
+    FEWEST_IMAGES,
     FEWEST_IN_AVERAGES,
     FEWEST_OF_A_CLASS,
     FEWEST_UNITS,
     FEWEST_WRONG,
+    FEWEST_WRONG_OF_LOSSES,
+    LOSSES,
 )
-from frostline.report.intervals import MANY_UNITS, MANY_WRONG, MOST_UNDEFINED, TAIL
+from frostline.report.intervals import (
+    MANY_OF_A_CLASS,
+    MANY_UNITS,
+    MANY_WRONG,
+    MOST_UNDEFINED,
+    TAIL,
+    jackknife_scale,
+)
 from frostline.report.metrics import find_metric
 from frostline.report.units import draw_units
 
@@ -187,7 +197,7 @@ def score_metric(
     return {
         "percentile": percentile(ordered),
         "bca": bca(ordered, centre, left),
-        "jackknife-t": jackknife(centre, left, find_metric(name).bounds),
+        "jackknife-t": jackknife(centre, left, jackknife_scale(name)),
     }
 
 
@@ -224,6 +234,8 @@ def jackknife(centre: np.ndarray, left: np.ndarray, bounds: tuple[float, float] 
     reach = stdtrit(units - 1, 1 - TAIL) * error
     if bounds is None:
         return centre - reach, centre + reach
+    if np.isinf(bounds[1]):
+        return centre * np.exp(-reach / centre), centre * np.exp(reach / centre)
     width = bounds[1] - bounds[0]
     share = (centre - bounds[0]) / width
     with np.errstate(all="ignore"):
@@ -351,17 +363,18 @@ def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     """What `auto` did in each trial, from what its methods did: as `intervals.choose_method`."""
     centre, truth = table[f"{name}|estimate"].to_numpy(), table[f"{name}|truth"].iloc[0]
     metric = find_metric(name)
-    many = (cell.units >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
-    out = np.where(many, table[f"{name}|percentile"], table[f"{name}|jackknife-t"])
-    edge = _at_edge(centre)
-    if not metric.share:
-        return np.where(edge, -1, out)
     units = np.full(len(table), float(cell.units))
     if metric.macro:
         units = table["least"].to_numpy()
     elif "[" in name:
         units = table["rare"].to_numpy()
         units = cell.units - units if name.startswith("specificity") else units
+    many = (cell.units >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
+    many &= units >= MANY_OF_A_CLASS
+    out = np.where(many, table[f"{name}|percentile"], table[f"{name}|jackknife-t"])
+    if not metric.share:
+        return out
+    edge = _at_edge(centre)
     miss = TAIL ** (1 / np.maximum(units, 1))
     exact = np.where(centre > 0.5, truth >= miss, truth <= 1 - miss)
     return np.where(edge, np.where(units > 0, exact, -1), out)
@@ -369,7 +382,9 @@ def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
 
 def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     """Which trials `report.flags` marks."""
-    out = (cell.units < FEWEST_UNITS) | (table["wrong"].to_numpy() < FEWEST_WRONG)
+    fewest = FEWEST_WRONG_OF_LOSSES if name in LOSSES else FEWEST_WRONG
+    out = (cell.units < FEWEST_UNITS) | (table["wrong"].to_numpy() < fewest)
+    out |= cell.units < FEWEST_IMAGES and not cell.grouped
     macro, one = find_metric(name).macro, "[" in name
     if not (macro or one or name in BY_CLASS):
         return out
@@ -391,7 +406,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         cells = []
         for method in ("percentile", "bca", "jackknife-t"):
             one = part[(part["method"] == method) & (part["given"] >= 0.5)]["covered"]
-            cells.append(f"{100 * one.mean():.0f} ({100 * one.min():.0f})")
+            cells.append(f"{100 * one.mean():.0f} ({100 * one.min():.0f})" if len(one) else "–")
         auto = part[(part["method"] == "auto") & (part["unflagged"] >= 0.5)]["covered_unflagged"]
         text = f"{100 * auto.mean():.0f} ({100 * auto.min():.0f}–{100 * auto.max():.0f})"
         cells.append(text if len(auto) else "all flagged")

@@ -11,6 +11,11 @@ from frostline.report.sample import Sample
 
 FEWEST_UNITS = 20
 FEWEST_WRONG = 5
+# Losses hang on the few that were badly wrong.
+LOSSES = ("log_loss", "brier_score_loss")
+FEWEST_WRONG_OF_LOSSES = 10
+# Of so few single images scores move in steps, and intervals are too wide.
+FEWEST_IMAGES = 50
 # Units of every class: for averages that weigh classes alike or for one class, and for the rest.
 FEWEST_OF_A_CLASS = 20
 FEWEST_IN_AVERAGES = 10
@@ -50,6 +55,11 @@ def flag(name: str, sample: Sample) -> str:
         reasons.append(
             f"only {sample.wrong_units} {sample.unit}s with an error: intervals are cautious"
         )
+    elif sample.unit == "image" and sample.n_units < FEWEST_IMAGES:
+        reasons.append(f"only {sample.n_units} images: intervals are cautious")
+    if name in LOSSES and sample.wrong_units < FEWEST_WRONG_OF_LOSSES:
+        title = find_metric(name).title.lower()
+        reasons.append(f"few {sample.unit}s with an error: the interval of {title} may not cover")
     rare = _rare_classes(name, sample)
     if rare:
         about = ", ".join(f"{label} ({units})" for label, units in rare.items())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.errors import InputError
-from frostline.report.flags import flag, trials
+from frostline.report.flags import LOSSES, flag, trials
 from frostline.report.metrics import Array, find_metric, of_probabilities
 from frostline.report.replicates import Draws, estimate, jackknife_error, leave_out, replicate
 from frostline.report.sample import Sample
@@ -27,6 +27,8 @@ NORMAL_975 = 1.959963984540054
 # From these on `auto` takes the percentile interval; chosen by benchmarks/coverage.py.
 MANY_UNITS = 400
 MANY_WRONG = 50
+# Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
+MANY_OF_A_CLASS = 150
 UNVARYING = "leaving out any unit changes nothing, so the interval has no width"
 NO_INTERVAL = {
     "calibration_error": "no interval: calibration error is not resampled, bars show it",
@@ -82,20 +84,26 @@ def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inter
 
 
 def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """Delete-one-group jackknife with Student's t of G - 1, on the logit scale where there is one.
+    """Delete-one-group jackknife with Student's t of G - 1, on the scale where it is symmetric.
 
     The standard error is Tukey's (1958); the logit of a bounded metric is symmetric where the
     metric is not, and its error is s / (p (1 - p)) by the delta method (Korn and Graubard 1998
-    compare such intervals for proportions of clustered data). No random numbers.
+    compare such intervals for proportions of clustered data). Losses, which have a lower bound
+    alone, are on the log scale in the same way. No random numbers.
     """
     centres, out = estimate(sample, metrics), {}
     for name, (left, counts) in leave_out(sample, metrics).items():
         one = _blank(sample, centres[name], "jackknife-t", 0)
-        low, high, note = jackknife_bounds(centres[name], left, counts, find_metric(name).bounds)
+        low, high, note = jackknife_bounds(centres[name], left, counts, jackknife_scale(name))
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
         note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
         out[name] = replace(one, low=low, high=high, note=note)
     return out
+
+
+def jackknife_scale(name: str) -> tuple[float, float] | None:
+    """Lowest and highest value of a metric, infinite for losses; None where it has neither."""
+    return (0.0, np.inf) if name in LOSSES else find_metric(name).bounds
 
 
 def jackknife_bounds(
@@ -118,6 +126,8 @@ def jackknife_bounds(
     reach = float(stdtrit(units - 1, 1 - TAIL)) * error
     if bounds is None:
         return centre - reach, centre + reach, ""
+    if np.isinf(bounds[1]):
+        return centre * np.exp(-reach / centre), centre * np.exp(reach / centre), ""
     width = bounds[1] - bounds[0]
     share = (centre - bounds[0]) / width
     logit, reach = np.log(share / (1 - share)), reach / width / (share * (1 - share))
@@ -164,12 +174,13 @@ def choose_method(sample: Sample, name: str, centre: float) -> str:
     """What `auto` uses for one metric, by the coverage atlas of `docs/statistics.md`.
 
     Clopper-Pearson where every unit is right or every unit wrong; the percentile bootstrap with
-    400 units or more of which 50 or more have an error; else jackknife-t, which covers there too.
+    400 units or more of which 50 or more have an error, and 150 or more of every class that the
+    metric hangs on; else jackknife-t, which covers there too.
     """
     if find_metric(name).share and centre in (0.0, 1.0):
         return "clopper-pearson"
     many = sample.n_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
-    return "percentile" if many else "jackknife-t"
+    return "percentile" if many and trials(name, sample) >= MANY_OF_A_CLASS else "jackknife-t"
 
 
 def clopper_pearson(interval: Interval, units: int) -> Interval:
