@@ -61,7 +61,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert sorted((study / "frostline-workspace").rglob("*.h5")) == stores
     assert {path: path.stat().st_atime_ns for path in before} == before
     assert (report / "figures" / "embeddings-pca-1.svg").exists()
-    assert "data:image" not in page
+    assert "data:image/webp" not in page
     shown = frostline("report", "small.yaml", "--with-images")
     assert shown.returncode == 0, shown.stderr
     assert "data:image/webp;base64," in (report / "index.html").read_text()
