@@ -258,7 +258,7 @@ def percent(value: float, decimals: int = 1) -> str:
 def _score(scores: pd.DataFrame, name: str, decimals: int, mark: str = "") -> Score:
     if name not in scores.index:
         return Score(NONE, "")
-    row: dict[str, Any] = scores.loc[name].to_dict()
+    row: dict[Any, Any] = scores.loc[name].to_dict()
     # What has no highest value is no share, and percent would say nothing.
     word = percent if find_metric(name).bounds else _number
     interval = f"[{word(row['low'], decimals)}, {word(row['high'], decimals)}]"
