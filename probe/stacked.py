@@ -1,8 +1,8 @@
 """Adam for many heads in one pass over the data: the shuffle belongs to the seed, not to a head.
 
 Heads with the same number of hidden units lie side by side in one matrix, so that a batch is
-multiplied once for all of them, and a step of Adam is a few passes over one long array. Heads do
-not touch each other: each comes out as it would alone.
+multiplied once for all of them, and a step of Adam is one pass over one long array. Heads do not
+touch each other: each comes out as it would alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's constants, as in the paper by Kingma and Ba (2015) and in torch.optim."""
 
 
 @dataclass(frozen=True)
@@ -140,53 +137,52 @@ def first_layers(sizes: Sequence[int], seed: int) -> Parameters:
 
 
 class _Stack:
-    """Heads of one shape, and Adam's moments beside their parameters.
+    """Heads of one shape, and the optimiser that moves all of them.
 
     All heads read the same batch, so that their first layers are one matrix [inputs, heads *
-    outputs] and one product; `parameters` are views with the head first.
+    outputs] and one product. What Adam moves is each head's parameters over its learning rate:
+    Adam's step does not depend on the size of the gradient, so that with rate 1 for all of them
+    PyTorch's fused optimiser takes one pass over memory, which heads with rates of their own
+    would not let it.
     """
 
     def __init__(self, inputs: int, classes: int, recipes: Sequence[Recipe], seed: int) -> None:
         self.heads, hidden = len(recipes), recipes[0].hidden
         sizes = [inputs, classes] if hidden is None else [inputs, hidden, classes]
-        # The same start for every head: the seed decides it.
-        self.values: list[Tensor] = []
+        lr = torch.tensor([recipe.lr for recipe in recipes])
+        decay = torch.tensor([recipe.weight_decay for recipe in recipes])
+        # The same start for every head: the seed decides it. Heads come second in the first layer.
+        self.rates, self.decays, self.values = [], [], []
         for number, one in enumerate(first_layers(sizes, seed)):
-            place = 1 if number < 2 else 0
-            copies = [-1, -1]
-            copies.insert(place, self.heads)
-            self.values.append(one.unsqueeze(place).expand(copies).contiguous())
-        self.gradients, self.first, self.second = (
-            [torch.zeros_like(value) for value in self.values] for _ in range(3)
-        )
-        first = [value.permute(1, 0, 2) for value in self.values[:2]]
-        self.parameters: Parameters = first + self.values[2:]
-        self.rates = [
-            self._spread([recipe.lr for recipe in recipes], i) for i in range(len(self.values))
-        ]
-        self.decays = [
-            self._spread([recipe.weight_decay for recipe in recipes], i)
-            for i in range(len(self.values))
-        ]
-        self.decaying = any(recipe.weight_decay for recipe in recipes)
-        self.steps = 0
+            shape = (1, -1, 1) if number < 2 else (-1, 1, 1)
+            self.rates.append(lr.view(shape))
+            self.decays.append((decay * lr).view(shape))
+            self.values.append(
+                (one.unsqueeze(1 if number < 2 else 0) / lr.view(shape)).contiguous()
+            )
+        self.decaying = bool(decay.any())
+        for value in self.values:
+            value.grad = torch.zeros_like(value)
+        self.gradients = [value.grad for value in self.values]
+        self.optimizer = torch.optim.Adam(self.values, lr=1.0, fused=True)
+        # A rate for every output of the first layer: short inner loops are slow.
+        self.flat_rates = lr.repeat_interleave(sizes[1])
 
-    def _spread(self, numbers: list[float], parameter: int) -> Tensor:
-        """A number a head, as long as the rows of a parameter: short inner loops are slow."""
-        each = torch.tensor(numbers, dtype=torch.float32)
-        width = self.values[parameter].shape[2]
-        if parameter < 2:
-            return each.view(1, -1, 1).repeat(1, 1, width)
-        return each.view(-1, 1, 1).repeat(1, 1, width)
+    @property
+    def parameters(self) -> Parameters:
+        """Copies of the parameters, with the head first."""
+        layers = [value * rate for value, rate in zip(self.values, self.rates, strict=True)]
+        return [layer.permute(1, 0, 2) for layer in layers[:2]] + layers[2:]
 
     def forward(self, X: Tensor) -> list[Tensor]:
         """Output of every layer [h, n, outputs], the last being logits."""
         W, b = (value.flatten(1) for value in self.values[:2])
-        flat = torch.addmm(b, X, W)
+        flat = torch.addmm(b, X, W).mul_(self.flat_rates)
         outputs = [flat.view(len(X), self.heads, -1).permute(1, 0, 2)]
         if len(self.values) == 4:
             outputs[0].clamp_(min=0)
-            outputs.append(torch.baddbmm(self.values[3], outputs[0], self.values[2]))
+            second = torch.baddbmm(self.values[3], outputs[0], self.values[2])
+            outputs.append(second.mul_(self.rates[2]))
         return outputs
 
     def step(self, X: Tensor, codes: Tensor, weight: Tensor) -> None:
@@ -196,33 +192,22 @@ class _Stack:
             return
         outputs = self.forward(X)
         error = _softmax(outputs[-1])
-        error[:, torch.arange(len(codes)), codes] -= 1
+        error -= torch.nn.functional.one_hot(codes, error.shape[-1])
         error *= (weight / total)[:, None]
         if len(outputs) == 2:
             torch.bmm(outputs[0].transpose(1, 2), error, out=self.gradients[2])
             torch.sum(error, dim=1, keepdim=True, out=self.gradients[3])
-            error = torch.bmm(error, self.values[2].transpose(1, 2))
+            error = torch.bmm(error, self.values[2].transpose(1, 2)).mul_(self.rates[2])
             error *= outputs[0] > 0
         flat = error.transpose(0, 1).reshape(len(X), -1)
         torch.mm(X.T, flat, out=self.gradients[0].view(X.shape[1], -1))
         torch.sum(flat, dim=0, keepdim=True, out=self.gradients[1].view(1, -1))
-        self._adam()
-
-    def _adam(self) -> None:
-        self.steps += 1
-        # Bias corrections moved onto the rate and epsilon, so that no moment is copied for them.
-        correction = math.sqrt(1 - BETA2**self.steps)
-        factor = (1 - BETA1**self.steps) / correction
-        everything = zip(self.values, self.gradients, self.first, self.second, strict=True)
-        for number, (value, gradient, first, second) in enumerate(everything):
-            if self.decaying:
-                gradient.addcmul_(value, self.decays[number])
-            first.lerp_(gradient, 1 - BETA1)
-            second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-            # The gradient is not needed any more: its place serves for the step.
-            torch.sqrt(second, out=gradient).add_(EPSILON * correction)
-            gradient.div_(self.rates[number])
-            value.addcdiv_(first, gradient, value=-1 / factor)
+        if self.decaying:
+            for value, gradient, decay in zip(
+                self.values, self.gradients, self.decays, strict=True
+            ):
+                gradient.addcmul_(value, decay)
+        self.optimizer.step()
 
 
 def _softmax(logits: Tensor) -> Tensor:
