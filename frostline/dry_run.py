@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from frostline import steps
-from frostline.cache import Workspace, read_manifest
+from frostline.cache import InputError, Workspace, read_manifest
 from frostline.measure import Cost, measure_backbone, measure_decoding
 from frostline.plan import Plan, Step
 from frostline.study import Study
@@ -68,11 +70,13 @@ def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
     device, precision = machine.resolve()
     rows: list[dict[str, Any]] = []
     for step in plan.steps:
-        if is_done(workspace, step):
-            state, found = "done", Estimate(0.0, 0, 0)
-        else:
-            state = _state(workspace, step)
-            found = _estimate(workspace, step, device, precision)
+        state, found = "done", Estimate(0.0, 0, 0)
+        if not is_done(workspace, step):
+            try:
+                found = _estimate(workspace, step, device, precision)
+                state = _state(workspace, step)
+            except InputError as error:
+                state = f"cannot be: {error}"
         rows.append({"step": step.name, "kind": step.kind, "state": state, **vars(found)})
     for name, sentence in plan.failed.items():
         rows.append({"step": name, "kind": "", "state": f"cannot be: {sentence}", "seconds": 0.0,
@@ -104,8 +108,6 @@ def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> 
 
 
 def _pixels(workspace: Workspace, step: Step) -> Estimate:
-    import os
-
     lacking = lacking_rows(workspace, step)
     channels = 1 if step.inputs["pixels"]["channels"] == "grey" else 3
     bytes_each = prod([step.inputs["pixels"]["geometry"]["crop"]] * 2) * channels
@@ -132,8 +134,6 @@ def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
 
 def _head_seconds(step: Step, cost: Cost, counts: dict[str, int]) -> float | None:
     """Adam's epochs are alike, so one on a few rows tells; how often others go round, nothing."""
-    import time
-
     import numpy as np
 
     if step.inputs["head"] != "adam":
@@ -162,8 +162,8 @@ def _drawn(table: pd.DataFrame) -> Any:
             name, justify="right" if name in ("time", "disk", "GPU memory") else "left"
         )
     for row in table.itertuples():
-        time = "" if row.state == "done" else _time(row.seconds)
-        drawn.add_row(row.step, row.kind, row.state, time, _size(row.disk), _size(row.memory))
+        takes = "" if row.state == "done" else _time(row.seconds)
+        drawn.add_row(row.step, row.kind, row.state, takes, _size(row.disk), _size(row.memory))
     return drawn
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Workspace, read_manifest
@@ -77,11 +79,33 @@ def measure_backbone(
     return Cost(**found)
 
 
+def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, precision: str) -> None:
+    """Measure the backbones of frozen runs, as they see their images; what is known is not."""
+    for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
+        if cell.entry.unfreeze == "none":
+            manifest = read_manifest(workspace.manifest(cell.dataset))
+            size = cell.network().inputs(manifest).geometry.crop
+            measure_backbone(workspace, cell, size, device, precision)
+
+
+def known_costs(workspace: Workspace) -> dict[str, dict[str, float]]:
+    """What embedding an image takes by backbone, as last measured: seconds, bytes of a GPU."""
+    entries = (read_json(workspace.root / "measured.json", FORMAT, VERSION) or {}).get("entries")
+    found: dict[str, dict[str, float]] = {}
+    for key, cost in (entries or {}).items():
+        what = json.loads(key)
+        if what.get("unfreeze") == "none":
+            mine = {"embedding_seconds": cost["embedding_seconds"]}
+            found[what["backbone"]] = mine | ({"memory": cost["memory"]} if cost["memory"] else {})
+    return found
+
+
 def measure_decoding(workspace: Workspace, step: Step) -> float:
     """Seconds to decode an image of a data set, from a few of its files, on one core."""
     from dataclasses import replace
 
     import numpy as np
+    import pandas as pd
 
     from frostline.extract.decode import decode
     from frostline.extract.pixels import distinct_images, manifest_channels
@@ -96,8 +120,8 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
         rows = images.iloc[np.linspace(0, len(images) - 1, min(DECODED, len(images)), dtype=int)]
         channels, start = manifest_channels(manifest), time.perf_counter()
         for row in rows.itertuples():
-            frame = None if row.frame is None or row.frame != row.frame else int(row.frame)
-            decode(row.file, frame, geometry, channels)
+            frame = None if pd.isna(row.frame) else int(row.frame)
+            decode(Path(row.file), frame, geometry, channels)
         return {"seconds": (time.perf_counter() - start) / max(len(rows), 1)}
 
     return float(remembered(workspace, what, timed)["seconds"])

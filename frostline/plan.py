@@ -146,16 +146,29 @@ def study_cells(study: Study, only: Sequence[str] = ()) -> list[Cell]:
     return [cell for cell in cells if not only or any(cell.matches(each) for each in only)]
 
 
-def make_plan(workspace: Workspace, study: Study, cells: Sequence[Cell]) -> Plan:
+def make_plan(
+    workspace: Workspace,
+    study: Study,
+    cells: Sequence[Cell],
+    broken: Mapping[str, str] | None = None,
+) -> Plan:
     """Find all steps of some runs; manifests must be there. Nothing is computed but digests.
 
     A run that cannot be planned (its weights are not to be had, …) is in `failed`.
+
+    Parameters
+    ----------
+    broken : mapping, optional
+        Data sets without a manifest, each with a sentence.
     """
-    plan, planner = Plan(), _Planner(workspace, study)
+    plan, planner, broken = Plan(), _Planner(workspace, study), broken or {}
     absent = dict(_absent(dict.fromkeys(_names(cells))))
     plan.left_out += absent.values()
     for cell in cells:
         if cell.backbone.optional and _where(cell) in absent:
+            continue
+        if cell.dataset in broken:
+            plan.failed[cell.name] = broken[cell.dataset]
             continue
         try:
             planner.add(plan, cell)

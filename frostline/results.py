@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
 from frostline.shown import backbone_costs, mapped_embeddings, stored_images, swept_curves
 from frostline.study import Study
+
+if TYPE_CHECKING:
+    from frostline.report import Predictions
 
 
 def show_report(
@@ -113,12 +116,24 @@ def _write(
         audits=audit_datasets(workspace, state["manifests"]),
         embeddings=mapped_embeddings(workspace, runs),
         images=stored_images(workspace) if state["with_images"] else None,
-        costs=backbone_costs(runs),
+        costs=_costs(workspace, study, runs),
         efficiency=swept_curves(workspace, state["manifests"]),
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,
     )
+
+
+def _costs(
+    workspace: Workspace, study: Study, runs: list[Predictions]
+) -> dict[str, dict[str, float]]:
+    from frostline.measure import known_costs
+
+    measured = known_costs(workspace) if study.costs else {}
+    return {
+        name: cost | measured.get(name, {})
+        for name, cost in ({name: {} for name in measured} | backbone_costs(runs)).items()
+    }
 
 
 def _save(path: Path, text: str) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import progress, say
+from frostline.measure import measure_costs
 from frostline.plan import Plan, make_plan, study_cells
 from frostline.provenance import write_provenance
 from frostline.records import changed_runs, record_done
 from frostline.results import show_report
+from frostline.steps import Machine
 from frostline.study import Study
 from frostline.walk import Walk, Walked
 
@@ -85,6 +87,9 @@ def run_study(
             "without --shard writes the report."
         )
         return outcome
+    if predictions and study.costs:
+        machine = Machine(study.device, study.precision)
+        measure_costs(workspace, [step.cell for step in plan.runs()], *machine.resolve())
     if predictions:
         _report(workspace, study, plan, outcome, with_images)
     return outcome
@@ -93,15 +98,13 @@ def run_study(
 def plan_study(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> Plan:
     """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`."""
     cells = study_cells(study, only)
-    failed: dict[str, str] = {}
+    broken: dict[str, str] = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
         try:
             index_dataset(workspace, study, name)
         except InputError as error:
-            failed[name] = str(error)
-    plan = make_plan(workspace, study, [cell for cell in cells if cell.dataset not in failed])
-    plan.failed |= {cell.name: failed[cell.dataset] for cell in cells if cell.dataset in failed}
-    return plan
+            broken[name] = str(error)
+    return make_plan(workspace, study, cells, broken)
 
 
 def index_dataset(workspace: Workspace, study: Study, name: str) -> None:

@@ -6,9 +6,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from frostline.cache import Workspace, read_manifest
+from frostline.extract import phantom_sets
 from frostline.extract.phantom_sets import make_phantom_paper
+from frostline.runner import plan_study
 from frostline.study import read_study
 
 from .conftest import command, environment
@@ -46,3 +50,28 @@ def test_a_table_of_the_paper_from_files_to_latex(
     assert len(runs) == 36
     assert {step["state"] for step in runs} == {"done"}
     assert len(found["weights"]) == 6
+
+
+@pytest.mark.parametrize("study", ["paper-public", "paper-mri", "standard", "sizes"])
+def test_built_in_studies_find_the_layouts(
+    tmp_path: Path, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantom_sets, "LEAST", 2)
+    if study == "paper-mri":
+        phantom_sets.make_phantom_sequences(tmp_path / "glioma", share=0.0)
+    else:
+        phantom_sets.make_phantom_chest(tmp_path / "chest_xray", share=0.0, scale=0.05)
+        phantom_sets.make_phantom_amd(tmp_path / "amd", share=0.0, scale=0.05)
+        phantom_sets.make_phantom_ham10000(tmp_path / "ham10000", share=0.0, scale=0.05)
+    tiny = "backbones=[{name: 'timm:test_vit', weights: random}]"
+    chosen = read_study(study, data=tmp_path, settings=[tiny, "device=cpu", "costs=false"])
+    plan = plan_study(Workspace(tmp_path / "ws"), chosen)
+    assert plan.failed == {}
+    # With random weights, fine-tuned and from scratch are the same runs.
+    protocols = len(chosen.protocols) - ("from scratch" in chosen.protocols)
+    assert len(plan.runs()) == len(chosen.datasets) * protocols * len(chosen.seeds)
+    if study == "paper-mri":
+        tables = [read_manifest(tmp_path / f"ws/manifests/{name}.parquet").table
+                  for name in chosen.datasets]  # fmt: skip
+        parts = pd.concat(tables).groupby("group_id")["split"].nunique()
+        assert (parts == 1).all(), "a patient is on both sides of the split"

@@ -1,0 +1,361 @@
+"""A study as a plan: what is done, shared, done anew, failed; what --set and --only choose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
+from frostline.dry_run import plan_table, show_plan
+from frostline.plan import Step, make_plan, study_cells
+from frostline.records import changed_runs, read_record
+from frostline.report import read_predictions
+from frostline.runner import plan_study, run_study
+from frostline.settings import replace_fields
+from frostline.study import Study, read_study
+from frostline.walk import Walk, Walked
+from frostline.work import DO
+
+from .conftest import command, environment, make_images
+
+STUDY: dict[str, Any] = {
+    "name": "small",
+    "datasets": {"set": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
+    "backbones": [
+        {"name": "timm:test_vit", "weights": "random", "weights_seed": 3},
+        {"name": "timm:test_resnet", "weights": "random"},
+        {"name": "timm:test_efficientnet", "weights": "nowhere.pth", "optional": True},
+    ],
+    "protocols": {
+        "frozen": {"unfreeze": "none", "image_size": 32, "epochs": 2},
+        "tuned": {"unfreeze": "all", "image_size": 32, "epochs": 1},
+    },
+    "sweeps": {"few": {"protocol": "frozen", "train_groups": [4, "all"], "draws": 1}},
+    "replicates": 100,
+    "costs": True,
+    "device": "cpu",
+}
+RUNS = [f"set/timm:test_{net}/{how}/0" for net in ("vit", "resnet") for how in ("frozen", "tuned")]
+
+
+def study_at(folder: Path, *settings: str) -> Study:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    return read_study(path, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that was run, in `ws`."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_images(folder / "images", 48)
+    outcome = run_study(Workspace(folder / "ws"), study_at(folder))
+    assert outcome.failed == {}
+    return folder
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the report out, which takes most of the time."""
+    monkeypatch.setattr("frostline.runner.show_report", lambda *_, **__: None)
+
+
+@pytest.fixture
+def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the steps that are done from now on."""
+    names: list[str] = []
+
+    def noting(kind: str) -> Any:
+        work = DO[kind]
+
+        def do(*arguments: Any) -> dict[str, Any]:
+            names.append(arguments[-1].name)
+            return work(*arguments)
+
+        return do
+
+    for kind in list(DO):
+        monkeypatch.setitem(DO, kind, noting(kind))
+    return names
+
+
+def test_the_plan_has_every_step_and_what_it_needs(finished: Path) -> None:
+    plan = plan_study(Workspace(finished / "ws"), study_at(finished))
+    kinds = [step.kind for step in plan.steps]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "pixels": 1, "embeddings": 2, "probe": 2, "sweep": 2, "finetune": 2,
+    }  # fmt: skip
+    assert [step.name for step in plan.runs()] == RUNS
+    seen: set[str] = set()
+    for step in plan.steps:
+        assert seen.issuperset(step.needs)
+        seen.add(step.key)
+    assert plan.left_out == [
+        "timm:test_efficientnet is left out: its weights are not on this machine."
+    ]
+
+
+def test_what_is_done_is_not_done_again(finished: Path, worked: list[str]) -> None:
+    again = run_study(Workspace(finished / "ws"), study_at(finished))
+    assert worked == []
+    assert len(again.predictions) == 4
+
+
+def test_a_changed_field_or_label_says_what_is_done_anew(
+    finished: Path, worked: list[str], no_page: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Workspace(finished / "ws")
+    tuned = study_at(finished, "protocols.tuned.lr=0.001")
+    assert run_study(workspace, tuned, only=["*/timm:test_vit/*"]).failed == {}
+    assert worked == ["set/timm:test_vit/tuned/0"]
+    said = capsys.readouterr().err
+    sentence = "set/timm:test_vit/tuned/0 is done anew, as this changed: recipe.lr: 0.0001 / 0.001."
+    assert sentence in said
+    manifest = read_manifest(workspace.manifest("set"))
+    kept = manifest.table.copy()
+    manifest.table.loc[0, "label"] = "unsure"
+    write_manifest(workspace.manifest("set"), manifest)
+
+    study = study_at(finished)
+    plan = plan_study_without_index(workspace, study)
+    try:
+        changed = changed_runs(workspace, "small", plan)
+        assert changed[0].endswith("done anew, as this changed: manifest.label.")
+    finally:
+        manifest.table = kept
+        write_manifest(workspace.manifest("set"), manifest)
+        changed_runs(workspace, "small", plan_study_without_index(workspace, study))
+
+
+def plan_study_without_index(workspace: Workspace, study: Study) -> list[Step]:
+
+    return make_plan(workspace, study, study_cells(study)).runs()
+
+
+def test_two_workspaces_give_the_same_predictions_and_say_where_from(
+    finished: Path, tmp_path: Path, no_page: None
+) -> None:
+    study = study_at(finished, "sweeps={}")
+    other = run_study(Workspace(tmp_path / "ws"), study).predictions
+    first = run_study(Workspace(finished / "ws"), study).predictions
+    assert [path.name for path in first] == [path.name for path in other]
+    for mine, theirs in zip(first, other, strict=True):
+        pd.testing.assert_frame_equal(read_predictions(mine).table, read_predictions(theirs).table)
+    found = json.loads((tmp_path / "ws/reports/small/provenance.json").read_text())
+    assert found["study"]["protocols"]["tuned"]["epochs"] == 1
+    assert found["hardware"]["cores"] >= 1
+    assert found["versions"]["torch"]
+    assert set(found["weights"]) == {"timm:test_vit", "timm:test_resnet"}
+    runs = [step for step in found["steps"] if step["kind"] in ("probe", "finetune")]
+    assert [step["name"] for step in runs] == RUNS
+    assert all(step["key"] and step["ended"] >= step["started"] for step in runs)
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (finished / "junk").write_text("")
+    study = study_at(
+        finished, "protocols.tuned.unfreeze=99", "sweeps={}", "costs=false",
+        "datasets.gone={root: nowhere}",
+    )  # fmt: skip
+    workspace = Workspace(tmp_path / "ws")
+    outcome = run_study(workspace, study, only=["*/timm:test_vit/*"])
+    assert len(outcome.predictions) == 1
+    assert list(outcome.failed) == [
+        "gone/timm:test_vit/frozen/0", "gone/timm:test_vit/tuned/0", "set/timm:test_vit/tuned/0",
+    ]  # fmt: skip
+    assert "Unfreeze must be none, all, or a number" in outcome.failed["set/timm:test_vit/tuned/0"]
+    assert "there is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
+    page = (workspace.report("small") / "index.html").read_text()
+    assert "failed: set/timm:test_vit/tuned/0" in page
+
+
+def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) -> None:
+    study_at(finished)
+    done = subprocess.run(
+        command(
+            "run", finished / "small.yaml", "--workspace", tmp_path / "ws", "--only", "*/frozen",
+            "--set", "datasets.set.root=nowhere",
+        ),
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "2 of the study's steps failed:" in done.stdout
+    assert "  set/timm:test_vit/frozen/0: failed. there is no folder" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+class Fake:
+    """Steps that only note who does them, in place of real work."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.broken: set[str] = set()
+        for kind in list(DO):
+            monkeypatch.setitem(DO, kind, self._do)
+        self.finished: set[str] = set()
+        monkeypatch.setattr("frostline.walk.is_done", lambda _, step: step.key in self.finished)
+        monkeypatch.setattr("frostline.walk.PAUSE", (0.001, 0.01))
+
+    def _do(self, workspace: Workspace, study: Study, machine: object, step: Step) -> dict:
+        if step.name in self.broken:
+            raise ZeroDivisionError("by 0")
+        self.names.append(f"{step.kind} {step.name}")
+        self.finished.add(step.key)
+        return {"predictions": []}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    return Fake(monkeypatch)
+
+
+def walk(finished: Path, workspace: Path, shard: tuple[int, int] | None = None) -> Walked:
+    study = study_at(finished)
+    plan = plan_study(Workspace(finished / "ws"), study)
+    return Walk(Workspace(workspace), study, plan, shard, 0.0).run()
+
+
+def test_shards_share_the_runs_and_each_has_what_it_needs(
+    finished: Path, tmp_path: Path, fake: Fake
+) -> None:
+    shares = []
+    for shard in range(3):
+        fake.finished.clear()
+        fake.names.clear()
+        walk(finished, tmp_path / str(shard), (shard, 3))
+        runs = [name for name in fake.names if name.count("/") == 3]
+        assert not runs or fake.names[0] == "pixels set"
+        shares.append(runs)
+    assert sorted(name for share in shares for name in share) == sorted(
+        f"{'probe' if 'frozen' in name else 'finetune'} {name}" for name in RUNS
+    )
+
+
+def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
+    finished: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, study = Workspace(tmp_path), study_at(finished)
+    plan = plan_study(Workspace(finished / "ws"), study)
+    held = plan.runs()[0]
+    others: list[str] = []
+    with lock_file(workspace.record(held.key).with_suffix(".lock")) as mine:
+        assert mine
+        monkeypatch.setattr("frostline.walk.time.sleep", lambda _: others.append("waits") or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Walk(workspace, study, plan, None, 0.0).run()
+    monkeypatch.undo()
+    assert others == ["waits"]
+    assert f"probe {held.name}" not in fake.names
+    assert f"finetune {RUNS[1]}" in fake.names
+
+
+def test_a_failure_that_is_no_users_mistake_is_noted_with_its_trace(
+    finished: Path, tmp_path: Path, fake: Fake
+) -> None:
+    fake.broken = {"set/timm:test_vit"}
+    walked = walk(finished, tmp_path)
+    assert set(walked.failed.values()) == {"ZeroDivisionError: by 0"}
+    assert not any("test_vit/frozen" in name or "test_vit/few" in name for name in fake.names)
+    assert f"finetune {RUNS[1]}" in fake.names
+    plan = plan_study(Workspace(finished / "ws"), study_at(finished))
+    (broken,) = (step for step in plan.steps if step.name == "set/timm:test_vit")
+    record = read_record(Workspace(tmp_path), broken.key)
+    assert record is not None
+    assert record["state"] == "failed"
+    assert "Traceback" in record["traceback"]
+    # It is not tried again by who began before, and is by who begins now.
+    fake.broken = set()
+    assert broken.key in walk(finished, tmp_path).failed
+    record["ended"] = -1.0
+    Workspace(tmp_path).record(broken.key).write_text(json.dumps(record))
+    assert walk(finished, tmp_path).failed == {}
+
+
+def test_several_processes_share_a_study(finished: Path, tmp_path: Path, no_page: None) -> None:
+    study = study_at(finished, "sweeps={}", "costs=false")
+    outcome = run_study(Workspace(tmp_path / "ws"), study, jobs=2)
+    assert outcome.failed == {}
+    assert len(outcome.predictions) == 4
+
+
+def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_at(finished)
+    whole = plan_table(
+        Workspace(finished / "ws"), study, plan_study(Workspace(finished / "ws"), study)
+    )
+    assert set(whole["state"]) == {"done"}
+    fresh = Workspace(tmp_path / "ws")
+    table = plan_table(fresh, study, plan_study(fresh, study)).set_index("kind")
+    assert table.loc["pixels", "state"] == "48 images missing"
+    assert table.loc["pixels", "disk"] == 48 * 32 * 32 * 3
+    assert (table.loc["finetune", "seconds"] > 0).all()
+    assert (table.loc["finetune", "memory"] > 0).all()
+    measured = (tmp_path / "ws" / "measured.json").read_text()
+    capsys.readouterr()
+    show_plan(fresh, study, ["*/tuned"])
+    assert (tmp_path / "ws" / "measured.json").read_text() == measured
+    printed = capsys.readouterr().out
+    assert "0 of 3 steps are done; the others take about" in printed
+    assert "that are free." in printed
+    assert not (tmp_path / "ws" / "predictions").exists()
+
+
+def test_only_fits_runs_or_says_how_they_are_called(finished: Path) -> None:
+    study = study_at(finished)
+    names = [cell.name for cell in study_cells(study, ["set/*/frozen", "*vit/tuned/0"])]
+    assert names[:3] == [RUNS[0], RUNS[1], RUNS[2]]
+    with pytest.raises(InputError) as caught:
+        study_cells(study, ["chest/*"])
+    assert str(caught.value) == (
+        "--only chest/* fits no run: they are called DATASET/BACKBONE/PROTOCOL/SEED, such as "
+        "set/timm:test_vit/frozen/0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("seeds", "--set is FIELD=VALUE, such as seeds=[0,1,2], not 'seeds'."),
+        ("seeds=[", "--set seeds: '[' is not YAML."),
+        ("protocol.x.lr=1", "--set protocol.x.lr: there is no 'protocol'; there are name, "),
+        ("protocols.cold.lr=1", "there is no 'cold'; there are frozen, tuned."),
+        ("name.x=1", "--set name.x: there are no fields to set in 'small'."),
+        ("sedes=[1]", "there is no key 'sedes'; the keys there are name, title, datasets"),
+        ("protocols.tuned.lrr=1", "there is no key 'protocols.tuned.lrr'; the keys there are"),
+        ("sweeps.few.protocol=tuned", "must be a protocol with unfreeze: none (frozen), not"),
+        ("sweeps.few.draws=0", "sweeps.few: draws"),
+    ],
+)
+def test_a_setting_that_cannot_be(tmp_path: Path, setting: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        study_at(tmp_path, setting)
+    assert sentence in str(caught.value)
+
+
+def test_settings_reach_every_name_and_leave_the_file_as_it_was() -> None:
+    study = {"backbones": ["a", {"name": "b"}], "protocols": {"x": {}, "y": {"lr": 1}}, "seeds": 1}
+    changed = replace_fields(
+        study, ["backbones.*.weights=random", "protocols.*.lr=2", "seeds=[0, 1]"]
+    )
+    assert changed["backbones"] == [
+        {"name": "a", "weights": "random"}, {"name": "b", "weights": "random"},
+    ]  # fmt: skip
+    assert changed["protocols"] == {"x": {"lr": 2}, "y": {"lr": 2}}
+    assert changed["seeds"] == [0, 1]
+    assert study["backbones"] == ["a", {"name": "b"}]
+
+
+def test_costs_and_sweeps_are_beside_the_report(finished: Path) -> None:
+    table = pd.read_csv(finished / "ws/reports/small/tables/sweep-few.csv")
+    assert set(table["train_groups"].fillna(-1)) == {4, -1}
+    assert list((finished / "ws/reports/small/figures").glob("cost-*"))
