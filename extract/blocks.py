@@ -16,6 +16,8 @@ DOWNSAMPLING: Mapping[str, Any] = {
     "stem": r"^features\.0\.",
     "blocks": [(rf"^features\.[{2 * n}{2 * n + 1}]\.", (n,)) for n in range(4)],
 }
+# Patterns of names by group, or a function from a name to the number of its group.
+Matcher = Mapping[str, Any] | Callable[[str], int]
 TORCHVISION: dict[str, Mapping[str, Any]] = {
     "ResNet": {"stem": r"^conv1|^bn1", "blocks": r"^layer(\d+)"},
     "DenseNet": {
@@ -74,8 +76,8 @@ def blocks(model: nn.Module) -> list[Block]:
     return [_block(model, _name(group[0], matcher), group) for group in ordered]
 
 
-def _matcher(model: nn.Module) -> Mapping[str, Any]:
-    own: Callable[..., Mapping[str, Any]] | None = getattr(model, "group_matcher", None)
+def _matcher(model: nn.Module) -> Matcher:
+    own: Callable[..., Matcher] | None = getattr(model, "group_matcher", None)
     if own is not None:
         return own(coarse=True)
     family = type(model).__name__
@@ -109,8 +111,11 @@ def _block(model: nn.Module, name: str, parameters: list[str]) -> Block:
     return Block(name, tuple(parameters), modules)
 
 
-def _name(parameter: str, matcher: Mapping[str, Any]) -> str:
+def _name(parameter: str, matcher: Matcher) -> str:
     """The part of a parameter's name by which the matcher knows its group; "stem" for that."""
+    if callable(matcher):
+        found = re.match(r"[^.]+(\.\d+)?", parameter)
+        return found[0] if found else parameter
     for group, specification in matcher.items():
         nested = isinstance(specification, (list, tuple))
         for pattern in [entry[0] for entry in specification] if nested else [specification]:

@@ -115,7 +115,8 @@ def keep_activations(
     except NoBoundaryError as error:
         if way == "on":
             raise InputError(f"--boundary on is not possible here: {error}.") from error
-        said = f"Frozen blocks are computed in every epoch, as {error}." if blocks else ""
+        frozen = any(not parameter.requires_grad for parameter in model.parameters())
+        said = f"Frozen blocks are computed in every epoch, as {error}." if frozen else ""
         return Kept(None, {}, {"boundary": None, "boundary_reason": str(error)}, said)
     together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
     store.fill(model, where, int(together), images.provenance, progress)
