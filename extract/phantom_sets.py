@@ -7,7 +7,7 @@ there is something to learn. It is no medical data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +124,11 @@ def _t2(flair: NDArray[np.int16]) -> NDArray[np.int16]:
     return np.sqrt(400.0 * flair).astype(np.int16)
 
 
-CONTRASTS: Mapping[str, object] = {"t1": _t1, "t2": _t2, "flair": lambda flair: flair}
+CONTRASTS: Mapping[str, Callable[[NDArray[np.int16]], NDArray[np.int16]]] = {
+    "t1": _t1,
+    "t2": _t2,
+    "flair": lambda flair: flair,
+}
 
 
 def _count(whole: int, share: float) -> int:

@@ -161,9 +161,10 @@ def _drawn(table: pd.DataFrame) -> Any:
         drawn.add_column(
             name, justify="right" if name in ("time", "disk", "GPU memory") else "left"
         )
-    for row in table.itertuples():
-        takes = "" if row.state == "done" else _time(row.seconds)
-        drawn.add_row(row.step, row.kind, row.state, takes, _size(row.disk), _size(row.memory))
+    for row in table.to_dict("records"):
+        takes = "" if row["state"] == "done" else _time(row["seconds"])
+        size, memory = _size(row["disk"]), _size(row["memory"])
+        drawn.add_row(row["step"], row["kind"], row["state"], takes, size, memory)
     return drawn
 
 

@@ -129,11 +129,11 @@ def _costs(
 ) -> dict[str, dict[str, float]]:
     from frostline.measure import known_costs
 
-    measured = known_costs(workspace) if study.costs else {}
-    return {
-        name: cost | measured.get(name, {})
-        for name, cost in ({name: {} for name in measured} | backbone_costs(runs)).items()
-    }
+    costs = backbone_costs(runs)
+    if study.costs:
+        for name, measured in known_costs(workspace).items():
+            costs[name] = costs.get(name, {}) | measured
+    return costs
 
 
 def _save(path: Path, text: str) -> None:
