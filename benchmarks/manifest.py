@@ -3,7 +3,7 @@
     python benchmarks/manifest.py [--quick]
 
 Ids as long as real ones, two images a patient. Prints bytes an image on disk and in memory, seconds
-of a core for each, and the ratio of reading the manifest to reading its Parquet file with pandas alone.
+of a core for each, and the ratio of reading it to reading its Parquet file with pandas alone.
 """
 
 from __future__ import annotations

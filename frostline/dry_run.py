@@ -157,10 +157,10 @@ def _drawn(table: pd.DataFrame) -> Any:
     from rich.table import Table
 
     drawn = Table(box=None)
-    for name in ("step", "kind", "state", "time", "disk", "GPU memory"):
-        drawn.add_column(
-            name, justify="right" if name in ("time", "disk", "GPU memory") else "left"
-        )
+    for name in ("step", "kind", "state"):
+        drawn.add_column(name, overflow="fold")
+    for name in ("time", "disk", "GPU memory"):
+        drawn.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
         takes = "" if row["state"] == "done" else _time(row["seconds"])
         size, memory = _size(row["disk"]), _size(row["memory"])
