@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +196,8 @@ def _time(seconds: float | None) -> str:
         return "?"
     if seconds < 60:
         return f"{seconds:.0f} s"
-    return str(timedelta(seconds=round(seconds / 60) * 60))[:-3].replace(", ", " ")
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def _size(count: float) -> str:
