@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frostline.cache import Workspace
+from frostline.cache import InputError, Workspace
 from frostline.console import say
 from frostline.runner import run_study
 from frostline.study import read_study
@@ -27,5 +27,6 @@ def run_demo(workspace: Workspace) -> None:
     study = read_study("demo")
     for entry in study.datasets.values():
         entry.root = str(data)
-    run_study(workspace, study)
+    for name, sentence in run_study(workspace, study).failed.items():
+        raise InputError(f"The demo did not finish, as {name} failed: {sentence}")
     print(NEXT)
