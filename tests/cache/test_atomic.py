@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline.cache import atomic_write, clear_temporary
+from frostline.cache import atomic_write, clear_temporary, lock_file
 
 WRITER = """
 import sys, time
@@ -54,3 +54,30 @@ def test_only_a_dead_writers_temporary_file_is_cleared(tmp_path: Path) -> None:
     writer.stdout.close()
     assert clear_temporary(tmp_path) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from frostline.cache import lock_file
+with lock_file(Path(sys.argv[1])) as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "a.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"True\n"
+    with lock_file(path) as mine:
+        assert not mine
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    assert path.exists()
+    with lock_file(path) as mine:
+        assert mine
+    with lock_file(path, wait=True) as mine, lock_file(path) as other:
+        assert (mine, other) == (True, False)
