@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -386,7 +386,13 @@ def compare(
 
 
 def run(
-    study: PathLike, *, with_images: bool = False, workspace: PathLike = WORKSPACE
+    study: PathLike,
+    *,
+    data: PathLike | None = None,
+    only: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    with_images: bool = False,
+    workspace: PathLike = WORKSPACE,
 ) -> list[Path]:
     """Do all that a study needs and is not done, and write its report: `frostline run`.
 
@@ -394,6 +400,12 @@ def run(
     ----------
     study : path or str
         A study file, or the name of a built-in study.
+    data : path, optional
+        Folder that the study's roots are relative to.
+    only : sequence of str
+        Patterns of runs, such as `chest/*/frozen`; of none, all.
+    settings : sequence of str
+        `FIELD=VALUE` by which fields of the study are replaced.
     with_images : bool
         Show the images that were most confidently wrong on the page.
 
@@ -418,7 +430,8 @@ def run(
     from frostline.runner import run_study
     from frostline.study import read_study
 
-    outcome = run_study(_place(workspace), read_study(Path(study)), with_images=with_images)
+    chosen = read_study(Path(study), data=Path(data) if data else None, settings=settings)
+    outcome = run_study(_place(workspace), chosen, with_images=with_images, only=only)
     if outcome.failed:
         name, sentence = next(iter(outcome.failed.items()))
         raise InputError(f"{len(outcome.failed)} runs failed; the first is {name}: {sentence}")
