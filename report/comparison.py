@@ -32,6 +32,8 @@ from frostline.report.predictions import Predictions
 
 FAMILIES = ("pairs", "freezing")
 ALPHA = 0.05
+# From so many on the jackknife's error tells whether two runs are equivalent.
+FEWEST_DIFFERING = 10
 COMPARISON_COLUMNS = (
     "dataset", "a", "b", "metric", "estimate_a", "estimate_b", "difference", "low", "high",
     "method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p", "margin",
@@ -134,6 +136,19 @@ def equivalence_p(difference: float, error: float, margin: float, df: float) -> 
     return float(1 - stdtr(df, (margin - abs(difference)) / error))
 
 
+def few_differ_p(differing: int, units: int, margin: float) -> float:
+    """What equivalence needs besides where fewer than 10 units differ, so that t knows too little.
+
+    Accuracies differ by no more than the share of units that differ: p is the chance of so few, if
+    that share were the margin (Clopper and Pearson 1934).
+    """
+    from scipy.stats import binom
+
+    if differing >= FEWEST_DIFFERING:
+        return 0.0
+    return float(binom.cdf(differing, units, min(margin, 1.0)))
+
+
 def check_options(metric: str, family: str, margin: float | None, replicates: int) -> None:
     if family not in FAMILIES:
         raise InputError(f"there is no family {family!r}; choose from {', '.join(FAMILIES)}.")
@@ -202,10 +217,12 @@ def _compare_dataset(
         }  # fmt: skip
         record["equivalence_p"] = None
         if options.margin is not None:
-            record["equivalence_p"] = equivalence_p(
+            by_t = equivalence_p(
                 record["difference"], difference_error(paired, options.metric, a, b),
                 options.margin, paired.n_units - 1,
             )  # fmt: skip
+            bound = few_differ_p(int(swaps.n_differing[row]), paired.n_units, options.margin)
+            record["equivalence_p"] = max(by_t, bound)
         record["verdict"] = _verdict(record)
         records.append(record)
     return records

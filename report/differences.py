@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from frostline.report.align import align
-from frostline.report.comparison import ALPHA, equivalence_p
+from frostline.report.comparison import ALPHA, equivalence_p, few_differ_p
 from frostline.report.evaluation import Scored
 from frostline.report.intervals import TAIL
-from frostline.report.metrics import find_metric
-from frostline.report.paired import leave_out_values, swap_p_values, swap_units
+from frostline.report.metrics import find_metric, of_probabilities
+from frostline.report.paired import Paired, leave_out_values, swap_p_values, swap_units
 from frostline.report.replicates import jackknife_error
 
 NOT_THE_METHODS = "one seed: these trained models, not the methods"
@@ -89,10 +89,22 @@ def compare_methods(
     return Difference(
         float(values[of_a].mean()), float(values[of_b].mean()), centre, centre - reach,
         centre + reach, p, test,
-        np.nan if margin is None else equivalence_p(centre, total**0.5, margin, df),
+        np.nan if margin is None else max(
+            equivalence_p(centre, total**0.5, margin, df),
+            few_differ_p(_differing(paired, len(a), metric), paired.n_units, margin)),
         error, float(np.sqrt(np.nansum(between))) if max(len(a), len(b)) > 1 else np.nan, df,
         len(a), len(b), paired.n_units, aligned.n_images, aligned.unit, "; ".join(notes),
     )  # fmt: skip
+
+
+def _differing(paired: Paired, first: int, metric: str) -> int:
+    """Units in which a run of the one method differs from its counterpart of the other."""
+    runs = paired.matrices.shape[1]
+    pairs = [(a, b) for a in range(first) for b in range(first, runs)]
+    if of_probabilities(metric):
+        found = np.any([paired.probabilities(metric).differing(*pair) for pair in pairs], axis=0)
+        return int(found.sum())
+    return int(paired.counts @ np.any([paired.differing(*pair) for pair in pairs], axis=0))
 
 
 def satterthwaite(variances: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from frostline.report import InputError, Predictions, compare
-from frostline.report.comparison import COMPARISON_COLUMNS, equivalence_p, mcnemar_p
+from frostline.report.comparison import (
+    COMPARISON_COLUMNS,
+    equivalence_p,
+    few_differ_p,
+    mcnemar_p,
+)
 from frostline.report.metrics import compute_metrics, confusion_matrix
 from frostline.report.multiplicity import holm, max_t
 from frostline.report.paired import (
@@ -118,6 +123,15 @@ def test_mcnemar_and_equivalence():
     reach = stats.t.ppf(0.95, 29) * 0.01
     assert equivalence_p(0.005, 0.01, 0.005 + reach, 29) == pytest.approx(0.05)
     assert equivalence_p(0.1, 0.0, 0.05, 29) == 1.0
+
+
+def test_few_units_that_differ_are_no_evidence_of_equivalence(run):
+    assert few_differ_p(0, 9, 0.05) == pytest.approx(0.95**9)
+    assert few_differ_p(10, 9000, 0.05) == 0
+    few = [run(n=40, n_groups=20), run(n=40, n_groups=20, run="again")]
+    (row,) = compare(few, margin=0.05).to_dict("records")
+    assert (row["difference"], row["verdict"]) == (0, "undecided")
+    assert row["equivalence_p"] == pytest.approx(0.95 ** row["n_units"])
 
 
 def test_long_form(run):
