@@ -279,11 +279,42 @@ def test_a_failure_that_is_no_users_mistake_is_noted_with_its_trace(
     assert walk(finished, tmp_path).failed == {}
 
 
-def test_several_processes_share_a_study(finished: Path, tmp_path: Path, no_page: None) -> None:
+def test_several_processes_share_a_study_and_do_nothing_twice(
+    finished: Path, tmp_path: Path, no_page: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     study = study_at(finished, "sweeps={}", "costs=false")
     outcome = run_study(Workspace(tmp_path / "ws"), study, jobs=2)
     assert outcome.failed == {}
     assert len(outcome.predictions) == 4
+    said = capfd.readouterr().err.splitlines()
+    assert sorted(line for line in said if line.endswith(": trained.")) == sorted(
+        f"{name}: trained." for name in RUNS
+    )
+    assert not any("done before" in line for line in said)
+
+
+def test_the_last_shard_writes_the_report(
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr("frostline.runner.show_report", lambda *a, **_: shown.append(len(a[2])))
+    study = study_at(
+        finished, "sweeps={}", "costs=false",
+        "backbones=[{name: 'timm:test_vit', weights: random}]",
+        "protocols={a: {unfreeze: none, image_size: 32, head: logistic}, "
+        "b: {unfreeze: none, image_size: 32, epochs: 1}}",
+    )  # fmt: skip
+    workspace = Workspace(tmp_path / "ws")
+    (a, b) = (int(step.in_shard((1, 2))) for step in plan_study(workspace, study).runs())
+    assert a != b, "both runs are of one shard: rename a protocol"
+    run_study(workspace, study, shard=(0, 2))
+    assert shown == []
+    assert "1 of 2 runs are done: once all are" in capsys.readouterr().err
+    run_study(workspace, study, shard=(1, 2))
+    assert shown == [2]
 
 
 def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
