@@ -4,8 +4,8 @@
 
 Writes FOLDER/chest.csv (a seeded draw of patients of chest_xray's train, and all of its test),
 and FOLDER/study.yaml, which `frostline run FOLDER/study.yaml --workspace FOLDER/workspace` runs:
-chest X-rays and slices of three MRI modalities; frozen, with one block trained, fine-tuned, and from
-scratch.
+chest X-rays and slices of three MRI modalities; frozen, with one block trained, fine-tuned, and
+from scratch.
 """
 
 from __future__ import annotations
