@@ -85,6 +85,7 @@ def test_the_test_of_marks_sees_blocks_without_one() -> None:
     assert found == ["run", None, None]
 
 
+@pytest.mark.timeout(900)  # half a minute, but for machines that do something else
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "run" for b in blocks(p))])
 def test_the_commands_of_a_page_work_in_their_order(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
