@@ -22,7 +22,7 @@ SMALL = (
     "--set", "backbones.*.weights=random", "--set", "protocols.*.epochs=1",
     "--set", "protocols.*.image_size=112", "--set", "replicates=100", "--set", "device=cpu",
 )  # fmt: skip
-FEW_SLICES = ("--set", "datasets.*.options.min_roi=250")
+FEW_SLICES = ("--set", "datasets.*.options.min_roi=80")
 
 
 @pytest.mark.slow
