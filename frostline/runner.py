@@ -80,9 +80,7 @@ def run_study(
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
     predictions = _predictions(workspace, plan, done)
     outcome = Outcome(predictions, failed)
-    left = [
-        step.name for step in plan.runs() if done[step.key] is None and step.name not in failed
-    ]
+    left = [step.name for step in plan.runs() if done[step.key] is None and step.name not in failed]
     if shard is not None and left:
         say(
             f"{len(predictions)} of {len(done)} runs are done: once all are, `frostline run` "

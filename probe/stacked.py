@@ -161,9 +161,9 @@ class _Stack:
                 (one.unsqueeze(1 if number < 2 else 0) / lr.view(shape)).contiguous()
             )
         self.decaying = bool(decay.any())
-        for value in self.values:
-            value.grad = torch.zeros_like(value)
-        self.gradients = [value.grad for value in self.values]
+        self.gradients = [torch.zeros_like(value) for value in self.values]
+        for value, gradient in zip(self.values, self.gradients, strict=True):
+            value.grad = gradient
         self.optimizer = torch.optim.Adam(self.values, lr=1.0, fused=True)
         # A rate for every output of the first layer: short inner loops are slow.
         self.flat_rates = lr.repeat_interleave(sizes[1])
