@@ -12,7 +12,7 @@ import typer
 from frostline import __version__
 from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
-from frostline.shown import backbone_costs, mapped_embeddings, stored_images, swept_curves
+from frostline.shown import backbone_costs, mapped_embeddings, stored_images, swept_tables
 from frostline.study import Study
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _write(
         embeddings=mapped_embeddings(workspace, runs),
         images=stored_images(workspace) if state["with_images"] else None,
         costs=_costs(workspace, study, runs),
-        efficiency=swept_curves(workspace, state["manifests"]),
+        swept=swept_tables(workspace, state["manifests"]),
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from frostline.cache import InputError, Store, Workspace, find_stores, read_mani
 if TYPE_CHECKING:
     import pandas as pd
 
-    from frostline.report import Embedded, Images, Predictions
+    from frostline.report import Embedded, Images, Predictions, Swept
 
 MOST_MAPPED = 2_000  # images of a map
 
@@ -66,27 +67,49 @@ def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
     return out
 
 
-def swept_curves(workspace: Workspace, datasets: Iterable[str]) -> pd.DataFrame | None:
-    """Label efficiency of data sets, from all sweeps of the workspace whose predictions are there.
+def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
+    """Label efficiency and validation scores of data sets, from all sweeps of the workspace.
 
-    Columns as `write_report` takes them; None if no sweep trained on fewer groups.
+    Sweeps whose predictions are gone are left out. Validation scores are those of the metric that
+    the latest sweep of a data set selected by.
     """
     import pandas as pd
 
-    from frostline.probe.sweep_results import Results, curves
+    from frostline.probe.sweep_results import Results, curves, heat_map, read_sweep
+    from frostline.report import Swept
 
-    parts = []
-    for path in sorted((workspace.root / "sweeps").glob("*/results.parquet")):
+    lines, scores = [], {}
+    found = sorted((workspace.root / "sweeps").glob("*/results.parquet"), key=_written)
+    for path in found:
         table = pd.read_parquet(path)
         table = table[table["dataset"].isin(list(datasets))]
         files = [workspace.predictions(run) for run in table["run"].dropna().unique()]
-        if files and all(file.exists() for file in files):
-            parts.append(curves(Results(table, table.iloc[:0], files, [], path)))
-    lines = pd.concat(parts).drop_duplicates() if parts else None
-    if lines is None or lines.empty:
-        return None
-    telling = ["backbone", "head"] + (["feature"] if lines["feature"].nunique() > 1 else [])
-    return lines.assign(line=lines[telling].astype(str).agg(", ".join, axis=1))
+        if not files or not all(file.exists() for file in files):
+            continue
+        results = Results(table, table.iloc[:0], files, [], path)
+        lines.append(curves(results))
+        metric = read_sweep(path)["metric"]
+        mine = heat_map(results, metric).query("head == 'logistic'").assign(metric=metric)
+        for name, part in mine.groupby("dataset"):
+            scores[name] = part
+    tables = {}
+    if any(len(part) for part in lines):
+        joined = pd.concat(lines).drop_duplicates()
+        tables["efficiency"] = joined.assign(line=_told(joined, ["backbone", "head"]))
+    if scores:
+        joined = pd.concat(scores.values())
+        tables["validation"] = joined.assign(backbone=_told(joined, ["backbone"]))
+    return Swept(**tables)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _told(table: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Names joined, and the feature where there are several."""
+    telling = names + (["feature"] if table["feature"].nunique() > 1 else [])
+    return table[telling].astype(str).agg(", ".join, axis=1)
 
 
 def _embedded(workspace: Workspace, store: Store, run: Predictions) -> Embedded | None:

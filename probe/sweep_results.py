@@ -207,6 +207,12 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
     return pd.concat([means[names], values, means["value"].rename("score")], axis=1)
 
 
+def read_sweep(path: Path) -> dict[str, Any]:
+    """What was swept, as the file of its results says."""
+    kept: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"frostline"])["sweep"]
+    return kept
+
+
 def _write(path: Path, table: pd.DataFrame, sweep: Sweep) -> None:
     meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "sweep": sweep.model_dump()}
     types = {"train_groups": "Int64", "draw": "Int64", "images": "Int64", "seed": "int64"}

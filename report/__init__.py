@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from frostline.report.comparison_tables import comparison_sentences, render_comparison
     from frostline.report.controls import negative_controls
     from frostline.report.data_section import DataAudit
+    from frostline.report.drawings import Swept
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
@@ -37,6 +38,7 @@ _HOME = {
     "Images": "sections",
     "InputError": "errors",
     "Predictions": "predictions",
+    "Swept": "drawings",
     "answer": "answers",
     "compare": "comparison",
     "comparison_sentences": "comparison_tables",
@@ -67,6 +69,7 @@ __all__ = [
     "Images",
     "InputError",
     "Predictions",
+    "Swept",
     "answer",
     "compare",
     "comparison_sentences",

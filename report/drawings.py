@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from frostline.report import figures
 from frostline.report.atomic import write_text
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, OfDataset
-from frostline.report.figures.sweeps import efficiency_figure
+from frostline.report.figures.sweeps import efficiency_figure, heat_map_figure
 from frostline.report.layout import describe, percent, trained_word
 from frostline.report.maps import PCA
 from frostline.report.metrics import find_metric
@@ -37,11 +37,33 @@ TITLES = {
     "decision": "Decision curves",
     "reliability": "Reliability",
     "efficiency": "Label efficiency",
+    "validation": "Strength of logistic heads, on validation",
     "learning": "Learning curves",
     "cost": "{metric} against cost",
     "embeddings-pca": "Embeddings by PCA",
     "embeddings-umap": "Embeddings by UMAP",
 }
+
+
+class Swept(NamedTuple):
+    """What sweeps found, as plain tables.
+
+    Attributes
+    ----------
+    efficiency : DataFrame
+        Scores of heads trained on fewer groups: columns `dataset`, `line`, `groups`, `draw`,
+        `metric`, `score`.
+    validation : DataFrame
+        Of logistic heads, one row a candidate: columns `dataset`, `backbone`, `C`, `metric` (the
+        one that selected, one a data set) and `score`.
+    """
+
+    efficiency: pd.DataFrame = pd.DataFrame(columns=["dataset"])
+    validation: pd.DataFrame = pd.DataFrame(columns=["dataset", "C"])
+
+    def of(self, part: OfDataset) -> Swept:
+        """Rows of one data set."""
+        return Swept(*(table[table["dataset"] == part.name] for table in self))
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ def draw_all(
     folder: Path,
     formats: Iterable[str],
     costs: Costs,
-    efficiency: pd.DataFrame | None = None,
+    swept: Swept | None = None,
 ) -> list[tuple[Drawing, list[str]]]:
     """Draw every figure there is something to draw for, and write its files below `folder`.
 
@@ -73,8 +95,8 @@ def draw_all(
     ----------
     costs : mapping
         By backbone: `parameters`, `embedding_seconds`, `memory`, as far as they are known.
-    efficiency : DataFrame, optional
-        Scores of heads trained on fewer groups, as `efficiency_figure` takes them.
+    swept : Swept, optional
+        What sweeps found.
 
     Returns
     -------
@@ -83,14 +105,14 @@ def draw_all(
     """
     formats = tuple(formats)
     version = metadata.version("matplotlib")
-    lines = pd.DataFrame(columns=["dataset"]) if efficiency is None else efficiency
+    swept = swept or Swept()
     return [
         item
         for number, part in enumerate(evidence.datasets, 1)
         for item in _drawn(
             folder, number, formats, digest_of([part.key, costs, formats, version, VERSION,
-                                        _of(lines, part).to_csv()]),
-            lambda: _of_dataset(evidence, part, number, costs, _of(lines, part)),  # noqa: B023
+                                        *(table.to_csv() for table in swept.of(part))]),
+            lambda: _of_dataset(evidence, part, number, costs, swept.of(part)),  # noqa: B023
         )
     ]  # fmt: skip
 
@@ -130,7 +152,7 @@ def _drawn(
 
 
 def _of_dataset(
-    evidence: Evidence, part: OfDataset, number: int, costs: Costs, efficiency: pd.DataFrame
+    evidence: Evidence, part: OfDataset, number: int, costs: Costs, swept: Swept
 ) -> Iterator[tuple[Drawing, Figure]]:
     metric = find_metric(evidence.primary).title
 
@@ -149,7 +171,8 @@ def _of_dataset(
         "precision-recall": lambda: _curves(part, "precision-recall"),
         "decision": lambda: _decision(evidence, part),
         "reliability": lambda: _reliability(part),
-        "efficiency": lambda: _efficiency(efficiency, evidence.primary),
+        "efficiency": lambda: _efficiency(swept.efficiency, evidence.primary),
+        "validation": lambda: _validation(swept.validation),
         "learning": lambda: _learning(part),
         "cost": lambda: _cost(evidence, part, costs),
         "embeddings-pca": lambda: _maps(part, PCA),
@@ -254,10 +277,6 @@ def _reliability(part: OfDataset) -> tuple[Figure, str] | None:
     return figures.reliability_figure(rows), f"Bins within their bars: {'; '.join(words)}."
 
 
-def _of(lines: pd.DataFrame, part: OfDataset) -> pd.DataFrame:
-    return lines[lines["dataset"] == part.name]
-
-
 def _efficiency(lines: pd.DataFrame, primary: str) -> tuple[Figure, str] | None:
     if not len(lines):
         return None
@@ -266,6 +285,15 @@ def _efficiency(lines: pd.DataFrame, primary: str) -> tuple[Figure, str] | None:
     sizes = lines["groups"].astype(int)
     words = f"{find_metric(metric).title} from {sizes.min():,} to {sizes.max():,} training groups."
     return efficiency_figure(lines, metric), words
+
+
+def _validation(scores: pd.DataFrame) -> tuple[Figure, str] | None:
+    if scores["C"].nunique() < 2:
+        return None
+    metric = str(scores["metric"].iloc[0])
+    title = find_metric(metric).title
+    words = f"{title} on validation of {scores['backbone'].nunique()} backbones by strength C."
+    return heat_map_figure(scores, "backbone", "C", metric), words
 
 
 def _learning(part: OfDataset) -> tuple[Figure, str] | None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from frostline.report import data_section, sections, tables
 from frostline.report.atomic import write_text
-from frostline.report.drawings import TITLES, Drawing, draw_all
+from frostline.report.drawings import TITLES, Drawing, Swept, draw_all
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, gather
 from frostline.report.figures import FILE_FORMATS
@@ -39,7 +39,7 @@ def write_report(
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     images: sections.Images | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
-    efficiency: pd.DataFrame | None = None,
+    swept: Swept | None = None,
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
@@ -68,9 +68,8 @@ def write_report(
         shows those that were most confidently wrong.
     costs : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
-    efficiency : DataFrame, optional
-        Scores of heads trained on fewer groups: columns `dataset`, `line`, `groups`, `draw`,
-        `metric`, `score`.
+    swept : Swept, optional
+        What sweeps found: label efficiency, and validation scores by strength.
     **options
         `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
         `evaluate`.
@@ -83,7 +82,7 @@ def write_report(
     folder = Path(folder)
     evidence = gather(folder / "statistics", predictions, primary=primary, embeddings=embeddings,
                       **options)  # fmt: skip
-    drawn = draw_all(evidence, folder, figure_formats, costs or {}, efficiency)
+    drawn = draw_all(evidence, folder, figure_formats, costs or {}, swept)
     written = {name: folder / name for _, files in drawn for name in files}
     texts = _tables(evidence) | {"answer.txt": _answer(evidence)}
     if audits:

@@ -18,6 +18,7 @@ import pytest
 from frostline.report import (
     DataAudit,
     Embedded,
+    Swept,
     confusion_figure,
     evaluate,
     forest_figure,
@@ -175,6 +176,10 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         {"line": "resnet50", "groups": [5, 5, 10, 10], "draw": [0, 1, 0, 1],
          "metric": "accuracy", "score": [0.6, 0.7, 0.8, 0.8], "dataset": "chest"}
     )  # fmt: skip
+    strengths = pd.DataFrame(
+        {"dataset": "chest", "backbone": ["resnet50", "resnet50", "vgg16", "vgg16"],
+         "C": [0.1, 1.0] * 2, "metric": "log_loss", "score": [0.4, 0.3, 0.5, 0.6]}
+    )  # fmt: skip
     rng = np.random.default_rng(0)
     embedded = Embedded(rng.normal(size=(12, 5)), list("ab") * 6, [str(i // 2) for i in range(12)])
     asked = []
@@ -186,7 +191,7 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
     paths = write_report(
         tmp_path, runs, title="t", replicates=50, figure_formats=["svg"], images=images,
         embeddings={"chest": {"resnet50": embedded}}, costs={"resnet50": {"parameters": 25e6}},
-        efficiency=lines,
+        swept=Swept(lines, strengths),
     )  # fmt: skip
     page = Outline(paths["index.html"].read_text())
     assert {
@@ -194,11 +199,13 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         "figures/cost-1.svg",
         "figures/embeddings-pca-1.svg",
         "figures/efficiency-1.svg",
+        "figures/validation-1.svg",
     } <= set(paths)
     (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
     assert image["src"].startswith("data:image/webp;base64,")
     assert image["alt"] == asked[0]
     text = " ".join("".join(page.text).split())
+    assert "Log loss on validation of 2 backbones by strength C" in paths["index.html"].read_text()
     wrong = runs[0].table.set_index("image_id").loc[asked[0]]
     assert f"in truth {wrong['label']}; so said" in text
     assert len(asked) <= 12
