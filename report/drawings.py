@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-VERSION = 3
+VERSION = 4
 Costs = Mapping[str, Mapping[str, float]]
 TITLES = {
     "freezing": "What freezing changed",
@@ -200,16 +200,16 @@ def _freezing(part: OfDataset, metric: str) -> tuple[Figure, str] | None:
 
 
 def _pair_names(rows: pd.DataFrame) -> list[str]:
-    """The backbone, and of what else pairs differ in."""
-    differing = [name for name in ("protocol", "weights", "head", "unfreeze", "unfrozen_head")
-                 if rows[name].astype(str).nunique() > 1]  # fmt: skip
-    words = {"unfreeze": lambda value: f"against {trained_word(str(value))}"}
+    """The backbone, and of what else pairs of one backbone differ in."""
+    ways = rows[["protocol", "weights", "head", "unfreeze", "unfrozen_head"]].astype(str)
+    counts = ways.groupby(rows["backbone"]).nunique().max()
+    differing = [str(name) for name in counts[counts > 1].index]
+    words = {"unfreeze": lambda value: trained_word(str(value))}
     names = []
     for row in rows.to_dict("records"):
         more = [words.get(name, str)(row[name]) for name in differing]
         names.append(", ".join([str(row["backbone"]), *filter(None, more)]))
-    alone = rows["backbone"].nunique() == len(rows)
-    return [str(name) for name in rows["backbone"]] if alone else names
+    return names
 
 
 def _forest(evidence: Evidence, part: OfDataset) -> tuple[Figure, str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Record = Mapping[Any, Any]
 NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
-PLOT, SIGNED = 0.69, 0.62
+PLOT, SIGNED = 0.66, 0.62
 VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
@@ -104,7 +104,7 @@ def _lines(
     y = 0.0
     for name, rows in groups.items():
         y -= NAME
-        axes.text(0, y + 0.02, escape.plain(name, 46), va="bottom", parse_math=False, color=INK,
+        axes.text(0, y + 0.02, escape.plain(name, 58), va="bottom", parse_math=False, color=INK,
                   fontsize=SMALL, transform=axes.get_yaxis_transform())  # fmt: skip
         for row in rows:
             _line(axes, y - LINE / 2, row, value)
