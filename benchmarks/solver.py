@@ -6,21 +6,25 @@ Prints how many times as fast, both in float32 and at the same gradient toleranc
 the spectrum of real embeddings. `--quick` takes every ninth strength of one fold for scikit-learn
 and multiplies. `--embeddings FILE.npz` (arrays x and y) takes real ones.
 
-Single fits are compared at C = 1e-4, 1e-2, 1 and 100 (median of three, in turn), and the solver on
-twice the images: 2 is linear. The limit of the sweep is its products with the embeddings, heads x
-columns x steps x 4 n p operations, at the speed that this machine has for one wide product: the
-last line says which part of that speed was reached.
+Memory is the growth of the process's peak, over the embeddings. Single fits are compared at C =
+1e-4, 1e-2, 1, 10 and 100 (median of three, in turn); `LogisticProbe` is timed with its default grid
+and a validation split; and the solver on twice the images: 2 is linear. The limit of the sweep is
+its products with the embeddings, heads x columns x steps x 4 n p operations, at the speed that this
+machine has for one wide product: the last line says which part of that speed was reached.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 import warnings
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit
 
+from frostline.probe import LogisticProbe
 from frostline.probe.solver import solve_logistic
 
 STRENGTHS = np.logspace(-6, 2, 45)
@@ -70,6 +74,11 @@ def product_speed(X: np.ndarray) -> float:
     return 2 * X.size * 256 / best
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -87,11 +96,11 @@ def main() -> None:
     fold = np.random.default_rng(0).integers(0, FOLDS, len(X))
     weights = (fold != np.arange(FOLDS)[:, None]).astype(np.float64)
     C, row = np.tile(STRENGTHS, FOLDS), np.repeat(np.arange(FOLDS), len(STRENGTHS))
-    start = time.perf_counter()
+    before, start = peak_bytes(), time.perf_counter()
     heads = solve_logistic(
         X, y, C=C, n_classes=int(y.max()) + 1, sample_weight=weights, weight_row=row
     )
-    ours = time.perf_counter() - start
+    ours, grown = time.perf_counter() - start, peak_bytes() - before
     every, folds = (9, 1) if options.quick else (1, FOLDS)
     tried = STRENGTHS[every // 2 :: every]
     start = time.perf_counter()
@@ -102,11 +111,14 @@ def main() -> None:
     theirs = (time.perf_counter() - start) * len(C) / (len(tried) * folds)
     print(f"{len(C)} heads on {X.shape[0]} x {X.shape[1]}, {y.max() + 1} classes")
     print(f"stacked {ours:.2f} s ({heads.converged.sum()} converged), scikit-learn {theirs:.1f} s")
-    print(f"ratio {theirs / ours:.1f}")
-    for strength in (1e-4, 1e-2, 1.0, 100.0):
+    print(f"ratio {theirs / ours:.1f}; memory grew by {grown / X.nbytes:.1f} of the embeddings")
+    for strength in (1e-4, 1e-2, 1.0, 10.0, 100.0):
         print(
             f"a single fit at C={strength:g}: {single(X, y, strength):.2f} of scikit-learn's time"
         )
+    start = time.perf_counter()
+    LogisticProbe(cv=PredefinedSplit(np.where(fold == 0, 0, -1))).fit(X, y)
+    print(f"LogisticProbe, its default grid: {time.perf_counter() - start:.1f} s")
     print(f"twice the images: {doubled(X, y):.2f} of the time")
     columns = 1 if y.max() == 1 else int(y.max()) + 1
     limit = 4 * X.size * columns * float(heads.n_iter.sum()) / product_speed(X)
