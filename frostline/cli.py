@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
@@ -79,6 +80,7 @@ _main.__doc__ = HELP
 
 def main() -> NoReturn:
     """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
+    warnings.showwarning = _show_warning
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer has turned the interrupt into an exit code
@@ -101,6 +103,16 @@ def main() -> NoReturn:
         if not _is_input_error(error):
             raise
         _fail(str(error), 2)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+) -> None:
+    """A sentence to the user as it is; what libraries tell programmers, with its place."""
+    if category is UserWarning:
+        typer.echo(f"Warning: {message}", err=True)
+        return
+    typer.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _is_input_error(error: ValueError) -> bool:

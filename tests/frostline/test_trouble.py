@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from frostline import cli
 from frostline.cache import Store, Workspace, part_files, read_manifest
 
 from .conftest import Run, command, environment, make_images
@@ -166,6 +168,23 @@ def test_a_users_mistake_is_one_sentence(
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_warning_is_a_sentence_and_not_a_line_of_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(**_: object) -> None:
+        warnings.warn("The grid is narrow.", stacklevel=1)
+        warnings.warn("Old.", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(cli, "app", warn)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 0
+    said = capsys.readouterr().err
+    assert said.startswith("Warning: The grid is narrow.\n")
+    assert "test_trouble.py:" in said.partition("\n")[2]
 
 
 def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, frostline: Run) -> None:
