@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,8 +121,13 @@ class Machine:
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+            raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise InputError(f"There is no GPU here for --device {name}: use --device cpu.")
+        count = torch.cuda.device_count()
+        if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= count:
+            raise InputError(f"There is no GPU {name}: the last one here is cuda:{count - 1}.")
         if self.precision not in PRECISIONS:
             raise InputError(
                 f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."

@@ -16,6 +16,7 @@ import yaml
 import frostline
 from frostline import verbs
 from frostline.cache import InputError
+from frostline.steps import Machine
 
 from .conftest import make_images
 
@@ -135,3 +136,22 @@ def test_one_path_or_many_as_text_or_paths(here: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frostline.extract("mine", "timm:test_vit", weights="random", image_size=32)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "sentence"),
+    [
+        ("gpu", 0, "There is no device 'gpu': choose auto, cpu, cuda or cuda:N."),
+        ("cuda:", 1, "There is no device 'cuda:': choose auto, cpu, cuda or cuda:N."),
+        ("cuda", 0, "There is no GPU here for --device cuda: use --device cpu."),
+        ("cuda:2", 2, "There is no GPU cuda:2: the last one here is cuda:1."),
+    ],
+)
+def test_a_device_that_is_not_here(
+    device: str, gpus: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    with pytest.raises(InputError) as caught:
+        Machine(device).resolve()
+    assert str(caught.value) == sentence
