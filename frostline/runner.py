@@ -14,7 +14,7 @@ from typing import Any
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import progress, say
 from frostline.measure import measure_costs
-from frostline.plan import Plan, make_plan, study_cells
+from frostline.plan import STORES, Plan, make_plan, study_cells
 from frostline.provenance import write_provenance
 from frostline.records import changed_runs, record_done
 from frostline.results import show_report
@@ -34,7 +34,7 @@ class Outcome:
     predictions : list of Path
         Of the runs that are done, in the order of the study.
     failed : dict
-        Runs that are not, by name, each with a sentence.
+        Runs and sweeps that are not, by name, each with a sentence.
     """
 
     predictions: list[Path] = field(default_factory=list)
@@ -75,8 +75,9 @@ def run_study(
     for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
         say(sentence)
     walked = _walk(workspace, study, plan, jobs, shard, started)
-    failed = {**plan.failed, **{step.name: walked.failed[step.key]
-              for step in plan.steps if step.key in walked.failed}}  # fmt: skip
+    # A store that failed is told as the runs that need it.
+    failed = {**plan.failed, **{step.name: walked.failed[step.key] for step in plan.steps
+              if step.kind not in STORES and step.key in walked.failed}}  # fmt: skip
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
     predictions = _predictions(workspace, plan, done)
     outcome = Outcome(predictions, failed)

@@ -177,6 +177,16 @@ def test_what_fails_is_told_and_the_rest_goes_on(
     assert "failed: set/timm:test_vit/tuned/0" in page
 
 
+def test_a_store_that_fails_is_told_as_the_runs_that_need_it(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 8)
+    broken = tmp_path / "images" / "well" / "patient000_0.png"
+    broken.write_bytes(b"no image")
+    outcome = run_study(Workspace(tmp_path / "ws"), study_at(tmp_path, "sweeps={}"))
+    assert list(outcome.failed) == RUNS
+    assert all(str(broken) in sentence for sentence in outcome.failed.values())
+    assert outcome.predictions == []
+
+
 def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) -> None:
     study_at(finished)
     done = subprocess.run(
