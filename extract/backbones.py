@@ -33,7 +33,7 @@ from frostline.extract.features import (
 )
 from frostline.extract.hub import config_digest
 from frostline.extract.preprocessing import Preprocessing, own_preprocessing
-from frostline.extract.pretrained import fetch_pretrained, weights_at_hand
+from frostline.extract.pretrained import can_be_fetched, fetch_pretrained, weights_at_hand
 from frostline.extract.weights import (
     convert,
     load_exactly,
@@ -195,7 +195,7 @@ class Identity(NamedTuple):
     Attributes
     ----------
     weights : str
-        Digest of its tensors.
+        Digest of its tensors; "" where nobody has them yet.
     weights_source : str
         "pretrained", "file NAME" or "random, seed S".
     feature : str
@@ -219,17 +219,27 @@ def identify_backbone(
     image_size: int = 224,
     head_weights: Path | None = None,
     digests: Path | None = None,
+    fetch: bool = True,
 ) -> Identity:
     """What `load_backbone` would give, without loading weights whose digest is remembered.
 
     Parameters are those of `load_backbone`, and so are the errors.
+
+    Parameters
+    ----------
+    fetch : bool
+        Whether pretrained weights that are not on this machine are fetched. If not, and they can
+        be, their digest is "".
     """
     entry = resolve(name)
-    source = _Source.find(entry, weights, weights_seed)
+    absent = weights == "pretrained" and not fetch and can_be_fetched(entry)
+    source = None if absent else _Source.find(entry, weights, weights_seed)
     outline = build_outline(entry, image_size, layers=(feature or "").startswith(LAYER))
     chosen = feature or default_feature(outline)
     if chosen != LOGITS:
         find_feature(chosen, outline, name)
+    if source is None:
+        return Identity("", "pretrained", chosen)
     memory = source.memory(entry, image_size, digests)
     digest = memory.get()
     if digest is None:

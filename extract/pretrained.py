@@ -67,6 +67,11 @@ def weights_at_hand(entry: Entry) -> bool:
     return find_pretrained(entry) is not None
 
 
+def can_be_fetched(entry: Entry) -> bool:
+    """Whether pretrained weights are not on this machine, but at an address of the network."""
+    return not weights_at_hand(entry) and published_at(entry)[0] in ("hub", "web")
+
+
 def published_at(entry: Entry) -> tuple[str, str]:
     """Where pretrained weights are published.
 

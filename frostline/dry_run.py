@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from frostline import steps
 from frostline.cache import InputError, Workspace, read_manifest
 from frostline.measure import Cost, measure_backbone, measure_decoding
+from frostline.measure_heads import probe_seconds, row_seconds
 from frostline.plan import Plan, Step
+from frostline.probe.families import FAMILIES
+from frostline.probe.sweep import training_shares
 from frostline.study import Study
 from frostline.work import is_done, lacking_rows
 
@@ -26,16 +28,16 @@ CHECKPOINT = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a step is expected to take; None where it was not measured.
+    """What a step is expected to take.
 
     Attributes
     ----------
-    seconds : float or None
+    seconds : float
     disk, memory : int
         Bytes that stay; bytes of a GPU (0 where none is needed or nothing tells).
     """
 
-    seconds: float | None
+    seconds: float
     disk: int
     memory: int
 
@@ -43,17 +45,18 @@ class Estimate:
 def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> None:
     """Print the plan of a study and what it takes.
 
-    Manifests are brought up to date, and what was measured is noted; nothing else is done.
+    Manifests are brought up to date, and what was measured is noted; nothing else is done. Weights
+    are not fetched.
     """
     from frostline.console import out, say
     from frostline.runner import plan_study
 
-    plan = plan_study(workspace, study, only)
+    plan = plan_study(workspace, study, only, fetch=False)
     for sentence in plan.left_out:
         say(sentence)
     table = plan_table(workspace, study, plan)
     out.print(_drawn(table))
-    for line in _sums(workspace, table):
+    for line in [*_sums(workspace, table), *_to_fetch(plan)]:
         out.print(line, markup=False)
 
 
@@ -91,8 +94,6 @@ def _state(workspace: Workspace, step: Step) -> str:
 
 def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> Estimate:
     """Of a step that is to be done."""
-    if step.kind == "sweep":
-        return Estimate(None, 0, 0)
     if step.kind == "pixels":
         return _pixels(workspace, step)
     crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
@@ -100,10 +101,9 @@ def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> 
     if step.kind == "embeddings":
         lacking = lacking_rows(workspace, step)
         return Estimate(lacking * cost.embedding_seconds, lacking * cost.dim * 4, cost.memory)
-    counts = _counts(workspace, step)
-    if step.kind == "probe":
-        return Estimate(_head_seconds(step, cost, counts), 8 * cost.dim * 16, 0)
-    return _finetune(step, cost, counts)
+    if step.kind == "finetune":
+        return _finetune(step, cost, _counts(workspace, step))
+    return _heads(workspace, step, cost)
 
 
 def _pixels(workspace: Workspace, step: Step) -> Estimate:
@@ -131,25 +131,24 @@ def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
     return Estimate(seconds, 4 * cost.parameters, cost.training_bytes(batch))
 
 
-def _head_seconds(step: Step, cost: Cost, counts: dict[str, int]) -> float | None:
-    """Adam's epochs are alike, so one on a few rows tells; how often others go round, nothing."""
-    import numpy as np
-
-    if step.inputs["head"] != "adam":
-        return None
-    from frostline.probe.adam import AdamProbe
-    from frostline.probe.run import resolve_hyperparameters
-
-    settings = resolve_hyperparameters("adam", step.inputs["settings"])
-    rows, rng = 512, np.random.default_rng(0)
-    X, y = rng.normal(size=(rows, cost.dim)).astype(np.float32), np.arange(rows) % 2
-    seconds = []
-    for epochs in (1, 3):
-        start = time.perf_counter()
-        AdamProbe(**{**settings, "epochs": epochs}).fit(X, y.astype(str))
-        seconds.append(time.perf_counter() - start)
-    epoch = max(seconds[1] - seconds[0], 0.0) / 2 / rows
-    return seconds[0] + epoch * settings["epochs"] * (counts.get("train", 0))
+def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
+    """A run trains its head on one training set, a sweep each of its heads on many."""
+    manifest = read_manifest(workspace.manifest(step.cell.dataset))
+    classes = manifest.table["label"].nunique()
+    rows = int((manifest.table["split"] == "train").sum())
+    if step.sweep is None:
+        head, settings = step.inputs["head"], dict(step.inputs["settings"])
+        seconds = probe_seconds(workspace, head, settings, cost.dim, classes, rows)
+        return Estimate(seconds, 8 * cost.dim * classes, 0)
+    name, entry = step.sweep
+    sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
+    shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
+    for head, grid in sweep.heads.grids().items():
+        seeds = len(sweep.seeds) if FAMILIES[head].seeded else 1
+        each = row_seconds(workspace, head, grid, cost.dim, classes)
+        seconds += seeds * each * rows * sum(shares)
+        heads += seeds * len(shares)
+    return Estimate(seconds, heads * 8 * cost.dim * classes, 0)
 
 
 def _drawn(table: pd.DataFrame) -> Any:
@@ -170,11 +169,9 @@ def _drawn(table: pd.DataFrame) -> Any:
 def _sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
     """What it takes in all, and what there is."""
     seconds = float(table["seconds"].astype(float).sum())
-    unknown = int((table["seconds"].isna() & (table["state"] != "done")).sum())
-    rest = f", and {unknown} heads or sweeps whose time nothing tells" if unknown else ""
     done = int((table["state"] == "done").sum())
     yield ""
-    yield f"{done} of {len(table)} steps are done; the others take about {_time(seconds)}{rest}."
+    yield f"{done} of {len(table)} steps are done; the others take about {_time(seconds)}."
     training = table[table["kind"] == "finetune"]["disk"].max() if len(table) else 0
     disk = int(table["disk"].sum()) + CHECKPOINT * int(training if training == training else 0)
     folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
@@ -191,9 +188,15 @@ def _sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
     yield "Times are of this machine: a few images through each backbone, times their number."
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None or seconds != seconds:
-        return "?"
+def _to_fetch(plan: Plan) -> Iterator[str]:
+    """What has to come through the network first, in a sentence."""
+    steps = [step for step in plan.steps if step.inputs.get("weights") == ""]
+    names = list(dict.fromkeys(step.cell.backbone.name for step in steps))
+    if names:
+        yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
+
+
+def _time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

@@ -151,6 +151,8 @@ def make_plan(
     study: Study,
     cells: Sequence[Cell],
     broken: Mapping[str, str] | None = None,
+    *,
+    fetch: bool = True,
 ) -> Plan:
     """Find all steps of some runs; manifests must be there. Nothing is computed but digests.
 
@@ -160,8 +162,11 @@ def make_plan(
     ----------
     broken : mapping, optional
         Data sets without a manifest, each with a sentence.
+    fetch : bool
+        Whether pretrained weights that are not on this machine are fetched, as their digest is
+        part of what a run is. If not, it is "" in the steps' inputs.
     """
-    plan, planner, broken = Plan(), _Planner(workspace, study), broken or {}
+    plan, planner, broken = Plan(), _Planner(workspace, study, fetch), broken or {}
     absent = dict(_absent(dict.fromkeys(_names(cells))))
     plan.left_out += absent.values()
     for cell in cells:
@@ -180,8 +185,8 @@ def make_plan(
 class _Planner:
     """What is asked again and again while a plan is made."""
 
-    def __init__(self, workspace: Workspace, study: Study) -> None:
-        self.workspace, self.study = workspace, study
+    def __init__(self, workspace: Workspace, study: Study, fetch: bool) -> None:
+        self.workspace, self.study, self.fetch = workspace, study, fetch
         self.machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
         self.precision = self.machine.resolve()[1]
         self.manifests: dict[str, tuple[Manifest, dict[str, str]]] = {}
@@ -197,7 +202,7 @@ class _Planner:
         key = (replace(network, protocol="paper", image_size=None), inputs.geometry.crop)
         if key not in self.identities:
             try:
-                self.identities[key] = network.identify(self.workspace, inputs)
+                self.identities[key] = network.identify(self.workspace, inputs, fetch=self.fetch)
             except InputError as error:
                 self.identities[key] = error
         found = self.identities[key]

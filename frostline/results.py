@@ -18,6 +18,9 @@ from frostline.study import Study
 if TYPE_CHECKING:
     from frostline.report import Predictions
 
+# Fields of a study that decide predictions; the others decide how these are scored and shown.
+DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
+
 
 def show_report(
     workspace: Workspace,
@@ -68,10 +71,12 @@ def show_report(
 def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> None:
     """Write the report of a study anew from the predictions that its last run gave.
 
+    Title, metric, intervals and the like are taken from the study as it is now.
+
     Raises
     ------
     InputError
-        If the study was not run yet, or predictions of it are gone.
+        If the study was not run yet, was run with other settings, or predictions of it are gone.
     """
     folder = workspace.report(study.name)
     if _key_of(folder) is None:
@@ -79,11 +84,25 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
     last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    now = study.model_dump(mode="json")
+    other = [name for name in DECIDING if _settings(last["study"], name) != _settings(now, name)]
+    if other:
+        raise InputError(
+            f"Study {study.name!r} was run with other {' and '.join(other)} than it has now: give "
+            "what was given to `frostline run --set`, or run it as it is."
+        )
     paths = [workspace.root / "predictions" / name for name in last["predictions"]]
     show_report(
         workspace, study, paths, with_images=with_images, anew=True,
         failed=last.get("failed"), datasets=list(last["manifests"]),
     )  # fmt: skip
+
+
+def _settings(study: dict[str, Any], name: str) -> Any:
+    """What a field of a study says, but for where its images lie."""
+    if name != "datasets":
+        return study.get(name)
+    return {key: entry | {"root": None} for key, entry in study["datasets"].items()}
 
 
 def _key_of(folder: Path) -> str | None:

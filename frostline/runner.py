@@ -96,8 +96,13 @@ def run_study(
     return outcome
 
 
-def plan_study(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> Plan:
-    """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`."""
+def plan_study(
+    workspace: Workspace, study: Study, only: Sequence[str] = (), *, fetch: bool = True
+) -> Plan:
+    """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`.
+
+    Pretrained weights are fetched if need be, and if `fetch`: see `plan.make_plan`.
+    """
     cells = study_cells(study, only)
     broken: dict[str, str] = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
@@ -105,7 +110,7 @@ def plan_study(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> 
             index_dataset(workspace, study, name)
         except InputError as error:
             broken[name] = str(error)
-    return make_plan(workspace, study, cells, broken)
+    return make_plan(workspace, study, cells, broken, fetch=fetch)
 
 
 def index_dataset(workspace: Workspace, study: Study, name: str) -> None:

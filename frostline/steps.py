@@ -55,11 +55,14 @@ class Network:
         reading = manifest.meta.get("options", {})
         return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
 
-    def identify(self, workspace: Workspace, inputs: Inputs) -> Identity:
-        """Digest of the weights and name of the feature, without loading what is remembered."""
+    def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
+        """Digest of the weights and name of the feature, without loading what is remembered.
+
+        The digest is "" where weights would have to be fetched and `fetch` is false.
+        """
         from frostline.extract.backbones import identify_backbone
 
-        return identify_backbone(self.backbone, **self._options(workspace, inputs))
+        return identify_backbone(self.backbone, **self._options(workspace, inputs), fetch=fetch)
 
     def load(self, workspace: Workspace, inputs: Inputs, features: Sequence[str] = ()) -> Backbone:
         """Build the backbone with its weights, for several features if they are given."""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from frostline.cache import (
     InputError,
+    Manifest,
     Store,
     Workspace,
     choose_store,
@@ -252,6 +253,25 @@ def _stores(
             )
         found += mine
     return found
+
+
+def training_shares(manifest: Manifest, sweep: Sweep) -> list[float]:
+    """Rows of every training set of a sweep, as shares of the training part; needs no embeddings.
+
+    Raises
+    ------
+    InputError
+        If the data set cannot be trained on, or gives none of the sizes.
+    """
+    if cv := sweep.folds():
+        images = pooled_images(manifest, sweep.label)
+        train = max(int((manifest.table["split"] == "train").sum()), 1)
+        share = (cv[0] - 2) / cv[0] * len(images) / train
+        return [share] * (len(pairs(cv[0])) * cv[1])
+    images = split_images(manifest, sweep.label, sweep.split)
+    total = len(draw_order(images, "train", 0).groups)
+    sets = _training_sets(sweep, images, "", [])
+    return [1.0 if size is None else size / total for size, _, _ in sets]
 
 
 TrainingSet = tuple[int | None, int, tuple[int, int] | None]

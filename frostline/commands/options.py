@@ -35,6 +35,14 @@ OnErrorOption = Annotated[
 ]
 LabelOption = Annotated[str, typer.Option("--label", help="Column of the manifest with labels.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Column of the manifest with splits.")]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Replace a field of the study, as seeds=[0,1] or protocols.*.epochs=5; repeated.",
+    ),
+]
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

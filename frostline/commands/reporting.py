@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
+from frostline.commands.options import DEFAULT_WORKSPACE, SettingOption, WorkspaceOption
 
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
@@ -141,6 +141,7 @@ def compare(
 
 def report(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
+    setting: SettingOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     with_images: ImagesOption = False,
 ) -> None:
@@ -152,7 +153,9 @@ def report(
     from frostline.results import report_study
     from frostline.study import read_study
 
-    report_study(Workspace(workspace), read_study(study), with_images=with_images)
+    report_study(
+        Workspace(workspace), read_study(study, settings=setting or []), with_images=with_images
+    )
 
 
 def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:

@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption, parse_shard
+from frostline.commands.options import (
+    DEFAULT_WORKSPACE,
+    SettingOption,
+    WorkspaceOption,
+    parse_shard,
+)
 
 
 def run(
@@ -19,14 +24,7 @@ def run(
         list[str] | None,
         typer.Option(help="Runs by DATASET/BACKBONE/PROTOCOL, such as 'chest/*/frozen'; repeated."),
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Replace a field of the study, as seeds=[0,1] or protocols.*.epochs=5; repeated.",
-        ),
-    ] = None,
+    setting: SettingOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show what is done and missing, time, disk and memory."),

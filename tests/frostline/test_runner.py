@@ -14,8 +14,11 @@ import yaml
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.dry_run import plan_table, show_plan
 from frostline.plan import Step, make_plan, study_cells
+from frostline.probe.sweep import training_shares
+from frostline.probe.sweep_file import parse_sweep
 from frostline.records import changed_runs, read_record
 from frostline.report import read_predictions
+from frostline.results import report_study
 from frostline.runner import plan_study, run_study
 from frostline.settings import replace_fields
 from frostline.study import Study, read_study
@@ -339,7 +342,8 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     table = plan_table(fresh, study, plan_study(fresh, study)).set_index("kind")
     assert table.loc["pixels", "state"] == "48 images missing"
     assert table.loc["pixels", "disk"] == 48 * 32 * 32 * 3
-    assert (table.loc["finetune", "seconds"] > 0).all()
+    for kind in ("finetune", "probe", "sweep"):
+        assert (table.loc[kind, "seconds"] > 0).all(), kind
     assert (table.loc["finetune", "memory"] > 0).all()
     measured = (tmp_path / "ws" / "measured.json").read_text()
     capsys.readouterr()
@@ -349,6 +353,48 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     assert "0 of 3 steps are done; the others take about" in printed
     assert "that are free." in printed
     assert not (tmp_path / "ws" / "predictions").exists()
+
+
+def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr("frostline.extract.backbones.fetch_pretrained", refuse)
+    study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
+    show_plan(Workspace(tmp_path / "ws"), study)
+    printed = capsys.readouterr().out
+    assert "cannot be" not in printed
+    last = "Weights that are not on this machine are fetched first: torchvision:resnet18."
+    assert printed.splitlines()[-1] == last
+
+
+def test_sweeps_train_on_as_much_as_the_dry_run_counts(finished: Path) -> None:
+    manifest = read_manifest(Workspace(finished / "ws").manifest("set"))
+    sizes = {"datasets": "set", "backbones": "b", "train_groups": [0.5, "all"], "draws": 3}
+    groups = manifest.table[manifest.table["split"] == "train"]["group_id"].nunique()
+    shares = training_shares(manifest, parse_sweep(sizes, "here"))
+    assert shares == [round(groups / 2) / groups] * 10 + [1.0]  # small sizes are drawn ten times
+
+
+def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
+    workspace = Workspace(finished / "ws")
+    with pytest.raises(InputError) as caught:
+        report_study(workspace, study_at(finished, "protocols.tuned.epochs=3", "seeds=[1]"))
+    assert str(caught.value) == (
+        "Study 'small' was run with other protocols and seeds than it has now: give what was given "
+        "to `frostline run --set`, or run it as it is."
+    )
+    study_at(finished)
+    done = subprocess.run(
+        command("report", "small.yaml", "--workspace", "ws", "--set", "title=Other words"),
+        cwd=finished, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Other words" in (workspace.report("small") / "index.html").read_text()
 
 
 def test_only_fits_runs_or_says_how_they_are_called(finished: Path) -> None:
