@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from frostline.cache import InputError
+from frostline.protocols import HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep_file import Sweep
@@ -70,14 +71,14 @@ class ProtocolEntry(_Strict):
         `none` (a head on cached embeddings), the last N blocks, `classifier` (VGG's hidden linear
         layers) or `all`.
     head : str, optional
-        `logistic` or `adam`, for `unfreeze: none`.
+        `logistic`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
     """
 
     recipe: Literal["paper", "standard"] = "paper"
     unfreeze: Literal["none", "classifier", "all"] | int = "none"
-    head: Literal["logistic", "adam"] | None = None
+    head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1)
     epochs: Any = None
@@ -108,6 +109,7 @@ class ProtocolEntry(_Strict):
             If a value cannot be.
         """
         from frostline.finetune.recipe import make_recipe
+        from frostline.probe.run import resolve_hyperparameters
 
         given = self.model_dump(exclude_none=True)
         for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
@@ -115,6 +117,9 @@ class ProtocolEntry(_Strict):
         if "batch" in given:
             batch = given.pop("batch")
             given["micro_batch" if batch == "auto" else "batch_size"] = batch
+        if self.unfreeze == "none":
+            # Here, and not when the embeddings are there: that may be hours later.
+            resolve_hyperparameters(self.head or HEADS[self.recipe], given)
         recipe = make_recipe(self.recipe, **given)
         if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
             raise InputError(

@@ -23,6 +23,7 @@ backbones:
 protocols:
   frozen: {recipe: paper, unfreeze: none, head: logistic, image_size: 32}
   frozen, Adam: {recipe: paper, unfreeze: none, image_size: 32, epochs: 5}
+  frozen, neighbours: {recipe: paper, head: knn, image_size: 32}
   last block: {recipe: paper, unfreeze: 1, image_size: 32, epochs: 2}
   fine-tuned: {recipe: paper, unfreeze: all, image_size: 32, epochs: 2, batch: 8}
 replicates: 200
@@ -50,7 +51,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert r"\toprule" in (report / "tables" / "paper.tex").read_text()
     assert "majority" in (report / "tables" / "scores.md").read_text().lower()
     runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
-    assert len(runs) == 4
+    assert len(runs) == 5
     written = [(path.name, path.stat().st_mtime_ns) for path in runs]
     stores = sorted((study / "frostline-workspace").rglob("*.h5"))
     before = {path: path.stat().st_atime_ns for path in (study / "images").rglob("*.png")}
@@ -128,6 +129,10 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
             "protocols.p.unfreeze",
         ),
         ({"protocols": {"p": {"recipe": "best"}}}, "protocols.p.recipe: input should be 'paper'"),
+        (
+            {"protocols": {"p": {"recipe": "standard", "epochs": 5}}},
+            "protocols.p: Head 'logistic' has no hyper-parameter 'epochs': it has Cs, scoring, ",
+        ),
         ({"backbones": [{"nam": "x"}]}, "there is no key 'backbones.0.nam'; the keys there are"),
         ({"name": None}, "name: input should be a valid string, not None."),
     ],
