@@ -1,4 +1,4 @@
-"""Made test sets with known truth, for `coverage.py` and `type_one.py`.
+"""Made test sets with known truth, for `coverage_atlas.py` and `type_one.py`.
 
 A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
 units are patients with several images that are alike. Images get logits: a push towards the true

@@ -3,9 +3,9 @@
     python benchmarks/type_one.py run FOLDER [--chunks 20] [--part 0/2]
     python benchmarks/type_one.py summary FOLDER docs/type-one.csv
 
-The situations are those of `coverage.py`. Runs of equal skill share three quarters of the variance
-of an image's noise, as real runs agree. A chunk is 100 trials of a cell, its own file; what is
-there is not done again. Chance is shared to save time: one set of drawn swaps (999), and of
+The situations are those of `coverage_atlas.py`. Runs of equal skill share three quarters of the
+variance of an image's noise, as real runs agree. A chunk is 100 trials of a cell, its own file;
+what is there is not done again. Chance is shared to save time: one set of drawn swaps (999), and of
 bootstrap draws, serves the trials of a chunk.
 
 - swap: predictions of whole units are swapped between two runs (all arrangements if at most 14

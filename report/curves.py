@@ -45,12 +45,20 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
     for start in range(0, counts.shape[1], BLOCK):
         weights = counts[:, start : start + BLOCK][groups]
         both = [one.curves(weights) for one in sorted_rows]
-        roc.append(np.nanmean([pair[0] for pair in both], axis=0))
-        precision.append(np.nanmean([pair[1] for pair in both], axis=0))
+        roc.append(_mean([pair[0] for pair in both]))
+        precision.append(_mean([pair[1] for pair in both]))
     return pd.concat([
         _banded(method.name, "roc", np.concatenate(roc)),
         _banded(method.name, "precision-recall", np.concatenate(precision)),
     ])  # fmt: skip
+
+
+def _mean(curves: list[Array]) -> Array:
+    """The mean of those that are there; a replicate without a class has no curve of it (nan)."""
+    values = np.stack(curves)
+    there = np.isfinite(values).sum(axis=0)
+    nothing = np.full(there.shape, np.nan)
+    return np.divide(np.nansum(values, axis=0), there, out=nothing, where=there > 0)
 
 
 def net_benefit(method: Method) -> pd.DataFrame:

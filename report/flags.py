@@ -1,7 +1,7 @@
 """When an interval is given but may not cover: the limits that the coverage atlas found.
 
-`benchmarks/coverage.py` measured them and `docs/statistics.md` shows them. A flag is a note beside
-the interval; nothing is hidden.
+`benchmarks/coverage_atlas.py` measured them and `docs/statistics.md` shows them. A flag is a note
+beside the interval; nothing is hidden.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TAIL = (1 - LEVEL) / 2
 # More undefined replicates than this, and the rest no longer stand for the whole.
 MOST_UNDEFINED = 0.01
 NORMAL_975 = 1.959963984540054
-# From these on `auto` takes the percentile interval; chosen by benchmarks/coverage.py.
+# From these on `auto` takes the percentile interval; chosen by benchmarks/coverage_atlas.py.
 MANY_UNITS = 400
 MANY_WRONG = 50
 # Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.

@@ -19,7 +19,7 @@ from frostline.report.paired import make_paired, swap_p_values, swap_units
 from frostline.report.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("situations", "coverage", "type_one")
+NAMES = ("situations", "coverage_atlas", "type_one")
 
 
 @pytest.fixture(scope="module")

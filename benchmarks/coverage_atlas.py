@@ -1,8 +1,8 @@
 """How often each interval covers: a simulation over a grid of situations, made to be resumed.
 
-    python benchmarks/coverage.py run FOLDER [--chunks 20] [--part 0/2]
-    python benchmarks/coverage.py ranking FOLDER [--chunks 20] [--part 0/2]
-    python benchmarks/coverage.py summary FOLDER docs/coverage.csv.gz docs/coverage.png
+    python benchmarks/coverage_atlas.py run FOLDER [--chunks 20] [--part 0/2]
+    python benchmarks/coverage_atlas.py ranking FOLDER [--chunks 20] [--part 0/2]
+    python benchmarks/coverage_atlas.py summary FOLDER docs/coverage.csv.gz docs/coverage.png
 
 The situations are those of `situations.py`. A chunk is 100 trials of a cell, its own file, written
 whole; chunk 0 of every cell comes before chunk 1 of any, so that a run that is stopped has covered
