@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -50,14 +52,39 @@ def test_the_slurm_script_starts_the_share_of_its_task(tmp_path: Path) -> None:
     lines = script.read_text().splitlines()
     assert lines[0] == "#!/bin/bash"
     assert all(line.startswith("#SBATCH --") for line in lines[1 : lines.index("set -eu")])
-    task = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}
+    task = {"SLURM_ARRAY_TASK_ID": "3"}
     arguments = started(["bash", str(script)], tmp_path, SLURM_SUBMIT_DIR=str(tmp_path), **task)
     found = options(arguments)
-    assert found["shard"] == "3/8"
+    (last,) = re.findall(r"--array=0-(\d+)$", script.read_text(), re.MULTILINE)
+    assert found["shard"] == f"3/{int(last) + 1}"
     assert found["data"] == Path("data")
     with pytest.raises(subprocess.CalledProcessError):
         (tmp_path / "other").mkdir()
         started(["bash", str(script)], tmp_path / "other", SLURM_SUBMIT_DIR=str(tmp_path))
+
+
+def test_the_slurm_script_queues_itself_again_before_its_time_is_over(tmp_path: Path) -> None:
+    (tmp_path / "study.sbatch").write_text(file_of("sh"))
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name, script in {
+        "frostline": "touch begun; i=0; while [ $i -lt 600 ] && ! [ -e queued ]; do "
+        "sleep 0.1; i=$((i + 1)); done; exit 3",
+        "scontrol": 'echo "$@" > queued',
+    }.items():
+        (binaries / name).write_text(f"#!/bin/sh\n{script}\n")
+        (binaries / name).chmod(0o755)
+    given = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "77"}
+    job = subprocess.Popen(
+        ["bash", "study.sbatch"], cwd=tmp_path, env={"PATH": os.environ["PATH"], **given}
+    )
+    while job.poll() is None and not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait() == 128 + signal.SIGUSR1
+    assert (tmp_path / "queued").read_text() == "requeue 77\n"
+    # Without a signal, the exit status is that of the study.
+    assert subprocess.run(job.args, cwd=tmp_path, env={**os.environ, **given}).returncode == 3
 
 
 def test_the_kubernetes_job_starts_the_share_of_its_index(tmp_path: Path) -> None:
