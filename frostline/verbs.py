@@ -66,7 +66,8 @@ def index(
     Raises
     ------
     frostline.cache.InputError
-        In one sentence, here and in every function of this module, if something cannot be done.
+        A ValueError that says in one sentence what cannot be done, here and in every function of
+        this module; `evaluate` and `compare` raise that of `frostline.report`.
 
     Examples
     --------
@@ -315,6 +316,11 @@ def evaluate(
     pandas.DataFrame
         One row a run and metric: `run`, `metric`, `estimate`, `low`, `high`, …, as fractions.
 
+    Raises
+    ------
+    frostline.report.InputError
+        If a file is no table of predictions, or there is no such metric or interval.
+
     Examples
     --------
     >>> scores = frostline.evaluate([frozen, tuned], metrics=["accuracy"])
@@ -362,6 +368,11 @@ def compare(
     -------
     pandas.DataFrame
         One row a pair, with the difference, its interval, p and a verdict.
+
+    Raises
+    ------
+    frostline.report.InputError
+        If there are fewer than two runs, or no image is in all of them.
 
     Examples
     --------

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import frostline
+import frostline.report
 from frostline import verbs
 from frostline.cache import InputError
 from frostline.steps import Machine
@@ -115,6 +116,11 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(here: Path) -> 
         frostline.extract("other", "effnet-lite0")
     with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
         frostline.finetune("mine", "effnet-lite0", epoch=3)
+    with pytest.raises(frostline.report.InputError, match=r"nowhere\.csv: there is no such file"):
+        frostline.evaluate("nowhere.csv")
+    (here / "one.csv").write_text("image_id,label,prediction\na,x,x\nb,y,x\n")
+    with pytest.raises(frostline.report.InputError):
+        frostline.compare("one.csv")
     broken = here / "broken" / "well" / "patient900_1.png"
     make_images(here / "broken", 4)
     broken.write_bytes(b"no image")
