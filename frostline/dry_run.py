@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +12,8 @@ from frostline import steps
 from frostline.cache import InputError, Workspace, read_manifest
 from frostline.measure import Cost, measure_backbone, measure_decoding
 from frostline.measure_heads import probe_seconds, row_seconds
-from frostline.plan import Plan, Step
+from frostline.plan import STORES, TRAINED, Plan, Step, split_name
+from frostline.plan_table import draw_table, say_sums
 from frostline.probe.families import FAMILIES
 from frostline.probe.sweep import training_shares
 from frostline.study import Study
@@ -21,9 +21,6 @@ from frostline.work import is_done, lacking_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Weights, the best ones, the optimiser's two moments: what a fine-tuned run holds while it trains.
-CHECKPOINT = 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,9 @@ class Estimate:
     memory: int
 
 
+NOTHING = Estimate(0.0, 0, 0)
+
+
 def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> None:
     """Print the plan of a study and what it takes.
 
@@ -55,16 +55,29 @@ def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> N
     for sentence in plan.left_out:
         say(sentence)
     table = plan_table(workspace, study, plan)
-    out.print(_drawn(table))
-    for line in [*_sums(workspace, table), *_to_fetch(plan)]:
+    out.print(draw_table(table))
+    for line in [*say_sums(workspace, table), *_to_fetch(plan)]:
         out.print(line, markup=False)
 
 
-def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
-    """The steps of a plan: `step`, `kind`, `state`, `seconds`, `disk` and `memory` (bytes).
+def _to_fetch(plan: Plan) -> Iterator[str]:
+    """What has to come through the network first, in a sentence."""
+    steps = [step for step in plan.steps if step.inputs.get("weights") == ""]
+    names = list(dict.fromkeys(step.cell.backbone.name for step in steps))
+    if names:
+        yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
 
-    `state` is done, missing (with the number of images that a store lacks), or failed with its
-    sentence. What is done takes nothing.
+
+def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
+    """The steps of a plan, and the runs that cannot be.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `backbone` ("" for pixels), `step` (the protocol of a run, the name of a sweep),
+        `kind` as of `Step`, `state` (done, missing or cannot be), `images` that a store lacks,
+        `sentence` that says why a step cannot be, `seconds`, `disk` and `memory` (bytes). What is
+        done takes nothing.
     """
     import pandas as pd
 
@@ -72,24 +85,27 @@ def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
     device, precision = machine.resolve()
     rows: list[dict[str, Any]] = []
     for step in plan.steps:
-        state, found = "done", Estimate(0.0, 0, 0)
+        row = {**_place(step), "state": "done", "images": 0, "sentence": ""}
+        found = NOTHING
         if not is_done(workspace, step):
             try:
-                found = _estimate(workspace, step, device, precision)
-                state = _state(workspace, step)
+                found, row["state"] = _estimate(workspace, step, device, precision), "missing"
+                row["images"] = lacking_rows(workspace, step) if step.kind in STORES else 0
             except InputError as error:
-                state = f"cannot be: {error}"
-        rows.append({"step": step.name, "kind": step.kind, "state": state, **vars(found)})
+                row |= {"state": "cannot be", "sentence": str(error)}
+        rows.append({**row, **vars(found)})
     for name, sentence in plan.failed.items():
-        rows.append({"step": name, "kind": "", "state": f"cannot be: {sentence}", "seconds": 0.0,
-                     "disk": 0, "memory": 0})  # fmt: skip
+        place = dict(zip(("dataset", "backbone", "step"), split_name(name), strict=True))
+        row = {**place, "kind": "", "state": "cannot be", "images": 0, "sentence": sentence}
+        rows.append({**row, **vars(NOTHING)})
     return pd.DataFrame(rows)
 
 
-def _state(workspace: Workspace, step: Step) -> str:
-    if step.kind not in ("pixels", "embeddings"):
-        return "missing"
-    return f"{lacking_rows(workspace, step):,} images missing"
+def _place(step: Step) -> dict[str, str]:
+    cell = step.cell
+    what = step.sweep[0] if step.sweep else cell.protocol if step.kind in TRAINED else step.kind
+    backbone = "" if step.kind == "pixels" else cell.backbone.name
+    return {"dataset": cell.dataset, "backbone": backbone, "step": what, "kind": step.kind}
 
 
 def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> Estimate:
@@ -149,61 +165,3 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
         seconds += seeds * each * rows * sum(shares)
         heads += seeds * len(shares)
     return Estimate(seconds, heads * 8 * cost.dim * classes, 0)
-
-
-def _drawn(table: pd.DataFrame) -> Any:
-    from rich.table import Table
-
-    drawn = Table(box=None)
-    for name in ("step", "kind", "state"):
-        drawn.add_column(name, overflow="fold")
-    for name in ("time", "disk", "GPU memory"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        takes = "" if row["state"] == "done" else _time(row["seconds"])
-        size, memory = _size(row["disk"]), _size(row["memory"])
-        drawn.add_row(row["step"], row["kind"], row["state"], takes, size, memory)
-    return drawn
-
-
-def _sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
-    """What it takes in all, and what there is."""
-    seconds = float(table["seconds"].astype(float).sum())
-    done = int((table["state"] == "done").sum())
-    yield ""
-    yield f"{done} of {len(table)} steps are done; the others take about {_time(seconds)}."
-    training = table[table["kind"] == "finetune"]["disk"].max() if len(table) else 0
-    disk = int(table["disk"].sum()) + CHECKPOINT * int(training if training == training else 0)
-    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
-    free = shutil.disk_usage(folder).free
-    yield f"Disk: {_size(disk) or '0 MB'} with checkpoints, of {_size(free)} that are free."
-    import torch
-
-    memory = int(table["memory"].max()) if len(table) else 0
-    if torch.cuda.is_available():
-        have = torch.cuda.get_device_properties(0).total_memory
-        yield f"GPU memory: up to {_size(memory) or '0 MB'}, of {_size(have)}."
-    elif memory:
-        yield f"GPU memory: up to {_size(memory)} for training; there is no GPU here."
-    yield "Times are of this machine: a few images through each backbone, times their number."
-
-
-def _to_fetch(plan: Plan) -> Iterator[str]:
-    """What has to come through the network first, in a sentence."""
-    steps = [step for step in plan.steps if step.inputs.get("weights") == ""]
-    names = list(dict.fromkeys(step.cell.backbone.name for step in steps))
-    if names:
-        yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
-
-
-def _time(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-def _size(count: float) -> str:
-    if not count:
-        return ""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.1f} MB"

@@ -122,6 +122,13 @@ class Plan:
     _keys: set[str] = field(default_factory=set, repr=False)
 
 
+def split_name(name: str) -> tuple[str, str, str]:
+    """Data set, backbone and protocol of a run's name; a backbone's name may have slashes."""
+    dataset, _, rest = name.partition("/")
+    backbone, protocol, _ = rest.rsplit("/", 2)
+    return dataset, backbone, protocol
+
+
 def study_cells(study: Study, only: Sequence[str] = ()) -> list[Cell]:
     """The runs of a study, data set by data set; of those, the ones that a pattern fits.
 
@@ -271,7 +278,7 @@ class _Planner:
 
 
 def _where(cell: Cell) -> tuple[str, str]:
-    return cell.backbone.name, cell.network().weights
+    return cell.backbone.name, cell.backbone.weights
 
 
 def _names(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:

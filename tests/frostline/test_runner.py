@@ -340,7 +340,8 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     assert set(whole["state"]) == {"done"}
     fresh = Workspace(tmp_path / "ws")
     table = plan_table(fresh, study, plan_study(fresh, study)).set_index("kind")
-    assert table.loc["pixels", "state"] == "48 images missing"
+    assert table.loc["pixels", "state"] == "missing"
+    assert table.loc["pixels", "images"] == 48
     assert table.loc["pixels", "disk"] == 48 * 32 * 32 * 3
     for kind in ("finetune", "probe", "sweep"):
         assert (table.loc[kind, "seconds"] > 0).all(), kind
@@ -350,6 +351,9 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     show_plan(fresh, study, ["*/tuned"])
     assert (tmp_path / "ws" / "measured.json").read_text() == measured
     printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["pixels", "48", "images"] in [line[:3] for line in lines]
+    assert ["timm:test_vit", "tuned", "missing"] in [line[:3] for line in lines]
     assert "0 of 3 steps are done; the others take about" in printed
     assert "that are free." in printed
     assert not (tmp_path / "ws" / "predictions").exists()

@@ -1,0 +1,95 @@
+"""The plan of a study as a table on a terminal, and what it takes in all in sentences."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from frostline.cache import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Weights, the best ones, the optimiser's two moments: what a fine-tuned run holds while it trains.
+CHECKPOINT = 4
+
+
+def draw_table(table: pd.DataFrame) -> Any:
+    """A rich table of `dry_run.plan_table`: a line for the seeds of a run together."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False)
+    drawn.add_column("backbone", overflow="fold")
+    drawn.add_column("step", overflow="fold")
+    drawn.add_column("state", no_wrap=True)
+    for name in ("time", "disk", "GPU memory"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for dataset, rows in table.groupby("dataset", sort=False):
+        drawn.add_row(Text(str(dataset), style="bold"))
+        before = None
+        for (backbone, step), alike in rows.groupby(["backbone", "step"], sort=False):
+            shown = "" if backbone == before else backbone
+            takes = "" if set(alike["state"]) <= {"done", "cannot be"} else _time(alike["seconds"])
+            size = _size(int(alike["disk"].sum()))
+            # Seeds follow one another: what one takes, all do.
+            memory = _size(int(alike["memory"].max()))
+            names = (Text(f"  {shown}"), Text(step))  # Text: a name's brackets are no markup
+            drawn.add_row(*names, _state(alike), takes, size, memory)
+            before = backbone
+    return drawn
+
+
+def _state(rows: pd.DataFrame) -> str:
+    """Of one step, or of several together: seeds of a run, stores of pixels."""
+    images = int(rows["images"].sum())
+    if images:
+        return f"{images:,} images"
+    states = rows["state"].value_counts()
+    if len(rows) == 1:
+        return str(states.index[0])
+    return ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
+    """What it takes in all, and what there is; why what cannot be, cannot."""
+    done = int((table["state"] == "done").sum())
+    yield ""
+    takes = _time(table["seconds"])
+    yield f"{done} of {len(table)} steps are done; the others take about {takes}."
+    training = table.loc[table["kind"] == "finetune", "disk"].max()
+    disk = int(table["disk"].sum()) + CHECKPOINT * int(training if training == training else 0)
+    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
+    free = shutil.disk_usage(folder).free
+    yield f"Disk: {_size(disk) or '0 MB'} with checkpoints, of {_size(free)} that are free."
+    yield from _gpu(int(table["memory"].max()))
+    yield "Times are of this machine: a few images through each backbone, times their number."
+    for sentence, rows in table[table["state"] == "cannot be"].groupby("sentence", sort=False):
+        first = "/".join(part for part in rows.iloc[0][["dataset", "backbone", "step"]] if part)
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield f"Cannot be: {first}{more}. {sentence}"
+
+
+def _gpu(memory: int) -> Iterator[str]:
+    import torch
+
+    if torch.cuda.is_available():
+        have = torch.cuda.get_device_properties(0).total_memory
+        yield f"GPU memory: up to {_size(memory) or '0 MB'}, of {_size(have)}."
+    elif memory:
+        yield f"GPU memory: up to {_size(memory)} for training; there is no GPU here."
+
+
+def _time(each: pd.Series[float]) -> str:
+    seconds = float(each.sum())
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _size(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.1f} MB"
