@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from frostline.cache import InputError, Workspace
 from frostline.console import say
 from frostline.runner import run_study
@@ -17,6 +19,14 @@ Next, your own images, one folder a class (or `frostline index --help` for table
 
 def run_demo(workspace: Workspace) -> None:
     """Make a phantom glioma set, run the built-in study `demo` on it, say what comes next."""
+    study = read_study("demo", data=demo_data(workspace))
+    for name, sentence in run_study(workspace, study).failed.items():
+        raise InputError(f"The demo did not finish, as {name} failed: {sentence}")
+    print(NEXT)
+
+
+def demo_data(workspace: Workspace) -> Path:
+    """The folder that the roots of the study `demo` are relative to, with its data in it."""
     from frostline.extract.phantom import make_phantom_glioma
 
     data = workspace.root / "phantom"
@@ -24,9 +34,4 @@ def run_demo(workspace: Workspace) -> None:
     if not (data / "labels.csv").exists():
         say("Making brain volumes of 60 patients with tumours of three grades (phantoms).")
         make_phantom_glioma(data)
-    study = read_study("demo")
-    for entry in study.datasets.values():
-        entry.root = str(data)
-    for name, sentence in run_study(workspace, study).failed.items():
-        raise InputError(f"The demo did not finish, as {name} failed: {sentence}")
-    print(NEXT)
+    return workspace.root

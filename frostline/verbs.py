@@ -438,11 +438,15 @@ def run(
     >>> scores = frostline.evaluate(paths)
     """
     from frostline.cache import InputError
+    from frostline.demo import demo_data
     from frostline.runner import run_study
     from frostline.study import read_study
 
+    place = _place(workspace)
+    if os.fspath(study) == "demo" and data is None:
+        data = demo_data(place)
     chosen = read_study(Path(study), data=Path(data) if data else None, settings=settings)
-    outcome = run_study(_place(workspace), chosen, with_images=with_images, only=only)
+    outcome = run_study(place, chosen, with_images=with_images, only=only)
     if outcome.failed:
         name, sentence = next(iter(outcome.failed.items()))
         raise InputError(f"{len(outcome.failed)} runs failed; the first is {name}: {sentence}")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from frostline.cache import InputError, Workspace, read_manifest, write_manifest
+from frostline.cli import app
 from frostline.results import show_report
-from frostline.study import builtin_studies, parse_study, read_study
+from frostline.study import Study, builtin_studies, parse_study, read_study
 
 from .conftest import Run, make_images
 
@@ -149,6 +150,18 @@ def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: 
         parse_study({**good, **change}, "s.yaml")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith("s.yaml: ")
+
+
+def test_the_study_demo_finds_the_data_that_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    planned: list[Study] = []
+    monkeypatch.setattr("frostline.extract.phantom.make_phantom_glioma", made.append)
+    monkeypatch.setattr("frostline.dry_run.show_plan", lambda _, study, only: planned.append(study))
+    app(["run", "demo", "--dry-run", "--workspace", str(tmp_path)], standalone_mode=False)
+    assert made == [tmp_path / "phantom"]
+    assert planned[0].datasets["phantom-glioma"].root == [str(tmp_path / "phantom")]
 
 
 def test_every_builtin_study_is_valid() -> None:
