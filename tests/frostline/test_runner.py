@@ -153,6 +153,7 @@ def test_two_workspaces_give_the_same_predictions_and_say_where_from(
     found = json.loads((tmp_path / "ws/reports/small/provenance.json").read_text())
     assert found["study"]["protocols"]["tuned"]["epochs"] == 1
     assert found["hardware"]["cores"] >= 1
+    assert found["hardware"]["processor"] not in ("", found["hardware"]["instructions"])
     assert found["versions"]["torch"]
     assert set(found["weights"]) == {"timm:test_vit", "timm:test_resnet"}
     runs = [step for step in found["steps"] if step["kind"] in ("probe", "finetune")]
