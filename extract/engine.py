@@ -88,7 +88,7 @@ def _session(model: bytes) -> Callable[[Tensor], list[Tensor]]:
         import onnxruntime
     except ImportError as error:
         raise InputError(
-            "Engine 'onnx' needs ONNX Runtime: run `pip install frostline[onnx]`, or use "
+            "Engine 'onnx' needs ONNX Runtime: run `pip install 'frostline[onnx]'`, or use "
             "--engine torch."
         ) from error
     options = onnxruntime.SessionOptions()

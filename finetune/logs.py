@@ -43,7 +43,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise InputError(
-                "--tensorboard needs TensorBoard: run `pip install frostline[tensorboard]`."
+                "--tensorboard needs TensorBoard: run `pip install 'frostline[tensorboard]'`."
             ) from error
         self._writer: Any = SummaryWriter
         self._folder = folder

@@ -69,7 +69,7 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             engine.onnx_features(backbone, [cls], images)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with (
-        pytest.raises(InputError, match=r"pip install frostline\[onnx\]"),
+        pytest.raises(InputError, match=r"pip install 'frostline\[onnx\]'"),
         torch.inference_mode(),
     ):
         engine.onnx_features(backbone, [cls], images)

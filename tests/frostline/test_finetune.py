@@ -142,7 +142,7 @@ def test_without_tensorboard_one_sentence_says_so(
     with pytest.raises(InputError) as caught:
         TensorBoard(tmp_path)
     assert str(caught.value) == (
-        "--tensorboard needs TensorBoard: run `pip install frostline[tensorboard]`."
+        "--tensorboard needs TensorBoard: run `pip install 'frostline[tensorboard]'`."
     )
 
 
