@@ -2,8 +2,9 @@
 
     python benchmarks/knn.py [--quick] [--embeddings FILE.npz]
 
-Prints the time of ten over the time of one; 1 is the goal. Real embeddings (array x) by
-`--embeddings`, else made-up ones; `--quick` takes 2,000 rows.
+Prints the time of ten over the time of one; 1 is the goal. FILE.npz, of `frostline
+cache export`, has real embeddings, of which the training part is taken; without it they are made
+up. `--quick` takes 2,000 rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import time
 
 import numpy as np
+from exported import read_exported
 
 from frostline.probe.knn import KNNProbe
 
@@ -26,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     if options.embeddings:
-        X = np.load(options.embeddings)["x"].astype(np.float32)
+        X = read_exported(options.embeddings).train()[0]
     else:
         X = rng.normal(size=(10_000, 1280)).astype(np.float32)
     X = X[rng.permutation(len(X))[: 2000 if options.quick else None]]

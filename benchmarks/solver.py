@@ -4,7 +4,8 @@
 
 Prints how many times as fast, both in float32 and at the same gradient tolerance, on features with
 the spectrum of real embeddings. `--quick` takes every ninth strength of one fold for scikit-learn
-and multiplies. `--embeddings FILE.npz` (arrays x and y) takes real ones.
+and multiplies. `--embeddings FILE.npz` takes the training part of what `frostline cache export`
+wrote.
 
 Memory is the growth of the process's peak, over the embeddings. Single fits are compared at C =
 1e-4, 1e-2, 1, 10 and 100 (median of three, in turn); `LogisticProbe` is timed with its default grid
@@ -21,6 +22,7 @@ import time
 import warnings
 
 import numpy as np
+from exported import read_exported
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit
 
@@ -88,8 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.embeddings:
-        file = np.load(options.embeddings)
-        X, y = file["x"].astype(np.float32), np.unique(file["y"], return_inverse=True)[1]
+        X, y = read_exported(options.embeddings).train()
         X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-6)
     else:
         X, y = made_up(3882, 1280, options.classes)

@@ -6,19 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from frostline.cache.export import WRITERS
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.mark.slow
 def test_against_runs_on_real_numbers_and_says_what_it_left_out(tmp_path: Path) -> None:
-    import numpy as np
-
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 600)
     x = (rng.normal(size=(600, 64)) + 8 * np.eye(3, 64)[y]).astype(np.float32)
-    np.savez(tmp_path / "given.npz", x=x, y=np.array(["a", "b", "c"])[y], g=np.arange(600) // 2)
+    parts = rng.choice(["train", "val", "test"], 600, p=[0.6, 0.1, 0.3])
+    names = {"image_id": np.arange(600).astype(str), "group_id": np.arange(600).astype(str)}
+    about = pd.DataFrame({**names, "label": np.array(["a", "b", "c"])[y], "split": parts})
+    WRITERS["npz"](tmp_path / "given.npz", about, x, {})  # as `frostline cache export` does
     command = [sys.executable, str(BENCHMARKS / "against.py"), "--quick", "--embeddings"]
     done = subprocess.run(
         [*command, str(tmp_path / "given.npz")], capture_output=True, text=True, check=False
