@@ -1,0 +1,25 @@
+"""What `frostline backbones` prints."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from frostline.cli import app
+from frostline.extract.backbones import list_backbones
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which no row is broken."""
+    monkeypatch.setattr("frostline.console.out", Console(width=160))
+
+
+def test_every_backbone_with_a_short_name_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["backbones"], standalone_mode=False)
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    for known in list_backbones():
+        row = rows[known.name]
+        assert f"{known.parameters / 1e6:.1f} M" in row
+        assert f" {known.dim} " in row
+        assert ("at hand" in row) == known.at_hand
