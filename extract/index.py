@@ -110,7 +110,7 @@ def _folders(roots: Sequence[Path]) -> list[Path]:
         raise InputError("no root is given; name the folder that holds the images")
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}")
+            raise InputError(f"there is no folder {folder}; correct the root")
     if len(set(folders)) < len(folders):
         raise InputError("a root is given twice; name each folder once")
     return folders
