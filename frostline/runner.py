@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -146,12 +147,19 @@ def _walk(
         return first.run()
     threads = max(1, (os.cpu_count() or 1) // jobs)
     helper = replace(first, helper=True, threads=threads)
-    with ProcessPoolExecutor(jobs - 1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        jobs - 1, get_context("spawn"), initializer=_warn_by, initargs=(warnings.showwarning,)
+    ) as pool:
         others = [pool.submit(helper.run) for _ in range(jobs - 1)]
         walked = replace(first, threads=threads).run()
         for other in others:
             other.result()
     return walked
+
+
+def _warn_by(show: Callable[..., None]) -> None:
+    """Helpers show warnings as the process that starts them does."""
+    warnings.showwarning = show
 
 
 def _predictions(

@@ -68,7 +68,8 @@ class Walk:
                 pause = PAUSE[0]
                 continue
             if left and not self.helper and not waiting:
-                say(f"Waiting for another runner: {left[0].name} ({left[0].kind}), …")
+                more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+                say(f"Waiting for another runner: {left[0].name} ({left[0].kind}){more}.")
             waiting = True
             time.sleep(pause)
             pause = min(2 * pause, PAUSE[1])

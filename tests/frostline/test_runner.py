@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from frostline import cli
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.dry_run import plan_table, show_plan
 from frostline.plan import Step, make_plan, study_cells
@@ -19,7 +23,7 @@ from frostline.probe.sweep_file import parse_sweep
 from frostline.records import changed_runs, read_record
 from frostline.report import read_predictions
 from frostline.results import report_study
-from frostline.runner import plan_study, run_study
+from frostline.runner import _warn_by, plan_study, run_study
 from frostline.settings import replace_fields
 from frostline.study import Study, read_study
 from frostline.walk import Walk, Walked
@@ -254,8 +258,9 @@ def test_shards_share_the_runs_and_each_has_what_it_needs(
 
 
 def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
-    finished: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    finished: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     workspace, study = Workspace(tmp_path), study_at(finished)
     plan = plan_study(Workspace(finished / "ws"), study)
     held = plan.runs()[0]
@@ -267,6 +272,8 @@ def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
             Walk(workspace, study, plan, None, 0.0).run()
     monkeypatch.undo()
     assert others == ["waits"]
+    said = f"Waiting for another runner: {held.name} (probe)."
+    assert said in capsys.readouterr().err.splitlines()
     assert f"probe {held.name}" not in fake.names
     assert f"finetune {RUNS[1]}" in fake.names
 
@@ -305,6 +312,14 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
         f"{name}: trained." for name in RUNS
     )
     assert not any("done before" in line for line in said)
+
+
+def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), initializer=_warn_by, initargs=(cli._show_warning,)
+    ) as pool:
+        pool.submit(warnings.warn, "The grid is narrow.").result()
+    assert capfd.readouterr().err == "Warning: The grid is narrow.\n"
 
 
 def test_the_last_shard_writes_the_report(
