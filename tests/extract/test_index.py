@@ -178,7 +178,8 @@ def test_mistakes(index: Index, root: Path, tmp_path: Path) -> None:
             index(**options)
         return str(caught.value)
 
-    assert message(root=tmp_path / "none") == f"there is no folder {tmp_path}/none; correct the root"
+    missing = tmp_path / "none"
+    assert message(root=missing) == f"there is no folder {missing}; correct the root"
     assert message(group_pattern="(") == (
         "group pattern '(' is no regular expression: missing ), unterminated subpattern at "
         "position 0"

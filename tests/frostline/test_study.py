@@ -11,7 +11,15 @@ import pytest
 from frostline.cache import InputError, Workspace, read_manifest, write_manifest
 from frostline.cli import app
 from frostline.results import show_report
-from frostline.study import Study, builtin_studies, parse_study, read_study
+from frostline.study import (
+    BackboneEntry,
+    DatasetEntry,
+    ProtocolEntry,
+    Study,
+    builtin_studies,
+    parse_study,
+    read_study,
+)
 
 from .conftest import Run, make_images
 
@@ -150,6 +158,16 @@ def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: 
         parse_study({**good, **change}, "s.yaml")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith("s.yaml: ")
+
+
+def test_the_page_of_studies_has_every_key() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    _, _, rest = (docs / "studies.md").read_text(encoding="utf-8").partition("## The file\n")
+    table, recipe = rest.partition("\n## ")[0], (docs / "finetuning.md").read_text(encoding="utf-8")
+    for model in (Study, DatasetEntry, BackboneEntry):
+        assert [key for key in model.model_fields if f"`{key}`" not in table] == []
+    fields = [key for key in ProtocolEntry.model_fields if f"`{key}`" not in table]
+    assert [key for key in fields if f"| `{key}` |" not in recipe] == []
 
 
 def test_the_study_demo_finds_the_data_that_it_makes(
