@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,11 +20,13 @@ def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
     headings = ("Method", "Metric", "Mean [95% interval]", "s.e. patients", f"s.e. {repeats}",
                 "df", repeats.title())  # fmt: skip
     rows = []
-    for row in frame.to_dict("records"):
+    records = frame.to_dict("records")
+    names, shared = _method_names(records)
+    for name, row in zip(names, records, strict=True):
         interval = f" [{_number(row, 'low')}, {_number(row, 'high')}]"
         mean = _number(row, "estimate") + ("" if pd.isna(row["low"]) else interval)
         rows.append((
-            _method(row), find_metric(row["metric"]).title, mean, _number(row, "group_error", 2),
+            name, find_metric(row["metric"]).title, mean, _number(row, "group_error", 2),
             _number(row, "seed_error", 2), "" if pd.isna(row["df"]) else f"{row['df']:.1f}",
             str(row["n_seeds"]),
         ))  # fmt: skip
@@ -35,12 +37,14 @@ def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
         "Mean over all folds of all repeats; variance corrected for shared training data (Nadeau "
         "and Bengio 2003), Student's t. Shares in percent."
     ]  # fmt: skip
+    if shared:
+        notes.insert(0, f"All: {shared}.")
     about: dict[str, list[str]] = {}
-    for row in frame.to_dict("records"):
+    for name, row in zip(names, records, strict=True):
         for note in filter(None, row["note"].split("; ")):
-            about.setdefault(note, []).append(_method(row))
+            about.setdefault(note, []).append(name)
     for note, who in about.items():
-        named = "" if len(who) == len(frame) else f"{', '.join(dict.fromkeys(who))}: "
+        named = "" if len(who) == len(frame) else f"{'; '.join(dict.fromkeys(who))}: "
         notes.append(f"{named or note[:1].upper()}{note if named else note[1:]}.")
     return render_plain(frame, headings, rows, notes, format)
 
@@ -64,11 +68,23 @@ def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str
     return render_plain(frame, headings, rows, notes, format)
 
 
-def _method(row: Record) -> str:
-    from frostline.report.ranks import method_words
+def _method_names(records: Sequence[Record]) -> tuple[list[str], str]:
+    """What tells each row's method from the others', and what all of them share."""
+    from frostline.report.ranks import method_parts
 
-    place = f"{row['dataset']}: " if row.get("dataset") else ""
-    return f"{place}{method_words(row, str(row['run']))}"
+    parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in records]
+    if len(set(parts)) == 1:
+        return [_joined(own, str(row["run"])) for own, row in zip(parts, records, strict=True)], ""
+    shared = [len({own[place] for own in parts}) == 1 for place in range(len(parts[0]))]
+    names = [
+        _joined([word for word, same in zip(own, shared, strict=True) if not same], str(row["run"]))
+        for own, row in zip(parts, records, strict=True)
+    ]
+    return names, _joined([word for word, same in zip(parts[0], shared, strict=True) if same], "")
+
+
+def _joined(words: Sequence[str], otherwise: str) -> str:
+    return ", ".join(word for word in words if word) or otherwise
 
 
 def _number(row: Record, name: str, decimals: int = 1) -> str:

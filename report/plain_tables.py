@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -74,7 +75,13 @@ def _terminal(
 
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < 2 else "right", overflow="fold")
+        if place < 2:
+            table.add_column(heading, overflow="fold")
+            continue
+        # Words give way to numbers, and headings are no wider than what stands below.
+        least = max((len(row[place]) for row in rows), default=1)
+        short = textwrap.fill(heading, max(least, 1), break_long_words=False)
+        table.add_column(short, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(escape.plain(cell)) for cell in row))
     out = io.StringIO()

@@ -103,12 +103,19 @@ def method_name(run: Predictions) -> str:
 
 def method_words(about: Mapping[Any, Any], otherwise: str) -> str:
     """The same of metadata or of a table's row; `otherwise` where no backbone is named."""
+    return ", ".join(word for word in method_parts(about) if word) or otherwise
+
+
+def method_parts(about: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Backbone, what was trained, protocol, head, feature, weights; empty where nothing is said.
+
+    All are empty where no backbone is named.
+    """
     meta = {key: str(value or "") for key, value in about.items()}
     if not meta["backbone"]:
-        return otherwise
-    words = [meta["backbone"], trained_word(meta["unfreeze"]), meta["protocol"], meta["head"],
-             meta["feature"], weights_word(meta["weights"], meta["unfreeze"])]  # fmt: skip
-    return ", ".join(word for word in words if word)
+        return ("",) * 6
+    return (meta["backbone"], trained_word(meta["unfreeze"]), meta["protocol"], meta["head"],
+            meta["feature"], weights_word(meta["weights"], meta["unfreeze"]))  # fmt: skip
 
 
 def _people(item: Scored) -> set[str]:

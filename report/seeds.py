@@ -22,7 +22,7 @@ from frostline.report.metrics import Array, check_metrics, find_metric, of_proba
 from frostline.report.paired import leave_out_values
 from frostline.report.predictions import Predictions
 from frostline.report.replicates import estimate, jackknife_error
-from frostline.report.sample import Sample
+from frostline.report.sample import NEVER_PREDICTS, Sample
 
 ONE_SEED = "one seed: this trained model, not the method"
 SEED_COLUMNS = (
@@ -217,10 +217,12 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
         "n_images": aligned.n_images, "unit": aligned.unit,
-        "note": "; ".join([*aligned.notes, *([ONE_SEED] if len(family) == 1 else [])]),
     }  # fmt: skip
+    said = [note for note in aligned.notes if NEVER_PREDICTS not in note]
+    said += [ONE_SEED] if len(family) == 1 else []
     records = []
     for name in names:
+        about["note"] = "; ".join([*said, *_unpredicted(family, name)])
         if of_probabilities(name) and paired.rows is None:
             note = f"no probabilities, so no {find_metric(name).title.lower()}"
             records.append(about | {"metric": name, "note": f"{about['note']}; {note}".strip("; ")})
@@ -233,6 +235,16 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
         ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
         records.append(about | vars(pooled) | ends | {"metric": name})
     return records
+
+
+def _unpredicted(family: Sequence[Scored], metric: str) -> list[str]:
+    """Of precision, the classes that some seed never predicts, once for all seeds."""
+    if not metric.startswith("precision"):
+        return []
+    samples = [sample for _, sample in family]
+    absent = {c for one in samples for c in set(one.truth) - set(one.prediction)}
+    names = ", ".join(samples[0].classes[c] for c in sorted(absent))
+    return [f"a seed{NEVER_PREDICTS}{names}: precision counts as 0"] if absent else []
 
 
 def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:

@@ -48,6 +48,8 @@ def test_over_seeds(run, tmp_path):
     )
     assert [row["n_seeds"] for row in rows] == ["3", "3", "1", "1"]
     text = " ".join(invoke("evaluate", *paths, "--over", "seeds").split())
+    shared = runs[0].meta["backbone"]
+    assert text.count(str(shared)) == 1  # said once, below the table
     assert "fine-tuned" in text
     assert "One seed: this trained model, not the method" in text.replace("one seed", "One seed")
     first = ours.iloc[0]

@@ -156,3 +156,15 @@ def test_consistency_bars_hold_true_probabilities(run):
     bare.table = bare.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     with pytest.raises(InputError, match=r"^no probabilities, so no reliability; "):
         reliability(make_sample(bare))
+
+
+def test_a_class_that_a_seed_never_predicts_is_said_once_and_of_precision_alone(run):
+    runs = [run(seed=s, n_groups=40, run=f"r{s}") for s in range(3)]
+    for seed, one in enumerate(runs):
+        one.meta["seed"] = seed
+    runs[1].table["prediction"] = runs[1].classes[0]
+    frame = over_seeds(runs, metrics=["accuracy", "precision_macro"]).set_index("metric")
+    assert frame.loc["accuracy", "note"] == ""
+    absent = ", ".join(runs[0].classes[1:])
+    expected = f"a seed never predicts {absent}: precision counts as 0"
+    assert frame.loc["precision_macro", "note"] == expected
