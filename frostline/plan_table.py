@@ -35,7 +35,7 @@ def draw_table(table: pd.DataFrame) -> Any:
             size = _size(int(alike["disk"].sum()))
             # Seeds follow one another: what one takes, all do.
             memory = _size(int(alike["memory"].max()))
-            names = (Text(f"  {shown}"), Text(step))  # Text: a name's brackets are no markup
+            names = (Text(f"  {shown}"), Text(str(step)))  # Text: a name's brackets are no markup
             drawn.add_row(*names, _state(alike), takes, size, memory)
             before = backbone
     return drawn
