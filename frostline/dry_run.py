@@ -42,8 +42,8 @@ class Estimate:
 NOTHING = Estimate(0.0, 0, 0)
 
 
-def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> None:
-    """Print the plan of a study and what it takes.
+def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> bool:
+    """Print the plan of a study and what it takes; whether all of it can be.
 
     Manifests are brought up to date, and what was measured is noted; nothing else is done. Weights
     are not fetched.
@@ -58,6 +58,7 @@ def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> N
     out.print(draw_table(table))
     for line in [*say_sums(workspace, table), *_to_fetch(plan)]:
         out.print(line, markup=False)
+    return not (table["state"] == "cannot be").any()
 
 
 def _to_fetch(plan: Plan) -> Iterator[str]:

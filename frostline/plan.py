@@ -239,7 +239,6 @@ class _Planner:
             "protocol": entry.recipe,
             "unfreeze": str(entry.unfreeze),
             "seed": cell.seed,
-            "on_error": self.study.on_error,
         }
         if entry.unfreeze == "none":
             pixels, spec = self._pixels(plan, cell, manifest, inputs.geometry)
@@ -247,6 +246,8 @@ class _Planner:
             name = f"{cell.dataset}/{cell.backbone.name}"
             stored = plan.add(Step("embeddings", name, store, (pixels,), cell))
             head = {"head": entry.head or HEADS[entry.recipe], "settings": entry.changes()}
+            # Whether a head may train without images that the store lacks.
+            head["on_error"] = self.study.on_error
             run = {**store, **trained, **head}
             plan.add(Step("probe", cell.name, run, (stored,), cell))
             self._sweeps(plan, cell, {**store, "manifest": digests}, stored)
@@ -265,7 +266,8 @@ class _Planner:
 
         spec = pixel_source(self.workspace, manifest, geometry).spec
         inputs = {"dataset": cell.dataset, "pixels": spec}
-        return plan.add(Step("pixels", cell.dataset, inputs, (), cell)), spec
+        name = f"{cell.dataset} at {geometry.crop} pixels"
+        return plan.add(Step("pixels", name, inputs, (), cell)), spec
 
     def _sweeps(self, plan: Plan, cell: Cell, inputs: dict[str, Any], stored: str) -> None:
         if cell.seed != self.study.seeds[0]:

@@ -16,7 +16,8 @@ from frostline.shown import backbone_costs, mapped_embeddings, stored_images, sw
 from frostline.study import Study
 
 if TYPE_CHECKING:
-    from frostline.report import Predictions
+    from frostline.plan import Cell
+    from frostline.report import Failed, Predictions
 
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
 DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
@@ -116,10 +117,7 @@ def _write(
     from frostline.report import read_predictions, write_report
 
     runs = [read_predictions(path) for path in predictions]
-    # Without the folders: they name places of this machine, and a page may be published.
-    settings = study.model_dump(
-        mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
-    )
+    settings = _published(study)
     write_report(
         workspace.report(study.name),
         runs,
@@ -137,10 +135,42 @@ def _write(
         images=stored_images(workspace) if state["with_images"] else None,
         costs=_costs(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
+        failed=_failed(study, state["failed"]),
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,
     )
+
+
+def _published(study: Study) -> dict[str, Any]:
+    """The study without folders: they name places of this machine, and a page may be published."""
+    settings = study.model_dump(
+        mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
+    )
+    for entry in settings["datasets"].values():
+        options = entry.get("options", {})
+        if "table" in options:
+            options["table"] = Path(options["table"]).name
+    return settings
+
+
+def _failed(study: Study, failed: Mapping[str, str]) -> list[Failed]:
+    """The runs that failed, those together that differ in their seed alone."""
+    from frostline.plan import study_cells
+    from frostline.report import Failed
+
+    alike: dict[tuple[str, str, str, str], list[Cell]] = {}
+    for cell in study_cells(study):
+        if cell.name in failed:
+            method = (cell.dataset, cell.backbone.name, cell.protocol, failed[cell.name])
+            alike.setdefault(method, []).append(cell)
+    return [
+        Failed(
+            dataset, backbone, str(cells[0].entry.unfreeze), cells[0].network().weights, protocol,
+            tuple(cell.seed for cell in cells), len(cells) == len(study.seeds), sentence,
+        )
+        for (dataset, backbone, protocol, sentence), cells in alike.items()
+    ]  # fmt: skip
 
 
 def _costs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,9 @@ from frostline.protocols import HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep_file import Sweep
+
+
+AtLeastOne = Field(min_length=1)
 
 
 class _Strict(BaseModel):
@@ -176,11 +179,11 @@ class Study(_Strict):
 
     name: str
     title: str | None = None
-    datasets: dict[str, DatasetEntry]
-    backbones: list[str | BackboneEntry]
-    protocols: dict[str, ProtocolEntry]
+    datasets: Annotated[dict[str, DatasetEntry], AtLeastOne]
+    backbones: Annotated[list[str | BackboneEntry], AtLeastOne]
+    protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
     sweeps: dict[str, SweepEntry] = {}
-    seeds: list[int] = [0]
+    seeds: Annotated[list[int], AtLeastOne] = [0]
     costs: bool = False
     primary_metric: str = "accuracy"
     ci: str = "auto"
@@ -225,7 +228,8 @@ def read_study(
     from frostline.settings import replace_fields
 
     path = Path(name)
-    if not path.exists() and str(name) in builtin_studies():
+    # A folder of results may well be called as the study is.
+    if not path.is_file() and str(name) in builtin_studies():
         path = Path(str(files("frostline") / "studies" / f"{name}.yaml"))
         data = data or Path()
     if not path.is_file():
@@ -250,6 +254,8 @@ def parse_study(data: Any, where: str) -> Study:
         study = Study.model_validate(data)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}") from None
+    _check_names(study, where)
+    _check_scoring(study, where)
     for name, entry in study.protocols.items():
         try:
             entry.changes()
@@ -258,6 +264,31 @@ def parse_study(data: Any, where: str) -> Study:
     for name, sweep in study.sweeps.items():
         _check_sweep(study, name, sweep, where)
     return study
+
+
+def _check_names(study: Study, where: str) -> None:
+    """Runs go by data set, backbone, protocol and seed: each must name one."""
+    backbones: list[str | int] = [entry.name for entry in study.backbone_entries()]
+    for key, names in (("backbones", backbones), ("seeds", [*study.seeds])):
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise InputError(
+                f"{where}: {key} has {twice[0]!r} twice, and runs are called by it: keep one, and "
+                "make another study of the other (on the same workspace nothing is done twice)."
+            )
+
+
+def _check_scoring(study: Study, where: str) -> None:
+    """What the report would refuse when everything is trained."""
+    from frostline.report.errors import InputError as ReportError
+    from frostline.report.intervals import check_interval
+    from frostline.report.metrics import find_metric
+
+    for key, check in (("primary_metric", find_metric), ("ci", check_interval)):
+        try:
+            check(getattr(study, key))
+        except ReportError as error:
+            raise InputError(f"{where}: {key}: {error}") from None
 
 
 def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None:

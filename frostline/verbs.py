@@ -400,8 +400,10 @@ def run(
     study: PathLike,
     *,
     data: PathLike | None = None,
-    only: Sequence[str] = (),
-    settings: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    settings: str | Sequence[str] = (),
+    jobs: int = 1,
+    shard: tuple[int, int] | None = None,
     with_images: bool = False,
     workspace: PathLike = WORKSPACE,
 ) -> list[Path]:
@@ -413,10 +415,15 @@ def run(
         A study file, or the name of a built-in study.
     data : path, optional
         Folder that the study's roots are relative to.
-    only : sequence of str
+    only : str or sequence of str
         Patterns of runs, such as `chest/*/frozen`; of none, all.
-    settings : sequence of str
+    settings : str or sequence of str
         `FIELD=VALUE` by which fields of the study are replaced.
+    jobs : int
+        Processes that share the work; a script that asks for more than one does so under
+        ``if __name__ == "__main__":``, as they start anew.
+    shard : (int, int), optional
+        `(i, n)`: only share i of n of the runs, counted from 0.
     with_images : bool
         Show the images that were most confidently wrong on the page.
 
@@ -445,8 +452,9 @@ def run(
     place = _place(workspace)
     if os.fspath(study) == "demo" and data is None:
         data = demo_data(place)
+    only, settings = ([one] if isinstance(one, str) else one for one in (only, settings))
     chosen = read_study(Path(study), data=Path(data) if data else None, settings=settings)
-    outcome = run_study(place, chosen, with_images=with_images, only=only)
+    outcome = run_study(place, chosen, with_images=with_images, only=only, jobs=jobs, shard=shard)
     if outcome.failed:
         name, sentence = next(iter(outcome.failed.items()))
         raise InputError(f"{len(outcome.failed)} runs failed; the first is {name}: {sentence}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frostline.report.drawings import Swept
     from frostline.report.errors import InputError
     from frostline.report.evaluation import evaluate
+    from frostline.report.failed import Failed
     from frostline.report.figures import confusion_figure, forest_figure, save_figure
     from frostline.report.intervals import INTERVALS
     from frostline.report.maps import Embedded
@@ -35,6 +36,7 @@ _HOME = {
     "METRICS": "metrics",
     "DataAudit": "data_section",
     "Embedded": "maps",
+    "Failed": "failed",
     "Images": "sections",
     "InputError": "errors",
     "Predictions": "predictions",
@@ -66,6 +68,7 @@ __all__ = [
     "METRICS",
     "DataAudit",
     "Embedded",
+    "Failed",
     "Images",
     "InputError",
     "Predictions",

@@ -29,6 +29,7 @@ from frostline.report.paired import (
     swap_units,
 )
 from frostline.report.predictions import Predictions
+from frostline.report.sample import notes_about
 
 FAMILIES = ("pairs", "freezing")
 ALPHA = 0.05
@@ -202,6 +203,7 @@ def _compare_dataset(
     names = [part[i][0].run for i in used]
     values = paired.estimates(options.metric)
     bounds = _intervals(aligned, pairs, options, values)
+    known = notes_about(options.metric, aligned.notes)
     records = []
     for row, (a, b) in enumerate(pairs):
         record = {
@@ -213,7 +215,7 @@ def _compare_dataset(
             "family_size": len(pairs), "n_units": paired.n_units, "n_images": aligned.n_images,
             "unit": aligned.unit, "replicates": options.replicates, "seed": options.seed,
             "mcnemar_p": _mcnemar(aligned, options.metric, a, b), "margin": options.margin,
-            "note": _note(aligned, swaps, row, smallest[row]),
+            "note": "; ".join([*known, *_note(aligned, swaps, row, smallest[row])]),
         }  # fmt: skip
         record["equivalence_p"] = None
         if options.margin is not None:
@@ -271,12 +273,11 @@ def _verdict(record: dict[str, Any]) -> str:
     return "equivalent" if within else "undecided"
 
 
-def _note(aligned: Aligned, swaps: Swaps, row: int, smallest: float) -> str:
-    notes = list(aligned.notes)
+def _note(aligned: Aligned, swaps: Swaps, row: int, smallest: float) -> list[str]:
     if swaps.n_differing[row] == 0:
-        notes.append("the two runs never differ")
-    elif smallest >= ALPHA:
-        notes.append(
-            f"too few {aligned.unit}s differ for p to fall below {smallest:.2g}: no test can decide"
-        )
-    return "; ".join(notes)
+        return ["the two runs never differ"]
+    if smallest < ALPHA:
+        return []
+    return [
+        f"too few {aligned.unit}s differ for p to fall below {smallest:.2g}: no test can decide"
+    ]

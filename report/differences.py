@@ -14,6 +14,7 @@ from frostline.report.intervals import TAIL
 from frostline.report.metrics import find_metric, of_probabilities
 from frostline.report.paired import Paired, leave_out_values, swap_p_values, swap_units
 from frostline.report.replicates import jackknife_error
+from frostline.report.sample import notes_about
 
 NOT_THE_METHODS = "one seed: these trained models, not the methods"
 
@@ -76,14 +77,17 @@ def compare_methods(
                for part, size in ((of_a, len(a)), (of_b, len(b)))]  # fmt: skip
     total, df = satterthwaite([error**2, *between], [paired.n_units, len(a), len(b)])
     centre = float(values[of_a].mean() - values[of_b].mean())
-    reach = _quantile(df) * total**0.5 if paired.n_units > 1 else np.nan
+    # Where nothing varies, an interval of no width would claim what nobody knows.
+    reach = _quantile(df) * total**0.5 if paired.n_units > 1 and total > 0 else np.nan
     if len(a) == len(b) == 1:
         rng = np.random.default_rng(seed)
         p = float(swap_p_values(swap_units(paired, metric, [(0, 1)], permutations, rng))[0][0])
         test = "swaps of whole groups" if aligned.unit == "group" else "swaps of images"
     else:
         p, test = t_p(centre, total**0.5, df), "Student's t"
-    notes = list(aligned.notes)
+    notes = notes_about(metric, aligned.notes)
+    if total == 0 and paired.n_units > 1:
+        notes.append("they never differ, so there is no interval")
     if min(len(a), len(b)) == 1:
         notes.append(NOT_THE_METHODS)
     return Difference(

@@ -202,6 +202,12 @@ INTERVALS: dict[str, Method] = {
 DEFAULT_REPLICATES = {"replicate-mean": 5_000}
 
 
+def check_interval(ci: str) -> None:
+    """Refuse a name of no interval, with the list of those there are."""
+    if ci not in INTERVALS:
+        raise InputError(f"there is no interval {ci!r}; choose from {', '.join(INTERVALS)}.")
+
+
 def compute_intervals(
     sample: Sample,
     metrics: Sequence[str],
@@ -222,8 +228,7 @@ def compute_intervals(
     stratified : bool
         Resample within classes, so that their shares stay as they are in the sample.
     """
-    if ci not in INTERVALS:
-        raise InputError(f"there is no interval {ci!r}; choose from {', '.join(INTERVALS)}.")
+    check_interval(ci)
     if replicates is None:
         replicates = DEFAULT_REPLICATES.get(ci, 10_000)
     if replicates < 2:

@@ -10,9 +10,11 @@ import pandas as pd
 
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.metrics import METRICS, find_metric
+from frostline.report.sample import NEVER_PREDICTS
 
 NONE = "\N{EN DASH}"
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
+FEW_NOTES = 3  # more of a kind are told in one
 # Shown behind a model's name where rows of the same data set differ in it.
 DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
 
@@ -242,12 +244,31 @@ def _notes(frame: pd.DataFrame) -> list[str]:
     for dataset, text in zip(frame["dataset"], frame["note"], strict=True):
         for note in filter(None, str(text).split("; ")):
             places.setdefault(note, set()).add(str(dataset))
-    out = []
+    out = _unpredicted(places)
     for note, datasets in places.items():
         everywhere = len(datasets) == frame["dataset"].nunique()
         text = note if everywhere else f"{', '.join(sorted(datasets))}: {note}"
         out.append((text[:1].upper() + text[1:] if everywhere else text) + ".")
     return out
+
+
+def _unpredicted(places: dict[str, set[str]]) -> list[str]:
+    """One note instead of many on classes that runs never predict; those are taken out."""
+    notes = [note for note in places if NEVER_PREDICTS in note]
+    if len(notes) <= FEW_NOTES:
+        return []
+    runs: dict[str, int] = {}
+    classes: dict[str, set[str]] = {}
+    for note in notes:
+        names = note.partition(NEVER_PREDICTS)[2].partition(": ")[0].split(", ")
+        for dataset in places.pop(note):
+            runs[dataset] = runs.get(dataset, 0) + 1
+            classes.setdefault(dataset, set()).update(names)
+    where = "; ".join(
+        f"{f'{dataset}, ' if dataset else ''}{count} runs ({', '.join(sorted(classes[dataset]))})"
+        for dataset, count in runs.items()
+    )
+    return [f"Precision counts as 0 for a class that a run never predicts: {where}."]
 
 
 def percent(value: float, decimals: int = 1) -> str:

@@ -16,6 +16,7 @@ from frostline.report.atomic import write_text
 from frostline.report.drawings import TITLES, Drawing, Swept, draw_all
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, gather
+from frostline.report.failed import Failed, with_failed
 from frostline.report.figures import FILE_FORMATS
 from frostline.report.layout import Grid, make_grid
 from frostline.report.maps import Embedded
@@ -40,6 +41,7 @@ def write_report(
     images: sections.Images | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     swept: Swept | None = None,
+    failed: Sequence[Failed] = (),
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
@@ -70,6 +72,8 @@ def write_report(
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
     swept : Swept, optional
         What sweeps found: label efficiency, and validation scores by strength.
+    failed : sequence of Failed
+        Methods without predictions; the tables name them and say why.
     **options
         `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
         `evaluate`.
@@ -84,12 +88,16 @@ def write_report(
                       **options)  # fmt: skip
     drawn = draw_all(evidence, folder, figure_formats, costs or {}, swept)
     written = {name: folder / name for _, files in drawn for name in files}
-    texts = _tables(evidence) | {"answer.txt": _answer(evidence)}
+    grid = with_failed(
+        make_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary), failed
+    )
+    texts = _tables(evidence, grid, failed) | {"answer.txt": _answer(evidence, grid)}
     if audits:
         texts["tables/data.md"] = data_section.to_markdown(audits)
     # The page last: while it is there, so is all that it names.
     texts["index.html"] = _page(
         evidence, [drawing for drawing, _ in drawn],
+        grid=grid,
         title=title,
         about={**(about or {}), "versions of this report": sections.versions()},
         data=data_section.make_section(audits) if audits else None,
@@ -101,20 +109,17 @@ def write_report(
     return written
 
 
-def _grid(evidence: Evidence) -> Grid:
-    return make_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary)
-
-
-def _tables(evidence: Evidence) -> dict[str, str]:
+def _tables(evidence: Evidence, wide: Grid, failed: Sequence[Failed]) -> dict[str, str]:
     """Each table in each format: every run as numbers, every method as it is shown."""
-    wide = _grid(evidence)
+    paper = with_failed(
+        tables.paper_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary),
+        failed,
+    )
     suffixes = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv"}
     texts = {"tables/runs.csv": tables.to_csv(evidence.frame)}
     for format, suffix in suffixes.items():
         texts[f"tables/scores.{suffix}"] = tables.WRITERS[format](wide)
-        texts[f"tables/paper.{suffix}"] = tables.paper_table(
-            evidence.by_method, format, marks=evidence.marks, primary=evidence.primary
-        )
+        texts[f"tables/paper.{suffix}"] = tables.WRITERS[format](paper)
     classes = pd.concat([sections.class_table(part) for part in evidence.datasets])
     texts["tables/classes.csv"] = classes.to_csv(index=False, lineterminator="\n")
     freezing = sections.freezing_table(evidence)
@@ -123,13 +128,13 @@ def _tables(evidence: Evidence) -> dict[str, str]:
     return texts
 
 
-def _answer(evidence: Evidence) -> str:
+def _answer(evidence: Evidence, grid: Grid) -> str:
     """The answer and the table, for a terminal of 80 columns."""
     wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
     lead, each, best = _sentences(evidence)
     shown = [*lead, *(each if len(each) <= FEW else []), *best]
     sentences = [wrap.fill(plain(text)) for text in shown]
-    return "\n".join(["", *sentences, "", tables.grid_to_terminal(_grid(evidence), WIDTH)])
+    return "\n".join(["", *sentences, "", tables.grid_to_terminal(grid, WIDTH)])
 
 
 def _sentences(evidence: Evidence) -> tuple[list[str], list[str], list[str]]:
@@ -165,7 +170,6 @@ def _page(evidence: Evidence, drawings: Sequence[Drawing], **words: object) -> s
         script=Markup(script), script_digest=digest,
         lead=lead, each=each, best=best, few=FEW,
         metric=find_metric(evidence.primary).title.lower(),
-        grid=_grid(evidence),
         all_runs=make_grid(evidence.frame) if len(runs) > len(evidence.by_method["run"].unique())
         else None,
         figures=shown,

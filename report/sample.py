@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,6 +20,14 @@ from frostline.report.units import Units, make_units
 
 UNITS = ("group", "image")
 NEVER_PREDICTS = " never predicts "
+
+
+def notes_about(metric: str, notes: Iterable[str]) -> list[str]:
+    """Without what concerns precision alone, unless the metric is one."""
+    precision = metric.startswith("precision")
+    return [note for note in notes if precision or NEVER_PREDICTS not in note]
+
+
 Codes = npt.NDArray[np.int64]
 
 

@@ -9,6 +9,7 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -31,6 +32,7 @@ LATEX_ALONE = (
 )
 LATEX_END = r"\ifdefined\frostlinealone\end{document}\fi"
 HTML_MARKS = (("<u>", "</u>"), ("<strong>", "</strong>"))
+LEAST_NAME = 10  # columns of a terminal
 PAPER_CAPTION = "Scores in percent with 95% intervals, in the layout of the paper's tables"
 
 
@@ -75,6 +77,13 @@ def grid_to_terminal(grid: Grid, width: int = 80) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    # A cell is as wide as its interval, and the names get what is left.
+    shown = [row.scores for block in grid.blocks for row in block.rows]
+    widths = [
+        max([*map(len, heading.split()), *(len(row[place].interval) for row in shown)])
+        for place, heading in enumerate(grid.headings)
+    ]
+    left = max(width - sum(widths) - len(widths) - 1, LEAST_NAME)
     parts: list[Table | Text] = []
     for block in grid.blocks:
         table = Table(
@@ -89,7 +98,7 @@ def grid_to_terminal(grid: Grid, width: int = 80) -> str:
                 Text(f"{'*' if score.mark else ''}{score.estimate}\n{score.interval}")
                 for score in row.scores
             ]
-            table.add_row(Text(_terminal_label(row)), *cells)
+            table.add_row(Text(_broken(_terminal_label(row), left)), *cells)
         parts += [table, Text("")]
     notes = [
         note.replace("Underlined:", "*:").replace("bold:", "alone:") for note in grid.footnotes
@@ -98,6 +107,22 @@ def grid_to_terminal(grid: Grid, width: int = 80) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, legacy_windows=False).print(Group(*parts))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _broken(text: str, width: int) -> str:
+    """Text in lines of `width`; words that are longer are broken behind : / _ and - if they can."""
+    lines: list[str] = []
+    for given in text.split("\n"):
+        lines.append("")
+        for word in given.split():
+            pieces = [word] if len(word) <= width else re.findall(r"[^:/_-]*[:/_-]+|[^:/_-]+", word)
+            for number, piece in enumerate(pieces):
+                gap = " " if lines[-1] and not number else ""
+                if lines[-1] and len(lines[-1] + gap + piece) > width:
+                    lines.append(piece)
+                else:
+                    lines[-1] += gap + piece
+    return "\n".join(lines)
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
@@ -133,10 +158,15 @@ def paper_table(
     """
     if format not in WRITERS:
         raise InputError(f"there is no format {format!r}; choose from {', '.join(WRITERS)}.")
-    return WRITERS[format](
-        make_grid(
-            frame, PAPER_METRICS, decimals=2, caption=PAPER_CAPTION, marks=marks, primary=primary
-        )
+    return WRITERS[format](paper_grid(frame, marks=marks, primary=primary))
+
+
+def paper_grid(
+    frame: pd.DataFrame, *, marks: pd.DataFrame | None = None, primary: str = ""
+) -> Grid:
+    """What `paper_table` writes."""
+    return make_grid(
+        frame, PAPER_METRICS, decimals=2, caption=PAPER_CAPTION, marks=marks, primary=primary
     )
 
 

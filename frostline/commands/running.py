@@ -61,7 +61,8 @@ def run(
     if dry_run:
         from frostline.dry_run import show_plan
 
-        show_plan(place, chosen, only or [])
+        if not show_plan(place, chosen, only or []):
+            raise typer.Exit(1)
         return
     # Shards of runs are asked for by name: a rank of torchrun is none.
     share = None if shard is None else parse_shard(shard)

@@ -183,6 +183,12 @@ def test_what_fails_is_told_and_the_rest_goes_on(
     assert "there is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
     page = (workspace.report("small") / "index.html").read_text()
     assert "failed: set/timm:test_vit/tuned/0" in page
+    for table in ("scores.md", "paper.md"):
+        text = (workspace.report("small") / "tables" / table).read_text()
+        assert "|  | timm:test_vit (random weights, tuned) | last 99 | failed | failed |" in text
+        assert "| gone | timm:test_vit (random weights, frozen) | Y | failed | " in text
+        assert "Failed: set, timm:test_vit, tuned, seed 0. Unfreeze must be none, " in text
+    assert "failed" in (workspace.report("small") / "answer.txt").read_text()
 
 
 def test_a_store_that_fails_is_told_as_the_runs_that_need_it(tmp_path: Path) -> None:
@@ -250,7 +256,7 @@ def test_shards_share_the_runs_and_each_has_what_it_needs(
         fake.names.clear()
         walk(finished, tmp_path / str(shard), (shard, 3))
         runs = [name for name in fake.names if name.count("/") == 3]
-        assert not runs or fake.names[0] == "pixels set"
+        assert not runs or fake.names[0] == "pixels set at 32 pixels"
         shares.append(runs)
     assert sorted(name for share in shares for name in share) == sorted(
         f"{'probe' if 'frozen' in name else 'finetune'} {name}" for name in RUNS
