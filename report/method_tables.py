@@ -52,13 +52,17 @@ def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
 def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str:
     """What `rank_methods` returned."""
     headings = ("Method", "", "Mean rank [95%]", "Best in", "Seeds")
+    words = [str(method).split(", ") for method in frame["method"]]
+    shared = [word for word in words[0] if len(words) > 1 and all(word in own for own in words)]
+    names = [", ".join(word for word in own if word not in shared) for own in words]
     rows = [
-        (row["method"], "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+        (name, "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
          f"{percent(row['best_share'], 0)}%", str(row["seeds"]))
-        for row in frame.to_dict("records")
+        for name, row in zip(names, frame.to_dict("records"), strict=True)
     ]  # fmt: skip
     first = frame.iloc[0]
     notes = [
+        *([f"All: {', '.join(shared)}."] if shared else []),
         f"Ranks by {find_metric(metric).title.lower()}, 1 is best, averaged over "
         f"{first['datasets']} data sets of {first['cohorts']} cohorts: data sets that share "
         "patients are one.",

@@ -31,13 +31,15 @@ Record = Mapping[Any, Any]
 NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
 PLOT, SIGNED = 0.66, 0.62
+GAP = 0.02  # of the width, on either side of a number
 VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -> Figure:
     """Estimates and 95% intervals of `metric`, a line a run, those of one backbone together.
 
-    Names in order of their best run. The dashed line is the majority class; if it lies far below
+    Names in order of their best run; where there are several depths, each is marked by its number
+    of blocks. The dashed line is the majority class; if it lies far below
     all others, it is beyond the left edge. `frame` is what `evaluate` returned.
     """
     part = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
@@ -47,8 +49,11 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     best_first = part.sort_values(
         "estimate", ascending=not find_metric(metric).higher, kind="stable"
     )
+    depths = {row for row in part["unfreeze"].astype(str) if row.isdigit()}
     for row in best_first.to_dict("records"):
         name, details = labels[row["run"]]
+        if len(depths) > 1 and row["unfreeze"] in depths:
+            row["marker"] = f"${row['unfreeze']}$"
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
     limits = _limits(part[part["head"] != MAJORITY_HEAD], "estimate")
     majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * 100
@@ -59,7 +64,11 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
         _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
     _xlabel(figure, f"{find_metric(metric).title} (%) with 95% interval")
     there = {way_of(row["unfreeze"], row["head"]) for row in part.to_dict("records")}
-    key(figure, [w for w in STYLES if w in there - {"", MAJORITY_HEAD}], STYLES, lines=False)
+    styles = {name: style for name, style in STYLES.items() if name in there - {"", MAJORITY_HEAD}}
+    if len(depths) > 1:
+        colour, _, dash = styles.pop("part fine-tuned")
+        styles["last N blocks"] = (colour, "$N$", dash)
+    key(figure, list(styles), styles, lines=False)
     return figure
 
 
@@ -126,14 +135,20 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
         axes.plot([0.012], [y], marker="<", color=colour, markersize=6,
                   transform=axes.get_yaxis_transform())  # fmt: skip
         return
-    if not np.isnan(low):
-        axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([middle], [y], marker=marker, color=colour, markersize=6.5, markeredgewidth=1.5)
+    numbered = marker.startswith("$")
+    # A line through a number would make it another one.
+    gap = GAP * float(np.ptp(axes.get_xlim())) if numbered else 0.0
+    for ends in [(low, middle - gap), (middle + gap, high)]:
+        if ends[0] < ends[1]:  # not where there is no interval: nan
+            axes.plot(ends, [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    size, edge = (7.5, 0.6) if numbered else (6.5, 1.5)
+    axes.plot([middle], [y], marker=marker, color=colour, markersize=size, markeredgewidth=edge)
 
 
 def _look(row: Record) -> tuple[str, str]:
     if "verdict" not in row:
-        return STYLES[way_of(row["unfreeze"], row["head"])][:2]
+        colour, marker, _ = STYLES[way_of(row["unfreeze"], row["head"])]
+        return colour, row.get("marker", marker)
     way = {"better": "frozen", "worse": "fine-tuned"}.get(str(row["verdict"]))
     return STYLES[way][:2] if way else (GREY, "D")
 

@@ -356,3 +356,12 @@ def test_every_public_name_is_there():
         assert getattr(frostline.report, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = frostline.report.nothing
+
+
+def test_depths_are_marked_by_their_number_of_blocks(run):
+    runs = [run(unfreeze=how, run=f"r{how}", head="linear") for how in ("none", "1", "3", "all")]
+    axes = forest_figure(evaluate(runs), "chest").axes[0]
+    markers = [line.get_marker() for line in axes.lines if line.get_marker() not in ("None", "")]
+    assert sorted(m for m in markers if isinstance(m, str) and m[0] == "$") == ["$1$", "$3$"]
+    alone = forest_figure(evaluate(runs[:2]), "chest").axes[0]
+    assert "^" in [line.get_marker() for line in alone.lines]
