@@ -17,7 +17,7 @@ from frostline.report.atomic import write_text
 from frostline.report.escape import plain
 from frostline.report.evidence import Evidence, OfDataset
 from frostline.report.figures.sweeps import efficiency_figure, heat_map_figure
-from frostline.report.layout import describe, percent, trained_word
+from frostline.report.layout import FROM_SCRATCH, describe, percent, trained_word, weights_word
 from frostline.report.maps import PCA
 from frostline.report.metrics import find_metric
 from frostline.report.remembered import FORMAT, FORMAT_VERSION, digest_of
@@ -297,7 +297,7 @@ def _validation(scores: pd.DataFrame) -> tuple[Figure, str] | None:
 
 
 def _learning(part: OfDataset) -> tuple[Figure, str] | None:
-    titles = dict(zip(part.names["run"], part.names["title"], strict=True))
+    titles = dict(zip(part.names["run"], part.names["short"], strict=True))
     tables = []
     for method in part.methods:
         for run, _ in method.runs:
@@ -325,10 +325,12 @@ def _cost(evidence: Evidence, part: OfDataset, costs: Costs) -> tuple[Figure, st
         seconds = [run.meta["seconds"] for run, _ in method.runs if run.meta["seconds"]]
         known |= {k: method.meta[k] for k in figures.COSTS if method.meta.get(k)}
         known |= {"seconds": float(np.mean(seconds))} if seconds else {}
-        about = names.loc[method.name]
+        unfreeze, weights = (str(method.meta[name] or "") for name in ("unfreeze", "weights"))
+        scratch = weights_word(weights, unfreeze) == FROM_SCRATCH
         rows += [
             {"cost": cost, "value": float(value), "estimate": scores[method.name],
-             "name": about["panel"], "way": about["way"]}
+             "name": str(method.meta["backbone"]), "unfreeze": unfreeze,
+             "way": FROM_SCRATCH if scratch else names.loc[method.name, "way"]}
             for cost, value in known.items() if value and cost in figures.COSTS
         ]  # fmt: skip
     if not rows:

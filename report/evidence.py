@@ -14,7 +14,13 @@ from frostline.report.answers import answer, frozen_against_unfrozen
 from frostline.report.curves import net_benefit, reliability_of, roc_and_precision_recall
 from frostline.report.evaluation import MAJORITY_HEAD, Scored, score, tabulate, with_majority
 from frostline.report.figures.style import way_of
-from frostline.report.layout import describe, trained_word
+from frostline.report.layout import (
+    FROM_SCRATCH,
+    describe,
+    freeze_word,
+    trained_word,
+    weights_word,
+)
 from frostline.report.maps import Embedded, project, umap_version
 from frostline.report.marking import mark_best
 from frostline.report.methods import Method, group_methods, tabulate_methods
@@ -42,7 +48,8 @@ class OfDataset:
     methods : list of Method
         Its methods, seeds together.
     names : DataFrame
-        A row a method, by its first run's name: `title`, `panel` (of figures), `way` (of training).
+        A row a method, by its first run's name: `title`, `short` (the same in fewer words), `panel`
+        (of figures where ways of training share one), `way` (of training).
     marks, freezing, classes, curves, reliability, maps, mistakes : DataFrame
         As `mark_best`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`, `reliability_of`,
         `maps.project` and `confident_mistakes` give them.
@@ -233,9 +240,11 @@ def _names(by_method: pd.DataFrame) -> pd.DataFrame:
     for row in runs.to_dict("records"):
         run, word = row["run"], trained_word(row["unfreeze"])
         model, details = labels[run]
-        panel = [model]
-        if alike[model, ways[run]] > 1:
-            panel += [details] if ways[run] == word else [word, details]
-        title = ", ".join(filter(None, [model, word, details]))
-        rows.append((run, title, ", ".join(filter(None, panel)), ways[run]))
-    return pd.DataFrame(rows, columns=["run", "title", "panel", "way"])
+        # As short as can be: a panel is as wide as a word or three.
+        partly = freeze_word(row["unfreeze"]) if ways[run] != word else ""
+        scratch = weights_word(row["weights"], row["unfreeze"]) == FROM_SCRATCH
+        panel = [model, *([partly, details] if alike[model, ways[run]] > 1 else [])]
+        short = [model, "" if scratch else partly or word, details]
+        named = (", ".join(filter(None, words)) for words in ([model, word, details], short, panel))
+        rows.append((run, *named, ways[run]))
+    return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])

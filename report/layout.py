@@ -14,6 +14,7 @@ from frostline.report.sample import NEVER_PREDICTS
 
 NONE = "\N{EN DASH}"
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
+FROM_SCRATCH = "from scratch"
 FEW_NOTES = 3  # more of a kind are told in one
 # Shown behind a model's name where rows of the same data set differ in it.
 DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
@@ -141,7 +142,7 @@ def weights_word(weights: object, unfreeze: str) -> str:
     """What to say of weights; nothing of the ordinary ones."""
     text = str(weights or "")
     if text.startswith("random"):
-        return "from scratch" if unfreeze == "all" else "random weights"
+        return FROM_SCRATCH if unfreeze == "all" else "random weights"
     return "" if text in ("", "pretrained") else f"weights {text}"
 
 

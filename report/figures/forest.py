@@ -16,6 +16,7 @@ from frostline.report.figures.style import (
     NORMAL,
     SMALL,
     STYLES,
+    depth_styles,
     key,
     new_figure,
     tidy,
@@ -64,11 +65,8 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
         _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
     _xlabel(figure, f"{find_metric(metric).title} (%) with 95% interval")
     there = {way_of(row["unfreeze"], row["head"]) for row in part.to_dict("records")}
-    styles = {name: style for name, style in STYLES.items() if name in there - {"", MAJORITY_HEAD}}
-    if len(depths) > 1:
-        colour, _, dash = styles.pop("part fine-tuned")
-        styles["last N blocks"] = (colour, "$N$", dash)
-    key(figure, list(styles), styles, lines=False)
+    styles = depth_styles(depths)
+    key(figure, [w for w in styles if w in there - {"", MAJORITY_HEAD}], styles, lines=False)
     return figure
 
 

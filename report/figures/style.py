@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def panels(
         x = left + column * (width + across)
         y = total - top - (row + 1) * (height + title) - row * down
         axes = figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total))
-        tidy(axes, escape.plain(name, 25 if columns > 1 else 50))
+        tidy(axes, escape.plain(name, 26 if columns > 1 else 50))
         last = number + columns >= len(titles)
         axes.tick_params(labelleft=own_axes or column == 0, labelbottom=own_axes or last)
         out.append(axes)
@@ -111,6 +111,10 @@ def tidy(axes: Any, title: str = "") -> None:
         axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
+def _said(name: str, styles: Mapping[str, tuple[str, str, Any]]) -> str:
+    return "last N blocks" if styles[name][1] == "$N$" else name
+
+
 def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, str, Any]],
         *, lines: bool = True) -> None:  # fmt: skip
     """A legend in one row above the panels."""
@@ -119,7 +123,8 @@ def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, st
     handles = [
         Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
                linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
-               markeredgewidth=1.5, label=escape.plain(name, 24 if len(names) < 2 else 20))
+               markeredgewidth=1.5,
+               label=escape.plain(_said(name, styles), 24 if len(names) < 2 else 20))
         for name in names
     ]  # fmt: skip
     if handles:
@@ -138,6 +143,15 @@ def way_of(unfreeze: object, head: object = "") -> str:
         return MAJORITY_HEAD
     word = trained_word(str(unfreeze or ""))
     return word if word in STYLES else "part fine-tuned"
+
+
+def depth_styles(depths: Collection[str]) -> dict[str, tuple[str, str, Any]]:
+    """`STYLES`; of several depths, "part fine-tuned" is marked by the number of blocks."""
+    styles = dict(STYLES)
+    if len(depths) > 1:
+        colour, _, dash = styles["part fine-tuned"]
+        styles["part fine-tuned"] = (colour, "$N$", dash)
+    return styles
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report import escape
-from frostline.report.figures.style import INK, SMALL, STYLES, key, panels
+from frostline.report.figures.style import INK, SMALL, VERMILION, depth_styles, key, panels
+from frostline.report.layout import FROM_SCRATCH
 from frostline.report.metrics import find_metric
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ LOSSES = {
     "training loss": ("#0072b2", "o", "-"),
     "validation loss": ("#d55e00", "s", (0, (4, 1.2))),
 }
+SCRATCH = (VERMILION, "X", "-")
 COLUMNS = {"training loss": "train_loss", "validation loss": "val_loss"}
 COSTS = {
     "parameters": "Parameters of the backbone",
@@ -59,7 +61,8 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
     Parameters
     ----------
     costs : DataFrame
-        Columns `cost`, `value`, `estimate`, `name`, `way`.
+        Columns `cost`, `value`, `estimate`, `name` (of the backbone), `unfreeze`, `way` (of
+        `STYLES`, or "from scratch").
     """
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
@@ -67,23 +70,29 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
     title = find_metric(metric).title
     figure, axes = panels([COSTS[kind] for kind in kinds], xlabel="", ylabel=f"{title} (%)",
                           columns=1, height=1.7, own_axes=True)  # fmt: skip
+    depths = {name for name in costs["unfreeze"].astype(str) if name.isdigit()}
+    styles = depth_styles(depths) | {FROM_SCRATCH: SCRATCH}
     for one, kind in zip(axes, kinds, strict=True):
         part = costs[costs["cost"] == kind]
         for row in part.to_dict("records"):
-            colour, marker, _ = STYLES[str(row["way"])]
-            one.plot([row["value"]], [100 * row["estimate"]], marker, color=colour, markersize=6)
+            colour, marker, _ = styles[row["way"]]
+            if len(depths) > 1 and row["unfreeze"] in depths:
+                marker = f"${row['unfreeze']}$"
+            one.plot([row["value"]], [100 * row["estimate"]], marker=marker, color=colour,
+                     markersize=6, markeredgewidth=0.6)  # fmt: skip
         one.set_xscale("log")
         one.margins(x=0.16, y=0.18)
         one.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
         one.xaxis.set_major_formatter(EngFormatter(sep=""))
         one.xaxis.set_minor_locator(NullLocator())
         _name_points(one, part)
-    key(figure, [way for way in STYLES if way in set(costs["way"])], STYLES, lines=False)
+    there = set(costs["way"])
+    key(figure, [way for way in styles if way in there], styles, lines=False)
     return figure
 
 
 def _name_points(axes: Any, part: pd.DataFrame) -> None:
-    """Name the best point of each name, a line lower where that place is taken."""
+    """Name the best point of each backbone, a line lower where that place is taken."""
     axes.autoscale_view()
     tops = part.loc[part.groupby("name", sort=False)["estimate"].idxmax()]
     taken: list[tuple[float, float]] = []
@@ -91,7 +100,7 @@ def _name_points(axes: Any, part: pd.DataFrame) -> None:
         point = axes.transData.transform((row["value"], 100 * row["estimate"]))
         x, y = axes.transAxes.inverted().transform(point)
         side = "right" if x > 0.5 else "left"
-        while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken):
+        while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken) and y > 0.09:
             y -= 0.09
         taken.append((x, y))
         axes.text(x + (-0.03 if side == "right" else 0.03), y, escape.plain(row["name"], 24),
