@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-VERSION = 4
+VERSION = 5
 Costs = Mapping[str, Mapping[str, float]]
 TITLES = {
     "freezing": "What freezing changed",

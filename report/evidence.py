@@ -32,6 +32,7 @@ from frostline.report.remembered import digest_of, digest_predictions, remember
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
+VERSION = 2  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
@@ -171,7 +172,7 @@ class _Shelf:
         self, what: str, compute: Callable[[], pd.DataFrame], *more: object
     ) -> pd.DataFrame:
         path = self.folder / f"{what}-{self.number}.parquet"
-        return remember(path, [what, *self.given, *more], compute)
+        return remember(path, [what, VERSION, *self.given, *more], compute)
 
 
 def _of_dataset(
