@@ -103,6 +103,11 @@ def plan_study(
     """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`.
 
     Pretrained weights are fetched if need be, and if `fetch`: see `plan.make_plan`.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no run, or every backbone is left out.
     """
     cells = study_cells(study, only)
     broken: dict[str, str] = {}
@@ -111,7 +116,10 @@ def plan_study(
             index_dataset(workspace, study, name)
         except InputError as error:
             broken[name] = str(error)
-    return make_plan(workspace, study, cells, broken, fetch=fetch)
+    plan = make_plan(workspace, study, cells, broken, fetch=fetch)
+    if not plan.steps and not plan.failed:
+        raise InputError(f"Nothing is left of study {study.name!r}. {' '.join(plan.left_out)}")
+    return plan
 
 
 def index_dataset(workspace: Workspace, study: Study, name: str) -> None:

@@ -398,6 +398,17 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
     assert printed.splitlines()[-1] == last
 
 
+def test_a_study_of_which_nothing_is_left_says_so(finished: Path, tmp_path: Path) -> None:
+    study = study_at(finished)
+    study.backbones = study.backbones[2:]
+    with pytest.raises(InputError) as caught:
+        plan_study(Workspace(tmp_path / "ws"), study)
+    assert str(caught.value) == (
+        "Nothing is left of study 'small'. timm:test_efficientnet is left out: its weights are not "
+        "on this machine."
+    )
+
+
 def test_sweeps_train_on_as_much_as_the_dry_run_counts(finished: Path) -> None:
     manifest = read_manifest(Workspace(finished / "ws").manifest("set"))
     sizes = {"datasets": "set", "backbones": "b", "train_groups": [0.5, "all"], "draws": 3}
