@@ -2,9 +2,9 @@
 
     python benchmarks/knn.py [--quick] [--embeddings FILE.npz]
 
-Prints the time of ten over the time of one; 1 is the goal. FILE.npz, of `frostline
-cache export`, has real embeddings, of which the training part is taken; without it they are made
-up. `--quick` takes 2,000 rows.
+Prints the time of ten over the time of one; 1 is the goal. FILE.npz, of `frostline cache export`,
+has real embeddings, of which the training part is taken; without it they are made up. `--quick`
+takes 2,000 rows.
 """
 
 from __future__ import annotations

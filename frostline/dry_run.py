@@ -63,8 +63,8 @@ def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> b
 
 def _to_fetch(plan: Plan) -> Iterator[str]:
     """What has to come through the network first, in a sentence."""
-    steps = [step for step in plan.steps if step.inputs.get("weights") == ""]
-    names = list(dict.fromkeys(step.cell.backbone.name for step in steps))
+    without = [step for step in plan.steps if step.inputs.get("weights") == ""]
+    names = list(dict.fromkeys(step.cell.backbone.name for step in without))
     if names:
         yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
 
@@ -152,6 +152,11 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
     """A run trains its head on one training set, a sweep each of its heads on many."""
     manifest = read_manifest(workspace.manifest(step.cell.dataset))
     classes = manifest.table["label"].nunique()
+    if classes < 2:
+        raise InputError(
+            f"Data set {step.cell.dataset!r} has {classes} class{'' if classes == 1 else 'es'}: a "
+            "head needs two or more."
+        )
     rows = int((manifest.table["split"] == "train").sum())
     if step.sweep is None:
         head, settings = step.inputs["head"], dict(step.inputs["settings"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,13 @@ def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, clas
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    found = remembered(workspace, what, lambda: {"seconds": _timed(head, grid, dim, classes)})
-    return float(found["seconds"])
+
+    def timed() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what made-up rows lack says nothing of real ones
+            return {"seconds": _timed(head, grid, dim, classes)}
+
+    return float(remembered(workspace, what, timed)["seconds"])
 
 
 def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
@@ -44,6 +50,8 @@ def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
     pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
     tried, same = candidates(grid)
     family, held_out = FAMILIES[head], rows[: SAMPLE // 4]
+    # Once without a clock: the first call of a library pays for its start.
+    family.score(pool, [Part(held_out, (held_out,))], tried[:1], same, 0)
     start = time.perf_counter()
     family.score(pool, [Part(rows, (held_out,))], tried, same, 0)
     if family.refits:

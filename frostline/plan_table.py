@@ -43,10 +43,9 @@ def draw_table(table: pd.DataFrame) -> Any:
 
 def _state(rows: pd.DataFrame) -> str:
     """Of one step, or of several together: seeds of a run, stores of pixels."""
-    images = int(rows["images"].sum())
-    if images:
+    images, states = int(rows["images"].sum()), rows["state"].value_counts()
+    if images and "cannot be" not in states:
         return f"{images:,} images"
-    states = rows["state"].value_counts()
     if len(rows) == 1:
         return str(states.index[0])
     return ", ".join(f"{number} {state}" for state, number in states.items())

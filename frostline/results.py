@@ -31,6 +31,7 @@ def show_report(
     with_images: bool = False,
     anew: bool = False,
     failed: Mapping[str, str] | None = None,
+    done: Sequence[str] = (),
     datasets: Sequence[str] | None = None,
 ) -> None:
     """Print answer, table and the page's place; write them first if anything changed.
@@ -43,6 +44,8 @@ def show_report(
         Write the report even if it was made from these very predictions before.
     failed : mapping, optional
         Runs that have no predictions, by name, each with a sentence.
+    done : sequence of str
+        Names of those that have.
     datasets : sequence of str, optional
         Those that the predictions are of; all of the study if not given.
     """
@@ -57,6 +60,7 @@ def show_report(
         "with_images": with_images,
         "manifests": {name: read_manifest(workspace.manifest(name)).digest() for name in names},
         "failed": dict(failed or {}),
+        "done": list(done) if failed else [],
     }
     state["key"] = spec_key(state)
     answer = folder / "answer.txt"
@@ -85,6 +89,8 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
     last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    # As this release says it: a later one may have more fields.
+    last["study"] = Study.model_validate(last["study"]).model_dump(mode="json")
     now = study.model_dump(mode="json")
     other = [name for name in DECIDING if _settings(last["study"], name) != _settings(now, name)]
     if other:
@@ -95,7 +101,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
     paths = [workspace.root / "predictions" / name for name in last["predictions"]]
     show_report(
         workspace, study, paths, with_images=with_images, anew=True,
-        failed=last.get("failed"), datasets=list(last["manifests"]),
+        failed=last.get("failed"), done=last.get("done", ()), datasets=list(last["manifests"]),
     )  # fmt: skip
 
 
@@ -135,7 +141,7 @@ def _write(
         images=stored_images(workspace) if state["with_images"] else None,
         costs=_costs(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
-        failed=_failed(study, state["failed"]),
+        failed=_failed(study, state["failed"], state["done"]),
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,
@@ -154,23 +160,26 @@ def _published(study: Study) -> dict[str, Any]:
     return settings
 
 
-def _failed(study: Study, failed: Mapping[str, str]) -> list[Failed]:
+def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> list[Failed]:
     """The runs that failed, those together that differ in their seed alone."""
-    from frostline.plan import study_cells
+    from frostline.plan import split_name, study_cells
     from frostline.report import Failed
 
     alike: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in study_cells(study):
         if cell.name in failed:
-            method = (cell.dataset, cell.backbone.name, cell.protocol, failed[cell.name])
-            alike.setdefault(method, []).append(cell)
-    return [
-        Failed(
+            same = (cell.dataset, cell.backbone.name, cell.protocol, failed[cell.name])
+            alike.setdefault(same, []).append(cell)
+    shown = {split_name(name) for name in done}
+    found = []
+    for (dataset, backbone, protocol, sentence), cells in alike.items():
+        method = (dataset, backbone, protocol)
+        found.append(Failed(
             dataset, backbone, str(cells[0].entry.unfreeze), cells[0].network().weights, protocol,
-            tuple(cell.seed for cell in cells), len(cells) == len(study.seeds), sentence,
-        )
-        for (dataset, backbone, protocol, sentence), cells in alike.items()
-    ]  # fmt: skip
+            tuple(cell.seed for cell in cells), method not in shown, sentence,
+        ))  # fmt: skip
+        shown.add(method)  # one row, however many sentences
+    return found
 
 
 def _costs(

@@ -36,10 +36,13 @@ class Outcome:
         Of the runs that are done, in the order of the study.
     failed : dict
         Runs and sweeps that are not, by name, each with a sentence.
+    done : list of str
+        Names of the runs that are.
     """
 
     predictions: list[Path] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
 
 
 def run_study(
@@ -71,6 +74,10 @@ def run_study(
     InputError
         If a pattern fits no run, or the disk cannot be written.
     """
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise InputError(f"shard is (i, n) with i from 0 to n - 1, not {shard}.")
     started = time.time()
     plan = plan_study(workspace, study, only)
     for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
@@ -81,7 +88,8 @@ def run_study(
               if step.kind not in STORES and step.key in walked.failed}}  # fmt: skip
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
     predictions = _predictions(workspace, plan, done)
-    outcome = Outcome(predictions, failed)
+    finished = [step.name for step in plan.runs() if done[step.key] is not None]
+    outcome = Outcome(predictions, failed, finished)
     left = [step.name for step in plan.runs() if done[step.key] is None and step.name not in failed]
     if shard is not None and left:
         say(
@@ -188,7 +196,8 @@ def _report(
     with lock_file(folder / "lock", wait=True):
         show_report(
             workspace, study, outcome.predictions, with_images=with_images,
-            failed=outcome.failed, datasets=[name for name in study.datasets if name in shown],
+            failed=outcome.failed, done=outcome.done,
+            datasets=[name for name in study.datasets if name in shown],
         )  # fmt: skip
         write_sweep_tables(workspace, study, plan)
         write_provenance(workspace, study, plan, outcome.failed)

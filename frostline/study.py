@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from frostline.probe.sweep_file import Sweep
 
 
+ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
 AtLeastOne = Field(min_length=1)
 
 
@@ -112,7 +113,6 @@ class ProtocolEntry(_Strict):
             If a value cannot be.
         """
         from frostline.finetune.recipe import make_recipe
-        from frostline.probe.run import resolve_hyperparameters
 
         given = self.model_dump(exclude_none=True)
         for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
@@ -120,16 +120,28 @@ class ProtocolEntry(_Strict):
         if "batch" in given:
             batch = given.pop("batch")
             given["micro_batch" if batch == "auto" else "batch_size"] = batch
-        if self.unfreeze == "none":
-            # Here, and not when the embeddings are there: that may be hours later.
-            resolve_hyperparameters(self.head or HEADS[self.recipe], given)
         recipe = make_recipe(self.recipe, **given)
+        self._check_head(given)
         if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
             raise InputError(
                 "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
                 "several."
             )
         return {name: getattr(recipe, name) for name in given}
+
+    def _check_head(self, given: Mapping[str, Any]) -> None:
+        """Here, and not when the embeddings are there: that may be hours later."""
+        if self.unfreeze != "none":
+            if self.head is not None:
+                raise InputError("head is for unfreeze: none; what unfreezes has a linear one.")
+            return
+        head = self.head or HEADS[self.recipe]
+        for name in given:
+            if head != "adam" or name not in ADAM_FIELDS:
+                takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
+                raise InputError(
+                    f"head {head!r} takes of the recipe's fields {takes}; leave {name} out."
+                )
 
 
 class SweepEntry(_Strict):

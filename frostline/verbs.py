@@ -452,7 +452,8 @@ def run(
     place = _place(workspace)
     if os.fspath(study) == "demo" and data is None:
         data = demo_data(place)
-    only, settings = ([one] if isinstance(one, str) else one for one in (only, settings))
+    only = [only] if isinstance(only, str) else only
+    settings = [settings] if isinstance(settings, str) else settings
     chosen = read_study(Path(study), data=Path(data) if data else None, settings=settings)
     outcome = run_study(place, chosen, with_images=with_images, only=only, jobs=jobs, shard=shard)
     if outcome.failed:

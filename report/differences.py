@@ -87,7 +87,7 @@ def compare_methods(
         p, test = t_p(centre, total**0.5, df), "Student's t"
     notes = notes_about(metric, aligned.notes)
     if total == 0 and paired.n_units > 1:
-        notes.append("they never differ, so there is no interval")
+        notes.append("nothing varies between groups or seeds, so there is no interval")
     if min(len(a), len(b)) == 1:
         notes.append(NOT_THE_METHODS)
     return Difference(

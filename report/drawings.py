@@ -21,6 +21,7 @@ from frostline.report.layout import FROM_SCRATCH, describe, percent, trained_wor
 from frostline.report.maps import PCA
 from frostline.report.metrics import find_metric
 from frostline.report.remembered import FORMAT, FORMAT_VERSION, digest_of
+from frostline.report.sections import pair_names, signed_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -189,27 +190,14 @@ def _freezing(part: OfDataset, metric: str) -> tuple[Figure, str] | None:
     rows = rows[rows["difference"].notna()] if len(rows) else rows
     if not len(rows):
         return None
-    rows = rows.assign(name=_pair_names(rows)).sort_values("difference", ascending=False)
+    rows = rows.assign(name=pair_names(rows)).sort_values("difference", ascending=False)
     words = [
-        f"{row['name']} {100 * row['difference']:+.1f} points "
-        f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}], {row['verdict']}"
+        f"{row['name']} {100 * row['difference']:+.1f} points"
+        f"{signed_interval(row)}, {row['verdict']}"
         for row in rows.to_dict("records")
     ]
     said = f"Frozen minus fine-tuned: {'; '.join(words)}."
     return figures.difference_figure(rows, metric), said
-
-
-def _pair_names(rows: pd.DataFrame) -> list[str]:
-    """The backbone, and of what else pairs of one backbone differ in."""
-    ways = rows[["protocol", "weights", "head", "unfreeze", "unfrozen_head"]].astype(str)
-    counts = ways.groupby(rows["backbone"]).nunique().max()
-    differing = [str(name) for name in counts[counts > 1].index]
-    words = {"unfreeze": lambda value: trained_word(str(value))}
-    names = []
-    for row in rows.to_dict("records"):
-        more = [words.get(name, str)(row[name]) for name in differing]
-        names.append(", ".join([str(row["backbone"]), *filter(None, more)]))
-    return names
 
 
 def _forest(evidence: Evidence, part: OfDataset) -> tuple[Figure, str]:
@@ -329,7 +317,8 @@ def _cost(evidence: Evidence, part: OfDataset, costs: Costs) -> tuple[Figure, st
         scratch = weights_word(weights, unfreeze) == FROM_SCRATCH
         rows += [
             {"cost": cost, "value": float(value), "estimate": scores[method.name],
-             "name": str(method.meta["backbone"]), "unfreeze": unfreeze,
+             "name": str(method.meta["backbone"] or names.loc[method.name, "panel"]),
+             "unfreeze": unfreeze,
              "way": FROM_SCRATCH if scratch else names.loc[method.name, "way"]}
             for cost, value in known.items() if value and cost in figures.COSTS
         ]  # fmt: skip

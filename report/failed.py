@@ -24,7 +24,8 @@ class Failed:
     seeds : tuple of int
         Those that failed.
     alone : bool
-        Whether no seed succeeded, so that no row shows the method.
+        Whether no other row shows the method: no seed succeeded, and this is the first of its
+        sentences.
     sentence : str
         Why.
     """

@@ -258,18 +258,16 @@ def _unpredicted(places: dict[str, set[str]]) -> list[str]:
     notes = [note for note in places if NEVER_PREDICTS in note]
     if len(notes) <= FEW_NOTES:
         return []
-    runs: dict[str, int] = {}
     classes: dict[str, set[str]] = {}
     for note in notes:
         names = note.partition(NEVER_PREDICTS)[2].partition(": ")[0].split(", ")
-        for dataset in places.pop(note):
-            runs[dataset] = runs.get(dataset, 0) + 1
+        for dataset in sorted(places.pop(note)):
             classes.setdefault(dataset, set()).update(names)
     where = "; ".join(
-        f"{f'{dataset}, ' if dataset else ''}{count} runs ({', '.join(sorted(classes[dataset]))})"
-        for dataset, count in runs.items()
+        f"{f'{dataset}: ' if dataset else ''}{', '.join(sorted(names))}"
+        for dataset, names in classes.items()
     )
-    return [f"Precision counts as 0 for a class that a run never predicts: {where}."]
+    return [f"Precision counts as 0 for a class that some run never predicts ({where})."]
 
 
 def percent(value: float, decimals: int = 1) -> str:

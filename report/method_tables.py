@@ -56,7 +56,7 @@ def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str
     shared = [word for word in words[0] if len(words) > 1 and all(word in own for own in words)]
     names = [", ".join(word for word in own if word not in shared) for own in words]
     rows = [
-        (name, "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+        (name or row["method"], "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
          f"{percent(row['best_share'], 0)}%", str(row["seeds"]))
         for name, row in zip(names, frame.to_dict("records"), strict=True)
     ]  # fmt: skip

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.evidence import Evidence, OfDataset
-from frostline.report.layout import percent
+from frostline.report.layout import percent, trained_word
 from frostline.report.metrics import find_metric
 from frostline.report.predictions import META_KEYS, Predictions
 
@@ -60,18 +60,37 @@ def class_rows(part: OfDataset) -> list[dict[str, Any]]:
     return out
 
 
+def pair_names(rows: pd.DataFrame) -> list[str]:
+    """The backbone, and of what else pairs of one backbone differ in."""
+    ways = rows[["protocol", "weights", "head", "unfreeze", "unfrozen_head"]].astype(str)
+    counts = ways.groupby(rows["backbone"]).nunique().max()
+    differing = [str(name) for name in counts[counts > 1].index]
+    words = {"unfreeze": lambda value: trained_word(str(value))}
+    names = []
+    for row in rows.to_dict("records"):
+        more = [words.get(name, str)(row[name]) for name in differing]
+        names.append(", ".join([str(row["backbone"]), *filter(None, more)]))
+    return names
+
+
+def signed_interval(row: Mapping[Any, Any]) -> str:
+    """The interval of a difference in points, with a space before it; empty where there is none."""
+    return "" if pd.isna(row["low"]) else f" [{_signed(row['low'])}, {_signed(row['high'])}]"
+
+
 def freezing_rows(part: OfDataset, metric: str) -> list[dict[str, Any]]:
     """Each pair of frozen and unfrozen as text."""
     if not len(part.freezing):
         return []
     compared = part.freezing[part.freezing["difference"].notna()]
+    compared = compared.assign(name=pair_names(compared))
     higher = find_metric(metric).higher
     words = {"better": "frozen better", "worse": "fine-tuned better"}
     return [
-        {"backbone": row["backbone"], "frozen": percent(row["estimate_frozen"]),
+        {"backbone": row["name"], "frozen": percent(row["estimate_frozen"]),
          "tuned": percent(row["estimate_unfrozen"]), "value": row["difference"],
          "difference": _signed(row["difference"]),
-         "interval": f"[{_signed(row['low'])}, {_signed(row['high'])}]",
+         "interval": signed_interval(row).strip(),
          "p": "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}",
          "verdict": words.get(row["verdict"], row["verdict"]), "higher": higher}
         for row in compared.to_dict("records")

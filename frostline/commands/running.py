@@ -70,7 +70,7 @@ def run(
         place, chosen, with_images=with_images, only=only or [], jobs=jobs, shard=share
     )
     if outcome.failed:
-        typer.echo(f"\n{len(outcome.failed)} of the study's runs failed:")
+        typer.echo(f"\n{len(outcome.failed)} of the study's runs and sweeps failed:")
         for name, sentence in outcome.failed.items():
             typer.echo(f"  {name}: {sentence}")
         raise typer.Exit(1)

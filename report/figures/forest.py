@@ -11,12 +11,12 @@ import pandas as pd
 from frostline.report import escape
 from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.figures.style import (
+    DEPTHS,
     GREY,
     INK,
     NORMAL,
     SMALL,
     STYLES,
-    depth_styles,
     key,
     new_figure,
     tidy,
@@ -53,8 +53,7 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     depths = {row for row in part["unfreeze"].astype(str) if row.isdigit()}
     for row in best_first.to_dict("records"):
         name, details = labels[row["run"]]
-        if len(depths) > 1 and row["unfreeze"] in depths:
-            row["marker"] = f"${row['unfreeze']}$"
+        row["way"] = way_of(row["unfreeze"], row["head"], depths)
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
     limits = _limits(part[part["head"] != MAJORITY_HEAD], "estimate")
     majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * 100
@@ -64,9 +63,8 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     for value in majority[majority >= limits[0]]:
         _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
     _xlabel(figure, f"{find_metric(metric).title} (%) with 95% interval")
-    there = {way_of(row["unfreeze"], row["head"]) for row in part.to_dict("records")}
-    styles = depth_styles(depths)
-    key(figure, [w for w in styles if w in there - {"", MAJORITY_HEAD}], styles, lines=False)
+    there = {row["way"] for rows in groups.values() for row in rows}
+    key(figure, [w for w in STYLES if w in there - {"", MAJORITY_HEAD}], STYLES, lines=False)
     return figure
 
 
@@ -145,8 +143,8 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
 
 def _look(row: Record) -> tuple[str, str]:
     if "verdict" not in row:
-        colour, marker, _ = STYLES[way_of(row["unfreeze"], row["head"])]
-        return colour, row.get("marker", marker)
+        colour, marker, _ = STYLES[row["way"]]
+        return colour, f"${row['unfreeze']}$" if row["way"] == DEPTHS else marker
     way = {"better": "frozen", "worse": "fine-tuned"}.get(str(row["verdict"]))
     return STYLES[way][:2] if way else (GREY, "D")
 

@@ -32,11 +32,13 @@ ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
 # Okabe and Ito's, yellow last: it is faint on white.
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#7a7a7a", YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-# How a run was trained: colour, marker, dash.
+DEPTHS = "last N blocks"
+# How a run was trained: colour, marker, dash. Of several depths each has its number as marker.
 STYLES: dict[str, tuple[str, str, Any]] = {
     "frozen": (BLUE, "o", "-"),
     "fine-tuned": (VERMILION, "s", (0, (4, 1.2))),
     "part fine-tuned": (PURPLE, "^", (0, (1.2, 1))),
+    DEPTHS: (PURPLE, "$N$", (0, (1.2, 1))),
     MAJORITY_HEAD: (GREY, "x", "-"),
     "": (GREEN, "D", "-"),
 }
@@ -111,10 +113,6 @@ def tidy(axes: Any, title: str = "") -> None:
         axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
-def _said(name: str, styles: Mapping[str, tuple[str, str, Any]]) -> str:
-    return "last N blocks" if styles[name][1] == "$N$" else name
-
-
 def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, str, Any]],
         *, lines: bool = True) -> None:  # fmt: skip
     """A legend in one row above the panels."""
@@ -124,7 +122,7 @@ def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, st
         Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
                linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
                markeredgewidth=1.5,
-               label=escape.plain(_said(name, styles), 24 if len(names) < 2 else 20))
+               label=escape.plain(name, 24 if len(names) < 2 else 20))
         for name in names
     ]  # fmt: skip
     if handles:
@@ -137,21 +135,14 @@ def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, st
             text.set_parse_math(False)
 
 
-def way_of(unfreeze: object, head: object = "") -> str:
-    """The name in `STYLES` of how a run was trained."""
+def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
+    """The name in `STYLES` of how a run was trained; of several depths, these are one way."""
+    if len(depths) > 1 and str(unfreeze) in depths:
+        return DEPTHS
     if head == MAJORITY_HEAD:
         return MAJORITY_HEAD
     word = trained_word(str(unfreeze or ""))
     return word if word in STYLES else "part fine-tuned"
-
-
-def depth_styles(depths: Collection[str]) -> dict[str, tuple[str, str, Any]]:
-    """`STYLES`; of several depths, "part fine-tuned" is marked by the number of blocks."""
-    styles = dict(STYLES)
-    if len(depths) > 1:
-        colour, _, dash = styles["part fine-tuned"]
-        styles["part fine-tuned"] = (colour, "$N$", dash)
-    return styles
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report import escape
-from frostline.report.figures.style import INK, SMALL, VERMILION, depth_styles, key, panels
+from frostline.report.figures.style import (
+    DEPTHS,
+    INK,
+    SMALL,
+    STYLES,
+    VERMILION,
+    key,
+    panels,
+    way_of,
+)
 from frostline.report.layout import FROM_SCRATCH
 from frostline.report.metrics import find_metric
 
@@ -71,13 +80,17 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
     figure, axes = panels([COSTS[kind] for kind in kinds], xlabel="", ylabel=f"{title} (%)",
                           columns=1, height=1.7, own_axes=True)  # fmt: skip
     depths = {name for name in costs["unfreeze"].astype(str) if name.isdigit()}
-    styles = depth_styles(depths) | {FROM_SCRATCH: SCRATCH}
+    styles = STYLES | {FROM_SCRATCH: SCRATCH}
+    ways = [
+        row["way"] if row["way"] == FROM_SCRATCH else way_of(row["unfreeze"], depths=depths)
+        for row in costs.to_dict("records")
+    ]
+    costs = costs.assign(way=ways)
     for one, kind in zip(axes, kinds, strict=True):
         part = costs[costs["cost"] == kind]
         for row in part.to_dict("records"):
             colour, marker, _ = styles[row["way"]]
-            if len(depths) > 1 and row["unfreeze"] in depths:
-                marker = f"${row['unfreeze']}$"
+            marker = f"${row['unfreeze']}$" if row["way"] == DEPTHS else marker
             one.plot([row["value"]], [100 * row["estimate"]], marker=marker, color=colour,
                      markersize=6, markeredgewidth=0.6)  # fmt: skip
         one.set_xscale("log")

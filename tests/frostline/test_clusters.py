@@ -68,7 +68,7 @@ def test_the_slurm_script_queues_itself_again_before_its_time_is_over(tmp_path: 
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
     for name, script in {
-        "frostline": "touch begun; i=0; while [ $i -lt 600 ] && ! [ -e queued ]; do "
+        "frostline": "sleep 0.5; touch begun; i=0; while [ $i -lt 600 ] && ! [ -e queued ]; do "
         "sleep 0.1; i=$((i + 1)); done; exit 3",
         "scontrol": 'echo "$@" > queued',
     }.items():

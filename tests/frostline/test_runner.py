@@ -211,7 +211,7 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "2 of the study's runs failed:" in done.stdout
+    assert "2 of the study's runs and sweeps failed:" in done.stdout
     assert "  set/timm:test_vit/frozen/0: there is no folder " in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -140,8 +140,9 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"protocols": {"p": {"recipe": "best"}}}, "protocols.p.recipe: input should be 'paper'"),
         (
             {"protocols": {"p": {"recipe": "standard", "epochs": 5}}},
-            "protocols.p: Head 'logistic' has no hyper-parameter 'epochs': it has Cs, scoring, ",
+            "protocols.p: head 'logistic' takes of the recipe's fields none; leave epochs out.",
         ),
+        ({"protocols": {"p": {"unfreeze": 1, "head": "knn"}}}, "head is for unfreeze: none; "),
         ({"primary_metric": "acuracy"}, "primary_metric: there is no metric 'acuracy'; choose "),
         ({"ci": "foo"}, "ci: there is no interval 'foo'; choose from auto, percentile, "),
         ({"backbones": []}, "backbones: list should have at least 1 item after validation"),

@@ -365,3 +365,18 @@ def test_depths_are_marked_by_their_number_of_blocks(run):
     assert sorted(m for m in markers if isinstance(m, str) and m[0] == "$") == ["$1$", "$3$"]
     alone = forest_figure(evaluate(runs[:2]), "chest").axes[0]
     assert "^" in [line.get_marker() for line in alone.lines]
+
+
+def test_what_never_varies_has_no_interval_and_is_said_once(run, tmp_path):
+    runs = [run(unfreeze=how, run=f"r{how}") for how in ("none", "1", "2", "3", "all")]
+    for one in runs:
+        one.table["prediction"] = one.classes[0]
+    paths = write_report(tmp_path, runs, title="All alike", replicates=50)
+    page = paths["index.html"].read_text()
+    assert "nan" not in page.partition("<script")[0].lower()
+    notes = [line for line in page.splitlines() if "never predicts" in line]
+    absent = ", ".join(sorted(runs[0].classes[1:]))
+    assert len(notes) == 1
+    assert f"a class that some run never predicts (chest: {absent})." in notes[0]
+    table = (tmp_path / "tables" / "freezing.csv").read_text()
+    assert "nothing varies between groups or seeds, so there is no interval" in table
