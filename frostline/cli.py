@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import typer
 
 from frostline import __version__
 from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
+from frostline.warned import show_warning
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -80,7 +81,7 @@ _main.__doc__ = HELP
 
 def main() -> NoReturn:
     """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # typer has turned the interrupt into an exit code
@@ -103,21 +104,6 @@ def main() -> NoReturn:
         if not _is_input_error(error):
             raise
         _fail(str(error), 2)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A sentence to the user as it is; what libraries tell programmers, with its place."""
-    if category is UserWarning:
-        typer.echo(f"Warning: {message}", err=True)
-        return
-    typer.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _is_input_error(error: ValueError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -22,6 +22,7 @@ from frostline.results import show_report
 from frostline.steps import Machine
 from frostline.study import Study
 from frostline.walk import Walk, Walked
+from frostline.warned import show_warning
 
 Shard = tuple[int, int]
 
@@ -164,8 +165,9 @@ def _walk(
     threads = max(1, (os.cpu_count() or 1) // jobs)
     helper = replace(first, helper=True, threads=threads)
     with ProcessPoolExecutor(
-        jobs - 1, get_context("spawn"), initializer=_warn_by, initargs=(warnings.showwarning,)
-    ) as pool:
+        jobs - 1, get_context("spawn"), initializer=_warn_alike,
+        initargs=(warnings.showwarning is show_warning,),
+    ) as pool:  # fmt: skip
         others = [pool.submit(helper.run) for _ in range(jobs - 1)]
         walked = replace(first, threads=threads).run()
         for other in others:
@@ -173,9 +175,10 @@ def _walk(
     return walked
 
 
-def _warn_by(show: Callable[..., None]) -> None:
-    """Helpers show warnings as the process that starts them does."""
-    warnings.showwarning = show
+def _warn_alike(sentences: bool) -> None:
+    """Helpers of the command line show warnings as sentences, too."""
+    if sentences:
+        warnings.showwarning = show_warning
 
 
 def _predictions(

@@ -280,6 +280,13 @@ def parse_study(data: Any, where: str) -> Study:
 
 def _check_names(study: Study, where: str) -> None:
     """Runs go by data set, backbone, protocol and seed: each must name one."""
+    for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
+        for name in known:
+            if not name or "/" in name:
+                raise InputError(
+                    f"{where}: {key} has {name!r}, and runs are called DATASET/BACKBONE/PROTOCOL: "
+                    "give it another name, without a slash."
+                )
     backbones: list[str | int] = [entry.name for entry in study.backbone_entries()]
     for key, names in (("backbones", backbones), ("seeds", [*study.seeds])):
         twice = [name for number, name in enumerate(names) if name in names[:number]]

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from frostline import cli
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.dry_run import plan_table, show_plan
 from frostline.plan import Step, make_plan, study_cells
@@ -23,7 +22,7 @@ from frostline.probe.sweep_file import parse_sweep
 from frostline.records import changed_runs, read_record
 from frostline.report import read_predictions
 from frostline.results import report_study
-from frostline.runner import _warn_by, plan_study, run_study
+from frostline.runner import _warn_alike, plan_study, run_study
 from frostline.settings import replace_fields
 from frostline.study import Study, read_study
 from frostline.walk import Walk, Walked
@@ -322,7 +321,7 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
 
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_warn_by, initargs=(cli._show_warning,)
+        1, get_context("spawn"), initializer=_warn_alike, initargs=(True,)
     ) as pool:
         pool.submit(warnings.warn, "The grid is narrow.").result()
     assert capfd.readouterr().err == "Warning: The grid is narrow.\n"

@@ -153,6 +153,7 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
             "backbones has 'resnet50' twice, and runs are called by it: keep one, and make another",
         ),
         ({"seeds": [0, 1, 0]}, "seeds has 0 twice"),
+        ({"protocols": {"last 1/2": {}}}, "protocols has 'last 1/2', and runs are called DATASET"),
         ({"backbones": [{"nam": "x"}]}, "there is no key 'backbones.0.nam'; the keys there are"),
         ({"name": None}, "name: input should be a valid string, not None."),
     ],
