@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,15 +70,17 @@ def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
 def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     """Label efficiency and validation scores of data sets, from all sweeps of the workspace.
 
-    Sweeps whose predictions are gone are left out. Validation scores are those of the metric that
-    the latest sweep of a data set selected by.
+    Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
+    each backbone, by the metric that the latest sweep of the data set selected by.
     """
     import pandas as pd
 
     from frostline.probe.sweep_results import Results, curves, heat_map, read_sweep
     from frostline.report import Swept
 
-    lines, scores = [], {}
+    lines = []
+    scores: dict[Any, pd.DataFrame] = {}
+    chosen: dict[str, str] = {}
     found = sorted((workspace.root / "sweeps").glob("*/results.parquet"), key=_written)
     for path in found:
         table = pd.read_parquet(path)
@@ -90,14 +92,17 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
         lines.append(curves(results))
         metric = read_sweep(path)["metric"]
         mine = heat_map(results, metric).query("head == 'logistic'").assign(metric=metric)
-        for name, part in mine.groupby("dataset"):
-            scores[name] = part
+        for place, part in mine.groupby(["dataset", "backbone", "feature"]):
+            scores[place] = part
+            chosen[str(place[0])] = metric
     tables = {}
     if any(len(part) for part in lines):
         joined = pd.concat(lines).drop_duplicates()
         tables["efficiency"] = joined.assign(line=_told(joined, ["backbone", "head"]))
     if scores:
-        joined = pd.concat(scores.values())
+        shown = [part for place, part in scores.items()
+                 if part["metric"].iloc[0] == chosen[str(place[0])]]  # fmt: skip
+        joined = pd.concat(shown)
         tables["validation"] = joined.assign(backbone=_told(joined, ["backbone"]))
     return Swept(**tables)
 

@@ -24,6 +24,7 @@ from frostline.report import read_predictions
 from frostline.results import report_study
 from frostline.runner import _warn_alike, plan_study, run_study
 from frostline.settings import replace_fields
+from frostline.shown import swept_tables
 from frostline.study import Study, read_study
 from frostline.walk import Walk, Walked
 from frostline.work import DO
@@ -406,6 +407,12 @@ def test_a_study_of_which_nothing_is_left_says_so(finished: Path, tmp_path: Path
         "Nothing is left of study 'small'. timm:test_efficientnet is left out: its weights are not "
         "on this machine."
     )
+
+
+def test_the_page_has_the_strengths_of_every_backbone(finished: Path) -> None:
+    shown = swept_tables(Workspace(finished / "ws"), ["set"]).validation
+    assert shown is not None
+    assert set(shown["backbone"]) == {"timm:test_resnet, pre_logits", "timm:test_vit, cls"}
 
 
 def test_sweeps_train_on_as_much_as_the_dry_run_counts(finished: Path) -> None:
