@@ -25,6 +25,12 @@ def run_demo(workspace: Workspace) -> None:
     print(NEXT)
 
 
+def study_data(study: str, data: Path | None, workspace: Workspace) -> Path | None:
+    """The folder given for a study's roots; for `demo` without one, where its data are made."""
+    is_demo = study == "demo" and data is None and not Path(study).is_file()
+    return demo_data(workspace) if is_demo else data
+
+
 def demo_data(workspace: Workspace) -> Path:
     """The folder that the roots of the study `demo` are relative to, with its data in it."""
     from frostline.extract.phantom import make_phantom_glioma

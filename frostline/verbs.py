@@ -445,16 +445,15 @@ def run(
     >>> scores = frostline.evaluate(paths)
     """
     from frostline.cache import InputError
-    from frostline.demo import demo_data
+    from frostline.demo import study_data
     from frostline.runner import run_study
     from frostline.study import read_study
 
     place = _place(workspace)
-    if os.fspath(study) == "demo" and data is None:
-        data = demo_data(place)
+    folder = study_data(os.fspath(study), Path(data) if data else None, place)
     only = [only] if isinstance(only, str) else only
     settings = [settings] if isinstance(settings, str) else settings
-    chosen = read_study(Path(study), data=Path(data) if data else None, settings=settings)
+    chosen = read_study(Path(study), data=folder, settings=settings)
     outcome = run_study(place, chosen, with_images=with_images, only=only, jobs=jobs, shard=shard)
     if outcome.failed:
         name, sentence = next(iter(outcome.failed.items()))

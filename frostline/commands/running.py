@@ -50,14 +50,13 @@ def run(
     frostline run paper-public --data DATA --only 'chest/*/frozen' --dry-run
     """
     from frostline.cache import Workspace
-    from frostline.demo import demo_data
+    from frostline.demo import study_data
     from frostline.runner import run_study
     from frostline.study import read_study
 
     place = Workspace(workspace)
-    if study == "demo" and data is None:
-        data = demo_data(place)
-    chosen = read_study(study, data=data, settings=setting or [])
+    folder = study_data(study, data, place)
+    chosen = read_study(study, data=folder, settings=setting or [])
     if dry_run:
         from frostline.dry_run import show_plan
 

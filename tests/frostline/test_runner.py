@@ -214,6 +214,10 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
     assert "2 of the study's runs and sweeps failed:" in done.stdout
     assert "  set/timm:test_vit/frozen/0: there is no folder " in done.stdout
     assert "Traceback" not in done.stderr
+    # A plan that cannot be says so before anything is done.
+    broken = study_at(finished, "datasets.set.root=nowhere")
+    assert show_plan(Workspace(tmp_path / "dry"), broken) is False
+    assert show_plan(Workspace(tmp_path / "dry"), study_at(finished)) is True
 
 
 class Fake:
