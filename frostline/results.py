@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from pydantic import ValidationError
 
 from frostline import __version__
 from frostline.audits import audit_datasets
@@ -89,10 +90,16 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
     last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    # As this release says it: a later one may have more fields.
-    last["study"] = Study.model_validate(last["study"]).model_dump(mode="json")
+    try:
+        # As this release says it: the one that ran it may have had fewer fields.
+        before = Study.model_validate(last["study"]).model_dump(mode="json")
+    except ValidationError:
+        raise InputError(
+            f"Study {study.name!r} was run by a release with other fields: run it with "
+            "`frostline run` again; what is done is not done twice."
+        ) from None
     now = study.model_dump(mode="json")
-    other = [name for name in DECIDING if _settings(last["study"], name) != _settings(now, name)]
+    other = [name for name in DECIDING if _settings(before, name) != _settings(now, name)]
     if other:
         raise InputError(
             f"Study {study.name!r} was run with other {' and '.join(other)} than it has now: give "

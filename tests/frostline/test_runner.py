@@ -442,6 +442,13 @@ def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Other words" in (workspace.report("small") / "index.html").read_text()
+    path = workspace.report("small") / "study.json"
+    known = path.read_text()
+    path.write_text(known.replace('"study": {', '"study": {"later": 1, ', 1))
+    with pytest.raises(InputError) as caught:
+        report_study(workspace, study_at(finished))
+    assert str(caught.value).startswith("Study 'small' was run by a release with other fields: ")
+    path.write_text(known)
 
 
 def test_only_fits_runs_or_says_how_they_are_called(finished: Path) -> None:
