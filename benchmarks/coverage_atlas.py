@@ -40,7 +40,7 @@ from situations import (
     true_values,
 )
 
-from frostline.report.flags import (
+from frostline.report.statistics.flags import (
     BY_CLASS,
     FEWEST_FLAWLESS,
     FEWEST_IMAGES,
@@ -51,7 +51,7 @@ from frostline.report.flags import (
     FEWEST_WRONG_OF_LOSSES,
     LOSSES,
 )
-from frostline.report.intervals import (
+from frostline.report.statistics.intervals import (
     MANY_OF_A_CLASS,
     MANY_UNITS,
     MANY_WRONG,
@@ -59,8 +59,8 @@ from frostline.report.intervals import (
     TAIL,
     jackknife_scale,
 )
-from frostline.report.metrics import find_metric
-from frostline.report.units import draw_units
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.resampling.units import draw_units
 
 TRIALS, REPLICATES = 100, 1_000
 # Trials held at once: their replicates stay in the processor's cache.

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from frostline.cache import Manifest, Workspace
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import embed_features, embedding_spec, several_forward
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source
 

@@ -32,18 +32,18 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from frostline.cache import PIXELS, Store, StoreWriter, spec_key
-from frostline.extract.backbones import load_backbone
-from frostline.extract.blocks import blocks
-from frostline.extract.decode import IMAGE_SUFFIXES, decode
-from frostline.extract.geometry import Geometry
-from frostline.finetune.activations import Activations, Images
-from frostline.finetune.batches import Place, epoch_order
-from frostline.finetune.boundary import NoBoundaryError, find_boundary
+from frostline.extract.backbones.backbone import load_backbone
+from frostline.extract.backbones.blocks import blocks
+from frostline.extract.images.decode import IMAGE_SUFFIXES, decode
+from frostline.extract.images.geometry import Geometry
 from frostline.finetune.conditions import Conditions
+from frostline.finetune.inputs.activations import Activations, Images
+from frostline.finetune.inputs.batches import Place, epoch_order
+from frostline.finetune.inputs.boundary import NoBoundaryError, find_boundary
+from frostline.finetune.inputs.pixels import Part, StorePixels, held, read_ahead
 from frostline.finetune.model import Classifier
-from frostline.finetune.pixels import Part, StorePixels, held, read_ahead
 from frostline.finetune.recipe import Recipe
-from frostline.finetune.step import Stepper
+from frostline.finetune.training.step import Stepper
 from frostline.finetune.unfreeze import set_modes, unfreeze
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -15,7 +15,7 @@ import time
 import numpy as np
 from exported import read_exported
 
-from frostline.probe.knn import KNNProbe
+from frostline.probe.heads.knn import KNNProbe
 
 KS = [1, 2, 5, 10, 20, 30, 50, 70, 100, 200]
 

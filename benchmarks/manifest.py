@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import Manifest, read_manifest, write_manifest
-from frostline.records import manifest_digests
+from frostline.study.records import manifest_digests
 
 
 def make(count: int) -> Manifest:

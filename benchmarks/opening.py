@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from frostline.cache import EMBEDDINGS, Store, part_files, spec_key
-from frostline.cache.part import write_part
+from frostline.cache.stores.part import write_part
 
 SPEC = {"benchmark": "opening"}
 PARTS = 20

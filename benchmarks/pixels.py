@@ -28,8 +28,8 @@ import numpy as np
 from PIL import Image
 
 from frostline.cache import Manifest, Workspace
-from frostline.extract.decode import IMAGE_SUFFIXES, decode, read_image
-from frostline.extract.geometry import FILTERS, PAPER_GEOMETRY, Channels
+from frostline.extract.images.decode import IMAGE_SUFFIXES, decode, read_image
+from frostline.extract.images.geometry import FILTERS, PAPER_GEOMETRY, Channels
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import fill_pixels, pixel_source
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from frostline.cache import EMBEDDINGS, Store, StoreWriter, spec_key
-from frostline.cache.compact import compact_store
+from frostline.cache.stores.compact import compact_store
 
 SPEC = {"benchmark": "reading"}
 

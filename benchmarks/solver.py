@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit
 
 from frostline.probe import LogisticProbe
-from frostline.probe.solver import solve_logistic
+from frostline.probe.solver.solve import solve_logistic
 
 STRENGTHS = np.logspace(-6, 2, 45)
 FOLDS = 5

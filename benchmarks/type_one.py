@@ -38,10 +38,10 @@ from situations import (
     push_of,
 )
 
-from frostline.report.comparison import few_differ_p
-from frostline.report.intervals import MANY_UNITS, TAIL
-from frostline.report.paired import MOST_ENUMERATED, TIE
-from frostline.report.units import draw_units
+from frostline.report.statistics.comparisons.comparison import few_differ_p
+from frostline.report.statistics.comparisons.paired import MOST_ENUMERATED, TIE
+from frostline.report.statistics.intervals import MANY_UNITS, TAIL
+from frostline.report.statistics.resampling.units import draw_units
 
 TRIALS, SWAPS, REPLICATES = 100, 999, 1_000
 BLOCK = 5

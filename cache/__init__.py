@@ -1,45 +1,10 @@
-"""What is at rest: the manifest and the HDF5 stores (docs/format.md)."""
+"""What is at rest: the manifest, the HDF5 stores and how they are written (docs/format.md).
+
+Public names load on first use, so that importing this package costs nothing.
+"""
 
 from __future__ import annotations
 
-from frostline.cache.atomic import atomic_write, clear_temporary, lock_file
-from frostline.cache.embeddings import EmbeddingStore
-from frostline.cache.errors import InputError
-from frostline.cache.keys import content_key, file_key, run_id, spec_difference, spec_key
-from frostline.cache.manifest import Manifest, read_manifest, write_manifest
-from frostline.cache.store import (
-    EMBEDDINGS,
-    PIXELS,
-    Store,
-    choose_store,
-    find_stores,
-    part_files,
-    store_spec,
-)
-from frostline.cache.workspace import Workspace
-from frostline.cache.writer import StoreWriter
+import lazy_loader
 
-__all__ = [
-    "EMBEDDINGS",
-    "PIXELS",
-    "EmbeddingStore",
-    "InputError",
-    "Manifest",
-    "Store",
-    "StoreWriter",
-    "Workspace",
-    "atomic_write",
-    "choose_store",
-    "clear_temporary",
-    "content_key",
-    "file_key",
-    "find_stores",
-    "lock_file",
-    "part_files",
-    "read_manifest",
-    "run_id",
-    "spec_difference",
-    "spec_key",
-    "store_spec",
-    "write_manifest",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -111,3 +111,9 @@ def _lock_now(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

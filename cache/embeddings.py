@@ -11,7 +11,7 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.manifest import Manifest, as_keys, read_manifest
-from frostline.cache.store import Store, choose_store
+from frostline.cache.stores.store import Store, choose_store
 from frostline.cache.workspace import Workspace
 
 

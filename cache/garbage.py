@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from frostline.cache.atomic import TEMPORARY, clear_temporary, writer_is_dead
-from frostline.cache.compact import compact_store
 from frostline.cache.errors import InputError
 from frostline.cache.listing import manifest_contents, store_dataset, workspace_stores
-from frostline.cache.store import Store
-from frostline.cache.verify import ASIDE
+from frostline.cache.stores.compact import compact_store
+from frostline.cache.stores.store import Store
+from frostline.cache.stores.verify import ASIDE
 from frostline.cache.workspace import Workspace
 
 

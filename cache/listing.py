@@ -14,7 +14,7 @@ import numpy as np
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
 from frostline.cache.manifest import read_manifest
-from frostline.cache.store import Store, find_stores, part_files
+from frostline.cache.stores.store import Store, find_stores, part_files
 from frostline.cache.workspace import Workspace
 
 PART_TIME = re.compile(r"part-(\d{20})-")

@@ -32,7 +32,7 @@ from frostline.extract.engine import Engine, engine_version, onnx_features
 from frostline.extract.pixels import PixelSource, distinct_images, versions
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones import Backbone
+    from frostline.extract.backbones.backbone import Backbone
 
 Item = TypeVar("Item")
 Progress = Callable[[int, int], None]

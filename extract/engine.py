@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from frostline.cache import InputError
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones import Backbone
-    from frostline.extract.features import Feature
+    from frostline.extract.backbones.backbone import Backbone
+    from frostline.extract.backbones.features import Feature
 
 Engine = Literal["torch", "onnx"]
 # How far the engines' embeddings may be apart: the order of additions, no more.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, content_key
-from frostline.extract.decode import Facts, image_facts
+from frostline.extract.images.decode import Facts, image_facts
 
 Progress = Callable[[int, int], None]
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.extract.files import Progress, add_file_facts
-from frostline.extract.kinds import find_kind, resolve_options
 from frostline.extract.private import hide_columns
+from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
 
 
@@ -37,7 +37,7 @@ def index_dataset(
     workspace, name
         Where the manifest goes.
     kind, roots, options
-        What reads the data, from which folders, and how; see `frostline.extract.kinds`.
+        What reads the data, from which folders, and how; see `frostline.extract.readers.kinds`.
     group_pattern
         Regular expression that finds the group (patient) in a file's name, or in its path
         relative to the root if the pattern holds a ``/``. The group is what the named group

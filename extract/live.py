@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store
-from frostline.extract.decode import decode
 from frostline.extract.embed import pad, several_forward
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.decode import decode
+from frostline.extract.images.geometry import Geometry
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones import Backbone
+    from frostline.extract.backbones.backbone import Backbone
 
 # Same numbers but for the order of additions: another batch, another number of threads.
 COSINE = 0.999999

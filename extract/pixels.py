@@ -24,8 +24,8 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
-from frostline.extract.decoders import Chunk, Decoders, File
-from frostline.extract.geometry import Channels, Geometry
+from frostline.extract.images.decoders import Chunk, Decoders, File
+from frostline.extract.images.geometry import Channels, Geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 OnError = Literal["stop", "skip"]

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from frostline.extract.backbones import Backbone
-from frostline.finetune.boundary import Boundary
-from frostline.probe.stacked import first_layers
+from frostline.extract.backbones.backbone import Backbone
+from frostline.finetune.inputs.boundary import Boundary
+from frostline.probe.heads.stacked import first_layers
 
 
 class Classifier(nn.Module):

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Literal, get_type_hints
 
 from frostline.cache import InputError
-from frostline.report.metrics import METRICS
+from frostline.report.statistics.metrics import METRICS
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")

@@ -16,22 +16,22 @@ import torch
 
 from frostline.cache import Manifest, Store, Workspace, read_manifest
 from frostline.cache import run_id as make_run_id
-from frostline.extract.backbones import Backbone
+from frostline.extract.backbones.backbone import Backbone
 from frostline.extract.embed import device_name
 from frostline.extract.engine import engine_version
 from frostline.extract.pixels import versions
-from frostline.finetune.activations import Images, Kept, Progress, keep_activations
-from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.data import Data, load_data
-from frostline.finetune.epochs import Epoch, Rows
-from frostline.finetune.evaluate import predict
-from frostline.finetune.keep import save_model
-from frostline.finetune.logs import TensorBoard, write_log
+from frostline.finetune.inputs.activations import Images, Kept, Progress, keep_activations
+from frostline.finetune.inputs.data import Data, load_data
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.recipe import PAPER, Recipe
-from frostline.finetune.train import Trained, train
+from frostline.finetune.saved_model import save_model
+from frostline.finetune.training.checkpoint import Checkpoints
+from frostline.finetune.training.epochs import Epoch, Rows
+from frostline.finetune.training.evaluate import predict
+from frostline.finetune.training.logs import TensorBoard, write_log
+from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 from frostline.report import write_predictions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from frostline.cache import InputError
-from frostline.extract.blocks import Block, blocks
+from frostline.extract.backbones.blocks import Block, blocks
 from frostline.finetune.model import Classifier
 
 

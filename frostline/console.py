@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from frostline.finetune.epochs import Epoch
+    from frostline.finetune.training.epochs import Epoch
 
 Progress = Callable[[int, int], None]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache import InputError
 
 if TYPE_CHECKING:
-    from frostline.extract.geometry import Geometry
+    from frostline.extract.images.geometry import Geometry
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 HEADS = {"paper": "adam", "standard": "logistic"}
@@ -55,9 +55,9 @@ def protocol_inputs(
     reading : dict
         The data set's reading options, whose `window` and `spacing` are part of the geometry.
     """
-    from frostline.extract.catalog import resolve
-    from frostline.extract.geometry import Geometry
-    from frostline.extract.preprocessing import own_preprocessing
+    from frostline.extract.backbones.catalog import resolve
+    from frostline.extract.backbones.preprocessing import own_preprocessing
+    from frostline.extract.images.geometry import Geometry
 
     if check_protocol(protocol) == "paper":
         size = image_size or 224

@@ -128,7 +128,7 @@ def extract(
     image_size : int, optional
         Side of what the backbone sees, in pixels; the protocol's if None.
     device, precision, batch, workers, engine
-        Where and how to compute (`frostline.steps.Machine`).
+        Where and how to compute (`frostline.stages.Machine`).
     on_error : str
         `stop` at an image that cannot be read, or `skip` it with a warning.
 
@@ -144,7 +144,7 @@ def extract(
     >>> X.shape[1]
     1280
     """
-    from frostline import steps
+    from frostline import stages as steps
     from frostline.cache import EmbeddingStore
 
     place = _place(workspace)
@@ -174,7 +174,7 @@ def probe(
 ) -> Path:
     """Train a head on cached embeddings, unless it is done: `frostline probe`.
 
-    Sweeps over many heads are `frostline.probe.sweep.run_sweep`, or the command.
+    Sweeps over many heads are `frostline.probe.sweep.sweep.run_sweep`, or the command.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def finetune(
     >>> tuned.suffix
     '.parquet'
     """
-    from frostline import steps
+    from frostline import stages as steps
     from frostline.console import say_epoch
 
     place = _place(workspace)
@@ -445,9 +445,9 @@ def run(
     >>> scores = frostline.evaluate(paths)
     """
     from frostline.cache import InputError
-    from frostline.demo import study_data
-    from frostline.runner import run_study
-    from frostline.study import read_study
+    from frostline.study.demo import study_data
+    from frostline.study.file import read_study
+    from frostline.study.runner import run_study
 
     place = _place(workspace)
     folder = study_data(os.fspath(study), Path(data) if data else None, place)

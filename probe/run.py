@@ -17,12 +17,12 @@ from sklearn.model_selection import PredefinedSplit
 
 from frostline.cache import InputError, Store, Workspace, choose_store, read_manifest, run_id
 from frostline.cache.workspace import file_safe
-from frostline.probe.adam import AdamProbe
 from frostline.probe.embedded import Embedded, OnMissing, load_embedded
-from frostline.probe.knn import DEFAULT_KS, KNNProbe
-from frostline.probe.logistic import DEFAULT_CS, LogisticProbe
-from frostline.probe.save import save_head
-from frostline.probe.simple import CentroidProbe, MajorityProbe
+from frostline.probe.heads.adam import AdamProbe
+from frostline.probe.heads.knn import DEFAULT_KS, KNNProbe
+from frostline.probe.heads.logistic import DEFAULT_CS, LogisticProbe
+from frostline.probe.heads.saved import save_head
+from frostline.probe.heads.simple import CentroidProbe, MajorityProbe
 from frostline.report import write_predictions
 
 HEADS: dict[str, dict[str, Any]] = {

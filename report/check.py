@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.report.errors import InputError
+from frostline.cache.errors import InputError
 
 # Wide enough for probabilities printed with two or three decimals.
 SUM_TOLERANCE = 0.01

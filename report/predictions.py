@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from frostline.report.atomic import atomic_path, write_text
+from frostline.cache.atomic import atomic_write, write_text
+from frostline.cache.errors import InputError
 from frostline.report.check import Source, check_meta, check_table
-from frostline.report.errors import InputError
 
 FORMAT = "frostline-predictions"
 FORMAT_VERSION = 1
@@ -140,7 +140,7 @@ def _write_parquet(path: Path, table: pd.DataFrame, text: str) -> None:
 
     data = pa.Table.from_pandas(table, preserve_index=False)
     data = data.replace_schema_metadata({METADATA_KEY: text.encode()})
-    with atomic_path(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(data, temporary, compression="zstd")
 
 

@@ -19,7 +19,7 @@ ROOMS = ("cache", "extract", "report", "probe", "finetune", "frostline")
 MAY_IMPORT = {
     "cache": set(),
     "extract": {"cache"},
-    "report": set(),
+    "report": {"cache"},
     "probe": {"cache", "report"},
     "finetune": {"cache", "extract", "probe", "report"},
     "frostline": {"cache", "extract", "report", "probe", "finetune", "frostline"},
@@ -33,7 +33,12 @@ def setup() -> configparser.ConfigParser:
 
 
 def packages_on_disk() -> dict[str, str]:
-    markers = (path for room in ROOMS for path in (ROOT / room).rglob("__init__.py"))
+    markers = (
+        path
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+        if not any(folder.is_symlink() for folder in path.parents)
+    )
     folders = [path.parent.relative_to(ROOT) for path in markers]
     return {
         ".".join(("frostline", *folder.parts)).replace("frostline.frostline", "frostline"): str(
@@ -63,6 +68,8 @@ def test_every_room_ships_its_type_marker_and_data() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_arrows_point_one_way(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
+        if any(folder.is_symlink() for folder in path.parents):
+            continue
         strangers = imported_rooms(path, room) - MAY_IMPORT[room] - {room}
         assert not strangers, f"{path} imports {sorted(strangers)}"
 
@@ -131,7 +138,7 @@ def test_mypy_is_content_with_the_installed_tree(tmp_path: Path) -> None:
 def test_importing_costs_nothing_and_changes_nothing() -> None:
     script = (
         "import sys, warnings; before = list(warnings.filters)\n"
-        "import frostline.cli, frostline.report\n"
+        "import frostline.commands.cli, frostline.report\n"
         "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'sklearn', 'h5py'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert warnings.filters == before\n"

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
-from frostline.extract.decode import DICOM_SUFFIXES, has_dicom_prefix
-from frostline.extract.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
+from frostline.extract.images.decode import DICOM_SUFFIXES, has_dicom_prefix
+from frostline.extract.images.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
 from frostline.extract.readers.reading import Reading, image_id, part_name, walk
 from frostline.extract.readers.table_file import TableFile
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
-from frostline.extract.decode import IMAGE_SUFFIXES
+from frostline.extract.images.decode import IMAGE_SUFFIXES
 from frostline.extract.readers.reading import Reading, image_id, part_name, walk
 
 OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
-from frostline.extract import arrays
-from frostline.extract.decode import unreadable
+from frostline.extract.images import arrays
+from frostline.extract.images.decode import unreadable
 from frostline.extract.readers.reading import REQUIRED, Reading, image_id
 
 OPTIONS: dict[str, Any] = {

@@ -144,7 +144,7 @@ def marked_slices(
     InputError
         If a file cannot be read, or the grids differ and do not say how they lie.
     """
-    from frostline.extract.volumes import onto_grid, read_grid, read_volume, resample
+    from frostline.extract.images.volumes import onto_grid, read_grid, read_volume, resample
 
     mask = read_volume(mask_path)
     grid = read_grid(image_path)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError
-from frostline.extract.decode import IMAGE_SUFFIXES
+from frostline.extract.images.decode import IMAGE_SUFFIXES
 
 REQUIRED: Any = object()  # an option that must be given
 

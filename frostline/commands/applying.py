@@ -16,7 +16,7 @@ from frostline.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from frostline.new_images import Slices
+    from frostline.apply.new_images import Slices
 
 RunOption = Annotated[
     str,
@@ -61,11 +61,11 @@ def predict(
 
     Example: frostline predict --run chest-effnet-lite0-paper new_images/
     """
-    from frostline import steps
-    from frostline.applied import Weights, load_run
+    from frostline import stages as steps
+    from frostline.apply.load import Weights, load_run
+    from frostline.apply.predict import counts_of, predict_images
     from frostline.cache import InputError, Workspace
     from frostline.console import progress, say
-    from frostline.predict import counts_of, predict_images
     from frostline.report import write_predictions
 
     check_on_error(on_error)
@@ -106,10 +106,10 @@ def export(
 
     Example: frostline export --run chest-effnet-lite0-paper --to onnx
     """
-    from frostline.applied import Weights, load_run
+    from frostline.apply.load import Weights, load_run
+    from frostline.apply.onnx import export_onnx
     from frostline.cache import InputError, Workspace
     from frostline.console import say
-    from frostline.export import export_onnx
 
     if to != "onnx":
         raise InputError(f"--to is onnx, not {to!r}.")
@@ -123,8 +123,8 @@ def export(
 
 
 def _slices(images: list[Path], text: str | None, mask: Path | None, min_roi: int) -> Slices:
+    from frostline.apply.new_images import Slices
     from frostline.cache import InputError
-    from frostline.new_images import Slices
 
     if mask is not None and (len(images) != 1 or images[0].is_dir()):
         raise InputError("--mask is for one volume: give one file, and run again for others.")

@@ -92,7 +92,7 @@ def verify(
     """
     from frostline.cache import Workspace
     from frostline.cache.listing import workspace_stores
-    from frostline.cache.verify import verify_store
+    from frostline.cache.stores.verify import verify_store
 
     folders = workspace_stores(Workspace(workspace))
     damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
@@ -116,7 +116,7 @@ def compact(dataset: DatasetsOption = None, workspace: WorkspaceOption = DEFAULT
 
     Example: frostline cache compact --dataset chest
     """
-    from frostline.cache.compact import compact_store
+    from frostline.cache.stores.compact import compact_store
 
     for folder in _chosen(workspace, dataset):
         parts, _ = compact_store(folder)

@@ -73,9 +73,9 @@ def index(
     """
     from frostline.cache import Workspace
     from frostline.console import progress, say
-    from frostline.extract.audit import audit, render_audit
+    from frostline.extract.audit.audit import audit, render_audit
     from frostline.extract.index import index_dataset
-    from frostline.extract.kinds import parse_option
+    from frostline.extract.readers.kinds import parse_option
 
     options = {
         "table": str(table) if table else None,
@@ -127,12 +127,12 @@ def audit(
 
     Example: frostline audit chest --strict
     """
-    from frostline.audits import stored_likeness
     from frostline.cache import Workspace, read_manifest
     from frostline.console import say
-    from frostline.extract.audit import audit as audit_manifest
-    from frostline.extract.audit import render_audit
-    from frostline.extract.sheet import picture_sheet
+    from frostline.extract.audit.audit import audit as audit_manifest
+    from frostline.extract.audit.audit import render_audit
+    from frostline.extract.audit.sheet import picture_sheet
+    from frostline.study.audits import stored_likeness
 
     manifest = read_manifest(Workspace(workspace).manifest(name))
     likeness = stored_likeness(Workspace(workspace).pixels(name))
@@ -144,7 +144,7 @@ def audit(
         sets = picture_sheet(found, manifest, with_images)
         say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
     if controls:
-        from frostline.controls import render_controls, run_controls
+        from frostline.study.controls import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict and found.leaks:
@@ -163,7 +163,7 @@ def backbones(
     from rich.table import Table
 
     from frostline.console import out
-    from frostline.extract.backbones import list_backbones
+    from frostline.extract.backbones.backbone import list_backbones
 
     if blocks is not None:
         _print_blocks(blocks)
@@ -185,8 +185,8 @@ def backbones(
 
 
 def _print_blocks(name: str) -> None:
-    from frostline.extract.backbones import empty_backbone
-    from frostline.extract.blocks import blocks as find_blocks
+    from frostline.extract.backbones.backbone import empty_backbone
+    from frostline.extract.backbones.blocks import blocks as find_blocks
 
     model = empty_backbone(name).model
     sizes = {key: value.numel() for key, value in model.named_parameters()}

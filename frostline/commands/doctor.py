@@ -30,7 +30,7 @@ def doctor(
     from dataclasses import asdict
 
     from frostline.cache import Workspace
-    from frostline.doctor import run_doctor
+    from frostline.doctor.doctor import run_doctor
 
     found = []
     for one in run_doctor(Workspace(workspace), check):

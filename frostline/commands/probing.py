@@ -19,7 +19,7 @@ from frostline.commands.options import (
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace
-    from frostline.probe.sweep_file import Sweep
+    from frostline.probe.sweep.settings import Sweep
 
 
 def probe(
@@ -146,7 +146,7 @@ def _need(values: list[str] | None, option: str) -> None:
 
 
 def _read(path: Path | None, flags: dict[str, Any]) -> Sweep:
-    from frostline.probe.sweep_file import parse_sweep, read_sweep
+    from frostline.probe.sweep.settings import parse_sweep, read_sweep
 
     if path is not None:
         return read_sweep(path, flags)
@@ -197,7 +197,7 @@ def _sweep(
     place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | None, figures: Path | None
 ) -> None:
     from frostline.console import out, progress, say
-    from frostline.probe.sweep import run_sweep
+    from frostline.probe.sweep.sweep import run_sweep
 
     with progress(f"Sweep {sweep.name}", "heads") as update:
         results = run_sweep(place, sweep, jobs=jobs, scheduler=scheduler, progress=update, said=say)
@@ -218,7 +218,7 @@ def _sweep(
         f"score in {results.path}."
     )
     if figures is not None:
-        from frostline.probe.sweep_figures import write_figures
+        from frostline.probe.sweep.figures import write_figures
 
         files = write_figures(results, sweep.metric, figures)
         typer.echo(f"{len(files)} files of curves and heat maps in {figures}.")

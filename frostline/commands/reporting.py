@@ -73,8 +73,8 @@ def evaluate(
     if against is None:
         typer.echo(render(frame, format), nl=False)
     else:
-        from frostline.report.evaluation import score as scored
-        from frostline.report.published import render_against
+        from frostline.report.paper.published import render_against
+        from frostline.report.statistics.evaluation import score as scored
 
         rows = scored(predictions, split=split, unit=unit, aggregate=aggregate)
         typer.echo(render_against(frame, rows, against, format), nl=False)
@@ -84,8 +84,8 @@ def _over(
     predictions: list[Path], over: str, split: str, format: str, options: dict[str, Any]
 ) -> str:
     from frostline.cache import InputError
-    from frostline.report.method_tables import render_over
-    from frostline.report.seeds import over_folds, over_seeds
+    from frostline.report.statistics.seeds import over_folds, over_seeds
+    from frostline.report.tables.methods import render_over
 
     if over == "folds":
         return render_over(over_folds(predictions, **options), over, format)
@@ -122,7 +122,7 @@ def compare(
     """
     if ranks:
         from frostline.report import rank_methods
-        from frostline.report.method_tables import render_ranks
+        from frostline.report.tables.methods import render_ranks
 
         frame = rank_methods(
             predictions, metric=metric, split=split, unit=unit, aggregate=aggregate, seed=seed
@@ -150,8 +150,8 @@ def report(
     Example: frostline report study.yaml
     """
     from frostline.cache import Workspace
-    from frostline.results import report_study
-    from frostline.study import read_study
+    from frostline.study.file import read_study
+    from frostline.study.results import report_study
 
     report_study(
         Workspace(workspace), read_study(study, settings=setting or []), with_images=with_images
@@ -164,6 +164,6 @@ def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:
     Example: frostline demo
     """
     from frostline.cache import Workspace
-    from frostline.demo import run_demo
+    from frostline.study.demo import run_demo
 
     run_demo(Workspace(workspace))

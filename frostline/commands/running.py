@@ -50,15 +50,15 @@ def run(
     frostline run paper-public --data DATA --only 'chest/*/frozen' --dry-run
     """
     from frostline.cache import Workspace
-    from frostline.demo import study_data
-    from frostline.runner import run_study
-    from frostline.study import read_study
+    from frostline.study.demo import study_data
+    from frostline.study.file import read_study
+    from frostline.study.runner import run_study
 
     place = Workspace(workspace)
     folder = study_data(study, data, place)
     chosen = read_study(study, data=folder, settings=setting or [])
     if dry_run:
-        from frostline.dry_run import show_plan
+        from frostline.study.dry_run import show_plan
 
         if not show_plan(place, chosen, only or []):
             raise typer.Exit(1)

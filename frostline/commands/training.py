@@ -68,7 +68,7 @@ def extract(
 
     Example: frostline extract --dataset chest --backbone effnet-lite0
     """
-    from frostline import steps
+    from frostline import stages as steps
     from frostline.cache import Workspace
     from frostline.console import progress, say
 
@@ -173,7 +173,7 @@ def finetune(
 
     Example: frostline finetune --dataset chest --backbone effnet-lite0 --unfreeze 2 --epochs 5
     """
-    from frostline import steps
+    from frostline import stages as steps
     from frostline.cache import Workspace
     from frostline.console import progress, say, say_epoch
 

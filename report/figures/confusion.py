@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report import escape
 from frostline.report.figures.style import INK, NORMAL, SMALL, new_figure
+from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.report import escape
-from frostline.report.evaluation import MAJORITY_HEAD
 from frostline.report.figures.style import (
     DEPTHS,
     GREY,
@@ -22,8 +20,10 @@ from frostline.report.figures.style import (
     tidy,
     way_of,
 )
-from frostline.report.layout import describe
-from frostline.report.metrics import find_metric
+from frostline.report.statistics.evaluation import MAJORITY_HEAD
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables import escape
+from frostline.report.tables.layout import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

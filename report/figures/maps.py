@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.report import escape
 from frostline.report.figures.style import COLOURS, GREY, INK, MARKERS, SMALL, panels
+from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

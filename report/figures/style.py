@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.report import escape
-from frostline.report.atomic import atomic_path, write_text
-from frostline.report.evaluation import MAJORITY_HEAD
-from frostline.report.layout import trained_word
+from frostline.cache.atomic import atomic_write, write_text
+from frostline.report.statistics.evaluation import MAJORITY_HEAD
+from frostline.report.tables import escape
+from frostline.report.tables.layout import trained_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
     if kind == "svg":
         return write_text(path, to_svg(figure))
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
-    with atomic_path(path) as temporary, mpl.rc_context(_SETTINGS):
+    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS):
         figure.savefig(temporary, format=kind, dpi=200, facecolor="white", metadata=dates.get(kind))
 
 

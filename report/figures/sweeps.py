@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.report import escape
 from frostline.report.figures.style import (
     COLOURS,
     INK,
@@ -21,7 +20,8 @@ from frostline.report.figures.style import (
     panels,
     tidy,
 )
-from frostline.report.metrics import find_metric
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

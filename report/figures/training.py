@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from frostline.report import escape
 from frostline.report.figures.style import (
     DEPTHS,
     INK,
@@ -17,8 +16,9 @@ from frostline.report.figures.style import (
     panels,
     way_of,
 )
-from frostline.report.layout import FROM_SCRATCH
-from frostline.report.metrics import find_metric
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables import escape
+from frostline.report.tables.layout import FROM_SCRATCH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

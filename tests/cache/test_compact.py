@@ -23,10 +23,10 @@ from frostline.cache import (
     spec_key,
     write_manifest,
 )
-from frostline.cache import compact as compact_module
-from frostline.cache.compact import compact_store
 from frostline.cache.garbage import delete_garbage, find_garbage
 from frostline.cache.listing import describe_store, workspace_stores
+from frostline.cache.stores import compact as compact_module
+from frostline.cache.stores.compact import compact_store
 
 from .conftest import SPEC, fill, rows
 

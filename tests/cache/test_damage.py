@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from frostline.cache import EMBEDDINGS, InputError, Store, part_files, spec_key
-from frostline.cache.part import write_part
-from frostline.cache.verify import verify_store
+from frostline.cache.stores.part import write_part
+from frostline.cache.stores.verify import verify_store
 
 from .conftest import SPEC, fill, rows
 

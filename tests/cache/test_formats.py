@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from frostline.cache import Store, find_stores
-from frostline.cache.verify import verify_store
+from frostline.cache.stores.verify import verify_store
 
 FORMATS = Path(__file__).parent / "formats"
 
@@ -31,7 +31,7 @@ def test_stores_of_version_1_are_read(kind: str, values: np.ndarray) -> None:
 
 
 def test_every_version_has_its_fixture() -> None:
-    from frostline.cache.part import FORMAT_VERSION
+    from frostline.cache.stores.part import FORMAT_VERSION
 
     versions = {path.name for path in FORMATS.iterdir()}
     assert versions == {f"version-{number}" for number in range(1, FORMAT_VERSION + 1)}

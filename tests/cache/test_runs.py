@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.cache import InputError, Store, part, part_files, store
+from frostline.cache import InputError, Store, part_files
+from frostline.cache.stores import part, store
 
 from .conftest import fill, rows
 

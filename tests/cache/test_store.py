@@ -20,9 +20,9 @@ from frostline.cache import (
     choose_store,
     part_files,
     spec_key,
-    writer,
 )
-from frostline.cache.part import write_part
+from frostline.cache.stores import writer
+from frostline.cache.stores.part import write_part
 
 SPEC = {"feature": "cls", "pixels": {"geometry": {"crop": 224}}}
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import Manifest, Workspace
-from frostline.extract.audit import Finding, audit, render_audit
+from frostline.extract.audit.audit import Finding, audit, render_audit
 from frostline.extract.index import index_dataset
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from frostline.extract.architectures import build_model
-from frostline.extract.blocks import blocks
-from frostline.extract.catalog import resolve
+from frostline.extract.backbones.architectures import build_model
+from frostline.extract.backbones.blocks import blocks
+from frostline.extract.backbones.catalog import resolve
 
 EXPECTED = {
     "timm:test_vit": ["stem", *(f"blocks.{n}" for n in range(6))],

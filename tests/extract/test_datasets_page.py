@@ -16,9 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from frostline.cache import read_manifest
-from frostline.cli import app
-from frostline.extract.kinds import KINDS
+from frostline.commands.cli import app
 from frostline.extract.phantom import make_phantom_glioma
+from frostline.extract.readers.kinds import KINDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/datasets.md"
 PARTS = ("train", "val", "test")

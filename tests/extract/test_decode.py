@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError
-from frostline.extract.decode import decode, decode_file, image_facts, read_image
-from frostline.extract.geometry import PAPER_GEOMETRY, Geometry
+from frostline.extract.images.decode import decode, decode_file, image_facts, read_image
+from frostline.extract.images.geometry import PAPER_GEOMETRY, Geometry
 
 EXACT = Geometry("squash", 8, 8)  # images of 8 by 8 pass unchanged
 RNG = np.random.default_rng(0)
@@ -184,8 +184,8 @@ def test_several_pages_without_a_frame_are_refused(save: Save, name: str) -> Non
 LARGE_AND_BOUNDED = """
 import resource, sys, warnings
 from pathlib import Path
-from frostline.extract.decode import decode, image_facts
-from frostline.extract.geometry import PAPER_GEOMETRY
+from frostline.extract.images.decode import decode, image_facts
+from frostline.extract.images.geometry import PAPER_GEOMETRY
 warnings.simplefilter("ignore")  # Pillow's, of a possible decompression bomb
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = Path(sys.argv[1])
@@ -220,7 +220,7 @@ def test_large_jpeg_at_a_part_of_its_size_is_nearly_the_same(
     sizes = []
     shrunken = Image.Image.load
     monkeypatch.setattr(Image.Image, "load", lambda im: sizes.append(im.size) or shrunken(im))
-    monkeypatch.setattr("frostline.extract.decode.LARGE", 10**6)
+    monkeypatch.setattr("frostline.extract.images.decode.LARGE", 10**6)
     part = decode(path, None, geometry, "rgb").astype(int)
     assert (4250, 3000) not in sizes
     difference = np.abs(whole - part)

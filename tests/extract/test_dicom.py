@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from frostline.cache import InputError, Manifest, Workspace
-from frostline.extract.decode import decode, decode_file, image_facts
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.decode import decode, decode_file, image_facts
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import manifest_channels
 from frostline.extract.private import KEY_FILE

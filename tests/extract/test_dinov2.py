@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from frostline.cache import InputError
-from frostline.extract.backbones import identify_backbone, load_backbone
-from frostline.extract.dinov2 import convert_official, resample_position
+from frostline.extract.backbones.backbone import identify_backbone, load_backbone
+from frostline.extract.backbones.dinov2 import convert_official, resample_position
 
 
 def official_value(key: str, shape: list[int], rng: np.random.Generator) -> torch.Tensor:

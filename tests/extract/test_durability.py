@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 import torch
 
-from frostline.cache import Store, Workspace, atomic, find_stores, read_manifest, writer
-from frostline.cache.verify import verify_store
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.cache import Store, Workspace, atomic, find_stores, read_manifest
+from frostline.cache.stores import writer
+from frostline.cache.stores.verify import verify_store
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import embed_images, embedding_spec
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import pixel_source
 

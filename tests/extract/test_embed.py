@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from frostline.cache import InputError, Store, Workspace, read_manifest
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import (
     Extraction,
     embed_features,
@@ -21,7 +21,7 @@ from frostline.extract.embed import (
     pad,
     prefetch,
 )
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import distinct_images, fill_pixels, pixel_source
 

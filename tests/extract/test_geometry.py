@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from frostline.cache import InputError
-from frostline.extract.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
+from frostline.extract.images.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
 
 
 def noise(width: int, height: int, channels: int | None = None, seed: int = 0) -> Image.Image:

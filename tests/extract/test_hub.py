@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.extract.backbones import empty_backbone, identify_backbone, load_backbone
-from frostline.extract.blocks import blocks
-from frostline.extract.catalog import resolve
-from frostline.extract.features import FEATURES
-from frostline.extract.preprocessing import own_preprocessing
+from frostline.extract.backbones.backbone import empty_backbone, identify_backbone, load_backbone
+from frostline.extract.backbones.blocks import blocks
+from frostline.extract.backbones.catalog import resolve
+from frostline.extract.backbones.features import FEATURES
+from frostline.extract.backbones.preprocessing import own_preprocessing
 from frostline.protocols import protocol_inputs
 
 transformers: Any = pytest.importorskip("transformers")
@@ -257,7 +257,7 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("frostline.extract.pretrained.getproxies", dict)
+    monkeypatch.setattr("frostline.extract.backbones.pretrained.getproxies", dict)
     monkeypatch.setattr("socket.getaddrinfo", unreachable)
     with pytest.raises(InputError) as caught:
         load_backbone("hf:microsoft/rad-dino")

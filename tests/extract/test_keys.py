@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from frostline.cache import Workspace, read_manifest, spec_key
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import embed_images, embedding_spec
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import pixel_source, pixel_spec
 

@@ -15,7 +15,7 @@ from frostline.cache import (
     Workspace,
     read_manifest,
 )
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.live import compare_live
 
 from .test_embed import extract, make_images

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frostline.cache import Manifest, Workspace
-from frostline.extract.audit import audit, table_of_classes, table_of_splits
-from frostline.extract.geometry import PAPER_GEOMETRY
-from frostline.extract.headers import header_accuracy, header_table
-from frostline.extract.index import index_dataset
-from frostline.extract.likeness import (
+from frostline.extract.audit.audit import audit, table_of_classes, table_of_splits
+from frostline.extract.audit.headers import header_accuracy, header_table
+from frostline.extract.audit.near_duplicates import describe_pairs
+from frostline.extract.audit.sheet import picture_sheet
+from frostline.extract.audit.thumbnails import (
     MAX_DISTANCE,
     cosine_pairs,
     near_pairs,
     perceptual_hash,
     store_hashes,
 )
-from frostline.extract.near import describe_pairs
+from frostline.extract.images.geometry import PAPER_GEOMETRY
+from frostline.extract.index import index_dataset
 from frostline.extract.pixels import fill_pixels, pixel_source
-from frostline.extract.sheet import picture_sheet
 
 
 def photograph(seed: int, size: tuple[int, int] = (320, 280)) -> Image.Image:
@@ -92,7 +92,7 @@ def test_pairs_are_those_of_a_plain_search(count: int, bits: int, seed: int) -> 
 def test_blocks_do_not_change_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.random.default_rng(0).random((50, 24)) > 0.5
     whole = {tuple(pair) for pair in near_pairs(hashes, 5)[0].tolist()}
-    monkeypatch.setattr("frostline.extract.likeness.BLOCK", 7)
+    monkeypatch.setattr("frostline.extract.audit.thumbnails.BLOCK", 7)
     assert {tuple(pair) for pair in near_pairs(hashes, 5)[0].tolist()} == whole != set()
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from frostline.extract.images.volumes import read_volume
 from frostline.extract.phantom import GRADES, draw_patient, make_phantom_glioma
-from frostline.extract.volumes import read_volume
 
 
 @pytest.fixture(scope="module")

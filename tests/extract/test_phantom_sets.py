@@ -3,13 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import phantom_sets
 import pytest
-from PIL import Image
-
-from frostline.cache import Manifest, Workspace
-from frostline.extract import phantom_sets
-from frostline.extract.index import index_dataset
-from frostline.extract.phantom_sets import (
+from phantom_sets import (
     CHEST,
     HAM10000,
     make_phantom_amd,
@@ -17,7 +13,11 @@ from frostline.extract.phantom_sets import (
     make_phantom_ham10000,
     make_phantom_sequences,
 )
-from frostline.report.published import DATASETS
+from PIL import Image
+
+from frostline.cache import Manifest, Workspace
+from frostline.extract.index import index_dataset
+from frostline.report.paper.published import DATASETS
 
 
 def indexed(root: Path, kind: str, **options: object) -> Manifest:

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Store, Workspace
-from frostline.extract import decoders, pixels
-from frostline.extract.geometry import Geometry
+from frostline.extract import pixels
+from frostline.extract.images import decoders
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source
 
@@ -149,7 +150,7 @@ def test_a_killed_process_is_one_sentence_and_what_was_decoded_is_kept(
 def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
     script = (
         "import multiprocessing, os, sys, time\n"
-        "from frostline.extract import decoders\n"
+        "from frostline.extract.images import decoders\n"
         "process = multiprocessing.get_context('fork').Process(\n"
         "    target=lambda: (decoders._begin(os.getppid(), [], None, 'grey'), time.sleep(60)))\n"
         "process.start()\n"

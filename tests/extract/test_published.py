@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Workspace
-from frostline.extract.decode import decode_file
-from frostline.extract.geometry import Geometry
+from frostline.extract.images.decode import decode_file
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
-from frostline.extract.kinds import parse_option
+from frostline.extract.readers.kinds import parse_option
 
 HOT = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
 META = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from frostline.cache import InputError
-from frostline.extract.decode import decode, decode_file
-from frostline.extract.geometry import Geometry
-from frostline.extract.volumes import Volume, axial, facts, read_volume, resample
+from frostline.extract.images.decode import decode, decode_file
+from frostline.extract.images.geometry import Geometry
+from frostline.extract.images.volumes import Volume, axial, facts, read_volume, resample
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.integers(0, 1000, (8, 10, 6)).astype(np.int16)

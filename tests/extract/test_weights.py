@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from frostline.cache import InputError
-from frostline.extract.architectures import build_model
-from frostline.extract.backbones import load_backbone
-from frostline.extract.catalog import resolve
-from frostline.extract.weights import convert, read_weights, weights_digest
+from frostline.extract.backbones.architectures import build_model
+from frostline.extract.backbones.backbone import load_backbone
+from frostline.extract.backbones.catalog import resolve
+from frostline.extract.backbones.weights import convert, read_weights, weights_digest
 
 
 @pytest.fixture(scope="module")

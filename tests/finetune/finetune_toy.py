@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import PIXELS, Manifest, StoreWriter, Workspace, spec_key, write_manifest
-from frostline.extract.backbones import Backbone, load_backbone
+from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.finetune import Recipe, Task
 
 SIZE = 32

@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as v2
 
 from frostline.cache import InputError
-from frostline.extract.geometry import Geometry
-from frostline.finetune.augment import (
+from frostline.extract.images.geometry import Geometry
+from frostline.finetune.inputs.augment import (
     augment,
     centre_crop,
     draw_chance,

@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from frostline.cache import InputError, Store, Workspace, find_stores, spec_key
-from frostline.extract.backbones import load_backbone
-from frostline.finetune import Recipe, activations, finetune_run
-from frostline.finetune.activations import boundary_spec
-from frostline.finetune.boundary import Boundary, NoBoundaryError, find_boundary
+from frostline.extract.backbones.backbone import load_backbone
+from frostline.finetune import Recipe, finetune_run
 from frostline.finetune.conditions import Conditions
+from frostline.finetune.inputs import activations
+from frostline.finetune.inputs.activations import boundary_spec
+from frostline.finetune.inputs.boundary import Boundary, NoBoundaryError, find_boundary
+from frostline.finetune.inputs.pixels import Form
 from frostline.finetune.model import Classifier
-from frostline.finetune.pixels import Form
 from frostline.finetune.unfreeze import set_modes, unfreeze
 from frostline.report import Predictions, read_predictions
 
@@ -137,7 +138,7 @@ def test_dropout_draws_the_same(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_computed(
     workspace: Workspace, open_pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frostline.cache.writer.PART_BYTES", 1)
+    monkeypatch.setattr("frostline.cache.stores.writer.PART_BYTES", 1)
     task = make_task(unfreeze="1")
 
     def interrupt(done: int, total: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from frostline.cache import InputError
-from frostline.finetune.checkpoint import Checkpoint, Checkpoints
+from frostline.finetune.training.checkpoint import Checkpoint, Checkpoints
 
 
 def checkpoint(epoch: int, best_epoch: int) -> Checkpoint:
@@ -70,7 +70,8 @@ def test_without_links_the_best_weights_are_written_again(
 
 
 @pytest.mark.parametrize(
-    "where", ["torch.save", "frostline.finetune.checkpoint.atomic_write", "pathlib.Path.rename"]
+    "where",
+    ["torch.save", "frostline.finetune.training.checkpoint.atomic_write", "pathlib.Path.rename"],
 )
 def test_a_failure_on_the_way_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from frostline.finetune.logs import SCALARS, TensorBoard, write_log
+from frostline.finetune.training.logs import SCALARS, TensorBoard, write_log
 
 
 def row(epoch: int, candidate: int = 1) -> dict[str, Any]:

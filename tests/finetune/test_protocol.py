@@ -16,12 +16,12 @@ from test_train import CPU, VAL, classifier, fit, measured, part, same
 
 from frostline.cache import InputError
 from frostline.finetune import Recipe
-from frostline.finetune.checkpoint import Checkpoints
-from frostline.finetune.evaluate import measure, predict
-from frostline.finetune.optim import WeightAverage
-from frostline.finetune.pixels import HeldPixels
+from frostline.finetune.inputs.pixels import HeldPixels
 from frostline.finetune.recipe import SELECTIONS
-from frostline.finetune.train import Trained, _preferred, train
+from frostline.finetune.training.checkpoint import Checkpoints
+from frostline.finetune.training.evaluate import measure, predict
+from frostline.finetune.training.optim import WeightAverage
+from frostline.finetune.training.train import Trained, _preferred, train
 
 FEW = Recipe(epochs=4, batch_size=8, lr=1e-3)
 

@@ -18,14 +18,14 @@ from torch.nn import functional
 from frostline.cache import InputError
 from frostline.extract.embed import to_input
 from frostline.finetune import Recipe
-from frostline.finetune.batches import Place, split_batch
-from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.memory import largest_that_fits
+from frostline.finetune.inputs.batches import Place, split_batch
 from frostline.finetune.model import Classifier
-from frostline.finetune.optim import layer_scales
-from frostline.finetune.step import Stepper, class_weights
-from frostline.finetune.train import train
+from frostline.finetune.training.checkpoint import Checkpoints
+from frostline.finetune.training.memory import largest_that_fits
+from frostline.finetune.training.optim import layer_scales
+from frostline.finetune.training.step import Stepper, class_weights
+from frostline.finetune.training.train import train
 
 VIT = "timm:test_vit"  # has no batch norm
 PLACE = Place(0, 1, 0)
@@ -90,7 +90,7 @@ def test_every_image_of_a_batch_counts_once_in_one_process(
     with pytest.MonkeyPatch.context() as patch:
         for number in range(processes):
             patch.setattr("frostline.finetune.parallel.ranks", lambda: processes)
-            patch.setattr("frostline.finetune.batches.ranks", lambda: processes)
+            patch.setattr("frostline.finetune.inputs.batches.ranks", lambda: processes)
             patch.setattr("frostline.finetune.parallel.rank", lambda number=number: number)
             pieces = list(split_batch(count, size))
             parts.add(len(pieces))

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.cache import InputError
-from frostline.extract.backbones import load_backbone
+from frostline.extract.backbones.backbone import load_backbone
 from frostline.finetune import Recipe
-from frostline.finetune.batches import epoch_order
-from frostline.finetune.checkpoint import Checkpoints
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.evaluate import predict
+from frostline.finetune.inputs.batches import epoch_order
+from frostline.finetune.inputs.pixels import HeldPixels, Part
 from frostline.finetune.model import Classifier
-from frostline.finetune.pixels import HeldPixels, Part
-from frostline.finetune.train import Trained, train
+from frostline.finetune.training.checkpoint import Checkpoints
+from frostline.finetune.training.evaluate import predict
+from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 
 CPU = Conditions(HALF, HALF)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from frostline.cache import InputError
-from frostline.extract.backbones import load_backbone
+from frostline.extract.backbones.backbone import load_backbone
 from frostline.finetune.model import Classifier
 from frostline.finetune.unfreeze import set_modes, trained_state, unfreeze
 

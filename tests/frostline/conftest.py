@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 # Small parts, so that a few images make many of them.
-PREAMBLE = "import frostline.cache.writer as w; w.PART_BYTES = 4096; "
+PREAMBLE = "import frostline.cache.stores.writer as w; w.PART_BYTES = 4096; "
 # A slow disk, so that there is time to stop a command in the middle; and Ctrl-C heard, which a
 # shell that runs the tests in the background has its children ignore.
 SLOWLY = (
@@ -21,7 +21,7 @@ SLOWLY = (
     "append = w.StoreWriter.append; "
     "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
 )
-MAIN = "from frostline.cli import main; main()"
+MAIN = "from frostline.commands.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

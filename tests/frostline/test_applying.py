@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Workspace
-from frostline.cli import app
+from frostline.commands.cli import app
 from frostline.report import read_predictions
 
 from .conftest import make_images
@@ -326,8 +326,8 @@ def test_an_exported_run_gives_the_same(
     assert command("export", "--run", own.run, "--to", "onnx", *on) == f"{own.run}.onnx"
     session = onnxruntime.InferenceSession(f"{own.run}.onnx", providers=["CPUExecutionProvider"])
     test = own.table[own.table["split"] == "test"]
-    from frostline.extract.decode import decode
-    from frostline.extract.geometry import Geometry
+    from frostline.extract.images.decode import decode
+    from frostline.extract.images.geometry import Geometry
 
     about = session.get_modelmeta().custom_metadata_map
     geometry = Geometry.from_spec(json.loads(about["geometry"]))
@@ -346,7 +346,7 @@ def test_an_export_that_disagrees_leaves_no_file(
 ) -> None:
     pytest.importorskip("onnxruntime")
     own = read_predictions(train(command, on, "fine-tuned vit"))
-    monkeypatch.setattr("frostline.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("frostline.apply.onnx.TOLERANCE", -1.0)
     with pytest.raises(InputError, match=f"probabilities of run {own.run} differ from PyTorch's"):
         command("export", "--run", own.run, "--out", "x.onnx", *on)
     assert not list(Path().iterdir())

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import frostline as verbs
-from frostline import doctor
 from frostline.cache import EMBEDDINGS, Store, StoreWriter, Workspace, read_manifest, spec_key
 from frostline.cache.imports import import_embeddings
-from frostline.doctor_stores import check_stores
-from frostline.extract.catalog import NAMED
+from frostline.doctor import doctor
+from frostline.doctor.stores import check_stores
+from frostline.extract.backbones.catalog import NAMED
 
 from .conftest import Run, make_images
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_checked_says_why(place: Workspace, tmp_path: Path) -> No
 def test_the_weights_of_a_file_are_found_where_they_were(place: Workspace, tmp_path: Path) -> None:
     import torch
 
-    from frostline.extract.backbones import load_backbone
+    from frostline.extract.backbones.backbone import load_backbone
 
     file = tmp_path / "mine.pth"
     torch.save(load_backbone(TINY, weights="random", image_size=32).model.state_dict(), file)

@@ -16,9 +16,9 @@ from PIL import Image
 from frostline.cache import InputError, Workspace, read_manifest
 from frostline.commands.options import parse_settings
 from frostline.finetune import Recipe, read_card
-from frostline.finetune.logs import TensorBoard
+from frostline.finetune.training.logs import TensorBoard
 from frostline.report import read_predictions
-from frostline.study import ProtocolEntry, parse_study
+from frostline.study.file import ProtocolEntry, parse_study
 
 from .conftest import Run, command, environment
 
@@ -240,8 +240,8 @@ def test_batch_norm_is_not_trained_by_several_processes_on_cpus(
 ONE_FAILS = """
 import os
 from frostline.cache import InputError
-import frostline.finetune.epochs as train
-from frostline.cli import main
+import frostline.finetune.training.epochs as train
+from frostline.commands.cli import main
 
 measure = train.measure
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from frostline.cli import app
-from frostline.extract.backbones import list_backbones
+from frostline.commands.cli import app
+from frostline.extract.backbones.backbone import list_backbones
 
 
 @pytest.fixture(autouse=True)

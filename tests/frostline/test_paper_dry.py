@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pandas as pd
+import phantom_sets
 import pytest
+from phantom_sets import make_phantom_paper
 
 from frostline.cache import Workspace, read_manifest
-from frostline.extract import phantom_sets
-from frostline.extract.phantom_sets import make_phantom_paper
-from frostline.runner import plan_study
-from frostline.study import read_study
+from frostline.study.file import read_study
+from frostline.study.runner import plan_study
 
 from .conftest import command, environment
 

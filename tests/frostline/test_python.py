@@ -17,7 +17,7 @@ import frostline
 import frostline.report
 from frostline import verbs
 from frostline.cache import InputError
-from frostline.steps import Machine
+from frostline.stages import Machine
 
 from .conftest import make_images
 
@@ -77,10 +77,10 @@ def test_verbs_and_commands_take_the_same_workspace() -> None:
     [
         "import frostline",
         "import frostline.extract, frostline.probe, frostline.finetune",
-        "from frostline.extract.catalog import resolve\nimport frostline",
+        "from frostline.extract.backbones.catalog import resolve\nimport frostline",
         "from frostline import probe\nimport frostline.finetune.recipe as module\nimport frostline",
-        "import frostline.probe.sweep_file as module\nfrom frostline.finetune import Recipe\n"
-        "import frostline.cli",
+        "import frostline.probe.sweep.settings as module\nfrom frostline.finetune import Recipe\n"
+        "import frostline.commands.cli",
     ],
 )
 def test_packages_are_callable_whatever_is_imported_first(imports: str) -> None:
@@ -92,9 +92,9 @@ def test_packages_are_callable_whatever_is_imported_first(imports: str) -> None:
         "    assert callable(package) and sys.modules['frostline.' + name] is package\n"
         "    try: package()\n"
         "    except TypeError as error: assert 'dataset' in str(error)\n"
-        "from frostline.extract.catalog import NAMED\n"
-        "import frostline.extract.catalog\n"
-        "assert frostline.extract.catalog.NAMED is NAMED\n"
+        "from frostline.extract.backbones.catalog import NAMED\n"
+        "import frostline.extract.backbones.catalog\n"
+        "assert frostline.extract.backbones.catalog.NAMED is NAMED\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
@@ -116,10 +116,10 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(here: Path) -> 
         frostline.extract("other", "effnet-lite0")
     with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
         frostline.finetune("mine", "effnet-lite0", epoch=3)
-    with pytest.raises(frostline.report.InputError, match=r"nowhere\.csv: there is no such file"):
+    with pytest.raises(InputError, match=r"nowhere\.csv: there is no such file"):
         frostline.evaluate("nowhere.csv")
     (here / "one.csv").write_text("image_id,label,prediction\na,x,x\nb,y,x\n")
-    with pytest.raises(frostline.report.InputError):
+    with pytest.raises(InputError):
         frostline.compare("one.csv")
     broken = here / "broken" / "well" / "patient900_1.png"
     make_images(here / "broken", 4)

@@ -15,19 +15,19 @@ import pytest
 import yaml
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
-from frostline.dry_run import plan_table, show_plan
-from frostline.plan import Step, make_plan, study_cells
-from frostline.probe.sweep import training_shares
-from frostline.probe.sweep_file import parse_sweep
-from frostline.records import changed_runs, read_record
+from frostline.probe.sweep.settings import parse_sweep
+from frostline.probe.sweep.sweep import training_shares
 from frostline.report import read_predictions
-from frostline.results import report_study
-from frostline.runner import _warn_alike, plan_study, run_study
-from frostline.settings import replace_fields
-from frostline.shown import swept_tables
-from frostline.study import Study, read_study
-from frostline.walk import Walk, Walked
-from frostline.work import DO
+from frostline.study.dry_run import plan_table, show_plan
+from frostline.study.file import Study, read_study
+from frostline.study.plan import Step, make_plan, study_cells
+from frostline.study.records import changed_runs, read_record
+from frostline.study.report_data import swept_tables
+from frostline.study.results import report_study
+from frostline.study.runner import _warn_alike, plan_study, run_study
+from frostline.study.scheduler import Walk, Walked
+from frostline.study.settings import replace_fields
+from frostline.study.steps import DO
 
 from .conftest import command, environment, make_images
 
@@ -70,7 +70,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the report out, which takes most of the time."""
-    monkeypatch.setattr("frostline.runner.show_report", lambda *_, **__: None)
+    monkeypatch.setattr("frostline.study.runner.show_report", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -229,8 +229,10 @@ class Fake:
         for kind in list(DO):
             monkeypatch.setitem(DO, kind, self._do)
         self.finished: set[str] = set()
-        monkeypatch.setattr("frostline.walk.is_done", lambda _, step: step.key in self.finished)
-        monkeypatch.setattr("frostline.walk.PAUSE", (0.001, 0.01))
+        monkeypatch.setattr(
+            "frostline.study.scheduler.is_done", lambda _, step: step.key in self.finished
+        )
+        monkeypatch.setattr("frostline.study.scheduler.PAUSE", (0.001, 0.01))
 
     def _do(self, workspace: Workspace, study: Study, machine: object, step: Step) -> dict:
         if step.name in self.broken:
@@ -277,7 +279,9 @@ def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
     others: list[str] = []
     with lock_file(workspace.record(held.key).with_suffix(".lock")) as mine:
         assert mine
-        monkeypatch.setattr("frostline.walk.time.sleep", lambda _: others.append("waits") or 1 / 0)
+        monkeypatch.setattr(
+            "frostline.study.scheduler.time.sleep", lambda _: others.append("waits") or 1 / 0
+        )
         with pytest.raises(ZeroDivisionError):
             Walk(workspace, study, plan, None, 0.0).run()
     monkeypatch.undo()
@@ -339,7 +343,9 @@ def test_the_last_shard_writes_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[int] = []
-    monkeypatch.setattr("frostline.runner.show_report", lambda *a, **_: shown.append(len(a[2])))
+    monkeypatch.setattr(
+        "frostline.study.runner.show_report", lambda *a, **_: shown.append(len(a[2]))
+    )
     study = study_at(
         finished, "sweeps={}", "costs=false",
         "backbones=[{name: 'timm:test_vit', weights: random}]",
@@ -393,7 +399,7 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
     def refuse(*_: Any) -> None:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr("frostline.extract.backbones.fetch_pretrained", refuse)
+    monkeypatch.setattr("frostline.extract.backbones.backbone.fetch_pretrained", refuse)
     study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
     show_plan(Workspace(tmp_path / "ws"), study)
     printed = capsys.readouterr().out

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from frostline.cache import InputError, Workspace, read_manifest, write_manifest
-from frostline.cli import app
-from frostline.results import show_report
-from frostline.study import (
+from frostline.commands.cli import app
+from frostline.study.file import (
     BackboneEntry,
     DatasetEntry,
     ProtocolEntry,
@@ -20,6 +19,7 @@ from frostline.study import (
     parse_study,
     read_study,
 )
+from frostline.study.results import show_report
 
 from .conftest import Run, make_images
 
@@ -188,7 +188,9 @@ def test_the_study_demo_finds_the_data_that_it_makes(
     made: list[Path] = []
     planned: list[Study] = []
     monkeypatch.setattr("frostline.extract.phantom.make_phantom_glioma", made.append)
-    monkeypatch.setattr("frostline.dry_run.show_plan", lambda _, study, only: planned.append(study))
+    monkeypatch.setattr(
+        "frostline.study.dry_run.show_plan", lambda _, study, only: planned.append(study)
+    )
     app(["run", "demo", "--dry-run", "--workspace", str(tmp_path)], standalone_mode=False)
     assert made == [tmp_path / "phantom"]
     assert planned[0].datasets["phantom-glioma"].root == [str(tmp_path / "phantom")]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.probe.cells import Cell, select_folds, text_of
-from frostline.probe.draws import draw_order, drawn_rows, group_folds, validation_size
-from frostline.probe.families import pairs
-from frostline.probe.scoring import METRICS
+from frostline.probe.heads.families import pairs
+from frostline.probe.heads.scoring import METRICS
+from frostline.probe.sweep.cells import Cell, select_folds, text_of
+from frostline.probe.sweep.draws import draw_order, drawn_rows, group_folds, validation_size
 
 
 @st.composite

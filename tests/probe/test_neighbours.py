@@ -42,7 +42,7 @@ def test_scikit_learn_checks(estimator: object, expected: dict[str, str]) -> Non
 def test_knn_is_scikit_learns_with_the_same_weights(
     monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("frostline.probe.knn._BLOCK_BYTES", block)
+    monkeypatch.setattr("frostline.probe.heads.knn._BLOCK_BYTES", block)
     double = X.astype(np.float64)
     for k in (1, 4, 30):
         theirs = KNeighborsClassifier(

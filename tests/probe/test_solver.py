@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from frostline.probe.solver import Heads, solve_logistic
+from frostline.probe.solver.solve import Heads, solve_logistic
 
 CS = (1e-6, 1e-3, 1.0, 100.0)
 
@@ -163,7 +163,7 @@ def test_float32_keeps_small_features_beside_large_ones() -> None:
 def test_memory_bound_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(3, "overlapping")
     whole = solve(case, case.weight, tol=1e-9)
-    monkeypatch.setattr("frostline.probe.solver._WORKING_BYTES", 1)
+    monkeypatch.setattr("frostline.probe.solver.solve._WORKING_BYTES", 1)
     pieces = solve(case, case.weight, tol=1e-9)
     np.testing.assert_allclose(pieces.objective, whole.objective, rtol=1e-12)
     np.testing.assert_allclose(pieces.coef, whole.coef, atol=1e-9)

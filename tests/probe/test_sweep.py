@@ -13,10 +13,11 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from frostline.cache import InputError, Workspace
-from frostline.probe import cell_run, load_head, probe_run
-from frostline.probe.sweep import plan_sweep, run_sweep
-from frostline.probe.sweep_file import parse_sweep, read_sweep
-from frostline.probe.sweep_results import Results
+from frostline.probe import load_head, probe_run
+from frostline.probe.sweep import engine as cell_run
+from frostline.probe.sweep.results import Results
+from frostline.probe.sweep.settings import parse_sweep, read_sweep
+from frostline.probe.sweep.sweep import plan_sweep, run_sweep
 from frostline.report import read_predictions
 
 from .conftest import SPEC, Build, embeddings, make_table
@@ -168,7 +169,7 @@ def test_what_a_killed_sweep_has_done_is_kept(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = build()
-    monkeypatch.setattr("frostline.probe.sweep.HEADS_A_TASK", 1)
+    monkeypatch.setattr("frostline.probe.sweep.sweep.HEADS_A_TASK", 1)
     write = cell_run.write_predictions
     left = [4]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from frostline.probe.sweep import run_sweep
-from frostline.probe.sweep_file import parse_sweep
+from frostline.probe.sweep.settings import parse_sweep
+from frostline.probe.sweep.sweep import run_sweep
 
 from .conftest import Build
 
-MAIN = "from frostline.cli import main; main()"
+MAIN = "from frostline.commands.cli import main; main()"
 HEADS = {"centroid": {}, "knn": {"n_neighbors": [1, 5]}}
 
 
@@ -61,7 +61,7 @@ def test_ctrl_c_keeps_what_is_finished(build: Build) -> None:
     place = build().root
     grid = ("--grid", "adam.lr=1e-4,1e-3,1e-2", "--epochs", "200", "--train-groups", "6,all")
     options = ("-d", "mri", "-b", "tiny", "--head", "adam", *grid, "--jobs", "2")
-    preamble = "import frostline.probe.sweep as s; s.HEADS_A_TASK = 1; "
+    preamble = "import frostline.probe.sweep.sweep as s; s.HEADS_A_TASK = 1; "
     arguments = command(place, *options)
     arguments[2] = preamble + MAIN
     process = subprocess.Popen(
@@ -125,7 +125,7 @@ def test_a_dask_cluster_gives_the_same_numbers(
 ) -> None:
     place = build()
     about = {"datasets": "mri", "backbones": "tiny", "heads": HEADS, "train_groups": [6, "all"]}
-    monkeypatch.setattr("frostline.probe.sweep.HEADS_A_TASK", 4)
+    monkeypatch.setattr("frostline.probe.sweep.sweep.HEADS_A_TASK", 4)
     far = run_sweep(place, parse_sweep(about, "here"), scheduler=cluster)
     for path in far.predictions:
         path.unlink()

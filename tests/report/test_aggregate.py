@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frostline.report import InputError, Predictions, evaluate
-from frostline.report.aggregate import IMAGES, aggregate_predictions
+from frostline.cache import InputError
+from frostline.report import Predictions, evaluate
+from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 
 
 def volumes(probs=True, marked=True):

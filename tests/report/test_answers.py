@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from frostline.report import answer, compare, evaluate
-from frostline.report.answers import frozen_against_unfrozen
-from frostline.report.evaluation import score, tabulate
-from frostline.report.paired import TIE
+from frostline.report.page.answers import frozen_against_unfrozen
+from frostline.report.statistics.comparisons.paired import TIE
+from frostline.report.statistics.evaluation import score, tabulate
 
 
 def runs_of(run, frozen, tuned, seeds=1, **meta):

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, multinomial
 
-from frostline.report import bootstrap
-from frostline.report.bootstrap import bootstrap_confusions, find_kinds, replicate_confusions
-from frostline.report.metrics import compute_metrics, confusion_matrix
+from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
+from frostline.report.statistics.resampling import bootstrap
+from frostline.report.statistics.resampling.bootstrap import (
+    bootstrap_confusions,
+    find_kinds,
+    replicate_confusions,
+)
 
 K = 3
 GROUPED = st.lists(

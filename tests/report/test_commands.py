@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from frostline.cli import app
-from frostline.report import InputError, write_predictions
+from frostline.cache import InputError
+from frostline.commands.cli import app
+from frostline.report import write_predictions
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from frostline.report import InputError, Predictions, compare
-from frostline.report.comparison import (
+from frostline.cache import InputError
+from frostline.report import Predictions, compare
+from frostline.report.statistics.comparisons.comparison import (
     COMPARISON_COLUMNS,
     equivalence_p,
     few_differ_p,
     mcnemar_p,
 )
-from frostline.report.metrics import compute_metrics, confusion_matrix
-from frostline.report.multiplicity import holm, max_t
-from frostline.report.paired import (
+from frostline.report.statistics.comparisons.multiplicity import holm, max_t
+from frostline.report.statistics.comparisons.paired import (
     Swaps,
     leave_out_values,
     make_paired,
@@ -28,6 +28,7 @@ from frostline.report.paired import (
     swap_p_values,
     swap_units,
 )
+from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 ROWS = st.lists(
     st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 6)), min_size=1, max_size=40
@@ -91,7 +92,7 @@ def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
     b, groups = np.where(rng.random(60) < 0.5, truth, a), np.arange(60) // 5
     paired = make_paired(truth, [a, b], CLASSES, groups)
     exact = swap_p_values(swap_units(paired, "f1_macro", [(0, 1)], 0, rng))[0][0]
-    monkeypatch.setattr("frostline.report.paired.MOST_ENUMERATED", 3)
+    monkeypatch.setattr("frostline.report.statistics.comparisons.paired.MOST_ENUMERATED", 3)
     swaps = swap_units(paired, "f1_macro", [(0, 1)], 20_000, rng)
     assert not swaps.complete
     assert swap_p_values(swaps)[0][0] == pytest.approx(exact, abs=0.01)

@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from frostline.report import InputError, compare, comparison_sentences, render_comparison
+from frostline.cache import InputError
+from frostline.report import compare, comparison_sentences, render_comparison
 
 HOSTILE = "<script>|& $x_1$ \u202e" + "y" * 90
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frostline.report import InputError
-from frostline.report.controls import metadata_matrix, negative_controls, permute_labels
+from frostline.cache import InputError
+from frostline.report.statistics.controls import metadata_matrix, negative_controls, permute_labels
 
 GROUPS = np.repeat(np.arange(60), 4)
 TRUTH = (np.arange(60) % 2)[GROUPS]

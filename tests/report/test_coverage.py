@@ -12,11 +12,11 @@ import pytest
 from sklearn import metrics as sk
 
 from frostline.report import METRICS
-from frostline.report.intervals import INTERVALS, compute_intervals
-from frostline.report.metrics import PER_CLASS, compute_metrics
-from frostline.report.multiplicity import max_t
-from frostline.report.paired import make_paired, swap_p_values, swap_units
-from frostline.report.sample import Sample
+from frostline.report.statistics.comparisons.multiplicity import max_t
+from frostline.report.statistics.comparisons.paired import make_paired, swap_p_values, swap_units
+from frostline.report.statistics.intervals import INTERVALS, compute_intervals
+from frostline.report.statistics.metrics import PER_CLASS, compute_metrics
+from frostline.report.statistics.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("situations", "coverage_atlas", "type_one")

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frostline.report import InputError, Predictions, evaluate, read_predictions
-from frostline.report.evaluation import COLUMNS
-from frostline.report.intervals import percentile_bounds
+from frostline.cache import InputError
+from frostline.report import Predictions, evaluate, read_predictions
+from frostline.report.statistics.evaluation import COLUMNS
+from frostline.report.statistics.intervals import percentile_bounds
 
 
 def row(frame, metric="accuracy", run=None):

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frostline.report import InputError, evaluate, render
-from frostline.report.intervals import (
+from frostline.cache import InputError
+from frostline.report import evaluate, render
+from frostline.report.statistics.intervals import (
     MANY_UNITS,
     Interval,
     clopper_pearson,
     compute_intervals,
     jackknife_bounds,
 )
-from frostline.report.sample import make_sample
-from frostline.report.scores import SCORES
+from frostline.report.statistics.sample import make_sample
+from frostline.report.statistics.scores import SCORES
 
 
 def test_bca_is_scipys(run):

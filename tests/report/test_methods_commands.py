@@ -9,10 +9,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from frostline.cache import InputError
 from frostline.cache import InputError as OptionError
-from frostline.cli import app
-from frostline.report import InputError, over_seeds, pool_folds, rank_methods, write_predictions
-from frostline.report.metrics import compute_metrics, confusion_matrix
+from frostline.commands.cli import app
+from frostline.report import over_seeds, pool_folds, rank_methods, write_predictions
+from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 
 def invoke(*words):

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from frostline.report import METRICS, InputError, compute_metrics
-from frostline.report.metrics import (
+from frostline.cache import InputError
+from frostline.report import METRICS, compute_metrics
+from frostline.report.statistics.metrics import (
     DEFAULT_METRICS,
     PER_CLASS,
     confusion_matrix,

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from frostline.report import InputError, read_predictions, write_predictions
+from frostline.cache import InputError
+from frostline.report import read_predictions, write_predictions
 from frostline.report.predictions import META_KEYS, METADATA_KEY
 
 

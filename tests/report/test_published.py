@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 
 from frostline.report import evaluate
-from frostline.report.comparison import mcnemar_p
-from frostline.report.evaluation import score
-from frostline.report.paper_page import (
+from frostline.report.paper.paper_page import (
     accuracy_interval,
     overlap_p,
     paper_markdown,
     recover_all,
     separations,
 )
-from frostline.report.published import (
+from frostline.report.paper.published import (
     DATASETS,
     against_paper,
     paper_dataset,
     published,
     render_against,
 )
+from frostline.report.statistics.comparisons.comparison import mcnemar_p
+from frostline.report.statistics.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[2]
 

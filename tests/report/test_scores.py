@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from frostline.report.scores import CALIBRATION_BINS, SCORES, Scores, compute_scores
+from frostline.report.statistics.scores import CALIBRATION_BINS, SCORES, Scores, compute_scores
 
 
 @st.composite

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frostline.report import InputError, evaluate
-from frostline.report.calibration import reliability
-from frostline.report.ranks import find_cohorts, rank_methods
-from frostline.report.sample import make_sample
-from frostline.report.seeds import ONE_SEED, over_seeds, pool_folds, pool_seeds
+from frostline.cache import InputError
+from frostline.report import evaluate
+from frostline.report.statistics.calibration import reliability
+from frostline.report.statistics.ranks import find_cohorts, rank_methods
+from frostline.report.statistics.sample import make_sample
+from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds, pool_seeds
 
 
 def seeds(run, n=3, **options):

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frostline.report import FORMATS, InputError, evaluate, paper_table, render
-from frostline.report.evaluation import score
-from frostline.report.methods import group_methods, tabulate_methods
+from frostline.cache import InputError
+from frostline.report import FORMATS, evaluate, paper_table, render
+from frostline.report.statistics.evaluation import score
+from frostline.report.statistics.methods import group_methods, tabulate_methods
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.report import units as module
-from frostline.report.replicates import Draws, leave_out, replicate
-from frostline.report.sample import Sample
-from frostline.report.scores import SCORES, Scores, compute_scores
-from frostline.report.units import draw_units, leave_out_scores, make_units, replicate_scores
+from frostline.report.statistics.resampling import units as module
+from frostline.report.statistics.resampling.replicates import Draws, leave_out, replicate
+from frostline.report.statistics.resampling.units import (
+    draw_units,
+    leave_out_scores,
+    make_units,
+    replicate_scores,
+)
+from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.scores import SCORES, Scores, compute_scores
 
 NAMES = list(SCORES)
 

@@ -1,0 +1,47 @@
+"""Check every part of a store, and set aside what is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frostline.cache.atomic import flush_to_disk
+from frostline.cache.errors import InputError
+from frostline.cache.stores.part import NewerFormatError, Part, damaged, read_part
+from frostline.cache.stores.store import part_files
+
+ASIDE = "damaged-"
+
+
+def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
+    """Check header and every block of every part; a sentence for each part that fails.
+
+    Parameters
+    ----------
+    repair : bool
+        Rename damaged parts to `damaged-…`, so that the next extraction computes their rows. Parts
+        of a newer format are left where they are.
+    """
+    found = []
+    first: Part | None = None
+    for path in part_files(folder):
+        try:
+            part = _check(path, folder, first)
+            first = first or part
+        except FileNotFoundError:
+            continue  # compacted meanwhile: its rows are in a newer part
+        except InputError as error:
+            found.append(str(error))
+            if repair and not isinstance(error, NewerFormatError):
+                path.rename(path.with_name(f"{ASIDE}{path.name}"))
+                flush_to_disk(folder)
+    return found
+
+
+def _check(path: Path, folder: Path, first: Part | None) -> Part:
+    part = read_part(path)
+    if part.key != folder.name:
+        raise damaged(path, f"it belongs to store {part.key}")
+    part.check_all()
+    if first is not None and part.kind_of_rows() != first.kind_of_rows():
+        raise damaged(path, "its rows are of another shape or type")
+    return part

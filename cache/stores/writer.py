@@ -1,0 +1,132 @@
+"""Writing a store: rows are gathered, and become parts in a thread of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from frostline.cache.atomic import clear_temporary
+from frostline.cache.keys import KEY_BYTES, spec_key
+from frostline.cache.stores.part import write_part
+
+PART_BYTES = 64 << 20
+PART_SECONDS = 60.0
+
+
+@dataclass
+class _Rows:
+    """Memory for the rows of one part, of which the first `count` are there."""
+
+    keys: np.ndarray
+    values: np.ndarray
+    count: int = 0
+
+    @classmethod
+    def like(cls, values: np.ndarray) -> _Rows:
+        capacity = max(1, PART_BYTES // max(1, values[:1].nbytes))
+        keys = np.empty((capacity, KEY_BYTES), np.uint8)
+        return cls(keys, np.empty((capacity, *values.shape[1:]), values.dtype))
+
+    @property
+    def full(self) -> bool:
+        return self.count == len(self.keys)
+
+    def add(self, keys: np.ndarray, values: np.ndarray) -> int:
+        """Copy as many rows as there is room for, and give their number."""
+        taken = min(len(keys), len(self.keys) - self.count)
+        place = slice(self.count, self.count + taken)
+        self.keys[place], self.values[place] = keys[:taken], values[:taken]
+        self.count += taken
+        return taken
+
+
+class StoreWriter:
+    """Append rows to a store; parts close by size or after a minute.
+
+    Use as a context manager: at the end, and at an exception too, the rows so far become a part.
+    A part is written while the next is gathered; at most one is being written. What goes wrong
+    there is raised by the next `append`, `flush` or the end of the block.
+    """
+
+    def __init__(
+        self, folder: Path, kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any]
+    ) -> None:
+        if folder.name != spec_key(spec):
+            raise ValueError(f"folder {folder} is not named by the key of its spec")
+        self.folder, self.kind, self.spec, self.provenance = folder, kind, spec, provenance
+        # Two: one is filled while the other is written. Memory is used again and again, as fresh
+        # memory of this size costs more than the copy.
+        self._filling: _Rows | None = None
+        self._spare: _Rows | None = None
+        self._since = 0.0
+        self._pool = ThreadPoolExecutor(1, "write")
+        self._writing: Future[Path] | None = None
+
+    def append(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Add rows: keys uint8 [m, 16], values [m, ...]."""
+        keys = np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES)
+        done = 0
+        while done < len(keys):
+            rows = self._filling = self._filling or _Rows.like(values)
+            if not rows.count:
+                self._since = time.monotonic()
+            done += rows.add(keys[done:], values[done:])
+            if rows.full or time.monotonic() - self._since >= PART_SECONDS:
+                self._begin_part()
+
+    def write(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Begin a part of these rows alone, after the rows so far.
+
+        Unlike with `append`, nothing is copied: the arrays must stay as they are until the next
+        `append`, `write` or `flush` has come back.
+        """
+        self.flush()
+        if len(keys):
+            self._writing = self._pool.submit(self._part, keys, values)
+
+    def flush(self) -> None:
+        """Write the rows so far as a part, and wait until it is there."""
+        self._begin_part()
+        self._wait()
+
+    def _begin_part(self) -> None:
+        rows, self._filling = self._filling, None
+        self._wait()
+        if rows is not None and rows.count:
+            self._filling, self._spare = self._spare, rows
+            self._writing = self._pool.submit(self._write, rows)
+
+    def _write(self, rows: _Rows) -> Path:
+        count, rows.count = rows.count, 0
+        return self._part(rows.keys[:count], rows.values[:count])
+
+    def _part(self, keys: np.ndarray, values: np.ndarray) -> Path:
+        return write_part(self.folder, self.kind, self.spec, self.provenance, keys, values)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def __enter__(self) -> StoreWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        clear_temporary(self.folder)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            self._pool.shutdown()

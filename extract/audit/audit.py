@@ -1,0 +1,298 @@
+"""Audit: what in a data set would make its results better or worse than they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from frostline.cache import Manifest
+from frostline.extract.audit.findings import Finding, examples, many
+from frostline.extract.audit.headers import (
+    HeaderAccuracy,
+    header_accuracy,
+    header_findings,
+    header_table,
+)
+from frostline.extract.audit.near_duplicates import Likeness, near_duplicates, near_findings
+from frostline.extract.images.decode import why_unreadable
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes
+    ----------
+    counts : DataFrame
+        ``split``, ``label``, ``images``, ``groups``: a row for each split and class, then one
+        with the label ``all`` for each split, then one for everything.
+    crossing_groups : DataFrame
+        ``group_id``, ``splits`` (joined by a comma), ``images``.
+    duplicates : DataFrame
+        ``copy`` (number of the set of identical images), ``image_id``, ``split``, ``label``,
+        ``group_id``, and whether the set lies ``across_splits`` and has a ``label_conflict``.
+    near_duplicates : DataFrame or None
+        Pairs of other groups that look the same: see `frostline.extract.audit.near_duplicates`.
+        None if no pixels were at hand.
+    headers : DataFrame
+        Sizes, formats and bit depths by split and class: see `frostline.extract.audit.headers`.
+    header_accuracy : HeaderAccuracy or None
+        How well these alone predict the class; None where there is nothing to tell it by.
+    unreadable : DataFrame
+        ``image_id``, ``reason``.
+    findings : list of Finding
+        Leaks first, then warnings, then notes.
+    """
+
+    dataset: str
+    counts: pd.DataFrame
+    crossing_groups: pd.DataFrame
+    duplicates: pd.DataFrame
+    near_duplicates: pd.DataFrame | None
+    headers: pd.DataFrame
+    header_accuracy: HeaderAccuracy | None
+    unreadable: pd.DataFrame
+    findings: list[Finding]
+
+    @property
+    def leaks(self) -> list[Finding]:
+        """The findings that put one thing on both sides of a split, or give the class away."""
+        return [finding for finding in self.findings if finding.severity == "leak"]
+
+
+def audit(
+    manifest: Manifest,
+    *,
+    label: str = "label",
+    split: str = "split",
+    likeness: Likeness | None = None,
+) -> Audit:
+    """Look for leaks, conflicts and damage in a manifest.
+
+    Parameters
+    ----------
+    label, split
+        Columns to take labels and splits from.
+    likeness
+        Content keys and perceptual hashes (`frostline.extract.audit.thumbnails.store_hashes`);
+        without them near-duplicates are not looked for.
+
+    Notes
+    -----
+    Only files that were found unreadable when the data set was indexed are opened, to say why.
+    """
+    images = manifest.images(label=label, split=split)
+    crossing = _crossing_groups(images)
+    duplicates = _duplicates(images)
+    near = None if likeness is None else near_duplicates(images, likeness)
+    accuracy = header_accuracy(images)
+    unreadable = _unreadable(manifest)
+    findings = [
+        *_crossing_findings(crossing),
+        *_duplicate_findings(duplicates),
+        *near_findings(near),
+        *header_findings(accuracy),
+        *_unreadable_findings(unreadable, len(images)),
+        *_class_findings(images),
+        *_grouping_findings(images),
+    ]
+    order = ("leak", "warning", "note")
+    return Audit(
+        dataset=str(manifest.meta.get("dataset", "")),
+        counts=_counts(images),
+        crossing_groups=crossing,
+        duplicates=duplicates,
+        near_duplicates=near,
+        headers=header_table(images),
+        header_accuracy=accuracy,
+        unreadable=unreadable,
+        findings=sorted(findings, key=lambda finding: order.index(finding.severity)),
+    )
+
+
+def render_audit(audit: Audit, rows: int = 10) -> str:
+    """Write an audit as plain text; of long tables only the first rows."""
+    pieces = [f"Data set {audit.dataset}", _plain(audit.counts, len(audit.counts))]
+    tables = {
+        "Groups in several splits": audit.crossing_groups,
+        "Byte-identical images": audit.duplicates,
+        "Near-duplicates in several groups": audit.near_duplicates,
+        "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
+        "Unreadable files": audit.unreadable,
+    }
+    for title, table in tables.items():
+        if table is not None and len(table):
+            pieces.append(f"{title}\n{_plain(table, rows)}")
+    findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
+    return "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+
+
+def table_of_splits(audit: Audit) -> pd.DataFrame:
+    """Give patients and images of each split and the number of classes (the paper's Table I)."""
+    counts = audit.counts
+    whole = counts[counts["label"] == "all"].set_index("split")[["groups", "images"]]
+    classes = counts.loc[~counts["label"].isin(["all", "no label"]), "label"].nunique()
+    columns = {
+        f"{what}_{part}": [int(whole[what].get(part, 0))]
+        for what in ("groups", "images")
+        for part in PARTS
+    }
+    return pd.DataFrame({"dataset": [audit.dataset], **columns, "classes": [classes]})
+
+
+def table_of_classes(audit: Audit) -> pd.DataFrame:
+    """Give images and patients of each class by split (the paper's Table II)."""
+    counts = audit.counts[audit.counts["label"] != "all"]
+    wide = counts.pivot(index="label", columns="split", values=["images", "groups"])
+    wide.columns = ["_".join(pair) for pair in wide.columns.to_list()]
+    order = [f"{what}_{part}" for what in ("images", "groups") for part in (*PARTS, "none")]
+    wide = wide.reindex(columns=[name for name in order if name in wide]).fillna(0).astype(int)
+    return wide.reset_index()
+
+
+def _counts(images: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for part in [*PARTS, None]:
+        inside = images[images["split"] == part if part else images["split"].isna()]
+        for name, group in inside.groupby("label", sort=True, dropna=False):
+            rows.append((part or "none", "no label" if pd.isna(name) else name, group))
+    for part in PARTS:
+        inside = images[images["split"] == part]
+        if len(inside):
+            rows.append((part, "all", inside))
+    rows.append(("all", "all", images))
+    return pd.DataFrame(
+        [(part, name, len(group), group["group_id"].nunique()) for part, name, group in rows],
+        columns=["split", "label", "images", "groups"],
+    )
+
+
+def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
+    parts = images.dropna(subset=["split"]).groupby("group_id")["split"]
+    crossing = parts.agg(splits=_joined, images="size")[parts.nunique() > 1]
+    return crossing.sort_index().reset_index()
+
+
+def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
+    copies = images[images.duplicated("content_key", keep=False)]
+    columns = ["image_id", "split", "label", "group_id"]
+    sets = copies.groupby("content_key", sort=False)
+    table = copies[columns].assign(
+        across_splits=sets["split"].transform("nunique") > 1,
+        label_conflict=sets["label"].transform("nunique") > 1,
+    )
+    table.insert(0, "copy", sets.ngroup() + 1)
+    return table.sort_values(["copy", "image_id"]).reset_index(drop=True)
+
+
+def _unreadable(manifest: Manifest) -> pd.DataFrame:
+    table = manifest.table
+    rows = []
+    for row in map(int, table["mode"].isna().to_numpy().nonzero()[0]):
+        rows.append((table["image_id"].iat[row], _reason(manifest.file(row))))
+    return pd.DataFrame(rows, columns=["image_id", "reason"])
+
+
+def _reason(path: Path) -> str:
+    reason = why_unreadable(path)
+    if reason is None:
+        return "it could not be read when it was indexed, and now it can; index again"
+    return reason.removeprefix(f"cannot read image {path}: ")
+
+
+def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
+    return [
+        Finding(
+            "leak",
+            f"{many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
+            f"({examples(part['group_id'])}).",
+        )
+        for splits, part in crossing.groupby("splits")
+    ]
+
+
+def _duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
+    if not len(duplicates):
+        return []
+    findings = []
+    across = duplicates[duplicates["across_splits"]]
+    if len(across):
+        count = many(across["copy"].nunique(), "image occurs", "images occur")
+        findings.append(
+            Finding(
+                "leak",
+                f"{count} in more than one split, byte for byte ({examples(across['image_id'])}).",
+            )
+        )
+    conflicts = duplicates[duplicates["label_conflict"]]
+    if len(conflicts):
+        count = many(conflicts["copy"].nunique(), "image has", "images have")
+        findings.append(
+            Finding(
+                "warning",
+                f"{count} byte-identical copies with another label "
+                f"({examples(conflicts['image_id'])}).",
+            )
+        )
+    within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
+    if within:
+        count = many(within, "image has", "images have")
+        findings.append(Finding("note", f"{count} byte-identical copies within one split."))
+    return findings
+
+
+def _unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
+    if not len(unreadable):
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{len(unreadable)} of {images} images cannot be read "
+            f"({examples(unreadable['image_id'])}).",
+        )
+    ]
+
+
+def _class_findings(images: pd.DataFrame) -> list[Finding]:
+    labels = set(images["label"].dropna())
+    findings = []
+    for part in PARTS:
+        there = images.loc[images["split"] == part, "label"]
+        missing = sorted(labels - set(there))
+        if len(there) == 0:
+            findings.append(Finding("warning", f"There are no images in {part}."))
+        elif missing:
+            findings.append(Finding("warning", f"{part} has no image of {', '.join(missing)}."))
+    if len(labels) == 1:
+        findings.append(Finding("warning", f"All images have the one label {labels.pop()}."))
+    unlabelled = int(images["label"].isna().sum())
+    if unlabelled:
+        findings.append(
+            Finding("warning", f"{many(unlabelled, 'image has', 'images have')} no label.")
+        )
+    return findings
+
+
+def _grouping_findings(images: pd.DataFrame) -> list[Finding]:
+    if (images["group_id"] == images["image_id"]).all():
+        return [
+            Finding(
+                "note",
+                "Every image is its own group: if a patient has several, say so with a group "
+                "column or pattern, or they may be on both sides of a split.",
+            )
+        ]
+    return []
+
+
+def _joined(parts: pd.Series) -> str:
+    return ", ".join(sorted(set(parts), key=PARTS.index))
+
+
+def _plain(table: pd.DataFrame, rows: int) -> str:
+    text = table.head(rows).to_string(index=False)
+    return text if len(table) <= rows else f"{text}\n… and {len(table) - rows} more"

@@ -1,0 +1,1 @@
+"""Backbones: which there are, their weights, and what is taken from them."""

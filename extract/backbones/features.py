@@ -1,0 +1,253 @@
+"""What is taken from a backbone as its embedding: one function a feature, in one table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline.cache import InputError
+from frostline.extract.backbones.pooling import pool_positions
+
+LAYER = "layer:"
+LOGITS = "imagenet-logits"
+CLASSIFIER = "imagenet_classifier"
+LAST_BLOCKS = 4
+
+
+class ForwardPass:
+    """One pass of images through a model; features that share a part of it share the work.
+
+    Attributes
+    ----------
+    model : nn.Module
+    images : Tensor, float [n, 3, height, width]
+        Normalised.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        self.model: Any = model
+        self.images = images
+
+    @cached_property
+    def both(self) -> tuple[Tensor, Tensor]:
+        """Tokens and pooled vector of a Hugging Face model, which gives them together."""
+        return self.model.forward_both(self.images)
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """What timm's `forward_features` gives: for transformers all tokens after the last norm."""
+        if hasattr(self.model, "forward_both"):
+            return self.both[0]
+        return self.model.forward_features(self.images)
+
+    @cached_property
+    def pre_logits(self) -> Tensor:
+        """What the classifier would see, [n, dim]."""
+        if hasattr(self.model, "forward_both"):
+            return self.both[1]
+        if hasattr(self.model, "forward_features") and hasattr(self.model, "forward_head"):
+            return self.model.forward_head(self.tokens)
+        return self.model(self.images)
+
+
+def _whole(model: nn.Module, module: nn.Module, output: Tensor) -> Tensor:
+    return output
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A way to make one vector an image.
+
+    Attributes
+    ----------
+    compute : callable
+        (pass, what was tapped) to float [n, dim].
+    suits : callable
+        Whether a model can give this feature.
+    layers : callable
+        Names of the layers of a model whose outputs are tapped.
+    tap : callable
+        (model, layer, its output) to what is kept of it. It is called at once, as later layers
+        may write into the output.
+    """
+
+    compute: Callable[[ForwardPass, list[Tensor]], Tensor]
+    suits: Callable[[nn.Module], bool]
+    layers: Callable[[nn.Module], Sequence[str]] = lambda model: ()
+    tap: Callable[[nn.Module, nn.Module, Tensor], Tensor] = _whole
+
+    def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Float [n, 3, height, width] to float [n, dim]."""
+        return compute_features(model, images, [self])[0]
+
+
+def compute_features(model: nn.Module, images: Tensor, features: Sequence[Feature]) -> list[Tensor]:
+    """Several features of the same images in one pass, each float [n, dim]."""
+    done = ForwardPass(model, images)
+    with ExitStack() as stack:
+        tapped = [stack.enter_context(_tapped(model, feature)) for feature in features]
+        if any(feature.layers(model) for feature in features):
+            _ = done.pre_logits  # runs every layer, the head's too
+        return [
+            feature.compute(done, _in_order(model, feature, outputs))
+            for feature, outputs in zip(features, tapped, strict=True)
+        ]
+
+
+@contextmanager
+def _tapped(model: nn.Module, feature: Feature) -> Iterator[dict[str, Tensor]]:
+    """Keep what passes the layers of a feature while the block runs."""
+    outputs: dict[str, Tensor] = {}
+
+    def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if name in outputs:
+                raise InputError(f"Layer {name!r} runs several times a pass: choose another one.")
+            if not isinstance(output, Tensor):
+                raise InputError(f"Layer {name!r} gives no single tensor: choose another one.")
+            outputs[name] = feature.tap(model, module, output)
+
+        return hook
+
+    with ExitStack() as stack:
+        for name in feature.layers(model):
+            handle = model.get_submodule(name).register_forward_hook(hook_for(name))
+            stack.callback(handle.remove)
+        yield outputs
+
+
+def _in_order(model: nn.Module, feature: Feature, outputs: dict[str, Tensor]) -> list[Tensor]:
+    names = feature.layers(model)
+    absent = [name for name in names if name not in outputs]
+    if absent:
+        raise InputError(f"Layer {absent[0]!r} is not run for an image: choose another one.")
+    return [outputs[name] for name in names]
+
+
+def _cls(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
+    return _after_pooling(done.model, done.tokens[:, 0])
+
+
+def _mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
+    return _after_pooling(done.model, _patches(done.model, done.tokens).mean(dim=1))
+
+
+def _cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
+    return torch.cat([_cls(done, tapped), _mean(done, tapped)], dim=1)
+
+
+def _last_cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
+    """The input of DINOv2's own four-layer linear heads."""
+    classes = [tokens[:, 0] for tokens in tapped]
+    return torch.cat([*classes, _patches(done.model, tapped[-1]).mean(dim=1)], dim=1)
+
+
+def _patches(model: nn.Module, tokens: Tensor) -> Tensor:
+    return tokens[:, int(model.num_prefix_tokens) :]  # type: ignore[arg-type]
+
+
+def _after_pooling(model: nn.Module, pooled: Tensor) -> Tensor:
+    # Some models of timm put their final norm behind the pooling; it is the identity in all others.
+    norm = getattr(model, "fc_norm", None)
+    return pooled if norm is None else norm(pooled)
+
+
+def _last_blocks(model: nn.Module) -> list[str]:
+    count = len(model.blocks)  # type: ignore[arg-type]
+    return [f"blocks.{number}" for number in range(count - LAST_BLOCKS, count)]
+
+
+def _normed(model: nn.Module, module: nn.Module, output: Tensor) -> Tensor:
+    return model.norm(output)  # type: ignore[operator]
+
+
+def has_class_token(model: nn.Module) -> bool:
+    """Whether this is a vision transformer of timm or transformers with a class token."""
+    return getattr(model, "cls_token", None) is not None and hasattr(model, "num_prefix_tokens")
+
+
+def _has_last_blocks(model: nn.Module) -> bool:
+    found = has_class_token(model) and hasattr(model, "norm")
+    return found and len(getattr(model, "blocks", ())) >= LAST_BLOCKS
+
+
+FEATURES: dict[str, Feature] = {
+    "pre_logits": Feature(lambda done, tapped: done.pre_logits, lambda model: True),
+    "cls": Feature(_cls, has_class_token),
+    "mean": Feature(_mean, has_class_token),
+    "cls+mean": Feature(_cls_mean, has_class_token),
+    "last4cls+mean": Feature(_last_cls_mean, _has_last_blocks, _last_blocks, _normed),
+}
+
+
+def _layer(name: str) -> Feature:
+    def known(model: nn.Module) -> bool:
+        return bool(name) and name in dict(model.named_modules())
+
+    return Feature(lambda done, tapped: tapped[0], known, lambda model: (name,), pool_positions)
+
+
+def _logits(model: nn.Module) -> Feature:
+    """The classifier on the feature that it was made for."""
+    classifier = model.get_submodule(CLASSIFIER)
+    base = FEATURES[str(classifier.feature)]
+
+    def compute(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
+        return classifier(base.compute(done, tapped))
+
+    return replace(base, compute=compute)
+
+
+def available_features(model: nn.Module) -> list[str]:
+    """Names of the features that a model can give, single layers aside."""
+    logits = [LOGITS] if hasattr(model, CLASSIFIER) else []
+    return [name for name, feature in FEATURES.items() if feature.suits(model)] + logits
+
+
+def default_feature(model: nn.Module) -> str:
+    """`cls` for a transformer that pools by its class token, else what its classifier sees."""
+    pools_token = getattr(model, "global_pool", None) == "token"
+    return "cls" if has_class_token(model) and pools_token else "pre_logits"
+
+
+def find_feature(name: str, model: nn.Module, backbone: str) -> Feature:
+    """Look a feature's name up for a model: of `FEATURES`, `layer:NAME` or `imagenet-logits`.
+
+    Raises
+    ------
+    InputError
+        If there is no such feature, or the model cannot give it.
+    """
+    if name == LOGITS and hasattr(model, CLASSIFIER):
+        return _logits(model)
+    feature = _layer(name[len(LAYER) :]) if name.startswith(LAYER) else FEATURES.get(name)
+    if feature is not None and feature.suits(model):
+        return feature
+    if name.startswith(LAYER):
+        layers = [layer for layer, _ in model.named_modules() if layer]
+        nearest = difflib.get_close_matches(name[len(LAYER) :], layers, n=3, cutoff=0.0)
+        raise InputError(
+            f"Backbone {backbone!r} has no layer {name[len(LAYER) :]!r}; "
+            f"the nearest names are {', '.join(nearest)}."
+        )
+    raise InputError(
+        f"Backbone {backbone!r} has no feature {name!r}; "
+        f"choose one of {', '.join(available_features(model))}, or a layer as layer:NAME."
+    )
+
+
+def feature_dim(feature: Feature, model: nn.Module, image_size: int) -> int:
+    """Length of a feature's vector, found by one forward pass over an empty image."""
+    parameter = next(model.parameters())
+    image = torch.zeros(
+        (1, 3, image_size, image_size), device=parameter.device, dtype=parameter.dtype
+    )
+    with torch.inference_mode():
+        return int(feature(model, image).shape[1])

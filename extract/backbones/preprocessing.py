@@ -1,0 +1,134 @@
+"""How each backbone was shown its images in training, as its library says (protocol `standard`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from frostline.cache import InputError
+from frostline.extract.backbones.catalog import Entry, timm_config
+from frostline.extract.backbones.hub import PREPROCESSOR, hub_file, read_json
+
+Colour = tuple[float, float, float]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Statistics of images in 0 to 1, and geometry in pixels.
+
+    Attributes
+    ----------
+    mean, std : (float, float, float)
+        Of red, green and blue.
+    size : int
+        Side of the centre crop.
+    resize_to : int
+        The shorter side before the crop.
+    interpolation : str
+        "bilinear" or "bicubic".
+    resize : str
+        "shorter", or "squash" where images are resized to a square, whatever their sides.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: int
+    resize_to: int
+    interpolation: str
+    resize: Literal["shorter", "squash"] = "shorter"
+
+    def geometry(self) -> dict[str, Any]:
+        """Size, shorter side before the crop, their ratio and the interpolation."""
+        return {
+            "size": self.size,
+            "resize_to": self.resize_to,
+            "crop_pct": self.size / self.resize_to,
+            "interpolation": self.interpolation,
+        }
+
+
+# Official DINOv2 evaluation at 224 pixels; timm's configuration is for 518.
+DINOV2 = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bicubic")
+
+
+def own_preprocessing(entry: Entry) -> Preprocessing:
+    """What the library says of a backbone; torchvision models without weights get ImageNet's."""
+    if entry.is_dinov2:
+        return DINOV2
+    if entry.library == "hf":
+        return _of_hub(entry)
+    return _of_timm(entry) if entry.library == "timm" else _of_torchvision(entry)
+
+
+def _of_timm(entry: Entry) -> Preprocessing:
+    config = timm_config(entry)
+    size = int(config.input_size[-1])
+    interpolation = config.interpolation if config.interpolation == "bilinear" else "bicubic"
+    return Preprocessing(
+        tuple(config.mean), tuple(config.std), size, int(size / config.crop_pct), interpolation
+    )
+
+
+def _of_torchvision(entry: Entry) -> Preprocessing:
+    import torchvision
+
+    weights: Any = torchvision.models.get_model_weights(entry.model)
+    if not len(weights):
+        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
+    chosen = (weights[entry.tag] if entry.tag else weights.DEFAULT).transforms()
+    return Preprocessing(
+        tuple(chosen.mean),
+        tuple(chosen.std),
+        int(chosen.crop_size[0]),
+        int(chosen.resize_size[0]),
+        str(chosen.interpolation.value),
+    )
+
+
+# Pillow's numbers for what transformers calls `resample`.
+RESAMPLING = {2: "bilinear", 3: "bicubic"}
+
+
+def _of_hub(entry: Entry) -> Preprocessing:
+    path = hub_file(entry.model, PREPROCESSOR)
+    said = read_json(path)
+    try:
+        mean, std = _hub_statistics(said)
+        size, shorter = _side(said["size"]), "shortest_edge" in _sides(said["size"])
+        crop = said.get("crop_size")
+        crops = said.get("do_center_crop", crop is not None) and crop is not None
+        interpolation = RESAMPLING[said.get("resample", 2)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say in a known way how images are resized and normalised "
+            f"({type(error).__name__}: {error}); it needs size, image_mean, image_std, and "
+            "resample 2 or 3."
+        ) from error
+    resize: Literal["shorter", "squash"] = "shorter" if shorter else "squash"
+    return Preprocessing(mean, std, _side(crop) if crops else size, size, interpolation, resize)
+
+
+def _sides(size: Any) -> dict[str, int]:
+    # One number alone is a square, as transformers read it in its first formats.
+    return {"height": size, "width": size} if isinstance(size, int) else dict(size)
+
+
+def _side(size: Any) -> int:
+    sides = set(_sides(size).values())
+    if len(sides) != 1:
+        raise ValueError(f"size {size} is no square")
+    return int(sides.pop())
+
+
+def _hub_statistics(said: dict[str, Any]) -> tuple[Colour, Colour]:
+    """Mean and standard deviation of images in 0 to 1, whatever scale the file's are for."""
+    scale = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255.0
+    normalises = said.get("do_normalize", True)
+    mean = said["image_mean"] if normalises else [0.0] * 3
+    std = said["image_std"] if normalises else [1.0] * 3
+    red, green, blue = (float(value) / scale for value in mean)
+    scaled = tuple(float(value) / scale for value in std)
+    return (red, green, blue), (scaled[0], scaled[1], scaled[2])

@@ -1,0 +1,1 @@
+"""Images: from a file to the square of pixels that a backbone sees."""

@@ -1,0 +1,280 @@
+"""Decoding: from an image file to 8-bit pixels, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from itertools import repeat
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from frostline.cache import InputError
+from frostline.extract.images.geometry import (
+    MODES,
+    Channels,
+    Geometry,
+    Window,
+    to_uint8,
+    window_limits,
+)
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+ARRAY_SUFFIXES = (".npz",)
+DICOM_SUFFIXES = (".dcm", ".dicom")
+
+LARGE = 2**25  # pixels; 100 megabytes in RGB
+OVERSAMPLING = 4
+SMALL = 2**24  # bytes of a file that is read in one go
+
+# What Pillow's readers are seen to raise on files that are empty, cut off or not images.
+READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class Facts(NamedTuple):
+    """What a file's header says: size in pixels as stored, Pillow's mode (or dtype), format."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+
+
+def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels) -> np.ndarray:
+    """Read one image.
+
+    Parameters
+    ----------
+    path
+        An image file (see `IMAGE_SUFFIXES`), a NIfTI volume, a DICOM file or MedMNIST's arrays.
+    frame
+        Page of a multi-page image, axial slice of a volume, frame of a DICOM file, number in an
+        array, or None for the only image.
+    geometry, channels
+        See `Geometry.apply`.
+
+    Returns
+    -------
+    uint8 ``[crop, crop]`` (grey) or ``[crop, crop, 3]`` (rgb).
+
+    Raises
+    ------
+    InputError
+        Naming the file: missing, empty, cut off, not an image, or of an unknown range.
+
+    Notes
+    -----
+    EXIF rotation is applied; palettes are looked up; transparency is composited on black; CMYK
+    becomes RGB; colour becomes grey by Pillow's luma (ITU-R 601-2).
+    """
+    return next(decode_file(path, [frame], geometry, channels))
+
+
+def decode_file(
+    path: Path,
+    frames: Sequence[int | None],
+    geometry: Geometry,
+    channels: Channels,
+    out: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Read the given frames of one file in the given order; a volume is read only once.
+
+    They go to the rows of ``out`` (uint8 ``[frames, crop, crop]`` or ``[frames, crop, crop, 3]``)
+    if there is one.
+    """
+    places: Iterable[np.ndarray | None] = repeat(None) if out is None else out
+    container = _container(path)
+    if container is not None:
+        for pixels, place in zip(
+            container.read_frames(path, frames, geometry), places, strict=False
+        ):
+            yield geometry.apply(pixels, channels, place)
+        return
+    for frame, place in zip(frames, places, strict=False):
+        image = read_image(path, frame, geometry.window, geometry)
+        yield geometry.apply(image, channels, place)
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Say in one sentence why a file cannot be read; None if it can."""
+    geometry = Geometry(window={"range": [0, 1]})
+    container = _container(path)
+    try:
+        if container is None:
+            read_image(path, window=geometry.window)
+        else:
+            next(iter(container.read_frames(path, [container.first_frame(path)], geometry)))
+    except InputError as error:
+        return str(error)
+    return None
+
+
+class Container(Protocol):
+    """A module that reads files of many images: volumes, arrays, DICOM."""
+
+    def read_frames(
+        self, path: Path, frames: Sequence[int | None], geometry: Geometry
+    ) -> Iterator[np.ndarray]:
+        """Yield the frames in the given order, 8 bits each, at their own size."""
+
+    def facts(self, path: Path) -> Facts | None:
+        """Read the header; None if the file cannot be read."""
+
+    def first_frame(self, path: Path) -> int | None:
+        """Give a frame that the file has if it can be read at all."""
+
+
+def _container(path: Path) -> Container | None:
+    """Find what reads a file that Pillow does not."""
+    name = path.name.lower()
+    if name.endswith(IMAGE_SUFFIXES):
+        return None
+    module = None
+    if name.endswith(VOLUME_SUFFIXES):
+        module = "volumes"
+    elif name.endswith(ARRAY_SUFFIXES):
+        module = "arrays"
+    elif name.endswith(DICOM_SUFFIXES) or has_dicom_prefix(path):
+        module = "dicom"
+    return module and import_module(f"frostline.extract.images.{module}")  # type: ignore[return-value]
+
+
+def has_dicom_prefix(path: Path) -> bool:
+    """Whether the file begins as DICOM files do, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_image(
+    path: Path,
+    frame: int | None = None,
+    window: Window | None = None,
+    shrink: Geometry | None = None,
+) -> Image.Image:
+    """Read an image file as mode ``L`` or ``RGB``, upright.
+
+    It has its own size, but for JPEG files of more than `LARGE` pixels with ``shrink``: these are
+    decoded at a half, quarter or eighth of it, at least `OVERSAMPLING` times what this geometry
+    resizes to. What it makes of them then differs by less than one of 255 levels on average.
+    """
+    try:
+        with Image.open(_source(path)) as image:
+            if frame is not None:
+                image.seek(frame)
+            elif has_pages(image):
+                raise InputError("it has several pages; say which one by a table's frame column")
+            if shrink is not None and image.width * image.height > LARGE:
+                width, height = shrink.resized_size(*image.size)
+                image.draft(image.mode, (OVERSAMPLING * width, OVERSAMPLING * height))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _eight_bits(image, window)
+    except InputError as error:
+        raise InputError(f"cannot read image {path}: {error}") from None
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+
+
+def _source(path: Path) -> Path | BinaryIO:
+    """The bytes of a small file: Pillow's many short reads of a file would each release the
+    interpreter's lock, and threads that decode side by side would wait for it most of the time.
+    """
+    return io.BytesIO(path.read_bytes()) if path.stat().st_size <= SMALL else path
+
+
+def has_pages(image: Image.Image) -> bool:
+    """Whether a file holds several images of equal standing (a camera's MPO does not)."""
+    return image.format in ("TIFF", "WEBP", "PNG", "GIF") and getattr(image, "n_frames", 1) > 1
+
+
+def image_facts(path: Path, file: BinaryIO, pages: bool = False) -> Facts | None:
+    """Read the header, and check that the rest decodes; None if the file cannot be read.
+
+    Without ``pages``, a file of several pages counts as one that cannot be read.
+
+    JPEG is decoded at an eighth of its size: all of its bytes are still parsed, so that a file
+    that was cut off is found, at a fraction of the time.
+    """
+    container = _container(path)
+    if container is not None:
+        return container.facts(path)
+    try:
+        with Image.open(file) as image:
+            if not pages and has_pages(image):
+                return None
+            facts = Facts(image.width, image.height, image.mode, str(image.format))
+            image.draft("L", (1, 1))
+            image.load()
+    except READ_ERRORS:
+        return None
+    return facts
+
+
+def unreadable(path: Path, error: BaseException) -> InputError:
+    """Make the one sentence for a file that cannot be read."""
+    if not path.exists():
+        reason = "there is no such file"
+    elif path.is_file() and path.stat().st_size == 0:
+        reason = "the file is empty"
+    elif isinstance(error, UnidentifiedImageError):
+        reason = "it is not an image, or of a format that is not known here"
+    else:
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+    return InputError(f"cannot read image {path}: {reason}")
+
+
+def _eight_bits(image: Image.Image, window: Window | None) -> Image.Image:
+    if image.mode in MODES.values():
+        # An RGB or grey PNG may name one colour as transparent.
+        return _on_black(image) if "transparency" in image.info else image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _windowed(image, window)
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa", "P"):
+        return _on_black(image)
+    if image.mode in ("CMYK", "YCbCr", "HSV", "RGBX"):
+        return image.convert("RGB")
+    raise InputError(f"pixels of mode {image.mode} are not supported; convert it to PNG")
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("L", "LA", "La")
+    if image.mode == "P" and "transparency" not in image.info:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+    return flat.convert("L" if grey else "RGB")
+
+
+def _windowed(image: Image.Image, window: Window | None) -> Image.Image:
+    values = np.asarray(image)
+    if window is not None:
+        return Image.fromarray(to_uint8(values, *window_limits(values, window)))
+    sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if not sixteen_bits:
+        kind = "floating point" if image.mode == "F" else "32-bit or signed"
+        raise InputError(
+            f"its intensities are {kind} numbers of unknown range; "
+            "give a window (percentiles or a range)"
+        )
+    # The high byte, as Pillow itself does for 16-bit colour: images stay comparable.
+    return Image.fromarray((values >> 8).astype(np.uint8))

@@ -1,0 +1,253 @@
+"""Volumes in NIfTI: reoriented, checked, windowed, and cut into axial slices."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.funcs import as_closest_canonical
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from frostline.cache import InputError
+from frostline.extract.images.decode import Facts, unreadable
+from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
+
+# What nibabel's readers raise on files that are empty, cut off or not volumes.
+READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels are.
+
+    Attributes
+    ----------
+    shape : tuple of 3 int
+    affine : float64 [4, 4]
+        From voxel indices to mm.
+    stated : bool
+        Whether the file says so (sform or qform), or the affine is a guess from voxel sizes.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    stated: bool
+
+    def same_as(self, other: Grid) -> bool:
+        """Whether both have the same voxels, to a hundredth of a millimetre."""
+        return self.shape == other.shape and np.allclose(
+            self.affine, other.affine, rtol=0, atol=1e-2
+        )
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels along the RAS axes.
+
+    Attributes
+    ----------
+    values : ndarray [x, y, z]
+        x grows to the patient's right, y to the front, z to the head.
+    affine : float64 [4, 4]
+        From voxel indices to mm.
+    stated : bool
+        See `Grid`.
+    """
+
+    values: NDArray
+    affine: NDArray[np.float64]
+    stated: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels are."""
+        return Grid(self.values.shape, self.affine, self.stated)
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Voxel size in mm, float64 [3]."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file as float32, with its axes flipped and swapped to the nearest RAS.
+
+    A fourth dimension of length one is dropped.
+
+    Raises
+    ------
+    InputError
+        Naming the file: missing, empty, cut off, not NIfTI, not three-dimensional, not real.
+    """
+    image, stated = _open(path)
+    try:
+        values = np.asarray(image.dataobj, dtype=np.float32)
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+    return Volume(values, image.affine, stated)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read only the header: where the voxels are, along the RAS axes."""
+    image, stated = _open(path)
+    return Grid(image.shape, image.affine, stated)
+
+
+def slice_count(path: Path, spacing: Sequence[float] | None = None) -> int:
+    """How many axial slices a volume has, resampled to `spacing` where that is given."""
+    grid = read_grid(path)
+    if spacing is None:
+        return grid.shape[2]
+    size = float(np.sqrt((grid.affine[:3, 2] ** 2).sum()))
+    return _resampled_count(grid.shape[2], spacing[2] / size)
+
+
+def onto_grid(mask: Volume, grid: Grid) -> Volume:
+    """Bring a mask onto another grid by nearest neighbour; beyond its field of view it is 0.
+
+    Raises
+    ------
+    InputError
+        If a file does not state its affine, or nothing of the mask falls onto the grid.
+    """
+    from scipy.ndimage import affine_transform
+
+    if not (mask.stated and grid.stated):
+        raise InputError("the files do not say where their voxels lie (no sform or qform)")
+    to_mask = np.linalg.inv(mask.affine) @ grid.affine
+    marked = ((mask.values != 0) & np.isfinite(mask.values)).astype(np.uint8)
+    values = affine_transform(
+        marked, to_mask, output_shape=grid.shape, order=0, mode="constant", cval=0
+    )
+    if marked.any() and not values.any():
+        raise InputError("nothing of the mask falls onto the image")
+    return Volume(values, grid.affine)
+
+
+def resample(volume: Volume, spacing: Sequence[float], order: int) -> Volume:
+    """Resample to voxels of another size, the first voxel's centre staying where it is.
+
+    Parameters
+    ----------
+    spacing
+        Voxel size in mm along x, y, z.
+    order
+        1 for images (linear), 0 for masks (nearest voxel).
+    """
+    from scipy.ndimage import affine_transform
+
+    step = np.asarray(spacing) / volume.spacing  # old voxels per new voxel
+    shape = tuple(map(_resampled_count, volume.values.shape, step))
+    values = affine_transform(volume.values, step, output_shape=shape, order=order, mode="nearest")
+    affine = volume.affine.copy()
+    affine[:3, :3] *= step
+    return Volume(values, affine, volume.stated)
+
+
+def _resampled_count(count: int, step: float) -> int:
+    # The small number keeps the last voxel where the division is not exact.
+    return int(np.floor((count - 1) / step + 1e-6)) + 1
+
+
+def axial(values: NDArray, z: int) -> NDArray:
+    """Cut slice ``z`` of ``[x, y, z]``, turned for viewing.
+
+    The front of the patient is up, the patient's left is on the left (``numpy.rot90``).
+
+    Returns
+    -------
+    ``[y, x]``: rows from front to back, columns from left to right.
+    """
+    return np.rot90(values[:, :, z])
+
+
+def read_frames(
+    path: Path, frames: Sequence[int | None], geometry: Geometry
+) -> Iterator[NDArray[np.uint8]]:
+    """Read a volume once and yield the given axial slices, windowed: uint8 ``[y, x]`` each.
+
+    NaN becomes 0; infinities become the ends of the window.
+    """
+    volume = read_volume(path)
+    if geometry.window is None:
+        raise InputError(
+            f"cannot read image {path}: intensities of a volume need a window "
+            "(percentiles or a range)"
+        )
+    try:
+        low, high = window_limits(volume.values, geometry.window)
+    except InputError as error:
+        raise InputError(f"cannot read image {path}: {error}") from None
+    if geometry.spacing is not None:
+        # Interpolation would spread NaN and infinities to their neighbours.
+        finite = np.nan_to_num(volume.values, nan=low, posinf=high, neginf=low)
+        volume = resample(Volume(finite, volume.affine), geometry.spacing, order=1)
+    for frame in frames:
+        if frame is None or not 0 <= frame < volume.values.shape[2]:
+            raise InputError(
+                f"cannot read image {path}: it has axial slices 0 to "
+                f"{volume.values.shape[2] - 1}, not {frame}"
+            )
+        yield to_uint8(axial(volume.values, frame), low, high)
+
+
+def facts(path: Path) -> Facts | None:
+    """Read what the header says of one axial slice; None if the file cannot be read."""
+    try:
+        image, _ = _open(path)
+    except InputError:
+        return None
+    return Facts(image.shape[0], image.shape[1], str(image.get_data_dtype()), "NIfTI")
+
+
+def first_frame(path: Path) -> int:
+    """Every volume has a first slice."""
+    return 0
+
+
+def _open(path: Path) -> tuple[Any, bool]:
+    """Open a file, its axes turned to RAS; and whether it states its affine."""
+    try:
+        image: Any = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image):
+            raise InputError(
+                f"cannot read image {path}: it is {type(image).__name__}, not a NIfTI volume"
+            )
+        _check_header(path, image)
+        while len(image.shape) > 3:
+            image = image.slicer[..., 0]
+        # Turning the axes marks the affine as stated: ask before.
+        stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
+        return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+
+
+def _check_header(path: Path, image: Any) -> None:
+    shape = image.shape
+    sizes = " x ".join(map(str, shape))
+    if len(shape) < 3 or 0 in shape:
+        raise InputError(f"cannot read image {path}: it has {sizes} voxels, which is no volume")
+    if any(size != 1 for size in shape[3:]):
+        raise InputError(
+            f"cannot read image {path}: it holds several volumes ({sizes}); "
+            "save the one you mean as a volume of its own"
+        )
+    if image.get_data_dtype().kind not in "biuf":
+        raise InputError(
+            f"cannot read image {path}: voxels of type {image.get_data_dtype()} are not supported"
+        )
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
+        raise InputError(
+            f"cannot read image {path}: its affine does not say where the voxels are; mend the "
+            "header"
+        )

@@ -1,0 +1,158 @@
+"""Kinds of data sets: the table of readers and of their options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frostline.cache import InputError, Manifest
+from frostline.extract.images.geometry import Geometry
+from frostline.extract.readers import (
+    chest_xray,
+    dicom,
+    folder,
+    ichallenge_amd,
+    isic,
+    medmnist,
+    mri_slices,
+    table,
+)
+from frostline.extract.readers.reading import REQUIRED, Reading
+
+Reader = Callable[[list[Path], Mapping[str, Any], Manifest | None], Reading]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data set.
+
+    Attributes
+    ----------
+    summary : str
+        One line for lists and help.
+    read : callable
+        ``read(roots, options, previous) -> Reading``; ``previous`` is the manifest of an
+        earlier run, so that unchanged files need not be read again.
+    options : dict
+        Every option of its own with its default, or `REQUIRED`. All kinds have `COMMON` too.
+    private : tuple of str
+        Columns that name patients: only keyed hashes of them are kept.
+    test_fraction : float
+        Of the groups, where the user does not say.
+    """
+
+    summary: str
+    read: Reader
+    options: Mapping[str, Any]
+    private: tuple[str, ...] = ()
+    test_fraction: float = 0.3
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the options that have no default."""
+        return [name for name, default in self.options.items() if default is REQUIRED]
+
+
+KINDS: dict[str, Kind] = {
+    "folder": Kind(
+        "one folder a class, optionally inside train, val and test folders",
+        folder.read,
+        folder.OPTIONS,
+    ),
+    "table": Kind(
+        "a CSV, TSV, XLSX or Parquet file with one row an image", table.read, table.OPTIONS
+    ),
+    "mri-slices": Kind(
+        "axial slices of NIfTI volumes inside a mask", mri_slices.read, mri_slices.OPTIONS
+    ),
+    "dicom": Kind(
+        "DICOM files, in class folders or with a table of labels",
+        dicom.read,
+        dicom.OPTIONS,
+        private=dicom.PRIVATE,
+    ),
+    "medmnist": Kind("an .npz file of MedMNIST", medmnist.read, medmnist.OPTIONS),
+    "chest-xray": Kind(
+        "children's chest X-rays (Kermany 2018)", chest_xray.read, chest_xray.OPTIONS
+    ),
+    "ham10000": Kind("dermoscopic images with HAM10000_metadata.csv", isic.read, isic.OPTIONS),
+    "isic2018": Kind("the same, as task 3 of the ISIC 2018 challenge", isic.read, isic.OPTIONS),
+    "ichallenge-amd": Kind(
+        "fundus images with and without macular degeneration",
+        ichallenge_amd.read,
+        ichallenge_amd.OPTIONS,
+        test_fraction=ichallenge_amd.TEST_FRACTION,
+    ),
+}
+
+# Options of every kind. `follow`: data sets of the workspace whose groups keep their split here.
+COMMON: dict[str, Any] = {"follow": None}
+
+
+def find_kind(name: str) -> Kind:
+    """Look up a kind.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name; the message lists those there are.
+    """
+    if name not in KINDS:
+        raise InputError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def parse_option(kind: str, text: str) -> tuple[str, Any]:
+    """Read ``name=value`` as a command line has it: numbers and true or false where they belong.
+
+    ``window`` and ``spacing`` are read as YAML: ``window={range: [-100, 300]}``.
+
+    Raises
+    ------
+    InputError
+        If there is no ``=``, or the value is not of the type that the option has.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"{text!r} is not an option of the form name=value")
+    default = find_kind(kind).options.get(name)
+    if name not in ("window", "spacing") and not isinstance(default, bool | int | float):
+        return name, value
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        parsed = None
+    if parsed is None or (default is not None and type(parsed) is not type(default)):
+        raise InputError(f"{value!r} is no value for the option {name} of kind {kind}")
+    return name, parsed
+
+
+def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check options of a kind and fill in its defaults; None counts as not given.
+
+    Raises
+    ------
+    InputError
+        For an option that the kind does not have, or lacks.
+    """
+    known = {**find_kind(kind).options, **COMMON}
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(
+                f"kind {kind} has no option {name!r}; {hint}its options are {', '.join(known)}"
+            )
+    resolved = {name: given.get(name, default) for name, default in known.items()}
+    missing = [name for name, value in resolved.items() if value is REQUIRED]
+    if missing:
+        raise InputError(f"kind {kind} needs the option {', '.join(missing)}")
+    # A geometry checks these two; better now than when the images are decoded.
+    checked = Geometry(window=resolved["window"], spacing=resolved.get("spacing")).to_spec()
+    return {name: checked.get(name, value) for name, value in resolved.items()}

@@ -1,0 +1,17 @@
+from .conditions import Conditions
+from .recipe import RECIPES, Recipe, make_recipe
+from .run import Task, finetune_run
+from .saved_model import load_model, read_card
+from .training.epochs import Epoch
+
+__all__ = [
+    "RECIPES",
+    "Conditions",
+    "Epoch",
+    "Recipe",
+    "Task",
+    "finetune_run",
+    "load_model",
+    "make_recipe",
+    "read_card",
+]

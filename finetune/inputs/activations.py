@@ -1,0 +1,258 @@
+"""Activations at the boundary at rest: computed once, whatever is trained behind them.
+
+They lie in a store as embeddings do; those that the head sees are the embeddings themselves, in the
+very store that `frostline extract` fills.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frostline.cache import EMBEDDINGS, InputError, Store, StoreWriter, part_files, spec_key
+from frostline.finetune.conditions import Conditions
+from frostline.finetune.inputs.boundary import HEAD, Boundary, NoBoundaryError, find_boundary
+from frostline.finetune.inputs.pixels import Part, StorePixels, as_input, read_ahead
+from frostline.finetune.model import Classifier
+from frostline.finetune.parallel import first_rank_first, least_over_ranks
+from frostline.finetune.recipe import Recipe
+
+Progress = Callable[[int, int], None]
+WAYS = ("auto", "on", "off")
+# What `auto` may write: bytes, and as a share of the free disk.
+LIMIT_BYTES = 20_000_000_000
+DISK_SHARE = 0.5
+# `auto` wants a byte that is read to spare so many multiplications; a core does some 10 in the
+# time in which it reads a byte.
+LEAST_SPARED = 100
+
+
+@dataclass(frozen=True)
+class Images:
+    """What there are activations of, and where they belong.
+
+    Attributes
+    ----------
+    parts : mapping of str to Part
+        All splits, with pixels from a store.
+    common : dict
+        Of the spec: `pixels`, `normalisation`, `backbone`, `weights`, `feature`, `compute`.
+    embeddings, boundaries : Path
+        Folders of stores, for what the head sees and for all else.
+    provenance : dict
+        Versions, device, origin of the weights.
+    """
+
+    parts: Mapping[str, Part]
+    common: Mapping[str, Any]
+    embeddings: Path
+    boundaries: Path
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was kept, if anything.
+
+    Attributes
+    ----------
+    boundary : Boundary or None
+    parts : dict of str to Part
+        The splits whose activations are kept, with these.
+    about : dict
+        For the metadata of the run: `boundary` (block, key of the store, bytes an image), or None
+        and why (`boundary_reason`).
+    said : str
+        A sentence for people.
+    """
+
+    boundary: Boundary | None
+    parts: dict[str, Part]
+    about: dict[str, Any]
+    said: str
+
+
+def keep_activations(
+    way: str,
+    model: Classifier,
+    blocks: list[str],
+    images: Images,
+    recipe: Recipe,
+    where: Conditions,
+    progress: Progress | None = None,
+) -> Kept:
+    """Compute what enters the first block that trains, if it can be kept and, for auto, pays.
+
+    Parameters
+    ----------
+    way : str
+        "auto", "on" or "off".
+    model : Classifier
+        On its device; `unfreeze` has marked what trains, and gave `blocks`.
+
+    Raises
+    ------
+    InputError
+        If there is no such way, or it is "on" where activations cannot be kept.
+    """
+    if way not in WAYS:
+        raise InputError(f"--boundary is {', '.join(WAYS[:-1])} or {WAYS[-1]}, not {way!r}.")
+    size = int(images.common["pixels"]["geometry"]["crop"])
+    try:
+        _check_recipe(way, recipe, where)
+        boundary = find_boundary(model, blocks, size, where)
+        store = Activations.of(boundary, images)
+        reason = store.too_costly() if way == "auto" else ""
+        # All processes do the same, if one of them must not.
+        if not least_over_ranks(int(not reason), torch.device(where.device)):
+            raise NoBoundaryError(reason or "another process cannot keep them")
+    except NoBoundaryError as error:
+        if way == "on":
+            raise InputError(f"--boundary on is not possible here: {error}.") from error
+        frozen = any(not parameter.requires_grad for parameter in model.parameters())
+        said = f"Frozen blocks are computed in every epoch, as {error}." if frozen else ""
+        return Kept(None, {}, {"boundary": None, "boundary_reason": str(error)}, said)
+    together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
+    store.fill(model, where, int(together), images.provenance, progress)
+    about = {"block": boundary.block, "key": store.folder.name, "row_bytes": boundary.row_bytes}
+    total = len(Store.open(store.folder)) * boundary.row_bytes / 1e6
+    said = (
+        f"What enters {boundary.block} is computed once and kept: {total:,.1f} MB, {store.folder}"
+    )
+    return Kept(boundary, store.feeds(), {"boundary": about}, said)
+
+
+def _check_recipe(way: str, recipe: Recipe, where: Conditions) -> None:
+    if way == "off":
+        raise NoBoundaryError("keeping their output is switched off")
+    if recipe.augmentation:
+        raise NoBoundaryError("images are augmented in every epoch afresh")
+    if where.compiled:
+        raise NoBoundaryError("torch.compile takes the network as a whole")
+    if way == "auto" and recipe.epochs * len(recipe.rates) == 1:
+        raise NoBoundaryError("there is only one epoch")
+
+
+def boundary_spec(boundary: Boundary, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that changes the activations (docs/format.md, 'Spec and key').
+
+    Parameters
+    ----------
+    common : mapping
+        `pixels`, `normalisation`, `backbone`, `weights`, `feature`, `compute`.
+    """
+    if boundary.block == HEAD:
+        return {**common, "storage": "float32"}
+    form = boundary.form
+    layout = {"layout": "channels_last"} if form.channels_last else {}
+    storage = str(form.dtype).removeprefix("torch.")
+    return {**common, "feature": f"block:{boundary.block}", "storage": storage, **layout}
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The store of the activations of some images.
+
+    Attributes
+    ----------
+    folder : Path
+    spec : dict
+    boundary : Boundary
+    parts : dict of str to Part
+        The splits that are kept, with pixels.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    boundary: Boundary
+    parts: dict[str, Part]
+
+    @classmethod
+    def of(cls, boundary: Boundary, images: Images) -> Activations:
+        """Their place: among the embeddings if they are such, else among the boundaries."""
+        spec = boundary_spec(boundary, images.common)
+        if boundary.block == HEAD:
+            return cls(images.embeddings / spec_key(spec), spec, boundary, dict(images.parts))
+        # Test images are seen once, and run through the whole network then.
+        parts = {name: part for name, part in images.parts.items() if name != "test"}
+        return cls(images.boundaries / spec_key(spec), spec, boundary, parts)
+
+    def missing(self) -> tuple[Store, np.ndarray]:
+        """The pixel store, and those of its rows whose activations are not there yet."""
+        feeds = [_stored(part) for part in self.parts.values()]
+        pixels = feeds[0].store
+        rows = np.unique(np.concatenate([feed.rows for feed in feeds]))
+        if part_files(self.folder):
+            rows = rows[Store.open(self.folder).locate(pixels.keys[rows]) < 0]
+        return pixels, rows
+
+    def too_costly(self) -> str:
+        """Why `auto` does not keep them, as a clause; empty if it does."""
+        work = self.boundary.spared // self.boundary.row_bytes
+        if work < LEAST_SPARED:
+            return (
+                f"reading their output would take as long ({work} multiplications a byte, "
+                f"{LEAST_SPARED} are asked for)"
+            )
+        size = len(self.missing()[1]) * self.boundary.row_bytes
+        place = next(path for path in self.folder.parents if path.exists())
+        limit = min(LIMIT_BYTES, round(DISK_SHARE * shutil.disk_usage(place).free))
+        if size <= limit:
+            return ""
+        return (
+            f"their output would take {size / 1e9:.1f} GB of disk and --boundary auto writes "
+            f"{limit / 1e9:.1f} GB"
+        )
+
+    def fill(
+        self,
+        model: Classifier,
+        conditions: Conditions,
+        batch: int,
+        provenance: Mapping[str, Any],
+        progress: Progress | None = None,
+    ) -> None:
+        """Compute what is missing, in batches that are all of one size."""
+        with first_rank_first():
+            pixels, rows = self.missing()
+            if not len(rows):
+                return
+            starts = range(0, len(rows), batch)
+            order = [torch.arange(s, s + batch).clamp(max=len(rows) - 1) for s in starts]
+            wanted = Part(StorePixels(pixels, rows), torch.zeros(len(rows)), [])
+            batches = read_ahead(wanted, order, torch.device(conditions.device))
+            model.eval()
+            with StoreWriter(self.folder, EMBEDDINGS, self.spec, provenance) as writer:
+                for start, (_, images) in zip(starts, batches, strict=True):
+                    chosen = rows[start : start + batch]
+                    values = self._enter(model, images, conditions)
+                    writer.append(pixels.keys[chosen], values[: len(chosen)])
+                    if progress is not None:
+                        progress(start + len(chosen), len(rows))
+
+    @torch.inference_mode()
+    def _enter(self, model: Classifier, images: torch.Tensor, where: Conditions) -> np.ndarray:
+        inputs = as_input(images, where.normalisation, where.device)
+        with where.autocast():
+            return self.boundary.form.at_rest(self.boundary.enter(model, inputs))
+
+    def feeds(self) -> dict[str, Part]:
+        """The parts with activations instead of pixels."""
+        store = Store.open(self.folder)
+        found = {}
+        for name, part in self.parts.items():
+            pixels = _stored(part)
+            rows = store.locate(pixels.store.keys[pixels.rows])
+            found[name] = replace(part, pixels=StorePixels(store, rows, self.boundary.form))
+        return found
+
+
+def _stored(part: Part) -> StorePixels:
+    assert isinstance(part.pixels, StorePixels)
+    return part.pixels

@@ -1,0 +1,120 @@
+"""The images of a run: labels as numbers, splits, and where their pixels are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from frostline.cache import InputError, Manifest, Store
+from frostline.cache.manifest import as_keys
+from frostline.finetune.inputs.pixels import Part, StorePixels
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images with pixels, by split.
+
+    Attributes
+    ----------
+    images : pandas.DataFrame
+        `image_id`, `group_id`, `split`, `label`, in the manifest's order.
+    classes : list of str
+        All labels of training, sorted.
+    parts : dict of str to Part
+        "train" (labelled images alone), "val" and "test".
+    pixel_spec : dict
+        The spec of the pixel store.
+    """
+
+    images: pd.DataFrame
+    classes: list[str]
+    parts: dict[str, Part]
+    pixel_spec: dict[str, Any]
+
+    def class_counts(self) -> dict[str, int]:
+        """Images of each class in training."""
+        counts = np.bincount(self.parts["train"].labels.numpy(), minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+
+def load_data(
+    manifest: Manifest,
+    store: Store,
+    label: str = "label",
+    split: str = "split",
+    *,
+    allow_missing: bool = False,
+) -> tuple[Data, int]:
+    """Join manifest and pixel store.
+
+    Returns
+    -------
+    (Data, int)
+        The images, and how many were left out for want of pixels.
+
+    Raises
+    ------
+    InputError
+        If images have no pixels (unless allowed), a split is empty, or training has one class.
+    """
+    images = manifest.images(label, split)
+    images = images[images["split"].notna()]
+    images = images[(images["split"] != "train") | images["label"].notna()]
+    rows = store.locate(as_keys(images["content_key"]))
+    dataset = str(manifest.meta.get("dataset"))
+    if not allow_missing:
+        _check_pixels(images["image_id"][rows < 0], dataset)
+    found, rows = images[rows >= 0].reset_index(drop=True), rows[rows >= 0]
+    classes = sorted(found["label"][found["split"] == "train"].unique())
+    _check_splits(found, classes, dataset)
+    parts = {name: _part(found, rows, name, classes, store) for name in SPLITS}
+    columns = ["image_id", "group_id", "split", "label"]
+    return Data(found[columns], classes, parts, store.spec), len(images) - len(found)
+
+
+def _part(
+    images: pd.DataFrame, rows: np.ndarray, split: str, classes: list[str], store: Store
+) -> Part:
+    mine = (images["split"] == split).to_numpy(bool)
+    chosen = images[mine]
+    numbers = pd.Categorical(chosen["label"], categories=classes).codes
+    return Part(
+        StorePixels(store, rows[mine]),
+        torch.from_numpy(numbers.astype(np.int64)),
+        chosen["image_id"].tolist(),
+    )
+
+
+def _check_pixels(missing: pd.Series, dataset: str) -> None:
+    if len(missing):
+        raise InputError(
+            f"{len(missing)} images of data set {dataset!r} have no pixels in the store (the first "
+            f"is {missing.iat[0]!r}): run it again, with --on-error skip if they cannot be read."
+        )
+
+
+def _check_splits(images: pd.DataFrame, classes: list[str], dataset: str) -> None:
+    for split in ("train", "val"):
+        labelled = images["label"].notna() & (images["split"] == split)
+        if not labelled.any():
+            raise InputError(
+                f"Data set {dataset!r} has no labelled images in split {split}: "
+                "index it again with another --val-fraction or --test-fraction."
+            )
+    if len(classes) < 2:
+        raise InputError(
+            f"All training images of data set {dataset!r} have the label {classes[0]!r}: "
+            "training needs two classes or more."
+        )
+    known = images["label"].isin(classes) & (images["split"] == "val")
+    if not known.any():
+        raise InputError(
+            f"No validation image of data set {dataset!r} has a class that training has: "
+            "index it again with another --seed."
+        )

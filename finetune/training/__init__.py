@@ -1,0 +1,1 @@
+"""Training: epochs, steps, optimisers and checkpoints."""

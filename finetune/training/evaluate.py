@@ -1,0 +1,100 @@
+"""Predict images with a model, and score the predictions of validation images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from frostline.cache import InputError
+from frostline.finetune.conditions import Conditions
+from frostline.finetune.inputs.augment import centre_crop
+from frostline.finetune.inputs.pixels import Part, as_input, read_ahead
+from frostline.finetune.model import Classifier
+from frostline.finetune.parallel import gather_shares, share
+from frostline.report.statistics.metrics import (
+    METRICS,
+    compute_metrics,
+    confusion_matrix,
+    of_probabilities,
+)
+from frostline.report.statistics.scores import Scores, compute_scores
+
+
+class Measured(NamedTuple):
+    """What the predictions of the validation images are worth.
+
+    Attributes
+    ----------
+    loss : float
+        Mean of -log of the true class's probability.
+    accuracy : float
+        Over the whole validation set.
+    score : float
+        What selects.
+    """
+
+    loss: float
+    accuracy: float
+    score: float
+
+
+@torch.inference_mode()
+def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: int) -> Tensor:
+    """Logits, float32 [images, classes] on the CPU, in the order of the part.
+
+    The last batch is filled up, so that no image's numbers depend on how many there are. Of
+    several processes each predicts its share, and all have all logits.
+    """
+    model.eval()
+    device = torch.device(conditions.device)
+    mine = share(len(part))
+    batches = [
+        mine[torch.arange(start, start + batch_size).clamp(max=len(mine) - 1)]
+        for start in range(0, len(mine), batch_size)
+    ]
+    logits = [torch.zeros(0, model.head.out_features, device=device)]
+    for _, pixels in read_ahead(part, batches, device):
+        seen = centre_crop(pixels, conditions.crop) if conditions.crop else pixels
+        with conditions.autocast():
+            logits.append(model(as_input(seen, conditions.normalisation, device)).float())
+    return gather_shares(torch.cat(logits)[: len(mine)].cpu(), len(part), device)
+
+
+def measure(logits: Tensor, labels: Tensor, select: str) -> Measured:
+    """Score the validation images; those without a known label (-1) count in accuracy alone.
+
+    Raises
+    ------
+    InputError
+        If the metric that selects is not defined on them.
+    """
+    known = labels >= 0
+    accuracy = float((logits.argmax(1) == labels).double().mean())
+    loss = float(functional.cross_entropy(logits[known].double(), labels[known]))
+    if select in ("accuracy", "log_loss"):
+        return Measured(loss, accuracy, accuracy if select == "accuracy" else loss)
+    truth = labels[known].numpy()
+    probabilities = logits[known].double().softmax(1).numpy()
+    score = _score(truth, probabilities, select)
+    if np.isnan(score) and np.isfinite(loss):
+        raise InputError(
+            f"The metric {select} is not defined on the validation images (they may lack a "
+            "class): select by another, such as log_loss."
+        )
+    return Measured(loss, accuracy, score)
+
+
+def _score(truth: np.ndarray, probabilities: np.ndarray, name: str) -> float:
+    if of_probabilities(name):
+        return float(compute_scores(Scores(truth, probabilities), [name])[name][0])
+    matrix = confusion_matrix(truth, probabilities.argmax(1), probabilities.shape[1])
+    return float(compute_metrics(matrix, [name])[name])
+
+
+def is_better(score: float, than: float, select: str) -> bool:
+    """Whether a score is better than another; equal ones are not."""
+    return score > than if METRICS[select].higher else score < than

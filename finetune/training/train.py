@@ -1,0 +1,122 @@
+"""Training: for each learning rate epochs over a split, the best by the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frostline.finetune.conditions import Conditions
+from frostline.finetune.inputs.pixels import Part, held
+from frostline.finetune.model import Classifier
+from frostline.finetune.recipe import Recipe
+from frostline.finetune.training.checkpoint import Checkpoints
+from frostline.finetune.training.epochs import Epoch, Rows, Training, copied_state, load_partly
+from frostline.finetune.training.evaluate import is_better
+from frostline.finetune.unfreeze import trained_state
+
+
+@dataclass
+class Trained:
+    """The end of a training.
+
+    Attributes
+    ----------
+    best_epoch : int
+        Counted from 1; the model holds its weights.
+    history : list of dict
+        The fields of `Epoch` for each.
+    lr : float
+        The learning rate, of several the one that was best.
+    batch : int
+        Images that were computed at a time.
+    """
+
+    best_epoch: int
+    history: list[dict[str, Any]]
+    lr: float
+    batch: int
+
+    @property
+    def score(self) -> float:
+        """The metric that selects, after the best epoch."""
+        return float(self.history[self.best_epoch - 1]["score"])
+
+
+def train(
+    model: Classifier,
+    parts: tuple[Part, Part],
+    recipe: Recipe,
+    conditions: Conditions,
+    *,
+    seed: int,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_rows: Callable[[Rows], None] | None = None,
+) -> Trained:
+    """Train what `unfreeze` marked, and leave the model with the weights of its best epoch.
+
+    On a CPU with the same number of threads the same seed gives the same weights bit for bit,
+    whether or not training was interrupted on the way.
+
+    Parameters
+    ----------
+    model : Classifier
+        Moved to the device.
+    parts : (Part, Part)
+        Training and validation images.
+    recipe : Recipe
+        If it has several learning rates, each is trained from the same start.
+    conditions : Conditions
+    seed : int
+        Of the order of images, of augmentation and of dropout.
+    checkpoints : Checkpoints, optional
+        Where each epoch is saved; if there are any, training goes on from the last.
+    on_epoch : callable, optional
+        Called with each `Epoch` that is trained now.
+    on_rows : callable, optional
+        Called with all epochs there are, as dictionaries, at the start and after each.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite, with the epoch, the batch and its images; if the device's
+        memory does not suffice; or if the metric that selects is not defined.
+    """
+    device = torch.device(conditions.device)
+    model.to(device).to(memory_format=torch.channels_last)
+    on_device = held(parts[0], device), held(parts[1], device)
+    names = trained_state(model)
+    start = copied_state(model, names)
+    rows: list[dict[str, Any]] = []
+    chosen: tuple[Trained, dict[str, Tensor]] | None = None
+    several = len(recipe.rates) > 1
+    for number, lr in enumerate(recipe.rates, 1):
+        load_partly(model, start)
+        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
+        run.number, run.numbers = number, len(recipe.rates)
+        own = checkpoints.candidate(number) if checkpoints and several else checkpoints
+        run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
+        rows += run.history
+        found = Trained(run.best_epoch, run.history, lr, run.stepper.together)
+        if chosen is None or _preferred(found, chosen[0], recipe.select):
+            chosen = found, run.best
+    assert chosen is not None
+    load_partly(model, chosen[1])
+    return chosen[0]
+
+
+def _tell(on_rows: Callable[[Rows], None] | None, earlier: Rows, now: Rows) -> None:
+    if on_rows is not None:
+        on_rows([*earlier, *now])
+
+
+def _preferred(found: Trained, other: Trained, select: str) -> bool:
+    """Whether a candidate is better; of equal ones the smaller learning rate is."""
+    if found.score == other.score:
+        return found.lr < other.lr
+    return is_better(found.score, other.score, select)

@@ -1,0 +1,1 @@
+"""Apply a trained run: predictions for new images, export to ONNX."""

@@ -1,0 +1,187 @@
+"""Export a trained run to ONNX: pixels in, probabilities out, checked against PyTorch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frostline.apply.load import Applied
+from frostline.cache import InputError, atomic_write
+from frostline.extract.embed import to_input
+from frostline.probe.heads.adam import AdamProbe
+from frostline.probe.heads.logistic import LogisticProbe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPSET = 17
+INPUT, OUTPUT = "images", "probabilities"
+# How far probabilities may be apart: the order of additions, no more.
+TOLERANCE = 1e-4
+# Sizes of the batches that are compared; the model is traced with another one.
+CHECKED, TRACED = (1, 3, 8), 2
+NEEDED = "Export to ONNX needs onnx and ONNX Runtime: run `pip install 'frostline[onnx]'`."
+
+
+class Exported(nn.Module):
+    """A run as one module: uint8 pixels to probabilities, in float32.
+
+    Parameters
+    ----------
+    applied : Applied
+        On the CPU.
+    """
+
+    def __init__(self, applied: Applied) -> None:
+        super().__init__()
+        self.normalisation = applied.normalisation
+        if applied.head is None:
+            assert isinstance(applied.network, nn.Module)
+            self.network: nn.Module = applied.network
+            self.embed: Callable[[Tensor], Tensor] = applied.network
+            self.head: nn.Module = nn.Identity()
+        else:
+            assert not isinstance(applied.network, nn.Module)
+            self.network = applied.network.model
+            self.embed = applied.network.forward
+            self.head = head_module(applied.head, applied.run)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [n, height, width] or [n, height, width, 3] to float32 [n, classes]."""
+        logits = self.head(self.embed(to_input(images, self.normalisation, "cpu")).float())
+        return logits.softmax(1)
+
+
+def head_module(head: Any, run: str) -> nn.Module:
+    """A trained head as a module that gives logits.
+
+    Raises
+    ------
+    InputError
+        If it is of a kind that has no weights of its own.
+    """
+    if isinstance(head, AdamProbe):
+        layers: list[nn.Module] = []
+        for weight, bias in zip(head.coefs_, head.intercepts_, strict=True):
+            layers += [nn.ReLU()] if layers else []
+            layers.append(_linear(weight.T, bias))
+        return nn.Sequential(*layers)
+    if isinstance(head, LogisticProbe):
+        weight, bias = np.atleast_2d(head.coef_), np.atleast_1d(head.intercept_)
+        if len(weight) == 1:  # of two classes, the first has logit 0
+            weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
+        return _linear(weight, bias)
+    raise InputError(
+        f"Run {run} has a head that is no layer of a network ({type(head).__name__}): export runs "
+        "with head logistic or adam, or fine-tuned ones."
+    )
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta").to_empty(device="cpu")
+    layer.load_state_dict(
+        {"weight": torch.tensor(weight).float(), "bias": torch.tensor(bias).float()}
+    )
+    return layer
+
+
+def export_onnx(applied: Applied, path: Path) -> float:
+    """Write a run as an ONNX file and compare it with PyTorch.
+
+    The input `images` is uint8 [n, height, width, 3] (grey runs: [n, height, width]), what the
+    geometry in the file's metadata makes of an image; the output `probabilities` is float32
+    [n, classes]. n is free. The metadata are `classes`, `geometry`, `channels` and `run`.
+
+    Parameters
+    ----------
+    applied : Applied
+        On the CPU.
+
+    Returns
+    -------
+    float
+        The largest difference of a probability that was found.
+
+    Raises
+    ------
+    InputError
+        If packages are missing, the network cannot be exported, or the numbers differ: then there
+        is no file.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(NEEDED) from error
+    module = Exported(applied)
+    side = applied.geometry.crop
+    colours = (3,) if applied.channels == "rgb" else ()
+    # Contiguous as ONNX has it; a model in channels-last order would be traced with copies.
+    module.network.to(memory_format=torch.contiguous_format)
+    generator = torch.Generator().manual_seed(0)
+
+    def images(count: int) -> Tensor:
+        return torch.randint(
+            0, 256, (count, side, side, *colours), generator=generator, dtype=torch.uint8
+        )
+
+    with atomic_write(path) as temporary:
+        _trace(module, images(TRACED), temporary, applied.run)
+        model = onnx.load(str(temporary))
+        about = {
+            "run": applied.run,
+            "classes": json.dumps(applied.classes, ensure_ascii=False),
+            "geometry": json.dumps(applied.geometry.to_spec()),
+            "channels": applied.channels,
+        }
+        onnx.helper.set_model_props(model, about)
+        onnx.save(model, str(temporary))
+        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        worst = max(_difference(module, session, images(count)) for count in CHECKED)
+        if not worst <= TOLERANCE:
+            raise InputError(
+                f"ONNX Runtime's probabilities of run {applied.run} differ from PyTorch's by "
+                f"{worst:.2g}: nothing was written."
+            )
+    return worst
+
+
+def _trace(module: Exported, example: Tensor, path: Path, run: str) -> None:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # The exporter that needs no further packages is called legacy; and tracing warns of
+            # every shape that it takes for fixed, which here it is, but for the batch's.
+            warnings.simplefilter("ignore")
+            options: dict[str, Any] = {"opset_version": OPSET, "dynamo": False}
+            axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+            torch.onnx.export(
+                module,
+                (example,),
+                str(path),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes=axes,
+                **options,
+            )
+    except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
+        raise InputError(
+            f"The network of run {run} cannot be exported to ONNX ({str(error).splitlines()[0]})."
+        ) from error
+
+
+@torch.inference_mode()
+def _difference(module: Exported, session: Any, images: Tensor) -> float:
+    try:
+        (found,) = session.run(None, {INPUT: images.numpy()})
+    except Exception as error:  # ONNX Runtime's errors have no class of their own
+        raise InputError(
+            f"The exported network does not run on {len(images)} images: {error}."
+        ) from error
+    return float(np.abs(found - module(images).numpy()).max())

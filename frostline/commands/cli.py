@@ -1,0 +1,113 @@
+"""The command line: the commands, and what a person reads when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import warnings
+from typing import Any, NoReturn
+
+import typer
+
+from frostline import __version__
+from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
+from frostline.warned import show_warning
+
+HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
+
+First look: `frostline demo`. Own images: `frostline index NAME --root DIR`, then
+`frostline extract`, `probe`, `finetune` and `evaluate`; or all by `frostline run STUDY.yaml`.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for command in (
+    reporting.demo,
+    running.run,
+    data.index,
+    data.audit,
+    training.extract,
+    probing.probe,
+    training.finetune,
+    reporting.evaluate,
+    reporting.compare,
+    reporting.report,
+    applying.predict,
+    applying.export,
+    data.backbones,
+    doctor.doctor,
+):
+    app.command()(command)
+app.add_typer(cache.cache_app, name="cache")
+
+SYSTEM = {
+    errno.ENOSPC: "The disk is full{where}: free some space and run the same command again; "
+    "what is finished is kept.",
+    errno.EDQUOT: "The disk quota is used up{where}: free some space and run the same command "
+    "again; what is finished is kept.",
+    errno.EROFS: "Cannot write{where}: it is read-only; choose another --workspace.",
+    errno.EACCES: "Permission denied{where}: change its permissions or choose another --workspace.",
+}
+
+
+INTERRUPTED = 130
+
+# What a wrong option raises; typer shows this base class under no name of its own.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"frostline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+_main.__doc__ = HELP
+
+
+def main() -> NoReturn:
+    """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
+    warnings.showwarning = show_warning
+    try:
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer has turned the interrupt into an exit code
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except (KeyboardInterrupt, typer.Abort):
+        sentence = "Interrupted: run the same command again to go on from what is finished."
+        _fail(sentence, INTERRUPTED)
+    except USAGE_ERROR as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in SYSTEM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(SYSTEM[error.errno].format(where=where), 1)
+    except ValueError as error:
+        from frostline.cache.errors import InputError
+
+        if not isinstance(error, InputError):
+            raise
+        _fail(str(error), 2)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"Error: {sentence}" if code != INTERRUPTED else sentence, err=True)
+    sys.exit(code)

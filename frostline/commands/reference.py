@@ -1,0 +1,73 @@
+"""The reference of every command, made from the help.
+
+`python -m frostline.commands.reference FILE` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+HEAD = """# Reference: every command
+
+<!-- Made by `python -m frostline.commands.reference docs/reference.md`; a test compares. -->
+
+What `frostline COMMAND --help` says, on one page.
+"""
+EXAMPLE = (
+    "<!-- not run: names data of its own; a test checks that the command reads these options -->"
+)
+
+
+def reference() -> str:
+    """Every command in the order of `frostline --help`, as Markdown."""
+    from frostline.commands.cli import app
+
+    sections = [_section(name, command) for name, command in commands(typer.main.get_command(app))]
+    return "\n".join([HEAD, *sections])
+
+
+def commands(group: Any, above: str = "frostline") -> Iterator[tuple[str, Any]]:
+    """Full names of the commands of a group and of the groups in it, and the commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{above} {name}")
+        else:
+            yield f"{above} {name}", command
+
+
+def examples(command: Any) -> list[str]:
+    """The command lines that a command's help gives as examples."""
+    return re.findall(r"^\s*(?:Examples?: )?(frostline \S.*)$", command.help, re.MULTILINE)
+
+
+def _section(name: str, command: Any) -> str:
+    told = re.split(r"^\s*Examples?:", command.help, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
+    lines = [f"## {name}", "", told, "", EXAMPLE, "```sh", *examples(command), "```", ""]
+    lines += ["| option | default | |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _row(parameter: Any) -> str:
+    is_argument = parameter.param_type_name == "argument"
+    names = [parameter.name.upper()] if is_argument else parameter.opts
+    default = parameter.default
+    shown = (
+        "required"
+        if parameter.required
+        else ""
+        if default is None or default is False or default == "" or callable(default)
+        else f"`{default}`"
+    )
+    told = (parameter.help or "").replace("|", "\\|")
+    return f"| {' '.join(f'`{name}`' for name in names)} | {shown} | {told} |"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The doctor: what works here, and what to install."""

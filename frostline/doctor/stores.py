@@ -1,0 +1,146 @@
+"""Cached equals live: a few images of every embedding store, embedded again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.cache import InputError, Store, Workspace, read_manifest
+from frostline.doctor.doctor import Check
+
+if TYPE_CHECKING:
+    from frostline.extract.backbones.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What `load_backbone` is to be given."""
+
+    weights: str
+    weights_seed: int = 0
+    head_weights: Path | None = None
+
+
+def check_stores(workspace: Workspace, sample: int) -> Iterator[Check]:
+    """A line an embedding store."""
+    from frostline.cache.listing import workspace_stores
+
+    stores = [
+        folder
+        for folder in workspace_stores(workspace)
+        if folder.relative_to(workspace.root).parts[0] == "embeddings"
+    ]
+    if not stores:
+        yield Check("stores", "ok", f"no embeddings in {workspace.root} yet")
+    for folder in stores:
+        yield check_store(workspace, folder, sample)
+
+
+def check_store(workspace: Workspace, folder: Path, sample: int) -> Check:
+    """Embed some images again, from their files, and compare them with what is stored."""
+    dataset = folder.relative_to(workspace.root).parts[1]
+    try:
+        store = Store.open(folder)
+    except InputError as error:
+        return Check("stores", "problem", str(error), "run `frostline cache verify --repair`")
+    name = f"{dataset}, {store.spec.get('backbone')}, key {store.key[:12]}"
+    reason = _cannot_be_checked(store)
+    found = None if reason else find_weights(workspace, store)
+    if found is None:
+        return Check("stores", "note", f"{name}: not checked, {reason or _no_weights(store)}")
+    try:
+        return _compare(workspace, dataset, store, _load(workspace, store, found), name, sample)
+    except (InputError, OSError) as error:
+        return Check(
+            "stores",
+            "problem",
+            f"{name}: images cannot be embedded again: {error}",
+            "bring the images back, or index the data set where they are now",
+        )
+
+
+def _compare(
+    workspace: Workspace, dataset: str, store: Store, backbone: Backbone, name: str, sample: int
+) -> Check:
+    from frostline.extract.live import compare_live
+
+    if backbone.weights != store.spec["weights"]:
+        return Check("stores", "note", f"{name}: not checked, {_no_weights(store)}")
+    manifest = read_manifest(workspace.manifest(dataset))
+    device = "cpu" if store.spec["compute"] == "float32" else "cuda"
+    rows = compare_live(manifest, store, backbone, sample=sample, device=device)
+    wrong = [row for row in rows if not row.equal]
+    if not wrong:
+        return Check("stores", "ok", f"{name}: {len(rows)} images embedded again, all equal")
+    worst = min(wrong, key=lambda row: row.cosine)
+    return Check(
+        "stores",
+        "problem",
+        f"{name}: {len(wrong)} of {len(rows)} images embedded again differ, most of all "
+        f"{worst.image_id} (cosine {worst.cosine:.6f})",
+        f"run `frostline index` if images changed; else delete {store.folder} and extract again",
+    )
+
+
+def find_weights(workspace: Workspace, store: Store) -> Weights | None:
+    """Where the weights of a store are on this machine, as it says itself; nothing is fetched."""
+    from frostline.extract.backbones.catalog import resolve
+    from frostline.extract.backbones.pretrained import find_pretrained
+
+    source = str(store.provenance.get("weights_source", ""))
+    files = _remembered(workspace)
+    head = files.get(str(store.spec.get("head")))
+    if source == "pretrained":
+        path = find_pretrained(resolve(store.spec["backbone"]))
+        return None if path is None else Weights(source, 0, None if head == path else head)
+    if source.startswith("random, seed "):
+        return Weights("random", int(source.removeprefix("random, seed ")), head)
+    path = files.get(store.spec["weights"])
+    return None if path is None else Weights(str(path), 0, None if head == path else head)
+
+
+def _load(workspace: Workspace, store: Store, found: Weights) -> Backbone:
+    from frostline.extract.backbones.backbone import load_backbone
+
+    return load_backbone(
+        store.spec["backbone"],
+        weights=found.weights,
+        weights_seed=found.weights_seed,
+        feature=store.spec["feature"],
+        image_size=store.spec["pixels"]["geometry"]["crop"],
+        head_weights=found.head_weights,
+        digests=workspace.root / "weights.json",
+    )
+
+
+def _remembered(workspace: Workspace) -> dict[str, Path]:
+    """Files of weights by their digest, of those that were used in this workspace."""
+    try:
+        entries: dict[str, Any] = json.loads((workspace.root / "weights.json").read_text())
+        found = {
+            one["digest"]: Path(key.partition(" from ")[2])
+            for key, one in entries["entries"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError):  # it is a memory only
+        return {}
+    return {digest: path for digest, path in found.items() if path.is_file()}
+
+
+def _cannot_be_checked(store: Store) -> str:
+    import torch
+
+    if "imported" in store.spec:
+        return "as another tool made it"
+    if store.spec["compute"] != "float32" and not torch.cuda.is_available():
+        return f"as a GPU computed it in {store.spec['compute']}, and none is here"
+    return ""
+
+
+def _no_weights(store: Store) -> str:
+    return (
+        f"as its weights ({store.provenance.get('weights_source')}, digest "
+        f"{store.spec['weights'][:8]}) are not at hand"
+    )

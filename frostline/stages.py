@@ -1,0 +1,328 @@
+"""The stages as functions; the command line and the studies are thin layers over them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.protocols import Inputs, protocol_inputs
+
+if TYPE_CHECKING:
+    from frostline.cache import Store
+    from frostline.extract.backbones.backbone import Backbone, Identity
+    from frostline.extract.embed import Extraction
+    from frostline.extract.pixels import PixelSource
+    from frostline.finetune.training.epochs import Epoch
+
+Progress = Callable[[int, int], None]
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which backbone, with which weights, seeing what.
+
+    Attributes
+    ----------
+    backbone : str
+        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
+    weights : str
+        `pretrained`, `random`, or the path of a file.
+    feature : str, optional
+        What is taken as the embedding; the backbone's default if None.
+    protocol : str
+        `paper` or `standard`: decides geometry and normalisation.
+    image_size : int, optional
+        Side of what the backbone sees, in pixels; the protocol's if None.
+    head_weights : str, optional
+        File of a linear head for the feature `imagenet-logits`.
+    """
+
+    backbone: str
+    weights: str = "pretrained"
+    weights_seed: int = 0
+    feature: str | None = None
+    protocol: str = "paper"
+    image_size: int | None = None
+    head_weights: str | None = None
+
+    def inputs(self, manifest: Manifest) -> Inputs:
+        """Geometry and normalisation for a data set."""
+        reading = manifest.meta.get("options", {})
+        return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+
+    def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
+        """Digest of the weights and name of the feature, without loading what is remembered.
+
+        The digest is "" where weights would have to be fetched and `fetch` is false.
+        """
+        from frostline.extract.backbones.backbone import identify_backbone
+
+        return identify_backbone(self.backbone, **self._options(workspace, inputs), fetch=fetch)
+
+    def load(self, workspace: Workspace, inputs: Inputs, features: Sequence[str] = ()) -> Backbone:
+        """Build the backbone with its weights, for several features if they are given."""
+        from frostline.extract.backbones.backbone import load_backbone
+
+        options = self._options(workspace, inputs)
+        return load_backbone(
+            self.backbone, **{**options, **({"feature": features} if features else {})}
+        )
+
+    def _options(self, workspace: Workspace, inputs: Inputs) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "weights_seed": self.weights_seed,
+            "feature": self.feature,
+            "image_size": inputs.geometry.crop,
+            "head_weights": Path(self.head_weights) if self.head_weights else None,
+            "digests": workspace.root / "weights.json",
+        }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute; of this only the precision is part of a key.
+
+    Attributes
+    ----------
+    device : str
+        `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
+    precision : str
+        `auto` (bfloat16 or float16 on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
+    batch : int
+        Images a forward pass.
+    workers : int
+        Threads that decode; 0 for one a core.
+    on_error : str
+        `stop` at the first image that cannot be read, or `skip` and list them.
+    engine : str
+        `torch`, or `onnx` to extract with ONNX Runtime on a CPU.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int = 32
+    workers: int = 0
+    on_error: Literal["stop", "skip"] = "stop"
+    engine: Literal["torch", "onnx"] = "torch"
+
+    def resolve(self) -> tuple[str, str]:
+        """The device and the precision of computing.
+
+        Raises
+        ------
+        InputError
+            If there is no such device here, or no such precision.
+        """
+        import torch
+
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+            raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"There is no GPU here for --device {name}: use --device cpu.")
+        count = torch.cuda.device_count()
+        if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= count:
+            raise InputError(f"There is no GPU {name}: the last one here is cuda:{count - 1}.")
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."
+            )
+        if self.precision != "auto":
+            return name, self.precision
+        if not name.startswith("cuda"):
+            return name, "float32"
+        return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+    def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
+        """The pixels of a data set."""
+        from frostline.extract.pixels import pixel_source
+
+        return pixel_source(
+            workspace,
+            manifest,
+            inputs.geometry,
+            on_error=self.on_error,
+            workers=self.workers,
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the manifest hold the labels and the splits."""
+
+    label: str = "label"
+    split: str = "split"
+
+
+def extract(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    *,
+    machine: Machine | None = None,
+    shard: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Embed every image of a data set that the embedding store lacks."""
+    features = [network.feature]
+    (done,) = extract_features(
+        workspace, dataset, network, features, machine=machine, shard=shard, progress=progress
+    )
+    return done
+
+
+def extract_features(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    features: Sequence[str | None],
+    *,
+    machine: Machine | None = None,
+    shard: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> list[Extraction]:
+    """Embed every image of a data set that a store lacks, several features in one pass.
+
+    Parameters
+    ----------
+    features : sequence of str or None
+        Instead of the network's; None is the backbone's default.
+    """
+    from frostline.extract.embed import embed_features, embedding_spec
+
+    machine = machine or Machine()
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    source = machine.source(workspace, manifest, inputs)
+    device, precision = machine.resolve()
+    known = [
+        replace(network, feature=feature).identify(workspace, inputs)
+        for feature in dict.fromkeys(features)
+    ]
+    specs = [
+        embedding_spec(
+            source,
+            network.backbone,
+            one.weights,
+            one.feature,
+            inputs.normalisation,
+            precision,
+            one.head,
+        )
+        for one in known
+    ]
+    return embed_features(
+        workspace,
+        source,
+        specs,
+        lambda: network.load(workspace, inputs, [one.feature for one in known]),
+        batch=machine.batch,
+        device=device,
+        engine=machine.engine,
+        shard=shard,
+        progress=progress,
+    )
+
+
+def finetune(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    *,
+    unfreeze: str = "all",
+    machine: Machine | None = None,
+    seed: int = 0,
+    columns: Columns | None = None,
+    changes: Mapping[str, Any] | None = None,
+    compiled: bool = False,
+    tensorboard: bool = False,
+    boundary: str = "auto",
+    said: Callable[[str], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[str, bool]:
+    """Train backbone and head, unless it is done; give the run's id and whether it trained now.
+
+    The processes that torchrun starts share the work.
+
+    Parameters
+    ----------
+    changes : mapping, optional
+        Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
+    compiled, tensorboard : bool
+        Whether to train through `torch.compile`, and to write epochs for TensorBoard.
+    boundary : str
+        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
+    said : callable, optional
+        Called with a sentence on what is kept.
+    progress : callable, optional
+        Called while images are decoded, and while that output is computed, with how many are done
+        and how many there are.
+    """
+    from frostline.extract.pixels import fill_pixels
+    from frostline.finetune.inputs.augment import kept_geometry
+    from frostline.finetune.parallel import first_rank_first, process_group
+    from frostline.finetune.recipe import make_recipe
+    from frostline.finetune.run import Task, finetune_run
+
+    if network.feature == "imagenet-logits":
+        raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
+    recipe = make_recipe(network.protocol, **(changes or {}))
+    machine, columns = machine or Machine(), columns or Columns()
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
+    source = machine.source(workspace, manifest, kept)
+    device, precision = machine.resolve()
+    known = network.identify(workspace, inputs)
+    task = Task(
+        dataset=dataset,
+        backbone=network.backbone,
+        weights=known.weights,
+        weights_source=known.weights_source,
+        feature=known.feature,
+        pixels=source.folder.name,
+        mean=_three(inputs.normalisation["mean"]),
+        std=_three(inputs.normalisation["std"]),
+        unfreeze=unfreeze,
+        seed=seed,
+        protocol=network.protocol,
+        recipe=recipe,
+        precision=precision,
+        label=columns.label,
+        split=columns.split,
+        crop=inputs.geometry.crop if kept != inputs else None,
+    )
+
+    def open_pixels() -> Store:
+        with first_rank_first():
+            return fill_pixels(source, progress)
+
+    with process_group(device):
+        return finetune_run(
+            workspace,
+            task,
+            open_pixels,
+            lambda: network.load(workspace, inputs),
+            device=device,
+            allow_missing=machine.on_error == "skip",
+            compiled=compiled,
+            tensorboard=tensorboard,
+            boundary=boundary,
+            said=said,
+            progress=progress,
+            on_epoch=on_epoch,
+        )
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue

@@ -1,0 +1,1 @@
+"""Studies: data sets, backbones and protocols in one file, and their runner."""

@@ -1,0 +1,346 @@
+"""Study files: data sets × backbones × protocols in one YAML file, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from frostline.cache import InputError
+from frostline.protocols import HEADS
+
+if TYPE_CHECKING:
+    from frostline.probe.sweep.settings import Sweep
+
+
+ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
+AtLeastOne = Field(min_length=1)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DatasetEntry(_Strict):
+    """A data set, as `frostline index` takes it.
+
+    Attributes
+    ----------
+    root : str or list of str
+        Folders with the images, relative to the study file.
+    options : dict
+        Options of the kind: `table`, `label_column`, ….
+    """
+
+    root: str | list[str]
+    kind: str = "folder"
+    group_pattern: str | None = None
+    test_fraction: float | None = Field(None, gt=0, lt=1)
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    seed: int = 0
+    options: dict[str, Any] = {}
+
+
+class BackboneEntry(_Strict):
+    """A backbone and its weights, as `frostline extract` takes them.
+
+    Attributes
+    ----------
+    optional : bool
+        Whether it is left out, with a sentence, where its weights are not on this machine.
+    """
+
+    name: str
+    weights: str = "pretrained"
+    weights_seed: int = 0
+    feature: str | None = None
+    optional: bool = False
+
+
+class ProtocolEntry(_Strict):
+    """One way to train: a recipe, how much unfreezes, and what departs from the recipe.
+
+    The keys from `epochs` on are the recipe's fields (`docs/finetuning.md`), which checks them;
+    `batch` is its `batch_size`, or `auto` for its `micro_batch`.
+
+    Attributes
+    ----------
+    recipe : str
+        `paper` or `standard`: what every field is unless it is given here.
+    unfreeze : str or int
+        `none` (a head on cached embeddings), the last N blocks, `classifier` (VGG's hidden linear
+        layers) or `all`.
+    head : str, optional
+        `logistic`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
+    weights : str, optional
+        Replaces the backbone's weights: `random` is training from scratch.
+    """
+
+    recipe: Literal["paper", "standard"] = "paper"
+    unfreeze: Literal["none", "classifier", "all"] | int = "none"
+    head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
+    weights: str | None = None
+    image_size: int | None = Field(None, ge=1)
+    epochs: Any = None
+    batch: Any = None
+    batch_size: Any = None
+    micro_batch: Any = None
+    optimizer: Any = None
+    lr: Any = None
+    layer_decay: Any = None
+    weight_decay: Any = None
+    schedule: Any = None
+    warmup_epochs: Any = None
+    clip_grad_norm: Any = None
+    shuffle: Any = None
+    augmentation: Any = None
+    class_weights: Any = None
+    label_smoothing: Any = None
+    ema: Any = None
+    patience: Any = None
+    select: Any = None
+
+    def changes(self) -> dict[str, Any]:
+        """What departs from the recipe, by the names of its fields.
+
+        Raises
+        ------
+        InputError
+            If a value cannot be.
+        """
+        from frostline.finetune.recipe import make_recipe
+
+        given = self.model_dump(exclude_none=True)
+        for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
+            given.pop(name, None)
+        if "batch" in given:
+            batch = given.pop("batch")
+            given["micro_batch" if batch == "auto" else "batch_size"] = batch
+        recipe = make_recipe(self.recipe, **given)
+        self._check_head(given)
+        if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
+            raise InputError(
+                "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
+                "several."
+            )
+        return {name: getattr(recipe, name) for name in given}
+
+    def _check_head(self, given: Mapping[str, Any]) -> None:
+        """Here, and not when the embeddings are there: that may be hours later."""
+        if self.unfreeze != "none":
+            if self.head is not None:
+                raise InputError("head is for unfreeze: none; what unfreezes has a linear one.")
+            return
+        head = self.head or HEADS[self.recipe]
+        for name in given:
+            if head != "adam" or name not in ADAM_FIELDS:
+                takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
+                raise InputError(
+                    f"head {head!r} takes of the recipe's fields {takes}; leave {name} out."
+                )
+
+
+class SweepEntry(_Strict):
+    """A sweep over the embeddings of every data set and backbone.
+
+    The keys but the first are those of a sweep file (`docs/sweeps.md`), which checks them.
+
+    Attributes
+    ----------
+    protocol : str
+        The protocol of the study whose embeddings it takes.
+    """
+
+    protocol: str
+    heads: Any = None
+    train_groups: Any = None
+    draws: Any = None
+    seeds: Any = None
+    cv: Any = None
+    metric: Any = None
+
+    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
+        """The sweep of one data set and backbone.
+
+        Raises
+        ------
+        InputError
+            If a value cannot be.
+        """
+        from frostline.probe.sweep.settings import parse_sweep
+
+        given = self.model_dump(exclude_none=True, exclude={"protocol"})
+        place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
+        return parse_sweep({**given, **place}, f"sweeps.{name}")
+
+
+class Study(_Strict):
+    """Data sets × backbones × protocols × seeds, and how they are scored.
+
+    Attributes
+    ----------
+    sweeps : dict
+        Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
+    costs : bool
+        Whether the time of embedding and the memory of every backbone are measured and shown.
+    """
+
+    name: str
+    title: str | None = None
+    datasets: Annotated[dict[str, DatasetEntry], AtLeastOne]
+    backbones: Annotated[list[str | BackboneEntry], AtLeastOne]
+    protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
+    sweeps: dict[str, SweepEntry] = {}
+    seeds: Annotated[list[int], AtLeastOne] = [0]
+    costs: bool = False
+    primary_metric: str = "accuracy"
+    ci: str = "auto"
+    unit: Literal["group", "image"] = "group"
+    replicates: int | None = Field(None, ge=100)
+    device: str = "auto"
+    precision: str = "auto"
+    on_error: Literal["stop", "skip"] = "stop"
+
+    def backbone_entries(self) -> list[BackboneEntry]:
+        """Backbones with their weights."""
+        return [
+            BackboneEntry(name=entry) if isinstance(entry, str) else entry
+            for entry in self.backbones
+        ]
+
+
+def builtin_studies() -> list[str]:
+    """Names of the studies that come with Frostline."""
+    folder = files("frostline") / "studies"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def read_study(
+    name: str | Path, *, data: Path | None = None, settings: Sequence[str] = ()
+) -> Study:
+    """Read a study file, or a built-in study by its name.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Folder that the roots of the data sets are relative to, instead of the study file's.
+    settings : sequence of str
+        `FIELD=VALUE` by which the file's values are replaced (`frostline.study.settings`).
+
+    Raises
+    ------
+    InputError
+        If there is none, it is not YAML, a key is unknown (the valid ones are listed) or a value
+        is wrong.
+    """
+    from frostline.study.settings import replace_fields
+
+    path = Path(name)
+    # A folder of results may well be called as the study is.
+    if not path.is_file() and str(name) in builtin_studies():
+        path = Path(str(files("frostline") / "studies" / f"{name}.yaml"))
+        data = data or Path()
+    if not path.is_file():
+        known = ", ".join(builtin_studies())
+        raise InputError(f"There is no study file {name}; built-in studies are {known}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    study = parse_study(replace_fields(content, settings), str(path))
+    for entry in study.datasets.values():
+        roots = [entry.root] if isinstance(entry.root, str) else entry.root
+        entry.root = [str((data or path.parent) / root) for root in roots]
+    return study
+
+
+def parse_study(data: Any, where: str) -> Study:
+    """Check a study; `where` names it in errors."""
+    if not isinstance(data, dict):
+        raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
+    try:
+        study = Study.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error)}") from None
+    _check_names(study, where)
+    _check_scoring(study, where)
+    for name, entry in study.protocols.items():
+        try:
+            entry.changes()
+        except InputError as error:
+            raise InputError(f"{where}: protocols.{name}: {error}") from None
+    for name, sweep in study.sweeps.items():
+        _check_sweep(study, name, sweep, where)
+    return study
+
+
+def _check_names(study: Study, where: str) -> None:
+    """Runs go by data set, backbone, protocol and seed: each must name one."""
+    for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
+        for name in known:
+            if not name or "/" in name:
+                raise InputError(
+                    f"{where}: {key} has {name!r}, and runs are called DATASET/BACKBONE/PROTOCOL: "
+                    "give it another name, without a slash."
+                )
+    backbones: list[str | int] = [entry.name for entry in study.backbone_entries()]
+    for key, names in (("backbones", backbones), ("seeds", [*study.seeds])):
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise InputError(
+                f"{where}: {key} has {twice[0]!r} twice, and runs are called by it: keep one, and "
+                "make another study of the other (on the same workspace nothing is done twice)."
+            )
+
+
+def _check_scoring(study: Study, where: str) -> None:
+    """What the report would refuse when everything is trained."""
+    from frostline.report.statistics.intervals import check_interval
+    from frostline.report.statistics.metrics import find_metric
+
+    for key, check in (("primary_metric", find_metric), ("ci", check_interval)):
+        try:
+            check(getattr(study, key))
+        except InputError as error:
+            raise InputError(f"{where}: {key}: {error}") from None
+
+
+def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None:
+    frozen = [known for known, entry in study.protocols.items() if entry.unfreeze == "none"]
+    if sweep.protocol not in frozen:
+        raise InputError(
+            f"{where}: sweeps.{name}.protocol must be a protocol with unfreeze: none "
+            f"({', '.join(frozen) or 'there is none'}), not {sweep.protocol!r}."
+        )
+    try:
+        sweep.sweep(name, "dataset", "backbone")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first problem in words; unknown keys come with the valid ones."""
+    problems = error.errors()
+    # Of the branches of a union, the one that got furthest is what the user meant.
+    first = max(problems, key=lambda problem: problem["type"] == "extra_forbidden")
+    place = ".".join(str(part) for part in first["loc"] if part not in ("BackboneEntry", "str"))
+    if first["type"] == "extra_forbidden":
+        valid = ", ".join(_model_at(first["loc"]).model_fields)
+        return f"there is no key {place!r}; the keys there are {valid}."
+    if first["type"] == "missing":
+        return f"the key {place!r} is missing."
+    return f"{place}: {first['msg'].lower()}, not {first.get('input')!r}."
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    models: dict[int | str, type[BaseModel]] = {
+        "datasets": DatasetEntry,
+        "backbones": BackboneEntry,
+        "protocols": ProtocolEntry,
+        "sweeps": SweepEntry,
+    }
+    return models[location[0]] if len(location) > 1 else Study

@@ -1,0 +1,215 @@
+"""What a backbone costs on this machine, measured on a few images and remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.cache import Workspace, read_manifest
+from frostline.cache.keys import canonical_json
+from frostline.study.records import read_json, write_json
+
+if TYPE_CHECKING:
+    from frostline.finetune.model import Classifier
+    from frostline.study.plan import Cell, Step
+
+FORMAT, VERSION = "frostline-measured", 1
+SAMPLE = 4  # images through the backbone
+DECODED = 16  # images from their files
+CLASSES = 10  # of a head that is timed: it costs next to nothing
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one backbone at one size, on one machine.
+
+    Attributes
+    ----------
+    parameters, trained : int
+        Of the backbone and the head; of these, those that train.
+    dim : int
+        Length of the embedding.
+    embedding_seconds, training_seconds : float
+        An image: forward; forward and backward.
+    saved_bytes : int
+        Kept for the backward pass, an image.
+    memory : int
+        Most bytes that embedding took on a GPU; 0 on a CPU, where nothing tells.
+    """
+
+    parameters: int
+    trained: int
+    dim: int
+    embedding_seconds: float
+    training_seconds: float
+    saved_bytes: int
+    memory: int
+
+    def training_bytes(self, batch: int) -> int:
+        """Memory of training in float32: weights, gradients, Adam's two moments, activations."""
+        return 4 * (self.parameters + 3 * self.trained) + batch * self.saved_bytes
+
+
+def measure_backbone(
+    workspace: Workspace, cell: Cell, size: int, device: str, precision: str
+) -> Cost:
+    """The cost of a cell's backbone, from a few images of noise; remembered in the workspace.
+
+    The network has its real size and random weights, which cost what others do.
+    """
+    import torch
+
+    from frostline.extract.embed import device_name
+
+    what = {
+        "backbone": cell.backbone.name,
+        "feature": cell.backbone.feature,
+        "unfreeze": str(cell.entry.unfreeze),
+        "size": size,
+        "precision": precision,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    found = remembered(workspace, what, lambda: asdict(_measure(cell, size, device, precision)))
+    return Cost(**found)
+
+
+def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, precision: str) -> None:
+    """Measure the backbones of frozen runs, as they see their images; what is known is not."""
+    for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
+        if cell.entry.unfreeze == "none":
+            manifest = read_manifest(workspace.manifest(cell.dataset))
+            size = cell.network().inputs(manifest).geometry.crop
+            measure_backbone(workspace, cell, size, device, precision)
+
+
+def known_costs(workspace: Workspace) -> dict[str, dict[str, float]]:
+    """What embedding an image takes by backbone, as last measured: seconds, bytes of a GPU."""
+    entries = (read_json(workspace.root / "measured.json", FORMAT, VERSION) or {}).get("entries")
+    found: dict[str, dict[str, float]] = {}
+    for key, cost in (entries or {}).items():
+        what = json.loads(key)
+        if what.get("unfreeze") == "none":
+            mine = {"embedding_seconds": cost["embedding_seconds"]}
+            found[what["backbone"]] = mine | ({"memory": cost["memory"]} if cost["memory"] else {})
+    return found
+
+
+def measure_decoding(workspace: Workspace, step: Step) -> float:
+    """Seconds to decode an image of a data set, from a few of its files, on one core."""
+    from dataclasses import replace
+
+    import numpy as np
+    import pandas as pd
+
+    from frostline.extract.images.decode import decode
+    from frostline.extract.pixels import distinct_images, manifest_channels
+
+    manifest = read_manifest(workspace.manifest(step.cell.dataset))
+    geometry = step.cell.network().inputs(manifest).geometry
+    geometry = replace(geometry, crop=step.inputs["pixels"]["geometry"]["crop"])
+    what = {"decoding": step.key, "images": len(manifest.table)}
+
+    def timed() -> dict[str, Any]:
+        images = distinct_images(manifest)
+        rows = images.iloc[np.linspace(0, len(images) - 1, min(DECODED, len(images)), dtype=int)]
+        channels, start = manifest_channels(manifest), time.perf_counter()
+        for file, number in zip(rows["file"], rows["frame"], strict=True):
+            frame = None if pd.isna(number) else int(number)
+            decode(Path(file), frame, geometry, channels)
+        return {"seconds": (time.perf_counter() - start) / max(len(rows), 1)}
+
+    return float(remembered(workspace, what, timed)["seconds"])
+
+
+def remembered(
+    workspace: Workspace, what: dict[str, Any], make: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What was measured of this before, else what `make` measures now."""
+    path = workspace.root / "measured.json"
+    entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {})
+    key = canonical_json(what)
+    if key not in entries:
+        made = make()
+        # Read again: another may have measured meanwhile.
+        entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {}) | {key: made}
+        write_json(path, {"format": FORMAT, "format_version": VERSION, "entries": entries})
+    return dict(entries[key])
+
+
+def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
+    import torch
+
+    from frostline.extract.backbones.backbone import load_backbone
+    from frostline.finetune.model import Classifier
+    from frostline.finetune.unfreeze import set_modes, unfreeze
+
+    backbone = load_backbone(
+        cell.backbone.name, weights="random", feature=cell.backbone.feature, image_size=size
+    )
+    model = Classifier(backbone, CLASSES, 0)
+    unfreeze(model, cell.entry.unfreeze)
+    model.to(device).to(memory_format=torch.channels_last)
+    images = torch.randn(SAMPLE, 3, size, size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    everything = list(model.parameters())
+    common = {
+        "parameters": sum(each.numel() for each in everything),
+        "trained": sum(each.numel() for each in everything if each.requires_grad),
+        "dim": backbone.dim,
+    }
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    with torch.inference_mode():
+        embedding = _timed(lambda: model.eval().embed(images), device, precision)
+    memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
+    if cell.entry.unfreeze == "none":
+        return Cost(**common, embedding_seconds=embedding, training_seconds=0.0, saved_bytes=0,
+                    memory=memory)  # fmt: skip
+    set_modes(model)
+    saved: list[int] = []
+    training = _timed(lambda: _step(model, images, saved), device, precision)
+    kept = max(saved) // SAMPLE
+    return Cost(**common, embedding_seconds=embedding, training_seconds=training,
+                saved_bytes=kept, memory=memory)  # fmt: skip
+
+
+def _step(model: Classifier, images: Any, saved: list[int]) -> None:
+    """Forward and backward once; note how many bytes were kept between, weights left out."""
+    import torch
+
+    known = {each.data_ptr() for each in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Any) -> Any:
+        if tensor.data_ptr() not in known:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = model(images).float().square().mean()
+    loss.backward()
+    model.zero_grad()
+    saved.append(sum(kept.values()))
+
+
+def _timed(work: Callable[[], object], device: str, precision: str) -> float:
+    """Seconds an image, the second time: the first one pays for starting."""
+    import torch
+
+    from frostline.extract.embed import COMPUTE
+
+    dtype, seconds = COMPUTE[precision], 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - start) / SAMPLE
+    return seconds

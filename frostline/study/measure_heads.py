@@ -1,0 +1,69 @@
+"""What a head costs on this machine, timed on a few made-up rows and remembered."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from frostline.cache import Workspace
+from frostline.study.measure import remembered
+
+SAMPLE = 512  # rows that heads are timed on
+CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones
+
+
+def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int) -> float:
+    """Seconds a training row: all candidates of a grid scored, and the best one fitted.
+
+    Passes over the rows are as many as the made-up data need; real ones may need more or fewer.
+    """
+    import torch
+
+    what = {
+        "head": head,
+        "grid": grid.model_dump(),
+        "dim": dim,
+        "classes": classes,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+    def timed() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what made-up rows lack says nothing of real ones
+            return {"seconds": _timed(head, grid, dim, classes)}
+
+    return float(remembered(workspace, what, timed)["seconds"])
+
+
+def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
+    from frostline.probe.heads.families import FAMILIES, Fit, Part, Pool
+    from frostline.probe.sweep.settings import candidates
+
+    rng, rows = np.random.default_rng(0), np.arange(SAMPLE)
+    codes = rows % classes
+    X = rng.normal(size=(SAMPLE, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
+    pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
+    tried, same = candidates(grid)
+    family, held_out = FAMILIES[head], rows[: SAMPLE // 4]
+    # Once without a clock: the first call of a library pays for its start.
+    family.score(pool, [Part(held_out, (held_out,))], tried[:1], same, 0)
+    start = time.perf_counter()
+    family.score(pool, [Part(rows, (held_out,))], tried, same, 0)
+    if family.refits:
+        family.fit(pool, [Fit(rows, tried[0], 0)], same, 0)
+    return (time.perf_counter() - start) / SAMPLE
+
+
+def probe_seconds(
+    workspace: Workspace, head: str, settings: dict[str, Any], dim: int, classes: int, rows: int
+) -> float:
+    """Seconds of one run of `frostline probe`."""
+    from frostline.probe.sweep.settings import GRIDS
+
+    grid = GRIDS[head].model_validate(settings)
+    return rows * row_seconds(workspace, head, grid, dim, classes)

@@ -1,0 +1,115 @@
+"""Where the results of a study come from: code, machine, weights, and every step's record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from frostline.cache import Workspace
+from frostline.study.file import Study
+from frostline.study.plan import Plan
+from frostline.study.records import read_record, write_json
+
+PACKAGES = (
+    "frostline", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "scikit-learn",
+    "pandas", "pillow", "nibabel", "h5py", "pyarrow",
+)  # fmt: skip
+
+
+def write_provenance(
+    workspace: Workspace, study: Study, plan: Plan, failed: Mapping[str, str]
+) -> Path:
+    """Write `provenance.json` beside the report of a study; give its path."""
+    path = workspace.report(study.name) / "provenance.json"
+    records = [read_record(workspace, step.key) for step in plan.steps]
+    dropped = ("format", "format_version", "traceback")
+    known = [record for record in records if record]
+    found = {
+        "format": "frostline-provenance",
+        "format_version": 1,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "study": study.model_dump(mode="json"),
+        "seeds": study.seeds,
+        "versions": versions(),
+        "git": {"frostline": git_state(Path(__file__).parent), "here": git_state(Path.cwd())},
+        "hardware": hardware(),
+        "weights": _weights(known),
+        "steps": [
+            {name: value for name, value in record.items() if name not in dropped}
+            for record in known
+        ],
+        "failed": dict(failed),
+        "left_out": plan.left_out,
+    }
+    write_json(path, found)
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that matter, those that are installed."""
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the checkout that a folder is in, and whether files differ; None if in none."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "changed": bool(changed)}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, the widest instructions of it that torch uses, cores, memory and GPUs."""
+    import torch
+
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "memory_bytes": pages,
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
+        "cuda": torch.version.cuda,
+    }
+
+
+def _processor() -> str:
+    """Its name: Linux has it in a file, other systems tell Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _weights(records: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Digests of the weights of each backbone."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        inputs = record["inputs"]
+        if "weights" in inputs:
+            found.setdefault(inputs["backbone"], set()).add(inputs["weights"])
+    return {name: sorted(digests) for name, digests in found.items()}

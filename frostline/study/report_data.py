@@ -1,0 +1,144 @@
+"""What a report shows of images, embeddings and backbones, as plain arrays and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from frostline.report import Embedded, Images, Predictions, Swept
+
+MOST_MAPPED = 2_000  # images of a map
+
+
+def mapped_embeddings(
+    workspace: Workspace, runs: Iterable[Predictions]
+) -> dict[str, dict[str, Embedded]]:
+    """Embeddings of test images by data set and backbone, as the frozen runs were trained on them.
+
+    Of many images `MOST_MAPPED` are drawn, the same for all backbones. Stores that are gone, and
+    features that are no vector, are left out.
+    """
+    out: dict[str, dict[str, Embedded]] = {}
+    for run in runs:
+        dataset, backbone, key = (run.meta[n] for n in ("dataset", "backbone", "store_key"))
+        known = out.setdefault(str(dataset), {})
+        if run.meta["unfreeze"] != "none" or backbone in known or not key:
+            continue
+        folder = workspace.embeddings(dataset, backbone) / key
+        if folder in find_stores(folder.parent):
+            embedded = _embedded(workspace, Store.open(folder), run)
+            if embedded is not None:
+                known[backbone] = embedded
+    return {dataset: known for dataset, known in out.items() if known}
+
+
+def stored_images(workspace: Workspace) -> Images:
+    """How to get images of a data set by their ids, from its largest pixel store."""
+
+    def images(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
+        stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
+        if not stores:
+            return {}
+        return _rows_of(workspace, max(stores, key=len), dataset, ids)
+
+    return images
+
+
+def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
+    """Numbers of parameters of the backbones whose catalogue entry says it."""
+    from frostline.extract.backbones.catalog import resolve
+
+    out = {}
+    for name in dict.fromkeys(str(run.meta["backbone"]) for run in runs):
+        try:
+            parameters = resolve(name).parameters
+        except InputError:
+            continue  # a backbone of somebody else's predictions
+        if parameters:
+            out[name] = {"parameters": float(parameters)}
+    return out
+
+
+def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
+    """Label efficiency and validation scores of data sets, from all sweeps of the workspace.
+
+    Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
+    each backbone, by the metric that the latest sweep of the data set selected by.
+    """
+    import pandas as pd
+
+    from frostline.probe.sweep.results import Results, curves, heat_map, read_sweep
+    from frostline.report import Swept
+
+    lines = []
+    scores: dict[Any, pd.DataFrame] = {}
+    chosen: dict[str, str] = {}
+    found = sorted((workspace.root / "sweeps").glob("*/results.parquet"), key=_written)
+    for path in found:
+        table = pd.read_parquet(path)
+        table = table[table["dataset"].isin(list(datasets))]
+        files = [workspace.predictions(run) for run in table["run"].dropna().unique()]
+        if not files or not all(file.exists() for file in files):
+            continue
+        results = Results(table, table.iloc[:0], files, [], path)
+        lines.append(curves(results))
+        metric = read_sweep(path)["metric"]
+        mine = heat_map(results, metric).query("head == 'logistic'").assign(metric=metric)
+        for place, part in mine.groupby(["dataset", "backbone", "feature"]):
+            scores[place] = part
+            chosen[str(place[0])] = metric
+    tables = {}
+    if any(len(part) for part in lines):
+        joined = pd.concat(lines).drop_duplicates()
+        tables["efficiency"] = joined.assign(line=_told(joined, ["backbone", "head"]))
+    if scores:
+        shown = [part for place, part in scores.items()
+                 if part["metric"].iloc[0] == chosen[str(place[0])]]  # fmt: skip
+        joined = pd.concat(shown)
+        tables["validation"] = joined.assign(backbone=_told(joined, ["backbone"]))
+    return Swept(**tables)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _told(table: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Names joined, and the feature where there are several."""
+    telling = names + (["feature"] if table["feature"].nunique() > 1 else [])
+    return table[telling].astype(str).agg(", ".join, axis=1)
+
+
+def _embedded(workspace: Workspace, store: Store, run: Predictions) -> Embedded | None:
+    from frostline.report import Embedded
+
+    table = run.table[run.table["split"].eq("test").fillna(False) & run.table["label"].notna()]
+    if len(table) > MOST_MAPPED:
+        table = table.sort_values("image_id").sample(MOST_MAPPED, random_state=0)
+    rows = _rows_of(workspace, store, str(run.meta["dataset"]), list(table["image_id"]))
+    table = table[table["image_id"].isin(list(rows))]
+    if len(store.shape) != 1 or len(table) < 3:
+        return None
+    groups = table["group_id"].fillna(table["image_id"])
+    values = np.stack([rows[name] for name in table["image_id"]])
+    return Embedded(values, list(table["label"].astype(str)), list(groups.astype(str)))
+
+
+def _rows_of(
+    workspace: Workspace, store: Store, dataset: str, ids: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The rows of a store by image id, those that it has."""
+    manifest = read_manifest(workspace.manifest(dataset))
+    wanted = np.flatnonzero(manifest.table["image_id"].isin(list(ids)))
+    rows = store.locate(manifest.keys()[wanted])
+    wanted, rows = wanted[rows >= 0], rows[rows >= 0]
+    names = manifest.table["image_id"].iloc[wanted]
+    return dict(zip(names.astype(str), store.read(rows), strict=True))

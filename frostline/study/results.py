@@ -1,0 +1,211 @@
+"""The report of a study: written once for what went into it, shown on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from pydantic import ValidationError
+
+from frostline import __version__
+from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
+from frostline.study.audits import audit_datasets
+from frostline.study.file import Study
+from frostline.study.report_data import (
+    backbone_costs,
+    mapped_embeddings,
+    stored_images,
+    swept_tables,
+)
+
+if TYPE_CHECKING:
+    from frostline.report import Failed, Predictions
+    from frostline.study.plan import Cell
+
+# Fields of a study that decide predictions; the others decide how these are scored and shown.
+DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
+
+
+def show_report(
+    workspace: Workspace,
+    study: Study,
+    predictions: list[Path],
+    *,
+    with_images: bool = False,
+    anew: bool = False,
+    failed: Mapping[str, str] | None = None,
+    done: Sequence[str] = (),
+    datasets: Sequence[str] | None = None,
+) -> None:
+    """Print answer, table and the page's place; write them first if anything changed.
+
+    Parameters
+    ----------
+    with_images : bool
+        Show the images that were most confidently wrong on the page.
+    anew : bool
+        Write the report even if it was made from these very predictions before.
+    failed : mapping, optional
+        Runs that have no predictions, by name, each with a sentence.
+    done : sequence of str
+        Names of those that have.
+    datasets : sequence of str, optional
+        Those that the predictions are of; all of the study if not given.
+    """
+    folder = workspace.report(study.name)
+    names = list(study.datasets) if datasets is None else list(datasets)
+    state = {
+        "format": "frostline-study",
+        "format_version": 1,
+        "frostline": __version__,
+        "study": study.model_dump(mode="json"),
+        "predictions": [path.name for path in predictions],
+        "with_images": with_images,
+        "manifests": {name: read_manifest(workspace.manifest(name)).digest() for name in names},
+        "failed": dict(failed or {}),
+        "done": list(done) if failed else [],
+    }
+    state["key"] = spec_key(state)
+    answer = folder / "answer.txt"
+    if anew or _key_of(folder) != state["key"] or not answer.exists():
+        _write(workspace, study, predictions, state)
+        # Last: a key that is there says that the report is whole.
+        _save(folder / "study.json", json.dumps(state, indent=1) + "\n")
+    typer.echo(answer.read_text(encoding="utf-8"))
+    typer.echo(f"Page: {folder / 'index.html'}")
+    typer.echo(f"Tables: {folder / 'tables'}")
+
+
+def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> None:
+    """Write the report of a study anew from the predictions that its last run gave.
+
+    Title, metric, intervals and the like are taken from the study as it is now.
+
+    Raises
+    ------
+    InputError
+        If the study was not run yet, was run with other settings, or predictions of it are gone.
+    """
+    folder = workspace.report(study.name)
+    if _key_of(folder) is None:
+        raise InputError(
+            f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
+        )
+    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    try:
+        # As this release says it: the one that ran it may have had fewer fields.
+        before = Study.model_validate(last["study"]).model_dump(mode="json")
+    except ValidationError:
+        raise InputError(
+            f"Study {study.name!r} was run by a release with other fields: run it with "
+            "`frostline run` again; what is done is not done twice."
+        ) from None
+    now = study.model_dump(mode="json")
+    other = [name for name in DECIDING if _settings(before, name) != _settings(now, name)]
+    if other:
+        raise InputError(
+            f"Study {study.name!r} was run with other {' and '.join(other)} than it has now: give "
+            "what was given to `frostline run --set`, or run it as it is."
+        )
+    paths = [workspace.root / "predictions" / name for name in last["predictions"]]
+    show_report(
+        workspace, study, paths, with_images=with_images, anew=True,
+        failed=last.get("failed"), done=last.get("done", ()), datasets=list(last["manifests"]),
+    )  # fmt: skip
+
+
+def _settings(study: dict[str, Any], name: str) -> Any:
+    """What a field of a study says, but for where its images lie."""
+    if name != "datasets":
+        return study.get(name)
+    return {key: entry | {"root": None} for key, entry in study["datasets"].items()}
+
+
+def _key_of(folder: Path) -> str | None:
+    path = folder / "study.json"
+    return json.loads(path.read_text(encoding="utf-8"))["key"] if path.exists() else None
+
+
+def _write(
+    workspace: Workspace, study: Study, predictions: list[Path], state: Mapping[str, Any]
+) -> None:
+    from frostline.report import read_predictions, write_report
+
+    runs = [read_predictions(path) for path in predictions]
+    settings = _published(study)
+    write_report(
+        workspace.report(study.name),
+        runs,
+        title=study.title or study.name,
+        primary=study.primary_metric,
+        about={
+            "study": study.name,
+            "made by": "frostline run STUDY, which does again what is not there",
+            "made from what is there by": "frostline report STUDY",
+            "STUDY is a file that says": json.dumps(settings, ensure_ascii=False),
+            **{f"failed: {name}": sentence for name, sentence in state["failed"].items()},
+        },
+        audits=audit_datasets(workspace, state["manifests"]),
+        embeddings=mapped_embeddings(workspace, runs),
+        images=stored_images(workspace) if state["with_images"] else None,
+        costs=_costs(workspace, study, runs),
+        swept=swept_tables(workspace, state["manifests"]),
+        failed=_failed(study, state["failed"], state["done"]),
+        unit=study.unit,
+        ci=study.ci,
+        replicates=study.replicates,
+    )
+
+
+def _published(study: Study) -> dict[str, Any]:
+    """The study without folders: they name places of this machine, and a page may be published."""
+    settings = study.model_dump(
+        mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
+    )
+    for entry in settings["datasets"].values():
+        options = entry.get("options", {})
+        if "table" in options:
+            options["table"] = Path(options["table"]).name
+    return settings
+
+
+def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> list[Failed]:
+    """The runs that failed, those together that differ in their seed alone."""
+    from frostline.report import Failed
+    from frostline.study.plan import split_name, study_cells
+
+    alike: dict[tuple[str, str, str, str], list[Cell]] = {}
+    for cell in study_cells(study):
+        if cell.name in failed:
+            same = (cell.dataset, cell.backbone.name, cell.protocol, failed[cell.name])
+            alike.setdefault(same, []).append(cell)
+    shown = {split_name(name) for name in done}
+    found = []
+    for (dataset, backbone, protocol, sentence), cells in alike.items():
+        method = (dataset, backbone, protocol)
+        found.append(Failed(
+            dataset, backbone, str(cells[0].entry.unfreeze), cells[0].network().weights, protocol,
+            tuple(cell.seed for cell in cells), method not in shown, sentence,
+        ))  # fmt: skip
+        shown.add(method)  # one row, however many sentences
+    return found
+
+
+def _costs(
+    workspace: Workspace, study: Study, runs: list[Predictions]
+) -> dict[str, dict[str, float]]:
+    from frostline.study.measure import known_costs
+
+    costs = backbone_costs(runs)
+    if study.costs:
+        for name, measured in known_costs(workspace).items():
+            costs[name] = costs.get(name, {}) | measured
+    return costs
+
+
+def _save(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,206 @@
+"""Run a study: every step that is not done, alone or together with other runners; the report."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from frostline.cache import InputError, Workspace, lock_file
+from frostline.console import progress, say
+from frostline.stages import Machine
+from frostline.study.file import Study
+from frostline.study.measure import measure_costs
+from frostline.study.plan import STORES, Plan, make_plan, study_cells
+from frostline.study.provenance import write_provenance
+from frostline.study.records import changed_runs, record_done
+from frostline.study.results import show_report
+from frostline.study.scheduler import Walk, Walked
+from frostline.warned import show_warning
+
+Shard = tuple[int, int]
+
+
+@dataclass
+class Outcome:
+    """What came of a study.
+
+    Attributes
+    ----------
+    predictions : list of Path
+        Of the runs that are done, in the order of the study.
+    failed : dict
+        Runs and sweeps that are not, by name, each with a sentence.
+    done : list of str
+        Names of the runs that are.
+    """
+
+    predictions: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+
+
+def run_study(
+    workspace: Workspace,
+    study: Study,
+    *,
+    with_images: bool = False,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    shard: Shard | None = None,
+) -> Outcome:
+    """Index, decode, embed, train and score what is not done; write and print the report.
+
+    Runners of one workspace share the work: each step is done by the one that holds its lock,
+    which ends with its process. What fails is noted, and the rest goes on.
+
+    Parameters
+    ----------
+    only : sequence of str
+        Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; of none, all.
+    jobs : int
+        Processes that work beside each other here; of a GPU's work, one does all.
+    shard : (int, int), optional
+        `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
+        is then written by the one that finds everything done.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no run, or the disk cannot be written.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise InputError(f"shard is (i, n) with i from 0 to n - 1, not {shard}.")
+    started = time.time()
+    plan = plan_study(workspace, study, only)
+    for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
+        say(sentence)
+    walked = _walk(workspace, study, plan, jobs, shard, started)
+    # A store that failed is told as the runs that need it.
+    failed = {**plan.failed, **{step.name: walked.failed[step.key] for step in plan.steps
+              if step.kind not in STORES and step.key in walked.failed}}  # fmt: skip
+    done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
+    predictions = _predictions(workspace, plan, done)
+    finished = [step.name for step in plan.runs() if done[step.key] is not None]
+    outcome = Outcome(predictions, failed, finished)
+    left = [step.name for step in plan.runs() if done[step.key] is None and step.name not in failed]
+    if shard is not None and left:
+        say(
+            f"{len(predictions)} of {len(done)} runs are done: once all are, `frostline run` "
+            "without --shard writes the report."
+        )
+        return outcome
+    if predictions and study.costs:
+        machine = Machine(study.device, study.precision)
+        measure_costs(workspace, [step.cell for step in plan.runs()], *machine.resolve())
+    if predictions:
+        _report(workspace, study, plan, outcome, with_images)
+    return outcome
+
+
+def plan_study(
+    workspace: Workspace, study: Study, only: Sequence[str] = (), *, fetch: bool = True
+) -> Plan:
+    """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`.
+
+    Pretrained weights are fetched if need be, and if `fetch`: see `plan.make_plan`.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no run, or every backbone is left out.
+    """
+    cells = study_cells(study, only)
+    broken: dict[str, str] = {}
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        try:
+            index_dataset(workspace, study, name)
+        except InputError as error:
+            broken[name] = str(error)
+    plan = make_plan(workspace, study, cells, broken, fetch=fetch)
+    if not plan.steps and not plan.failed:
+        raise InputError(f"Nothing is left of study {study.name!r}. {' '.join(plan.left_out)}")
+    return plan
+
+
+def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
+    """Bring the manifest of a data set of a study up to date."""
+    from frostline.extract import index
+
+    entry = study.datasets[name]
+    roots = [entry.root] if isinstance(entry.root, str) else entry.root
+    lock = workspace.root / "runs" / f"index-{name}.lock"
+    with lock_file(lock, wait=True), progress(f"Indexing {name}", "files") as update:
+        manifest = index.index_dataset(
+            workspace,
+            name,
+            kind=entry.kind,
+            roots=[Path(root) for root in roots],
+            group_pattern=entry.group_pattern,
+            seed=entry.seed,
+            test_fraction=entry.test_fraction,
+            val_fraction=entry.val_fraction,
+            options=entry.options,
+            progress=update,
+        )
+    groups = manifest.table["group_id"].nunique()
+    say(f"{name}: {len(manifest)} images of {groups} groups.")
+
+
+def _walk(
+    workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None, started: float
+) -> Walked:
+    """Do the plan's steps, with helpers that share the work as any other runner would."""
+    first = Walk(workspace, study, plan, shard, started)
+    if jobs == 1:
+        return first.run()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    helper = replace(first, helper=True, threads=threads)
+    with ProcessPoolExecutor(
+        jobs - 1, get_context("spawn"), initializer=_warn_alike,
+        initargs=(warnings.showwarning is show_warning,),
+    ) as pool:  # fmt: skip
+        others = [pool.submit(helper.run) for _ in range(jobs - 1)]
+        walked = replace(first, threads=threads).run()
+        for other in others:
+            other.result()
+    return walked
+
+
+def _warn_alike(sentences: bool) -> None:
+    """Helpers of the command line show warnings as sentences, too."""
+    if sentences:
+        warnings.showwarning = show_warning
+
+
+def _predictions(
+    workspace: Workspace, plan: Plan, done: dict[str, dict[str, Any] | None]
+) -> list[Path]:
+    records = [done[step.key] for step in plan.runs()]
+    names = [name for record in records if record for name in record["predictions"]]
+    return [workspace.root / "predictions" / name for name in dict.fromkeys(names)]
+
+
+def _report(
+    workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
+) -> None:
+    from frostline.study.sweeps import write_sweep_tables
+
+    folder = workspace.report(study.name)
+    shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
+    with lock_file(folder / "lock", wait=True):
+        show_report(
+            workspace, study, outcome.predictions, with_images=with_images,
+            failed=outcome.failed, done=outcome.done,
+            datasets=[name for name in study.datasets if name in shown],
+        )  # fmt: skip
+        write_sweep_tables(workspace, study, plan)
+        write_provenance(workspace, study, plan, outcome.failed)

@@ -1,0 +1,145 @@
+"""A runner's walk over a plan: do what is free, leave what others do, until nothing is left."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from dataclasses import dataclass, field
+
+from frostline import stages as steps
+from frostline.cache import InputError, Workspace, lock_file
+from frostline.console import say
+from frostline.study.file import Study
+from frostline.study.plan import STORES, Plan, Step
+from frostline.study.records import read_record, write_record
+from frostline.study.steps import DO, is_done
+
+# What no run of a study can do anything about.
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+PAUSE = 0.2, 5.0  # seconds between looks at what others do: at first, and at most
+ON_GPU = ("embeddings", "finetune")
+FIRST = {"pixels": 0, "embeddings": 0}
+
+
+@dataclass
+class Walked:
+    """Keys of the steps that are done, and of those that failed, with a sentence each."""
+
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One runner.
+
+    Attributes
+    ----------
+    started : float
+        When the study was begun: what failed after that is not tried again.
+    helper : bool
+        Whether it works beside the runner that has the GPU, if there is one.
+    threads : int
+        Of a computation on the CPU; 0: as many as the libraries take.
+    """
+
+    workspace: Workspace
+    study: Study
+    plan: Plan
+    shard: tuple[int, int] | None
+    started: float
+    helper: bool = False
+    threads: int = 0
+
+    def run(self) -> Walked:
+        """Do, or see done or failed, every step of this runner."""
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
+        device, _ = self._machine().resolve()
+        walked, left = Walked(), self._mine()
+        pause, waiting = PAUSE[0], False
+        while left:
+            before = len(left)
+            left = [step for step in left if not self._settle(step, walked, device)]
+            if len(left) < before:
+                pause = PAUSE[0]
+                continue
+            if left and not self.helper and not waiting:
+                more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+                say(f"Waiting for another runner: {left[0].name} ({left[0].kind}){more}.")
+            waiting = True
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE[1])
+        return walked
+
+    def _mine(self) -> list[Step]:
+        """The steps of this share and what they need; stores first."""
+        wanted: set[str] = set()
+        for step in reversed(self.plan.steps):
+            if step.key in wanted or (step.kind not in STORES and step.in_shard(self.shard)):
+                wanted |= {step.key, *step.needs}
+        mine = [step for step in self.plan.steps if step.key in wanted]
+        return sorted(mine, key=lambda step: FIRST.get(step.kind, 1))
+
+    def _settle(self, step: Step, walked: Walked, device: str) -> bool:
+        """Do a step if it can be done now; whether it is done or failed then."""
+        broken = [walked.failed[key] for key in step.needs if key in walked.failed]
+        if broken:
+            walked.failed[step.key] = broken[0]
+            return True
+        if not walked.done.issuperset(step.needs):
+            return False
+        with lock_file(self.workspace.record(step.key).with_suffix(".lock")) as mine:
+            if not mine:
+                return False
+            failure = self._failure(step)
+            if failure is not None:
+                walked.failed[step.key] = failure
+                return True
+            if not is_done(self.workspace, step):
+                if self.helper and step.kind in ON_GPU and device != "cpu":
+                    return False
+                self._do(step, walked)
+                return True
+        walked.done.add(step.key)
+        return True
+
+    def _failure(self, step: Step) -> str | None:
+        """The sentence of another runner for whom the step has failed since the study began."""
+        record = read_record(self.workspace, step.key)
+        if record is None or record["state"] != "failed" or record["ended"] < self.started:
+            return None
+        return str(record["error"])
+
+    def _do(self, step: Step, walked: Walked) -> None:
+        started = time.time()
+        try:
+            facts = DO[step.kind](self.workspace, self.study, self._machine(), step)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in HOPELESS:
+                raise
+            sentence = _sentence(error)
+            trace = None if _is_users(error) else traceback.format_exc()
+            write_record(self.workspace, step, "failed", started, error=sentence, traceback=trace)
+            say(f"{step.name} ({step.kind}) failed: {sentence}")
+            walked.failed[step.key] = sentence
+            return
+        write_record(self.workspace, step, "done", started, **facts)
+        walked.done.add(step.key)
+
+    def _machine(self) -> steps.Machine:
+        return steps.Machine(self.study.device, self.study.precision, on_error=self.study.on_error)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if _is_users(error) else f"{type(error).__name__}: {text}"
+
+
+def _is_users(error: Exception) -> bool:
+    from frostline.cache.errors import InputError as ReportInputError
+
+    return isinstance(error, InputError | ReportInputError)

@@ -1,0 +1,190 @@
+"""The paper's recipe for a head: Adam, and the best epoch on validation images."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from frostline.probe.heads.preparation import Index, TrainingData, folds, prepare
+from frostline.probe.heads.stacked import Batches, Recipe, train_heads
+
+Array = NDArray[np.floating]
+
+
+class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A linear head, or one with a hidden layer, trained by Adam on embeddings.
+
+    The defaults are the `paper` protocol's. Embeddings are used as they are, in float32.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate. 1e-4 (*paper*).
+    weight_decay : float
+        L2 added to the gradient, as in `torch.optim.Adam`. 0 (*code*).
+    hidden : int or None
+        Units of a hidden layer with ReLU; None is a linear head (*paper*). 256 is the head that
+        the paper's code puts on DINOv2.
+    epochs : int
+        100 (*paper*).
+    batch_size : int
+        32 (*paper*).
+    cv : int, splitter or iterable, optional
+        Validation. With one fold (a `PredefinedSplit`) the head trains on its training rows, and
+        the parameters after the epoch with the highest validation accuracy are kept, the earliest
+        of equals (*ours*; *code* takes the accuracy averaged over batches). With several folds the
+        epoch with the highest mean accuracy decides how long the head then trains on all rows.
+        None trains on all rows to the last epoch.
+    class_weight : dict, "balanced" or None
+    random_state : int, RandomState or None
+        Decides the start and the order of images. (*ours*: the code does not shuffle.)
+
+    Attributes
+    ----------
+    coefs_ : list of float32 [inputs, outputs]
+    intercepts_ : list of float32 [outputs]
+    classes_ : [n_classes]
+    best_epoch_ : int
+        From 1.
+    validation_accuracy_ : float64 [folds, epochs]
+        If `cv` is given.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-4,
+        *,
+        weight_decay: float = 0.0,
+        hidden: int | None = None,
+        epochs: int = 100,
+        batch_size: int = 32,
+        cv: Any = None,
+        class_weight: Any = None,
+        random_state: Any = None,
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.cv = cv
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
+        data = prepare(self, X, y, sample_weight, self.class_weight)
+        self.classes_ = data.classes
+        seed = _seed(self.random_state)
+        recipe = Recipe(self.lr, self.weight_decay, self.hidden)
+        parts = [] if self.cv is None else folds(self.cv, data, groups)
+        selections = [
+            select_epochs(data, part, [recipe], self.epochs, self.batch_size, seed)
+            for part in parts
+        ]
+        self.best_epoch_ = self.epochs
+        if selections:
+            self.validation_accuracy_ = np.concatenate([s.accuracy for s in selections])
+            self.best_epoch_ = int(self.validation_accuracy_.mean(axis=0).argmax()) + 1
+        if len(selections) == 1:
+            layers = selections[0].layers[0]
+        else:
+            batches = _batches(data, np.arange(len(data.X)), self.batch_size)
+            count = len(self.classes_)
+            layers = train_heads(batches, count, [recipe], epochs=self.best_epoch_, seed=seed)[0]
+        self.coefs_, self.intercepts_ = layers[::2], layers[1::2]
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Probabilities [n, n_classes] in the order of `classes_`."""
+        check_is_fitted(self)
+        value = validate_data(self, X, dtype=np.float32, reset=False)
+        for layer, (W, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            value = (np.maximum(value, 0) if layer else value) @ W + b
+        grown = np.exp((value - value.max(axis=1, keepdims=True)).astype(np.float64))
+        return grown / grown.sum(axis=1, keepdims=True)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of every row."""
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # A thousand steps of 1e-4 are too few for features of unit scale and a handful of images.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+class Selection:
+    """Validation accuracy of every head after every epoch, and each head at its best.
+
+    Attributes
+    ----------
+    accuracy : float64 [heads, epochs]
+    layers : list of list of arrays
+        As `train_heads` gives them.
+    """
+
+    def __init__(self, heads: int, epochs: int, codes: Index, weight: NDArray[np.float64]) -> None:
+        self.accuracy = np.zeros((heads, epochs))
+        self.layers: list[list[NDArray[np.float32]]] = []
+        self._codes, self._weight = torch.from_numpy(codes), weight
+        self._best = np.full(heads, -np.inf)
+
+    def watch(self, epoch: int, logits: torch.Tensor) -> NDArray[np.bool_]:
+        """Note the accuracies of an epoch; say which heads are better than ever before."""
+        right = (logits.argmax(dim=-1) == self._codes).numpy()
+        now = np.average(right, axis=1, weights=self._weight)
+        better: NDArray[np.bool_] = now > self._best
+        self._best[better] = now[better]
+        self.accuracy[:, epoch - 1] = now
+        return better
+
+
+def select_epochs(
+    data: TrainingData,
+    part: tuple[Index, Index],
+    recipes: list[Recipe],
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> Selection:
+    """Train heads on the first rows of `part`; keep each at its best epoch on the second."""
+    train, held_out = part
+    selection = Selection(len(recipes), epochs, data.codes[held_out], data.sample_weight[held_out])
+    selection.layers = train_heads(
+        _batches(data, train, batch_size),
+        len(data.classes),
+        recipes,
+        epochs=epochs,
+        seed=seed,
+        watch=selection.watch,
+        validation=torch.from_numpy(data.X[held_out].astype(np.float32)),
+    )
+    return selection
+
+
+def _batches(data: TrainingData, rows: Index, size: int) -> Batches:
+    X = torch.from_numpy(data.X[rows].astype(np.float32, copy=False))
+    weight = torch.from_numpy(data.weight[rows].astype(np.float32))
+    return Batches(X, torch.from_numpy(data.codes[rows].astype(np.int64)), weight, size)
+
+
+def _seed(random_state: Any) -> int:
+    """An int is itself the seed; anything else draws one."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -1,0 +1,216 @@
+"""L2-regularised logistic regression whose strength is chosen on validation images."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import get_scorer
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from frostline.probe.heads.preparation import TrainingData, folds, prepare, standardise
+from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
+
+Array = NDArray[np.floating]
+
+DEFAULT_CS = np.logspace(-6, 2, 45)
+"""Strengths that are tried where none are named: 1e-6 to 1e2, 5.5 a decade."""
+
+
+class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Multinomial logistic regression on embeddings.
+
+    Features are standardised inside, by the weighted mean and standard deviation of all rows given
+    to `fit` (validation rows too, never labels), so that all strengths and folds share one matrix
+    and are fitted together (`frostline.probe.solver.solve`).
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the L2 penalty, in scikit-learn's scale, where `cv` is None.
+    Cs : array-like of float, optional
+        Strengths to choose from where `cv` is given; `DEFAULT_CS` if None.
+    cv : int, splitter or iterable, optional
+        Folds on which the strength is chosen: a `PredefinedSplit` for one validation split, any
+        splitter of scikit-learn (groups go to `fit`). After that the head is fitted to all rows.
+        None fits the given `C`.
+    scoring : str or callable
+        A scorer of scikit-learn, averaged over folds. Of equal scores the strongest penalty wins.
+    class_weight : dict, "balanced" or None
+    tol : float
+        Largest entry of the gradient of the mean loss at which a fit is done.
+    max_iter : int
+        Newton steps at most.
+
+    Attributes
+    ----------
+    coef_ : [k, p], intercept_ : [k]
+        For the features as given; k = 1 for two classes.
+    classes_ : [n_classes]
+    C_ : float
+        The strength that was used.
+    Cs_ : [m], scores_ : [folds, m]
+        Strengths, weakest C first, and their validation scores, if `cv` is given.
+    n_iter_ : [1]
+        Newton steps of the final fit.
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        Cs: ArrayLike | None = None,
+        cv: Any = None,
+        scoring: Any = "neg_log_loss",
+        class_weight: Any = None,
+        tol: float = 1e-4,
+        max_iter: int = 200,
+    ) -> None:
+        self.C = C
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
+        data = prepare(self, X, y, sample_weight, self.class_weight)
+        standard = standardise(data.X, data.sample_weight)
+        self.classes_ = data.classes
+        self.C_ = float(_positive("C", self.C)[0])
+        if self.cv is not None:
+            self.Cs_ = np.sort(_positive("Cs", DEFAULT_CS if self.Cs is None else self.Cs))
+            self.scores_ = self._validate(data, standard, groups)
+            # argmax gives the first of equals, which has the smallest C: the strongest penalty.
+            self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
+        heads = self._solve(standard, data, [self.C_], data.weight)
+        self.coef_, self.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
+        self.n_iter_ = heads.n_iter
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Logits [n, n_classes], or [n] of the second class if there are two."""
+        check_is_fitted(self)
+        checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        logits: Array = checked @ self.coef_.T + self.intercept_
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of every row."""
+        logits = self.decision_function(X)
+        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
+        return self.classes_[best.astype(np.intp)]
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Probabilities [n, n_classes] in the order of `classes_`."""
+        return _softmax(self.decision_function(X))
+
+    def _solve(
+        self,
+        standard: tuple[Array, Array],
+        data: TrainingData,
+        Cs: ArrayLike,
+        weight: Array,
+        row: ArrayLike | None = None,
+    ) -> Heads:
+        return solve_logistic(
+            data.X,
+            data.codes,
+            C=Cs,
+            n_classes=len(data.classes),
+            sample_weight=weight,
+            weight_row=row,
+            standard=standard,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
+
+    def _validate(
+        self, data: TrainingData, standard: tuple[Array, Array], groups: ArrayLike | None
+    ) -> NDArray[np.float64]:
+        """Scores of every fold and strength: [folds, m]."""
+        parts = folds(self.cv, data, groups)
+        weight = np.zeros((len(parts), len(data.X)))
+        for number, (train, _) in enumerate(parts):
+            weight[number, train] = data.weight[train]
+        row = np.repeat(np.arange(len(parts)), len(self.Cs_))
+        heads = self._solve(standard, data, np.tile(self.Cs_, len(parts)), weight, row)
+        scores = np.empty(len(row))
+        for number, (_, held_out) in enumerate(parts):
+            mine = np.flatnonzero(row == number)
+            coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
+            own = data.sample_weight[held_out]
+            fold = data.X[held_out], data.codes[held_out], own
+            if self.scoring == "neg_log_loss":
+                scores[mine] = _neg_log_losses(coef, intercept, *fold)
+            else:
+                scores[mine] = self._score(coef, intercept, *fold)
+        return scores.reshape(len(parts), -1)
+
+    def _score(
+        self,
+        coef: Array,
+        intercept: Array,
+        X: Array,
+        codes: NDArray[np.intp],
+        weight: NDArray[np.float64],
+    ) -> list[float]:
+        """The scorer's opinion of each head, every one dressed as an estimator for it."""
+        scorer = get_scorer(self.scoring)
+        bare = LogisticProbe()
+        bare.classes_, bare.n_features_in_ = self.classes_, X.shape[1]
+        scores = []
+        for bare.coef_, bare.intercept_ in zip(coef, intercept, strict=True):
+            scores.append(float(scorer(bare, X, self.classes_[codes], sample_weight=weight)))
+        return scores
+
+
+def _neg_log_losses(
+    coef: Array,
+    intercept: Array,
+    X: Array,
+    codes: NDArray[np.intp],
+    weight: NDArray[np.float64],
+) -> list[float]:
+    """Of heads [h, k, p] on one fold, from one matrix product."""
+    heads, columns, _ = coef.shape
+    logits = X @ coef.reshape(heads * columns, -1).T + intercept.reshape(-1)
+    by_head = logits.reshape(len(X), heads, columns).transpose(1, 0, 2)
+    shape = (len(X),) if columns == 1 else (len(X), columns)
+    return [-_log_loss(one.reshape(shape), codes, weight) for one in by_head]
+
+
+def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"{name} must be positive and finite, and {value!r} is not.")
+    return values
+
+
+def _columns(logits: Array) -> NDArray[np.float64]:
+    logits = logits.astype(np.float64)
+    if logits.ndim == 1:
+        logits = np.stack([np.zeros_like(logits), logits], axis=1)
+    return logits - logits.max(axis=1, keepdims=True)
+
+
+def _softmax(logits: Array) -> Array:
+    grown = np.exp(_columns(logits))
+    return grown / grown.sum(axis=1, keepdims=True)
+
+
+def _log_loss(logits: Array, codes: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
+    """Weighted mean of -log p, from logits, so that confident mistakes are not cut off."""
+    shifted = _columns(logits)
+    own = shifted[np.arange(len(codes)), codes]
+    return float(np.average(np.log(np.exp(shifted).sum(axis=1)) - own, weights=weight))

@@ -1,0 +1,154 @@
+"""Fitted heads at rest: numbers in safetensors, the rest in JSON; loading runs no stored code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from sklearn.utils.validation import check_is_fitted
+
+from frostline.cache import InputError, atomic_write
+from frostline.probe.heads.adam import AdamProbe
+from frostline.probe.heads.knn import KNNProbe
+from frostline.probe.heads.logistic import LogisticProbe
+from frostline.probe.heads.simple import CentroidProbe, MajorityProbe
+
+FORMAT = "frostline-head"
+FORMAT_VERSION = 1
+HEADS: dict[str, type] = {
+    cls.__name__: cls for cls in (LogisticProbe, AdamProbe, KNNProbe, CentroidProbe, MajorityProbe)
+}
+
+
+def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted head to `folder` as ``head.safetensors`` and ``head.json``, atomically.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if needed.
+    head : estimator
+        Any class of `HEADS`. Parameters that are no JSON (a splitter, a scoring function) are kept
+        as text only, and are their defaults after loading.
+    about : mapping, optional
+        Anything further to store with it (JSON); see `read_head`.
+
+    Notes
+    -----
+    The JSON is written last and holds the digest of the other file, so that a pair that was
+    interrupted between the two is recognised.
+    """
+    check_is_fitted(head)
+    tensors: dict[str, np.ndarray] = {}
+    fitted = {
+        name: _pack(name, value, tensors)
+        for name, value in sorted(vars(head).items())
+        if name.endswith("_") and not name.startswith("_")
+    }
+    params: dict[str, Any] = {}
+    left_out: dict[str, Any] = {}
+    for name, value in head.get_params(deep=False).items():
+        (params if _is_json(value) else left_out)[name] = value
+    data = save(tensors)
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "class": type(head).__name__,
+        "params": {name: _plain(value) for name, value in params.items()},
+        "left_out": {name: repr(value) for name, value in left_out.items()},
+        "fitted": fitted,
+        "digest": _digest(data),
+        "about": dict(about or {}),
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(folder / "head.safetensors") as temporary:
+        temporary.write_bytes(data)
+    with atomic_write(folder / "head.json") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_head(folder: Path) -> Any:
+    """Read the head that `save_head` wrote: it predicts as the one that was saved.
+
+    Raises
+    ------
+    InputError
+        If there is none, its files do not belong together, or a newer release wrote them.
+    """
+    return read_head(folder)[0]
+
+
+def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The head in `folder`, and what was stored `about` it."""
+    path = folder / "head.json"
+    if not path.exists():
+        raise InputError(f"There is no trained head in {folder}: run `frostline probe` first.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        data = (folder / "head.safetensors").read_bytes()
+        if content["format"] != FORMAT:
+            raise InputError(f"{path} is not a head of Frostline but {content['format']!r}.")
+        if content["format_version"] > FORMAT_VERSION:
+            raise InputError(
+                f"{path} has head format version {content['format_version']}, this release reads "
+                f"up to {FORMAT_VERSION}: install a newer Frostline."
+            )
+        if content["digest"] != _digest(data):
+            raise InputError(
+                f"head.json and head.safetensors in {folder} do not belong together: "
+                "delete both and run again."
+            )
+        head = HEADS[content["class"]](**content["params"])
+        tensors = load(data)
+        for name, packed in content["fitted"].items():
+            setattr(head, name, _unpack(packed, tensors))
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        raise InputError(f"{path} is not a readable head of Frostline: {error!r}.") from error
+    return head, content["about"]
+
+
+def _pack(name: str, value: Any, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        # safetensors stores bytes in C order and does not ask.
+        tensors[name] = np.array(value, order="C")
+        return {"tensor": name}
+    if isinstance(value, np.ndarray):
+        kind = "object" if value.dtype.kind == "O" else value.dtype.str
+        return {"texts": [str(text) for text in value], "dtype": kind}
+    if isinstance(value, list):
+        return {"list": [_pack(f"{name}.{i}", item, tensors) for i, item in enumerate(value)]}
+    return {"value": _plain(value)}
+
+
+def _unpack(packed: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Any:
+    if "tensor" in packed:
+        return tensors[packed["tensor"]]
+    if "texts" in packed:
+        return np.array(packed["texts"], dtype=packed["dtype"])
+    if "list" in packed:
+        return [_unpack(item, tensors) for item in packed["list"]]
+    return packed["value"]
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays as JSON's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(_plain(value), allow_nan=False)) == _plain(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""The solver: many logistic heads over one embedding matrix at once."""

@@ -1,0 +1,232 @@
+"""All heads of a sweep at once: multinomial logistic regression for many penalties and folds.
+
+The objective is the one of scikit-learn's `LogisticRegression`: for every head
+
+    ``C * sum_i w_i * loss_i + |coef|^2 / 2``, intercept free,
+
+softmax for three classes or more, one column of coefficients for two. Folds and training
+fractions are rows of weights, zero where an image is left out, so that all heads share one matrix:
+it is rotated once (`rotation`), and every matrix product serves all heads (`descent`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from frostline.probe.solver.descent import descend
+from frostline.probe.solver.newton import minimise
+from frostline.probe.solver.preconditioner import Inverting, Turned
+from frostline.probe.solver.problem import Array, Index, Problem, Solution
+from frostline.probe.solver.rotation import Rotation, centred, rotate
+
+# A class without images has its best intercept at minus infinity; this is near enough.
+_RAREST = 1e-12
+# Below this tolerance float32 gradients are mostly rounding.
+_FLOAT32_TOL = 1e-5
+# Features whose scales differ by more than this lose the small ones in a float32 rotation.
+_FLOAT32_SCALES = 1e3
+# Up to so many columns of coefficients an inverse each is cheaper than a rotation.
+_FEW = 8
+# Working memory of a batch of heads, where the embedding matrix itself is smaller.
+_WORKING_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Fitted heads.
+
+    Attributes
+    ----------
+    coef : float [h, k, p]
+        k = 1 for two classes, else the number of classes.
+    intercept : float [h, k]
+    objective : float64 [h]
+        ``sum_i w_i loss_i / sum_i w_i + |coef|^2 / (2 C sum_i w_i)``.
+    n_iter : int [h]
+        Newton steps.
+    converged : bool [h]
+    """
+
+    coef: Array
+    intercept: Array
+    objective: NDArray[np.float64]
+    n_iter: Index
+    converged: NDArray[np.bool_]
+
+
+def solve_logistic(
+    X: Array,
+    y: ArrayLike,
+    *,
+    C: ArrayLike,
+    n_classes: int,
+    sample_weight: ArrayLike | None = None,
+    weight_row: ArrayLike | None = None,
+    standard: tuple[Array, Array] | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 200,
+) -> Heads:
+    """Fit one logistic head for every entry of `C`.
+
+    Parameters
+    ----------
+    X : float32 or float64 [n, p]
+        Embeddings. Float32 is computed in float32 while that is accurate enough, and finished in
+        float64 where it is not.
+    y : int [n]
+        Class codes below `n_classes`; a class may be absent.
+    C : float [h]
+        Inverse strength of each head's penalty.
+    n_classes : int
+    sample_weight : float [f, n] or [n], optional
+        Rows of weights; ones if not given.
+    weight_row : int [h], optional
+        Which row of `sample_weight` each head uses; the first if not given.
+    standard : (float [p], float [p]), optional
+        Mean and scale: features are ``(X - mean) / scale``, and so are the coefficients', without
+        a copy of X that is. See `on_embeddings`.
+    tol : float
+        Largest entry of the gradient of the mean loss at which a head is done, as in
+        scikit-learn's lbfgs solver.
+    max_iter : int
+        Newton steps at most; a `ConvergenceWarning` says how many heads needed more.
+    """
+    codes = np.asarray(y, dtype=np.intp)
+    strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
+    given = np.ones(len(X)) if sample_weight is None else sample_weight
+    weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
+    rows = np.zeros(len(strengths), np.intp)
+    if weight_row is not None:
+        rows = np.asarray(weight_row, dtype=np.intp)
+    if standard is None:
+        standard = np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype)
+    sweep = _Sweep(X, *standard, codes, n_classes, strengths, weights, rows)
+    heads = sweep.blank()
+    todo = np.arange(len(strengths))
+    if X.dtype == np.float32 and sweep.fit(todo, heads, np.dtype(np.float32), tol, max_iter):
+        todo = np.flatnonzero(~heads.converged) if tol >= _FLOAT32_TOL else todo
+    else:
+        sweep.fit(todo, heads, np.dtype(np.float64), tol, max_iter)
+        todo = np.flatnonzero(~heads.converged)
+    if len(todo):
+        sweep.finish(heads, todo, tol, max_iter)
+    if not heads.converged.all():
+        count = np.count_nonzero(~heads.converged)
+        warnings.warn(
+            f"{count} of {len(strengths)} logistic heads did not converge in {max_iter} steps; "
+            "raise max_iter or tol, or standardise the features",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return heads
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    X: Array
+    mean: Array
+    scale: Array
+    codes: Index
+    classes: int
+    C: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    rows: Index
+
+    def blank(self) -> Heads:
+        """Heads that know nothing but how frequent the classes are."""
+        share = np.stack([np.bincount(self.codes, w, self.classes) for w in self.weights])
+        share = np.maximum(share / share.sum(axis=1, keepdims=True), _RAREST)
+        start = np.log(share[:, 1:] / share[:, :1]) if self.classes == 2 else np.log(share)
+        count, columns = len(self.C), start.shape[1]
+        return Heads(
+            np.zeros((count, columns, self.X.shape[1]), self.X.dtype),
+            start[self.rows].astype(self.X.dtype),
+            np.zeros(count),
+            np.zeros(count, np.intp),
+            np.zeros(count, bool),
+        )
+
+    def fit(self, todo: Index, heads: Heads, dtype: np.dtype, tol: float, max_iter: int) -> bool:
+        """Improve `heads` (in place) from where they are; False if float32 will not do."""
+        rotation = centred(self.X, dtype, self.mean, self.scale)
+        power = rotation.power()
+        if dtype == np.float32:
+            tol = max(tol, _FLOAT32_TOL)
+            if not _similar(power, rotation.centre):
+                return False
+        few = len(todo) * self.columns <= _FEW and len(self.X) >= self.X.shape[1]
+        if not few:
+            rotation = rotate(rotation)
+            power = rotation.power()
+        for batch in np.split(todo, len(todo)) if few else self._batches(todo, rotation):
+            found = descend(
+                self._problem(rotation, batch),
+                Inverting(power) if few else partial(Turned.at, power),
+                rotation.from_features(heads.coef[batch], heads.intercept[batch]),
+                rotation.gradient_size,
+                tol=tol,
+                max_iter=max_iter,
+            )
+            _store(heads, batch, found, rotation)
+        return True
+
+    def finish(self, heads: Heads, todo: Index, tol: float, max_iter: int) -> None:
+        """Improve `heads` (in place) where `fit` was not enough."""
+        rotation = rotate(centred(self.X, np.dtype(np.float64), self.mean, self.scale))
+        power = rotation.power()
+        for batch in self._batches(todo, rotation):
+            start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
+            size = rotation.gradient_size
+            problem = self._problem(rotation, batch)
+            found = minimise(problem, power, start, size, tol=tol, max_iter=max_iter)
+            _store(heads, batch, found, rotation)
+
+    @property
+    def columns(self) -> int:
+        return 1 if self.classes == 2 else self.classes
+
+    def _problem(self, rotation: Rotation, batch: Index) -> Problem:
+        total = self.weights.sum(axis=1)
+        weights = (self.weights / total[:, None])[self.rows[batch]].T
+        penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
+        weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
+        return Problem(rotation.values, self.codes, self.classes, weights, penalty)
+
+    def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
+        """Heads of like strength together: they converge together. Sized to bound memory."""
+        values = rotation.values
+        head = values.itemsize * (self.columns * 16 * sum(values.shape) + 4 * values.shape[0])
+        width = max(1, max(values.nbytes // 2, _WORKING_BYTES) // head)
+        ordered = todo[np.argsort(self.C[todo], kind="stable")]
+        yield from np.array_split(ordered, -(-len(ordered) // width))
+
+
+def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> None:
+    heads.coef[batch], heads.intercept[batch] = rotation.to_features(found.at)
+    heads.objective[batch] = found.value
+    heads.n_iter[batch] += found.steps
+    heads.converged[batch] = found.converged
+
+
+def on_embeddings(
+    coef: Array, intercept: Array, standard: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Coefficients [..., k, p] and intercepts [..., k] for standardised features, for X itself."""
+    mean, scale = standard
+    plain = coef / scale
+    return plain, intercept - plain @ mean
+
+
+def _similar(power: NDArray[np.float64], centre: Array) -> bool:
+    """Whether float32 has room for all features, by their mean squares and their centre."""
+    spread = np.sqrt(power)
+    # What varies by rounding alone is constant, and of no account.
+    spread = spread[spread > 10 * np.finfo(np.float32).eps * np.abs(centre)]
+    return not len(spread) or bool(spread.max() <= _FLOAT32_SCALES * spread.min())

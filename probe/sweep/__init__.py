@@ -1,0 +1,1 @@
+"""Sweeps: many heads trained on the same embeddings, each selected on validation images."""

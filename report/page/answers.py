@@ -1,0 +1,219 @@
+"""The answer in sentences, with its uncertainty: decided by paired comparisons, never by overlap.
+
+A page shows `answer` as text and `frozen_against_unfrozen` as a forest plot of differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.report.statistics.comparisons.differences import compare_methods, verdict
+from frostline.report.statistics.comparisons.freezing import NOT_COMPARED, frozen_against_unfrozen
+from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
+from frostline.report.statistics.methods import Method, group_methods
+from frostline.report.statistics.metrics import find_metric, of_probabilities
+from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.seeds import over_seeds
+from frostline.report.tables.layout import describe, percent, trained_word
+
+__all__ = ["answer", "frozen_against_unfrozen"]
+Record = dict[Any, Any]
+MEANS = "replicate-mean"
+COUNTED = {
+    "better": "helped in", "worse": "cost in", "equivalent": "did not matter in",
+    "undecided": "is undecided in", NOT_COMPARED: "was not compared in",
+}  # fmt: skip
+BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
+
+
+def answer(
+    frame: pd.DataFrame,
+    primary: str,
+    runs: Runs,
+    *,
+    differences: pd.DataFrame | None = None,
+) -> list[str]:
+    """Sentences: whether freezing helped, then which run is best, for every data set.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        What `evaluate` or `tabulate` returned: the scores that are shown beside the sentences.
+    primary : str
+        The one metric that decides.
+    runs : sequence of Predictions or paths, or of what `score` or `tabulate` returned
+        The runs of the frame; methods are compared on their images, over their seeds.
+    differences : DataFrame, optional
+        What `frozen_against_unfrozen` returned for these runs, where it is at hand.
+    """
+    if primary not in set(frame["metric"]):
+        primary = str(frame["metric"].iloc[0])
+    scored = as_scored(runs)
+    if differences is None:
+        differences = frozen_against_unfrozen(scored, primary)
+    sentences = freezing_sentences(differences)
+    for dataset in frame["dataset"].unique():
+        part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
+        own = [item for item in scored if str(item[0].meta["dataset"] or "") == dataset]
+        sentences.append(_best(part, own, primary, f"On {dataset}, " if dataset else ""))
+    if (frame["method"] == MEANS).any():
+        sentences.append(BOOTSTRAP_MEAN)
+    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
+
+
+def freezing_sentences(differences: pd.DataFrame) -> list[str]:
+    """What `frozen_against_unfrozen` found, in words: a summary of many, then a sentence each."""
+    rows = differences.to_dict("records")
+    sentences = [_freezing(row, _told(row, rows)) for row in rows]
+    if len(rows) > 2:
+        counts = differences["verdict"].value_counts()
+        found = [f"{word} {counts[name]}" for name, word in COUNTED.items() if name in counts]
+        sentences.insert(0, f"Of {len(rows)} comparisons, freezing {_listed(found, len(found))}.")
+    return sentences
+
+
+def _freezing(row: Record, told: str) -> str:
+    metric = find_metric(row["metric"])
+    place = f" on {row['dataset']}" if row["dataset"] else ""
+    model = f"{row['backbone']}{place}{told}"
+    if row["verdict"] == NOT_COMPARED:
+        return f"Freezing {model} was not compared: {row['note']}"
+    # What freezing gained; of losses, lower is better.
+    sign = 1 if metric.higher else -1
+    sign = -sign if row["verdict"] == "worse" else sign
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    decided = row["verdict"] in ("better", "worse")
+    amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
+    scores = [_value(row[name], row["metric"]) for name in ("estimate_frozen", "estimate_unfrozen")]
+    behind = f"{scores[0]} against {scores[1]} {_tuning(row['unfreeze'])}{_seeds(row)}"
+    if row["verdict"] == "better":
+        return f"Freezing helped {model} by {amount}: {behind}."
+    if row["verdict"] == "worse":
+        return f"Freezing cost {model} {amount}: {behind}."
+    if row["verdict"] == "equivalent":
+        return f"Freezing {model} makes no difference that matters: {amount}, {behind}."
+    return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
+
+
+def _told(row: Record, rows: Sequence[Record]) -> str:
+    """What sets this pair apart from others of its backbone and data set."""
+    kin = [o for o in rows if all(o[n] == row[n] for n in ("dataset", "backbone"))]
+    varying = [name for name in ("protocol", "weights", "head", "unfrozen_head")
+               if len({o[name] for o in kin}) > 1]  # fmt: skip
+    words = [str(row[name]) for name in varying if row[name]]
+    return f" ({', '.join(dict.fromkeys(words))})" if words else ""
+
+
+def _seeds(row: Record) -> str:
+    one, other = row["seeds_frozen"], row["seeds_unfrozen"]
+    if one == other == 1:
+        return ""
+    return f" (mean of {one} seeds each)" if one == other else f" ({one} and {other} seeds)"
+
+
+def _amount(difference: float, low: float, high: float, metric: str, sign: str) -> str:
+    """A difference with its unit and interval."""
+    share, title = find_metric(metric).bounds is not None, find_metric(metric).title.lower()
+    scale, digits = (100, 1) if share else (1, 3)
+    interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+    interval = "(no interval)" if pd.isna(low) else interval
+    points = "points of " if share else ""
+    return f"{scale * difference:{sign}.{digits}f} {points}{title} {interval}"
+
+
+def _best(part: pd.DataFrame, scored: Sequence[Scored], metric: str, place: str) -> str:
+    """Which method scored highest, and which ones paired comparisons do not set it apart from."""
+    title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
+    methods = group_methods(scored)
+    rows = {one.name: _row(one, part, metric) for one in methods}
+    ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
+    best = ranked[0]
+    scores = f"{title} {_score(rows[best.name], metric)}"
+    text = f"{place}{rows[best.name]['name']} scored {scores}"
+    if len(ranked) > 1:
+        text = f"{place}{rows[best.name]['name']} scored {'highest' if higher else 'lowest'}: "
+        text += scores + _apart(methods, best, rows, metric)
+    majority = [item for item in scored if item[0].meta["head"] == MAJORITY_HEAD]
+    for item in [one for one in majority if one[1].test_set == best.sample.test_set][:1]:
+        text += _above_majority(best, item, metric)
+    return text + "."
+
+
+def _apart(methods: list[Method], best: Method, rows: dict[str, Record], metric: str) -> str:
+    marks = mark_best(methods, metric)
+    if marks["why"].any():
+        return f"; not compared with the others: {marks['why'].iloc[0]}"
+    close = [rows[name]["name"] for name in marks["run"] if name != best.name]
+    if close:
+        return f"; paired comparisons do not set it apart from {_listed(close)}"
+    return "; paired comparisons set it apart from every other"
+
+
+def _above_majority(best: Method, majority: Scored, metric: str) -> str:
+    if of_probabilities(metric):
+        return ""
+    answer = majority[1].classes[int(majority[1].prediction[0])]
+    runs = [(run, _numbered(sample)) for run, sample in best.runs]
+    constant = [
+        (run, replace(sample, prediction=np.full_like(
+            sample.truth, sample.classes.index(answer)))) for run, sample in runs[:1]
+    ]  # fmt: skip
+    found = compare_methods(runs, constant, metric)
+    level = _value(found.estimate_b, metric)
+    if verdict(found.difference, found.p, 1.0, metric) == "better":
+        return f". Always giving the commonest answer scores {level}"
+    return f". Not clearly better than always giving the commonest answer, {level}"
+
+
+def _numbered(sample: Sample) -> Sample:
+    """With names of rows, where the file has none: the same rows are compared with each other."""
+    if sample.ids is not None:
+        return sample
+    return replace(sample, ids=np.arange(len(sample.truth)).astype(object))
+
+
+def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
+    """Name and score of a method; of several seeds their mean."""
+    row: Record = part.set_index("run", drop=False).loc[method.name].to_dict()
+    if len(method.runs) > 1:
+        row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
+    return row | {"name": _name(row, describe(part), len(method.runs))}
+
+
+def _tuning(unfreeze: str) -> str:
+    if unfreeze.isdigit():
+        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
+    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
+
+
+def _name(row: Record, labels: dict[str, tuple[str, str]], seeds: int) -> str:
+    model, details = labels[row["run"]]
+    if seeds > 1:
+        parts = [part for part in details.split(", ") if not part.startswith("seed ")]
+        details = ", ".join(filter(None, [*parts, f"{seeds} seeds"])).replace(f"{row['run']}, ", "")
+    way = trained_word(str(row["unfreeze"]))
+    words = ", ".join(word for word in (way, details) if word)
+    return f"{model} ({words})" if words else model
+
+
+def _value(value: float, metric: str) -> str:
+    return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
+
+
+def _score(row: Record, metric: str) -> str:
+    if pd.isna(row["low"]):
+        return f"{_value(row['estimate'], metric)} (no interval)"
+    bounds = [_value(row[side], metric).removesuffix("%") for side in ("low", "high")]
+    return f"{_value(row['estimate'], metric)} [{', '.join(bounds)}]"
+
+
+def _listed(names: Sequence[str], limit: int = 2) -> str:
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,0 +1,59 @@
+"""Images that were most confidently wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.methods import Method
+
+MOST = 12
+MISTAKE_COLUMNS = ("dataset", "image_id", "label", "prediction", "confidence", "wrong", "runs")
+
+
+def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) -> pd.DataFrame:
+    """The images of one data set to whose wrong class all runs gave most probability, on average.
+
+    Returns
+    -------
+    DataFrame
+        Columns `MISTAKE_COLUMNS`: the commonest wrong answer, its mean probability over all runs,
+        and how many of `runs` gave it. Empty without probabilities or names of images.
+    """
+    probs, answers = [], []
+    for method in methods:
+        for run, _ in method.runs:
+            part = _scored_rows(run, split)
+            if part is not None:
+                columns = [f"prob_{name}" for name in run.classes]
+                probs.append(part[columns].set_axis(run.classes, axis=1))
+                answers.append(part[["label", "prediction"]])
+    if not probs:
+        return pd.DataFrame(columns=list(MISTAKE_COLUMNS))
+    means = pd.concat(probs).groupby(level=0).mean()
+    given = pd.concat(answers)
+    truth = given["label"].groupby(level=0).first().astype(str)
+    for name in means.columns:
+        means.loc[truth == name, name] = -1.0
+    found = pd.DataFrame(
+        {"label": truth, "prediction": means.idxmax(axis=1), "confidence": means.max(axis=1)}
+    )
+    same = given["prediction"].eq(found["prediction"].reindex(given.index))
+    found["wrong"] = same.groupby(level=0).sum()
+    found["runs"] = same.groupby(level=0).size()
+    found = found.rename_axis("image_id").reset_index().assign(dataset=methods[0].dataset)
+    found = found[found["wrong"] > 0]
+    found = found.sort_values(["confidence", "image_id"], ascending=[False, True]).head(most)
+    return found[list(MISTAKE_COLUMNS)].reset_index(drop=True)
+
+
+def _scored_rows(run: Predictions, split: str) -> pd.DataFrame | None:
+    """The labelled images of a split by their ids; None without probabilities or ids."""
+    table = run.table
+    if f"prob_{run.classes[0]}" not in table or table["image_id"].isna().any():
+        return None
+    if table["split"].notna().any() and split != "all":
+        table = table[(table["split"] == split).fillna(False)]
+    return table[table["label"].notna()].set_index("image_id")

@@ -1,0 +1,257 @@
+"""All numbers of a report, as plain tables: computed once, and remembered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frostline.report.figures.style import way_of
+from frostline.report.page.answers import answer, frozen_against_unfrozen
+from frostline.report.page.maps import Embedded, project, umap_version
+from frostline.report.page.mistakes import confident_mistakes
+from frostline.report.page.stored import digest_of, digest_predictions, remember
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
+from frostline.report.statistics.evaluation import (
+    MAJORITY_HEAD,
+    Scored,
+    score,
+    tabulate,
+    with_majority,
+)
+from frostline.report.statistics.methods import Method, group_methods, tabulate_methods
+from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
+from frostline.report.tables.layout import (
+    FROM_SCRATCH,
+    describe,
+    freeze_word,
+    trained_word,
+    weights_word,
+)
+
+SCORING = ("split", "unit", "aggregate")
+SHARES = ("estimate", "low", "high")
+COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
+VERSION = 2  # one more whenever the same runs would give other tables
+OF_A_CLASS = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class OfDataset:
+    """What is known of one data set; every table may be empty.
+
+    Attributes
+    ----------
+    name : str
+        The data set.
+    key : str
+        Digest of all that the tables were made from.
+    methods : list of Method
+        Its methods, seeds together.
+    names : DataFrame
+        A row a method, by its first run's name: `title`, `short` (the same in fewer words), `panel`
+        (of figures where ways of training share one), `way` (of training).
+    marks, freezing, classes, curves, reliability, maps, mistakes : DataFrame
+        As `mark_best`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`, `reliability_of`,
+        `maps.project` and `confident_mistakes` give them.
+    """
+
+    name: str
+    key: str
+    methods: list[Method]
+    names: pd.DataFrame
+    marks: pd.DataFrame
+    freezing: pd.DataFrame
+    classes: pd.DataFrame
+    curves: pd.DataFrame
+    reliability: pd.DataFrame
+    mistakes: pd.DataFrame
+    maps: pd.DataFrame
+
+    @property
+    def class_list(self) -> tuple[str, ...]:
+        """The class list of its first method."""
+        return self.methods[0].sample.classes
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All of a report.
+
+    Attributes
+    ----------
+    frame, by_method : DataFrame
+        A row a run and metric; a row a method and metric, seeds pooled.
+    primary : str
+        The metric that decides.
+    sentences : list of str
+        The answer.
+    datasets : list of OfDataset
+    """
+
+    frame: pd.DataFrame
+    by_method: pd.DataFrame
+    primary: str
+    sentences: list[str]
+    datasets: list[OfDataset]
+
+    @property
+    def marks(self) -> pd.DataFrame:
+        """The marks of all data sets."""
+        return pd.concat([one.marks for one in self.datasets], ignore_index=True)
+
+
+def gather(
+    folder: Path,
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    primary: str = "accuracy",
+    embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
+    **options: Any,
+) -> Evidence:
+    """Score runs and compute what the report shows; what is in `folder` already is read.
+
+    Parameters
+    ----------
+    folder : Path
+        Where statistics are remembered.
+    embeddings : mapping, optional
+        By data set and backbone.
+    **options
+        As of `evaluate`.
+    """
+    chosen = {name: options.pop(name) for name in SCORING if name in options}
+    metrics = options.pop("metrics", None) or DEFAULT_METRICS
+    how = _How(primary, tuple(metrics), options, chosen)
+    rows = score(predictions, **chosen)
+    # A primary metric that no run has: the first that they have decides.
+    if of_probabilities(primary) and all(sample.probs is None for _, sample in rows):
+        how = replace(how, primary=DEFAULT_METRICS[0])
+    frames, pooled, parts = [], [], []
+    for number, items in enumerate(_by_dataset(rows), 1):
+        methods = group_methods(items)
+        given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
+        shelf = _Shelf(folder, number, given)
+        frame, by_method, part = _of_dataset(items, methods, how, shelf, embeddings or {})
+        frames.append(frame)
+        pooled.append(by_method)
+        parts.append(part)
+    frame = pd.concat(frames, ignore_index=True)
+    shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
+    compared = [part.freezing for part in parts if len(part.freezing)]
+    differences = pd.concat(compared, ignore_index=True) if compared else None
+    sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
+        frame, how.primary, with_majority(rows), differences=differences)}))  # fmt: skip
+    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
+                    list(sentences["sentence"]), parts)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _How:
+    """What is computed, and the options of intervals and of scoring."""
+
+    primary: str
+    metrics: tuple[str, ...]
+    options: dict[str, Any]
+    scoring: dict[str, Any]
+
+    @property
+    def all_metrics(self) -> list[str]:
+        return list(dict.fromkeys([*self.metrics, self.primary]))
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """The remembered tables of one data set."""
+
+    folder: Path
+    number: int
+    given: list[Any]
+
+    def __call__(
+        self, what: str, compute: Callable[[], pd.DataFrame], *more: object
+    ) -> pd.DataFrame:
+        path = self.folder / f"{what}-{self.number}.parquet"
+        return remember(path, [what, VERSION, *self.given, *more], compute)
+
+
+def _of_dataset(
+    items: Sequence[Scored],
+    methods: list[Method],
+    how: _How,
+    shelf: _Shelf,
+    embeddings: Mapping[str, Mapping[str, Embedded]],
+) -> tuple[pd.DataFrame, pd.DataFrame, OfDataset]:
+    """Scores by run and by method, each with the majority class, and all else of a data set."""
+    name, seed = methods[0].dataset, int(how.options.get("seed", 0))
+    names = how.all_metrics
+    frame = shelf("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
+    by_method = shelf("methods", lambda: _with_majority(
+        tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
+    of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
+    given = embeddings.get(name, {})
+    part = OfDataset(
+        name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
+        _names(by_method),
+        marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
+        freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
+        classes=shelf("classes", lambda: tabulate_methods(
+            methods, of_a_class, how.options, how.scoring)),
+        curves=shelf("curves", lambda: pd.concat([
+            table for one in methods
+            for table in (roc_and_precision_recall(one, seed), net_benefit(one))])),
+        reliability=shelf("reliability", lambda: pd.concat([
+            reliability_of(one, seed) for one in methods])),
+        mistakes=shelf("mistakes", lambda: confident_mistakes(
+            methods, how.scoring.get("split", "test"))),
+        maps=_maps(shelf, given, seed),
+    )  # fmt: skip
+    return frame, by_method, part
+
+
+def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    majority = frame[frame["head"] == MAJORITY_HEAD].assign(n_seeds=0, seeds="").astype(object)
+    whole = pd.concat([by_method, majority], ignore_index=True)
+    return whole.astype(dict.fromkeys(SHARES, "float64") | dict.fromkeys(COUNTS, "int64"))
+
+
+def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
+    if not embeddings:
+        return pd.DataFrame()
+    digests = {name: one.digest() for name, one in embeddings.items()}
+    return shelf("maps", lambda: pd.concat([
+        project(name, one, seed=seed) for name, one in embeddings.items()
+    ]), digests, umap_version())  # fmt: skip
+
+
+def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:
+    parts: dict[str, list[Scored]] = {}
+    for run, sample in rows:
+        parts.setdefault(str(run.meta["dataset"] or ""), []).append((run, sample))
+    return list(parts.values())
+
+
+def _names(by_method: pd.DataFrame) -> pd.DataFrame:
+    """What each method is called, and the panel and style in which it is drawn."""
+    rows = []
+    runs = by_method[by_method["head"] != MAJORITY_HEAD].drop_duplicates("run")
+    labels = describe(by_method)
+    ways = {row["run"]: way_of(row["unfreeze"]) for row in runs.to_dict("records")}
+    alike = Counter((labels[run][0], way) for run, way in ways.items())
+    for row in runs.to_dict("records"):
+        run, word = row["run"], trained_word(row["unfreeze"])
+        model, details = labels[run]
+        # As short as can be: a panel is as wide as a word or three.
+        partly = freeze_word(row["unfreeze"]) if ways[run] != word else ""
+        scratch = weights_word(row["weights"], row["unfreeze"]) == FROM_SCRATCH
+        panel = [model, *([partly, details] if alike[model, ways[run]] > 1 else [])]
+        short = [model, "" if scratch else partly or word, details]
+        named = (", ".join(filter(None, words)) for words in ([model, word, details], short, panel))
+        rows.append((run, *named, ways[run]))
+    return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])

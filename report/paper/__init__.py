@@ -1,0 +1,1 @@
+"""The paper: its published numbers, read again and put beside ours."""

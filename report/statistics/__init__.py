@@ -1,0 +1,1 @@
+"""Statistics: metrics, intervals and comparisons; they know nothing of what shows them."""

@@ -1,0 +1,94 @@
+"""From images to patients: one prediction a group, before anything is scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.predictions import Predictions
+
+AGGREGATES = ("auto", "mean", "vote", "none")
+SLICE_MARK = "#z="
+IMAGES = "images_of_group"
+
+
+def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predictions:
+    """One row a group: the mean of its probabilities, or the class most of its images got.
+
+    Parameters
+    ----------
+    how : "auto", "mean", "vote" or "none"
+        `auto` is `mean` for slices of volumes (image ids with `#z=`), so that the patient is
+        scored first, and `none` for all else. A tie of votes goes to the class that the mean
+        probability prefers, without probabilities to the first in the class list.
+
+    Returns
+    -------
+    Predictions
+        `image_id` is the group's; the column `images_of_group` counts the images of a row.
+
+    Raises
+    ------
+    InputError
+        If the file has no groups, the images of a group differ in label or split, or `mean` is
+        asked of a file without probabilities.
+    """
+    if how not in AGGREGATES:
+        raise InputError(f"there is no aggregate {how!r}; choose from {', '.join(AGGREGATES)}.")
+    table, name = predictions.table, predictions.run
+    known = bool(table["group_id"].notna().any())
+    if how == "auto":
+        how, note = _choose(predictions, known)
+        if note:
+            predictions = replace(predictions, notes=(*predictions.notes, note))
+    if how == "none":
+        return predictions
+    if not known:
+        raise InputError(f"{name}: no group_id, so nothing to aggregate by; use --aggregate none.")
+    for column in ("label", "split"):
+        differing = table.groupby("group_id", sort=False)[column].nunique()
+        if (differing > 1).any():
+            group = differing.index[differing > 1][0]
+            raise InputError(
+                f"{name}: the images of group {group!r} differ in {column}; correct them or use "
+                "--aggregate none."
+            )
+    columns = [f"prob_{label}" for label in predictions.classes]
+    probs = set(columns) <= set(table.columns)
+    if how == "mean" and not probs:
+        raise InputError(f"{name}: no probabilities to average; use --aggregate vote.")
+    rows = _merge(table, predictions.classes, columns if probs else [], how)
+    words = {"mean": "mean of probabilities", "vote": "majority vote"}[how]
+    note = f"one row a group, by {words} of its images; --aggregate none scores images"
+    return replace(predictions, table=rows, notes=(*predictions.notes, note))
+
+
+def _choose(predictions: Predictions, known: bool) -> tuple[str, str]:
+    """What `auto` is for these predictions, and what has to be said of it."""
+    table = predictions.table
+    volumes = known and table["image_id"].str.contains(SLICE_MARK, regex=False).fillna(False).any()
+    if not volumes:
+        return "none", ""
+    if (table.groupby("group_id")["label"].nunique() > 1).any():
+        return "none", "slices of a group differ in label: slices scored, not patients"
+    probs = all(f"prob_{label}" in table for label in predictions.classes)
+    return ("mean", "") if probs else ("vote", "")
+
+
+def _merge(table: pd.DataFrame, classes: list[str], probs: list[str], how: str) -> pd.DataFrame:
+    grouped = table.groupby("group_id", sort=True)
+    rows = grouped[["split", "label"]].first()
+    mean = grouped[probs].mean().to_numpy() if probs else np.zeros((len(rows), len(classes)))
+    counts = pd.crosstab(table["group_id"], table["prediction"])
+    votes = counts.reindex(index=rows.index, columns=classes, fill_value=0).to_numpy()
+    best = mean if how == "mean" else votes + mean / 2
+    rows["prediction"] = pd.array([classes[i] for i in best.argmax(1)], dtype="string")
+    rows[IMAGES] = grouped.size()
+    if how == "mean":
+        # Shares of votes are no probabilities, so that a vote leaves none.
+        rows[probs] = mean
+    rows = rows.reset_index()
+    return rows.assign(image_id=rows["group_id"])

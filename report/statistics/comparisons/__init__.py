@@ -1,0 +1,1 @@
+"""Comparisons: which method is better, and whether that is more than luck."""

@@ -1,0 +1,150 @@
+"""Curves over thresholds: ROC, precision–recall and net benefit, with bands over groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from frostline.report.statistics.calibration import reliability
+from frostline.report.statistics.methods import Method
+from frostline.report.statistics.metrics import Array
+
+GRID = np.linspace(0, 1, 101)
+THRESHOLDS = np.linspace(0.01, 0.99, 99)
+REPLICATES = 500
+BLOCK = 100
+CURVE_COLUMNS = ("run", "kind", "label", "x", "y", "low", "high")
+
+
+def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
+    """ROC and precision–recall of the last of two classes, or the plain mean of one-versus-rest.
+
+    Bands are the central 95% of `REPLICATES` bootstrap replicates over groups, point by point; the
+    curves of seeds are averaged, in each replicate by the same draw of groups. Between thresholds
+    precision is not interpolated (Davis and Goadrich 2006): at each recall it is that of the
+    highest threshold that reaches it.
+
+    Returns
+    -------
+    DataFrame
+        Columns `CURVE_COLUMNS`, kinds "roc" (x false, y true positive rate) and
+        "precision-recall" (x recall, y precision); no rows without probabilities.
+    """
+    rows = _rows(method)
+    if rows is None:
+        return pd.DataFrame(columns=list(CURVE_COLUMNS))
+    truth, probs, groups = rows
+    chosen = [1] if probs.shape[2] == 2 else range(probs.shape[2])
+    sorted_rows = [_Sorted(truth == c, probs[s, :, c]) for s in range(len(probs)) for c in chosen]
+    rng = np.random.default_rng(seed)
+    units = int(groups.max()) + 1
+    drawn = rng.multinomial(units, np.full(units, 1 / units), REPLICATES).T
+    counts = np.concatenate([np.ones((units, 1)), drawn], axis=1)
+    roc, precision = [], []
+    for start in range(0, counts.shape[1], BLOCK):
+        weights = counts[:, start : start + BLOCK][groups]
+        both = [one.curves(weights) for one in sorted_rows]
+        roc.append(_mean([pair[0] for pair in both]))
+        precision.append(_mean([pair[1] for pair in both]))
+    return pd.concat([
+        _banded(method.name, "roc", np.concatenate(roc)),
+        _banded(method.name, "precision-recall", np.concatenate(precision)),
+    ])  # fmt: skip
+
+
+def _mean(curves: list[Array]) -> Array:
+    """The mean of those that are there; a replicate without a class has no curve of it (nan)."""
+    values = np.stack(curves)
+    there = np.isfinite(values).sum(axis=0)
+    nothing = np.full(there.shape, np.nan)
+    return np.divide(np.nansum(values, axis=0), there, out=nothing, where=there > 0)
+
+
+def net_benefit(method: Method) -> pd.DataFrame:
+    """Net benefit of acting above a threshold (Vickers and Elkin 2006), for each class against all.
+
+    TP/n - FP/n · t/(1 - t), averaged over seeds; kind "net-benefit", and "act-on-all" for acting on
+    every image. With two classes the last alone. Never acting is 0.
+    """
+    rows = _rows(method)
+    if rows is None:
+        return pd.DataFrame(columns=list(CURVE_COLUMNS))
+    truth, probs, _ = rows
+    odds = THRESHOLDS / (1 - THRESHOLDS)
+    parts = []
+    for c in [1] if probs.shape[2] == 2 else range(probs.shape[2]):
+        positive = truth == c
+        acted = probs[:, :, c, None] >= THRESHOLDS
+        gain = (acted & positive[:, None]).mean((0, 1)) - (acted & ~positive[:, None]).mean(
+            (0, 1)
+        ) * odds
+        share = positive.mean()
+        label = method.sample.classes[c]
+        for kind, y in (("net-benefit", gain), ("act-on-all", share - (1 - share) * odds)):
+            curve = {"run": method.name, "kind": kind, "label": label, "x": THRESHOLDS, "y": y}
+            parts.append(pd.DataFrame({**curve, "low": np.nan, "high": np.nan}))
+    return pd.concat(parts)
+
+
+def reliability_of(method: Method, seed: int = 0) -> pd.DataFrame:
+    """`reliability` of the first seed: a trained model is calibrated or not, a method is not."""
+    if method.sample.probs is None:
+        return pd.DataFrame()
+    return reliability(method.sample, seed=seed).assign(run=method.name)
+
+
+class _Sorted:
+    """One class against the rest, rows from the highest score down."""
+
+    def __init__(self, positive: npt.NDArray[np.bool_], score: Array) -> None:
+        self.order = np.argsort(-score, kind="stable")
+        self.positive = positive[self.order, None]
+        descending = score[self.order]
+        # The last row of each run of equal scores: a threshold takes all of them or none.
+        self.ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
+
+    def curves(self, weights: Array) -> tuple[Array, Array]:
+        """True positive rate and precision at `GRID`, [R, len(GRID)] each."""
+        ordered = weights[self.order]
+        true = np.cumsum(ordered * self.positive, axis=0)[self.ends]
+        false = np.cumsum(ordered * ~self.positive, axis=0)[self.ends]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            recall, fall_out = true / true[-1], false / false[-1]
+            precision = true / (true + false)
+        roc = np.full((weights.shape[1], len(GRID)), np.nan)
+        out = np.full_like(roc, np.nan)
+        for r in range(weights.shape[1]):
+            if not np.isfinite(recall[-1, r] + fall_out[-1, r]):
+                continue
+            roc[r] = np.interp(GRID, fall_out[:, r], recall[:, r], left=0)
+            roc[r, 0] = recall[fall_out[:, r] <= 0, r].max(initial=0)
+            reached = np.searchsorted(recall[:, r], GRID - 1e-12)
+            out[r] = precision[np.minimum(reached, len(precision) - 1), r]
+            # At recall 0 nothing is called: the precision of the first that is.
+            out[r, 0] = out[r, 1] if np.isnan(out[r, 0]) else out[r, 0]
+        return roc, out
+
+
+def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]] | None:
+    """Truth [n], probabilities [S, n, K] and groups [n] of rows in the order of their names."""
+    if any(sample.probs is None for _, sample in method.runs):
+        return None
+    first = method.sample
+    orders = [
+        np.arange(len(sample.truth)) if sample.ids is None else np.argsort(sample.ids.astype(str))
+        for _, sample in method.runs
+    ]
+    probs = np.stack([
+        sample.probs[order] for (_, sample), order in zip(method.runs, orders, strict=True)
+        if sample.probs is not None
+    ])  # fmt: skip
+    groups = np.arange(len(first.truth)) if first.groups is None else first.groups[orders[0]]
+    return first.truth[orders[0]], probs, np.unique(groups, return_inverse=True)[1]
+
+
+def _banded(run: str, kind: str, drawn: Array) -> pd.DataFrame:
+    """The estimate is the first row, the replicates are the rest."""
+    low, high = np.nanquantile(drawn[1:], [0.025, 0.975], axis=0)
+    return pd.DataFrame({"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0],
+                         "low": low, "high": high})  # fmt: skip

@@ -1,0 +1,215 @@
+"""Score runs: every metric with its interval, and what always answering one class would score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.predictions import Predictions, read_predictions
+from frostline.report.statistics.intervals import Interval, compute_intervals
+from frostline.report.statistics.metrics import check_metrics, of_probabilities
+from frostline.report.statistics.sample import NEVER_PREDICTS, Sample, make_sample
+
+RUN_COLUMNS = (
+    "dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
+    "train_fraction", "candidates",
+)  # fmt: skip
+COLUMNS = (
+    "run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high",
+    "n_units", "n_images", "unit", "method", "replicates", "seed", "note",
+)  # fmt: skip
+MAJORITY_HEAD = "majority class"
+
+Scored = tuple[Predictions, Sample]
+Runs = Sequence[Predictions | Path | str] | Sequence[Scored]
+
+
+def evaluate(
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    split: str = "test",
+    ci: str = "auto",
+    replicates: int | None = None,
+    unit: str = "group",
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    aggregate: str = "auto",
+    stratified: bool = False,
+) -> pd.DataFrame:
+    """Score predictions, one row a run and metric, with 95% intervals.
+
+    Parameters
+    ----------
+    predictions : sequence of Predictions or paths
+        One a run.
+    split : str
+        Which rows are scored; "all" for every row. Files without splits are scored whole.
+    ci : str
+        A method of `frostline.report.statistics.intervals.INTERVALS`.
+    replicates : int, optional
+        10,000 unless said; 5,000 for `replicate-mean`.
+    unit : "group" or "image"
+        What is resampled: groups (patients, lesions) where the file has them, else images.
+    seed : int
+        Seed of the bootstrap.
+    metrics : sequence of str, optional
+        Names of `frostline.report.METRICS`, or `f1_per_class` and the like; by default
+        `DEFAULT_METRICS`.
+    aggregate : "auto", "mean", "vote" or "none"
+        How images become one row a group first; `auto` takes the mean for slices of volumes.
+    stratified : bool
+        Resample within classes.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`. Estimates and bounds are fractions. After the runs comes a row for each
+        data set and test set with `majority` in its run name: always answering the most frequent
+        class of training.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used or an option has no such value.
+    """
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    return tabulate(
+        scored, ci=ci, replicates=replicates, seed=seed, metrics=metrics, stratified=stratified
+    )[0]
+
+
+def tabulate(
+    scored: Sequence[Scored],
+    *,
+    ci: str = "auto",
+    replicates: int | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    stratified: bool = False,
+) -> tuple[pd.DataFrame, list[Scored]]:
+    """What `evaluate` returns of runs already read, and the scored rows with the majority's."""
+    rows = with_majority(scored)
+    records = []
+    for run, sample in rows:
+        names = check_metrics(metrics, sample.classes)
+        if run.meta["head"] == MAJORITY_HEAD:
+            # One answer to all has no probabilities to score.
+            names = [name for name in names if not of_probabilities(name)]
+        if not names:
+            continue
+        intervals = compute_intervals(
+            sample, names, ci=ci, replicates=replicates, seed=seed, stratified=stratified
+        )
+        about = _about(run, sample) | {"seed": seed}
+        for name, interval in intervals.items():
+            note = _join_notes(sample.notes, interval)
+            records.append(about | vars(interval) | {"metric": name, "note": note})
+    return pd.DataFrame(records, columns=list(COLUMNS)), rows
+
+
+def score(
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+) -> list[Scored]:
+    """Read what is given as paths, name the runs apart, and take the rows to score."""
+    if not predictions:
+        raise InputError("there are no predictions to evaluate; give at least one file.")
+    runs = [item if isinstance(item, Predictions) else read_predictions(item)
+            for item in predictions]  # fmt: skip
+    return [
+        (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
+        for run in _named_apart(runs)
+    ]
+
+
+def as_scored(runs: Runs, **options: Any) -> list[Scored]:
+    """What `score` returned, as it is; else `score` of predictions or paths."""
+    if runs and isinstance(runs[0], tuple):
+        return list(runs)  # type: ignore[arg-type]
+    return score(runs, **options)  # type: ignore[arg-type]
+
+
+def with_majority(scored: Sequence[Scored]) -> list[Scored]:
+    """The runs, then what the majority class of training scores on each data set and test set.
+
+    Where no run of a test set says its training counts, there is no such row and the runs say so.
+    """
+    rows: dict[tuple[str, str, str], Scored] = {}
+    known = {(_dataset(run), sample.test_set) for run, sample in scored if _majority(run)}
+    runs = []
+    for run, sample in scored:
+        answer = _majority(run)
+        if answer is not None:
+            key = (_dataset(run), sample.test_set, answer)
+            rows.setdefault(key, _majority_row(run, sample, answer))
+        elif (_dataset(run), sample.test_set) not in known:
+            note = "no majority row: class counts of training not given"
+            sample = replace(sample, notes=(*sample.notes, note))
+        runs.append((run, sample))
+    named = _named_apart([run for run, _ in rows.values()])
+    return runs + [(run, sample) for run, (_, sample) in zip(named, rows.values(), strict=True)]
+
+
+def _majority(run: Predictions) -> str | None:
+    """The most frequent class of training; of equals the first in the class list."""
+    counts = run.meta.get("class_counts")
+    return max(run.classes, key=lambda name: counts.get(name, 0)) if counts else None
+
+
+def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
+    code = sample.classes.index(answer)
+    name = f"majority-{_dataset(run)}" if _dataset(run) else "majority"
+    meta = dict.fromkeys(run.meta) | {
+        "run": name, "dataset": run.meta.get("dataset"), "head": MAJORITY_HEAD,
+        "classes": run.meta["classes"], "class_counts": run.meta["class_counts"],
+    }  # fmt: skip
+    kept = tuple(
+        note for note in sample.notes if note not in run.notes and NEVER_PREDICTS not in note
+    )
+    answers = replace(
+        sample,
+        prediction=np.full_like(sample.truth, code),
+        probs=None,
+        notes=(*kept, f'majority class is "{answer}", by training\'s counts'),
+    )
+    return Predictions(run.table.iloc[:0], meta), answers
+
+
+def _dataset(run: Predictions) -> str:
+    return str(run.meta.get("dataset") or "")
+
+
+def _named_apart(runs: Sequence[Predictions]) -> list[Predictions]:
+    """Add #2, #3, … to repeated run names, so that no two rows of a table are confused."""
+    seen: dict[str, int] = {}
+    out = []
+    for run in runs:
+        seen[run.run] = times = seen.get(run.run, 0) + 1
+        name = run.run if times == 1 else f"{run.run} #{times}"
+        out.append(replace(run, meta={**run.meta, "run": name}))
+    return out
+
+
+def _about(run: Predictions, sample: Sample) -> dict[str, Any]:
+    about = {name: run.meta.get(name) for name in RUN_COLUMNS}
+    about = {name: "" if value is None else value for name, value in about.items()}
+    return about | {
+        "run": run.run, "unfreeze": str(about["unfreeze"]), "run_seed": run.meta.get("seed"),
+        "split": sample.split, "n_images": sample.n_images,
+    }  # fmt: skip
+
+
+def _join_notes(notes: Sequence[str], interval: Interval) -> str:
+    if interval.method == "replicate-mean":
+        # Images are its unit whatever the groups, so this is said of all alike.
+        notes = [note for note in notes if "independence" not in note] + ["independence assumed"]
+    return "; ".join(note for note in (*notes, interval.note) if note)

@@ -1,0 +1,1 @@
+"""Resampling: bootstrap replicates and leave-one-out values over units."""

@@ -1,0 +1,128 @@
+"""Resampling units of rows, and replicates of any metric over them.
+
+Metrics of a confusion matrix are replicated by kinds (`bootstrap.py`); metrics of probabilities by
+weighting the sorted rows (`scores.py`). Both draw whole units, and neither depends on the order of
+rows: units are put into an order of their own contents first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.scores import Scores, compute_scores
+
+# Weights held at once: a block that stays in the processor's cache.
+BLOCK_WEIGHTS = 100_000
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Rows in an order of their own contents, and the unit that each belongs to.
+
+    Attributes
+    ----------
+    scores : Scores
+        Truth and probabilities of the rows.
+    member : int64 [n]
+        The unit of each row.
+    stratum : int64 [G]
+        The class of each unit; units of several classes are a stratum of their own.
+    """
+
+    scores: Scores
+    member: Codes
+    stratum: Codes
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.stratum)
+
+    def weights(self, counts: npt.NDArray[np.number]) -> Array:
+        """Weights of rows [n, R] of how often each unit was drawn [G, R]."""
+        if len(self.member) == self.n_units:
+            return np.asarray(counts, dtype=np.float64)
+        return counts[self.member].astype(np.float64)
+
+
+def make_units(truth: Codes, probs: Array, groups: Codes | None) -> Units:
+    """Sort rows and units by their contents; without groups every row is a unit."""
+    order = np.lexsort((*probs.T[::-1], truth))
+    truth, probs = truth[order], np.ascontiguousarray(probs[order])
+    if groups is None:
+        return Units(Scores(truth, probs), np.arange(len(truth)), truth)
+    # Rows of equal contents have equal rank, so that a unit's ranks do not depend on row order.
+    rows = np.column_stack([truth, probs])
+    rank = np.cumsum(np.r_[False, (rows[1:] != rows[:-1]).any(1)])
+    contents: dict[int, list[int]] = {}
+    for group, value in zip(groups[order].tolist(), rank.tolist(), strict=True):
+        contents.setdefault(group, []).append(value)
+    place = {group: i for i, group in enumerate(sorted(contents, key=lambda g: contents[g]))}
+    member = np.array([place[group] for group in groups[order].tolist()], dtype=np.int64)
+    # Rows of equal contents in the order of their units, so that sums round alike too.
+    order = np.lexsort((member, rank))
+    truth, probs, member = truth[order], probs[order], member[order]
+    lowest, highest = np.full(len(place), truth.max()), np.zeros(len(place), dtype=np.int64)
+    np.minimum.at(lowest, member, truth)
+    np.maximum.at(highest, member, truth)
+    mixed = lowest != highest
+    return Units(Scores(truth, probs), member, np.where(mixed, -1, lowest))
+
+
+def draw_units(
+    stratum: Codes, replicates: int, rng: np.random.Generator, *, stratified: bool
+) -> npt.NDArray[np.int64]:
+    """Resample units with replacement: how often each came up, int64 [G, replicates]."""
+    counts = np.zeros((len(stratum), replicates), dtype=np.int64)
+    for value in np.unique(stratum) if stratified else [None]:
+        places = np.arange(len(stratum)) if value is None else np.flatnonzero(stratum == value)
+        size = len(places)
+        drawn = rng.integers(0, size, size=(replicates, size), dtype=np.int32)
+        cells = drawn * np.int64(replicates) + np.arange(replicates)[:, None]
+        counts[places] = np.bincount(cells.ravel(), minlength=size * replicates).reshape(size, -1)
+    return counts
+
+
+def replicate_scores(
+    units: Units,
+    names: Sequence[str],
+    replicates: int,
+    rng: np.random.Generator,
+    *,
+    stratified: bool = False,
+) -> dict[str, Array]:
+    """Bootstrap replicates of metrics of probabilities: each [replicates].
+
+    Exactly the bootstrap that resamples rows (Efron and Tibshirani 1993, chapter 6), with the rows
+    sorted once instead of once a replicate.
+    """
+    parts = [
+        compute_scores(units.scores, names, units.weights(
+            draw_units(units.stratum, size, rng, stratified=stratified)))
+        for size in _blocks(replicates, len(units.member))
+    ]  # fmt: skip
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
+    """Each metric with one unit left out: [G] (Efron and Tibshirani 1993, chapter 11)."""
+    parts, start = [], 0
+    for size in _blocks(units.n_units, len(units.member)):
+        counts = np.ones((units.n_units, size))
+        counts[np.arange(start, start + size), np.arange(size)] = 0
+        parts.append(compute_scores(units.scores, names, units.weights(counts)))
+        start += size
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _blocks(total: int, rows: int) -> Iterator[int]:
+    # A block's size must not change the draws of a stratum, so it depends on the data alone.
+    size = max(1, BLOCK_WEIGHTS // rows)
+    for start in range(0, total, size):
+        yield min(size, total - start)

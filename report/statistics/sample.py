@@ -1,0 +1,210 @@
+"""What is scored of a run: truth and prediction as class numbers, and the units of resampling."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
+from frostline.report.statistics.metrics import confusion_matrix
+from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
+from frostline.report.statistics.resampling.units import Units, make_units
+
+UNITS = ("group", "image")
+NEVER_PREDICTS = " never predicts "
+
+
+def notes_about(metric: str, notes: Iterable[str]) -> list[str]:
+    """Without what concerns precision alone, unless the metric is one."""
+    precision = metric.startswith("precision")
+    return [note for note in notes if precision or NEVER_PREDICTS not in note]
+
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The scored rows of one run.
+
+    Attributes
+    ----------
+    truth, prediction : int64 [n]
+        Class numbers in `classes`.
+    groups : int64 [n] or None
+        Group numbers, None where images are the units.
+    classes : tuple of str
+        The fixed class list.
+    unit : "group" or "image"
+        What is resampled.
+    test_set : str
+        Digest of the images and labels scored: equal for runs that were scored on the same ones.
+    split : str
+        The split scored, "all" where every row was.
+    notes : tuple of str
+        What a reader of the results has to be told.
+    probs : float64 [n, K] or None
+        Probabilities, None where the file has none.
+    n_images : int
+        Number of images scored; more than rows where rows are patients.
+    ids : object [n] or None
+        Names of the rows, by which runs are paired; None where the file has none.
+    """
+
+    truth: Codes
+    prediction: Codes
+    groups: Codes | None
+    classes: tuple[str, ...]
+    unit: str
+    test_set: str
+    split: str
+    notes: tuple[str, ...]
+    probs: npt.NDArray[np.float64] | None = None
+    n_images: int = 0
+    ids: npt.NDArray[np.object_] | None = None
+
+    @property
+    def n_units(self) -> int:
+        """Number of resampling units."""
+        return len(self.truth) if self.groups is None else self.kinds.n_units
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Confusion matrix in images, int64 [K, K], rows truth."""
+        return confusion_matrix(self.truth, self.prediction, len(self.classes))
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """The distinct confusion matrices of the units."""
+        return find_kinds(self.truth, self.prediction, len(self.classes), self.groups)
+
+    @cached_property
+    def units(self) -> Units:
+        """The units with their probabilities; only for samples that have them."""
+        if self.probs is None:
+            raise InputError("these predictions have no probabilities.")
+        return make_units(self.truth, self.probs, self.groups)
+
+    @cached_property
+    def class_units(self) -> npt.NDArray[np.int64]:
+        """How many units have rows of each class: int64 [K]."""
+        present = self.kinds.matrices.sum(-1) > 0
+        return np.asarray(self.kinds.counts @ present, dtype=np.int64)
+
+    @cached_property
+    def wrong_units(self) -> int:
+        """How many units have an error."""
+        right = np.trace(self.kinds.matrices, axis1=1, axis2=2)
+        return int(self.kinds.counts @ (self.kinds.matrices.sum((1, 2)) > right))
+
+
+def make_sample(
+    predictions: Predictions,
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "none",
+) -> Sample:
+    """Take the rows of a split that have a label.
+
+    Parameters
+    ----------
+    split : str
+        A name of the split column, or "all". A file without splits is scored whole, which the
+        notes then say.
+    unit : "group" or "image"
+        Groups where the file has them, else images.
+    aggregate : "auto", "mean", "vote" or "none"
+        How images become one row a group first; see `aggregate_predictions`.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to score.
+    """
+    if unit not in UNITS:
+        raise InputError(f"there is no unit {unit!r}; choose from {', '.join(UNITS)}.")
+    notes: list[str] = []
+    chosen = _in_split(predictions, split, notes)
+    table = _labelled(chosen, predictions.run, split, notes)
+    whole = chosen is predictions.table
+    predictions = aggregate_predictions(replace(predictions, table=table), aggregate)
+    table, notes = predictions.table, [*predictions.notes, *notes]
+    groups = _groups(table, unit, notes)
+    classes = tuple(predictions.classes)
+    truth, prediction = (_codes(table[name], classes) for name in ("label", "prediction"))
+    never = [classes[c] for c in sorted(set(truth.tolist()) - set(prediction.tolist()))]
+    if never:
+        about = f"{predictions.run}{NEVER_PREDICTS}{', '.join(never)}"
+        notes.append(f"{about}: precision counts as 0")
+    columns = [f"prob_{name}" for name in classes]
+    has_probs = set(columns) <= set(table.columns)
+    return Sample(
+        truth=truth,
+        prediction=prediction,
+        groups=groups,
+        classes=classes,
+        unit="image" if groups is None else "group",
+        test_set=_digest(table),
+        split="all" if whole else split,
+        notes=tuple(notes),
+        probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
+        n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
+        ids=None if table["image_id"].isna().any() else table["image_id"].to_numpy(dtype=object),
+    )
+
+
+def _in_split(predictions: Predictions, split: str, notes: list[str]) -> pd.DataFrame:
+    table = predictions.table
+    if split == "all":
+        return table
+    if table["split"].isna().all():
+        notes.append("no split column: all rows scored")
+        return table
+    chosen = table[(table["split"] == split).fillna(False)]
+    if not len(chosen):
+        there = ", ".join(sorted(table["split"].dropna().unique()))
+        raise InputError(
+            f"{predictions.run}: no row is of split {split!r}; it has {there}: choose one of them."
+        )
+    return chosen
+
+
+def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[str]) -> pd.DataFrame:
+    labelled = table[table["label"].notna()]
+    if not len(labelled):
+        raise InputError(f"{run}: no row of split {split!r} has a label; add labels to score it.")
+    if len(labelled) < len(table):
+        notes.append(f"{len(table) - len(labelled)} rows without a label left out")
+    return labelled
+
+
+def _groups(table: pd.DataFrame, unit: str, notes: list[str]) -> Codes | None:
+    if IMAGES in table:
+        # Rows are patients: one each, and that is what is resampled.
+        return np.arange(len(table), dtype=np.int64)
+    known = bool(table["group_id"].notna().any())
+    if known and not table["group_id"].duplicated().any():
+        return None
+    if unit == "image" or not known:
+        notes.append("independence assumed" if known else "no groups: independence assumed")
+        return None
+    return np.asarray(pd.factorize(table["group_id"])[0], dtype=np.int64)
+
+
+def _codes(column: pd.Series, classes: Sequence[str]) -> Codes:
+    codes = pd.Categorical(column.astype(object), categories=list(classes)).codes
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _digest(table: pd.DataFrame) -> str:
+    pairs = sorted(zip(table["image_id"].fillna("").tolist(), table["label"].tolist(), strict=True))
+    return hashlib.blake2b(repr(pairs).encode(), digest_size=16).hexdigest()

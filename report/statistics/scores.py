@@ -1,0 +1,239 @@
+"""Metrics of probabilities, for many weightings of the same rows at once.
+
+A bootstrap replicate, or a sample with one patient left out, is the same rows with other weights.
+Rows are sorted once; what every weighting needs is then sums along that order, done for a block
+of weightings together: `weights` is `[n, R]`, one column a weighting, and every function gives
+`[R]`. Values are scikit-learn's with `sample_weight`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline.report.statistics.metrics import Array
+
+NEWTON_STEPS = 25
+# Fixed beforehand, whatever the data: equal steps of confidence.
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Truth and probabilities of rows, and what is computed of them once.
+
+    Attributes
+    ----------
+    truth : int64 [n]
+        Class numbers.
+    probs : float64 [n, K]
+        Probabilities of the classes.
+    """
+
+    truth: npt.NDArray[np.int64]
+    probs: Array
+
+    @cached_property
+    def columns(self) -> list[OneClass]:
+        """Each class against the rest; with two classes the last alone, as scikit-learn does."""
+        n_classes = self.probs.shape[1]
+        chosen = [1] if n_classes == 2 else range(n_classes)
+        return [OneClass(self.truth == c, self.probs[:, c]) for c in chosen]
+
+    @cached_property
+    def called(self) -> tuple[Array, Array]:
+        """Confidence and outcome: of the last of two classes, else of the most probable class.
+
+        With more than two classes this is top-label calibration (Gupta and Ramdas 2022).
+        """
+        if self.probs.shape[1] == 2:
+            return self.probs[:, 1], (self.truth == 1).astype(np.float64)
+        top = self.probs.argmax(1)
+        return self.probs.max(1), (self.truth == top).astype(np.float64)
+
+
+class OneClass:
+    """One class against the rest, its rows sorted by score once."""
+
+    def __init__(self, positive: npt.NDArray[np.bool_], score: Array) -> None:
+        order = np.argsort(score, kind="stable")
+        self.positive = order[positive[order]]
+        self.negative = order[~positive[order]]
+        lower = np.searchsorted(score[self.negative], score[self.positive], "left")
+        upto = np.searchsorted(score[self.negative], score[self.positive], "right")
+        self.lower, self.upto = lower, upto
+        self.tied = bool((lower != upto).any())
+        # Thresholds at which something is positive, each the last place of its tied positives.
+        scores = score[self.positive]
+        self.first = np.flatnonzero(np.diff(scores, prepend=-np.inf) > 0)
+
+    def roc_auc(self, weights: Array) -> Array:
+        """Chance that a positive scores above a negative, ties half (`roc_auc_score`).
+
+        The Mann-Whitney form (Hanley and McNeil 1982); NaN without positives or negatives.
+        """
+        positive, below = weights[self.positive], _from_zero(weights[self.negative])
+        at = below[self.lower]
+        if self.tied:
+            at = (at + below[self.upto]) / 2
+        pairs = positive.sum(0) * below[-1]
+        return _divide(np.einsum("ir,ir->r", positive, at), pairs)
+
+    def average_precision(self, weights: Array) -> Array:
+        """Precision at each threshold, by the recall it adds (`average_precision_score`).
+
+        0 without positives, as scikit-learn has it.
+        """
+        if not len(self.positive):
+            return np.zeros(weights.shape[1])
+        positive, negative = _from_zero(weights[self.positive]), _from_zero(weights[self.negative])
+        above = positive[-1] - positive[self.first]
+        false = negative[-1] - negative[self.lower[self.first]]
+        gained = above - np.concatenate([above[1:], np.zeros((1, above.shape[1]))])
+        precision = _divide(above, above + false, empty=0.0)
+        return _divide((gained * precision).sum(0), positive[-1], empty=0.0)
+
+
+def roc_auc(scores: Scores, weights: Array) -> Array:
+    """Binary, or the plain mean of one-versus-rest (`roc_auc_ovr`); NaN if a class is absent."""
+    return np.mean([one.roc_auc(weights) for one in scores.columns], axis=0)
+
+
+def roc_auc_ovr_weighted(scores: Scores, weights: Array) -> Array:
+    """One-versus-rest, averaged by support (`roc_auc_ovr_weighted`); NaN if a class is absent."""
+    support = np.stack([weights[one.positive].sum(0) for one in scores.columns])
+    values = np.stack([one.roc_auc(weights) for one in scores.columns])
+    return _divide((values * support).sum(0), support.sum(0))
+
+
+def average_precision(scores: Scores, weights: Array) -> Array:
+    """Of the last of two classes, or the plain mean over classes (`average_precision`)."""
+    value: Array = np.mean([one.average_precision(weights) for one in scores.columns], axis=0)
+    return np.where(weights.sum(0) > 0, value, np.nan)
+
+
+def log_loss(scores: Scores, weights: Array) -> Array:
+    """Mean of -log of the true class's probability, clipped as in scikit-learn (`log_loss`)."""
+    small = np.finfo(np.float64).eps
+    true = scores.probs[np.arange(len(scores.truth)), scores.truth]
+    return _mean(-np.log(np.clip(true, small, 1 - small)), weights)
+
+
+def brier_score_loss(scores: Scores, weights: Array) -> Array:
+    """Mean squared distance to the outcome (Brier 1950; `brier_score_loss`): halved for two."""
+    n_classes = scores.probs.shape[1]
+    squares = ((np.eye(n_classes)[scores.truth] - scores.probs) ** 2).sum(1)
+    return _mean(squares / 2 if n_classes == 2 else squares, weights)
+
+
+def calibration_slope(scores: Scores, weights: Array) -> Array:
+    """Slope of outcome on the logit of confidence (Cox 1958): 1 is right, below is overconfident.
+
+    NaN where outcomes are all alike or separated, so that no finite slope is the most likely.
+    """
+    confidence, outcome = scores.called
+    logit = _logit(confidence)
+    slope, intercept = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    # Undefined fits run off to infinity, which is how they are found.
+    with np.errstate(all="ignore"):
+        for _ in range(NEWTON_STEPS):
+            mean = 1 / (1 + np.exp(-(logit[:, None] * slope + intercept)))
+            short = weights * (outcome[:, None] - mean)
+            spread = weights * mean * (1 - mean)
+            a, b, c = spread.sum(0), logit @ spread, logit**2 @ spread
+            u, v = short.sum(0), logit @ short
+            det = a * c - b * b
+            down, across = (c * u - b * v) / det, (a * v - b * u) / det
+            intercept, slope = intercept + down, slope + across
+            done = np.abs(down) + np.abs(across) < 1e-10
+            if done[np.isfinite(slope)].all():
+                break
+        bad = ~done | ~np.isfinite(slope) | (np.abs(slope) > 1e3)
+    return np.where(bad, np.nan, slope)
+
+
+def calibration_intercept(scores: Scores, weights: Array) -> Array:
+    """Shift of the logit at slope 1 that makes the mean right (Cox 1958): 0 is right.
+
+    "Calibration in the large" of Steyerberg (2019); NaN where outcomes are all alike.
+    """
+    confidence, outcome = scores.called
+    logit, shift = _logit(confidence), np.zeros(weights.shape[1])
+    with np.errstate(all="ignore"):
+        for _ in range(NEWTON_STEPS):
+            mean = 1 / (1 + np.exp(-(logit[:, None] + shift)))
+            step = (weights * (outcome[:, None] - mean)).sum(0)
+            step = step / (weights * mean * (1 - mean)).sum(0)
+            shift = shift + np.clip(step, -5, 5)
+            done = np.abs(step) < 1e-10
+            if done[np.isfinite(step)].all():
+                break
+    share = _mean(outcome, weights)
+    return np.where(done & (share > 0) & (share < 1), shift, np.nan)
+
+
+def calibration_error(scores: Scores, weights: Array) -> Array:
+    """Root mean squared gap of confidence and outcome in fixed bins, debiased.
+
+    Kumar, Liang and Ma (2019), section 4: from each bin's squared gap its expectation under
+    perfect calibration is taken, y(1 - y)/(n - 1), so that few images do not look miscalibrated.
+    Bins of one image add nothing. It can come out at 0, and a bootstrap cannot say how sure that
+    is: it has no interval; `calibration.reliability` gives consistency bars.
+    """
+    confidence, outcome = scores.called
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    member = np.eye(CALIBRATION_BINS)[bins].T
+    count = member @ weights
+    frequency = _divide(member @ (weights * outcome[:, None]), count, empty=0.0)
+    mean = _divide(member @ (weights * confidence[:, None]), count, empty=0.0)
+    noise = _divide(frequency * (1 - frequency), count - 1, empty=np.nan)
+    gap = np.where(count > 1, (mean - frequency) ** 2 - noise, 0.0)
+    return np.sqrt(np.maximum(_divide((count * gap).sum(0), count.sum(0)), 0))
+
+
+SCORES: dict[str, Callable[[Scores, Array], Array]] = {
+    "roc_auc": roc_auc,
+    "roc_auc_ovr_weighted": roc_auc_ovr_weighted,
+    "average_precision": average_precision,
+    "log_loss": log_loss,
+    "brier_score_loss": brier_score_loss,
+    "calibration_slope": calibration_slope,
+    "calibration_intercept": calibration_intercept,
+    "calibration_error": calibration_error,
+}
+
+
+def compute_scores(
+    scores: Scores, names: Iterable[str], weights: Array | None = None
+) -> dict[str, Array]:
+    """Each named metric of `scores` for every column of `weights` [n, R] (all 1 if None): [R]."""
+    if weights is None:
+        weights = np.ones((len(scores.truth), 1))
+    return {name: SCORES[name](scores, weights) for name in names}
+
+
+def _from_zero(rows: Array) -> Array:
+    """Running sums down the rows, beginning with 0: [m + 1, R]."""
+    out = np.zeros((len(rows) + 1, rows.shape[1]))
+    np.cumsum(rows, axis=0, out=out[1:])
+    return out
+
+
+def _divide(top: Array, bottom: Array, empty: float = np.nan) -> Array:
+    out = np.full(np.broadcast(top, bottom).shape, empty)
+    np.divide(top, bottom, out=out, where=bottom > 0)
+    return out
+
+
+def _mean(values: Array, weights: Array) -> Array:
+    return _divide(values @ weights, weights.sum(0))
+
+
+def _logit(share: Array) -> Array:
+    small = 1e-9
+    inside = np.clip(share, small, 1 - small)
+    return np.log(inside / (1 - inside))

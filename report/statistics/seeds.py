@@ -1,0 +1,254 @@
+"""Seeds and folds: what training again, or splitting again, adds to the uncertainty.
+
+One trained model's interval is about that model. A method's score is the mean over its seeds, and
+its variance has two parts: between patients, as always, and between seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.align import align
+from frostline.report.statistics.comparisons.paired import leave_out_values
+from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored
+from frostline.report.statistics.intervals import NO_INTERVAL, TAIL
+from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
+from frostline.report.statistics.resampling.replicates import estimate, jackknife_error
+from frostline.report.statistics.sample import NEVER_PREDICTS, Sample
+
+ONE_SEED = "one seed: this trained model, not the method"
+SEED_COLUMNS = (
+    "run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df",
+    "n_seeds", "n_units", "n_images", "unit", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A mean over seeds or folds with its 95% interval.
+
+    `group_error` is the standard error from patients, `seed_error` that from seeds (NaN of one).
+    """
+
+    estimate: float
+    low: float
+    high: float
+    group_error: float
+    seed_error: float
+    df: float
+
+
+def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
+    """Mean of S seeds; variance = group variance of that mean + s² / S, Satterthwaite's t.
+
+    The effective degrees of freedom of a sum of two variances (Satterthwaite 1946): (v + w)² /
+    (v² / (G - 1) + w² / (S - 1)). Of one seed w is unknown, and the interval is of that model.
+
+    Parameters
+    ----------
+    values : float64 [S]
+        The metric of each seed.
+    group_error : float
+        Delete-one-group jackknife standard error of their mean.
+    """
+    seeds, centre = len(values), float(values.mean())
+    group = group_error**2
+    between = float(values.var(ddof=1)) / seeds if seeds > 1 else float("nan")
+    total = group + (between if seeds > 1 else 0.0)
+    parts = group**2 / max(n_units - 1, 1)
+    parts += between**2 / (seeds - 1) if seeds > 1 else 0.0
+    df = total**2 / parts if parts > 0 else float("nan")
+    return _pooled(centre, total, df, group_error, float(np.sqrt(between)))
+
+
+def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
+    """Mean over repeated cross-validation with Nadeau and Bengio's (2003) corrected variance.
+
+    Folds share training data, so s² / J is too small; (1 / J + n_test / n_train) s² with t of
+    J - 1 is their correction. Give differences between two methods on the same folds to compare.
+
+    Parameters
+    ----------
+    values : float [J]
+        A score, or a difference, of each of the J folds of all repetitions.
+    test_share : float
+        Share of the data that is test in a fold: 0.2 of five-fold cross-validation.
+    """
+    folds = np.asarray(values, dtype=np.float64)
+    if len(folds) < 2:
+        raise InputError("one fold alone shows no variation; give at least two.")
+    if not 0 < test_share < 1:
+        raise InputError(f"the test share {test_share} is not between 0 and 1; give a fraction.")
+    variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
+    return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
+
+
+def over_seeds(
+    predictions: Runs,
+    *,
+    metrics: Sequence[str] | None = None,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+) -> pd.DataFrame:
+    """Pool runs that differ in their seed alone: one row a method and metric.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SEED_COLUMNS`; `run` is the first seed's. A method with one seed is labelled
+        "one seed: this trained model, not the method".
+
+    Raises
+    ------
+    InputError
+        If seeds of a method have different test sets.
+    """
+    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
+    records = [record for family in group_seeds(scored) for record in _pool_method(family, metrics)]
+    return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def over_folds(
+    predictions: Runs,
+    *,
+    metrics: Sequence[str] | None = None,
+    unit: str = "group",
+    aggregate: str = "auto",
+) -> pd.DataFrame:
+    """Pool the folds of repeated cross-validation: one row a method and metric.
+
+    Each run is one repeat, with the column `fold` and `cv` in its metadata, as `probe --cv` writes
+    them; the score of every fold of every repeat is one value of `pool_folds`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `SEED_COLUMNS`; `n_seeds` counts folds, `seed_error` is the standard error from
+        them, and `group_error` is unknown.
+
+    Raises
+    ------
+    InputError
+        If a run is not of a cross-validation.
+    """
+    kin: dict[tuple[str, ...], list[Scored]] = {}
+    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate):
+        run = item[0]
+        if not run.meta.get("cv") or "fold" not in run.table:
+            raise InputError(
+                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
+                "pool by --over seeds."
+            )
+        # Folds differ a little in how many groups train.
+        known = [str(run.meta.get(name)) for name in RUN_COLUMNS if name not in (
+            "candidates", "train_fraction")]  # fmt: skip
+        kin.setdefault((*known, str(run.meta["cv"]["folds"])), []).append(item)
+    records = [record for family in kin.values() for record in _pool_repeats(family, metrics)]
+    return pd.DataFrame(records, columns=list(SEED_COLUMNS))
+
+
+def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
+    run, sample = family[0]
+    names = [name for name in check_metrics(metrics, sample.classes) if name not in NO_INTERVAL
+             and not (of_probabilities(name) and sample.probs is None)]  # fmt: skip
+    scores = [estimate(part, names) for item in family for part in _folds(*item)]
+    about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
+        "run": run.run, "n_seeds": len(scores), "n_units": sample.n_units,
+        "n_images": sample.n_images, "unit": sample.unit, "note": "; ".join(sample.notes),
+    }  # fmt: skip
+    share = 1 / int(run.meta["cv"]["folds"])
+    return [
+        about | vars(pool_folds([one[name] for one in scores], share)) | {"metric": name}
+        for name in names
+    ]
+
+
+def _folds(run: Predictions, sample: Sample) -> list[Sample]:
+    """The rows of each fold; rows that are groups are in the fold of their images."""
+    of_row: dict[str, int] = {}
+    for column in ("group_id", "image_id"):
+        folds = zip(run.table[column].map(str), run.table["fold"], strict=True)
+        of_row |= {name: int(fold) for name, fold in folds}
+    ids = np.arange(0) if sample.ids is None else sample.ids
+    fold = np.array([of_row[str(name)] for name in ids.tolist()])
+    return [_rows(sample, np.flatnonzero(fold == number)) for number in np.unique(fold)]
+
+
+def _rows(sample: Sample, rows: npt.NDArray[np.int64]) -> Sample:
+    return replace(
+        sample, truth=sample.truth[rows], prediction=sample.prediction[rows],
+        groups=None if sample.groups is None else sample.groups[rows],
+        probs=None if sample.probs is None else sample.probs[rows],
+    )  # fmt: skip
+
+
+def group_seeds(scored: Sequence[Scored]) -> list[list[Scored]]:
+    """Runs of one method together, a run a seed; runs of equal seed are not seeds of a method."""
+    kin: dict[tuple[str, ...], list[Scored]] = {}
+    for item in scored:
+        kin.setdefault(method_key(item[0]), []).append(item)
+    out = []
+    for family in kin.values():
+        seeds = [run.meta["seed"] for run, _ in family]
+        out += [family] if len(set(seeds)) == len(seeds) else [[item] for item in family]
+    return out
+
+
+def method_key(run: Predictions) -> tuple[str, ...]:
+    """What two runs of one method share; runs that say nothing of themselves stay alone."""
+    known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
+    return known if run.meta.get("backbone") else (*known, run.run)
+
+
+def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
+    run = family[0][0]
+    aligned = align(family)
+    paired = aligned.paired
+    names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
+    about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
+        "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
+        "n_images": aligned.n_images, "unit": aligned.unit,
+    }  # fmt: skip
+    said = [note for note in aligned.notes if NEVER_PREDICTS not in note]
+    said += [ONE_SEED] if len(family) == 1 else []
+    records = []
+    for name in names:
+        about["note"] = "; ".join([*said, *_unpredicted(family, name)])
+        if of_probabilities(name) and paired.rows is None:
+            note = f"no probabilities, so no {find_metric(name).title.lower()}"
+            records.append(about | {"metric": name, "note": f"{about['note']}; {note}".strip("; ")})
+            continue
+        left, counts = leave_out_values(paired, name)
+        error = jackknife_error(left.mean(0), counts)
+        pooled = pool_seeds(paired.estimates(name), error, paired.n_units)
+        # Student's t knows nothing of where a metric ends.
+        lowest, highest = find_metric(name).bounds or (-np.inf, np.inf)
+        ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
+        records.append(about | vars(pooled) | ends | {"metric": name})
+    return records
+
+
+def _unpredicted(family: Sequence[Scored], metric: str) -> list[str]:
+    """Of precision, the classes that some seed never predicts, once for all seeds."""
+    if not metric.startswith("precision"):
+        return []
+    samples = [sample for _, sample in family]
+    absent = {c for one in samples for c in set(one.truth) - set(one.prediction)}
+    names = ", ".join(samples[0].classes[c] for c in sorted(absent))
+    return [f"a seed{NEVER_PREDICTS}{names}: precision counts as 0"] if absent else []
+
+
+def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(df, 1 - TAIL)) * variance**0.5
+    return Pooled(centre, centre - reach, centre + reach, group, seeds, float(df))

@@ -1,0 +1,1 @@
+"""Tables: one model of a table, and a writer for each format."""
