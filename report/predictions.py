@@ -7,11 +7,13 @@ table with true labels and predictions is read too, and what it does not say is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.atomic import atomic_write, write_text
@@ -64,6 +66,33 @@ class Predictions:
     def classes(self) -> list[str]:
         """The class list of training, in its order."""
         return list(self.meta["classes"])
+
+
+def predictions_table(
+    images: pd.DataFrame, classes: Sequence[str], probabilities: npt.NDArray[np.floating]
+) -> pd.DataFrame:
+    """Build the table of the predictions format from the images and their probabilities.
+
+    Parameters
+    ----------
+    images : DataFrame
+        One row an image, with `image_id`, `group_id`, `split` and `label`.
+    classes : sequence of str
+        The class list of training, K of them, in its order.
+    probabilities : float [n, K]
+        One row an image, in the order of `images`.
+
+    Returns
+    -------
+    DataFrame
+        Those columns, `prediction` (the class of the greatest probability; of equals the first),
+        and `prob_<class>` for every class.
+    """
+    table = images[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
+    table["prediction"] = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
+    for name, column in zip(classes, probabilities.T, strict=True):
+        table[f"prob_{name}"] = column
+    return table
 
 
 def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
