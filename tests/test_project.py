@@ -1,8 +1,7 @@
-"""The project holds together: packages, import table, linters, types, and what an import costs."""
+"""The project holds together: packages, linters, types, and what an import costs."""
 
 from __future__ import annotations
 
-import ast
 import configparser
 import os
 import shutil
@@ -11,19 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("cache", "extract", "report", "probe", "finetune", "frostline")
-
-# DESIGN: who may import whom; arrows point one way.
-MAY_IMPORT = {
-    "cache": set(),
-    "extract": {"cache"},
-    "report": {"cache"},
-    "probe": {"cache", "report"},
-    "finetune": {"cache", "extract", "probe", "report"},
-    "frostline": {"cache", "extract", "report", "probe", "finetune", "frostline"},
-}
+from source import ROOMS, ROOT, source_files
 
 
 def setup() -> configparser.ConfigParser:
@@ -33,12 +20,7 @@ def setup() -> configparser.ConfigParser:
 
 
 def packages_on_disk() -> dict[str, str]:
-    markers = (
-        path
-        for room in ROOMS
-        for path in (ROOT / room).rglob("__init__.py")
-        if not any(folder.is_symlink() for folder in path.parents)
-    )
+    markers = (path for path in source_files() if path.name == "__init__.py")
     folders = [path.parent.relative_to(ROOT) for path in markers]
     return {
         ".".join(("frostline", *folder.parts)).replace("frostline.frostline", "frostline"): str(
@@ -63,38 +45,6 @@ def test_every_room_ships_its_type_marker_and_data() -> None:
         assert (ROOT / room / "py.typed").exists()
         name = "frostline" if room == "frostline" else f"frostline.{room}"
         assert "py.typed" in data[name]
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_arrows_point_one_way(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        if any(folder.is_symlink() for folder in path.parents):
-            continue
-        strangers = imported_rooms(path, room) - MAY_IMPORT[room] - {room}
-        assert not strangers, f"{path} imports {sorted(strangers)}"
-
-
-def imported_rooms(path: Path, room: str) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            module = node.module or ""
-            names = [f"{module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            first, *rest = name.split(".")
-            if first == "frostline":
-                found.add(rest[0] if rest and rest[0] in ROOMS else "frostline")
-    return found
-
-
-def test_the_import_test_sees_an_arrow_the_wrong_way(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.py"
-    bad.write_text("def f():\n    from frostline import extract\n    import frostline.probe.run\n")
-    assert imported_rooms(bad, "cache") == {"extract", "probe"}
 
 
 def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
