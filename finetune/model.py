@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from frostline.extract.backbones.backbone import Backbone
 from frostline.finetune.inputs.boundary import Boundary
-from frostline.probe.heads.stacked import first_layers
+from frostline.probe.solver.stacked_adam import first_layers
 
 
 class Classifier(nn.Module):
