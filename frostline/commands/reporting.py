@@ -51,7 +51,7 @@ def evaluate(
     ] = None,
     over: Annotated[
         str | None,
-        typer.Option(help="One row a method: its mean over seeds, or over folds of probe --cv."),
+        typer.Option(help="One row a method: its mean over seeds, or over folds of sweep --cv."),
     ] = None,
     format: FormatOption = "table",
 ) -> None:

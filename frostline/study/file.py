@@ -124,8 +124,7 @@ class ProtocolEntry(_Strict):
         self._check_head(given)
         if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
             raise InputError(
-                "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
-                "several."
+                "a head on cached embeddings takes one lr: `frostline sweep` compares several."
             )
         return {name: getattr(recipe, name) for name in given}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,11 @@ def _score(
     weight = np.stack([pool.weight(part.train, shared["class_weight"]) for part in parts])
     strengths = np.array([candidate["C"] for candidate in candidates])
     row = np.repeat(np.arange(len(parts)), len(strengths))
-    # Held-out rows weigh nothing, but are there: the numbers are those of `LogisticProbe` with cv.
-    rows = np.unique(np.concatenate([r for part in parts for r in (part.train, *part.held_out)]))
-    problem = _Problem(rows, np.tile(strengths, len(parts)), weight, row)
+    # One part keeps its held-out rows, with no weight: it is solved as `LogisticProbe` does it.
+    # Among many parts, rows that none trains on would only make every product longer.
+    alone = len(parts) == 1
+    rows = [rows for part in parts for rows in (part.train, *(part.held_out if alone else ()))]
+    problem = _Problem(_union(rows), np.tile(strengths, len(parts)), weight, row)
     heads = _solve(pool, standard, problem, shared)
     tables = []
     for number, part in enumerate(parts):
@@ -49,13 +51,20 @@ def _score(
 
 
 def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
+    # Those of one run by themselves, so that one has no part in the other's last digits.
+    chunks = [[fit] for fit in fits] if len(fits) <= 2 else [fits]
     standard = _standard(pool)
+    return [head for chunk in chunks for head in _fit_together(pool, standard, chunk, shared)]
+
+
+def _fit_together(
+    pool: Pool, standard: tuple[Any, Any], fits: Sequence[Fit], shared: Candidate
+) -> Iterator[LogisticProbe]:
     weight = np.stack([pool.weight(fit.rows, shared["class_weight"]) for fit in fits])
     strengths = np.array([fit.candidate["C"] for fit in fits])
-    rows = np.unique(np.concatenate([fit.rows for fit in fits]))
+    rows = _union([fit.rows for fit in fits])
     problem = _Problem(rows, strengths, weight, np.arange(len(fits)))
     heads = _solve(pool, standard, problem, shared)
-    found = []
     for number, fit in enumerate(fits):
         head = LogisticProbe(**fit.candidate, **shared)
         head.classes_, head.n_features_in_ = np.array(pool.classes), pool.X.shape[1]
@@ -63,8 +72,11 @@ def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[
         head.coef_, head.intercept_ = on_embeddings(
             heads.coef[number], heads.intercept[number], standard
         )
-        found.append(head)
-    return found
+        yield head
+
+
+def _union(rows: Sequence[Index]) -> Index:
+    return np.unique(np.concatenate(rows))
 
 
 def _standard(pool: Pool) -> tuple[Any, Any]:
@@ -83,7 +95,6 @@ class _Problem:
 
 
 def _solve(pool: Pool, standard: tuple[Any, Any], problem: _Problem, shared: Candidate) -> Heads:
-    # Rows that no part needs would only make every product longer.
     rows = slice(None) if len(problem.rows) == len(pool.X) else problem.rows
     return solve_logistic(
         pool.X[rows],

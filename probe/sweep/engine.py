@@ -20,7 +20,7 @@ import pandas as pd
 from frostline.cache import Store, Workspace, read_manifest
 from frostline.probe.embedded import Embedded, pooled_images, split_images, with_embeddings
 from frostline.probe.heads.scoring import METRICS
-from frostline.probe.heads.training import Fit, Index, Pool
+from frostline.probe.heads.training import Fit, Pool
 from frostline.probe.sweep.head_run import Data, HeadRun
 from frostline.probe.sweep.run_files import Trained, write_run
 from frostline.probe.sweep.selection import Choice, choices
@@ -109,12 +109,10 @@ def train_runs(workspace: Workspace, runs: Sequence[HeadRun], loaded: Loaded) ->
         return
     runs, rows = [runs[place] for place in todo], [rows[place] for place in todo]
     chosen = [_choices(workspace, run) for run in runs]
-    # Final heads by themselves: those before them have no part in their numbers.
-    final = _fit(loaded.pool, runs, [own.final for own in rows], chosen)
-    before = _fit(loaded.pool, runs, [own.before for own in rows], chosen)
+    heads = _fit(loaded.pool, runs, rows, chosen)
     seconds = (time.perf_counter() - start) / len(runs)
-    for run, own, picks, *heads in zip(runs, rows, chosen, final, before, strict=True):
-        trained = Trained(run, own, picks, heads[0], heads[1] or heads[0], round(seconds, 3))
+    for run, own, picks, found in zip(runs, rows, chosen, heads, strict=True):
+        trained = Trained(run, own, picks, found, round(seconds, 3))
         write_run(workspace, trained, loaded.embedded, loaded.store)
 
 
@@ -157,16 +155,16 @@ def _joined(parts: Sequence[pd.DataFrame], names: Any, known: pd.DataFrame | Non
 def _fit(
     pool: Pool,
     runs: Sequence[HeadRun],
-    rows: Sequence[list[Index]],
+    rows: Sequence[TrainingRows],
     chosen: Sequence[list[Choice]],
 ) -> list[list[Any]]:
-    """Fit what every run selected to each of its `rows`, the heads of all runs together."""
+    """Fit, for every run, the heads of `TrainingRows.fits`, all of them together."""
     fits: list[Fit] = []
-    for mine, picks in zip(rows, chosen, strict=True):
-        # After cross-validation every fold has rows and a choice of its own.
-        pairs = zip(mine, picks, strict=True) if mine else ()
-        fits += [Fit(fold, pick.candidate, pick.epoch) for fold, pick in pairs]
-    if not fits:
-        return [[] for _ in runs]
+    for run, own, picks in zip(runs, rows, chosen, strict=True):
+        # After cross-validation every fold has its own choice; else one serves both fits.
+        each = picks if run.training.cv else picks * len(own.fits)
+        fits += [
+            Fit(mine, pick.candidate, pick.epoch) for mine, pick in zip(own.fits, each, strict=True)
+        ]
     heads = iter(runs[0].kind.load_trainer().fit(pool, fits, runs[0].shared, runs[0].seed))
-    return [[next(heads) for _ in mine] for mine in rows]
+    return [[next(heads) for _ in own.fits] for own in rows]

@@ -30,17 +30,15 @@ class Trained:
     rows : TrainingRows
     choices : list of Choice
         One; of every fold in a cross-validation.
-    final, before : list of estimator
-        One; of every fold in a cross-validation. `before` are as they were before they were fitted
-        to validation images, too.
+    heads : list of estimator
+        As `TrainingRows.fits` has them.
     seconds : float
     """
 
     run: HeadRun
     rows: TrainingRows
     choices: list[Choice]
-    final: list[Any]
-    before: list[Any]
+    heads: list[Any]
     seconds: float
 
 
@@ -60,9 +58,9 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
         if run.own:
             save_no_head(workspace.model(run.run()), run.own.parameters(), about=meta)
         else:
-            save_head(workspace.model(run.run()), trained.final[0], about=meta)
-    # Folds answer for what they left out.
-    heads = trained.final if run.training.cv else [trained.final[0], trained.before[0]]
+            save_head(workspace.model(run.run()), trained.heads[0], about=meta)
+    # Folds answer for what they left out; else the final head for test, the one before for val.
+    heads = trained.heads if len(trained.heads) > 1 else trained.heads * 2
     tables = [
         _predictions(run, head, embedded.images.iloc[mine], embedded.X[mine], embedded.classes)
         for head, mine in zip(heads, rows.predicted, strict=True)
@@ -93,7 +91,7 @@ def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -
         "trained_on": data.dataset,
         "manifest_digest": run.test.manifest_digest,
     }
-    table = _predictions(run, trained.final[0], other.images, other.X, meta["classes"])
+    table = _predictions(run, trained.heads[0], other.images, other.X, meta["classes"])
     write_predictions(path, table, meta)
 
 

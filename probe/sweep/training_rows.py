@@ -20,10 +20,9 @@ class TrainingRows:
     ----------
     parts : list of Part
         What candidates are scored on.
-    final : list of int [m]
-        What the selected head is fitted to; in a cross-validation that of every fold.
-    before : list of int [m]
-        The same before it has seen validation images; empty if it never does.
+    fits : list of int [m]
+        What the selected head is fitted to: the final one, then, if it refits, the one before it
+        has seen validation images; in a cross-validation the one of every fold.
     predicted : list of int [m]
         What the heads answer for: test, then validation; in a cross-validation every fold.
     groups : int
@@ -33,8 +32,7 @@ class TrainingRows:
     """
 
     parts: list[Part]
-    final: list[Index]
-    before: list[Index]
+    fits: list[Index]
     predicted: list[Index]
     groups: int
     fraction: float
@@ -58,14 +56,12 @@ def training_rows(run: HeadRun, images: pd.DataFrame, embedded: pd.DataFrame) ->
     count = len(train.groups) if size is None else size
     fitted = drawn_rows(embedded, train.groups[:count], "train")
     chosen = drawn_rows(embedded, val.groups[: validation_size(train, val, count)], "val")
-    both = [np.concatenate([fitted, chosen])]
-    final, before = (both, [fitted]) if run.kind.refits else ([fitted], [])
+    fits = [np.concatenate([fitted, chosen]), fitted] if run.kind.refits else [fitted]
     # Images without a label are predicted, too.
     answered = _of(embedded, "val") if size is None else chosen
     return TrainingRows(
         [Part(fitted, (chosen,))],
-        final,
-        before,
+        fits,
         [_of(embedded, "test"), answered],
         count,
         count / len(train.groups),
@@ -80,7 +76,7 @@ def _folds(name: str, folds: int, repeat: int, images: pd.DataFrame) -> Training
         Part(np.flatnonzero((fold != a) & (fold != b)), (members[a], members[b]))
         for a, b in pairs(folds)
     ]
-    return TrainingRows(parts, others, [], members, images["group_id"].nunique(), 1.0)
+    return TrainingRows(parts, others, members, images["group_id"].nunique(), 1.0)
 
 
 def _of(images: pd.DataFrame, split: str) -> Index:

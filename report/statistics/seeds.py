@@ -126,7 +126,7 @@ def over_folds(
 ) -> pd.DataFrame:
     """Pool the folds of repeated cross-validation: one row a method and metric.
 
-    Each run is one repeat, with the column `fold` and `cv` in its metadata, as `probe --cv` writes
+    Each run is one repeat, with the column `fold` and `cv` in its metadata, as `sweep --cv` writes
     them; the score of every fold of every repeat is one value of `pool_folds`.
 
     Returns
@@ -145,7 +145,7 @@ def over_folds(
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
-                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
+                f"{run.run}: not the folds of a cross-validation; give runs of `sweep --cv`, or "
                 "pool by --over seeds."
             )
         # Folds differ a little in how many groups train.
