@@ -10,7 +10,17 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
-from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
+from frostline.commands import (
+    applying,
+    cache,
+    data,
+    doctor,
+    probing,
+    reporting,
+    running,
+    sweeping,
+    training,
+)
 from frostline.warned import show_warning
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
@@ -33,7 +43,7 @@ for command in (
     data.audit,
     training.extract,
     probing.probe,
-    probing.sweep,
+    sweeping.sweep,
     training.finetune,
     reporting.evaluate,
     reporting.compare,
