@@ -75,12 +75,12 @@ def load_embedded(
 
 
 def name_of(manifest: Manifest) -> str:
-    """What the data set is called."""
+    """Give the name of a data set."""
     return str(manifest.meta.get("dataset"))
 
 
 def split_images(manifest: Manifest, label: str, split: str) -> pd.DataFrame:
-    """Images that have a split, checked: see `load_embedded`."""
+    """Find the images that have a split, checked: see `load_embedded`."""
     images = manifest.images(label, split)
     # A splits column may leave images out; they are not part of this.
     images = images[images["split"].notna()].reset_index(drop=True)
@@ -92,7 +92,7 @@ def split_images(manifest: Manifest, label: str, split: str) -> pd.DataFrame:
 
 
 def pooled_images(manifest: Manifest, label: str, *, least_classes: int = 2) -> pd.DataFrame:
-    """All images with a label, whatever their split, which becomes `test`."""
+    """Take all images with a label, whatever their split, which becomes `test`."""
     images = manifest.images(label, "split")
     images = images[images["label"].notna()].reset_index(drop=True).assign(split="test")
     if images["label"].nunique() < least_classes:
@@ -135,7 +135,7 @@ def check_embedded(images: pd.DataFrame, store: Store, name: str) -> None:
 
 
 def manifest_keys(images: pd.DataFrame) -> NDArray[np.uint8]:
-    """Content keys of the rows, uint8 [n, 16]."""
+    """Give the content keys of the rows, uint8 [n, 16]."""
     return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)
 
 

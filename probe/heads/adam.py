@@ -112,7 +112,7 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities [n, n_classes] in the order of `classes_`."""
+        """Give probabilities [n, n_classes] in the order of `classes_`."""
         check_is_fitted(self)
         value = validate_data(self, X, dtype=np.float32, reset=False)
         for layer, (W, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
@@ -121,7 +121,7 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return shares
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable class of every row."""
+        """Give the most probable class of every row."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 

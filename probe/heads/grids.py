@@ -20,7 +20,7 @@ class Strict(BaseModel):
 
 
 def as_list(value: Any) -> Any:
-    """One value as a list of one; `{from, to, count}` as evenly spaced logarithms."""
+    """Make one value a list of one, and `{from, to, count}` evenly spaced logarithms."""
     if isinstance(value, dict) and set(value) == {"from", "to", "count"}:
         low, high, count = float(value["from"]), float(value["to"]), int(value["count"])
         if low <= 0 or high <= 0 or count < 1:

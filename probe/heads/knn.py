@@ -104,12 +104,12 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities [n, n_classes] in the order of `classes_`."""
+        """Give probabilities [n, n_classes] in the order of `classes_`."""
         check_is_fitted(self)
         return self.predict_proba_many(X, [self.k_])[0]
 
     def predict_proba_many(self, X: ArrayLike, ks: Sequence[int]) -> Array:
-        """Probabilities for every k in `ks`, from one search: float64 [m, n, n_classes]."""
+        """Give probabilities for every k in `ks`, from one search: float64 [m, n, n_classes]."""
         check_is_fitted(self)
         checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return vote(
@@ -123,7 +123,7 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Class with the most votes for every row."""
+        """Give the class with the most votes for every row."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 

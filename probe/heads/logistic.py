@@ -100,20 +100,20 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Logits [n, n_classes], or [n] of the second class if there are two."""
+        """Give logits [n, n_classes], or [n] of the second class if there are two."""
         check_is_fitted(self)
         checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         logits: Array = checked @ self.coef_.T + self.intercept_
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable class of every row."""
+        """Give the most probable class of every row."""
         logits = self.decision_function(X)
         best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
         return self.classes_[best.astype(np.intp)]
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities [n, n_classes] in the order of `classes_`."""
+        """Give probabilities [n, n_classes] in the order of `classes_`."""
         shares: Array = softmax(_columns(self.decision_function(X)), axis=1)
         return shares
 

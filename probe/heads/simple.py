@@ -62,7 +62,7 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities [n, n_classes] in the order of `classes_`."""
+        """Give probabilities [n, n_classes] in the order of `classes_`."""
         check_is_fitted(self)
         rows = self._scaled(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         logits = -self._distances(rows) / (self.temperature * self.spread_)
@@ -70,7 +70,7 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return shares
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Nearest class of every row."""
+        """Give the nearest class of every row."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
@@ -106,13 +106,13 @@ class MajorityProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Class shares of training for every row: [n, n_classes]."""
+        """Give the class shares of training for every row: [n, n_classes]."""
         check_is_fitted(self)
         checked = validate_data(self, X, reset=False)
         return np.tile(self.shares_, (len(checked), 1))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The most frequent class, of equals the first by name, for every row."""
+        """Give the most frequent class, of equals the first by name, for every row."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 

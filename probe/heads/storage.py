@@ -125,7 +125,7 @@ def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
         data = (folder / "head.safetensors").read_bytes()
         if content["digest"] != _digest(data):
             raise InputError(
-                f"head.json and head.safetensors in {folder} do not belong together: "
+                f"The files head.json and head.safetensors in {folder} do not belong together: "
                 "delete both and run again."
             )
         head = class_named(content["class"])(**content["params"])

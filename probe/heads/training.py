@@ -70,11 +70,11 @@ class Pool:
     reference: Index
 
     def names(self, rows: Index) -> NDArray[np.str_]:
-        """Labels of rows."""
+        """Give the labels of rows: text [m]."""
         return np.array(self.classes)[self.codes[rows]]
 
     def weight(self, rows: Index, class_weight: str | None) -> NDArray[np.float64]:
-        """Weight of every row of the pool [n]: zero but for `rows`."""
+        """Weigh every row of the pool: float64 [n], zero but for `rows`."""
         from sklearn.utils import compute_class_weight
 
         weight = np.zeros(len(self.X))

@@ -1,9 +1,9 @@
 """Many logistic heads over one matrix by L-BFGS, all of them in each matrix product.
 
-L-BFGS (Nocedal, 1980) in a good metric: instead of a multiple of the identity its recursion starts
-from curvature that is easy to invert (`metric`), and learns only what that leaves out. Logits are
-linear in the parameters, so that the logits of a step come from one product, and searching along
-it costs none: a step is two products with the data, whatever its length.
+L-BFGS (Nocedal, 1980) with a good preconditioner: instead of a multiple of the identity its
+recursion starts from curvature that is easy to invert, and learns only what that leaves out. Logits
+are linear in the parameters, so that the logits of a step come from one product, and searching
+along it costs none: a step is two products with the data, whatever its length.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.probe.solver.preconditioner import Metric
+from frostline.probe.solver.preconditioner import Preconditioner
 from frostline.probe.solver.problem import (
     Array,
     Chosen,
@@ -25,11 +25,11 @@ from frostline.probe.solver.problem import (
     Vector,
 )
 
-# Steps that are remembered: with the metric, more gain nothing.
+# Steps that are remembered: with the preconditioner, more gain nothing.
 _MEMORY = 6
-# The metric is made anew after so many steps: curvature falls as heads grow sure.
+# The preconditioner is made again after so many steps: curvature falls as heads grow sure.
 _RENEW = 5
-MakeMetric = Callable[[Problem, Array], Metric]
+MakePreconditioner = Callable[[Problem, Array], Preconditioner]
 
 # Heads that are done are taken out when they are this part of those that are left.
 _DONE = 0.1
@@ -44,14 +44,14 @@ class _Memory:
     rates: list[Vector] = field(default_factory=list)
     gamma: Vector | float = 1.0
 
-    def direction(self, gradient: Parameters, metric: Metric) -> Parameters:
-        """Minus the inverse Hessian, as far as it is known, times the gradient."""
+    def direction(self, gradient: Parameters, preconditioner: Preconditioner) -> Parameters:
+        """Give minus the inverse Hessian, as far as it is known, times the gradient."""
         out = Parameters(-gradient.coef, -gradient.intercept)
         shares = []
         for step, change, rate in self._latest_first():
             shares.append(rate * step.dot(out))
             out.add(-shares[-1], change)
-        out = metric.apply(out)
+        out = preconditioner.apply(out)
         out.scale(np.asarray(self.gamma))
         for (step, change, rate), share in zip(
             reversed(self._latest_first()), reversed(shares), strict=True
@@ -60,11 +60,11 @@ class _Memory:
         return out
 
     def learn(self, step: Parameters, change: Parameters, turned: Vector) -> None:
-        """Remember a step; `turned` [h] is the square of the change of gradient in the metric."""
+        """Remember a step; `turned` [h] is the squared change of gradient, preconditioned."""
         bend = step.dot(change)
         known = (bend > 0) & (turned > 0)
         rate = np.where(known, 1 / np.where(known, bend, 1), 0)
-        # How far the metric itself is off along the latest step.
+        # How far the preconditioner itself is off along the latest step.
         self.gamma = np.where(known, bend / np.where(known, turned, 1), self.gamma)
         self.steps = [*self.steps, step][-_MEMORY:]
         self.changes = [*self.changes, change][-_MEMORY:]
@@ -92,32 +92,32 @@ class _State:
 
     live: Index
     problem: Problem
-    metric: Metric
+    preconditioner: Preconditioner
     at: Parameters
     logits: Array
     value: Vector
     gradient: Parameters
-    turned: Parameters  # the inverse metric times the gradient
+    turned: Parameters  # the inverse preconditioner times the gradient
     stalled: NDArray[np.bool_]
     memory: _Memory = field(default_factory=_Memory)
 
     @classmethod
-    def begin(cls, problem: Problem, make: MakeMetric, start: Parameters) -> _State:
+    def begin(cls, problem: Problem, make: MakePreconditioner, start: Parameters) -> _State:
         at = Parameters(start.coef.copy(), start.intercept.copy())
         logits = problem.logits(at)
         P, loss = problem.probabilities(logits)
         value = loss + 0.5 * problem.penalty * at.dot_coef(at)
-        metric, heads = make(problem, P), len(problem.penalty)
+        preconditioner, heads = make(problem, P), len(problem.penalty)
         gradient = problem.gradient(problem.residual(P), at)
-        turned, stalled = metric.apply(gradient), np.zeros(heads, bool)
+        turned, stalled = preconditioner.apply(gradient), np.zeros(heads, bool)
         places = np.arange(heads)
-        return cls(places, problem, metric, at, logits, value, gradient, turned, stalled)
+        return cls(places, problem, preconditioner, at, logits, value, gradient, turned, stalled)
 
     def take(self, heads: NDArray[np.bool_]) -> _State:
         return _State(
             self.live[heads],
             self.problem.take(heads),
-            self.metric.take(heads),
+            self.preconditioner.take(heads),
             self.at.take(heads),
             self.logits[..., heads],
             self.value[heads],
@@ -128,12 +128,12 @@ class _State:
         )
 
     def decrement(self) -> Vector:
-        """Twice the decrease that the metric expects to be left."""
+        """Give twice the decrease that the preconditioner expects to be left."""
         return self.gradient.dot(self.turned) * self.memory.gamma
 
-    def step(self, make: MakeMetric | None) -> NDArray[np.bool_]:
-        """Move every head; say which could not. With `make`, the metric is made anew."""
-        direction = self.memory.direction(self.gradient, self.metric)
+    def step(self, make: MakePreconditioner | None) -> NDArray[np.bool_]:
+        """Move every head; say which could not. With `make`, the preconditioner is made again."""
+        direction = self.memory.direction(self.gradient, self.preconditioner)
         moved = self.problem.logits(direction)
         length, P, self.value = _search(self, direction, moved)
         moved *= length.astype(moved.dtype)
@@ -142,10 +142,10 @@ class _State:
         self.at.add(np.ones(1), direction)
         before, turned = self.gradient, self.turned
         if make is not None:
-            self.metric = make(self.problem, P)
-            turned = self.metric.apply(before)
+            self.preconditioner = make(self.problem, P)
+            turned = self.preconditioner.apply(before)
         self.gradient = self.problem.gradient(self.problem.residual(P), self.at)
-        self.turned = self.metric.apply(self.gradient)
+        self.turned = self.preconditioner.apply(self.gradient)
         change = self.gradient.minus(before)
         self.memory.learn(direction, change, change.dot(self.turned.minus(turned)))
         stalled = length == 0
@@ -157,27 +157,27 @@ class _State:
 
 def descend(
     problem: Problem,
-    make: MakeMetric,
+    make: MakePreconditioner,
     start: Parameters,
     size: Callable[[Parameters], Vector],
     *,
     tol: float,
     max_iter: int,
 ) -> Solution:
-    """Fit all heads of a problem, dropping each as it converges.
+    """Fit all heads of a problem, dropping each when it converges.
 
     Parameters
     ----------
     problem, start
         What to minimise and where to begin.
     make : callable
-        Gives the metric of a problem [h] where its probabilities are P [n, k, h].
+        Gives the preconditioner of a problem [h] where its probabilities are P [n, k, h].
     size : callable
         Largest entry of each head's gradient in the user's own coordinates.
     tol : float
         A head is done when that is at most `tol`, and the decrease still to be had (half the
-        squared gradient in the metric) is small, see `Problem.near`: a gradient alone says little
-        where a feature's scale is small.
+        squared gradient, preconditioned) is small, see `Problem.reachable`: a gradient alone says
+        little where a feature's scale is small.
     max_iter : int
         Steps at most.
     """
@@ -186,10 +186,10 @@ def descend(
     stuck = np.zeros(len(problem.penalty), bool)
     for number in range(max_iter + 1):
         decrement = state.decrement()
-        near = np.flatnonzero(decrement <= state.problem.near(state.value, tol))
+        candidates = np.flatnonzero(decrement <= state.problem.reachable(state.value, tol))
         converged = np.zeros(len(state.live), bool)
-        if len(near):
-            converged[near[size(state.gradient.take(near)) <= tol]] = True
+        if len(candidates):
+            converged[candidates[size(state.gradient.take(candidates)) <= tol]] = True
         found.converged[state.live], found.value[state.live] = converged, state.value
         over = converged | stuck
         last = over.all() or number == max_iter

@@ -1,9 +1,9 @@
 """Many logistic heads over one matrix by Newton's method: for what L-BFGS in float32 cannot finish.
 
-A Newton step solves ``H d = -g`` by conjugate gradients in the metric (`metric`). One product of a
-head's Hessian with a vector is two products with the data, shared by all heads. Logits are linear
-in the parameters, so the step's logits come out of the conjugate gradients, and searching along
-the step costs no product at all. Badly scaled and separable data take hundreds of steps of
+A Newton step solves `H d = -g` by preconditioned conjugate gradients. One product of a head's
+Hessian with a vector is two products with the data, shared by all heads. Logits are linear in the
+parameters, so the step's logits come out of the conjugate gradients, and searching along the step
+costs no product at all. Badly scaled and separable data take hundreds of steps of
 L-BFGS, but few of these.
 """
 
@@ -27,7 +27,7 @@ def minimise(
     tol: float,
     max_iter: int,
 ) -> Solution:
-    """Newton's method for all heads of a problem, dropping each as it converges.
+    """Minimise all heads of a problem by Newton's method, dropping each when it converges.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def minimise(
         Largest entry of each head's gradient in the user's own coordinates.
     tol : float
         A head is done when that is at most `tol`, and the decrease still to be had (half the
-        squared gradient in the metric) is small, see `Problem.near`: a gradient alone says little
-        where a feature's scale is small.
+        squared gradient, preconditioned) is small, see `Problem.reachable`: a gradient alone says
+        little where a feature's scale is small.
     max_iter : int
         Newton steps at most.
     """
@@ -54,13 +54,13 @@ def minimise(
     stuck, last = np.zeros(heads, bool), np.full(heads, np.inf)
     for _ in range(max_iter + 1):
         gradient = problem.gradient(problem.residual(P.copy()), at)
-        metric = Turned.at(power, problem, P)
-        decrement = gradient.dot(metric.apply(gradient))
-        limit = problem.near(value, tol)
-        near = np.flatnonzero(decrement <= limit)
+        preconditioner = Turned.at(power, problem, P)
+        decrement = gradient.dot(preconditioner.apply(gradient))
+        limit = problem.reachable(value, tol)
+        candidates = np.flatnonzero(decrement <= limit)
         done = np.zeros(len(live), bool)
-        if len(near):
-            done[near[size(gradient.take(near)) <= tol]] = True
+        if len(candidates):
+            done[candidates[size(gradient.take(candidates)) <= tol]] = True
         # Newton's steps no longer gain, and what is left is below rounding: that is the minimum.
         idle = (decrement > 0.5 * last) | (found.steps[live] > 50)
         done |= (decrement <= eps) & (idle | stuck)
@@ -71,13 +71,17 @@ def minimise(
             break
         if not keep.all():
             live, at, logits, P = live[keep], at.take(keep), logits[..., keep], P[..., keep]
-            problem, metric, gradient = problem.take(keep), metric.take(keep), gradient.take(keep)
+            problem, preconditioner, gradient = (
+                problem.take(keep),
+                preconditioner.take(keep),
+                gradient.take(keep),
+            )
             decrement, value, limit = decrement[keep], value[keep], limit[keep]
         found.steps[live] += 1
         last = decrement
         # Loose while far (the quadratic model is not worth more), tight where it ends the fit.
         target = np.minimum(0.1 * decrement, np.maximum(10 * decrement**2, limit))
-        step, moved = conjugate_gradients(problem, P, metric, gradient, target)
+        step, moved = conjugate_gradients(problem, P, preconditioner, gradient, target)
         slope = gradient.dot(step)
         P, value, stuck = _search(problem, at, logits, step, moved, value, slope, 8 * eps)
     return found
@@ -113,20 +117,20 @@ def _search(
 def conjugate_gradients(
     problem: Problem,
     P: Array,
-    metric: Turned,
+    preconditioner: Turned,
     gradient: Parameters,
     target: Vector,
     max_iter: int = 500,
 ) -> tuple[Parameters, Array]:
-    """Steps d with ``H d = -gradient``, to a squared residual of `target` in the metric.
+    """Find steps d with `H d = -gradient`, to a squared, preconditioned residual of `target`.
 
-    Returns the steps and the logits ``Z d`` that belong to them, [n, k, h].
+    Returns the steps and the logits `Z d` that belong to them, [n, k, h].
     """
     step = Parameters(np.zeros_like(gradient.coef), np.zeros_like(gradient.intercept))
     moved = np.zeros_like(P)
     live = np.arange(len(target))
     residual = Parameters(-gradient.coef, -gradient.intercept)
-    along = metric.apply(residual)
+    along = preconditioner.apply(residual)
     size = residual.dot(along)
     mine, my_moved = step, moved
     for _ in range(max_iter):
@@ -138,7 +142,7 @@ def conjugate_gradients(
         logits *= length
         my_moved += logits
         residual.add(-length, curved)
-        turned = metric.apply(residual)
+        turned = preconditioner.apply(residual)
         new = residual.dot(turned)
         going = (new > target) & (length > 0)
         if not going.any():
@@ -151,7 +155,11 @@ def conjugate_gradients(
             step.put(live, mine)
             moved[..., live] = my_moved
             live, size, target = live[going], size[going], target[going]
-            problem, P, metric = problem.take(going), P[..., going], metric.take(going)
+            problem, P, preconditioner = (
+                problem.take(going),
+                P[..., going],
+                preconditioner.take(going),
+            )
             mine, my_moved = mine.take(going), my_moved[..., going]
             along, residual = along.take(going), residual.take(going)
     step.put(live, mine)

@@ -1,9 +1,9 @@
 """Curvature that is easy to invert: what makes a few steps of L-BFGS enough.
 
-With per-image class covariances ``B_i = diag(p_i) - p_i p_i'`` the Hessian of a head is
-``sum_i w_i B_i (x) z_i z_i' + penalty``. Replacing every ``B_i`` by their weighted mean leaves
-something that one decomposition of ``Z'Z`` inverts for every head. At the start (zero
-coefficients) all ``p_i`` are equal and it is the Hessian itself.
+With per-image class covariances `B_i = diag(p_i) - p_i p_i'` the Hessian of a head is
+`sum_i w_i B_i (x) z_i z_i' + penalty`. Replacing every `B_i` by their weighted mean leaves
+something that one decomposition of `Z'Z` inverts for every head. At the start (zero
+coefficients) all `p_i` are equal and it is the Hessian itself.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _STRONG = 5e-3
 _FALLEN = 0.03
 
 
-class Metric(Protocol):
+class Preconditioner(Protocol):
     """An approximation of the Hessian of every head."""
 
     def apply(self, gradient: Parameters) -> Parameters:
-        """Its inverse times a vector."""
+        """Multiply a vector by its inverse."""
 
     def take(self, heads: Chosen) -> Self:
-        """That of some heads."""
+        """Take the part of some heads."""
 
 
 @dataclass(frozen=True)
 class Turned:
     """For many heads, on orthogonal columns of data: a small eigenproblem each, and a division.
 
-    ``Z'Z`` is diagonal there (see `rotation`), so that with the eigenvectors of the mean ``B`` of
-    a head, K x K, all of ``B (x) diag(power) + penalty`` is.
+    `Z'Z` is diagonal there (see `rotation`), so that with the eigenvectors of the mean `B` of
+    a head, K x K, all of `B (x) diag(power) + penalty` is.
     """
 
     turn: Array  # [k, k, h] eigenvectors of the mean class covariance
@@ -47,7 +47,7 @@ class Turned:
 
     @classmethod
     def at(cls, power: Vector, problem: Problem, P: Array) -> Turned:
-        """Where the probabilities are P, given the mean square of each column of data, [r]."""
+        """Make it where the probabilities are P, given the mean square of each data column, [r]."""
         mean = _mean_covariance(problem, P)
         values, vectors = np.linalg.eigh(mean)
         values = np.maximum(values, 0)
@@ -76,7 +76,7 @@ class Turned:
 
 @dataclass(frozen=True)
 class Inverted:
-    """For one head, on any columns: ``sigma Z'Z / n + penalty``, inverted outright.
+    """For one head, on any columns: `sigma Z'Z / n + penalty`, inverted outright.
 
     That costs a part of the decomposition that serves any number of heads. Sigma is the mean over
     classes of what a class covariance holds; L-BFGS finds the rest.
@@ -99,7 +99,7 @@ class Inverted:
 
 
 class Inverting:
-    """Inverts for a head: anew only where curvature has fallen a lot.
+    """Inverts for a head: again only where curvature has fallen a lot.
 
     `power` float64 [r] is the mean square of each column of data.
     """
@@ -110,7 +110,7 @@ class Inverting:
         self._last: Inverted | None = None
 
     def __call__(self, problem: Problem, P: Array) -> Inverted:
-        """Where the probabilities are P. Nothing is inverted where the penalty is most of it."""
+        """Make it where the probabilities are P; invert nothing if the penalty is most of it."""
         columns = max(P.shape[1] - 1, 1)
         spread = np.einsum("nkh,nh->", P * (1 - P), problem.weights, dtype=np.float64)
         sigma, penalty = max(float(spread) / columns, 1e-9), float(problem.penalty[0])
@@ -130,7 +130,7 @@ class Inverting:
 
 
 def _inverse(gram: Array, sigma: float, penalty: float) -> Array:
-    """Of ``sigma gram + penalty``, raised as far as rounding of a singular gram demands."""
+    """Invert `sigma gram + penalty`, raised as far as rounding of a singular gram demands."""
     factorise, invert = linalg.get_lapack_funcs(("potrf", "potri"), (gram,))
     ridge = max(penalty, float(np.finfo(gram.dtype).eps) * sigma * float(np.trace(gram)))
     while np.isfinite(ridge):
@@ -148,7 +148,7 @@ def _inverse(gram: Array, sigma: float, penalty: float) -> Array:
 
 
 def _mean_covariance(problem: Problem, P: Array) -> Vector:
-    """Weighted mean over images of ``diag(p) - p p'``: [h, k, k]."""
+    """Weighted mean over images of `diag(p) - p p'`: [h, k, k]."""
     weighted = P * problem.weights[:, None]
     columns, heads = P.shape[1:]
     mean = np.empty((heads, columns, columns))

@@ -55,7 +55,7 @@ class Parameters:
 class Problem:
     """The data that all heads share, and the weights and penalties in which they differ.
 
-    Each head minimises ``sum_i weight_i loss_i + penalty / 2 * |coef|^2``, weights summing to one.
+    Each head minimises `sum_i weight_i loss_i + penalty / 2 * |coef|^2`, weights summing to one.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Problem:
         return replace(self, weights=self.weights[:, heads], penalty=self.penalty[heads])
 
     def logits(self, at: Parameters) -> Array:
-        """Logits [n, k, h]."""
+        """Compute logits [n, k, h]."""
         if not at.coef.any():  # where fits begin
             return np.repeat(at.intercept[None], len(self.Z), axis=0)
         flat = self.Z @ at.coef.reshape(len(at.coef), -1)
@@ -87,7 +87,7 @@ class Problem:
         return out
 
     def probabilities(self, logits: Array) -> tuple[Array, Vector]:
-        """Probabilities [n, k, h] and the weighted mean loss [h]."""
+        """Compute probabilities [n, k, h] and the weighted mean loss [h]."""
         if self.classes == 2:
             P, loss = _binomial(logits, self.codes)
         else:
@@ -102,7 +102,7 @@ class Problem:
         return P, np.einsum("nh,nh->h", loss, self.weights, dtype=np.float64)
 
     def residual(self, P: Array) -> Array:
-        """Derivative [n, k, h] of the weighted mean loss by the logits; P is used up for it."""
+        """Derive the weighted mean loss by the logits: [n, k, h]; P is used up for it."""
         if self.classes == 2:
             P[:, 0] -= self.codes[:, None]
         else:
@@ -111,7 +111,7 @@ class Problem:
         return P
 
     def slope(self, P: Array, moved: Array) -> Vector:
-        """Derivative [h] of the weighted mean loss along steps that move the logits by `moved`."""
+        """Derive the weighted mean loss along steps that move the logits by `moved`: [h]."""
         if self.classes == 2:
             change = (P[:, 0] - self.codes[:, None]) * moved[:, 0]
         else:
@@ -120,22 +120,22 @@ class Problem:
         return np.einsum("nh,nh->h", change, self.weights, dtype=np.float64)
 
     def curve(self, P: Array, moved: Array, along: Parameters) -> Parameters:
-        """Product of the Hessian, where the probabilities are P, with `along` (logits `moved`)."""
+        """Multiply the Hessian, where the probabilities are P, by `along` (logits `moved`)."""
         bent = P * moved
         bent -= P * bent.sum(axis=1, keepdims=True)
         bent *= self.weights[:, None]
         return self.gradient(bent, along)
 
     def gradient(self, residual: Array, at: Parameters) -> Parameters:
-        """Gradient of the objective where the loss has this `residual`."""
+        """Compute the gradient of the objective where the loss has this `residual`."""
         coef = (self.Z.T @ residual.reshape(len(residual), -1)).reshape(at.coef.shape)
         coef += self.penalty.astype(coef.dtype) * at.coef
         return Parameters(coef, residual.sum(axis=0))
 
-    def near(self, value: Vector, tol: float) -> Vector:
-        """Twice the decrease that a head [h] may still have ahead of it when it is done.
+    def reachable(self, value: Vector, tol: float) -> Vector:
+        """Give twice the decrease that a head [h] may still have ahead of it when it is done.
 
-        A gradient within the tolerance may leave ``tol**2 / penalty`` to gain where the data are
+        A gradient within the tolerance may leave `tol**2 / penalty` to gain where the data are
         flat: far more than a pass over the data is worth if the penalty is weak, nothing if it is
         strong. Of that and of four times the objective, a two-hundredth is the limit, or as much
         of `tol` where that is more: scikit-learn's lbfgs stops farther from the minimum.

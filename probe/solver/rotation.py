@@ -25,10 +25,10 @@ class Rotation:
     Attributes
     ----------
     values : float [n, r]
-        ``(X - centre) @ basis``; r = min(n, p).
+        `(X - centre) @ basis`; r = min(n, p).
     centre : float [p]
     basis : float [p, r], optional
-        Orthonormal columns that span every row of ``X - centre``; None where they were left as
+        Orthonormal columns that span every row of `X - centre`; None where they were left as
         they are, for heads too few to pay for a rotation.
     """
 
@@ -37,18 +37,18 @@ class Rotation:
     basis: Array | None = None
 
     def power(self) -> NDArray[np.float64]:
-        """Mean square of each column of `values`: [r]."""
+        """Give the mean square of each column of `values`: [r]."""
         square = np.einsum("nr,nr->r", self.values, self.values)
         return np.asarray(square, dtype=np.float64) / len(self.values)
 
     def to_features(self, at: Parameters) -> tuple[Array, Array]:
-        """Coefficients [h, k, p] and intercepts [h, k] on embeddings."""
+        """Give coefficients [h, k, p] and intercepts [h, k] on embeddings."""
         turned = self._turned(at.coef)
         shift = np.tensordot(self.centre, turned, 1)
         return np.ascontiguousarray(turned.transpose(2, 1, 0)), (at.intercept - shift).T.copy()
 
     def from_features(self, coef: Array, intercept: Array) -> Parameters:
-        """The inverse of `to_features`, for coefficients that lie in the span of the rows."""
+        """Invert `to_features`, for coefficients that lie in the span of the rows."""
         dtype = self.values.dtype
         moved = np.ascontiguousarray(coef.transpose(2, 1, 0), dtype=dtype)
         shifted = intercept.T.astype(dtype) + np.tensordot(self.centre, moved, 1)
@@ -58,7 +58,7 @@ class Rotation:
         return Parameters(moved, shifted)
 
     def gradient_size(self, gradient: Parameters) -> NDArray[np.float64]:
-        """Largest entry of each head's gradient on the embeddings, from the gradient here: [h]."""
+        """Give the largest entry of each head's gradient on embeddings, from the one here: [h]."""
         # logits = (x - m) w + c: moving w at a fixed intercept b = c - m w moves c along m.
         turned = self._turned(gradient.coef) + self.centre[:, None, None] * gradient.intercept
         largest = np.abs(turned).max(axis=(0, 1), initial=0.0)
@@ -98,7 +98,7 @@ def rotate(plain: Rotation) -> Rotation:
 
 
 def _middled(X: Array, dtype: np.dtype, mean: Array, scale: Array) -> tuple[Array, Array]:
-    """``(X - mean) / scale`` less its own mean, and that; one new matrix and no other."""
+    """`(X - mean) / scale` less its own mean, and that; one new matrix and no other."""
     values = np.empty(X.shape, dtype)
     np.subtract(X, mean, out=values, casting="same_kind")
     values *= (1 / scale).astype(dtype)

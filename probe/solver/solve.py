@@ -2,7 +2,7 @@
 
 The objective is the one of scikit-learn's `LogisticRegression`: for every head
 
-    ``C * sum_i w_i * loss_i + |coef|^2 / 2``, intercept free,
+    `C * sum_i w_i * loss_i + |coef|^2 / 2`, intercept free,
 
 softmax for three classes or more, one column of coefficients for two. Folds and training
 fractions are rows of weights, zero where an image is left out, so that all heads share one matrix:
@@ -48,7 +48,7 @@ class Heads:
         k = 1 for two classes, else the number of classes.
     intercept : float [h, k]
     objective : float64 [h]
-        ``sum_i w_i loss_i / sum_i w_i + |coef|^2 / (2 C sum_i w_i)``.
+        `sum_i w_i loss_i / sum_i w_i + |coef|^2 / (2 C sum_i w_i)`.
     n_iter : int [h]
         Newton steps.
     converged : bool [h]
@@ -90,7 +90,7 @@ def solve_logistic(
     weight_row : int [h], optional
         Which row of `sample_weight` each head uses; the first if not given.
     standard : (float [p], float [p]), optional
-        Mean and scale: features are ``(X - mean) / scale``, and so are the coefficients', without
+        Mean and scale: features are `(X - mean) / scale`, and so are the coefficients', without
         a copy of X that is. See `on_embeddings`.
     tol : float
         Largest entry of the gradient of the mean loss at which a head is done, as in
@@ -140,7 +140,7 @@ class _Sweep:
     rows: Index
 
     def blank(self) -> Heads:
-        """Heads that know nothing but how frequent the classes are."""
+        """Make heads that know nothing but how frequent the classes are."""
         share = np.stack([np.bincount(self.codes, w, self.classes) for w in self.weights])
         share = np.maximum(share / share.sum(axis=1, keepdims=True), _RAREST)
         start = np.log(share[:, 1:] / share[:, :1]) if self.classes == 2 else np.log(share)
@@ -218,7 +218,7 @@ def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> N
 def on_embeddings(
     coef: Array, intercept: Array, standard: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Coefficients [..., k, p] and intercepts [..., k] for standardised features, for X itself."""
+    """Turn coefficients [..., k, p] and intercepts [..., k] for standardised X into those for X."""
     mean, scale = standard
     plain = coef / scale
     return plain, intercept - plain @ mean

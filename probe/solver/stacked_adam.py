@@ -116,14 +116,14 @@ def train_heads(
 
 
 def shuffles(count: int, seed: int) -> Iterator[Tensor]:
-    """The order of `count` images in the first epoch, the second, and so on: int64 [count] each."""
+    """Yield the order of `count` images in each epoch: int64 [count]."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield torch.randperm(count, generator=generator)
 
 
 def first_layers(sizes: Sequence[int], seed: int) -> Parameters:
-    """Weights [inputs, outputs] and biases [1, outputs] of layers between `sizes`, untrained.
+    """Draw weights [inputs, outputs] and biases [1, outputs] of layers between `sizes`.
 
     They are distributed as those of `torch.nn.Linear`.
     """

@@ -1,4 +1,4 @@
-"""A sweep's curves and heat maps as files beside its results."""
+"""A sweep's curves and heat maps, as files."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _check_embedded(
 
 
 def training_shares(manifest: Manifest, sweep: Sweep) -> list[float]:
-    """Rows of every training set of a sweep, as shares of the training part.
+    """Count the rows of every training set of a sweep, as shares of the training part.
 
     It needs no embeddings.
 

@@ -73,7 +73,7 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
 
 
 def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -> None:
-    """Write predictions on the images of another data set, none of which the head has seen."""
+    """Write predictions on the images of another data set, which the head has never seen."""
     run = trained.run
     assert run.test is not None
     path = workspace.predictions(run.test_run())

@@ -87,7 +87,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     save_head(other, fit(LogisticProbe(C=3), [0, 1])[0])
     (other / "head.safetensors").rename(tmp_path / "head.safetensors")
     assert refusal(tmp_path) == (
-        f"head.json and head.safetensors in {tmp_path} do not belong together: "
+        f"The files head.json and head.safetensors in {tmp_path} do not belong together: "
         "delete both and run again."
     )
 
