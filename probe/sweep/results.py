@@ -231,8 +231,17 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
-    """Read what was swept, as the file of its results says."""
-    kept: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"frostline"])["sweep"]
+    """Read what was swept, as the file of its results says.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    try:
+        kept: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"frostline"])["sweep"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no results of a sweep ({error!r}): delete it.") from error
     return kept
 
 
