@@ -12,7 +12,8 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.cache.keys import file_key, spec_key
 from frostline.cache.manifest import as_keys, read_manifest
-from frostline.cache.stores.store import EMBEDDINGS, Store, part_files
+from frostline.cache.stores.part import EMBEDDINGS
+from frostline.cache.stores.store import Store, part_files
 from frostline.cache.stores.writer import StoreWriter
 from frostline.cache.workspace import Workspace
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
+from frostline.cache.stamped import read_parquet, write_parquet
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 1
@@ -113,17 +112,14 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         If an image_id occurs twice, or a path leaves its root.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = _typed(manifest.table)
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
     for name in ("file_key", "content_key"):
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
-    meta = {**manifest.meta, "format": FORMAT, "format_version": FORMAT_VERSION}
-    schema = schema.with_metadata({**(schema.metadata or {}), b"frostline": json.dumps(meta)})
-    with atomic_write(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False), temporary)
+    arrow = pa.Table.from_pandas(table, schema, preserve_index=False)
+    write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -134,25 +130,12 @@ def read_manifest(path: Path) -> Manifest:
     InputError
         If there is none, it is not one, or a newer release wrote it.
     """
-    import pyarrow.parquet as pq
-
     if not path.exists():
         raise InputError(
             f"There is no data set {path.stem!r} in workspace {path.parent.parent}: "
             f"make it with `frostline index {path.stem} --root DIR`."
         )
-    try:
-        arrow = pq.read_table(path)
-        meta = json.loads((arrow.schema.metadata or {})[b"frostline"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a manifest of Frostline: {error}.") from error
-    if meta.get("format") != FORMAT:
-        raise InputError(f"{path} is not a manifest of Frostline but {meta.get('format')!r}.")
-    if meta["format_version"] > FORMAT_VERSION:
-        raise InputError(
-            f"{path} has manifest format version {meta['format_version']}, this release reads up "
-            f"to {FORMAT_VERSION}: install a newer Frostline."
-        )
+    arrow, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
     manifest = Manifest(_typed(arrow.to_pandas()), meta)
     _check(manifest.table, str(path))
     return manifest

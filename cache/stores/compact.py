@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from frostline.cache.atomic import atomic_write, clear_temporary, flush_to_disk
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
+from frostline.cache.locks import lock_file
 from frostline.cache.stores.part import (
     block_digest,
     header_digest,
@@ -106,19 +105,13 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep a second compaction away; the lock ends with the process."""
     if not folder.is_dir():
         raise InputError(f"There is no store in {folder}.")
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock_file(folder / LOCK) as mine:
+        if not mine:
+            raise InputError(f"Another process is compacting {folder}: wait for it, and try again.")
         yield
-    except BlockingIOError:
-        raise InputError(
-            f"Another process is compacting {folder}: wait for it, and try again."
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if [path.name for path in folder.iterdir()] == [LOCK]:
-        (folder / LOCK).unlink()
+    if {path.name for path in folder.iterdir()} <= {LOCK}:
+        (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()

@@ -17,29 +17,24 @@ import h5py
 import numpy as np
 import xxhash
 
+from frostline.cache import stamped
 from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
+from frostline.cache.stamped import check_stamp, reading
 
+PIXELS = "frostline-pixels"
+EMBEDDINGS = "frostline-embeddings"
+FORMATS = (PIXELS, EMBEDDINGS)
 FORMAT_VERSION = 1
+REMEDY = (
+    "set it aside with `frostline cache verify --repair` and run `frostline extract` again, which "
+    "computes only its rows"
+)
 BLOCK_BYTES = 1 << 20
 # More than all of a part but its rows takes.
 HEADER_BYTES = 1 << 16
-# What HDF5 and JSON raise over bytes that are not what was written.
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-)
 _ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
-
-
-class NewerFormatError(InputError):
-    """A file of a newer release: it is whole, and a newer Frostline reads it."""
 
 
 @dataclass(frozen=True)
@@ -213,24 +208,15 @@ def read_part(path: Path) -> Part:
     InputError
         If the file is truncated, changed, not a part, or written by a newer release.
     FileNotFoundError
-        If it is not there.
+        If it is not there: compacted away, or set aside, since the folder was listed.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _read_header(path, file)
-    except (FileNotFoundError, InputError):
-        raise  # the former: compacted away, or set aside, since the folder was listed
-    except UNREADABLE as error:
-        raise damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from error
+    with reading(path, REMEDY), h5py.File(path, "r", locking=False) as file:
+        return _read_header(path, file)
 
 
 def _read_header(path: Path, file: h5py.File) -> Part:
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has format version {version}, this release reads up to {FORMAT_VERSION}: "
-            "install a newer Frostline."
-        )
+    stamp = {name: _python(file.attrs[name]) for name in ("format", "format_version")}
+    check_stamp(stamp, path, FORMATS, FORMAT_VERSION, remedy=REMEDY)
     values, keys, digests = (
         _plain_dataset(path, file, name) for name in ("values", "content_key", "block_digest")
     )
@@ -286,11 +272,8 @@ def header_digest(
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """The error for a part that cannot be trusted."""
-    return InputError(
-        f"{path} is damaged ({why}): set it aside with `frostline cache verify --repair` and run "
-        "`frostline extract` again, which computes only its rows."
-    )
+    """Build the error for a part that cannot be trusted."""
+    return stamped.damaged(path, why, REMEDY)
 
 
 def _python(value: Any) -> Any:

@@ -15,8 +15,6 @@ from frostline.cache.keys import spec_difference
 from frostline.cache.stores.part import Part, damaged, read_part
 from frostline.cache.stores.rows import read_run
 
-PIXELS = "frostline-pixels"
-EMBEDDINGS = "frostline-embeddings"
 RUN_BYTES = 8 << 20
 LISTINGS = 20
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from frostline.cache.atomic import flush_to_disk
 from frostline.cache.errors import InputError
-from frostline.cache.stores.part import NewerFormatError, Part, damaged, read_part
+from frostline.cache.stamped import NewerFormatError
+from frostline.cache.stores.part import Part, damaged, read_part
 from frostline.cache.stores.store import part_files
 
 ASIDE = "damaged-"
