@@ -55,16 +55,16 @@ class Manifest:
         return len(self.table)
 
     def file(self, row: int) -> Path:
-        """The file of row number `row`."""
+        """Return the file of row number `row`."""
         root = self.meta["roots"][self.table["root"].to_numpy()[row]]
         return Path(root) / str(self.table["path"].iat[row])
 
     def keys(self) -> np.ndarray:
-        """Content keys, uint8 [n, 16], in the order of the table."""
+        """Return the content keys, uint8 [n, 16], in the order of the table."""
         return as_keys(self.table["content_key"])
 
     def images(self, label: str = "label", split: str = "split") -> pd.DataFrame:
-        """The table with `label` and `split` taken from the columns of these names.
+        """Return the table with `label` and `split` taken from the columns of these names.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Manifest:
         return table
 
     def digest(self, label: str = "label", split: str = "split") -> str:
-        """Digest of ids, contents, labels, groups and splits, whatever the order of the rows."""
+        """Digest ids, contents, labels, groups and splits, whatever the order of the rows."""
         columns = ["image_id", "label", "group_id", "split", "content_key"]
         table = self.images(label, split)[columns].sort_values("image_id")
         digest = hashlib.blake2b(digest_size=KEY_BYTES)
@@ -99,7 +99,7 @@ class Manifest:
 
 
 def as_keys(column: pd.Series) -> np.ndarray:
-    """A column of 16-byte strings as uint8 [n, 16]."""
+    """Convert a column of 16-byte strings to uint8 [n, 16]."""
     return np.frombuffer(b"".join(column), dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 
@@ -123,12 +123,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read and check a manifest.
 
     Raises
     ------
     InputError
-        If there is none, it is not one, or a newer release wrote it.
+        If there is none, it is damaged or something else, or a newer release wrote it.
     """
     if not path.exists():
         raise InputError(
@@ -149,7 +149,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 def _check(table: pd.DataFrame, where: str) -> None:
     twice = table["image_id"][table["image_id"].duplicated()]
     if len(twice):
-        raise InputError(f"image_id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
+        raise InputError(f"Image id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
     for path in table["path"].unique():
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise InputError(f"Path {path!r} in {where} leaves its root: paths must stay inside.")

@@ -1,4 +1,4 @@
-"""Many parts of a store into one, while others read and write."""
+"""Merging the parts of a store into one, while others read and write."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
 
 
 def _write_merged(store: Store, rows: np.ndarray) -> Path:
-    """The rows as one part, a block at a time: the store may be larger than memory."""
+    """Write rows as one part, a block at a time: the store may be larger than memory."""
     first = store.parts[0]
     path = new_part_name(store.folder)
     block_rows = rows_in_block(int(np.prod(store.shape)) * store.dtype.itemsize)
@@ -104,7 +104,7 @@ def _write_merged(store: Store, rows: np.ndarray) -> Path:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second compaction away; the lock ends with the process."""
     if not folder.is_dir():
-        raise InputError(f"There is no store in {folder}.")
+        raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
     with lock_file(folder / LOCK) as mine:
         if not mine:
             raise InputError(f"Another process is compacting {folder}: wait for it, and try again.")

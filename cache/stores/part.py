@@ -57,17 +57,17 @@ class Part:
         return self.shape[0]
 
     def kind_of_rows(self) -> tuple[str, np.dtype, tuple[int, ...]]:
-        """What all parts of a store have in common: format, type and shape of a row."""
+        """Return what all parts of a store have in common: format, type and shape of a row."""
         return self.format, self.dtype, self.shape[1:]
 
     def values(self) -> np.ndarray:
-        """The values, memory-mapped, read-only; digests are the caller's to check."""
+        """Map the values into memory, read-only; digests are the caller's to check."""
         if not len(self):
             return np.empty(self.shape, self.dtype)
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
     def block_span(self, block: int) -> tuple[int, int]:
-        """First row of a block, and the row after its last."""
+        """Return the first row of a block, and the row after its last."""
         start = block * self.block_rows
         return start, min(start + self.block_rows, len(self))
 
@@ -131,19 +131,19 @@ def write_part(
 
 
 def rows_in_block(row_bytes: int) -> int:
-    """How many rows make a block."""
+    """Return how many rows make a block."""
     return max(1, BLOCK_BYTES // max(1, row_bytes))
 
 
 def new_part_name(folder: Path) -> Path:
-    """A name that no other writer takes."""
+    """Return a name that no other writer takes."""
     return folder / f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.h5"
 
 
 def part_attributes(
     kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any], block_rows: int
 ) -> dict[str, Any]:
-    """The attributes of a part but the digest of its header."""
+    """Return the attributes of a part without the digest of its header."""
     return {
         "format": kind,
         "format_version": FORMAT_VERSION,
@@ -244,7 +244,7 @@ def _read_header(path: Path, file: h5py.File) -> Part:
 
 
 def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose bytes lie in this very file, in one piece."""
+    """Return a dataset; its bytes must lie in this very file, in one piece."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise damaged(path, f"{name!r} is a link")
     dataset = file[name]
@@ -257,7 +257,7 @@ def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
-    """XXH3-128 of the bytes of a block's values, then of its keys."""
+    """Digest the bytes of a block's values, then of its keys (XXH3-128)."""
     digest = xxhash.xxh3_128(values.reshape(-1).view(np.uint8).data if values.size else b"")
     digest.update(np.ascontiguousarray(keys).tobytes())
     return digest.digest()
@@ -266,7 +266,7 @@ def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
 def header_digest(
     attributes: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype, digests: bytes
 ) -> str:
-    """XXH3-128 of everything in a part but its rows, in hexadecimal digits."""
+    """Digest everything in a part but its rows (XXH3-128, in hexadecimal digits)."""
     header = {**attributes, "shape": list(shape), "dtype": np.dtype(dtype).str}
     return xxhash.xxh3_128_hexdigest(canonical_json(header).encode() + digests)
 

@@ -14,7 +14,7 @@ ASIDE = "damaged-"
 
 
 def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
-    """Check header and every block of every part; a sentence for each part that fails.
+    """Check header and blocks of every part; give a sentence for each part that fails.
 
     Parameters
     ----------
