@@ -43,9 +43,11 @@ def write_json(path: Path, format: str, version: int, content: Mapping[str, Any]
     version : int
         Of this format, from 1.
     content : mapping
-        What JSON can say; a stamp in it, of the file it was read from, is replaced.
+        What JSON can say (neither NaN nor infinity); a stamp in it, of the file that it was read
+        from, is replaced.
     """
-    write_text(path, json.dumps(_stamped(format, version, content), indent=1) + "\n")
+    whole = _stamped(format, version, content)
+    write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, format: str, newest: int, *, remedy: str = REMEDY) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def write_parquet(
     format, version : str, int
         As of `write_json`.
     meta : mapping
-        Facts about the table, as JSON can say them (neither NaN nor infinity).
+        Facts about the table, as of `write_json`.
     """
     import pyarrow.parquet as pq
 
