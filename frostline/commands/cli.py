@@ -11,7 +11,7 @@ import typer
 
 from frostline import __version__
 from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
-from frostline.warned import show_warning
+from frostline.console import show_warning
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 

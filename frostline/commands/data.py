@@ -144,7 +144,7 @@ def audit(
         sets = picture_sheet(found, manifest, with_images)
         say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
     if controls:
-        from frostline.study.controls import render_controls, run_controls
+        from frostline.study.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict and found.leaks:

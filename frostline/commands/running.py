@@ -41,7 +41,7 @@ def run(
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Do all that a study needs and is not done; show the answer.
+    """Run a study: do every step that is not done yet, and show the answer.
 
     Run it twice at once, on one machine or many that share the workspace: they share the work.
 
@@ -52,6 +52,7 @@ def run(
     from frostline.cache import Workspace
     from frostline.study.demo import study_data
     from frostline.study.file import read_study
+    from frostline.study.results import print_report
     from frostline.study.runner import run_study
 
     place = Workspace(workspace)
@@ -68,6 +69,8 @@ def run(
     outcome = run_study(
         place, chosen, with_images=with_images, only=only or [], jobs=jobs, shard=share
     )
+    if outcome.report is not None:
+        print_report(outcome.report)
     if outcome.failed:
         typer.echo(f"\n{len(outcome.failed)} of the study's runs and sweeps failed:")
         for name, sentence in outcome.failed.items():

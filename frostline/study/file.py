@@ -105,7 +105,7 @@ class ProtocolEntry(_Strict):
     select: Any = None
 
     def changes(self) -> dict[str, Any]:
-        """What departs from the recipe, by the names of its fields.
+        """Collect what departs from the recipe, by the names of its fields.
 
         Raises
         ------
@@ -124,24 +124,21 @@ class ProtocolEntry(_Strict):
         self._check_head(given)
         if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
             raise InputError(
-                "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
-                "several."
+                "A head on cached embeddings takes one lr: `frostline sweep` compares several."
             )
         return {name: getattr(recipe, name) for name in given}
 
     def _check_head(self, given: Mapping[str, Any]) -> None:
-        """Here, and not when the embeddings are there: that may be hours later."""
+        """Check the head before anything runs: embeddings may take hours."""
         if self.unfreeze != "none":
             if self.head is not None:
-                raise InputError("head is for unfreeze: none; what unfreezes has a linear one.")
+                raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
         head = self.head or HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
-                takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
-                raise InputError(
-                    f"head {head!r} takes of the recipe's fields {takes}; leave {name} out."
-                )
+                takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
+                raise InputError(f"Head {head!r} takes {takes} of the recipe: leave {name} out.")
 
 
 class SweepEntry(_Strict):
@@ -164,7 +161,7 @@ class SweepEntry(_Strict):
     metric: Any = None
 
     def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
-        """The sweep of one data set and backbone.
+        """Make the sweep of one data set and backbone.
 
         Raises
         ------
@@ -206,7 +203,7 @@ class Study(_Strict):
     on_error: Literal["stop", "skip"] = "stop"
 
     def backbone_entries(self) -> list[BackboneEntry]:
-        """Backbones with their weights."""
+        """List the backbones with their weights."""
         return [
             BackboneEntry(name=entry) if isinstance(entry, str) else entry
             for entry in self.backbones
@@ -214,7 +211,7 @@ class Study(_Strict):
 
 
 def builtin_studies() -> list[str]:
-    """Names of the studies that come with Frostline."""
+    """List the names of the studies that come with Frostline."""
     folder = files("frostline") / "studies"
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
 
@@ -279,7 +276,7 @@ def parse_study(data: Any, where: str) -> Study:
 
 
 def _check_names(study: Study, where: str) -> None:
-    """Runs go by data set, backbone, protocol and seed: each must name one."""
+    """Check that data set, backbone, protocol and seed name one run."""
     for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
         for name in known:
             if not name or "/" in name:
@@ -298,7 +295,7 @@ def _check_names(study: Study, where: str) -> None:
 
 
 def _check_scoring(study: Study, where: str) -> None:
-    """What the report would refuse when everything is trained."""
+    """Check what the report would refuse after everything is trained."""
     from frostline.report.statistics.intervals import check_interval
     from frostline.report.statistics.metrics import find_metric
 
@@ -323,7 +320,7 @@ def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first problem in words; unknown keys come with the valid ones."""
+    """Put the first problem into words; unknown keys come with the valid ones."""
     problems = error.errors()
     # Of the branches of a union, the one that got furthest is what the user meant.
     first = max(problems, key=lambda problem: problem["type"] == "extra_forbidden")

@@ -1,4 +1,4 @@
-"""Where the results of a study come from: code, machine, weights, and every step's record."""
+"""Provenance of a study's results: code, machine, weights, and every step's record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from frostline.study.records import read_record, write_json
 def write_provenance(
     workspace: Workspace, study: Study, plan: Plan, failed: Mapping[str, str]
 ) -> Path:
-    """Write `provenance.json` beside the report of a study; give its path."""
+    """Write `provenance.json` next to the report of a study; return its path."""
     path = workspace.report(study.name) / "provenance.json"
     records = [read_record(workspace, step.key) for step in plan.steps]
     dropped = ("format", "format_version", "traceback")
@@ -49,7 +49,7 @@ def write_provenance(
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout that a folder is in, and whether files differ; None if in none."""
+    """Find the commit of the checkout that a folder is in, if any, and whether files differ."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -64,7 +64,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, the widest instructions of it that torch uses, cores, memory and GPUs."""
+    """Describe processor, the widest instructions that torch uses, cores, memory and GPUs."""
     import torch
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -80,7 +80,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name: Linux has it in a file, other systems tell Python."""
+    """Name the processor: Linux has the name in a file, other systems give it to Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -90,7 +90,7 @@ def _processor() -> str:
 
 
 def _weights(records: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Digests of the weights of each backbone."""
+    """Collect the digests of the weights of each backbone."""
     found: dict[str, set[str]] = {}
     for record in records:
         inputs = record["inputs"]

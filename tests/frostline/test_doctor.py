@@ -177,12 +177,12 @@ def test_what_cannot_be_checked_says_why(place: Workspace, tmp_path: Path) -> No
         folder = place.embeddings("mine", name) / spec_key(spec)
         with StoreWriter(folder, EMBEDDINGS, spec, {"weights_source": source}) as writer:
             writer.append(store.keys, store.read(np.arange(8)))
-    checks = {check.found.partition(", not checked")[0]: check for check in check_stores(place, 2)}
+    checks = {check.found.partition(": not checked")[0]: check for check in check_stores(place, 2)}
     said = " ".join(check.found for check in checks.values())
     assert [check.state for check in checks.values()].count("note") == 3
-    assert "not checked, as another tool made it" in said
-    assert "as its weights (file mine.pth, digest 00000000) are not at hand" in said
-    assert "as a GPU computed it in bfloat16, and none is here" in said
+    assert "not checked because another tool made it" in said
+    assert "because its weights (file mine.pth, digest 00000000) are not at hand" in said
+    assert "because a GPU computed it in bfloat16, and none is here" in said
 
 
 def test_the_weights_of_a_file_are_found_where_they_were(place: Workspace, tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
         ({"lr": 0}, "lr of the recipe must be above 0, not 0.0."),
         (
             {"unfreeze": "none", "lr": [1e-3, 1e-4]},
-            "a head on cached embeddings takes one lr: `frostline probe --sweep` compares several.",
+            "A head on cached embeddings takes one lr: `frostline sweep` compares several.",
         ),
     ],
 )
