@@ -12,7 +12,7 @@ import pandas as pd
 
 from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
-from frostline.report.page.maps import Embedded, project, umap_version
+from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.stored import digest_of, digest_predictions, remember
 from frostline.report.predictions import Predictions
@@ -27,6 +27,7 @@ from frostline.report.statistics.evaluation import (
 )
 from frostline.report.statistics.methods import Method, group_methods, tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
+from frostline.report.tables.classes import class_frame
 from frostline.report.tables.layout import (
     FROM_SCRATCH,
     describe,
@@ -43,7 +44,7 @@ OF_A_CLASS = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class OfDataset:
+class DatasetNumbers:
     """What is known of one data set; every table may be empty.
 
     Attributes
@@ -79,9 +80,18 @@ class OfDataset:
         """The class list of its first method."""
         return self.methods[0].sample.classes
 
+    @property
+    def class_scores(self) -> pd.DataFrame:
+        """What `class_frame` makes of the scores of each class."""
+        first = self.methods[0]
+        counts = first.confusion.sum(1) // len(first.runs)
+        images = dict(zip(self.class_list, map(int, counts), strict=True))
+        titles = dict(zip(self.names["run"], self.names["title"], strict=True))
+        return class_frame(self.classes, titles, images)
+
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportNumbers:
     """All of a report.
 
     Attributes
@@ -92,29 +102,37 @@ class Evidence:
         The metric that decides.
     sentences : list of str
         The answer.
-    datasets : list of OfDataset
+    datasets : list of DatasetNumbers
     """
 
     frame: pd.DataFrame
     by_method: pd.DataFrame
     primary: str
     sentences: list[str]
-    datasets: list[OfDataset]
+    datasets: list[DatasetNumbers]
 
     @property
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
 
+    @property
+    def answer(self) -> tuple[list[str], list[str], list[str]]:
+        """The sentence that sums up, one for each comparison, and those on the best."""
+        compared = sum(len(part.freezing) for part in self.datasets)
+        summed = int(compared > 2)
+        said = self.sentences
+        return said[:summed], said[summed : summed + compared], said[summed + compared :]
 
-def gather(
+
+def compute_numbers(
     folder: Path,
     predictions: Sequence[Predictions | Path | str],
     *,
     primary: str = "accuracy",
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
-) -> Evidence:
+) -> ReportNumbers:
     """Score runs and compute what the report shows; what is in `folder` already is read.
 
     Parameters
@@ -148,7 +166,7 @@ def gather(
     differences = pd.concat(compared, ignore_index=True) if compared else None
     sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
         frame, how.primary, with_majority(rows), differences=differences)}))  # fmt: skip
-    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
+    return ReportNumbers(frame, pd.concat(pooled, ignore_index=True), how.primary,
                     list(sentences["sentence"]), parts)  # fmt: skip
 
 
@@ -187,7 +205,7 @@ def _of_dataset(
     how: _How,
     shelf: _Shelf,
     embeddings: Mapping[str, Mapping[str, Embedded]],
-) -> tuple[pd.DataFrame, pd.DataFrame, OfDataset]:
+) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
     """Scores by run and by method, each with the majority class, and all else of a data set."""
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
@@ -196,7 +214,7 @@ def _of_dataset(
         tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
-    part = OfDataset(
+    part = DatasetNumbers(
         name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
         _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
