@@ -83,7 +83,7 @@ def _freezing(row: Record, told: str) -> str:
     place = f" on {row['dataset']}" if row["dataset"] else ""
     model = f"{row['backbone']}{place}{told}"
     if row["verdict"] == NOT_COMPARED:
-        return f"Freezing {model} was not compared: {row['note']}"
+        return f"Freezing {model} was not compared: {row['notes'][0].text}"
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign

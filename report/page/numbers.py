@@ -38,7 +38,7 @@ from frostline.report.tables.layout import (
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 2  # one more whenever the same runs would give other tables
+VERSION = 3  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.report.figures import FILE_FORMATS
+from frostline.report.notes import in_words
 from frostline.report.page import sections
 from frostline.report.page.drawings import TITLES, Drawing, Swept, draw_all
 from frostline.report.page.maps import Embedded
@@ -126,7 +127,7 @@ def _tables(evidence: Evidence, wide: Grid, failed: Sequence[Failed]) -> dict[st
     texts["tables/classes.csv"] = classes.to_csv(index=False, lineterminator="\n")
     freezing = sections.freezing_table(evidence)
     if len(freezing):
-        texts["tables/freezing.csv"] = freezing.to_csv(index=False, lineterminator="\n")
+        texts["tables/freezing.csv"] = in_words(freezing).to_csv(index=False, lineterminator="\n")
     return texts
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from frostline.report.notes import texts
 from frostline.report.page.numbers import Evidence, OfDataset
 from frostline.report.predictions import META_KEYS, Predictions
 from frostline.report.statistics.metrics import find_metric
@@ -139,7 +140,7 @@ def provenance(run: Predictions) -> dict[str, Any]:
         for name, value in known.items()
         if value is not None
     }
-    return {"run": run.run, "facts": facts, "notes": run.notes}
+    return {"run": run.run, "facts": facts, "notes": texts(run.notes)}
 
 
 def versions() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import in_words, texts
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables import escape
 from frostline.report.tables.formats import to_json
@@ -72,7 +73,7 @@ def p_word(p: float) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Every column, fractions in full precision."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    return in_words(frame).to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -142,12 +143,12 @@ def _notes(frame: pd.DataFrame) -> list[str]:
     """Every note once, with its pairs where it is not about all."""
     pairs: dict[str, list[str]] = {}
     for row in frame.to_dict("records"):
-        for note in filter(None, row["note"].split("; ")):
+        for note in texts(row["notes"]):
             pairs.setdefault(note, []).append(f"{row['a']} and {row['b']}")
     out = []
     for note, about in pairs.items():
         text = note if len(about) == len(frame) else f"{', '.join(about)}: {note}"
-        out.append(f"{text[:1].upper()}{text[1:]}.")
+        out.append(text)
     return out
 
 

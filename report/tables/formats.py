@@ -15,6 +15,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import notes_to_json
 from frostline.report.tables import escape
 from frostline.report.tables.layout import PAPER_METRICS, Grid, Row, make_grid
 
@@ -300,6 +301,8 @@ def _terminal_label(row: Row) -> str:
 
 
 def _json_value(value: object) -> object:
+    if isinstance(value, tuple):
+        return notes_to_json(value)
     if isinstance(value, dict | list | str | bool):
         return value
     if value is None or pd.isna(value):  # type: ignore[call-overload]

@@ -10,12 +10,10 @@ import pandas as pd
 
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import METRICS, find_metric
-from frostline.report.statistics.sample import NEVER_PREDICTS
 
 NONE = "\N{EN DASH}"
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 FROM_SCRATCH = "from scratch"
-FEW_NOTES = 3  # more of a kind are told in one
 # Shown behind a model's name where rows of the same data set differ in it.
 DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
 
@@ -240,34 +238,22 @@ def _seeds(frame: pd.DataFrame) -> list[str]:
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    """Every note once, with the data set where it is not about all."""
-    places: dict[str, set[str]] = {}
-    for dataset, text in zip(frame["dataset"], frame["note"], strict=True):
-        for note in filter(None, str(text).split("; ")):
-            places.setdefault(note, set()).add(str(dataset))
-    out = _unpredicted(places)
-    for note, datasets in places.items():
-        everywhere = len(datasets) == frame["dataset"].nunique()
-        text = note if everywhere else f"{', '.join(sorted(datasets))}: {note}"
-        out.append((text[:1].upper() + text[1:] if everywhere else text) + ".")
+    """Every note once, with its classes, and the data sets where it is not about all."""
+    places: dict[str, dict[str, set[str]]] = {}
+    for notes in frame["notes"]:
+        for note in notes:
+            places.setdefault(note.text, {}).setdefault(note.dataset, set()).update(note.classes)
+    out = []
+    for text, datasets in places.items():
+        words = [
+            ": ".join(filter(None, [place, ", ".join(sorted(classes))]))
+            for place, classes in datasets.items()
+        ]
+        if len(datasets) == frame["dataset"].nunique() and not any(datasets.values()):
+            words = []
+        about = "; ".join(filter(None, words))
+        out.append(f"{text} ({about})" if about else text)
     return out
-
-
-def _unpredicted(places: dict[str, set[str]]) -> list[str]:
-    """One note instead of many on classes that runs never predict; those are taken out."""
-    notes = [note for note in places if NEVER_PREDICTS in note]
-    if len(notes) <= FEW_NOTES:
-        return []
-    classes: dict[str, set[str]] = {}
-    for note in notes:
-        names = note.partition(NEVER_PREDICTS)[2].partition(": ")[0].split(", ")
-        for dataset in sorted(places.pop(note)):
-            classes.setdefault(dataset, set()).update(names)
-    where = "; ".join(
-        f"{f'{dataset}: ' if dataset else ''}{', '.join(sorted(names))}"
-        for dataset, names in classes.items()
-    )
-    return [f"Precision counts as 0 for a class that some run never predicts ({where})."]
 
 
 def percent(value: float, decimals: int = 1) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.report.notes import texts
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.layout import percent
 from frostline.report.tables.plain import render_plain
@@ -41,11 +42,11 @@ def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
         notes.insert(0, f"All: {shared}.")
     about: dict[str, list[str]] = {}
     for name, row in zip(names, records, strict=True):
-        for note in filter(None, row["note"].split("; ")):
+        for note in texts(row["notes"]):
             about.setdefault(note, []).append(name)
     for note, who in about.items():
         named = "" if len(who) == len(frame) else f"{'; '.join(dict.fromkeys(who))}: "
-        notes.append(f"{named or note[:1].upper()}{note if named else note[1:]}.")
+        notes.append(f"{named}{note}")
     return render_plain(frame, headings, rows, notes, format)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import in_words
 from frostline.report.tables import escape
 from frostline.report.tables.formats import to_json
 
@@ -34,6 +35,8 @@ def render_plain(
         Below the table.
     """
     if format == "csv":
+        if "notes" in frame:
+            frame = in_words(frame)
         return frame.to_csv(index=False, lineterminator="\n")
     if format == "json":
         return to_json(frame)
