@@ -20,7 +20,8 @@ from frostline.report.statistics.methods import Method, group_methods
 from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.layout import describe, percent, trained_word
+from frostline.report.tables.layout import describe, trained_word
+from frostline.report.tables.numbers import percent
 
 __all__ = ["answer", "frozen_against_unfrozen"]
 Record = dict[Any, Any]
@@ -83,7 +84,7 @@ def _freezing(row: Record, told: str) -> str:
     place = f" on {row['dataset']}" if row["dataset"] else ""
     model = f"{row['backbone']}{place}{told}"
     if row["verdict"] == NOT_COMPARED:
-        return f"Freezing {model} was not compared: {row['note']}"
+        return f"Freezing {model} was not compared: {row['notes'][0].text}"
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from frostline.cache.atomic import write_text
 from frostline.report import figures
-from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
+from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import PCA, UMAP
 from frostline.report.page.stored import FORMAT, FORMAT_VERSION, digest_of
 from frostline.report.page.training_figures import Costs, Swept

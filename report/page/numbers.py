@@ -12,8 +12,8 @@ import pandas as pd
 
 from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
-from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.mistakes import confident_mistakes
+from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.stored import digest_of, digest_predictions, remember
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.marking import mark_best
@@ -39,7 +39,7 @@ from frostline.report.tables.layout import (
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 2  # one more whenever the same runs would give other tables
+VERSION = 3  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 

@@ -94,9 +94,7 @@ def write_report(
     if audits:
         texts["tables/data.md"] = data_markdown(audits)
     # The page last: while it is there, so is all that it names.
-    wrong = (
-        [mistaken_images(part.mistakes, images) for part in numbers.datasets] if images else []
-    )
+    wrong = [mistaken_images(part.mistakes, images) for part in numbers.datasets] if images else []
     texts["index.html"] = render_page(
         numbers,
         [drawing for drawing, _ in drawn],

@@ -59,25 +59,29 @@ def render_page(
         numbers.by_method, marks=numbers.marks, primary=numbers.primary, failed=failed
     )
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return _environment().get_template("page.html.jinja").render(
-        title=title,
-        style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=_markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        lead=lead,
-        each=each,
-        best=best,
-        few=FEW,
-        metric=find_metric(numbers.primary).title.lower(),
-        scores=_table(scores),
-        all_runs=_table(score_table(numbers.frame)) if pooled else None,
-        figures=_by_kind(drawings),
-        parts=[_part(part, numbers.primary) for part in numbers.datasets],
-        data=_data(audits) if audits else None,
-        wrong=wrong,
-        about=about,
-        runs=[provenance(run) for run in runs],
-    )  # type: ignore[no-any-return]
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=title,
+            style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+            script=_markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            lead=lead,
+            each=each,
+            best=best,
+            few=FEW,
+            metric=find_metric(numbers.primary).title.lower(),
+            scores=_table(scores),
+            all_runs=_table(score_table(numbers.frame)) if pooled else None,
+            figures=_by_kind(drawings),
+            parts=[_part(part, numbers.primary) for part in numbers.datasets],
+            data=_data(audits) if audits else None,
+            wrong=wrong,
+            about=about,
+            runs=[provenance(run) for run in runs],
+        )
+    )
 
 
 def _environment() -> Environment:

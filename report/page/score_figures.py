@@ -8,13 +8,13 @@ import numpy as np
 
 from frostline.report import figures
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
-from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.freezing import pair_names
 from frostline.report.tables.layout import describe, trained_word
 from frostline.report.tables.numbers import difference_cell, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 def draw_freezing(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, str] | None:
     """Draw what freezing changed for each backbone."""
@@ -101,5 +101,3 @@ def draw_reliability(part: DatasetNumbers) -> tuple[Figure, str] | None:
     shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
     words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]
     return figures.reliability_figure(rows), f"Bins within their bars: {'; '.join(words)}."
-
-

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from frostline.cache.atomic import atomic_write
+from frostline.report.notes import notes_from_json, notes_to_json
 from frostline.report.predictions import METADATA_KEY, Predictions
 
 FORMAT = "frostline-statistics"
@@ -90,10 +91,14 @@ def _read(path: Path, about: dict[str, object]) -> pd.DataFrame | None:
     frame = data.to_pandas()
     for name in meta["json"]:
         frame[name] = pd.Series([json.loads(value) for value in frame[name]], dtype=object)
+    if "notes" in frame:
+        frame["notes"] = frame["notes"].map(notes_from_json)
     return frame
 
 
 def _to_json(value: object) -> str:
+    if isinstance(value, tuple):
+        value = notes_to_json(value)
     if hasattr(value, "item"):
         value = value.item()
     return json.dumps(None if value is pd.NA else value)

@@ -11,7 +11,6 @@ import pandas as pd
 from frostline.report import figures
 from frostline.report.figures.sweeps import efficiency_figure, heat_map_figure
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
-from frostline.report.page.projections import PCA, UMAP
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.layout import FROM_SCRATCH, weights_word
 
@@ -83,7 +82,9 @@ def draw_learning(part: DatasetNumbers) -> tuple[Figure, str] | None:
     return figures.learning_figure(pd.concat(tables, ignore_index=True)), words
 
 
-def draw_cost(numbers: ReportNumbers, part: DatasetNumbers, costs: Costs) -> tuple[Figure, str] | None:
+def draw_cost(
+    numbers: ReportNumbers, part: DatasetNumbers, costs: Costs
+) -> tuple[Figure, str] | None:
     """Draw the score against what it costs."""
     frame = numbers.by_method[numbers.by_method["metric"] == numbers.primary]
     scores = frame.set_index("run")["estimate"]

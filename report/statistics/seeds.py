@@ -15,19 +15,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.align import align
 from frostline.report.statistics.comparisons.paired import leave_out_values
-from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored
-from frostline.report.statistics.intervals import NO_INTERVAL, TAIL
+from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored, place_notes
+from frostline.report.statistics.intervals import NO_INTERVAL, TAIL, no_probabilities
 from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
 from frostline.report.statistics.resampling.replicates import estimate, jackknife_error
-from frostline.report.statistics.sample import NEVER_PREDICTS, Sample
+from frostline.report.statistics.sample import Sample
 
-ONE_SEED = "one seed: this trained model, not the method"
+ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     "run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df",
-    "n_seeds", "n_units", "n_images", "unit", "note",
+    "n_seeds", "n_units", "n_images", "unit", "notes",
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def over_seeds(
     -------
     DataFrame
         Columns `SEED_COLUMNS`; `run` is the first seed's. A method with one seed is labelled
-        "one seed: this trained model, not the method".
+        "One seed: this trained model, not the method."
 
     Raises
     ------
@@ -163,11 +164,13 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     scores = [estimate(part, names) for item in family for part in _folds(*item)]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run, "n_seeds": len(scores), "n_units": sample.n_units,
-        "n_images": sample.n_images, "unit": sample.unit, "note": "; ".join(sample.notes),
+        "n_images": sample.n_images, "unit": sample.unit,
     }  # fmt: skip
     share = 1 / int(run.meta["cv"]["folds"])
     return [
-        about | vars(pool_folds([one[name] for one in scores], share)) | {"metric": name}
+        about
+        | vars(pool_folds([one[name] for one in scores], share))
+        | {"metric": name, "notes": place_notes(sample.notes, name, run)}
         for name in names
     ]
 
@@ -218,14 +221,16 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
         "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
         "n_images": aligned.n_images, "unit": aligned.unit,
     }  # fmt: skip
-    said = [note for note in aligned.notes if NEVER_PREDICTS not in note]
-    said += [ONE_SEED] if len(family) == 1 else []
+    # The row stands for all seeds, and is named by the first.
+    notes = [replace(note, runs=()) for note in aligned.notes]
+    notes += [ONE_SEED] if len(family) == 1 else []
     records = []
     for name in names:
-        about["note"] = "; ".join([*said, *_unpredicted(family, name)])
-        if of_probabilities(name) and paired.rows is None:
-            note = f"no probabilities, so no {find_metric(name).title.lower()}"
-            records.append(about | {"metric": name, "note": f"{about['note']}; {note}".strip("; ")})
+        silent = of_probabilities(name) and paired.rows is None
+        said = [*notes, no_probabilities(name)] if silent else notes
+        about |= {"metric": name, "notes": place_notes(said, name, run)}
+        if silent:
+            records.append(dict(about))
             continue
         left, counts = leave_out_values(paired, name)
         error = jackknife_error(left.mean(0), counts)
@@ -233,18 +238,8 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
         # Student's t knows nothing of where a metric ends.
         lowest, highest = find_metric(name).bounds or (-np.inf, np.inf)
         ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
-        records.append(about | vars(pooled) | ends | {"metric": name})
+        records.append(about | vars(pooled) | ends)
     return records
-
-
-def _unpredicted(family: Sequence[Scored], metric: str) -> list[str]:
-    """Of precision, the classes that some seed never predicts, once for all seeds."""
-    if not metric.startswith("precision"):
-        return []
-    samples = [sample for _, sample in family]
-    absent = {c for one in samples for c in set(one.truth) - set(one.prediction)}
-    names = ", ".join(samples[0].classes[c] for c in sorted(absent))
-    return [f"a seed{NEVER_PREDICTS}{names}: precision counts as 0"] if absent else []
 
 
 def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:

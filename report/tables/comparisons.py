@@ -19,7 +19,7 @@ VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",
     "equivalent": "is equivalent to",
-    "undecided": "cannot be told from",
+    "undecided": "cannot be separated from",
 }
 FAMILIES = {
     "max-T": "all pairs of a data set",
@@ -52,8 +52,9 @@ def comparison_table(frame: pd.DataFrame) -> Table:
                 Cell(row["verdict"]),
             ),
             str(row["dataset"]),
-            # Notes of two runs are about their pair.
-            _pair(row),
+            # Notes on two runs are on their pair.
+            run=_pair(row),
+            title=_pair(row),
         )
         for row in frame.to_dict("records")
     )
@@ -102,7 +103,7 @@ def _pair(row: Record) -> str:
 def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     """What was done, and what a reader should know."""
     first = frame.iloc[0].to_dict()
-    sizes = {}
+    sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
         name = f"{row['dataset']}: " if row["dataset"] else ""
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""

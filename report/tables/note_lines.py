@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from frostline.report.notes import Note
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
@@ -10,7 +10,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.table import ALIKE, ALONE, Table
 
 MOST_LINES = 5
-MOST_NAMES = 3  # of runs, behind a note; classes are all named
+MOST_NAMES = 3  # of rows, behind a note; of more their number
 
 
 def split_notes(table: Table, marks: tuple[str, str]) -> tuple[list[str], list[str]]:
@@ -96,18 +96,13 @@ def _runs(notes: Sequence[Note], table: Table) -> str:
         for row in table.rows
         if row.cells[0].text != MAJORITY_HEAD and (not datasets or row.dataset in datasets)
     ]
-    if all(row.run in meant for row in models):
+    chosen = dict.fromkeys(row.name for row in models if row.run in meant)
+    everything = dict.fromkeys(row.name for row in models)
+    if len(chosen) in (0, len(everything)):
         return ""
-    return listed(dict.fromkeys(row.cells[0].label for row in models if row.run in meant))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names, of many the first and how many more."""
-    names = list(names)
-    more = len(names) - MOST_NAMES
-    if more > 1:
-        return f"{', '.join(names[:MOST_NAMES])} and {more} more"
-    return ", ".join(names)
+    if len(chosen) > MOST_NAMES:
+        return f"{len(chosen)} of {len(everything)} rows"
+    return ", ".join(chosen)
 
 
 def _quoted(name: str) -> str:

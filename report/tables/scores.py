@@ -81,7 +81,7 @@ def score_table(
                 for name in names
             )
             rows.append(Row((*first, *cells), str(dataset), str(run)))
-    notes = (*_unmarked(marks), *score_notes(frame))
+    notes = (*_unmarked(marks), *score_notes(frame, names))
     table = Table(tuple(columns), tuple(rows), notes, caption, elsewhere)
     return with_failed(table, failed, freeze=freeze)
 
@@ -139,16 +139,17 @@ def _name_cells(label: tuple[str, str], unfreeze: str, freeze: bool, mark: str) 
     return (Cell(model, words, mark=mark),)
 
 
-def score_notes(frame: pd.DataFrame) -> Iterator[Note]:
-    """Say what was scored and how, then what the rows are noted for."""
-    yield Note(f"{_sizes(frame)} {_methods(frame)}")
+def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
+    """Say what was scored and how, then what the rows are noted for.
+
+    `metrics` are those of the columns.
+    """
+    weighted = any(name.endswith("_weighted") for name in metrics)
+    average = " Averages over classes are weighted by their images." if weighted else ""
+    yield Note(f"{_sizes(frame)} {_methods(frame)}{average}")
     yield from _seeds(frame)
-    weighted = [name for name in frame["metric"].unique() if name.endswith("_weighted")]
     for notes in frame["notes"]:
         yield from notes
-    if weighted:
-        text = "Averages over classes are weighted by their images."
-        yield Note(text, tuple(weighted))
     yield from _candidates(frame)
 
 
@@ -162,7 +163,7 @@ def _unmarked(marks: pd.DataFrame | None) -> Iterator[Note]:
 
 def _sizes(frame: pd.DataFrame) -> str:
     """Units and images of every data set."""
-    sizes = {}
+    sizes: dict[str, None] = {}
     for row in frame.drop_duplicates(["dataset", "run", "unit"]).to_dict("records"):
         name = f"{row['dataset']}: " if row["dataset"] else ""
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
@@ -173,7 +174,7 @@ def _sizes(frame: pd.DataFrame) -> str:
 
 def _methods(frame: pd.DataFrame) -> str:
     """The kinds of intervals."""
-    methods = {}
+    methods: dict[str, None] = {}
     shown = frame[frame["method"] != "none"]
     for row in shown.drop_duplicates(["method", "replicates", "unit"]).to_dict("records"):
         drawn = (

@@ -69,12 +69,32 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its cells, the data set that it belongs to, and the run and metric that it shows."""
+    """A row.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        One for each column.
+    dataset : str
+        The data set that it belongs to; "" for none.
+    run : str
+        The run that it shows, by which notes know it.
+    metric : str
+        The metric that it shows, where that is no matter of columns.
+    title : str
+        What notes call it; by default its first cell.
+    """
 
     cells: tuple[Cell, ...]
     dataset: str = ""
     run: str = ""
     metric: str = ""
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What notes call it."""
+        return self.title or self.cells[0].label
 
 
 @dataclass(frozen=True)

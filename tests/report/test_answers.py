@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from frostline.report import answer, compare, evaluate
+from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen
 from frostline.report.statistics.comparisons.paired import TIE
 from frostline.report.statistics.evaluation import score, tabulate
@@ -57,7 +58,7 @@ def test_the_pair_of_one_seed_is_what_compare_finds(run):
     other = compare(runs, family="freezing").iloc[0]
     for name in ("difference", "low", "high", "p", "p_adjusted", "verdict", "n_units"):
         assert one[name] == pytest.approx(other[name], abs=TIE), name
-    assert one["note"].endswith("one seed: these trained models, not the methods")
+    assert texts(one["notes"])[-1] == "One seed: these trained models, not the methods."
 
 
 def test_seeds_add_their_variance(run):

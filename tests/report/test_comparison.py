@@ -13,6 +13,7 @@ from scipy import stats
 
 from frostline.cache import InputError
 from frostline.report import Predictions, compare
+from frostline.report.notes import texts
 from frostline.report.statistics.comparisons.comparison import (
     COMPARISON_COLUMNS,
     equivalence_p,
@@ -177,7 +178,7 @@ def test_equivalent_undecided_and_never_differing(run):
     same, again = run(n=300, n_groups=250), run(n=300, n_groups=250, run="again")
     (row,) = compare([same, again], margin=0.02).to_dict("records")
     assert (row["difference"], row["p"], row["verdict"]) == (0, 1, "equivalent")
-    assert row["note"] == "the two runs never differ"
+    assert texts(row["notes"]) == ["The two runs never differ."]
     close = run(n=300, n_groups=250, seed=1)
     assert compare([same, close])["verdict"].tolist() == ["undecided"]
     assert compare([same, close], margin=0.2)["verdict"].tolist() == ["equivalent"]
@@ -202,8 +203,8 @@ def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
-    assert row["note"].endswith(
-        "too few groups differ for p to fall below 0.12: no test can decide"
+    assert texts(row["notes"])[-1] == (
+        "Too few groups differ for p to fall below 0.12: no test can decide."
     )
     assert row["verdict"] == "undecided"
 
@@ -240,7 +241,8 @@ def test_different_test_sets(run):
     )
     (row,) = compare([run(), short], intersection=True).to_dict("records")
     assert row["n_images"] == 50
-    assert "compared on the 50 images that all runs have (run-0 60, run-1 50)" in row["note"]
+    said = "Compared on the 50 images that all runs have (run-0 60, run-1 50)."
+    assert said in texts(row["notes"])
 
 
 def changed(one, column, value, row=3):

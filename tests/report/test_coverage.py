@@ -140,7 +140,7 @@ def test_auto_of_the_atlas_is_auto(
                 if one.method != "percentile":
                     assert expected == held, name
                 if held >= 0:
-                    assert bool(one.note) >= bool(coverage.flags(cell, name, row)[0]), name
+                    assert bool(one.notes) >= bool(coverage.flags(cell, name, row)[0]), name
 
 
 def test_bounds_of_the_atlas_are_the_package_s(coverage, situations):

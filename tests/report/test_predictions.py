@@ -11,6 +11,7 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import read_predictions, write_predictions
+from frostline.report.notes import texts
 from frostline.report.predictions import META_KEYS, METADATA_KEY
 
 
@@ -69,7 +70,7 @@ def test_the_papers_csv(tmp_path):
     assert back.table["image_id"].tolist() == ["a.png", "b.png", "c.png"]
     assert back.table["label"].tolist() == ["1", "1", "0"]
     assert back.classes == ["0", "1"]
-    assert back.notes == ('last row "Overall" is not an image and was left out',)
+    assert texts(back.notes) == ['The last row, "Overall", is no image and was left out.']
     assert back.run == "dinov2"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.paired import Paired, make_paired
 from frostline.report.statistics.evaluation import Scored
 from frostline.report.statistics.sample import Sample
@@ -30,15 +31,15 @@ class Aligned:
         Images compared.
     unit : "group" or "image"
         What is resampled and swapped.
-    notes : tuple of str
-        What a reader has to be told.
+    notes : tuple of Note
+        What a reader should know.
     """
 
     paired: Paired
     alone: bool
     n_images: int
     unit: str
-    notes: tuple[str, ...]
+    notes: Notes
 
 
 def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
@@ -86,7 +87,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
             probs.append(sample.probs[chosen][:, np.argsort(recode)])
     groups = _groups([sample for _, sample in scored], rows, names)
     images = first.n_images if len(shared) == len(first.truth) else len(shared)
-    told = dict.fromkeys(note for _, sample in scored for note in sample.notes)
+    known = dict.fromkeys(note for _, sample in scored for note in sample.notes)
     paired = make_paired(truth, answers, first.classes, groups)
     if len(probs) == len(answers):
         paired = replace(paired, rows=(truth, probs, groups))
@@ -95,15 +96,15 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
         alone=groups is None or len(np.unique(groups)) == len(shared),
         n_images=images,
         unit="image" if groups is None else "group",
-        notes=(*told, *notes),
+        notes=(*known, *notes),
     )
 
 
 def _check_shared(
     names: Sequence[str], indexes: Sequence[dict[str, int]], shared: int, intersection: bool
-) -> list[str]:
+) -> Notes:
     if all(len(index) == shared for index in indexes):
-        return []
+        return ()
     sizes = ", ".join(f"{name} {len(index)}" for name, index in zip(names, indexes, strict=True))
     if not shared:
         raise InputError(f"no image is in all of these runs ({sizes}); compare runs of one data.")
@@ -112,7 +113,7 @@ def _check_shared(
             f"different test sets: only {shared} images are in all runs ({sizes}); use "
             "--intersection to compare on those."
         )
-    return [f"compared on the {shared} images that all runs have ({sizes})"]
+    return (Note(f"Compared on the {shared} images that all runs have ({sizes})."),)
 
 
 def _groups(samples: Sequence[Sample], rows: Sequence[Codes], names: Sequence[str]) -> Codes | None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.align import Aligned, align
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
@@ -26,10 +27,9 @@ from frostline.report.statistics.comparisons.paired import (
     swap_p_values,
     swap_units,
 )
-from frostline.report.statistics.evaluation import Scored, score
+from frostline.report.statistics.evaluation import Scored, place_notes, score
 from frostline.report.statistics.intervals import MANY_UNITS, NO_INTERVAL, TAIL, percentile_bounds
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.sample import notes_about
 
 FAMILIES = ("pairs", "freezing")
 ALPHA = 0.05
@@ -38,7 +38,7 @@ FEWEST_DIFFERING = 10
 COMPARISON_COLUMNS = (
     "dataset", "a", "b", "metric", "estimate_a", "estimate_b", "difference", "low", "high",
     "method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p", "margin",
-    "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed", "note",
+    "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed", "notes",
 )  # fmt: skip
 
 
@@ -203,7 +203,6 @@ def _compare_dataset(
     names = [part[i][0].run for i in used]
     values = paired.estimates(options.metric)
     bounds = _intervals(aligned, pairs, options, values)
-    known = notes_about(options.metric, aligned.notes)
     records = []
     for row, (a, b) in enumerate(pairs):
         record = {
@@ -215,7 +214,9 @@ def _compare_dataset(
             "family_size": len(pairs), "n_units": paired.n_units, "n_images": aligned.n_images,
             "unit": aligned.unit, "replicates": options.replicates, "seed": options.seed,
             "mcnemar_p": _mcnemar(aligned, options.metric, a, b), "margin": options.margin,
-            "note": "; ".join([*known, *_note(aligned, swaps, row, smallest[row])]),
+            "notes": place_notes(
+                [*aligned.notes, *_notes(aligned, swaps, row, smallest[row])],
+                options.metric, part[used[a]][0], part[used[b]][0]),
         }  # fmt: skip
         record["equivalence_p"] = None
         if options.margin is not None:
@@ -273,11 +274,10 @@ def _verdict(record: dict[str, Any]) -> str:
     return "equivalent" if within else "undecided"
 
 
-def _note(aligned: Aligned, swaps: Swaps, row: int, smallest: float) -> list[str]:
+def _notes(aligned: Aligned, swaps: Swaps, row: int, smallest: float) -> list[Note]:
     if swaps.n_differing[row] == 0:
-        return ["the two runs never differ"]
+        return [Note("The two runs never differ.")]
     if smallest < ALPHA:
         return []
-    return [
-        f"too few {aligned.unit}s differ for p to fall below {smallest:.2g}: no test can decide"
-    ]
+    few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.2g}"
+    return [Note(f"{few}: no test can decide.")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.align import align
 from frostline.report.statistics.comparisons.comparison import ALPHA, equivalence_p, few_differ_p
 from frostline.report.statistics.comparisons.paired import (
@@ -15,13 +16,12 @@ from frostline.report.statistics.comparisons.paired import (
     swap_p_values,
     swap_units,
 )
-from frostline.report.statistics.evaluation import Scored
+from frostline.report.statistics.evaluation import Scored, place_notes
 from frostline.report.statistics.intervals import TAIL
 from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.resampling.replicates import jackknife_error
-from frostline.report.statistics.sample import notes_about
 
-NOT_THE_METHODS = "one seed: these trained models, not the methods"
+NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Difference:
     n_units: int
     n_images: int
     unit: str
-    note: str
+    notes: Notes
 
 
 def compare_methods(
@@ -90,9 +90,9 @@ def compare_methods(
         test = "swaps of whole groups" if aligned.unit == "group" else "swaps of images"
     else:
         p, test = t_p(centre, total**0.5, df), "Student's t"
-    notes = notes_about(metric, aligned.notes)
+    notes = list(aligned.notes)
     if total == 0 and paired.n_units > 1:
-        notes.append("nothing varies between groups or seeds, so there is no interval")
+        notes.append(Note("Nothing varies between groups or seeds, so there is no interval."))
     if min(len(a), len(b)) == 1:
         notes.append(NOT_THE_METHODS)
     return Difference(
@@ -102,7 +102,8 @@ def compare_methods(
             equivalence_p(centre, total**0.5, margin, df),
             few_differ_p(_differing(paired, len(a), metric), paired.n_units, margin)),
         error, float(np.sqrt(np.nansum(between))) if max(len(a), len(b)) > 1 else np.nan, df,
-        len(a), len(b), paired.n_units, aligned.n_images, aligned.unit, "; ".join(notes),
+        len(a), len(b), paired.n_units, aligned.n_images, aligned.unit,
+        place_notes(notes, metric, *(run for run, _ in (*a, *b))),
     )  # fmt: skip
 
 

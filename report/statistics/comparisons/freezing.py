@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.comparison import check_options
 from frostline.report.statistics.comparisons.differences import compare_methods, verdict
@@ -20,7 +21,7 @@ DIFFERENCE_COLUMNS = (
     "dataset", "backbone", "protocol", "weights", "head", "unfreeze", "unfrozen_head", "metric",
     "estimate_frozen", "estimate_unfrozen", "difference", "low", "high", "p", "p_adjusted", "test",
     "equivalence_p", "verdict", "group_error", "seed_error", "seeds_frozen", "seeds_unfrozen",
-    "n_units", "n_images", "unit", "note",
+    "n_units", "n_images", "unit", "notes",
 )  # fmt: skip
 NOT_COMPARED = "not compared"
 
@@ -55,7 +56,8 @@ def frozen_against_unfrozen(
     DataFrame
         Columns `DIFFERENCE_COLUMNS`, a row a pair; `difference` is frozen minus unfrozen, as a
         fraction; p is adjusted within a data set (Holm 1979). Where two methods cannot be paired
-        the verdict is "not compared" and `note` says why. Empty where there is no such pair.
+        the verdict is "not compared" and the first of `notes` says why. Empty where there is no
+        such pair.
     """
     check_options(primary, "freezing", margin, permutations)
     records: list[dict[str, Any]] = []
@@ -102,7 +104,7 @@ def _compare(
         found = compare_methods(frozen, tuned, metric, margin=margin, permutations=permutations,
                                 seed=seed)  # fmt: skip
     except InputError as error:
-        return record | {"verdict": NOT_COMPARED, "note": str(error), "p": np.nan}
+        return record | {"verdict": NOT_COMPARED, "notes": (Note(str(error)),), "p": np.nan}
     return record | vars(found) | {
         "estimate_frozen": found.estimate_a, "estimate_unfrozen": found.estimate_b, "verdict": "",
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 
 from frostline.report.tables import escape
@@ -55,11 +56,16 @@ def _cell(column: Column, cell: Cell, first: bool) -> str:
     if cell.low:
         interval = f'<span class="interval">{cell.interval}</span>'
         text = f'<span class="score"><span>{text}</span> {interval}</span>'
-    value = "" if cell.value is None else f' data-value="{cell.value}"'
+    value = "" if cell.value is None else f' data-value="{_value(cell.value)}"'
     about = f'data-label="{_escaped(column.heading)}"{value}{_classes(column, cell.text)}'
     if first:
         return f'<th scope="row" role="rowheader" {about}>{text}</th>'
     return f'<td role="cell" {about}>{text}</td>'
+
+
+def _value(number: float) -> str:
+    """What a cell is sorted by; empty for what is not a number, which comes last."""
+    return "" if math.isnan(number) else str(number)
 
 
 def _classes(column: Column, text: str) -> str:

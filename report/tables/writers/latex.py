@@ -68,4 +68,4 @@ def _tabular(table: Table) -> list[str]:
 def _cell(cell: Cell) -> str:
     """In braces, which keep a cell that begins with "[" from being read as an option of "\\\\"."""
     start, end = AROUND[cell.mark]
-    return f"{{{f'{start}{escape.latex(cell.label)}{end} {cell.interval}'.rstrip()}}}"
+    return f"{{{f'{start}{escape.latex(cell.label)}{end} {escape.latex(cell.interval)}'.rstrip()}}}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
 
 import pandas as pd
 
-from frostline.report.notes import Note, texts
+from frostline.report.notes import in_words, notes_to_json
 
 SCORE_COLUMNS = ("run", "metric", "estimate", "low", "high")
 
@@ -27,8 +26,7 @@ def scores_to_csv(frame: pd.DataFrame) -> str:
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
     """Write every column; of notes the texts, one behind the other."""
-    if "notes" in frame:
-        frame = frame.assign(notes=[" ".join(texts(notes)) for notes in frame["notes"]])
+    frame = in_words(frame) if "notes" in frame else frame
     return frame.to_csv(index=False, lineterminator="\n")
 
 
@@ -42,12 +40,9 @@ def frame_to_json(frame: pd.DataFrame) -> str:
 
 
 def _json_value(value: object) -> object:
-    if isinstance(value, Note):
-        # What a note does not say is left out.
-        return {name: part for name, part in asdict(value).items() if part}
-    if isinstance(value, list | tuple):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict | str | bool):
+    if isinstance(value, tuple):
+        return notes_to_json(value)
+    if isinstance(value, dict | list | str | bool):
         return value
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return None
