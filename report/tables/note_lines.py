@@ -120,7 +120,7 @@ def _marks(table: Table, words: tuple[str, str]) -> list[str]:
     ]
     if not marked:
         return []
-    title = find_metric(marked[0][0]).title
+    title = find_metric(marked[0][0]).title.lower()
     kinds = {mark for _, mark in marked}
     said = []
     if ALIKE in kinds:

@@ -18,8 +18,11 @@ HOSTILE = "<script>|& $x_1$ \u202e" + "y" * 90
 
 @pytest.fixture(scope="module")
 def frame(run):
-    runs = [run(skill=3.0, n_groups=60), run(seed=1, skill=0.2, n_groups=60),
-            run(seed=2, skill=2.9, n_groups=60, run=HOSTILE)]  # fmt: skip
+    runs = [
+        run(skill=3.0, n_groups=60),
+        run(seed=1, skill=0.2, n_groups=60),
+        run(seed=2, skill=2.9, n_groups=60, run=HOSTILE),
+    ]
     return compare(runs, margin=0.5)
 
 
@@ -64,8 +67,11 @@ def test_latex_compiles(frame, tmp_path):
     (tmp_path / "t.tex").write_text(render_comparison(frame, "latex"))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
 
 
