@@ -20,14 +20,9 @@ from frostline.report.page.numbers import Evidence, OfDataset
 from frostline.report.page.sections import pair_names, signed_interval
 from frostline.report.page.stored import FORMAT, FORMAT_VERSION, digest_of
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import FROM_SCRATCH, describe, trained_word, weights_word
 from frostline.report.tables.escape import plain
-from frostline.report.tables.layout import (
-    FROM_SCRATCH,
-    describe,
-    percent,
-    trained_word,
-    weights_word,
-)
+from frostline.report.tables.layout import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

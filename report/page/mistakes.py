@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.methods import Method
+from frostline.report.statistics.comparisons.methods import Method
 
 MOST = 12
 MISTAKE_COLUMNS = ("dataset", "image_id", "label", "prediction", "confidence", "wrong", "runs")

@@ -17,7 +17,8 @@ from frostline.report.notes import texts
 from frostline.report.page.numbers import Evidence, OfDataset
 from frostline.report.predictions import META_KEYS, Predictions
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.layout import percent, trained_word
+from frostline.report.statistics.names import trained_word
+from frostline.report.tables.layout import percent
 
 VERSIONED = ("frostline", "numpy", "pandas", "matplotlib")
 # What a page shows of an image is at most so many pixels wide.
@@ -88,8 +89,8 @@ def freezing_rows(part: OfDataset, metric: str) -> list[dict[str, Any]]:
     higher = find_metric(metric).higher
     words = {"better": "frozen better", "worse": "fine-tuned better"}
     return [
-        {"backbone": row["name"], "frozen": percent(row["estimate_frozen"]),
-         "tuned": percent(row["estimate_unfrozen"]), "value": row["difference"],
+        {"backbone": row["name"], "frozen": percent(row["estimate_a"]),
+         "tuned": percent(row["estimate_b"]), "value": row["difference"],
          "difference": _signed(row["difference"]),
          "interval": signed_interval(row).strip(),
          "p": "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}",

@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.tables.layout import (
-    Block,
-    Grid,
-    Row,
-    Score,
-    freeze_word,
-    trained_word,
-    weights_word,
-)
+from frostline.report.statistics.names import freeze_word, trained_word, weights_word
+from frostline.report.tables.layout import Block, Grid, Row, Score
 
 FAILED = Score("failed", "")
 

@@ -75,7 +75,7 @@ def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str
 
 def _method_names(records: Sequence[Record]) -> tuple[list[str], str]:
     """What tells each row's method from the others', and what all of them share."""
-    from frostline.report.statistics.ranks import method_parts
+    from frostline.report.statistics.names import method_parts
 
     parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in records]
     if len(set(parts)) == 1:
