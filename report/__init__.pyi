@@ -6,10 +6,10 @@ from .page.projections import Embedded
 from .page.training_figures import Swept
 from .predictions import Predictions, read_predictions, write_predictions
 from .statistics.calibration import reliability
-from .statistics.comparisons.comparison import compare
+from .statistics.comparisons.compare import compare
 from .statistics.controls import negative_controls
 from .statistics.evaluation import evaluate
-from .statistics.intervals import INTERVALS
+from .statistics.intervals.intervals import INTERVALS
 from .statistics.metrics import METRICS, compute_metrics
 from .statistics.ranks import rank_methods
 from .statistics.seeds import over_seeds, pool_folds

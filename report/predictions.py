@@ -26,10 +26,26 @@ FORMAT_VERSION = 1
 METADATA_KEY = b"frostline"
 
 META_KEYS = (
-    "run", "dataset", "backbone", "weights", "protocol", "unfreeze", "feature", "head",
-    "hyperparameters", "seed", "train_fraction", "classes", "class_counts", "store_key",
-    "manifest_digest", "candidates", "seconds", "versions", "created",
-)  # fmt: skip
+    "run",
+    "dataset",
+    "backbone",
+    "weights",
+    "protocol",
+    "unfreeze",
+    "feature",
+    "head",
+    "hyperparameters",
+    "seed",
+    "train_fraction",
+    "classes",
+    "class_counts",
+    "store_key",
+    "manifest_digest",
+    "candidates",
+    "seconds",
+    "versions",
+    "created",
+)
 TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
 LABEL_NAMES = ("label", "true_label", "target")
 IMAGE_NAMES = ("image_id", "image_name")

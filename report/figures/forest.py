@@ -22,8 +22,8 @@ from frostline.report.figures.style import (
 )
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import describe
 from frostline.report.tables import escape
-from frostline.report.tables.layout import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

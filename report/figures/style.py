@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
+from frostline.report.statistics.names import trained_word
 from frostline.report.tables import escape
-from frostline.report.tables.layout import trained_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from frostline.report.figures.style import (
     way_of,
 )
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import FROM_SCRATCH
 from frostline.report.tables import escape
-from frostline.report.tables.layout import FROM_SCRATCH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.methods import Method
+from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.tables.numbers import percent
 
 Images = Callable[[str, Sequence[str]], Mapping[str, npt.NDArray[np.uint8]]]

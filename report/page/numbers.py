@@ -16,7 +16,8 @@ from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.stored import digest_of, digest_predictions, remember
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
 from frostline.report.statistics.evaluation import (
     MAJORITY_HEAD,
@@ -25,21 +26,21 @@ from frostline.report.statistics.evaluation import (
     tabulate,
     with_majority,
 )
-from frostline.report.statistics.methods import Method, group_methods, tabulate_methods
+from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
-from frostline.report.tables.classes import class_frame
-from frostline.report.tables.layout import (
+from frostline.report.statistics.names import (
     FROM_SCRATCH,
     describe,
     freeze_word,
     trained_word,
     weights_word,
 )
+from frostline.report.tables.classes import class_frame
 
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 4  # one more whenever the same runs would give other tables
+VERSION = 5  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
@@ -164,10 +165,19 @@ def compute_numbers(
     shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
+    marks = pd.concat([part.marks for part in parts])
     sentences = shelf(
         "answer",
         lambda: pd.DataFrame(
-            {"sentence": answer(frame, how.primary, with_majority(rows), differences=differences)}
+            {
+                "sentence": answer(
+                    frame,
+                    how.primary,
+                    with_majority(rows),
+                    differences=differences,
+                    marks=marks,
+                )
+            }
         ),
     )
     return ReportNumbers(

@@ -8,8 +8,8 @@ import numpy as np
 
 from frostline.report import figures
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
+from frostline.report.statistics.names import describe, trained_word
 from frostline.report.tables.freezing import pair_names
-from frostline.report.tables.layout import describe, trained_word
 from frostline.report.tables.numbers import difference_cell, percent
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from frostline.report import figures
 from frostline.report.figures.sweeps import efficiency_figure, heat_map_figure
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.layout import FROM_SCRATCH, weights_word
+from frostline.report.statistics.names import FROM_SCRATCH, weights_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.paper.published import DATASETS, SOURCE, PaperDataset, published
-from frostline.report.statistics.comparisons.comparison import mcnemar_p
-from frostline.report.statistics.intervals import Interval, compute_intervals
+from frostline.report.statistics.comparisons.differences import mcnemar_p
+from frostline.report.statistics.intervals.intervals import Interval, compute_intervals
 from frostline.report.statistics.metrics import compute_metrics
 from frostline.report.statistics.sample import Sample
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,38 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
-from frostline.report.statistics.intervals import Interval, compute_intervals
+from frostline.report.statistics.intervals.intervals import Interval, compute_intervals
 from frostline.report.statistics.metrics import check_metrics, of_probabilities
 from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS, Sample, make_sample
 
 RUN_COLUMNS = (
-    "dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
-    "train_fraction", "candidates",
-)  # fmt: skip
+    "dataset",
+    "backbone",
+    "protocol",
+    "unfreeze",
+    "feature",
+    "head",
+    "weights",
+    "train_fraction",
+    "candidates",
+)
 COLUMNS = (
-    "run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high",
-    "n_units", "n_images", "unit", "method", "replicates", "seed", "notes",
-)  # fmt: skip
+    "run",
+    *RUN_COLUMNS,
+    "run_seed",
+    "split",
+    "metric",
+    "estimate",
+    "low",
+    "high",
+    "n_units",
+    "n_images",
+    "unit",
+    "method",
+    "replicates",
+    "seed",
+    "notes",
+)
 MAJORITY_HEAD = "majority class"
 ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)
 
@@ -110,7 +130,7 @@ def tabulate(
         )
         about = _about(run, sample) | {"seed": seed}
         for name, interval in intervals.items():
-            notes = place_notes(_notes(sample, interval), name, run)
+            notes = place_notes(_notes(sample, interval), name, _dataset(run), {run.run: [run.run]})
             records.append(about | vars(interval) | {"metric": name, "notes": notes})
     return pd.DataFrame(records, columns=list(COLUMNS)), rows
 
@@ -125,8 +145,9 @@ def score(
     """Read what is given as paths, name the runs apart, and take the rows to score."""
     if not predictions:
         raise InputError("there are no predictions to evaluate; give at least one file.")
-    runs = [item if isinstance(item, Predictions) else read_predictions(item)
-            for item in predictions]  # fmt: skip
+    runs = [
+        item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
+    ]
     return [
         (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
         for run in _named_apart(runs)
@@ -171,9 +192,12 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
     code = sample.classes.index(answer)
     name = f"majority-{_dataset(run)}" if _dataset(run) else "majority"
     meta = dict.fromkeys(run.meta) | {
-        "run": name, "dataset": run.meta.get("dataset"), "head": MAJORITY_HEAD,
-        "classes": run.meta["classes"], "class_counts": run.meta["class_counts"],
-    }  # fmt: skip
+        "run": name,
+        "dataset": run.meta.get("dataset"),
+        "head": MAJORITY_HEAD,
+        "classes": run.meta["classes"],
+        "class_counts": run.meta["class_counts"],
+    }
     of_rows = [replace(note, runs=()) for note in sample.notes if not note.metrics]
     kept = [note for note in of_rows if note not in run.notes]
     answers = replace(
@@ -204,9 +228,12 @@ def _about(run: Predictions, sample: Sample) -> dict[str, Any]:
     about = {name: run.meta.get(name) for name in RUN_COLUMNS}
     about = {name: "" if value is None else value for name, value in about.items()}
     return about | {
-        "run": run.run, "unfreeze": str(about["unfreeze"]), "run_seed": run.meta.get("seed"),
-        "split": sample.split, "n_images": sample.n_images,
-    }  # fmt: skip
+        "run": run.run,
+        "unfreeze": str(about["unfreeze"]),
+        "run_seed": run.meta.get("seed"),
+        "split": sample.split,
+        "n_images": sample.n_images,
+    }
 
 
 def _notes(sample: Sample, interval: Interval) -> Notes:
@@ -217,12 +244,19 @@ def _notes(sample: Sample, interval: Interval) -> Notes:
     return (*kept, INDEPENDENT, *interval.notes)
 
 
-def place_notes(notes: Iterable[Note], metric: str, *runs: Predictions) -> Notes:
-    """Keep what is about a metric and these runs, each once; the data set and runs are named."""
-    names, dataset = [run.run for run in runs], _dataset(runs[0])
+def place_notes(
+    notes: Iterable[Note], metric: str, dataset: str, owners: Mapping[str, Collection[str]]
+) -> Notes:
+    """Keep the notes about a metric and these rows, each once, and name data set and rows in them.
+
+    Parameters
+    ----------
+    owners : mapping
+        For the name of each row the runs that it stands for.
+    """
     placed = []
     for note in notes:
-        about = [name for name in names if not note.runs or name in note.runs]
+        about = [name for name, runs in owners.items() if not note.runs or set(runs) & {*note.runs}]
         if about and (not note.metrics or metric in note.metrics):
             placed.append(replace(note, runs=tuple(about), dataset=dataset))
     return tuple(dict.fromkeys(placed))

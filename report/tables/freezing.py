@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.layout import trained_word
+from frostline.report.statistics.names import trained_word
 from frostline.report.tables.numbers import difference_cell, number, p_word
 from frostline.report.tables.table import Cell, Column, Row, Table
 
@@ -30,7 +30,7 @@ def freezing_table(differences: pd.DataFrame, metric: str) -> Table:
                 Cell(name),
                 *(
                     Cell(number(row[of], metric), value=float(row[of]))
-                    for of in ("estimate_frozen", "estimate_unfrozen")
+                    for of in ("estimate_a", "estimate_b")
                 ),
                 difference_cell({**row, "metric": metric}),
                 Cell(p_word(row["p_adjusted"]), value=float(row["p_adjusted"])),

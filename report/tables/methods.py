@@ -9,7 +9,7 @@ import pandas as pd
 
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.ranks import method_parts
+from frostline.report.statistics.names import differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.table import Cell, Row, Table, columns
@@ -34,7 +34,7 @@ def over_table(frame: pd.DataFrame, over: str) -> Table:
     `over` is "seeds" or "folds".
     """
     records = frame.to_dict("records")
-    names, shared = _method_names(records)
+    names, shared = differing_names(records)
     headings = ("Method", "Metric", "Mean", "s.e. patients", f"s.e. {over}", "df", over.title())
     rows = []
     for name, row in zip(names, records, strict=True):
@@ -115,20 +115,3 @@ def _over_notes(records: Sequence[Record], shared: str, over: str) -> Iterator[N
 
 def _run(row: Record) -> str:
     return f"{row.get('dataset') or ''} {row['run']}".strip()
-
-
-def _method_names(records: Sequence[Record]) -> tuple[list[str], str]:
-    """What distinguishes each row's method from the others, and what all of them share."""
-    parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in records]
-    if len(set(parts)) == 1:
-        return [_joined(own, str(row["run"])) for own, row in zip(parts, records, strict=True)], ""
-    shared = [len({own[place] for own in parts}) == 1 for place in range(len(parts[0]))]
-    names = [
-        _joined([word for word, same in zip(own, shared, strict=True) if not same], str(row["run"]))
-        for own, row in zip(parts, records, strict=True)
-    ]
-    return names, _joined([word for word, same in zip(parts[0], shared, strict=True) if same], "")
-
-
-def _joined(words: Sequence[str], otherwise: str) -> str:
-    return ", ".join(word for word in words if word) or otherwise

@@ -13,8 +13,9 @@ from sklearn import metrics as sk
 
 from frostline.report import METRICS
 from frostline.report.statistics.comparisons.multiplicity import max_t
-from frostline.report.statistics.comparisons.paired import make_paired, swap_p_values, swap_units
-from frostline.report.statistics.intervals import INTERVALS, compute_intervals
+from frostline.report.statistics.comparisons.paired import make_paired
+from frostline.report.statistics.comparisons.swaps import swap_p_values, swap_units
+from frostline.report.statistics.intervals.intervals import INTERVALS, compute_intervals
 from frostline.report.statistics.metrics import PER_CLASS, compute_metrics
 from frostline.report.statistics.sample import Sample
 

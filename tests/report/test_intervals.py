@@ -9,7 +9,7 @@ from scipy import stats
 from frostline.cache import InputError
 from frostline.report import evaluate, render
 from frostline.report.notes import texts
-from frostline.report.statistics.intervals import (
+from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
     Interval,
     clopper_pearson,

@@ -24,7 +24,7 @@ from frostline.report.paper.published import (
     published,
     render_against,
 )
-from frostline.report.statistics.comparisons.comparison import mcnemar_p
+from frostline.report.statistics.comparisons.differences import mcnemar_p
 from frostline.report.statistics.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[2]

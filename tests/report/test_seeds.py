@@ -87,7 +87,7 @@ def test_seeds_are_pooled_by_probabilities_too(run):
 def test_seeds_of_other_test_sets_are_refused(run):
     other = run(seed=1, n=50)
     other.meta["seed"] = 1
-    with pytest.raises(InputError, match=r"^different test sets: "):
+    with pytest.raises(InputError, match=r"^The test sets differ: "):
         over_seeds([run(), other])
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import FORMATS, evaluate, paper_table, render
+from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score
-from frostline.report.statistics.methods import group_methods, tabulate_methods
+from frostline.report.statistics.methods import tabulate_methods
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -22,8 +22,14 @@ FEWEST_OF_A_CLASS = 20
 FEWEST_IN_AVERAGES = 10
 # A class without an error shows no variation; with fewer units that is no evidence of none.
 FEWEST_FLAWLESS = 100
-BY_CLASS = ("precision_weighted", "f1_weighted", "cohen_kappa", "cohen_kappa_quadratic",
-            "matthews_corrcoef", "roc_auc_ovr_weighted")  # fmt: skip
+BY_CLASS = (
+    "precision_weighted",
+    "f1_weighted",
+    "cohen_kappa",
+    "cohen_kappa_quadratic",
+    "matthews_corrcoef",
+    "roc_auc_ovr_weighted",
+)
 
 
 def class_of(name: str, sample: Sample) -> int | None:

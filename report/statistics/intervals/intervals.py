@@ -15,15 +15,10 @@ import numpy.typing as npt
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
-from frostline.report.statistics.flags import LOSSES, flag, trials
+from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
+from frostline.report.statistics.intervals.flags import LOSSES, flag, trials
 from frostline.report.statistics.metrics import Array, find_metric, of_probabilities
-from frostline.report.statistics.resampling.replicates import (
-    Draws,
-    estimate,
-    jackknife_error,
-    leave_out,
-    replicate,
-)
+from frostline.report.statistics.resampling.jackknife import jackknife_error
 from frostline.report.statistics.sample import Sample
 
 LEVEL = 0.95
@@ -155,9 +150,15 @@ def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict
         centre = float(np.mean(values))
         half = NORMAL_975 * float(np.std(values, ddof=1)) / float(np.sqrt(draws.replicates))
         out[name] = Interval(
-            centre, centre - half, centre + half, "replicate-mean", draws.replicates,
-            "image", by_image.n_units, (BOOTSTRAP_MEAN,),
-        )  # fmt: skip
+            centre,
+            centre - half,
+            centre + half,
+            "replicate-mean",
+            draws.replicates,
+            "image",
+            by_image.n_units,
+            (BOOTSTRAP_MEAN,),
+        )
     return out
 
 
