@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,33 @@ from frostline.cache.stamped import (
     write_parquet,
 )
 from frostline.report.check import Source, check_meta, check_table
+from frostline.report.notes import Note, Notes
 
 FORMAT = "frostline-predictions"
 FORMAT_VERSION = 1
-METADATA_KEY = b"frostline"
 REMEDY = "make it again"
 
 META_KEYS = (
-    "run", "dataset", "backbone", "weights", "protocol", "unfreeze", "feature", "head",
-    "hyperparameters", "seed", "train_fraction", "classes", "class_counts", "store_key",
-    "manifest_digest", "candidates", "seconds", "versions", "created",
-)  # fmt: skip
+    "run",
+    "dataset",
+    "backbone",
+    "weights",
+    "protocol",
+    "unfreeze",
+    "feature",
+    "head",
+    "hyperparameters",
+    "seed",
+    "train_fraction",
+    "classes",
+    "class_counts",
+    "store_key",
+    "manifest_digest",
+    "candidates",
+    "seconds",
+    "versions",
+    "created",
+)
 TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
 LABEL_NAMES = ("label", "true_label", "target")
 IMAGE_NAMES = ("image_id", "image_name")
@@ -54,13 +70,13 @@ class Predictions:
         further columns.
     meta : dict
         Every key of `META_KEYS`, None where not known, and any further keys.
-    notes : tuple of str
-        What a reader of results has to be told about this file.
+    notes : tuple of Note
+        What a reader of results should know about this file.
     """
 
     table: pd.DataFrame
     meta: dict[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: Notes = ()
 
     def __post_init__(self) -> None:
         self.meta = {**dict.fromkeys(META_KEYS), **self.meta}
@@ -158,7 +174,7 @@ def read_predictions(path: Path | str) -> Predictions:
         table, meta = _read_csv(path), _read_json(path.with_suffix(".json"))
     else:
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
-    notes: list[str] = []
+    notes: list[Note] = []
     if meta is None:
         table, meta = _foreign(table, path, source, notes)
     else:
@@ -227,7 +243,7 @@ def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 
 def _foreign(
-    table: pd.DataFrame, path: Path, source: Source, notes: list[str]
+    table: pd.DataFrame, path: Path, source: Source, notes: list[Note]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Someone else's table in our columns, with the class list it implies."""
     label = _pick(table, LABEL_NAMES)
@@ -266,11 +282,11 @@ def _pick(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in table), None)
 
 
-def _drop_overall(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _drop_overall(table: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     """Leave out the last row of the paper's own CSVs: totals under the name "Overall"."""
     first = table["image_id"] if "image_id" in table else table.iloc[:, 0]
     if len(table) and str(first.iloc[-1]).strip().lower() == "overall":
-        notes.append('last row "Overall" is not an image and was left out')
+        notes.append(Note('The last row, "Overall", is no image and was left out.'))
         return table.iloc[:-1]
     return table
 

@@ -11,7 +11,8 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import read_predictions, write_predictions
-from frostline.report.predictions import META_KEYS, METADATA_KEY
+from frostline.report.notes import texts
+from frostline.report.predictions import META_KEYS
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
@@ -69,7 +70,7 @@ def test_the_papers_csv(tmp_path):
     assert back.table["image_id"].tolist() == ["a.png", "b.png", "c.png"]
     assert back.table["label"].tolist() == ["1", "1", "0"]
     assert back.classes == ["0", "1"]
-    assert back.notes == ('last row "Overall" is not an image and was left out',)
+    assert texts(back.notes) == ['The last row, "Overall", is no image and was left out.']
     assert back.run == "dinov2"
 
 
@@ -157,8 +158,8 @@ def test_a_newer_version_is_refused_with_the_remedy(run, tmp_path):
     path = tmp_path / "run.parquet"
     write_predictions(path, run().table, run().meta)
     data = pq.read_table(path)
-    meta = json.loads(data.schema.metadata[METADATA_KEY]) | {"format_version": 2}
-    pq.write_table(data.replace_schema_metadata({METADATA_KEY: json.dumps(meta)}), path)
+    meta = json.loads(data.schema.metadata[b"frostline"]) | {"format_version": 2}
+    pq.write_table(data.replace_schema_metadata({b"frostline": json.dumps(meta)}), path)
     with pytest.raises(InputError) as caught:
         read_predictions(path)
     assert str(caught.value) == (

@@ -6,6 +6,7 @@ beside the interval; nothing is hidden.
 
 from __future__ import annotations
 
+from frostline.report.notes import Note, Notes
 from frostline.report.statistics.metrics import PER_CLASS, find_metric
 from frostline.report.statistics.sample import Sample
 
@@ -21,8 +22,14 @@ FEWEST_OF_A_CLASS = 20
 FEWEST_IN_AVERAGES = 10
 # A class without an error shows no variation; with fewer units that is no evidence of none.
 FEWEST_FLAWLESS = 100
-BY_CLASS = ("precision_weighted", "f1_weighted", "cohen_kappa", "cohen_kappa_quadratic",
-            "matthews_corrcoef", "roc_auc_ovr_weighted")  # fmt: skip
+BY_CLASS = (
+    "precision_weighted",
+    "f1_weighted",
+    "cohen_kappa",
+    "cohen_kappa_quadratic",
+    "matthews_corrcoef",
+    "roc_auc_ovr_weighted",
+)
 
 
 def class_of(name: str, sample: Sample) -> int | None:
@@ -46,39 +53,45 @@ def trials(name: str, sample: Sample) -> int:
     return sample.n_units
 
 
-def flag(name: str, sample: Sample) -> str:
-    """Why the interval of this metric may not cover, or nothing."""
+def flag(name: str, sample: Sample) -> Notes:
+    """Say why the interval of this metric may not cover; no notes where it does."""
     reasons = []
+    units = f"{sample.unit}s"
     if sample.n_units < FEWEST_UNITS:
-        reasons.append(f"only {sample.n_units} {sample.unit}s: intervals may not cover")
+        reasons.append(Note(f"Only {sample.n_units} {units}: intervals may not cover."))
     elif sample.wrong_units < FEWEST_WRONG:
-        reasons.append(
-            f"only {sample.wrong_units} {sample.unit}s with an error: intervals are cautious"
-        )
+        text = f"Only {sample.wrong_units} {units} with an error: intervals are cautious."
+        reasons.append(Note(text))
     elif sample.unit == "image" and sample.n_units < FEWEST_IMAGES:
-        reasons.append(f"only {sample.n_units} images: intervals are cautious")
+        reasons.append(Note(f"Only {sample.n_units} images: intervals are cautious."))
     if name in LOSSES and sample.wrong_units < FEWEST_WRONG_OF_LOSSES:
-        title = find_metric(name).title.lower()
-        reasons.append(f"few {sample.unit}s with an error: the interval of {title} may not cover")
-    rare = _rare_classes(name, sample)
-    if rare:
-        about = ", ".join(f"{label} ({units})" for label, units in rare.items())
-        title = find_metric(name).title
-        reasons.append(f"few {sample.unit}s of {about}: the interval of {title} may not cover")
-    return "; ".join(reasons)
+        few = f"Fewer than {FEWEST_WRONG_OF_LOSSES} {units} with an error"
+        reasons.append(Note(f"{few}: the interval may not cover.", (name,)))
+    return (*reasons, *_rare_classes(name, sample))
 
 
-def _rare_classes(name: str, sample: Sample) -> dict[str, int]:
+def _rare_classes(name: str, sample: Sample) -> list[Note]:
+    """Say which classes that the metric hangs on have few units, or few for having no error."""
     one = class_of(name, sample)
-    macro = find_metric(name).macro
-    if one is None and not macro and name not in BY_CLASS:
-        return {}
-    fewest = FEWEST_OF_A_CLASS if macro or one is not None else FEWEST_IN_AVERAGES
-    found = {}
+    hangs = find_metric(name).macro or one is not None
+    if not hangs and name not in BY_CLASS:
+        return []
+    fewest = FEWEST_OF_A_CLASS if hangs else FEWEST_IN_AVERAGES
+    rare, flawless = [], []
     for number, label in enumerate(sample.classes):
         units = int(sample.class_units[number])
-        flawless = bool(sample.confusion[number].sum() == sample.confusion[number, number])
-        unseen = (macro or one is not None) and flawless and units < FEWEST_FLAWLESS
-        if (one is None or one == number) and (units < fewest or unseen):
-            found[label] = units
-    return found
+        right = bool(sample.confusion[number].sum() == sample.confusion[number, number])
+        if one is not None and one != number:
+            continue
+        if units < fewest:
+            rare.append(label)
+        elif hangs and right and units < FEWEST_FLAWLESS:
+            flawless.append(label)
+    covers = "the interval may not cover."
+    notes = {
+        f"Fewer than {fewest} {sample.unit}s of a class: {covers}": rare,
+        f"Fewer than {FEWEST_FLAWLESS} {sample.unit}s of a class without an error: {covers}": (
+            flawless
+        ),
+    }
+    return [Note(text, (name,), tuple(labels)) for text, labels in notes.items() if labels]

@@ -75,13 +75,6 @@ def leave_out(
     return values
 
 
-def jackknife_error(left: Array, counts: npt.NDArray[np.int64]) -> float:
-    """Delete-one-group standard error (Tukey 1958; Efron and Tibshirani 1993, equation 11.5)."""
-    units = int(counts.sum())
-    mean = float(left @ counts) / units
-    return float(np.sqrt((units - 1) / units * (counts @ (left - mean) ** 2)))
-
-
 def _by_need(names: Sequence[str]) -> tuple[list[str], list[str]]:
     scored = [name for name in names if of_probabilities(name)]
     return [name for name in names if name not in scored], scored

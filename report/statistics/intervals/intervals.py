@@ -14,15 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.cache.errors import InputError
-from frostline.report.statistics.flags import LOSSES, flag, trials
+from frostline.report.notes import Note, Notes
+from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
+from frostline.report.statistics.intervals.flags import LOSSES, flag, trials
 from frostline.report.statistics.metrics import Array, find_metric, of_probabilities
-from frostline.report.statistics.resampling.replicates import (
-    Draws,
-    estimate,
-    jackknife_error,
-    leave_out,
-    replicate,
-)
+from frostline.report.statistics.resampling.jackknife import jackknife_error
 from frostline.report.statistics.sample import Sample
 
 LEVEL = 0.95
@@ -35,15 +31,16 @@ MANY_UNITS = 400
 MANY_WRONG = 50
 # Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
 MANY_OF_A_CLASS = 150
-UNVARYING = "leaving out any unit changes nothing, so the interval has no width"
+BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.")
+UNVARYING = "Leaving out any unit changes nothing, so the interval has no width."
 NO_INTERVAL = {
-    "calibration_error": "no interval: calibration error is not resampled, bars show it",
+    "calibration_error": "No interval: calibration error is not resampled; bars show it.",
 }
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% interval; `low` and `high` are NaN where there is none, see `note`.
+    """An estimate with its 95% interval; `low` and `high` are NaN where there is none, see `notes`.
 
     `n_units` counts the units that were resampled, `unit` says which they were.
     """
@@ -55,7 +52,7 @@ class Interval:
     replicates: int
     unit: str
     n_units: int
-    note: str = ""
+    notes: Notes = ()
 
 
 Method = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
@@ -68,7 +65,7 @@ def percentile(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str
     for name, values in replicate(sample, metrics, draws).items():
         low, high, note = percentile_bounds(values)
         one = _blank(sample, centres[name], "percentile", draws.replicates)
-        out[name] = replace(one, low=low, high=high, note=note)
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
     return out
 
 
@@ -85,7 +82,7 @@ def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inter
         if not np.isnan(low):
             low, high, note = _bca_bounds(values, centres[name], *left[name], note)
         one = _blank(sample, centres[name], "bca", draws.replicates)
-        out[name] = replace(one, low=low, high=high, note=note)
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
     return out
 
 
@@ -103,7 +100,7 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
         low, high, note = jackknife_bounds(centres[name], left, counts, jackknife_scale(name))
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
         note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
-        out[name] = replace(one, low=low, high=high, note=note)
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
     return out
 
 
@@ -115,17 +112,17 @@ def jackknife_scale(name: str) -> tuple[float, float] | None:
 def jackknife_bounds(
     centre: float, left: Array, counts: npt.NDArray[np.int64], bounds: tuple[float, float] | None
 ) -> tuple[float, float, str]:
-    """Low, high and note of `jackknife_t` from leave-one-out values and how many have each."""
+    """Give low, high and what to note, from leave-one-out values and how many have each."""
     from scipy.special import stdtrit
 
     units = int(counts.sum())
     nothing = float("nan"), float("nan")
     if units < 2:
-        return *nothing, "no interval: one unit alone shows no variation"
+        return *nothing, "No interval: one unit alone shows no variation."
     if np.isnan(left).any() or np.isnan(centre):
-        return *nothing, "no interval: undefined when one unit is left out"
+        return *nothing, "No interval: undefined when one unit is left out."
     if bounds is not None and centre in bounds:
-        return *nothing, "no interval: the estimate is at its bound"
+        return *nothing, "No interval: the estimate is at its bound."
     error = jackknife_error(left, counts)
     if error == 0:
         return centre, centre, UNVARYING
@@ -153,9 +150,15 @@ def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict
         centre = float(np.mean(values))
         half = NORMAL_975 * float(np.std(values, ddof=1)) / float(np.sqrt(draws.replicates))
         out[name] = Interval(
-            centre, centre - half, centre + half, "replicate-mean", draws.replicates,
-            "image", by_image.n_units, "interval of the bootstrap mean, not of the metric",
-        )  # fmt: skip
+            centre,
+            centre - half,
+            centre + half,
+            "replicate-mean",
+            draws.replicates,
+            "image",
+            by_image.n_units,
+            (BOOTSTRAP_MEAN,),
+        )
     return out
 
 
@@ -170,7 +173,7 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
         if method == "clopper-pearson":
             blanks = {name: _blank(sample, centres[name], method, 0) for name in names}
             for name, blank in blanks.items():
-                out[name] = clopper_pearson(blank, trials(name, sample))
+                out[name] = clopper_pearson(name, blank, trials(name, sample))
         else:
             out |= INTERVALS[method](sample, names, draws)
     return {name: out[name] for name in metrics}
@@ -189,10 +192,10 @@ def choose_method(sample: Sample, name: str, centre: float) -> str:
     return "percentile" if many and trials(name, sample) >= MANY_OF_A_CLASS else "jackknife-t"
 
 
-def clopper_pearson(interval: Interval, units: int) -> Interval:
+def clopper_pearson(name: str, interval: Interval, units: int) -> Interval:
     """Clopper and Pearson's (1934) interval of a proportion that is 0 or 1, units as trials."""
     if units == 0:
-        return replace(interval, note="no interval: no unit of this class")
+        return replace(interval, notes=_notes("No interval: there is no unit of this class.", name))
     miss = TAIL ** (1 / units)
     low, high = (miss, 1.0) if interval.estimate == 1 else (0.0, 1 - miss)
     return replace(interval, low=low, high=high, method="clopper-pearson", replicates=0)
@@ -245,21 +248,27 @@ def compute_intervals(
     draws = Draws(replicates, seed, stratified)
     found = INTERVALS[ci](sample, there, draws) if there else {}
     for name, centre in estimate(sample, plain).items():
-        found[name] = replace(_blank(sample, centre, "none", 0), note=NO_INTERVAL[name])
+        blank = _blank(sample, centre, "none", 0)
+        found[name] = replace(blank, notes=_notes(NO_INTERVAL[name], name))
     for name in silent:
-        note = f"no probabilities, so no {find_metric(name).title.lower()}"
-        found[name] = replace(_blank(sample, float("nan"), "none", 0), note=note)
+        blank = _blank(sample, float("nan"), "none", 0)
+        found[name] = replace(blank, notes=(no_probabilities(name),))
     return {name: _flagged(name, found[name], sample) for name in metrics}
 
 
+def no_probabilities(metric: str) -> Note:
+    """Say why this metric has no value."""
+    return Note("There are no probabilities, so it has no value.", (metric,))
+
+
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
-    """The central 95% of replicates [B], and a note about replicates in which it is undefined."""
+    """The central 95% of replicates [B], and a sentence on replicates in which it is undefined."""
     undefined = int(np.isnan(values).sum())
     share = undefined / len(values)
     if share > MOST_UNDEFINED:
-        return float("nan"), float("nan"), f"no interval: undefined in {share:.1%} of replicates"
+        return float("nan"), float("nan"), f"No interval: undefined in {share:.1%} of replicates."
     bounds: npt.NDArray[np.float64] = np.nanquantile(values, [TAIL, 1 - TAIL])
-    note = f"undefined in {undefined} of {len(values)} replicates" if undefined else ""
+    note = f"Undefined in {undefined} of {len(values)} replicates." if undefined else ""
     return float(bounds[0]), float(bounds[1]), note
 
 
@@ -270,7 +279,7 @@ def _bca_bounds(
 
     nothing = float("nan"), float("nan")
     if np.isnan(left).any():
-        return *nothing, "no interval: undefined when one unit is left out"
+        return *nothing, "No interval: undefined when one unit is left out."
     values = values[~np.isnan(values)]
     # Replicates equal the estimate up to rounding, and those are ties.
     near = np.isclose(values, centre, rtol=0, atol=1e-12)
@@ -278,7 +287,7 @@ def _bca_bounds(
     apart = (left @ counts) / counts.sum() - left
     spread = counts @ apart**2
     if spread == 0 or not 0 < below < 1:
-        return *nothing, "no interval: the replicates do not vary about the estimate"
+        return *nothing, "No interval: the replicates do not vary about the estimate."
     bias = ndtri(below)
     acceleration = (counts @ apart**3) / (6 * spread**1.5)
     reach = bias + ndtri(np.array([TAIL, 1 - TAIL]))
@@ -295,5 +304,8 @@ def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Inter
 def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
     if np.isnan(interval.low) or interval.method == "replicate-mean":
         return interval
-    note = "; ".join(filter(None, (interval.note, flag(name, sample))))
-    return replace(interval, note=note)
+    return replace(interval, notes=(*interval.notes, *flag(name, sample)))
+
+
+def _notes(text: str, metric: str) -> Notes:
+    return (Note(text, (metric,)),) if text else ()
