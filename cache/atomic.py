@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         flush_to_disk(temporary)
-        temporary.replace(path)
+        temporary.rename(path)
         flush_to_disk(path.parent)
     finally:
         os.close(descriptor)
