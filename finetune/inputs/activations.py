@@ -135,7 +135,7 @@ def _check_recipe(way: str, recipe: Recipe, where: Conditions) -> None:
         raise NoBoundaryError("images are augmented in every epoch afresh")
     if where.compiled:
         raise NoBoundaryError("torch.compile takes the network as a whole")
-    if way == "auto" and recipe.epochs * len(recipe.rates) == 1:
+    if way == "auto" and recipe.epochs * len(recipe.lr) == 1:
         raise NoBoundaryError("there is only one epoch")
 
 

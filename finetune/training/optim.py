@@ -20,7 +20,7 @@ def make_optimizer(
     model: Classifier, recipe: Recipe, device: torch.device
 ) -> torch.optim.Optimizer:
     """The recipe's optimiser of everything in the model that trains."""
-    (lr,) = recipe.rates
+    (lr,) = recipe.lr
     kind: Any = OPTIMIZERS[recipe.optimizer]
     optimizer: torch.optim.Optimizer = kind(
         parameter_groups(model, recipe), lr=lr, fused=device.type == "cuda"

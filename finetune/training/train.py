@@ -94,11 +94,11 @@ def train(
     start = copied_state(model, names)
     rows: list[dict[str, Any]] = []
     chosen: tuple[Trained, dict[str, Tensor]] | None = None
-    several = len(recipe.rates) > 1
-    for number, lr in enumerate(recipe.rates, 1):
+    several = len(recipe.lr) > 1
+    for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
         run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
-        run.number, run.numbers = number, len(recipe.rates)
+        run.number, run.numbers = number, len(recipe.lr)
         own = checkpoints.candidate(number) if checkpoints and several else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -256,7 +256,7 @@ class _Planner:
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**seen, "pixels": spec, "crop": inputs.geometry.crop, **trained}
-        run["recipe"] = _plain(asdict(recipe))
+        run["recipe"] = recipe.to_dict()
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
 
     def _pixels(

@@ -102,9 +102,9 @@ def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> Non
         replace(task, precision="bfloat16"),
         replace(task, crop=28),
         *(
-            replace(task, recipe=replace(task.recipe, **change))
+            replace(task, recipe=task.recipe.model_copy(update=change))
             for change in (
-                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": 2e-3},
+                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": (2e-3,)},
                 {"weight_decay": 0.1}, {"schedule": "cosine"}, {"warmup_epochs": 1},
                 {"shuffle": False}, {"select": "log_loss"}, {"lr": (1e-3, 2e-3)},
                 {"micro_batch": 2}, {"micro_batch": "auto"}, {"layer_decay": 0.5},
@@ -175,7 +175,7 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     cards = [read_card(place.model(run)) for place in (workspace, other)]
     assert without_times(cards[0]["history"]) == without_times(cards[1]["history"])
     logs = [pd.read_csv(place.model(run) / "log.csv") for place in (workspace, other)]
-    assert len(logs[0]) == task.recipe.epochs * len(task.recipe.rates)
+    assert len(logs[0]) == task.recipe.epochs * len(task.recipe.lr)
     assert logs[0].drop(columns=TIMES).equals(logs[1].drop(columns=TIMES))
     tables = [read_predictions(place.predictions(run)).table for place in (workspace, other)]
     assert tables[0].equals(tables[1])
