@@ -22,6 +22,7 @@ from frostline.extract.engine import engine_version
 from frostline.extract.pixels import versions
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Images, Kept, Progress, keep_activations
+from frostline.finetune.inputs.boundary import running_from
 from frostline.finetune.inputs.data import Data, load_data
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
@@ -87,6 +88,7 @@ class Task:
         """The run's name: readable, with a digest of all that it depends on."""
         config = asdict(self)
         del config["weights_source"]
+        config["recipe"] = self.recipe.to_dict()
         config["manifest"] = manifest.digest(self.label, self.split)
         readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
@@ -174,7 +176,7 @@ def finetune_run(
         if said is not None and kept.said and first:
             said(kept.said)
         fed = {**data.parts, **kept.parts}
-        with model.from_boundary(kept.boundary):
+        with running_from(model, kept.boundary):
             trained = train(
                 model,
                 (fed["train"], fed["val"]),
@@ -244,7 +246,7 @@ def predictions_table(
         if not len(data.parts[split]):
             continue
         part = kept.parts.get(split, data.parts[split])
-        with model.from_boundary(kept.boundary if split in kept.parts else None):
+        with running_from(model, kept.boundary if split in kept.parts else None):
             logits = predict(model, part, conditions, batch_size)
         probabilities = logits.double().softmax(1).numpy()
         rows = data.images[data.images["split"] == split]
@@ -279,8 +281,8 @@ def _meta(task: Task, data: Data, trained: Trained) -> dict[str, Any]:
         "class_counts": data.class_counts(),
         "store_key": task.pixels,
         "pixels": _seen(data.pixel_spec, task.crop),
-        "candidates": len(task.recipe.rates),
-        "lr_candidates": list(task.recipe.rates),
+        "candidates": len(task.recipe.lr),
+        "lr_candidates": list(task.recipe.lr),
         "best_epoch": trained.best_epoch,
         "history": trained.history,
         "seconds": sum(epoch["seconds"] for epoch in trained.history),

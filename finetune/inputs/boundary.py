@@ -13,16 +13,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.pixels import Form
-
-if TYPE_CHECKING:
-    from frostline.finetune.conditions import Conditions
-    from frostline.finetune.model import Classifier
+from frostline.finetune.model import Classifier
 
 HEAD = "head"
 CHECKED = 4
@@ -103,6 +102,16 @@ class Boundary:
             for name, output in self.outputs.items():
                 stack.enter_context(_answering(model.get_submodule(name), output))
             return model.head(model.embed(self.empty))
+
+
+@contextmanager
+def running_from(model: Classifier, boundary: Boundary | None) -> Iterator[None]:
+    """Let a model take activations at a boundary instead of images, if there is one."""
+    model.shortcut = None if boundary is None else partial(boundary.leave, model)
+    try:
+        yield
+    finally:
+        model.shortcut = None
 
 
 class _ReachedError(Exception):

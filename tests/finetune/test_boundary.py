@@ -20,7 +20,12 @@ from frostline.finetune import Recipe, finetune_run
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs import activations
 from frostline.finetune.inputs.activations import boundary_spec
-from frostline.finetune.inputs.boundary import Boundary, NoBoundaryError, find_boundary
+from frostline.finetune.inputs.boundary import (
+    Boundary,
+    NoBoundaryError,
+    find_boundary,
+    running_from,
+)
 from frostline.finetune.inputs.pixels import Form
 from frostline.finetune.model import Classifier
 from frostline.finetune.unfreeze import set_modes, unfreeze
@@ -74,7 +79,7 @@ def stores(workspace: Workspace, kind: str) -> list[Store]:
 def test_the_same_weights_bit_for_bit_as_without(
     tmp_path: Path, backbone: str, how: str, block: str
 ) -> None:
-    recipe = Recipe(epochs=2, batch_size=8, lr=1e-3)
+    recipe = Recipe(epochs=2, batch_size=8, lr=(1e-3,))
     plain, expected, without = trained(tmp_path / "a", backbone, how, "off", recipe=recipe)
     kept, found, workspace = trained(tmp_path / "b", backbone, how, "on", recipe=recipe)
     assert all(torch.equal(plain[name], kept[name]) for name in plain)
@@ -103,7 +108,7 @@ def test_the_heads_input_is_the_embedding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backbone", ["timm:test_resnet", "timm:test_vit"])
 def test_mixed_precision_is_kept_as_it_is(tmp_path: Path, backbone: str) -> None:
-    changes = {"precision": "bfloat16", "recipe": Recipe(epochs=2, batch_size=8, lr=1e-3)}
+    changes = {"precision": "bfloat16", "recipe": Recipe(epochs=2, batch_size=8, lr=(1e-3,))}
     plain, expected, _ = trained(tmp_path / "a", backbone, "2", "off", **changes)
     kept, found, workspace = trained(tmp_path / "b", backbone, "2", "on", **changes)
     assert all(torch.equal(plain[name], kept[name]) for name in plain)
@@ -307,7 +312,7 @@ def test_when_auto_does_not_keep_them(
 ) -> None:
     monkeypatch.setattr(activations, "LIMIT_BYTES", 36 * 3072 - 1)
     monkeypatch.setattr(activations, "LEAST_SPARED", 300)
-    recipe = replace(Recipe(epochs=2, batch_size=8), **changes)
+    recipe = Recipe(**{"epochs": 2, "batch_size": 8, **changes})
     run, _ = finetune_run(workspace, make_task(unfreeze=how, recipe=recipe), open_pixels, load)
     assert read_predictions(workspace.predictions(run)).meta["boundary_reason"] == reason
     assert not stores(workspace, "boundaries")
@@ -352,7 +357,7 @@ def test_nothing_is_kept_for_the_backward_pass_of_frozen_blocks() -> None:
         with torch.no_grad():
             entering = boundary.enter(model, images)
         set_modes(model)
-        with counted() as rest, model.from_boundary(boundary):
+        with counted() as rest, running_from(model, boundary):
             model(entering).sum()
         # Frozen blocks add nothing to what the blocks behind them need.
         assert sum(whole) == sum(rest)

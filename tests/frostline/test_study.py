@@ -142,7 +142,7 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
             {"protocols": {"p": {"recipe": "standard", "epochs": 5}}},
             "protocols.p: Head 'logistic' takes these fields of the recipe: none.",
         ),
-        ({"protocols": {"p": {"unfreeze": 1, "head": "knn"}}}, "The key head is for unfreeze: none"),
+        (
             {"protocols": {"p": {"unfreeze": 1, "head": "knn"}}},
             "The key head is for unfreeze: none;",
         ),
