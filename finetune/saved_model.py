@@ -1,4 +1,4 @@
-"""A trained model at rest: weights as safetensors, everything else as JSON."""
+"""Trained models on disk: weights as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What a model at rest is.
+    """Read what is known of a saved model.
 
     Raises
     ------

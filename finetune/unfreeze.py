@@ -1,4 +1,4 @@
-"""How much of the backbone trains: none, its last N blocks, or all."""
+"""Unfreezing: none of the backbone, its last N blocks, or all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def set_modes(model: Classifier) -> None:
 
 
 def _set_mode(module: nn.Module, behind_trained: bool) -> bool:
-    """Set the mode of a module and of all in it; tell whether anything trains up to its end."""
+    """Set the mode of a module and of all in it; say whether anything trains up to its end."""
     trains = {parameter.requires_grad for parameter in module.parameters()}
     if not trains:
         module.train(behind_trained)
@@ -79,7 +79,7 @@ def _set_mode(module: nn.Module, behind_trained: bool) -> bool:
 
 
 def trained_state(model: nn.Module) -> list[str]:
-    """Names in `state_dict` of everything that training changes.
+    """Give the names in `state_dict` of everything that training changes.
 
     That is the parameters that train, and the buffers of modules that hold such (batch norm's
     running statistics); all else is as it was loaded.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone, Identity
     from frostline.extract.embed import Extraction
     from frostline.extract.pixels import PixelSource
+    from frostline.finetune.task import Execution
     from frostline.finetune.training.epochs import Epoch
 
 Progress = Callable[[int, int], None]
@@ -123,7 +124,8 @@ class Machine:
 
         name = self.device
         if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
+            on_gpu = torch.cuda.is_available() and self.engine == "torch"
+            name = "cuda" if on_gpu else "cpu"
         if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
             raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
         if name.startswith("cuda") and not torch.cuda.is_available():
@@ -134,6 +136,11 @@ class Machine:
         if self.precision not in PRECISIONS:
             raise InputError(
                 f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."
+            )
+        if self.engine == "onnx" and (name != "cpu" or self.precision not in ("auto", "float32")):
+            raise InputError(
+                f"--engine onnx computes float32 on a CPU, not {self.precision} on {name}: leave "
+                "out --device and --precision, or use --engine torch."
             )
         if self.precision != "auto":
             return name, self.precision
@@ -242,10 +249,7 @@ def finetune(
     seed: int = 0,
     columns: Columns | None = None,
     changes: Mapping[str, Any] | None = None,
-    compiled: bool = False,
-    tensorboard: bool = False,
-    boundary: str = "auto",
-    said: Callable[[str], None] | None = None,
+    execution: Execution | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
@@ -257,21 +261,20 @@ def finetune(
     ----------
     changes : mapping, optional
         Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
-    compiled, tensorboard : bool
-        Whether to train through `torch.compile`, and to write epochs for TensorBoard.
-    boundary : str
-        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
-    said : callable, optional
-        Called with a sentence on what is kept.
+    execution : Execution, optional
+        How to carry it out, where neither the machine nor a parameter here says so.
+    on_epoch : callable, optional
+        Called with each `Epoch`.
     progress : callable, optional
-        Called while images are decoded, and while that output is computed, with how many are done
-        and how many there are.
+        Called while images are decoded, and while the output of frozen blocks is computed, with how
+        many are done and how many there are.
     """
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.inputs.augment import kept_geometry
     from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.recipe import make_recipe
-    from frostline.finetune.run import Task, finetune_run
+    from frostline.finetune.run import finetune_run
+    from frostline.finetune.task import Execution, Task
 
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
@@ -302,24 +305,21 @@ def finetune(
         crop=inputs.geometry.crop if kept != inputs else None,
     )
 
+    how = replace(
+        execution or Execution(),
+        device=device,
+        allow_missing=machine.on_error == "skip",
+        on_epoch=on_epoch,
+        progress=progress,
+    )
+
     def open_pixels() -> Store:
         with first_rank_first():
             return fill_pixels(source, progress)
 
     with process_group(device):
         return finetune_run(
-            workspace,
-            task,
-            open_pixels,
-            lambda: network.load(workspace, inputs),
-            device=device,
-            allow_missing=machine.on_error == "skip",
-            compiled=compiled,
-            tensorboard=tensorboard,
-            boundary=boundary,
-            said=said,
-            progress=progress,
-            on_epoch=on_epoch,
+            workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
         )
 
 

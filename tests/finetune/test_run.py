@@ -31,7 +31,7 @@ from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
 from frostline.extract.embed import to_input
-from frostline.finetune import Recipe, finetune_run, load_model, read_card
+from frostline.finetune import Execution, Recipe, finetune_run, load_model, read_card
 from frostline.report import read_predictions
 
 Pixels = Callable[[], Store]
@@ -166,7 +166,7 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     }[what]
     run, _ = finetune_run(workspace, task, open_pixels, network)
     epochs: list[Any] = []
-    again = finetune_run(other, task, open_pixels, network, on_epoch=epochs.append)
+    again = finetune_run(other, task, open_pixels, network, Execution(on_epoch=epochs.append))
     assert again == (run, True)
     assert (epochs[0].candidate, epochs[0].epoch) > (1, 1)
     left = load_file(workspace.model(run) / "model.safetensors")
@@ -216,9 +216,9 @@ def test_an_interrupted_run_goes_on(workspace: Workspace, open_pixels: Pixels) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, make_task(), open_pixels, load, on_epoch=interrupt)
+        finetune_run(workspace, make_task(), open_pixels, load, Execution(on_epoch=interrupt))
     epochs: list[Any] = []
-    finetune_run(workspace, make_task(), open_pixels, load, on_epoch=epochs.append)
+    finetune_run(workspace, make_task(), open_pixels, load, Execution(on_epoch=epochs.append))
     assert [epoch.epoch for epoch in epochs] == [2, 3]
 
 
@@ -242,7 +242,7 @@ def test_images_without_pixels(workspace: Workspace, open_pixels: Pixels) -> Non
         "run it again, with --on-error skip if they cannot be read."
     )
     task = make_task(recipe=Recipe(epochs=1, batch_size=8))
-    run, _ = finetune_run(workspace, task, open_pixels, load, allow_missing=True)
+    run, _ = finetune_run(workspace, task, open_pixels, load, Execution(allow_missing=True))
     found = read_predictions(workspace.predictions(run))
     assert found.meta["images_without_pixels"] == 1
     assert "i005.png" not in found.table["image_id"].to_list()
