@@ -163,7 +163,7 @@ def backbones(
     from rich.table import Table
 
     from frostline.console import out
-    from frostline.extract.backbones.backbone import list_backbones
+    from frostline.extract.backbones.listing import list_backbones
 
     if blocks is not None:
         _print_blocks(blocks)

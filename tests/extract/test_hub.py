@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.extract.backbones.backbone import empty_backbone, identify_backbone, load_backbone
+from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.blocks import blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES
+from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.backbones.preprocessing import own_preprocessing
 from frostline.protocols import protocol_inputs
 
@@ -257,7 +258,7 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("frostline.extract.backbones.pretrained.getproxies", dict)
+    monkeypatch.setattr("frostline.extract.backbones.hub_files.getproxies", dict)
     monkeypatch.setattr("socket.getaddrinfo", unreachable)
     with pytest.raises(InputError) as caught:
         load_backbone("hf:microsoft/rad-dino")
