@@ -109,7 +109,7 @@ def build_hub(entry: Entry, image_size: int) -> HubModel:
             )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"transformers cannot build backbone {entry.name!r} from {folder / CONFIG} "
+            f"Backbone {entry.name!r} cannot be built by transformers from {folder / CONFIG} "
             f"({str(error).strip().splitlines()[0].rstrip('.')}): give a model of its own classes."
         ) from error
     if network.main_input_name != "pixel_values" or hasattr(config, "text_config"):

@@ -46,7 +46,7 @@ class WeightsSource:
 
     @classmethod
     def find(cls, entry: Entry, weights: str | Path, seed: int) -> WeightsSource:
-        """Find the file that `weights` means; InputError if there is none."""
+        """Find the file that `weights` names; InputError if it is not there."""
         if weights == "random":
             return cls(f"random, seed {seed}", None)
         if weights == "pretrained":
