@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from frostline.extract.embed import COMPUTE
+from frostline.extract.forward import COMPUTE
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import torch
 from frostline.cache import Store, Workspace, read_manifest
 from frostline.cache.versions import versions
 from frostline.extract.backbones.backbone import Backbone
-from frostline.extract.embed import device_name
 from frostline.extract.engine import engine_version
+from frostline.extract.forward import device_name
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Images, Kept, keep_activations
 from frostline.finetune.inputs.boundary import running_from

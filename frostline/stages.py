@@ -13,7 +13,8 @@ from frostline.protocols import Inputs, protocol_inputs
 
 if TYPE_CHECKING:
     from frostline.cache import Store
-    from frostline.extract.backbones.backbone import Backbone, Identity
+    from frostline.extract.backbones.backbone import Backbone
+    from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction
     from frostline.extract.pixels import PixelSource
     from frostline.finetune.task import Execution
@@ -61,7 +62,7 @@ class Network:
 
         The digest is "" where weights would have to be fetched and `fetch` is false.
         """
-        from frostline.extract.backbones.backbone import identify_backbone
+        from frostline.extract.backbones.identity import identify_backbone
 
         return identify_backbone(self.backbone, **self._options(workspace, inputs), fetch=fetch)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, timm_config
-from frostline.extract.backbones.hub import PREPROCESSOR, hub_file, read_json
+from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_json
 
 Colour = tuple[float, float, float]
 

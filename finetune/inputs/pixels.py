@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from frostline.cache import Store
-from frostline.extract.embed import prefetch, to_input
+from frostline.extract.forward import to_input
+from frostline.extract.prefetch import prefetch
 
 # Of the free memory of a device, the share that held pixels may take: the network needs the rest.
 HELD_SHARE = 0.25

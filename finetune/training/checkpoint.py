@@ -154,8 +154,8 @@ class Checkpoints:
             raise
         except (*UNREADABLE, SafetensorError) as error:
             raise InputError(
-                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train again from "
-                "the start."
+                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train again "
+                "from the start."
             ) from error
 
     def clear(self) -> None:

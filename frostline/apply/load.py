@@ -172,7 +172,7 @@ def _fine_tuned(folder: Path, device: str) -> LoadedRun:
 
 
 def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) -> LoadedRun:
-    from frostline.extract.embed import forward_function
+    from frostline.extract.forward import forward_function
     from frostline.extract.images.geometry import Geometry
     from frostline.probe.heads.saved import read_head
 

@@ -22,7 +22,7 @@ from frostline.extract.images.decode import (
     has_dicom_prefix,
 )
 from frostline.extract.images.geometry import Channels, Geometry
-from frostline.extract.readers.reading import walk
+from frostline.extract.readers.reading import files_under
 
 MIN_ROI = 30
 
@@ -93,7 +93,7 @@ class NewImages:
         if not path.is_dir():
             return self._add_file(path, slices, geometry)
         passed: Counter[str] = Counter()
-        files = list(walk(path, passed))
+        files = list(files_under(path, passed))
         found = [file for file in files if _kind(file) is not None]
         self.ignored += len(files) - len(found) + passed.total()
         if not found:

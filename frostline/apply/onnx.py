@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frostline.apply.load import LoadedRun
 from frostline.cache import InputError, atomic_write
-from frostline.extract.embed import to_input
+from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.logistic import LogisticProbe
 

@@ -88,7 +88,7 @@ def _compare(
 def find_weights(workspace: Workspace, store: Store) -> Weights | None:
     """Where the weights of a store are on this machine, as it says itself; nothing is fetched."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import find_pretrained
+    from frostline.extract.backbones.weights.pretrained import find_pretrained
 
     source = str(store.provenance.get("weights_source", ""))
     files = _remembered(workspace)

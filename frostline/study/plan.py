@@ -17,7 +17,7 @@ from frostline.study.file import BackboneEntry, ProtocolEntry, Study, SweepEntry
 from frostline.study.records import manifest_digests
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones.backbone import Identity
+    from frostline.extract.backbones.identity import Identity
     from frostline.extract.images.geometry import Geometry
 
 TRAINED = ("probe", "finetune")
@@ -292,7 +292,7 @@ def _names(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
 def _absent(wanted: Mapping[tuple[str, str], None]) -> Iterator[tuple[tuple[str, str], str]]:
     """Backbones and weights of these that are not on this machine, each with a sentence."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import weights_at_hand
+    from frostline.extract.backbones.weights.pretrained import weights_at_hand
 
     for name, weights in wanted:
         reason = "its weights are not on this machine"

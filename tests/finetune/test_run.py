@@ -30,7 +30,7 @@ from finetune_toy import (
 from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
-from frostline.extract.embed import to_input
+from frostline.extract.forward import to_input
 from frostline.finetune import Execution, Recipe, finetune_run, load_model, read_card
 from frostline.report import read_predictions
 

@@ -16,7 +16,7 @@ from test_train import CPU, TRAIN, VAL, classifier, fit, measured
 from torch.nn import functional
 
 from frostline.cache import InputError
-from frostline.extract.embed import to_input
+from frostline.extract.forward import to_input
 from frostline.finetune import Recipe
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.batches import Place, split_batch

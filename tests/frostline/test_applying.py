@@ -102,7 +102,7 @@ def test_a_folder_its_ignored_and_its_unreadable_files(
     shutil.copytree(place / "images" / "sick", new / "deep")
     (new / "notes.txt").write_text("no image")
     (new / "deep" / "broken.png").write_bytes(b"no image")
-    broken = "cannot read image new/deep/broken.png: it is not an image, or of a format that is "
+    broken = "Cannot read image new/deep/broken.png: it is not an image, or of a format that is "
     with pytest.raises(InputError, match=broken):
         command("predict", "--run", own.run, new, *CPU, *on)
     assert not list(Path().glob("predict-*"))
