@@ -44,8 +44,13 @@ def _chosen(found: list[Block], how: str, backbone: str) -> list[Block]:
         return found
     if how == "classifier" and found[-1].name == "classifier":
         return found[-1:]
-    if how.isdecimal() and 1 <= int(how) <= len(found):
+    if how.isdecimal() and 1 <= int(how) <= len(found) > 1:
         return found[-int(how) :]
+    if len(found) == 1:
+        raise InputError(
+            f"Unfreeze must be none or all for backbone {backbone!r}, whose blocks are not known, "
+            f"not {how!r}."
+        )
     names = ", ".join(block.name for block in found)
     raise InputError(
         f"Unfreeze must be none, all, or a number from 1 to {len(found)} for backbone "

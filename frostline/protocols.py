@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frostline.extract.images.geometry import Geometry
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -44,7 +46,7 @@ def check_protocol(protocol: str) -> str:
 
 
 def protocol_inputs(
-    protocol: str, backbone: str, image_size: int | None, reading: dict[str, Any]
+    protocol: str, backbone: str | nn.Module, image_size: int | None, reading: dict[str, Any]
 ) -> Inputs:
     """Geometry and normalisation of a protocol for a backbone.
 
@@ -56,6 +58,7 @@ def protocol_inputs(
         The data set's reading options, whose `window` and `spacing` are part of the geometry.
     """
     from frostline.extract.backbones.catalog import resolve
+    from frostline.extract.backbones.own_module import PREPROCESSING
     from frostline.extract.backbones.preprocessing import own_preprocessing
     from frostline.extract.images.geometry import Geometry
 
@@ -63,7 +66,8 @@ def protocol_inputs(
         size = image_size or 224
         geometry = Geometry("shorter", round(size * 256 / 224), size)
         return Inputs(geometry.with_options(reading), IMAGENET)
-    own = own_preprocessing(resolve(backbone))
+    # Nobody says how a module of the user's own was shown its images.
+    own = own_preprocessing(resolve(backbone)) if isinstance(backbone, str) else PREPROCESSING
     hint = own.geometry()
     size = image_size or hint["size"]
     resize_to = int(size / hint["crop_pct"])

@@ -12,6 +12,8 @@ from frostline.cache import InputError, Manifest, Workspace, read_manifest
 from frostline.protocols import Inputs, protocol_inputs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frostline.cache import Store
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
@@ -30,8 +32,9 @@ class Network:
 
     Attributes
     ----------
-    backbone : str
-        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
+    backbone : str or torch.nn.Module
+        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; or a
+        module of your own, from float [n, 3, height, width] to [n, dim].
     weights : str
         `pretrained`, `random`, or the path of a file.
     feature : str, optional
@@ -42,15 +45,27 @@ class Network:
         Side of what the backbone sees, in pixels; the protocol's if None.
     head_weights : str, optional
         File of a linear head for the feature `imagenet-logits`.
+    name : str, optional
+        What a module of your own is called; the name of its class if None.
     """
 
-    backbone: str
+    backbone: str | nn.Module
     weights: str = "pretrained"
     weights_seed: int = 0
     feature: str | None = None
     protocol: str = "paper"
     image_size: int | None = None
     head_weights: str | None = None
+    name: str | None = None
+
+    @property
+    def backbone_name(self) -> str:
+        """What the backbone is called in stores, runs and tables."""
+        if isinstance(self.backbone, str):
+            return self.backbone
+        from frostline.extract.backbones.backbone import backbone_name
+
+        return backbone_name(self.backbone, self.name)
 
     def inputs(self, manifest: Manifest) -> Inputs:
         """Geometry and normalisation for a data set."""
@@ -83,6 +98,7 @@ class Network:
             "image_size": inputs.geometry.crop,
             "head_weights": Path(self.head_weights) if self.head_weights else None,
             "digests": workspace.root / "weights.json",
+            "name": self.name,
         }
 
 
@@ -218,7 +234,7 @@ def extract_features(
     specs = [
         embedding_spec(
             source,
-            network.backbone,
+            network.backbone_name,
             one.weights,
             one.feature,
             inputs.normalisation,
@@ -289,7 +305,7 @@ def finetune(
     known = network.identify(workspace, inputs)
     task = Task(
         dataset=dataset,
-        backbone=network.backbone,
+        backbone=network.backbone_name,
         weights=known.weights,
         weights_source=known.weights_source,
         feature=known.feature,

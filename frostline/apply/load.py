@@ -23,10 +23,19 @@ EXTRACT_BATCH = 32
 
 
 class Weights(NamedTuple):
-    """Files that a probe's backbone comes from, if not from where the run had it."""
+    """Where a run's backbone comes from, if Frostline cannot know.
+
+    Attributes
+    ----------
+    file, head_file : str, optional
+        Files of a probe's backbone and of its classifier.
+    module : nn.Module, optional
+        A module like the one that the run was trained with, if that was the user's own.
+    """
 
     file: str | None = None
     head_file: str | None = None
+    module: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ def load_run(
     run : str
         As for `find_run`.
     weights : Weights, optional
-        For a probe whose backbone came from a file.
+        For a probe whose backbone came from a file, or for a module of the user's own.
 
     Raises
     ------
@@ -127,15 +136,15 @@ def load_run(
     folder, weights = find_run(workspace, run), weights or Weights()
     if not (folder / MODEL).is_file():
         return _probe(workspace, folder, device, weights)
-    if weights != Weights():
+    if weights.file or weights.head_file:
         raise InputError(
             f"Run {folder.name} is fine-tuned and holds its own weights: leave out --weights and "
             "--head-weights."
         )
-    return _fine_tuned(folder, device)
+    return _fine_tuned(folder, device, weights.module)
 
 
-def _fine_tuned(folder: Path, device: str) -> LoadedRun:
+def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRun:
     import torch
 
     from frostline.extract.images.geometry import Geometry
@@ -143,7 +152,7 @@ def _fine_tuned(folder: Path, device: str) -> LoadedRun:
     from frostline.finetune.inputs.pixels import as_input
     from frostline.finetune.saved_model import load_model
 
-    model, card = load_model(folder)
+    model, card = load_model(folder, module)
     model.to(device).to(memory_format=torch.channels_last)
     recipe, normalisation = card["hyperparameters"], card["normalisation"]
     mean, std = tuple(normalisation["mean"]), tuple(normalisation["std"])
