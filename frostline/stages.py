@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.protocols import Inputs, protocol_inputs
+from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frostline.cache import Store
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction
+    from frostline.extract.images.geometry import Geometry
     from frostline.extract.pixels import PixelSource
     from frostline.finetune.training.epochs import Epoch
 
@@ -29,8 +32,9 @@ class Network:
 
     Attributes
     ----------
-    backbone : str
-        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
+    backbone : str or torch.nn.Module
+        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; or a
+        module of your own, with its weights.
     weights : str
         `pretrained`, `random`, or the path of a file.
     feature : str, optional
@@ -41,20 +45,41 @@ class Network:
         Side of what the backbone sees, in pixels; the protocol's if None.
     head_weights : str, optional
         File of a linear head for the feature `imagenet-logits`.
+    transform : callable, optional
+        Your own, from an image to pixels, instead of the protocol's geometry
+        (`frostline.extract.images.transform.Transform`).
+    name : str, optional
+        What a module of your own is called in stores and runs; the name of its class if None.
     """
 
-    backbone: str
+    backbone: str | nn.Module
     weights: str = "pretrained"
     weights_seed: int = 0
     feature: str | None = None
     protocol: str = "paper"
     image_size: int | None = None
     head_weights: str | None = None
+    transform: Callable[..., Any] | Geometry | None = None
+    name: str | None = None
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone's name in stores and runs."""
+        if isinstance(self.backbone, str):
+            return self.backbone
+        from frostline.extract.backbones.backbone import backbone_name
+
+        return backbone_name(self.backbone, self.name)
 
     def inputs(self, manifest: Manifest) -> Inputs:
-        """Geometry and normalisation for a data set."""
+        """Give geometry and normalisation for a data set."""
         reading = manifest.meta.get("options", {})
-        return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        if self.transform is None:
+            return inputs
+        if self.image_size is not None:
+            raise InputError("Your own transform decides the size: leave out image_size.")
+        return transform_inputs(self.transform, inputs.normalisation, reading)
 
     def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
         """Digest of the weights and name of the feature, without loading what is remembered.
@@ -82,6 +107,7 @@ class Network:
             "image_size": inputs.geometry.crop,
             "head_weights": Path(self.head_weights) if self.head_weights else None,
             "digests": workspace.root / "weights.json",
+            "name": self.name,
         }
 
 
@@ -211,7 +237,7 @@ def extract_features(
     specs = [
         embedding_spec(
             source,
-            network.backbone,
+            network.backbone_name,
             one.weights,
             one.feature,
             inputs.normalisation,
@@ -274,6 +300,8 @@ def finetune(
     from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import Task, finetune_run
 
+    if network.transform is not None:
+        raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
     recipe = make_recipe(network.protocol, **(changes or {}))
@@ -286,7 +314,7 @@ def finetune(
     known = network.identify(workspace, inputs)
     task = Task(
         dataset=dataset,
-        backbone=network.backbone,
+        backbone=network.backbone_name,
         weights=known.weights,
         weights_source=known.weights_source,
         feature=known.feature,
