@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from frostline.cache import (
     EMBEDDINGS,
@@ -25,13 +26,11 @@ from frostline.cache import (
 )
 from frostline.cache.manifest import as_keys
 from frostline.cache.versions import versions
+from frostline.extract.backbones.backbone import Backbone, backbone_name
 from frostline.extract.engine import Engine, engine_version
 from frostline.extract.forward import device_name, pad, several_forward
 from frostline.extract.pixels import PixelSource, distinct_images
 from frostline.extract.prefetch import prefetch
-
-if TYPE_CHECKING:
-    from frostline.extract.backbones.backbone import Backbone
 
 Progress = Callable[[int, int], None]
 
@@ -62,21 +61,26 @@ class Extraction:
 
 def embedding_spec(
     source: PixelSource,
-    backbone: str,
+    backbone: str | nn.Module,
     weights: str,
     feature: str,
     normalisation: dict[str, list[float]],
     compute: str = "float32",
     head: str = "",
 ) -> dict[str, Any]:
-    """Everything that changes the embeddings (docs/format.md, 'Spec and key').
+    """Collect everything that changes the embeddings (docs/format.md, 'Spec and key').
 
-    `head` is the digest of the classifier, for features that have one.
+    Parameters
+    ----------
+    backbone : str or nn.Module
+        Its name, or a user's own module (called by the name of its class).
+    weights, feature, head : str
+        As `identify_backbone` gives them.
     """
     return {
         "pixels": source.spec,
         "normalisation": normalisation,
-        "backbone": backbone,
+        "backbone": backbone_name(backbone),
         "weights": weights,
         "feature": feature,
         "compute": compute,

@@ -64,8 +64,13 @@ def several_forward(
 def to_input(
     pixels: torch.Tensor, normalisation: dict[str, list[float]], device: str | torch.device
 ) -> torch.Tensor:
-    """uint8 [n, h, w] or [n, h, w, 3] → normalised float32 [n, 3, h, w] in channels-last order."""
+    """Normalise pixels: uint8 [n, h, w] or [n, h, w, 3] to float32 [n, 3, h, w], channels last.
+
+    Floats [n, 3, h, w] are what a user's own transform made, and stay as they are.
+    """
     images = pixels.to(device, non_blocking=True)
+    if images.is_floating_point():
+        return images.contiguous(memory_format=torch.channels_last)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
     mean = torch.tensor(normalisation["mean"], device=device).view(1, 3, 1, 1)
     std = torch.tensor(normalisation["std"], device=device).view(1, 3, 1, 1)

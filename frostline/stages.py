@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.protocols import Inputs, protocol_inputs
+from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction
+    from frostline.extract.images.geometry import Geometry
     from frostline.extract.pixels import PixelSource
     from frostline.finetune.task import Execution
     from frostline.finetune.training.epochs import Epoch
@@ -34,7 +35,7 @@ class Network:
     ----------
     backbone : str or torch.nn.Module
         A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; or a
-        module of your own, from float [n, 3, height, width] to [n, dim].
+        module of your own, with its weights.
     weights : str
         `pretrained`, `random`, or the path of a file.
     feature : str, optional
@@ -45,8 +46,11 @@ class Network:
         Side of what the backbone sees, in pixels; the protocol's if None.
     head_weights : str, optional
         File of a linear head for the feature `imagenet-logits`.
+    transform : callable, optional
+        Your own, from an image to pixels, instead of the protocol's geometry
+        (`frostline.extract.images.transform.Transform`).
     name : str, optional
-        What a module of your own is called; the name of its class if None.
+        What a module of your own is called in stores and runs; the name of its class if None.
     """
 
     backbone: str | nn.Module
@@ -56,11 +60,12 @@ class Network:
     protocol: str = "paper"
     image_size: int | None = None
     head_weights: str | None = None
+    transform: Callable[..., Any] | Geometry | None = None
     name: str | None = None
 
     @property
     def backbone_name(self) -> str:
-        """What the backbone is called in stores, runs and tables."""
+        """The backbone's name in stores and runs."""
         if isinstance(self.backbone, str):
             return self.backbone
         from frostline.extract.backbones.backbone import backbone_name
@@ -68,9 +73,14 @@ class Network:
         return backbone_name(self.backbone, self.name)
 
     def inputs(self, manifest: Manifest) -> Inputs:
-        """Geometry and normalisation for a data set."""
+        """Give geometry and normalisation for a data set."""
         reading = manifest.meta.get("options", {})
-        return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        if self.transform is None:
+            return inputs
+        if self.image_size is not None:
+            raise InputError("Your own transform decides the size: leave out image_size.")
+        return transform_inputs(self.transform, inputs.normalisation, reading)
 
     def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
         """Digest of the weights and name of the feature, without loading what is remembered.
@@ -293,6 +303,8 @@ def finetune(
     from frostline.finetune.run import finetune_run
     from frostline.finetune.task import Execution, Task
 
+    if network.transform is not None:
+        raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
     recipe = make_recipe(network.protocol, **(changes or {}))

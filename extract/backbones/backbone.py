@@ -21,14 +21,13 @@ from frostline.extract.backbones.features import (
     find_feature,
 )
 from frostline.extract.backbones.own_module import (
-    PREPROCESSING,
     SOURCE,
     check_size,
     module_digest,
     own_copy,
     own_name,
 )
-from frostline.extract.backbones.preprocessing import Preprocessing, own_preprocessing
+from frostline.extract.backbones.preprocessing import UNKNOWN, Preprocessing, own_preprocessing
 from frostline.extract.backbones.weights.classifier import attach_classifier
 from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
 
@@ -186,7 +185,7 @@ def _load_own(
     model = own_copy(module)
     check_size(model, image_size)
     names = _feature_names(feature, model)
-    loaded = _assemble(name, model, names, image_size, PREPROCESSING)
+    loaded = _assemble(name, model, names, image_size, UNKNOWN)
     loaded.weights, loaded.weights_source = module_digest(module), SOURCE
     return loaded
 

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import NAMED
-from frostline.extract.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from frostline.extract.backbones.weights.files import weights_digest
 
 SOURCE = "own module"
-# Nothing says what an own module was trained on: what most are.
-PREPROCESSING = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
 
 
 class OwnModule(nn.Module):

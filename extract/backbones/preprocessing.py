@@ -50,6 +50,8 @@ class Preprocessing:
         }
 
 
+# What most backbones were trained with, where nothing says.
+UNKNOWN = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
 # Official DINOv2 evaluation at 224 pixels; timm's configuration is for 518.
 DINOV2 = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bicubic")
 
@@ -77,7 +79,7 @@ def _of_torchvision(entry: Entry) -> Preprocessing:
 
     weights: Any = torchvision.models.get_model_weights(entry.model)
     if not len(weights):
-        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
+        return UNKNOWN
     chosen = (weights[entry.tag] if entry.tag else weights.DEFAULT).transforms()
     return Preprocessing(
         tuple(chosen.mean),

@@ -103,11 +103,24 @@ def decode_file(
         for pixels, place in zip(
             container.read_frames(path, frames, geometry), places, strict=False
         ):
-            yield geometry.apply(pixels, channels, place)
+            yield _applied(path, geometry, pixels, channels, place)
         return
     for frame, place in zip(frames, places, strict=False):
         image = read_image(path, frame, geometry.window, geometry)
-        yield geometry.apply(image, channels, place)
+        yield _applied(path, geometry, image, channels, place)
+
+
+def _applied(
+    path: Path,
+    geometry: Geometry,
+    image: Image.Image | np.ndarray,
+    channels: Channels,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    try:
+        return geometry.apply(image, channels, out)
+    except ValueError as error:  # a user's own transform
+        raise unreadable(path, error) from error
 
 
 def why_unreadable(path: Path) -> str | None:

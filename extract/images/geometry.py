@@ -70,8 +70,22 @@ class Geometry:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Geometry:
-        """Make the geometry that `to_spec` described."""
+        """Make the geometry that `to_spec` described; InputError for a user's own transform."""
+        if "transform" in spec:
+            raise InputError(
+                f"The pixels were made by your own transform {spec['transform']!r}, which only "
+                "your own code has: extract with it again."
+            )
         return cls(**spec)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of pixels."""
+        return np.dtype(np.uint8)
+
+    def pixel_shape(self, channels: Channels) -> tuple[int, ...]:
+        """Give the shape of one image's pixels."""
+        return (self.crop, self.crop) if channels == "grey" else (self.crop, self.crop, 3)
 
     def with_options(self, options: Mapping[str, Any]) -> Geometry:
         """Take `window` and `spacing` from a data set's reading options, where it has them."""
@@ -96,8 +110,7 @@ class Geometry:
         -------
         uint8 array, contiguous, not shared with the image.
         """
-        if isinstance(image, np.ndarray):
-            image = _from_array(image)
+        image = image_of(image)
         mode = MODES[channels]
         # Grey is expanded last: the filter treats channels alike, so the result is the same.
         if mode == "L" or image.mode not in ("L", mode):
@@ -107,7 +120,7 @@ class Geometry:
         size = self.resized_size(*image.size)
         image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
         if out is None:
-            out = np.empty((self.crop, self.crop) + ((3,) if mode == "RGB" else ()), np.uint8)
+            out = np.empty(self.pixel_shape(channels), self.dtype)
         for channel in (slice(None),) if image.mode == mode else range(3):
             out[..., channel] = np.asarray(image)
         return out
@@ -156,7 +169,10 @@ def to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return result
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def image_of(array: Image.Image | np.ndarray) -> Image.Image:
+    """Make an image of uint8 `[H, W]` or `[H, W, 3]`; an image stays what it is."""
+    if isinstance(array, Image.Image):
+        return array
     grey_or_colour = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not grey_or_colour:
         raise TypeError(f"uint8 [H, W] or [H, W, 3] wanted, not {array.dtype} {array.shape}")

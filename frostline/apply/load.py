@@ -232,12 +232,18 @@ def _backbone(
 ) -> Backbone:
     """Load the backbone of a probe, with the very weights that its embeddings were made with."""
     from frostline.extract.backbones.backbone import load_backbone
+    from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 
     if weights.head_file is not None and not spec.get("head"):
         raise InputError(
             f"Run {run} was not trained on the feature imagenet-logits: leave out --head-weights."
         )
     source = weights.file or str(about["weights"])
+    if source == OWN_MODULE or "transform" in spec["pixels"]["geometry"]:
+        raise InputError(
+            f"Run {run} was trained on embeddings of your own module or transform, which only your "
+            "own code has: embed new images with it, and give them to the run's head."
+        )
     kind, _, seed = source.partition(", seed ")
     if weights.file is None and kind not in ("random", "pretrained"):
         raise InputError(

@@ -134,6 +134,8 @@ def _cannot_be_checked(store: Store) -> str:
 
     if "imported" in store.spec:
         return "as another tool made it"
+    if "transform" in store.spec["pixels"]["geometry"]:
+        return "because your own transform made its pixels"
     if store.spec["compute"] != "float32" and not torch.cuda.is_available():
         return f"as a GPU computed it in {store.spec['compute']}, and none is here"
     return ""
