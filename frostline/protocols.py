@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from frostline.cache.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frostline.extract.images.geometry import Geometry
 
 Protocol: TypeAlias = Literal["paper", "standard"]
@@ -45,7 +47,7 @@ def check_protocol(protocol: str) -> str:
 
 
 def protocol_inputs(
-    protocol: str, backbone: str, image_size: int | None, reading: dict[str, Any]
+    protocol: str, backbone: str | nn.Module, image_size: int | None, reading: dict[str, Any]
 ) -> Inputs:
     """Find geometry and normalisation of a protocol for a backbone.
 
@@ -57,17 +59,37 @@ def protocol_inputs(
         The data set's reading options, whose `window` and `spacing` are part of the geometry.
     """
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.preprocessing import own_preprocessing
+    from frostline.extract.backbones.preprocessing import UNKNOWN, own_preprocessing
     from frostline.extract.images.geometry import Geometry
 
     if check_protocol(protocol) == "paper":
         size = image_size or 224
         geometry = Geometry("shorter", round(size * 256 / 224), size)
         return Inputs(geometry.with_options(reading), IMAGENET)
-    own = own_preprocessing(resolve(backbone))
+    own = own_preprocessing(resolve(backbone)) if isinstance(backbone, str) else UNKNOWN
     hint = own.geometry()
     size = image_size or hint["size"]
     resize_to = int(size / hint["crop_pct"])
     geometry = Geometry(own.resize, resize_to, size, hint["interpolation"])
     normalisation = {"mean": list(own.mean), "std": list(own.std)}
     return Inputs(geometry.with_options(reading), normalisation)
+
+
+def transform_inputs(
+    transform: Any, normalisation: dict[str, list[float]], reading: dict[str, Any]
+) -> Inputs:
+    """Give what a user's own transform makes: floats as they are, 8 bits normalised.
+
+    Parameters
+    ----------
+    transform : callable or frostline.extract.images.transform.Transform
+    normalisation : dict
+        Of the protocol, for 8 bits.
+    reading : dict
+        As in `protocol_inputs`.
+    """
+    from frostline.extract.images.transform import as_geometry
+
+    geometry = as_geometry(transform).with_options(reading)
+    as_it_is = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return Inputs(geometry, as_it_is if geometry.dtype.kind == "f" else normalisation)

@@ -588,7 +588,7 @@ def backbones() -> pd.DataFrame:
     """
     import pandas as pd
 
-    from frostline.extract.backbones.backbone import list_backbones
+    from frostline.extract.backbones.listing import list_backbones
 
     rows = [
         {

@@ -76,7 +76,7 @@ class Checkpoints:
         self.folder = folder
 
     def candidate(self, number: int) -> Checkpoints:
-        """The checkpoints of one of several learning rates."""
+        """Give the checkpoints of one of several learning rates."""
         return Checkpoints(self.folder / f"candidate-{number}")
 
     @contextmanager
@@ -125,7 +125,7 @@ class Checkpoints:
         self._remove_all_but(name)
 
     def load(self) -> Checkpoint | None:
-        """The last whole checkpoint, or None if there is none.
+        """Load the last whole checkpoint; None without one.
 
         Raises
         ------
@@ -154,7 +154,8 @@ class Checkpoints:
             raise
         except (*UNREADABLE, SafetensorError) as error:
             raise InputError(
-                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train anew."
+                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train again "
+                "from the start."
             ) from error
 
     def clear(self) -> None:
@@ -210,7 +211,7 @@ def _other_version(folder: Path, version: int) -> str:
     if version < VERSION:
         return (
             f"Checkpoint {folder} has format version {version} of an older release: finish with "
-            f"that one, or delete {folder.parent} to train anew."
+            f"that one, or delete {folder.parent} to train again from the start."
         )
     return (
         f"Checkpoint {folder} has format version {version}, this release reads up to {VERSION}: "

@@ -148,13 +148,13 @@ def audit(
     from frostline.extract.audit.audit import audit as audit_manifest
     from frostline.extract.audit.audit import render_audit
     from frostline.extract.audit.sheet import picture_sheet
-    from frostline.study.audits import stored_likeness
+    from frostline.study.audits import stored_hashes
 
     manifest = read_manifest(Workspace(workspace).manifest(name))
-    likeness = stored_likeness(Workspace(workspace).pixels(name))
-    found = audit_manifest(manifest, likeness=likeness)
+    hashes = stored_hashes(Workspace(workspace).pixels(name))
+    found = audit_manifest(manifest, hashes=hashes)
     typer.echo(render_audit(found))
-    if likeness is None:
+    if hashes is None:
         say("Near-duplicates were not looked for: no pixels are stored yet (frostline extract).")
     if with_images is not None:
         sets = picture_sheet(found, manifest, with_images)
@@ -182,7 +182,7 @@ def backbones(
     from rich.table import Table
 
     from frostline.console import out, summary
-    from frostline.extract.backbones.backbone import list_backbones
+    from frostline.extract.backbones.listing import list_backbones
 
     if blocks is not None:
         _print_blocks(blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones.backbone import Identity
+    from frostline.extract.backbones.identity import Identity
     from frostline.extract.images.geometry import Geometry
 
 
@@ -122,7 +122,7 @@ class _Planner:
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**seen, "pixels": spec, "crop": inputs.geometry.crop, **trained}
-        run["recipe"] = _plain(asdict(recipe))
+        run["recipe"] = recipe.to_dict()
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
 
     def _pixels(
@@ -158,7 +158,7 @@ def _names(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
 def _absent(wanted: Mapping[tuple[str, str], None]) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the backbones and weights that are not on this machine, each with a sentence."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import weights_at_hand
+    from frostline.extract.backbones.weights.pretrained import weights_at_hand
 
     for name, weights in wanted:
         reason = "its weights are not on this machine"

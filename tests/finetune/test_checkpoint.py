@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
         checkpoints.load()
     message = str(caught.value)
     assert message.startswith(f"Checkpoint {tmp_path / '000001'} is damaged (")
-    assert message.endswith(f"): delete {tmp_path} to train anew.")
+    assert message.endswith(f"): delete {tmp_path} to train again from the start.")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
         (
             1,
             "has format version 1 of an older release: finish with that one, or delete {} to "
-            "train anew.",
+            "train again from the start.",
         ),
     ],
 )

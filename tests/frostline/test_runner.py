@@ -403,7 +403,7 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
     def refuse(*_: Any) -> None:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr("frostline.extract.backbones.backbone.fetch_pretrained", refuse)
+    monkeypatch.setattr("frostline.extract.backbones.weights.source.fetch_pretrained", refuse)
     study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
     show_plan(Workspace(tmp_path / "ws"), study)
     printed = capsys.readouterr().out

@@ -30,7 +30,7 @@ class DigestMemory:
         self.file = file
 
     def get(self) -> str | None:
-        """The digest, or None if there is none or the file has changed."""
+        """Give the digest, or None if it is not remembered or the file has changed."""
         found = self._read().get(self.key)
         if not isinstance(found, dict) or found.get("file") != _stamp(self.file):
             return None
