@@ -2,7 +2,7 @@ from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .results import Audit, Comparison, Report, Run, Scores, Sweep
-from .stages import Machine
+from .stages import Machine, Network
 from .workspace import Workspace, backbones, compare, evaluate
 
 __version__: str
@@ -14,6 +14,7 @@ __all__ = [
     "InputError",
     "Machine",
     "Manifest",
+    "Network",
     "Report",
     "Run",
     "Scores",

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.protocols import Protocol
     from frostline.report import Predictions
     from frostline.results import Audit, Comparison, Report, Run, Scores, Sweep
-    from frostline.stages import Machine
+    from frostline.stages import Machine, Network
 
+    Backbone: TypeAlias = str | nn.Module | Network
     PathLike: TypeAlias = str | os.PathLike[str]
     One: TypeAlias = PathLike | Predictions | pd.DataFrame
     Runs: TypeAlias = One | Iterable[One]
@@ -166,13 +168,14 @@ class Workspace:
     def extract(
         self,
         dataset: str,
-        backbone: str,
+        backbone: Backbone,
         *,
         feature: str | None = None,
         protocol: Protocol = "paper",
         weights: PathLike = "pretrained",
         weights_seed: int = 0,
         image_size: int | None = None,
+        transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
     ) -> EmbeddingStore:
         """Embed every image once; called again, only what is missing.
@@ -181,8 +184,9 @@ class Workspace:
         ----------
         dataset : str
             Name given to `index`.
-        backbone : str
-            A name of `frostline.backbones()`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
+        backbone : str, torch.nn.Module or Network
+            A name of `frostline.backbones()`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; a
+            module of your own; or a `frostline.Network`, which says all about it.
         feature : str, optional
             What to take as the embedding, such as `cls` or `cls+mean`; the backbone's default if
             None.
@@ -192,6 +196,9 @@ class Workspace:
             `pretrained`, `random` (with `weights_seed`), or a file.
         image_size : int, optional
             Side of what the backbone sees, in pixels; the protocol's if None.
+        transform : callable, optional
+            Your own, from a PIL image to pixels, instead of the protocol's
+            (docs/how-to/own-backbone.md).
         machine : Machine, optional
             Instead of the workspace's.
 
@@ -211,24 +218,32 @@ class Workspace:
         from frostline.cache import EmbeddingStore
         from frostline.console import progress
 
-        network = stages.Network(
-            backbone, os.fspath(weights), weights_seed, feature, protocol, image_size
+        network = _network(
+            backbone,
+            weights=os.fspath(weights),
+            weights_seed=weights_seed,
+            feature=feature,
+            protocol=protocol,
+            image_size=image_size,
+            transform=transform,
         )
-        with progress(f"Embedding {dataset} with {backbone}") as update:
+        name = network.backbone_name
+        with progress(f"Embedding {dataset} with {name}") as update:
             done = stages.extract(
                 self.paths, dataset, network, machine=machine or self.machine, progress=update
             )
         for sentence in done.skipped:
             warnings.warn(f"Skipped: {sentence}", stacklevel=2)
-        return EmbeddingStore.open(self.paths, dataset, backbone, done.key)
+        return EmbeddingStore.open(self.paths, dataset, name, done.key)
 
     def probe(
         self,
         dataset: str,
-        backbone: str,
-        head: str | None = None,
+        backbone: Backbone,
+        head: Any = None,
         *,
         protocol: Protocol = "paper",
+        feature: str | None = None,
         key: str | None = None,
         seed: int = 0,
         label: str = "label",
@@ -242,14 +257,16 @@ class Workspace:
         ----------
         dataset, backbone : str
             As in `extract`.
-        head : str, optional
-            `logistic`, `adam`, `knn`, `centroid` or `majority`; the protocol's if None.
-        key : str, optional
-            First digits of the embedding store's key, where there are several stores.
+        head : str or classifier, optional
+            `logistic`, `adam`, `knn`, `centroid` or `majority`, or any classifier of scikit-learn;
+            the protocol's if None.
+        feature, key : str, optional
+            Which embeddings, where several were extracted: by feature, or by the first digits of
+            the store's key.
         label, split : str
             Columns of the manifest.
         hyperparameters : mapping, optional
-            Instead of the head's own.
+            Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
 
@@ -261,21 +278,19 @@ class Workspace:
         >>> frozen.predictions.table["prediction"].isin(["sick", "well"]).all()
         np.True_
         """
-        from frostline.probe.run import probe_run
-        from frostline.protocols import HEADS, check_protocol
+        from frostline.probe.run import Source, probe_head
+        from frostline.protocols import PROTOCOL_HEADS, check_protocol
 
-        run, _ = probe_run(
+        missing: Literal["skip", "error"] = "skip" if on_error == "skip" else "error"
+        run, _ = probe_head(
             self.paths,
             dataset,
-            backbone,
-            head=head or HEADS[check_protocol(protocol)],
-            protocol=protocol,
-            seed=seed,
-            key=key,
-            label=label,
-            split=split,
+            _network(backbone).backbone_name,
+            head=PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head,
             hyperparameters=hyperparameters,
-            on_missing="skip" if on_error == "skip" else "error",
+            seed=seed,
+            protocol=protocol,
+            source=Source(feature, key, label, split, missing),
         )
         return self._run(run)
 
@@ -308,8 +323,8 @@ class Workspace:
         1
         """
         from frostline.console import progress
+        from frostline.probe.sweep.run import run_sweep
         from frostline.probe.sweep.settings import parse_sweep, read_sweep
-        from frostline.probe.sweep.sweep import run_sweep
         from frostline.results import Sweep
 
         if file is None:
@@ -323,14 +338,14 @@ class Workspace:
     def finetune(
         self,
         dataset: str,
-        backbone: str,
+        backbone: Backbone,
         *,
         unfreeze: str | int = "all",
         protocol: Protocol = "paper",
         feature: str | None = None,
         weights: PathLike = "pretrained",
-        weights_seed: int = 0,
         image_size: int | None = None,
+        transform: Callable[..., Any] | None = None,
         seed: int = 0,
         label: str = "label",
         split: str = "split",
@@ -341,8 +356,8 @@ class Workspace:
 
         Parameters
         ----------
-        dataset, backbone, feature, weights, weights_seed, image_size, machine
-            As in `extract`.
+        dataset, backbone, feature, weights, image_size, transform, machine
+            As in `extract`; a `Network` has further fields, such as the seed of random weights.
         unfreeze : str or int
             How much of the backbone trains: `none`, its last N blocks, or `all`.
         protocol : str
@@ -365,8 +380,13 @@ class Workspace:
         run, _ = stages.finetune(
             self.paths,
             dataset,
-            stages.Network(
-                backbone, os.fspath(weights), weights_seed, feature, protocol, image_size
+            _network(
+                backbone,
+                weights=os.fspath(weights),
+                feature=feature,
+                protocol=protocol,
+                image_size=image_size,
+                transform=transform,
             ),
             unfreeze=str(unfreeze),
             machine=machine or self.machine,
@@ -731,6 +751,22 @@ def _tables(predictions: Runs) -> list[Predictions | Path | str]:
         else:
             found.append(Path(item) if isinstance(item, os.PathLike) else item)
     return found
+
+
+def _network(backbone: Backbone, **given: Any) -> Network:
+    """Make a network of a name or a module; one that is given says all about itself."""
+    from dataclasses import fields
+
+    from frostline.cache.errors import InputError
+    from frostline.stages import Network
+
+    if not isinstance(backbone, Network):
+        return Network(backbone, **given)
+    defaults = {field.name: field.default for field in fields(Network)}
+    for name, value in given.items():
+        if value != defaults[name]:
+            raise InputError(f"A Network has its own {name}: set it there, or give a name.")
+    return backbone
 
 
 def _run_name(run: Run | str) -> str:

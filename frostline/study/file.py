@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from frostline.cache import InputError
 from frostline.finetune.recipe import Recipe, make_recipe
-from frostline.protocols import HEADS
+from frostline.protocols import PROTOCOL_HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep.settings import Sweep
@@ -125,7 +125,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             if self.head is not None:
                 raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
-        head = self.head or HEADS[self.recipe]
+        head = self.head or PROTOCOL_HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
@@ -151,8 +151,23 @@ class SweepEntry(_Strict):
     cv: Any = None
     metric: Any = None
 
-    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
+    def sweep(
+        self,
+        name: str,
+        dataset: str,
+        backbone: str,
+        key: str | None = None,
+        recipe: str = "paper",
+    ) -> Sweep:
         """Make the sweep of one data set and backbone.
+
+        Parameters
+        ----------
+        name, dataset, backbone : str
+        key : str, optional
+            Of the embedding store.
+        recipe : str
+            What the runs say that they belong to: the recipe of `protocol`.
 
         Raises
         ------
@@ -163,7 +178,7 @@ class SweepEntry(_Strict):
 
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
         place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
-        return parse_sweep({**given, **place}, f"sweeps.{name}")
+        return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")
 
 
 class Study(_Strict):
