@@ -44,7 +44,7 @@ LOOKS = {
 
 
 def make_phantom_glioma(root: Path, patients: int = 60, seed: int = 0) -> Path:
-    """Write ``PID/PID_flair.nii.gz``, ``PID/PID_mask.nii.gz`` and ``labels.csv`` under a folder.
+    """Write `PID/PID_flair.nii.gz`, `PID/PID_mask.nii.gz` and `labels.csv` under a folder.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def make_phantom_glioma(root: Path, patients: int = 60, seed: int = 0) -> Path:
 
     Returns
     -------
-    The folder. Volumes are int16 ``[96, 96, 16]`` with voxels of 2 by 2 by 6 mm along RAS; masks
-    are uint8, 1 in the tumour. ``labels.csv`` has ``patient_id`` and ``grade``.
+    The folder. Volumes are int16 `[96, 96, 16]` with voxels of 2 by 2 by 6 mm along RAS; masks
+    are uint8, 1 in the tumour. `labels.csv` has `patient_id` and `grade`.
     """
     rows = ["patient_id,grade"]
     for number in range(patients):

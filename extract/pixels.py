@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from PIL.Image import Image
 
 from frostline.cache import (
     PIXELS,
@@ -27,6 +28,7 @@ from frostline.cache import (
 from frostline.cache.versions import versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.images.transform import Transform, as_geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 OnError = Literal["stop", "skip"]
@@ -104,7 +106,11 @@ class PixelSource:
             return
         workers = self.workers or os.cpu_count() or 1
         with ExitStack() as stack:
-            writer = stack.enter_context(StoreWriter(self.folder, PIXELS, self.spec, versions()))
+            writer = None  # the pixel store holds 8 bits: a transform's floats are not kept
+            if self.geometry.dtype == np.uint8:
+                writer = stack.enter_context(
+                    StoreWriter(self.folder, PIXELS, self.spec, versions())
+                )
             decoders = stack.enter_context(
                 Decoders(_files(images), self.geometry, self.channels, workers)
             )
@@ -117,8 +123,9 @@ class PixelSource:
                 for chunk in decoders.remains():
                     self._keep(writer, chunk)
 
-    def _keep(self, writer: StoreWriter, chunk: Chunk) -> None:
-        writer.write(chunk.keys, chunk.values)
+    def _keep(self, writer: StoreWriter | None, chunk: Chunk) -> None:
+        if writer is not None:
+            writer.write(chunk.keys, chunk.values)
         self.decoded += len(chunk.keys)
 
     def _report(self, failures: list[str]) -> None:
@@ -139,10 +146,18 @@ def _files(images: pd.DataFrame) -> list[File]:
 
 
 def pixel_source(
-    workspace: Workspace, manifest: Manifest, geometry: Geometry, **options: Any
+    workspace: Workspace,
+    manifest: Manifest,
+    geometry: Geometry | Callable[[Image], Any],
+    **options: Any,
 ) -> PixelSource:
-    """The pixels of a data set for a geometry; options are those of `PixelSource`."""
-    channels = manifest_channels(manifest)
+    """Open the pixels of a data set for a geometry, or for a user's own transform.
+
+    Options are those of `PixelSource`.
+    """
+    geometry = as_geometry(geometry)
+    own = isinstance(geometry, Transform)
+    channels: Channels = "rgb" if own else manifest_channels(manifest)
     key = spec_key(pixel_spec(geometry, channels))
     folder = workspace.pixels(manifest.meta["dataset"]) / key
     return PixelSource(folder, manifest, geometry, channels, **options)

@@ -2,7 +2,7 @@
 
 Method. Parts that the data lack are made out of the groups that the data do not assign to a
 test or validation part. A group's stratum is its most common label. Within a stratum of n
-groups, test is to hold ``test_fraction`` of n and validation ``val_fraction`` of what is left,
+groups, test is to hold `test_fraction` of n and validation `val_fraction` of what is left,
 rounded to the nearest, at least one each while one is left for train. Groups that were assigned
 before count towards these numbers and stay; the others are taken in the order of a keyed hash
 of their name: one for train if it has none, then until test is full, then validation; the rest
@@ -153,10 +153,10 @@ def _row_part(split: str | None, given: set[str], part: str | None) -> str:
 def _check(splits: Sequence[str | None], test_fraction: float, val_fraction: float) -> None:
     for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
         if not 0 <= fraction < 1:
-            raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}")
+            raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}.")
     unknown = {split for split in splits if split is not None} - set(PARTS)
     if unknown:
-        raise InputError(f"a split must be train, val or test, not {min(unknown)!r}")
+        raise InputError(f"A split must be train, val or test, not {min(unknown)!r}.")
 
 
 def _check_no_leak(
@@ -167,4 +167,4 @@ def _check_no_leak(
         parts[group].add(part)
     leaks = [group for group, found in parts.items() if len(found) > 1 and len(given[group]) < 2]
     if leaks:
-        raise RuntimeError(f"group {min(leaks)!r} would be in two splits; please report this")
+        raise RuntimeError(f"group {min(leaks)!r} would be in two splits: please report this")

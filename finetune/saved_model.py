@@ -1,4 +1,4 @@
-"""A trained model at rest: weights as safetensors, everything else as JSON."""
+"""Trained models on disk: weights as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from frostline.cache import InputError, atomic_write
 from frostline.cache.stamped import read_json, write_json
-from frostline.extract.backbones.backbone import empty_backbone
+from frostline.extract.backbones.backbone import empty_backbone, load_backbone
+from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 from frostline.finetune.model import Classifier
 
 FORMAT, VERSION = "frostline-model", 1
@@ -36,7 +38,7 @@ def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read what a model at rest is.
+    """Read what is known of a saved model.
 
     Raises
     ------
@@ -49,11 +51,34 @@ def read_card(folder: Path) -> dict[str, Any]:
     return read_json(path, FORMAT, VERSION, remedy=f"delete {folder} and train again")
 
 
-def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Read a model and its card; the model is in eval mode on the CPU."""
+def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """Read a model and its card; the model is in eval mode on the CPU.
+
+    Parameters
+    ----------
+    module : nn.Module, optional
+        Where the backbone was a module of your own: another one like it, whatever its weights.
+
+    Raises
+    ------
+    InputError
+        If there is no model, it is damaged, or a module is needed, or does not fit.
+    """
     card = read_card(folder)
+    name, feature = card["backbone"], card["feature"]
     size = int(card["pixels"]["geometry"]["crop"])
-    backbone = empty_backbone(card["backbone"], feature=card["feature"], image_size=size)
+    own = card["weights"] == OWN_MODULE
+    if own and module is None:
+        raise InputError(
+            f"The backbone of the model in {folder} is a module of your own, {name!r}: give one "
+            "like it in Python, by module=."
+        )
+    if module is not None and not own:
+        raise InputError(f"The backbone of the model in {folder} is {name!r}: give no module.")
+    if module is None:
+        backbone = empty_backbone(name, feature=feature, image_size=size)
+    else:
+        backbone = load_backbone(module, feature=feature, image_size=size, name=name)
     model = Classifier(backbone, len(card["classes"]), seed=0)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))

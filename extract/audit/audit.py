@@ -15,7 +15,7 @@ from frostline.extract.audit.headers import (
     header_findings,
     header_table,
 )
-from frostline.extract.audit.near_duplicates import Likeness, near_duplicates, near_findings
+from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
 from frostline.extract.images.decode import why_unreadable
 
 PARTS = ("train", "val", "test")
@@ -28,13 +28,13 @@ class Audit:
     Attributes
     ----------
     counts : DataFrame
-        ``split``, ``label``, ``images``, ``groups``: a row for each split and class, then one
-        with the label ``all`` for each split, then one for everything.
+        `split`, `label`, `images`, `groups`: a row for each split and class, then one
+        with the label `all` for each split, then one for everything.
     crossing_groups : DataFrame
-        ``group_id``, ``splits`` (joined by a comma), ``images``.
+        `group_id`, `splits` (joined by a comma), `images`.
     duplicates : DataFrame
-        ``copy`` (number of the set of identical images), ``image_id``, ``split``, ``label``,
-        ``group_id``, and whether the set lies ``across_splits`` and has a ``label_conflict``.
+        `copy` (number of the set of identical images), `image_id`, `split`, `label`,
+        `group_id`, and whether the set lies `across_splits` and has a `label_conflict`.
     near_duplicates : DataFrame or None
         Pairs of other groups that look the same: see `frostline.extract.audit.near_duplicates`.
         None if no pixels were at hand.
@@ -43,7 +43,7 @@ class Audit:
     header_accuracy : HeaderAccuracy or None
         How well these alone predict the class; None where there is nothing to tell it by.
     unreadable : DataFrame
-        ``image_id``, ``reason``.
+        `image_id`, `reason`.
     findings : list of Finding
         Leaks first, then warnings, then notes.
     """
@@ -69,7 +69,7 @@ def audit(
     *,
     label: str = "label",
     split: str = "split",
-    likeness: Likeness | None = None,
+    hashes: ImageHashes | None = None,
 ) -> Audit:
     """Look for leaks, conflicts and damage in a manifest.
 
@@ -77,7 +77,7 @@ def audit(
     ----------
     label, split
         Columns to take labels and splits from.
-    likeness
+    hashes
         Content keys and perceptual hashes (`frostline.extract.audit.thumbnails.store_hashes`);
         without them near-duplicates are not looked for.
 
@@ -88,7 +88,7 @@ def audit(
     images = manifest.images(label=label, split=split)
     crossing = _crossing_groups(images)
     duplicates = _duplicates(images)
-    near = None if likeness is None else near_duplicates(images, likeness)
+    near = None if hashes is None else near_duplicates(images, hashes)
     accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
@@ -201,7 +201,7 @@ def _reason(path: Path) -> str:
     reason = why_unreadable(path)
     if reason is None:
         return "it could not be read when it was indexed, and now it can; index again"
-    return reason.removeprefix(f"cannot read image {path}: ")
+    return reason.removeprefix(f"Cannot read image {path}: ").removesuffix(".")
 
 
 def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and how bad it is: ``leak``, ``warning`` or ``note``."""
+    """One sentence, and how bad it is: `leak`, `warning` or `note`."""
 
     severity: str
     text: str

@@ -32,7 +32,7 @@ class HeaderAccuracy:
 
     @property
     def excess(self) -> float:
-        """0 at chance, 1 where the class is always told."""
+        """0 at chance, 1 where the headers always give the class away."""
         return (self.balanced_accuracy - self.chance) / (1 - self.chance)
 
 
@@ -41,8 +41,8 @@ def header_table(images: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    ``split``, ``label``, ``images``, ``sizes`` (how many), ``usual_size``, ``share`` of it,
-    ``formats``, ``bits``.
+    `split`, `label`, `images`, `sizes` (how many), `usual_size`, `share` of it,
+    `formats`, `bits`.
     """
     readable = images[images["mode"].notna()]
     table = readable.assign(

@@ -35,11 +35,11 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Parameters
     ----------
     pixels
-        uint8 ``[n, height, width]`` or ``[n, height, width, 3]``, of at least 32 pixels a side.
+        uint8 `[n, height, width]` or `[n, height, width, 3]`, of at least 32 pixels a side.
 
     Returns
     -------
-    bool ``[n, 255]``. An image of one brightness everywhere is all False.
+    bool `[n, 255]`. An image of one brightness everywhere is all False.
     """
     small = _thumbnails(pixels)
     spectrum = dct(dct(small, axis=1, norm="ortho"), axis=2, norm="ortho")
@@ -91,7 +91,7 @@ def cosine_pairs(embeddings: NDArray[np.floating], min_cosine: float = MIN_COSIN
     Parameters
     ----------
     embeddings
-        float ``[n, dim]``.
+        float `[n, dim]`.
 
     Returns
     -------

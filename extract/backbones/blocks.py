@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from frostline.extract.backbones.own_module import OwnModule
+
 # timm's form of grouping (regular expressions whose groups are numbers; 99999: with the group
 # before), for torchvision's model families.
 PREVIOUS = (99999,)
@@ -70,10 +72,16 @@ def blocks(model: nn.Module) -> list[Block]:
     """
     from timm.models import group_parameters
 
+    if isinstance(model, OwnModule):
+        return [_prefixed(block, "module") for block in blocks(model.module)]
     matcher = _matcher(model)
     groups: dict[int, list[str]] = dict(group_parameters(model, matcher))
     ordered = _with_last_norm(model, [groups[number] for number in sorted(groups)])
     return [_block(model, _name(group[0], matcher), group) for group in ordered]
+
+
+def _prefixed(block: Block, holder: str) -> Block:
+    return block._replace(parameters=tuple(f"{holder}.{name}" for name in block.parameters))
 
 
 def _matcher(model: nn.Module) -> Matcher:

@@ -102,7 +102,7 @@ def resolve(name: str) -> Entry:
         return NAMED[name]
     library, colon, rest = name.partition(":")
     if colon and library == "hf":
-        from frostline.extract.backbones.hub import check_hub
+        from frostline.extract.backbones.hub_files import check_hub
 
         check_hub(name, rest)
         return Entry(name, library, rest)

@@ -245,7 +245,7 @@ def find_feature(name: str, model: nn.Module, backbone: str) -> Feature:
 
 def feature_dim(feature: Feature, model: nn.Module, image_size: int) -> int:
     """Length of a feature's vector, found by one forward pass over an empty image."""
-    parameter = next(model.parameters())
+    parameter = next(model.parameters(), torch.empty(0))
     image = torch.zeros(
         (1, 3, image_size, image_size), device=parameter.device, dtype=parameter.dtype
     )

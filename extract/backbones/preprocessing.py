@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, timm_config
-from frostline.extract.backbones.hub import PREPROCESSOR, hub_file, read_json
+from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_json
 
 Colour = tuple[float, float, float]
 
@@ -50,6 +50,8 @@ class Preprocessing:
         }
 
 
+# What most backbones were trained with, where nothing says.
+UNKNOWN = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
 # Official DINOv2 evaluation at 224 pixels; timm's configuration is for 518.
 DINOV2 = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bicubic")
 
@@ -77,7 +79,7 @@ def _of_torchvision(entry: Entry) -> Preprocessing:
 
     weights: Any = torchvision.models.get_model_weights(entry.model)
     if not len(weights):
-        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
+        return UNKNOWN
     chosen = (weights[entry.tag] if entry.tag else weights.DEFAULT).transforms()
     return Preprocessing(
         tuple(chosen.mean),

@@ -31,6 +31,7 @@ from frostline.cache import InputError
 from frostline.cache.stores.writer import PART_BYTES
 from frostline.extract.images.decode import decode_file
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.images.transform import Transform
 
 FEW = 256  # images for which threads do: processes take a while to begin
 MANY_FRAMES = 2048  # in one file: an archive, not a volume
@@ -55,7 +56,8 @@ class Chunk(NamedTuple):
     ----------
     keys : numpy.ndarray, uint8 [n, 16]
     values : numpy.ndarray, uint8 [n, height, width] or [n, height, width, 3]
-        Memory that is used again for the third chunk after this one.
+        Memory that is used again for the third chunk after this one; a user's own transform
+        may give another shape and dtype.
     failures : list of str
         One sentence for each file that could not be read.
     """
@@ -95,16 +97,18 @@ class Decoders:
         self._archives = [file for file in files if len(file.frames) > MANY_FRAMES]
         self._files = deque(file for file in files if len(file.frames) <= MANY_FRAMES)
         frames = [len(file.frames) for file in self._files]
-        shape = (geometry.crop, geometry.crop) + ((3,) if channels == "rgb" else ())
-        self._capacity = max(1, PART_BYTES // math.prod(shape))
+        shape, dtype = geometry.pixel_shape(channels), geometry.dtype
+        self._capacity = max(1, PART_BYTES // (math.prod(shape) * dtype.itemsize))
         rows = self._capacity + max(frames, default=0)
-        self._blocks = [_shared_memory((rows, *shape)) for _ in range(3)]
+        self._blocks = [_shared_memory((rows, *shape), dtype) for _ in range(3)]
         self._waiting: deque[list[tuple[_Task, Future[list[str | None]]]]] = deque()
         self._size = min(FIRST_CHUNK, self._capacity)
         self._pool = self._make_pool(workers, sum(frames))
 
     def _make_pool(self, workers: int, images: int) -> Executor:
-        if workers == 1 or images <= FEW or sys.platform != "linux":
+        # A user's own transform may call PyTorch, whose threads do not live through a fork.
+        own = isinstance(self._how[0], Transform)
+        if workers == 1 or images <= FEW or sys.platform != "linux" or own:
             self._decode = lambda task: _decode(self._blocks, *self._how, task)
             return ThreadPoolExecutor(workers, "decode")
         self._decode = _decode_here
@@ -255,9 +259,9 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _shared_memory(shape: tuple[int, ...]) -> np.ndarray:
+def _shared_memory(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Memory that forked processes share; only what is used of it costs anything."""
-    memory = mmap.mmap(-1, math.prod(shape))
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)  # every process meets 512 times fewer new pages
-    return np.frombuffer(memory, np.uint8).reshape(shape)
+    return np.frombuffer(memory, dtype).reshape(shape)

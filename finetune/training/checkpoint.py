@@ -118,7 +118,7 @@ class Checkpoints:
         self._remove_all_but(name)
 
     def load(self) -> Checkpoint | None:
-        """Read the last whole checkpoint; give None if there is none.
+        """Load the last whole checkpoint; None without one.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Checkpoints:
         folder = self._latest()
         if folder is None:
             return None
-        remedy = f"delete {self.folder} to train again"
+        remedy = f"delete {self.folder} to train again from the start"
         if not (folder / STATE).is_file():
             raise damaged(folder, f"it has no {STATE}", remedy)
         state = read_json(folder / STATE, FORMAT, VERSION, remedy=remedy)

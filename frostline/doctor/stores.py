@@ -88,7 +88,7 @@ def _compare(
 def find_weights(workspace: Workspace, store: Store) -> Weights | None:
     """Find the weights of a store on this machine, without fetching anything."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import find_pretrained
+    from frostline.extract.backbones.weights.pretrained import find_pretrained
 
     source = str(store.provenance.get("weights_source", ""))
     files = _known_files(workspace)
@@ -134,6 +134,8 @@ def _cannot_be_checked(store: Store) -> str:
 
     if "imported" in store.spec:
         return "because another tool made it"
+    if "transform" in store.spec["pixels"]["geometry"]:
+        return "because your own transform made its pixels"
     if store.spec["compute"] != "float32" and not torch.cuda.is_available():
         return f"because a GPU computed it in {store.spec['compute']}, and none is here"
     return ""

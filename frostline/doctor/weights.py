@@ -23,7 +23,7 @@ Access = Literal["open", "account", "unreachable"]
 def check_weights() -> Iterator[Check]:
     """Check every backbone with a short name, without downloading weights."""
     from frostline.extract.backbones.catalog import NAMED
-    from frostline.extract.backbones.pretrained import weights_at_hand
+    from frostline.extract.backbones.weights.pretrained import weights_at_hand
 
     for name, entry in NAMED.items():
         at_hand = weights_at_hand(entry)
@@ -31,7 +31,7 @@ def check_weights() -> Iterator[Check]:
 
 
 def _missing(entry: Entry) -> Check:
-    from frostline.extract.backbones.pretrained import published_at, web_address
+    from frostline.extract.backbones.weights.pretrained import published_at, web_address
 
     kind, address = published_at(entry)
     if kind == "package":

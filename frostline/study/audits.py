@@ -12,7 +12,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from frostline.cache import Manifest, Store, Workspace
     from frostline.extract.audit.audit import Audit
-    from frostline.extract.audit.near_duplicates import Likeness
+    from frostline.extract.audit.near_duplicates import ImageHashes
     from frostline.report import DataAudit
 
 NO_PIXELS = "Near-duplicates were not looked for: no pixels are stored."
@@ -33,7 +33,7 @@ def audit_datasets(workspace: Workspace, names: Iterable[str]) -> dict[str, Data
     return {name: _audit(workspace, name) for name in names}
 
 
-def stored_likeness(folder: Path) -> Likeness | None:
+def stored_hashes(folder: Path) -> ImageHashes | None:
     """Compute content keys and perceptual hashes from the largest pixel store of a folder."""
     from frostline.cache import Store, find_stores
     from frostline.console import progress
@@ -51,10 +51,10 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
     from frostline.extract.audit.audit import audit, table_of_classes, table_of_splits
     from frostline.report import DataAudit
 
-    likeness = stored_likeness(workspace.pixels(name))
-    found = audit(read_manifest(workspace.manifest(name)), likeness=likeness)
+    hashes = stored_hashes(workspace.pixels(name))
+    found = audit(read_manifest(workspace.manifest(name)), hashes=hashes)
     findings = [(finding.severity, finding.text) for finding in found.findings]
-    if likeness is None:
+    if hashes is None:
         findings.append(("note", NO_PIXELS))
     return DataAudit(table_of_splits(found), table_of_classes(found), findings, _flagged(found))
 

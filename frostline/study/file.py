@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from frostline.cache import InputError
-from frostline.protocols import HEADS
+from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.protocols import PROTOCOL_HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep.settings import Sweep
@@ -61,11 +62,18 @@ class BackboneEntry(_Strict):
     optional: bool = False
 
 
-class ProtocolEntry(_Strict):
+_OPTIONAL: dict[str, Any] = {
+    name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
+    for name, field in Recipe.model_fields.items()
+}
+RecipeFields = create_model("RecipeFields", __base__=_Strict, **_OPTIONAL)
+
+
+class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     """One way to train: a recipe, how much unfreezes, and what departs from the recipe.
 
-    The keys from `epochs` on are the recipe's fields (`docs/finetuning.md`), which checks them;
-    `batch` is its `batch_size`, or `auto` for its `micro_batch`.
+    Further keys are the recipe's fields (`docs/finetuning.md`), with its types and rules; None is
+    what the recipe says.
 
     Attributes
     ----------
@@ -78,6 +86,8 @@ class ProtocolEntry(_Strict):
         `logistic`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
+    batch : int or "auto", optional
+        The recipe's `batch_size`, or "auto" for its `micro_batch`.
     """
 
     recipe: Literal["paper", "standard"] = "paper"
@@ -85,24 +95,7 @@ class ProtocolEntry(_Strict):
     head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1)
-    epochs: Any = None
-    batch: Any = None
-    batch_size: Any = None
-    micro_batch: Any = None
-    optimizer: Any = None
-    lr: Any = None
-    layer_decay: Any = None
-    weight_decay: Any = None
-    schedule: Any = None
-    warmup_epochs: Any = None
-    clip_grad_norm: Any = None
-    shuffle: Any = None
-    augmentation: Any = None
-    class_weights: Any = None
-    label_smoothing: Any = None
-    ema: Any = None
-    patience: Any = None
-    select: Any = None
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
 
     def changes(self) -> dict[str, Any]:
         """Collect what departs from the recipe, by the names of its fields.
@@ -110,23 +103,21 @@ class ProtocolEntry(_Strict):
         Raises
         ------
         InputError
-            If a value cannot be.
+            If the fields do not go together, or the head takes none such.
         """
-        from frostline.finetune.recipe import make_recipe
-
-        given = self.model_dump(exclude_none=True)
-        for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
-            given.pop(name, None)
-        if "batch" in given:
-            batch = given.pop("batch")
-            given["micro_batch" if batch == "auto" else "batch_size"] = batch
-        recipe = make_recipe(self.recipe, **given)
+        given = self.model_dump(include=set(Recipe.model_fields), exclude_none=True)
+        if self.batch is not None:
+            name = "micro_batch" if self.batch == "auto" else "batch_size"
+            if name in given:
+                raise InputError(f"The keys batch and {name} say the same: give one of them.")
+            given[name] = self.batch
+        make_recipe(self.recipe, **given)
         self._check_head(given)
-        if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
+        if self.unfreeze == "none" and isinstance(given.get("lr"), tuple):
             raise InputError(
                 "A head on cached embeddings takes one lr: `frostline sweep` compares several."
             )
-        return {name: getattr(recipe, name) for name in given}
+        return given
 
     def _check_head(self, given: Mapping[str, Any]) -> None:
         """Check the head before anything runs: embeddings may take hours."""
@@ -134,7 +125,7 @@ class ProtocolEntry(_Strict):
             if self.head is not None:
                 raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
-        head = self.head or HEADS[self.recipe]
+        head = self.head or PROTOCOL_HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
@@ -160,8 +151,23 @@ class SweepEntry(_Strict):
     cv: Any = None
     metric: Any = None
 
-    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
+    def sweep(
+        self,
+        name: str,
+        dataset: str,
+        backbone: str,
+        key: str | None = None,
+        recipe: str = "paper",
+    ) -> Sweep:
         """Make the sweep of one data set and backbone.
+
+        Parameters
+        ----------
+        name, dataset, backbone : str
+        key : str, optional
+            Of the embedding store.
+        recipe : str
+            What the runs say that they belong to: the recipe of `protocol`.
 
         Raises
         ------
@@ -172,7 +178,7 @@ class SweepEntry(_Strict):
 
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
         place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
-        return parse_sweep({**given, **place}, f"sweeps.{name}")
+        return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")
 
 
 class Study(_Strict):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.protocols import HEADS, Inputs
+from frostline.protocols import PROTOCOL_HEADS, Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests
 
 if TYPE_CHECKING:
-    from frostline.extract.backbones.backbone import Identity
+    from frostline.extract.backbones.identity import Identity
     from frostline.extract.images.geometry import Geometry
 
 
@@ -111,7 +111,7 @@ class _Planner:
             store = {**seen, "pixels": spec}
             name = f"{cell.dataset}/{cell.backbone.name}"
             stored = plan.add(Step("embeddings", name, store, (pixels,), cell))
-            head = {"head": entry.head or HEADS[entry.recipe], "settings": entry.changes()}
+            head = {"head": entry.head or PROTOCOL_HEADS[entry.recipe], "settings": entry.changes()}
             # Whether a head may train without images that the store lacks.
             head["on_error"] = self.study.on_error
             run = {**store, **trained, **head}
@@ -122,7 +122,7 @@ class _Planner:
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**seen, "pixels": spec, "crop": inputs.geometry.crop, **trained}
-        run["recipe"] = _plain(asdict(recipe))
+        run["recipe"] = recipe.to_dict()
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
 
     def _pixels(
@@ -140,6 +140,8 @@ class _Planner:
             return
         for name, entry in self.study.sweeps.items():
             if entry.protocol == cell.protocol:
+                # What its runs say about their recipe, and so their names.
+                inputs = {**inputs, "protocol": cell.entry.recipe}
                 run = {**inputs, "sweep": _plain(entry.model_dump(exclude={"protocol"}))}
                 title = f"{cell.dataset}/{cell.backbone.name}/{name}"
                 plan.add(Step("sweep", title, run, (stored,), cell, (name, entry)))
@@ -158,7 +160,7 @@ def _names(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
 def _absent(wanted: Mapping[tuple[str, str], None]) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield the backbones and weights that are not on this machine, each with a sentence."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import weights_at_hand
+    from frostline.extract.backbones.weights.pretrained import weights_at_hand
 
     for name, weights in wanted:
         reason = "its weights are not on this machine"

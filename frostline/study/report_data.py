@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest
+from frostline.cache import (
+    InputError,
+    Store,
+    Workspace,
+    atomic_write,
+    find_stores,
+    read_manifest,
+)
+from frostline.study.file import Study
+from frostline.study.plan import Plan
+from frostline.study.records import record_done
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from frostline.report import Embedded, Images, Predictions, Swept
 
 MOST_MAPPED = 2_000  # images of a map
@@ -73,8 +82,6 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
     each backbone, by the metric that the latest sweep of the data set selected by.
     """
-    import pandas as pd
-
     from frostline.probe.sweep.results import Results, curves, heat_map, read_sweep
     from frostline.report import Swept
 
@@ -104,6 +111,37 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
         joined = pd.concat(scores[place] for place in scores if metrics[place] == chosen[place[0]])
         tables["validation"] = joined.assign(backbone=_named(joined, ["backbone"]))
     return Swept(**tables)
+
+
+def write_sweep_tables(workspace: Workspace, study: Study, plan: Plan) -> None:
+    """Write `tables/sweep-<name>.csv` for every sweep with finished heads."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for step in plan.steps:
+        record = record_done(workspace, step.key) if step.sweep else None
+        if step.sweep is not None and record is not None:
+            path = workspace.root / "sweeps" / record["sweep"] / "results.parquet"
+            found.setdefault(step.sweep[0], []).append(pd.read_parquet(path))
+    for name, tables in found.items():
+        folder = workspace.report(study.name) / "tables"
+        with atomic_write(folder / f"sweep-{name}.csv") as temporary:
+            summarise(pd.concat(tables)).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Summarise test scores of selected heads by size of the training part.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `backbone`, `head`, `train_groups` (all of them if missing), `metric`, `mean`
+        and `sd` over `n` draws and seeds.
+    """
+    test = results[(results["split"] == "test") & results["selected"]]
+    names = ["dataset", "backbone", "head", "train_groups", "metric"]
+    sizes = pd.to_numeric(test["train_groups"], errors="coerce").fillna(np.inf)
+    grouped = test.assign(train_groups=sizes).groupby(names, sort=True)["value"]
+    table = grouped.agg(mean="mean", sd="std", n="count").reset_index()
+    return table.assign(train_groups=table["train_groups"].replace(np.inf, np.nan))
 
 
 def _written(path: Path) -> float:

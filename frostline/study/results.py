@@ -128,6 +128,12 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
     )
 
 
+def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Read the ids of the runs that a report shows, and the sentences of those that failed."""
+    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    return [Path(name).stem for name in last["predictions"]], dict(last.get("failed") or {})
+
+
 def _settings(study: dict[str, Any], name: str) -> Any:
     """Give the value of a field of a study, without the folders of its images."""
     if name != "datasets":

@@ -197,7 +197,7 @@ def _predictions(
 def _report(
     workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
 ) -> Path:
-    from frostline.study.sweeps import write_sweep_tables
+    from frostline.study.report_data import write_sweep_tables
 
     folder = workspace.report(study.name)
     shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}

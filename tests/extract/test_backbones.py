@@ -11,9 +11,11 @@ import torch
 
 from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
-from frostline.extract.backbones.backbone import identify_backbone, list_backbones, load_backbone
+from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.catalog import NAMED, resolve
-from frostline.extract.backbones.pretrained import find_pretrained, weights_at_hand
+from frostline.extract.backbones.identity import identify_backbone
+from frostline.extract.backbones.listing import list_backbones
+from frostline.extract.backbones.weights.pretrained import find_pretrained, weights_at_hand
 
 HERE = Path(__file__).parent
 
@@ -223,7 +225,7 @@ def test_the_digest_of_random_weights_is_remembered_too(
     digests = tmp_path / "digests.json"
     random = {"weights": "random", "weights_seed": 4, "digests": digests}
     digest = load_backbone("timm:test_vit", image_size=32, **random).weights
-    monkeypatch.delattr("frostline.extract.backbones.backbone.build_model")
+    monkeypatch.delattr("frostline.extract.backbones.identity.build_model")
     found = identify_backbone("timm:test_vit", image_size=32, **random)
     assert found == (digest, "random, seed 4", "cls", "")
 

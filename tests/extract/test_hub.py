@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.extract.backbones.backbone import empty_backbone, identify_backbone, load_backbone
+from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.blocks import blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES
+from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.backbones.preprocessing import own_preprocessing
 from frostline.protocols import protocol_inputs
 
@@ -219,7 +220,7 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a BertModel, which is no model of images alone"):
         empty_backbone(f"hf:{tmp_path}")
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(InputError, match="transformers cannot build backbone"):
+    with pytest.raises(InputError, match="cannot be built by transformers from"):
         empty_backbone(f"hf:{tmp_path}")
 
 
@@ -228,7 +229,7 @@ def test_code_beside_a_model_is_never_run(tmp_path: Path) -> None:
         json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}})
     )
     (tmp_path / "own.py").write_text("raise SystemExit('it was run')\n")
-    with pytest.raises(InputError, match="transformers cannot build backbone"):
+    with pytest.raises(InputError, match="cannot be built by transformers from"):
         empty_backbone(f"hf:{tmp_path}")
 
 
@@ -248,7 +249,7 @@ def test_weights_are_one_file_of_safetensors_that_fits(tmp_path: Path) -> None:
 
 def test_sizes_that_do_not_fit_are_errors(tmp_path: Path) -> None:
     name = save(tmp_path / "model", dinov2())
-    with pytest.raises(InputError, match="takes images of a multiple of 14 pixels, not 60; set"):
+    with pytest.raises(InputError, match="takes images of a multiple of 14 pixels, not 60: set"):
         load_backbone(name, image_size=60)
 
 
@@ -257,7 +258,7 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("frostline.extract.backbones.pretrained.getproxies", dict)
+    monkeypatch.setattr("frostline.extract.backbones.hub_files.getproxies", dict)
     monkeypatch.setattr("socket.getaddrinfo", unreachable)
     with pytest.raises(InputError) as caught:
         load_backbone("hf:microsoft/rad-dino")

@@ -137,7 +137,7 @@ def test_contradicting_parts_of_the_data_are_left() -> None:
 def test_a_leak_of_ours_would_be_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = iter(["train", "test"])
     monkeypatch.setattr("frostline.extract.splits._row_part", lambda *arguments: next(parts))
-    with pytest.raises(RuntimeError, match=r"^group 'x' would be in two splits; please report"):
+    with pytest.raises(RuntimeError, match=r"^group 'x' would be in two splits: please report"):
         assign_splits(["x", "x"], ["a", "a"], [None, None])
 
 
@@ -154,14 +154,22 @@ def test_unlabelled_rows_are_split_too() -> None:
 @pytest.mark.parametrize(
     ("options", "given", "message"),
     [
-        ({"test_fraction": 1.0}, None, "test_fraction must be at least 0 and less than 1, not 1.0"),
-        ({"val_fraction": -0.1}, None, "val_fraction must be at least 0 and less than 1, not -0.1"),
+        (
+            {"test_fraction": 1.0},
+            None,
+            "test_fraction must be at least 0 and less than 1, not 1.0.",
+        ),
+        (
+            {"val_fraction": -0.1},
+            None,
+            "val_fraction must be at least 0 and less than 1, not -0.1.",
+        ),
         (
             {"val_fraction": np.nan},
             None,
-            "val_fraction must be at least 0 and less than 1, not nan",
+            "val_fraction must be at least 0 and less than 1, not nan.",
         ),
-        ({}, "dev", "a split must be train, val or test, not 'dev'"),
+        ({}, "dev", "A split must be train, val or test, not 'dev'."),
     ],
 )
 def test_bad_input(options: dict[str, float], given: str | None, message: str) -> None:

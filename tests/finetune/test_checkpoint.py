@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
     message = str(caught.value)
     assert message.startswith(str(tmp_path / "000001"))
     assert " is damaged (" in message
-    assert message.endswith(f"): delete {tmp_path} to train again.")
+    assert message.endswith(f"): delete {tmp_path} to train again from the start.")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
         (
             1,
             "Checkpoint {0}/000001 has format version 1 of an older release: finish with that one, "
-            "or delete {0} to train again.",
+            "or delete {0} to train again from the start.",
         ),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Workspace, read_manifest
-from frostline.commands.options import parse_settings
+from frostline.commands.groups import RecipeOptions
 from frostline.finetune import Recipe, read_card
 from frostline.finetune.training.logs import TensorBoard
 from frostline.report import read_predictions
@@ -63,8 +63,9 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     indexed: Run, tmp_path: Path
 ) -> None:
     done = indexed(
-        *TINY, "--epochs", 2, "--batch", "auto", "--lr", "1e-3,3e-4", "--select", "roc_auc",
-        "--augment", "random_crop", "--augment", "horizontal_flip", "--set", "ema=0.9",
+        *TINY, "--epochs", 2, "--batch-size", "auto", "--lr", "1e-3,3e-4",
+        "--set", "select=roc_auc",
+        "--set", "augmentation=random_crop,horizontal_flip", "--set", "ema=0.9",
         "--set", "clip_grad_norm=1", "--tensorboard",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -126,12 +127,12 @@ def test_a_setting_that_is_none_of_the_recipes(frostline: Run) -> None:
 )
 def test_a_setting_that_cannot_be(setting: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_settings({"lr": "1e-3"}, [setting])
+        RecipeOptions(lr="1e-3", setting=[setting]).changes()
     assert str(caught.value) == message
 
 
 def test_settings_are_read_from_text() -> None:
-    found = parse_settings({"epochs": 3}, ["lr=1e-3,1e-4", "select=f1_macro"])
+    found = RecipeOptions(epochs=3, setting=["lr=1e-3,1e-4", "select=f1_macro"]).changes()
     assert found == {"epochs": 3, "lr": "1e-3,1e-4", "select": "f1_macro"}
 
 
@@ -192,7 +193,7 @@ def torchrun(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 SHARED = (
     "--epochs", 2, "--batch", 5, "--lr", "1e-3", "--set", "micro_batch=2", "--set",
-    "class_weights=balanced", "--augment", "horizontal_flip", "--set", "ema=0.5", "--set",
+    "class_weights=balanced", "--set", "augmentation=horizontal_flip", "--set", "ema=0.5", "--set",
     "clip_grad_norm=1",
 )  # fmt: skip
 
@@ -272,7 +273,7 @@ def study(**protocol: Any) -> Any:
 
 
 def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
-    assert set(Recipe().to_dict()) <= ProtocolEntry.model_fields.keys()
+    assert Recipe.model_fields.keys() <= ProtocolEntry.model_fields.keys()
     entry = parse_study(
         study(
             recipe="standard", unfreeze="all", batch="auto", lr=["1e-3", 1e-4], ema="0.99",
@@ -290,15 +291,24 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"ema": 2}, "ema of the recipe must be at least 0 and below 1, not 2.0."),
-        ({"lr": 0}, "lr of the recipe must be above 0, not 0.0."),
+        ({"ema": 2}, "protocols.p.ema: input should be less than 1, not 2."),
+        ({"lr": 0}, "protocols.p.lr.0: input should be greater than 0, not 0."),
+        (
+            {"unfreeze": "all", "recipe": "standard", "warmup_epochs": 40},
+            "protocols.p: warmup_epochs of the recipe must be less than epochs, not 40.",
+        ),
+        (
+            {"batch": 8, "batch_size": 4},
+            "protocols.p: The keys batch and batch_size say the same: give one of them.",
+        ),
         (
             {"unfreeze": "none", "lr": [1e-3, 1e-4]},
-            "A head on cached embeddings takes one lr: `frostline sweep` compares several.",
+            "protocols.p: A head on cached embeddings takes one lr: `frostline sweep` compares "
+            "several.",
         ),
     ],
 )
 def test_what_a_study_cannot_set(protocol: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_study(study(**protocol), "s.yaml")
-    assert str(caught.value) == f"s.yaml: protocols.p: {message}"
+    assert str(caught.value) == f"s.yaml: {message}"

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
+from frostline.probe.sweep.planning import training_shares
 from frostline.probe.sweep.settings import parse_sweep
-from frostline.probe.sweep.sweep import training_shares
 from frostline.report import read_predictions
 from frostline.study.costs.estimate import estimate_plan
 from frostline.study.dry_run import show_plan
@@ -403,7 +403,7 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
     def refuse(*_: Any) -> None:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr("frostline.extract.backbones.backbone.fetch_pretrained", refuse)
+    monkeypatch.setattr("frostline.extract.backbones.weights.source.fetch_pretrained", refuse)
     study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
     show_plan(Workspace(tmp_path / "ws"), study)
     printed = capsys.readouterr().out

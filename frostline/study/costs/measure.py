@@ -60,7 +60,7 @@ def measure_backbone(
     """
     import torch
 
-    from frostline.extract.embed import device_name
+    from frostline.extract.forward import device_name
 
     what = {
         "backbone": cell.backbone.name,
@@ -176,7 +176,7 @@ def _timed(work: Callable[[], object], device: str, precision: str) -> float:
     """Seconds an image, the second time: the first one pays for starting."""
     import torch
 
-    from frostline.extract.embed import COMPUTE
+    from frostline.extract.forward import COMPUTE
 
     dtype, seconds = COMPUTE[precision], 0.0
     for _ in range(2):

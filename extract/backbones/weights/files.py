@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
-from frostline.extract.backbones import dinov2
 from frostline.extract.backbones.catalog import Entry
 from frostline.extract.backbones.hub import convert_hub
+from frostline.extract.backbones.weights import dinov2
 
 State = dict[str, Tensor]
 

@@ -144,7 +144,7 @@ def test_near_duplicates_across_splits_and_labels(root: Path, tmp_path: Path) ->
     photograph(4).resize((160, 140)).save(root / "train/a/p04-2.png")  # of the same patient
     manifest, workspace = indexed(root)
     store = fill_pixels(pixel_source(workspace, manifest, PAPER_GEOMETRY))
-    found = audit(manifest, likeness=store_hashes(store))
+    found = audit(manifest, hashes=store_hashes(store))
     near = found.near_duplicates
     assert near is not None
     columns = ["image_id", "other_image_id", "across_splits", "label_conflict"]

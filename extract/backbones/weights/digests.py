@@ -30,7 +30,7 @@ class DigestMemory:
         self.file = file
 
     def get(self) -> str | None:
-        """Give the digest; None if there is none or the file has changed."""
+        """Give the digest, or None if it is not remembered or the file has changed."""
         found = self._read().get(self.key)
         if not isinstance(found, dict) or found.get("file") != _size_and_time(self.file):
             return None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
-from urllib.request import getproxies
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, pretrained_tags, timm_config
-from frostline.extract.backbones.hub import WEIGHTS, find_hub_file, hub_file
+from frostline.extract.backbones.hub_files import (
+    WEIGHTS,
+    download_hub_file,
+    find_hub_file,
+    hub_file,
+)
 
 # In the order in which timm prefers them.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -121,20 +124,6 @@ def _download_from_hub(entry: Entry) -> Path:
         except EntryNotFoundError:
             continue  # an older repository: it has the next name only
     return download_hub_file(_hub_id(entry), names[-1])
-
-
-def download_hub_file(repository: str, name: str) -> Path:
-    """Path of a file of a Hugging Face repository, downloaded into the hub's own cache."""
-    from huggingface_hub import constants, hf_hub_download
-
-    _check_reachable(urlparse(constants.ENDPOINT).hostname or "")
-    return Path(hf_hub_download(repository, name))
-
-
-def _check_reachable(host: str) -> None:
-    # Without a network the hub's client would try again and again for most of a minute.
-    if not getproxies():
-        socket.getaddrinfo(host, 443)
 
 
 def _how_to_get(entry: Entry) -> str:
