@@ -28,8 +28,9 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
+from frostline.cache.versions import versions
 from frostline.extract.engine import Engine, engine_version, onnx_features
-from frostline.extract.pixels import PixelSource, distinct_images, versions
+from frostline.extract.pixels import PixelSource, distinct_images
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone

@@ -24,6 +24,7 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
+from frostline.cache.versions import versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
 
@@ -198,14 +199,6 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
     return pd.DataFrame(
         {"content_key": table["content_key"], "file": files, "frame": table["frame"]}
     ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the numbers, for a part's provenance."""
-    from importlib.metadata import version
-
-    names = ("frostline", "torch", "torchvision", "timm", "pillow", "nibabel", "numpy", "h5py")
-    return {name: version(name) for name in names}
 
 
 def _keys(images: pd.DataFrame) -> np.ndarray:

@@ -16,10 +16,10 @@ import torch
 
 from frostline.cache import Manifest, Store, Workspace, read_manifest
 from frostline.cache import run_id as make_run_id
+from frostline.cache.versions import versions
 from frostline.extract.backbones.backbone import Backbone
 from frostline.extract.embed import device_name
 from frostline.extract.engine import engine_version
-from frostline.extract.pixels import versions
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Images, Kept, Progress, keep_activations
 from frostline.finetune.inputs.data import Data, load_data

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline import __version__
 from frostline.apply.load import Applied
 from frostline.apply.new_images import NewImages, Slices
 from frostline.cache import InputError
+from frostline.cache.versions import versions
 
 Progress = Callable[[int, int], None]
 KEPT = (
@@ -92,7 +92,7 @@ def predict_images(
         **{name: applied.about.get(name) for name in KEPT},
         "applied_to": [str(path) for path in paths],
         "aggregate": aggregate,
-        "versions": {"frostline": __version__},
+        "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Predicted(table, meta, images.skipped, images.ignored)

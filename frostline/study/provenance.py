@@ -8,19 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace
+from frostline.cache.versions import versions
 from frostline.study.file import Study
 from frostline.study.plan import Plan
 from frostline.study.records import read_record, write_json
-
-PACKAGES = (
-    "frostline", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "scikit-learn",
-    "pandas", "pillow", "nibabel", "h5py", "pyarrow",
-)  # fmt: skip
 
 
 def write_provenance(
@@ -38,7 +33,7 @@ def write_provenance(
         "command": sys.argv,
         "study": study.model_dump(mode="json"),
         "seeds": study.seeds,
-        "versions": versions(),
+        "versions": versions() | {"system": platform.platform()},
         "git": {"frostline": git_state(Path(__file__).parent), "here": git_state(Path.cwd())},
         "hardware": hardware(),
         "weights": _weights(known),
@@ -51,17 +46,6 @@ def write_provenance(
     }
     write_json(path, found)
     return path
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, the system and the libraries that matter, those that are installed."""
-    found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -101,7 +101,7 @@ def write_report(
         evidence, [drawing for drawing, _ in drawn],
         grid=grid,
         title=title,
-        about={**(about or {}), "versions of this report": sections.versions()},
+        about={**(about or {}), "versions of this report": sections.versions_text()},
         data=data_section.make_section(audits) if audits else None,
         wrong=sections.wrong_images(evidence, images) if images else None,
     )  # fmt: skip

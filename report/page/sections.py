@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from frostline.cache.versions import versions
 from frostline.report.page.numbers import Evidence, OfDataset
 from frostline.report.predictions import META_KEYS, Predictions
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.layout import percent, trained_word
 
-VERSIONED = ("frostline", "numpy", "pandas", "matplotlib")
 # What a page shows of an image is at most so many pixels wide.
 THUMBNAIL = 160
 Images = Callable[[str, Sequence[str]], Mapping[str, npt.NDArray[np.uint8]]]
@@ -142,15 +140,9 @@ def provenance(run: Predictions) -> dict[str, Any]:
     return {"run": run.run, "facts": facts, "notes": run.notes}
 
 
-def versions() -> str:
-    """Versions of Python and of what draws and computes."""
-    names = [f"python {platform.python_version()}"]
-    for name in VERSIONED:
-        try:
-            names.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            names.append(f"{name} (not installed as a package)")
-    return ", ".join(names)
+def versions_text() -> str:
+    """List the versions of Python and of what draws and computes."""
+    return _as_text(versions())
 
 
 def _signed(value: float) -> str:

@@ -146,7 +146,9 @@ def test_other_wrong_files(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "latin.csv").write_bytes("label,prediction\né,é\n".encode("latin-1"))
     assert sentence("no.csv").startswith("no.csv: there is no such file; ")
-    assert sentence("a.parquet") == "a.parquet: not a readable Parquet file; make it again."
+    damaged = sentence("a.parquet")
+    assert damaged.startswith("a.parquet is damaged (")
+    assert damaged.endswith("): make it again.")
     assert sentence("a.txt").startswith("a.txt: predictions are read from .parquet or .csv; ")
     assert sentence("latin.csv") == "latin.csv: not UTF-8 text; save it as UTF-8."
 
@@ -160,8 +162,7 @@ def test_a_newer_version_is_refused_with_the_remedy(run, tmp_path):
     with pytest.raises(InputError) as caught:
         read_predictions(path)
     assert str(caught.value) == (
-        f"{path}: written in predictions format 2, and this Frostline reads up to 1; "
-        "install a newer Frostline."
+        f"{path} has format version 2, this release reads up to 1: install a newer Frostline."
     )
 
 
