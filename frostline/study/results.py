@@ -130,7 +130,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
 
 def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Read the ids of the runs that a report shows, and the sentences of those that failed."""
-    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    last = read_json(folder / STATE, FORMAT, VERSION)
     return [Path(name).stem for name in last["predictions"]], dict(last.get("failed") or {})
 
 

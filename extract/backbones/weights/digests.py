@@ -45,12 +45,21 @@ class DigestMemory:
         write_json(self.path, FORMAT, VERSION, {"entries": dict(sorted(entries.items()))})
 
     def _read(self) -> dict[str, Any]:
-        if self.path is None or not self.path.is_file():
-            return {}
-        try:
-            return dict(read_json(self.path, FORMAT, VERSION).get("entries", {}))
-        except InputError:
-            return {}  # what was remembered can be computed again
+        return {} if self.path is None else read_digests(self.path)
+
+
+def read_digests(path: Path) -> dict[str, Any]:
+    """Read all entries of a file of digests; none if it is not there or not readable.
+
+    Returns
+    -------
+    dict
+        By what each is of: `digest`, and `file` (size and time), null where it is of no file.
+    """
+    try:
+        return dict(read_json(path, FORMAT, VERSION)["entries"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return {}  # what was remembered can be computed again
 
 
 def _size_and_time(file: Path | None) -> dict[str, int] | None:
