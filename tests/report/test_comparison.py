@@ -278,7 +278,9 @@ def test_what_cannot_be_paired(run):
     )
     bare = run(seed=1)
     bare.table["image_id"] = None
-    assert sentence(run(), bare).startswith("run-1: there is no image_id, so its rows cannot be paired ")
+    assert sentence(run(), bare).startswith(
+        "run-1: there is no image_id, so its rows cannot be paired "
+    )
     assert sentence(run(), run(seed=1), metric="recall_weighted") == (
         "recall_weighted is the same number as accuracy: compare by accuracy."
     )

@@ -191,7 +191,9 @@ def test_marks_in_every_format(frame, marks):
     assert f"<u><bdi>{estimate}</bdi></u></span> <span" in table("html")
     assert table("html").count("<u>") == 4
     assert table("csv").splitlines()[1].startswith(f"chest,resnet50,Y,alike,{estimate},")
-    assert "not separated from the best in accuracy by all-pairs max-T" in table("markdown")
+    assert "not separated from the best in accuracy at 5%, adjusted for all pairs" in table(
+        "markdown"
+    )
 
 
 def test_why_nothing_is_marked_is_said(frame):
