@@ -26,7 +26,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import describe, seeds_word, trained_word
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.layout import percent
+from frostline.report.tables.numbers import percent
 
 Record = dict[Any, Any]
 MEANS = "replicate-mean"

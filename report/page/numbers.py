@@ -12,8 +12,8 @@ import pandas as pd
 
 from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
-from frostline.report.page.maps import Embedded, project, umap_version
 from frostline.report.page.mistakes import confident_mistakes
+from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.stored import digest_of, digest_predictions, remember
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.best import mark_best
@@ -35,16 +35,17 @@ from frostline.report.statistics.names import (
     trained_word,
     weights_word,
 )
+from frostline.report.tables.classes import class_frame
 
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 4  # one more whenever the same runs would give other tables
+VERSION = 5  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class OfDataset:
+class DatasetNumbers:
     """What is known of one data set; every table may be empty.
 
     Attributes
@@ -80,9 +81,18 @@ class OfDataset:
         """The class list of its first method."""
         return self.methods[0].sample.classes
 
+    @property
+    def class_scores(self) -> pd.DataFrame:
+        """What `class_frame` makes of the scores of each class."""
+        first = self.methods[0]
+        counts = first.confusion.sum(1) // len(first.runs)
+        images = dict(zip(self.class_list, map(int, counts), strict=True))
+        titles = dict(zip(self.names["run"], self.names["title"], strict=True))
+        return class_frame(self.classes, titles, images)
+
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportNumbers:
     """All of a report.
 
     Attributes
@@ -93,29 +103,37 @@ class Evidence:
         The metric that decides.
     sentences : list of str
         The answer.
-    datasets : list of OfDataset
+    datasets : list of DatasetNumbers
     """
 
     frame: pd.DataFrame
     by_method: pd.DataFrame
     primary: str
     sentences: list[str]
-    datasets: list[OfDataset]
+    datasets: list[DatasetNumbers]
 
     @property
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
 
+    @property
+    def answer(self) -> tuple[list[str], list[str], list[str]]:
+        """The sentence that sums up, one for each comparison, and those on the best."""
+        compared = sum(len(part.freezing) for part in self.datasets)
+        summed = int(compared > 2)
+        said = self.sentences
+        return said[:summed], said[summed : summed + compared], said[summed + compared :]
 
-def gather(
+
+def compute_numbers(
     folder: Path,
     predictions: Sequence[Predictions | Path | str],
     *,
     primary: str = "accuracy",
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
-) -> Evidence:
+) -> ReportNumbers:
     """Score runs and compute what the report shows; what is in `folder` already is read.
 
     Parameters
@@ -150,7 +168,7 @@ def gather(
     sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
         frame, how.primary, with_majority(rows), differences=differences,
         marks=pd.concat([part.marks for part in parts]))}))  # fmt: skip
-    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
+    return ReportNumbers(frame, pd.concat(pooled, ignore_index=True), how.primary,
                     list(sentences["sentence"]), parts)  # fmt: skip
 
 
@@ -189,7 +207,7 @@ def _of_dataset(
     how: _How,
     shelf: _Shelf,
     embeddings: Mapping[str, Mapping[str, Embedded]],
-) -> tuple[pd.DataFrame, pd.DataFrame, OfDataset]:
+) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
     """Scores by run and by method, each with the majority class, and all else of a data set."""
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
@@ -198,7 +216,7 @@ def _of_dataset(
         tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
-    part = OfDataset(
+    part = DatasetNumbers(
         name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
         _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),

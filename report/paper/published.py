@@ -16,12 +16,19 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.statistics.evaluation import MAJORITY_HEAD, Scored
 from frostline.report.statistics.sample import Sample
-from frostline.report.tables.plain import render_plain
+from frostline.report.tables.formats import render_results
+from frostline.report.tables.numbers import percent, score_cell
+from frostline.report.tables.table import Cell, Column, Row, Table, words
 
 SOURCE = "Huang, Zou et al., IEEE COMPSAC 2024"
 AGAINST = ("paper",)
+UNTESTED = (
+    f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, and "
+    "are left out. Nothing is tested: a different test set or split is not comparable."
+)
 # Data sets whose published rows score slices of volumes.
 SLICED = {"T1", "T2", "T2 FLAIR"}
 
@@ -237,29 +244,33 @@ def _same_test_set(name: object, sample: Sample) -> bool:
     return sorted(counts) == sorted(DATASETS[dataset].test.values())
 
 
-def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
-    """`against_paper` as text in every format; the table of a terminal is Markdown."""
-    if against not in AGAINST:
-        raise InputError(f"there is no --against {against!r}; choose from {', '.join(AGAINST)}.")
-    beside = against_paper(frame, scored)
-    # The table of a terminal is Markdown too: whole rows, however long.
-    format = "markdown" if format == "table" else format
-    if not len(beside) and format in ("markdown", "latex"):
-        return "No row of these runs has a published counterpart.\n"
-    headings = ("Data set", "Model", "Freeze", "Metric", "Ours", "Published", "Test set")
-    rows = []
-    for row in beside.to_dict("records"):
-        ours = f"{100 * row['estimate']:.1f}"
-        if not np.isnan(row["low"]):
-            ours += f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-        rows.append((
-            row["dataset"], row["model"], row["freeze"], row["metric"], ours,
-            f"{100 * row['published']:.2f}", row["test_set"],
-        ))  # fmt: skip
-    notes = [
-        f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, "
-        "and are left out. Nothing is tested: a different test set or split is not comparable.",
-    ]
+def against_table(beside: pd.DataFrame) -> Table:
+    """Lay out what `against_paper` returned."""
+    headings = ("Model", "Freeze", "Metric", "Ours", "Published", "Test set")
+    rows = tuple(
+        Row(
+            (
+                *words(row["model"], row["freeze"], row["metric"]),
+                score_cell(row),
+                Cell(percent(row["published"], 2), value=row["published"]),
+                Cell(row["test_set"]),
+            ),
+            row["dataset"],
+        )
+        for row in beside.to_dict("records")
+    )
+    kinds = tuple(Column(name, name in ("Ours", "Published")) for name in headings)
+    notes = [Note(UNTESTED)]
     if set(beside["dataset"]) & SLICED:
-        notes.append("The paper's MRI rows score slices; --aggregate none does the same here.")
-    return render_plain(beside, headings, rows, notes, format)
+        notes.append(Note("The paper's MRI rows score slices, not patients."))
+    return Table(kinds, rows, tuple(notes), "Our scores and the published ones, in percent")
+
+
+def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
+    """Write `against_paper` in one of `FORMATS`."""
+    if against not in AGAINST:
+        raise InputError(f"There is no --against {against!r}; choose from {', '.join(AGAINST)}.")
+    beside = against_paper(frame, scored)
+    if not len(beside) and format not in ("csv", "json"):
+        return "No row of these runs has a published counterpart.\n"
+    return render_results(beside, format, lambda: against_table(beside))

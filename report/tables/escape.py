@@ -11,6 +11,7 @@ _LATEX = {
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     "·": r"\textperiodcentered{}", "\N{EN DASH}": "--", "\N{EM DASH}": "---", "…": r"\dots{}",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MINUS SIGN}": r"$-$",
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
 }  # fmt: skip
 

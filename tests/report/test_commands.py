@@ -43,15 +43,17 @@ def test_evaluate_with_metrics_and_aggregate(files):
 
 
 def test_against_the_paper(files):
-    text = invoke("evaluate", *files, "--against", "paper", "--replicates", "100")
+    text = invoke(
+        "evaluate", *files, "--against", "paper", "--replicates", "100", "--format", "markdown"
+    )
     assert "| Chest X-ray | ResNet50 | Y | accuracy | " in text
     assert "different test set" in text
 
 
 def test_mistakes_are_sentences(files):
     for words, message in (
-        (["evaluate", files[0], "--against", "us"], "there is no --against 'us'; choose from "),
-        (["compare", files[0]], "one run alone cannot be compared; give at least two."),
+        (["evaluate", files[0], "--against", "us"], "There is no --against 'us'; choose from "),
+        (["compare", files[0]], "One run alone cannot be compared: give at least two."),
         (["evaluate", files[0], "--ci", "wald"], "there is no interval 'wald'; choose from auto, "),
     ):
         with pytest.raises(InputError) as caught:

@@ -52,9 +52,10 @@ def test_over_seeds(run, tmp_path):
     shared = runs[0].meta["backbone"]
     assert text.count(str(shared)) == 1  # said once, below the table
     assert "fine-tuned" in text
-    assert "One seed: this trained model, not the method" in text.replace("one seed", "One seed")
+    assert "One seed: this trained model, not the method (fine-tuned, linear)." in text
     first = ours.iloc[0]
-    assert f"{100 * first['estimate']:.1f} [" in text
+    assert f"{100 * first['estimate']:.1f} " in text
+    assert f"[{100 * first['low']:.1f}, {100 * first['high']:.1f}]" in text
     for name in ("group_error", "seed_error"):
         assert f"{100 * first[name]:.2f}" in text
     for format in ("markdown", "latex"):

@@ -149,7 +149,7 @@ def test_statistics_and_figures_are_made_once(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("frostline.report.page.numbers.tabulate", fail)
         patch.setattr("frostline.report.page.numbers.mark_best", fail)
-        patch.setattr("frostline.report.page.drawings.figures.to_svg", fail)
+        patch.setattr("frostline.report.page.drawing.figures.to_svg", fail)
         assert write() == first
     runs[0].table.loc[0, "label"] = (
         "NORMAL" if runs[0].table["label"][0] != "NORMAL" else "PNEUMONIA"
@@ -377,6 +377,6 @@ def test_what_never_varies_has_no_interval_and_is_said_once(run, tmp_path):
     notes = [line for line in page.splitlines() if "never predicted" in line]
     absent = ", ".join(sorted(runs[0].classes[1:]))
     assert len(notes) == 1
-    assert f"a class that is never predicted. (chest: {absent})" in notes[0]
+    assert f"a class that is never predicted ({absent})." in notes[0]
     table = (tmp_path / "tables" / "freezing.csv").read_text()
-    assert "Nothing varies between groups or seeds, so there is no interval." in table
+    assert "The two never differ, so there is no interval." in table

@@ -96,7 +96,7 @@ def test_footnotes_say_units_method_and_seed(frame, run):
         text = " ".join(render(frame, format).split())
         assert f"chest: {n_groups} groups of 60 images (test)" in text
         assert "intervals: jackknife-t over groups." in text
-        assert "averages over classes weighted by their images" in text
+        assert "Averages over classes are weighted by their images" in text
 
 
 def test_terminal_fits_80_columns(frame, hostile):
@@ -175,12 +175,14 @@ def test_marks_in_every_format(frame, marks):
     estimate = f"{100 * frame['estimate'].iloc[0]:.2f}"
     assert f"| <ins>resnet50</ins> | Y | <ins>{estimate}</ins> [" in table("markdown")
     assert f"| **resnet50** | Y | **{estimate}** [" in table("markdown", "alone")
-    assert rf"\underline{{resnet50}} & Y & {{\underline{{{estimate}}} [" in table("latex")
-    assert rf"\textbf{{resnet50}} & Y & {{\textbf{{{estimate}}} [" in table("latex", "alone")
-    assert f'<th scope="row"><u>resnet50</u></th><td>Y</td><td><u>{estimate}</u> [' in table("html")
+    assert rf"{{\underline{{resnet50}}}} & {{Y}} & {{\underline{{{estimate}}} [" in table("latex")
+    assert rf"{{\textbf{{resnet50}}}} & {{Y}} & {{\textbf{{{estimate}}} [" in table(
+        "latex", "alone"
+    )
+    assert f"<u><bdi>{estimate}</bdi></u></span> <span" in table("html")
     assert table("html").count("<u>") == 4
     assert table("csv").splitlines()[1].startswith(f"chest,resnet50,Y,alike,{estimate},")
-    assert "not separated from the best in accuracy by all-pairs max-T" in table("markdown")
+    assert "not separated from the best in Accuracy by all-pairs max-T" in table("markdown")
 
 
 def test_why_nothing_is_marked_is_said(frame):
@@ -188,7 +190,7 @@ def test_why_nothing_is_marked_is_said(frame):
         [("chest", "", "", "other images")], columns=["dataset", "run", "mark", "why"]
     )
     text = paper_table(frame, marks=why, primary="accuracy")
-    assert "chest: no row is marked as best: other images." in text
+    assert "No row is marked as best: other images." in text
     assert "Underlined" not in text
 
 
@@ -215,8 +217,8 @@ def test_footnotes_say_candidates_and_seeds(run):
 
 
 def test_unknown_format(frame):
-    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from table, csv, "):
+    with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from table, csv, "):
         render(frame, "xls")
-    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from markdown, "):
+    with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from markdown, "):
         paper_table(frame, "xls")
     assert set(FORMATS) == {"table", "csv", "json", "markdown", "latex"}
