@@ -80,7 +80,7 @@ def evaluate(
     if against is None:
         typer.echo(render(frame, format), nl=False)
     else:
-        from frostline.report.paper.published import render_against
+        from frostline.report.paper.against import render_against
         from frostline.report.statistics.evaluation import score as scored
 
         rows = scored(predictions, split=split, unit=unit, aggregate=aggregate)

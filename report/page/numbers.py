@@ -165,11 +165,24 @@ def compute_numbers(
     shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
-    sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
-        frame, how.primary, with_majority(rows), differences=differences,
-        marks=pd.concat([part.marks for part in parts]))}))  # fmt: skip
-    return ReportNumbers(frame, pd.concat(pooled, ignore_index=True), how.primary,
-                    list(sentences["sentence"]), parts)  # fmt: skip
+    marks = pd.concat([part.marks for part in parts])
+    sentences = shelf(
+        "answer",
+        lambda: pd.DataFrame(
+            {
+                "sentence": answer(
+                    frame,
+                    how.primary,
+                    with_majority(rows),
+                    differences=differences,
+                    marks=marks,
+                )
+            }
+        ),
+    )
+    return ReportNumbers(
+        frame, pd.concat(pooled, ignore_index=True), how.primary, list(sentences["sentence"]), parts
+    )
 
 
 @dataclass(frozen=True)
@@ -212,26 +225,40 @@ def _of_dataset(
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
     frame = shelf("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
-    by_method = shelf("methods", lambda: _with_majority(
-        tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
+    by_method = shelf(
+        "methods",
+        lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
+    )
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
     part = DatasetNumbers(
-        name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
+        name,
+        digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]),
+        methods,
         _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
         freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
-        classes=shelf("classes", lambda: tabulate_methods(
-            methods, of_a_class, how.options, how.scoring)),
-        curves=shelf("curves", lambda: pd.concat([
-            table for one in methods
-            for table in (roc_and_precision_recall(one, seed), net_benefit(one))])),
-        reliability=shelf("reliability", lambda: pd.concat([
-            reliability_of(one, seed) for one in methods])),
-        mistakes=shelf("mistakes", lambda: confident_mistakes(
-            methods, how.scoring.get("split", "test"))),
+        classes=shelf(
+            "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
+        ),
+        curves=shelf(
+            "curves",
+            lambda: pd.concat(
+                [
+                    table
+                    for one in methods
+                    for table in (roc_and_precision_recall(one, seed), net_benefit(one))
+                ]
+            ),
+        ),
+        reliability=shelf(
+            "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
+        ),
+        mistakes=shelf(
+            "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
+        ),
         maps=_maps(shelf, given, seed),
-    )  # fmt: skip
+    )
     return frame, by_method, part
 
 
@@ -245,9 +272,12 @@ def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.Da
     if not embeddings:
         return pd.DataFrame()
     digests = {name: one.digest() for name, one in embeddings.items()}
-    return shelf("maps", lambda: pd.concat([
-        project(name, one, seed=seed) for name, one in embeddings.items()
-    ]), digests, umap_version())  # fmt: skip
+    return shelf(
+        "maps",
+        lambda: pd.concat([project(name, one, seed=seed) for name, one in embeddings.items()]),
+        digests,
+        umap_version(),
+    )
 
 
 def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions."""
+"""Embeddings projected to two dimensions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Embedded:
 
 
 def project(backbone: str, embedded: Embedded, *, seed: int = 0) -> pd.DataFrame:
-    """Map embeddings by PCA, and by UMAP (McInnes, Healy and Melville 2018) if it is installed.
+    """Project embeddings by PCA, and by UMAP (McInnes, Healy and Melville 2018) if it is installed.
 
     Returns
     -------
@@ -48,26 +48,30 @@ def project(backbone: str, embedded: Embedded, *, seed: int = 0) -> pd.DataFrame
         Columns `MAP_COLUMNS`, a row an image and way.
     """
     values = np.asarray(embedded.values, dtype=np.float64)
-    maps = {PCA: principal_components(values)} | _umap(values, seed)
-    return pd.concat([
-        pd.DataFrame({"backbone": backbone, "way": way, "x": xy[:, 0], "y": xy[:, 1],
-                      "label": list(embedded.labels), "group": list(embedded.groups)})
-        for way, xy in maps.items()
-    ], ignore_index=True)  # fmt: skip
+    projected = {PCA: principal_components(values)} | _umap(values, seed)
+    rows = [
+        pd.DataFrame(
+            {
+                "backbone": backbone,
+                "way": way,
+                "x": xy[:, 0],
+                "y": xy[:, 1],
+                "label": list(embedded.labels),
+                "group": list(embedded.groups),
+            }
+        )
+        for way, xy in projected.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def principal_components(values: Array) -> Array:
-    """The first two principal components, [n, 2], the larger entries of each axis positive."""
-    centred = values - values.mean(0)
-    # The smaller of the two products has the same leading directions.
-    if values.shape[1] <= values.shape[0]:
-        axes = np.linalg.eigh(centred.T @ centred)[1][:, :-3:-1]
-        xy = centred @ axes
-    else:
-        size, axes = np.linalg.eigh(centred @ centred.T)
-        xy = axes[:, :-3:-1] * np.sqrt(np.maximum(size[:-3:-1], 0))
-    signs = np.sign(xy[np.abs(xy).argmax(0), np.arange(xy.shape[1])])
-    return np.asarray(xy * np.where(signs == 0, 1, signs))
+    """Project values [n, D] onto their first two principal components, [n, 2]."""
+    from sklearn.decomposition import PCA as Reducer
+
+    # Exact, and as fast as can be: of more columns than rows the singular values.
+    solver = "covariance_eigh" if values.shape[1] <= values.shape[0] else "full"
+    return np.asarray(Reducer(2, svd_solver=solver).fit_transform(values))
 
 
 def umap_version() -> str:

@@ -98,12 +98,17 @@ def draw_cost(
         unfreeze, weights = (str(method.meta[name] or "") for name in ("unfreeze", "weights"))
         scratch = weights_word(weights, unfreeze) == FROM_SCRATCH
         rows += [
-            {"cost": cost, "value": float(value), "estimate": scores[method.name],
-             "name": str(method.meta["backbone"] or names.loc[method.name, "panel"]),
-             "unfreeze": unfreeze,
-             "way": FROM_SCRATCH if scratch else names.loc[method.name, "way"]}
-            for cost, value in known.items() if value and cost in figures.COSTS
-        ]  # fmt: skip
+            {
+                "cost": cost,
+                "value": float(value),
+                "estimate": scores[method.name],
+                "name": str(method.meta["backbone"] or names.loc[method.name, "panel"]),
+                "unfreeze": unfreeze,
+                "way": FROM_SCRATCH if scratch else names.loc[method.name, "way"],
+            }
+            for cost, value in known.items()
+            if value and cost in figures.COSTS
+        ]
     if not rows:
         return None
     table = pd.DataFrame(rows)

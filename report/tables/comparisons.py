@@ -21,10 +21,6 @@ VERDICTS = {
     "equivalent": "is equivalent to",
     "undecided": "cannot be separated from",
 }
-FAMILIES = {
-    "pairs": "all pairs of a data set",
-    "freezing": "frozen against unfrozen of a data set",
-}
 
 
 def comparison_table(frame: pd.DataFrame) -> Table:
@@ -108,19 +104,12 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
         name = f"{row['dataset']}: " if row["dataset"] else ""
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
         sizes[f"{name}{units}{row['n_images']:,} images"] = None
+    yield Note(f"{_measure(str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
     yield Note(
-        f"Compared by {find_metric(first['metric']).title.lower()}"
-        f"{', in percent and points' if is_share(first['metric']) else ''}, A minus B: "
-        f"{'; '.join(sizes)}."
+        f"95% intervals: {_unique(frame['method'])}; p by {_unique(frame['test'])}; "
+        f"seed {first['seed']}."
     )
-    yield Note(
-        f"95% intervals: {', '.join(frame['method'].unique())}; p by "
-        f"{' and '.join(frame['test'].unique())}; seed {first['seed']}."
-    )
-    family = f"Family: {FAMILIES[first['family']]}, adjusted by {first['adjustment']}."
-    every = "every pair" if len(frame) > 1 else "the pair"
-    smallest = f" Smallest p that {every} could have: {p_word(frame['smallest_p'].max())}."
-    yield Note(family + smallest * bool(frame["smallest_p"].notna().all()))
+    yield Note(_adjusted(frame))
     if first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
     for row in frame.to_dict("records"):
@@ -129,6 +118,26 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
         yield Note(f"McNemar's exact p, each group being one image: {values}.")
+
+
+def _measure(metric: str) -> str:
+    title = find_metric(metric).title.lower()
+    return f"Compared by {title}{', in percent and points' if is_share(metric) else ''}"
+
+
+def _adjusted(frame: pd.DataFrame) -> str:
+    """How p is adjusted, and how small it could have become."""
+    if frame["family_size"].max() == 1:
+        text = "One comparison for each data set: p needs no adjustment."
+    else:
+        text = f"p adjusted by {_unique(frame['adjustment'])} for all comparisons of a data set."
+    if frame["smallest_p"].notna().any():
+        text += f" Smallest p that could have been found: {p_word(frame['smallest_p'].max())}."
+    return text
+
+
+def _unique(column: pd.Series) -> str:
+    return ", ".join(map(str, column.unique()))
 
 
 def _margin(row: Record) -> str:

@@ -120,11 +120,12 @@ def _marks(table: Table, words: tuple[str, str]) -> list[str]:
     ]
     if not marked:
         return []
-    title = find_metric(marked[0][0]).title
+    title = find_metric(marked[0][0]).title.lower()
     kinds = {mark for _, mark in marked}
     said = []
+    tested = "at 5%, adjusted for all pairs of the data set"
     if ALIKE in kinds:
-        said.append(f"{words[0]}: not separated from the best in {title} by all-pairs max-T at 5%")
+        said.append(f"{words[0]}: not separated from the best in {title} {tested}")
     if ALONE in kinds:
-        said.append(f"{words[1]}: separated from all others in {title} by all-pairs max-T at 5%")
+        said.append(f"{words[1]}: separated from all others in {title} {tested}")
     return [f"{'; '.join(said)}."]

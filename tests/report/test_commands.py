@@ -35,9 +35,17 @@ def test_compare(files):
 
 def test_evaluate_with_metrics_and_aggregate(files):
     lines = invoke(
-        "evaluate", files[0], "--metric", "roc_auc", "--metric", "f1_per_class",
-        "--aggregate", "none", "--format", "csv",
-    ).splitlines()  # fmt: skip
+        "evaluate",
+        files[0],
+        "--metric",
+        "roc_auc",
+        "--metric",
+        "f1_per_class",
+        "--aggregate",
+        "none",
+        "--format",
+        "csv",
+    ).splitlines()
     assert lines[0] == "run,metric,estimate,low,high"
     assert [line.split(",")[1] for line in lines[1:4]] == ["roc_auc", "f1[NORMAL]", "f1[PNEUMONIA]"]
 

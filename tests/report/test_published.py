@@ -10,19 +10,14 @@ import numpy as np
 import pytest
 
 from frostline.report import evaluate
-from frostline.report.paper.paper_page import (
+from frostline.report.paper.against import against_paper, paper_dataset, render_against
+from frostline.report.paper.paper_page import paper_markdown
+from frostline.report.paper.published import DATASETS, published
+from frostline.report.paper.recovery import (
     accuracy_interval,
     overlap_p,
-    paper_markdown,
     recover_all,
     separations,
-)
-from frostline.report.paper.published import (
-    DATASETS,
-    against_paper,
-    paper_dataset,
-    published,
-    render_against,
 )
 from frostline.report.statistics.comparisons.differences import mcnemar_p
 from frostline.report.statistics.evaluation import score
@@ -34,8 +29,11 @@ def test_the_tables_have_their_rows():
     table = published()
     assert len(table) == 66 * 4
     assert table.groupby("table").size().to_dict() == {"III": 30 * 4, "IV": 36 * 4}
-    one = table[(table["model"] == "DINOv2-s") & (table["freeze"] == "Y")
-                & (table["dataset"] == "Chest X-ray")].set_index("metric")  # fmt: skip
+    one = table[
+        (table["model"] == "DINOv2-s")
+        & (table["freeze"] == "Y")
+        & (table["dataset"] == "Chest X-ray")
+    ].set_index("metric")
     assert one.loc["accuracy", ["estimate", "low", "high"]].tolist() == [0.8382, 0.8377, 0.8386]
     assert one.loc["f1_weighted", "estimate"] == 0.8254
     assert (table["low"] <= table["estimate"]).all()
@@ -109,18 +107,27 @@ def test_the_page_is_what_the_program_makes():
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("chest_xray", "Chest X-ray"), ("ham10000", "HAM10000"), ("glioma-flair", "T2 FLAIR"),
-     ("glioma_t1", "T1"), ("t2", "T2"), ("ichallenge-amd", "iChallenge-AMD"), ("mine", None)],
-)  # fmt: skip
+    [
+        ("chest_xray", "Chest X-ray"),
+        ("ham10000", "HAM10000"),
+        ("glioma-flair", "T2 FLAIR"),
+        ("glioma_t1", "T1"),
+        ("t2", "T2"),
+        ("ichallenge-amd", "iChallenge-AMD"),
+        ("mine", None),
+    ],
+)
 def test_names_of_data_sets(ours, theirs):
     assert paper_dataset(ours) == theirs
 
 
 def test_our_rows_beside_the_papers(run):
     runs = [
-        run(), run(seed=1, unfreeze="all", backbone="dinov2-s"), run(seed=2, unfreeze="2"),
+        run(),
+        run(seed=1, unfreeze="all", backbone="dinov2-s"),
+        run(seed=2, unfreeze="2"),
         run(seed=3, weights="random, seed 0", unfreeze="all"),
-    ]  # fmt: skip
+    ]
     frame = evaluate(runs, replicates=100)
     beside = against_paper(frame, score(runs))
     assert beside["run"].unique().tolist() == ["run-0", "run-1"]
