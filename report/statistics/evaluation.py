@@ -18,32 +18,12 @@ from frostline.report.statistics.metrics import check_metrics, of_probabilities
 from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS, Sample, make_sample
 
 RUN_COLUMNS = (
-    "dataset",
-    "backbone",
-    "protocol",
-    "unfreeze",
-    "feature",
-    "head",
-    "weights",
-    "train_fraction",
-    "candidates",
+    *("dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights"),
+    *("train_fraction", "candidates"),
 )
 COLUMNS = (
-    "run",
-    *RUN_COLUMNS,
-    "run_seed",
-    "split",
-    "metric",
-    "estimate",
-    "low",
-    "high",
-    "n_units",
-    "n_images",
-    "unit",
-    "method",
-    "replicates",
-    "seed",
-    "notes",
+    *("run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high"),
+    *("n_units", "n_images", "unit", "method", "replicates", "seed", "notes"),
 )
 MAJORITY_HEAD = "majority class"
 ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)

@@ -29,20 +29,8 @@ from frostline.report.statistics.sample import Sample
 
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
-    "run",
-    *RUN_COLUMNS,
-    "metric",
-    "estimate",
-    "low",
-    "high",
-    "group_error",
-    "seed_error",
-    "df",
-    "n_seeds",
-    "n_units",
-    "n_images",
-    "unit",
-    "notes",
+    *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
+    *("n_seeds", "n_units", "n_images", "unit", "notes"),
 )
 
 

@@ -61,7 +61,7 @@ def test_against_the_paper(files):
 def test_mistakes_are_sentences(files):
     for words, message in (
         (["evaluate", files[0], "--against", "us"], "There is no --against 'us'; choose from "),
-        (["compare", files[0]], "one run alone cannot be compared; give at least two."),
+        (["compare", files[0]], "One run alone cannot be compared: give at least two."),
         (["evaluate", files[0], "--ci", "wald"], "there is no interval 'wald'; choose from auto, "),
     ):
         with pytest.raises(InputError) as caught:
