@@ -157,7 +157,9 @@ def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
     average = " Averages over classes are weighted by their images." if weighted else ""
     yield Note(f"{_sizes(frame)} {_methods(frame)}{average}")
     yield from _seeds(frame)
-    for notes in frame["notes"]:
+    # What to distrust comes before what the majority class is.
+    majority = frame["head"] == MAJORITY_HEAD
+    for notes in (*frame.loc[~majority, "notes"], *frame.loc[majority, "notes"]):
         yield from notes
     yield from _candidates(frame)
 
