@@ -124,7 +124,7 @@ def score(
 ) -> list[Scored]:
     """Read what is given as paths, name the runs apart, and take the rows to score."""
     if not predictions:
-        raise InputError("there are no predictions to evaluate; give at least one file.")
+        raise InputError("There are no predictions to evaluate: give at least one file.")
     runs = [
         item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
     ]

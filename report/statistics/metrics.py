@@ -181,7 +181,7 @@ def find_metric(name: str) -> Metric:
         return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
     families = [f"{base}{PER_CLASS_SUFFIX}" for base in PER_CLASS]
     raise InputError(
-        f"there is no metric {name!r}; choose from {', '.join([*METRICS, *families])}."
+        f"There is no metric {name!r}: choose from {', '.join([*METRICS, *families])}."
     )
 
 
@@ -223,11 +223,11 @@ def compute_metrics(
         if function is not None:
             out[name] = function(values)
         elif of_probabilities(name):
-            raise InputError(f"{name} is of probabilities; a confusion matrix has none.")
+            raise InputError(f"{name} needs probabilities: a confusion matrix has none.")
         else:
             base, label = name[:-1].split("[", 1)
             if label not in classes:
-                raise InputError(f"{name}: the classes are {', '.join(classes)}; choose of them.")
+                raise InputError(f"{name}: the classes are {', '.join(classes)}; choose from them.")
             if base not in of_classes:
                 of_classes[base] = PER_CLASS[base][0](values)
             out[name] = of_classes[base][..., list(classes).index(label)]

@@ -86,9 +86,9 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
     """
     folds = np.asarray(values, dtype=np.float64)
     if len(folds) < 2:
-        raise InputError("one fold alone shows no variation; give at least two.")
+        raise InputError("One fold alone shows no variation: give at least two.")
     if not 0 < test_share < 1:
-        raise InputError(f"the test share {test_share} is not between 0 and 1; give a fraction.")
+        raise InputError(f"The test share {test_share} is not between 0 and 1: give a fraction.")
     variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
     return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
 
@@ -148,8 +148,8 @@ def over_folds(
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
-                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
-                "pool by --over seeds."
+                f"{run.run}: these are not folds of a cross-validation: give runs of `probe --cv`, "
+                "or pool by --over seeds."
             )
         # Folds differ a little in how many groups train.
         known = [

@@ -193,5 +193,5 @@ def test_the_majority_row_has_no_probabilities_and_says_nothing_of_them(run):
 
 
 def test_unknown_interval(run):
-    with pytest.raises(InputError, match=r"^there is no interval 'wald'; choose from auto, "):
+    with pytest.raises(InputError, match=r"^There is no interval 'wald': choose from auto, "):
         compute_intervals(make_sample(run()), ["accuracy"], ci="wald")

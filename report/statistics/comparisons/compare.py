@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
+from frostline.report.statistics.choices import Family
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.differences import (
     Difference,
@@ -31,7 +32,6 @@ from frostline.report.statistics.evaluation import Scored, place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
 from frostline.report.statistics.metrics import find_metric
 
-Family = Literal["pairs", "freezing"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 NOT_COMPARED = "not compared"
 NOTHING = {

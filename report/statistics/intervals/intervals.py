@@ -214,7 +214,7 @@ DEFAULT_REPLICATES = {"replicate-mean": 5_000}
 def check_interval(ci: str) -> None:
     """Refuse a name of no interval, with the list of those there are."""
     if ci not in INTERVALS:
-        raise InputError(f"there is no interval {ci!r}; choose from {', '.join(INTERVALS)}.")
+        raise InputError(f"There is no interval {ci!r}: choose from {', '.join(INTERVALS)}.")
 
 
 def compute_intervals(
@@ -241,7 +241,7 @@ def compute_intervals(
     if replicates is None:
         replicates = DEFAULT_REPLICATES.get(ci, 10_000)
     if replicates < 2:
-        raise InputError(f"{replicates} replicates make no interval; ask for 1000 or more.")
+        raise InputError(f"{replicates} replicates make no interval: ask for 1000 or more.")
     silent = [name for name in metrics if sample.probs is None and of_probabilities(name)]
     plain = [name for name in metrics if name in NO_INTERVAL and name not in silent]
     there = [name for name in metrics if name not in silent and name not in plain]
