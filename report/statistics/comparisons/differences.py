@@ -23,7 +23,8 @@ from frostline.report.statistics.comparisons.paired import (
     replicate_values,
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
-from frostline.report.statistics.intervals.intervals import MANY_UNITS, TAIL, percentile_bounds
+from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
+from frostline.report.statistics.intervals.intervals import MANY_UNITS
 from frostline.report.statistics.metrics import Array, find_metric, of_probabilities
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
