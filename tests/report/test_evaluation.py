@@ -202,7 +202,7 @@ def test_nothing_to_score(run):
         evaluate([])
     unlabelled = run()
     unlabelled.table["label"] = None
-    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label; "):
+    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label: "):
         evaluate([unlabelled])
 
 

@@ -68,6 +68,8 @@ def _replicates(sample: Sample, name: str, columns: list[Any], draws: Draws) -> 
     n = len(order)
     member = np.arange(n) if sample.groups is None else sample.groups[order]
     _, first, member = np.unique(member, return_index=True, return_inverse=True)
+    # Numbered in the order of their first rows, so that the draws do not depend on the file's.
+    member = np.argsort(np.argsort(first))[member]
     stratum = _strata(sample.truth[order], member, len(first))
     rng, values = draws.generator(), []
     for start in range(0, draws.replicates, BLOCK):
