@@ -1,6 +1,6 @@
-"""Statistics kept beside a report, so that writing it again does not compute them again.
+"""Statistics kept with a report, so that writing it again does not compute them again.
 
-`docs/format.md` specifies the files: any table here can be deleted, and is then made anew.
+`docs/format.md` specifies the files: any table here can be deleted, and is then computed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 
 
 def digest_predictions(run: Predictions) -> str:
-    """Digest of a run's rows and metadata, in 32 hexadecimal digits."""
+    """Compute the digest of a run's rows and metadata, in 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
         json.dumps([run.meta, list(run.table.columns)], sort_keys=True, default=str).encode()
@@ -32,15 +32,15 @@ def digest_predictions(run: Predictions) -> str:
 
 
 def digest_of(ingredients: Sequence[object]) -> str:
-    """Digest of what JSON can say, in 32 hexadecimal digits."""
+    """Compute the digest of what JSON can say, in 32 hexadecimal digits."""
     text = json.dumps(list(ingredients), sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def remember(
+def read_or_compute(
     path: Path, ingredients: Sequence[object], compute: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
-    """The table at `path` if it was made from these ingredients, else compute and keep it.
+    """Read the table at `path` if it was made from these ingredients, else compute and keep it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def remember(
 
 
 def _write(path: Path, frame: pd.DataFrame, about: dict[str, object]) -> None:
-    """Columns of mixed types as JSON, a value a cell."""
+    """Write the table, columns of mixed types as JSON, one value for each cell."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,7 +76,7 @@ def _write(path: Path, frame: pd.DataFrame, about: dict[str, object]) -> None:
 
 
 def _read(path: Path, about: dict[str, object]) -> pd.DataFrame | None:
-    """The table, or None if it is of something else or damaged."""
+    """Read the table; None if it holds something else or is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -101,7 +101,7 @@ def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame
 
 
 def _published_key(row: Mapping[Any, Any]) -> tuple[str | None, ...]:
-    """The data set, model, freeze and metric that the paper would have this row under."""
+    """Give the data set, model, freeze and metric that the paper would have this row under."""
     if row["head"] == MAJORITY_HEAD or str(row["weights"]).startswith("random"):
         return ()
     model = _MODELS.get(str(row["backbone"]).lower())
@@ -110,7 +110,7 @@ def _published_key(row: Mapping[Any, Any]) -> tuple[str | None, ...]:
 
 
 def _same_test_set(name: object, sample: Sample) -> bool:
-    """Whether images of every class are as many as in the paper's Table II."""
+    """Say whether images of every class are as many as in the paper's Table II."""
     dataset = paper_dataset(str(name or ""))
     if dataset is None:
         return False

@@ -160,7 +160,7 @@ PUBLISHED_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_we
 
 
 def published() -> pd.DataFrame:
-    """Tables III and IV in long form, as fractions.
+    """Give Tables III and IV in long form, as fractions.
 
     Returns
     -------

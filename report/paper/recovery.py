@@ -45,7 +45,7 @@ class Recovered:
 
 @cache
 def recover_all() -> list[Recovered]:
-    """The confusion matrices of all two-class rows, in the order of Table IV."""
+    """Recover the confusion matrices of all two-class rows, in the order of Table IV."""
     out = []
     for (dataset, model, freeze), row in _rows():
         if len(DATASETS[dataset].test) == 2:
@@ -93,7 +93,7 @@ def _replicate_means(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 
 def as_sample(confusion: npt.NDArray[np.integer], classes: tuple[str, ...]) -> Sample:
-    """Images as units with this confusion matrix."""
+    """Make a sample with this confusion matrix, images as units."""
     truth, prediction = np.divmod(
         np.repeat(np.arange(confusion.size), confusion.ravel()), len(confusion)
     )
@@ -101,7 +101,7 @@ def as_sample(confusion: npt.NDArray[np.integer], classes: tuple[str, ...]) -> S
 
 
 def accuracy_interval(right: int, n: int) -> Interval:
-    """The interval of accuracy that Frostline gives for so many right of n independent units."""
+    """Compute Frostline's interval of accuracy for so many right of n independent units."""
     confusion = np.array([[right, n - right], [0, 0]])
     return compute_intervals(as_sample(confusion, ("yes", "no")), ["accuracy"])["accuracy"]
 
@@ -109,9 +109,9 @@ def accuracy_interval(right: int, n: int) -> Interval:
 def overlap_p(
     right: npt.NDArray[np.integer], other: npt.NDArray[np.integer], sizes: npt.NDArray[np.integer]
 ) -> tuple[float, float]:
-    """McNemar's p at the most and at the least that errors of two models can coincide.
+    """Bound McNemar's p: errors of two models coincide as much, or as little, as they can.
 
-    Of which images were right nothing is printed; in each class of `sizes` images the two models
+    Which images were right is not printed. In each class of `sizes` images the two models
     share as many right ones as possible, or as few.
     """
     gain = right - other
@@ -122,7 +122,7 @@ def overlap_p(
 
 
 def separations() -> pd.DataFrame:
-    """Frozen against trained, every backbone and data set: what the published numbers can carry.
+    """Say for each backbone and data set what the published numbers can carry.
 
     Columns `dataset`, `model`, `difference` (frozen minus trained, points), `p_best`, `p_worst`
     (images independent; errors coincide as much or as little as they can), `p_patients` (the best
@@ -164,7 +164,7 @@ def separations() -> pd.DataFrame:
 def _reading(best: float, worst: float, patients: float) -> str:
     if not np.isnan(patients):
         return (
-            "cannot be told: depends on patients"
+            "undecidable: depends on patients"
             if patients < 0.05
             else ("not separated if slices of a patient are alike")
         )

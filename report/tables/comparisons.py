@@ -24,7 +24,7 @@ VERDICTS = {
 
 
 def comparison_table(frame: pd.DataFrame) -> Table:
-    """Lay out what `compare` returned: a row a pair, A minus B."""
+    """Lay out what `compare` returned: one row for each pair, A minus B."""
     metric = str(frame["metric"].iloc[0])
     title = find_metric(metric).title
     columns = (
@@ -97,7 +97,7 @@ def _pair(row: Record) -> str:
 
 
 def _notes(frame: pd.DataFrame) -> Iterator[Note]:
-    """What was done, and what a reader should know."""
+    """Say what was done, and what a reader should know."""
     first = frame.iloc[0].to_dict()
     sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
@@ -126,7 +126,7 @@ def _measure(metric: str) -> str:
 
 
 def _adjusted(frame: pd.DataFrame) -> str:
-    """How p is adjusted, and how small it could have become."""
+    """Say how p is adjusted, and how small it could have become."""
     if frame["family_size"].max() == 1:
         text = "One comparison for each data set: p needs no adjustment."
     else:

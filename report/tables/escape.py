@@ -32,7 +32,10 @@ _LATEX = {
 
 
 def plain(text: object, limit: int | None = None) -> str:
-    """Write one line without control or direction characters, in the middle cut to `limit`."""
+    """Write one line, cut in the middle to `limit`, without control characters.
+
+    Nor has it characters that change the direction of writing.
+    """
     line = " ".join(str(text).split())
     line = "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c

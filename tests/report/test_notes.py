@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import html
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from frostline.report import evaluate, paper_table, render, score_table, table_html
+from frostline.report import (
+    evaluate,
+    paper_table,
+    render,
+    score_table,
+    table_html,
+    write_predictions,
+)
 from frostline.report.notes import Note
 from frostline.report.tables.note_lines import note_sentences
 from frostline.report.tables.table import Row, Table, columns, words
@@ -21,8 +31,6 @@ CLASSES = ("nevus; benign", "melanoma: thick", "other, rare")
 def table(*notes, metrics=("accuracy",), runs=("ensAll", "b")):
     rows = tuple(Row(words(run, "1"), dataset="skin", run=run) for run in runs)
     first, second = columns(("Model", "Score"))
-    from dataclasses import replace
-
     return Table((first, replace(second, metric=metrics[0])), rows, notes)
 
 
@@ -98,9 +106,18 @@ def test_a_papers_table_speaks_of_its_own_columns_alone(run):
         assert "--aggregate" not in text.replace("{}", "")
 
 
-def test_json_has_every_note_as_data(run):
-    import json
+def test_the_reports_page_has_an_example_that_runs(run, tmp_path, monkeypatch):
+    one = run()
+    write_predictions(tmp_path / "predictions.parquet", one.table, one.meta)
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).resolve().parents[2] / "docs" / "report.md").read_text()
+    made: dict[str, str] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], made)
+    assert made["page"].count('<th scope="col"') == 3
+    assert made["paper"].startswith("% in a paper:")
 
+
+def test_json_has_every_note_as_data(run):
     frame = evaluate([run(n=20, n_groups=5)], replicates=100)
     first = json.loads(render(frame, "json"))[0]["notes"][0]
     assert set(first) == {"text", "metrics", "classes", "runs", "dataset"}

@@ -49,10 +49,10 @@ def _table(table: Table, dataset: str, rows: Sequence[Row]) -> Iterator[str]:
 def _cell(column: Column, cell: Cell, first: bool) -> str:
     start, end = AROUND[cell.mark]
     text = f"{start}{_isolated(cell.text)}{end}"
-    if first:
-        text += SPOKEN if cell.mark == "alike" else ""
     if cell.detail:
         text += f"<br><small>{_isolated(cell.detail)}</small>"
+    if first and cell.mark == "alike":
+        text += SPOKEN
     if cell.low:
         interval = f'<span class="interval">{cell.interval}</span>'
         text = f'<span class="score"><span>{text}</span> {interval}</span>'
@@ -64,7 +64,7 @@ def _cell(column: Column, cell: Cell, first: bool) -> str:
 
 
 def _value(number: float) -> str:
-    """What a cell is sorted by; empty for what is not a number, which comes last."""
+    """Write what a cell is sorted by; empty for what is not a number, which comes last."""
     return "" if math.isnan(number) else str(number)
 
 
@@ -93,5 +93,5 @@ def _escaped(text: str) -> str:
 
 
 def _isolated(text: str) -> str:
-    """Text whose direction of writing does not change that of its neighbours."""
+    """Write text whose direction of writing does not change that of its neighbours."""
     return f"<bdi>{_escaped(text)}</bdi>"

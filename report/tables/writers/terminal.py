@@ -31,13 +31,13 @@ def to_terminal(table: Table, width: int = 80) -> str:
 
 
 def notes_to_terminal(table: Table) -> list[str]:
-    """The notes alone, each a line that is not yet wrapped."""
+    """Write the notes alone, each as a line that is not yet wrapped."""
     shown, rest = split_notes(table, MARKS)
     return [escape.plain(note) for note in (*shown, *left_out(table, rest))]
 
 
 def wrapped(paragraphs: Iterable[str], width: int = 80) -> str:
-    """Paragraphs in lines of at most `width`; an empty one is an empty line."""
+    """Write paragraphs in lines of at most `width`; an empty one is an empty line."""
     return _printed(map(escape.plain, paragraphs), width)
 
 
@@ -91,7 +91,7 @@ def _word(cell: Cell, width: int) -> str:
 
 
 def _width(column: Column, place: int, rows: Iterable[Row], below: bool) -> int:
-    """The least width of a column of numbers; the natural one of words."""
+    """Measure the least width of a column of numbers, the natural one of words."""
     cells = [row.cells[place] for row in rows]
     if not column.numbers:
         texts = [part for cell in cells for part in (cell.text, cell.detail)]
@@ -101,7 +101,7 @@ def _width(column: Column, place: int, rows: Iterable[Row], below: bool) -> int:
 
 
 def _natural_width(table: Table) -> int:
-    """The width with every interval behind its estimate and every name in one line."""
+    """Measure the width with every interval behind its estimate and every name in one line."""
     return sum(
         _width(column, place, table.rows, below=False) + 1
         for place, column in enumerate(table.columns)
@@ -109,7 +109,7 @@ def _natural_width(table: Table) -> int:
 
 
 def _broken(text: str, width: int) -> str:
-    """Text in lines of `width`; words that are longer are broken behind : / _ and - if they can."""
+    """Break text into lines of `width`, and longer words behind : / _ and - if they have any."""
     lines: list[str] = []
     for given in text.split("\n"):
         lines.append("")
