@@ -38,7 +38,7 @@ from situations import (
     push_of,
 )
 
-from frostline.report.statistics.comparisons.differences import few_differ_p
+from frostline.report.statistics.comparisons.decisions import few_differ_p
 from frostline.report.statistics.comparisons.swaps import MOST_ENUMERATED, TIE
 from frostline.report.statistics.intervals.bounds import TAIL
 from frostline.report.statistics.intervals.intervals import MANY_UNITS
