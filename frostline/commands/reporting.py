@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.idle import refuse_idle
+from frostline.commands.idle import Idle, refuse_idle
 from frostline.commands.options import DEFAULT_WORKSPACE, SettingOption, WorkspaceOption
 from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
 
@@ -31,14 +31,14 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How results are 
 # What does not act: means over seeds and folds have an interval of their own, folds are scored
 # whole, the jackknife draws nothing, and the paper's interval resamples images whatever they are.
 DRAWS = ("replicates", "seed", "stratified")
-IDLE_IN_EVALUATE = {
+IDLE_IN_EVALUATE: Idle = {
     ("over", "seeds"): ("ci", *DRAWS, "against"),
     ("over", "folds"): ("ci", *DRAWS, "against", "split"),
     ("ci", "jackknife-t"): DRAWS,
     ("ci", "replicate-mean"): ("unit",),
 }
 # Ranks are of patients, over all data sets.
-IDLE_IN_COMPARE = {("ranks", True): ("family", "margin", "unit", "intersection")}
+IDLE_IN_COMPARE: Idle = {("ranks", True): ("family", "margin", "unit", "intersection")}
 
 
 @refuse_idle(IDLE_IN_EVALUATE)

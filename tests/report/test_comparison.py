@@ -20,11 +20,7 @@ from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
-from frostline.report.statistics.comparisons.differences import (
-    equivalence_p,
-    few_differ_p,
-    mcnemar_p,
-)
+from frostline.report.statistics.comparisons.decisions import equivalence_p, few_differ_p, mcnemar_p
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (

@@ -10,7 +10,8 @@ from frostline.cache import InputError
 from frostline.report import Predictions, evaluate, read_predictions
 from frostline.report.notes import texts
 from frostline.report.statistics.evaluation import COLUMNS
-from frostline.report.statistics.intervals.intervals import BOOTSTRAP_MEAN, percentile_bounds
+from frostline.report.statistics.intervals.bounds import percentile_bounds
+from frostline.report.statistics.intervals.intervals import BOOTSTRAP_MEAN
 from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS
 
 
@@ -201,7 +202,7 @@ def test_nothing_to_score(run):
         evaluate([])
     unlabelled = run()
     unlabelled.table["label"] = None
-    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label; "):
+    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label: "):
         evaluate([unlabelled])
 
 

@@ -9,12 +9,12 @@ from scipy import stats
 from frostline.cache import InputError
 from frostline.report import evaluate, render
 from frostline.report.notes import texts
+from frostline.report.statistics.intervals.bounds import jackknife_bounds
+from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
-    Interval,
     clopper_pearson,
     compute_intervals,
-    jackknife_bounds,
 )
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.scores import SCORES

@@ -19,7 +19,7 @@ from frostline.report.paper.recovery import (
     recover_all,
     separations,
 )
-from frostline.report.statistics.comparisons.differences import mcnemar_p
+from frostline.report.statistics.comparisons.decisions import mcnemar_p
 from frostline.report.statistics.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -182,6 +182,11 @@ def comparison_frame(comparisons: Sequence[Comparison], options: Options) -> pd.
 def check_options(options: Options) -> None:
     """Refuse what cannot be compared by."""
     metric = options.metric
+    if callable(metric):
+        raise InputError(
+            "Methods are compared by a metric's name: a function of your own is scored by "
+            "`evaluate` alone."
+        )
     if options.family not in FAMILIES:
         raise InputError(
             f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
