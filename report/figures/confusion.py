@@ -1,4 +1,4 @@
-"""Confusion matrices: one, or one panel a method."""
+"""Confusion matrices: one, or one panel for each method."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def confusion_figure(
     confusion: npt.NDArray[np.generic], classes: Sequence[str], title: str = ""
 ) -> Figure:
-    """A confusion matrix [K, K], rows truth: counts, shaded by the share of their row."""
+    """Draw a confusion matrix [K, K], rows truth: counts, shaded by the share of their row."""
     return confusion_panels({title: np.asarray(confusion)}, classes)
 
 
 def confusion_panels(
     matrices: Mapping[str, npt.NDArray[np.generic]], classes: Sequence[str]
 ) -> Figure:
-    """Confusion matrices [K, K] of one class list, by their titles, in rows."""
+    """Draw confusion matrices [K, K] of one class list, by their titles."""
     names = [escape.plain(name, 18) for name in classes]
     k, cell = len(names), 0.62 if len(names) <= 3 else 0.46
     longest = 0.085 * max(map(len, names))

@@ -1,4 +1,4 @@
-"""Curves over thresholds, a panel a backbone or a class: ROC, precision, reliability, decisions."""
+"""Curves over thresholds: ROC, precision-recall, calibration, decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AXES = {
 
 
 def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
-    """ROC or precision–recall curves with their bands, a panel a backbone, a line a way to train.
+    """Draw ROC or precision-recall curves with their bands, a panel for each backbone.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
 
 
 def reliability_figure(bins: pd.DataFrame) -> Figure:
-    """Frequency against confidence, a panel a backbone, with bars of what calibration would show.
+    """Draw frequency against confidence, with bars of what good calibration would show.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def reliability_figure(bins: pd.DataFrame) -> Figure:
 
 
 def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
-    """Net benefit against the threshold, a panel a backbone or a class.
+    """Draw net benefit against the threshold, a panel for each backbone or class.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
 
 
 def _tops(curves: pd.DataFrame) -> dict[str, float]:
-    """The highest net benefit of each panel."""
+    """Find the highest net benefit of each panel."""
     highest = curves.groupby("panel", sort=False)["y"].max()
     return {str(title): max(float(top), 0.02) for title, top in highest.items()}
 

@@ -1,4 +1,4 @@
-"""Maps of embeddings: one row a backbone, coloured by class at the left, by group at the right."""
+"""Maps of embeddings: a row for each backbone, coloured by class and by group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_GROUPS = 6
 
 
 def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
-    """Embeddings in two dimensions.
+    """Draw embeddings in two dimensions.
 
     Groups in colour are the `MOST_GROUPS` with the most images; the others are grey. Where every
     group is one image there is only the panel of classes.

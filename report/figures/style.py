@@ -2,7 +2,7 @@
 
 Made from Figure objects, never through pyplot, so that nothing of the caller's plotting changes.
 Figures are as wide as a column, so that text set in 9 points or more is legible in print and on a
-telephone alike. Colours are Okabe and Ito's (2008), told apart by shape or dash too.
+telephone alike. Colours are Okabe and Ito's (2008), and differ in shape or dash too.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure; sizes in inches."""
+    """Make an empty figure; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
@@ -69,7 +69,7 @@ def panels(
     own_axes: bool = False,
     legend: bool = True,
 ) -> tuple[Figure, list[Any]]:
-    """A figure with one panel a title, in rows of `columns`, and its panels.
+    """Make a figure with one panel for each title, in rows of `columns`, and give its panels.
 
     Panels have the same limits, and ticks are labelled at the left and below alone; with
     `own_axes` each has its own.
@@ -102,7 +102,7 @@ def panels(
 
 
 def tidy(axes: Any, title: str = "") -> None:
-    """Axes in the colours of the page, without the lines that say nothing."""
+    """Give axes the colours of the page, and take away the lines that say nothing."""
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(INK)
@@ -120,7 +120,7 @@ def key(
     *,
     lines: bool = True,
 ) -> None:
-    """A legend in one row above the panels."""
+    """Draw a legend in one row above the panels."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -155,7 +155,7 @@ def key(
 
 
 def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
-    """The name in `STYLES` of how a run was trained; of several depths, these are one way."""
+    """Name how a run was trained, as `STYLES` does; several `depths` are one way."""
     if len(depths) > 1 and str(unfreeze) in depths:
         return DEPTHS
     if head == MAJORITY_HEAD:
@@ -178,7 +178,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
 
 
 def to_svg(figure: Figure) -> str:
-    """A figure as an SVG file, on white, its text as text."""
+    """Write a figure as SVG, on white, its text as text."""
     import matplotlib as mpl
 
     out = io.StringIO()
@@ -188,7 +188,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> str:
-    """What `to_svg` gave as markup of a page, in the page's colours and fonts.
+    """Write what `to_svg` gave as markup of a page, in the page's colours and fonts.
 
     `name` makes the ids inside unique in the page, `description` is read to those who do not see.
     `adapt` lets the page change colours on dark; not where points are pixels, which cannot change.
@@ -205,7 +205,7 @@ def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> 
 
 
 def _in_page(tag: str, name: str, adapt: bool) -> str:
-    """A tag with ids of its own, and the page's colours and font."""
+    """Give a tag ids of its own, and the page's colours and font."""
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'href="#', f'href="#{name}-', tag)
     tag = tag.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")

@@ -38,7 +38,7 @@ COSTS = {
 
 
 def learning_figure(history: pd.DataFrame) -> Figure:
-    """Loss by epoch, a panel a method, a thin line a seed; a dot at the epoch that was kept.
+    """Draw the loss by epoch, a panel for each method, a dot at the epoch that was kept.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def learning_figure(history: pd.DataFrame) -> Figure:
 
 
 def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
-    """The primary metric against what it costs, a panel a cost, a point a method; costs as logs.
+    """Draw the primary metric against what it costs, a panel for each cost, on a log scale.
 
     Parameters
     ----------

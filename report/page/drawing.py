@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERSION = 6
 TITLES = {
     "freezing": "Frozen against fine-tuned",
-    "forest": "Forest plot of {metric}",
+    "forest": "Forest plot of {lower}",
     "confusion": "Confusion matrices",
     "roc": "ROC curves",
     "precision-recall": "Precision-recall curves",
@@ -118,7 +118,8 @@ def _draw(
         made = makers[kind]()
         if made is not None:
             figure, words = made
-            title = title.format(metric=find_metric(numbers.primary).title)
+            name = find_metric(numbers.primary).title
+            title = title.format(metric=name, lower=name.lower())
             heading = f"{part.name}: {title}" if part.name else title
             description = plain(f"{heading}. {words}")
             yield Drawing(kind, f"{kind}-{number}", heading, description, ""), figure

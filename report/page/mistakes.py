@@ -22,7 +22,7 @@ MISTAKE_COLUMNS = ("dataset", "image_id", "label", "prediction", "confidence", "
 
 
 def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) -> pd.DataFrame:
-    """The images of one data set to whose wrong class all runs gave most probability, on average.
+    """Find the images of a data set whose wrong class got the most probability from all runs.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) 
 
 
 def _scored_rows(run: Predictions, split: str) -> pd.DataFrame | None:
-    """The labelled images of a split by their ids; None without probabilities or ids."""
+    """Give the labelled images of a split by their ids; None without probabilities or ids."""
     table = run.table
     if f"prob_{run.classes[0]}" not in table or table["image_id"].isna().any():
         return None

@@ -1,8 +1,7 @@
-"""All numbers of a report, as plain tables: computed once, and remembered."""
+"""All numbers of a report, as plain tables: computed once, and kept with it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
+from frostline.report.page.method_titles import method_titles
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.projections import Embedded, project, umap_version
-from frostline.report.page.stored import digest_of, digest_predictions, remember
+from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.methods import Method, group_methods
@@ -28,13 +27,6 @@ from frostline.report.statistics.evaluation import (
 )
 from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
-from frostline.report.statistics.names import (
-    FROM_SCRATCH,
-    describe,
-    freeze_word,
-    trained_word,
-    weights_word,
-)
 from frostline.report.tables.classes import class_frame
 
 SCORING = ("split", "unit", "aggregate")
@@ -134,12 +126,12 @@ def compute_numbers(
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
 ) -> ReportNumbers:
-    """Score runs and compute what the report shows; what is in `folder` already is read.
+    """Score runs and compute what the report shows, or read it where `folder` has it.
 
     Parameters
     ----------
     folder : Path
-        Where statistics are remembered.
+        Where statistics are kept.
     embeddings : mapping, optional
         By data set and backbone.
     **options
@@ -156,17 +148,17 @@ def compute_numbers(
     for number, items in enumerate(_by_dataset(rows), 1):
         methods = group_methods(items)
         given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
-        shelf = _Shelf(folder, number, given)
-        frame, by_method, part = _of_dataset(items, methods, how, shelf, embeddings or {})
+        store = _Store(folder, number, given)
+        frame, by_method, part = _of_dataset(items, methods, how, store, embeddings or {})
         frames.append(frame)
         pooled.append(by_method)
         parts.append(part)
     frame = pd.concat(frames, ignore_index=True)
-    shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
+    store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
     marks = pd.concat([part.marks for part in parts])
-    sentences = shelf(
+    sentences = store(
         "answer",
         lambda: pd.DataFrame(
             {
@@ -200,8 +192,8 @@ class _How:
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """The remembered tables of one data set."""
+class _Store:
+    """The stored tables of one data set."""
 
     folder: Path
     number: int
@@ -211,21 +203,21 @@ class _Shelf:
         self, what: str, compute: Callable[[], pd.DataFrame], *more: object
     ) -> pd.DataFrame:
         path = self.folder / f"{what}-{self.number}.parquet"
-        return remember(path, [what, VERSION, *self.given, *more], compute)
+        return read_or_compute(path, [what, VERSION, *self.given, *more], compute)
 
 
 def _of_dataset(
     items: Sequence[Scored],
     methods: list[Method],
     how: _How,
-    shelf: _Shelf,
+    store: _Store,
     embeddings: Mapping[str, Mapping[str, Embedded]],
 ) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
-    """Scores by run and by method, each with the majority class, and all else of a data set."""
+    """Score by run and by method, each with the majority class, and compute all else."""
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
-    frame = shelf("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
-    by_method = shelf(
+    frame = store("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
+    by_method = store(
         "methods",
         lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
     )
@@ -233,15 +225,15 @@ def _of_dataset(
     given = embeddings.get(name, {})
     part = DatasetNumbers(
         name,
-        digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]),
+        digest_of([store.given, {k: one.digest() for k, one in given.items()}]),
         methods,
-        _names(by_method),
-        marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
-        freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
-        classes=shelf(
+        method_titles(by_method),
+        marks=store("marks", lambda: mark_best(methods, how.primary, seed=seed)),
+        freezing=store("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
+        classes=store(
             "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
         ),
-        curves=shelf(
+        curves=store(
             "curves",
             lambda: pd.concat(
                 [
@@ -251,13 +243,13 @@ def _of_dataset(
                 ]
             ),
         ),
-        reliability=shelf(
+        reliability=store(
             "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
         ),
-        mistakes=shelf(
+        mistakes=store(
             "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
         ),
-        maps=_maps(shelf, given, seed),
+        maps=_maps(store, given, seed),
     )
     return frame, by_method, part
 
@@ -268,11 +260,11 @@ def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame
     return whole.astype(dict.fromkeys(SHARES, "float64") | dict.fromkeys(COUNTS, "int64"))
 
 
-def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
+def _maps(store: _Store, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
     if not embeddings:
         return pd.DataFrame()
     digests = {name: one.digest() for name, one in embeddings.items()}
-    return shelf(
+    return store(
         "maps",
         lambda: pd.concat([project(name, one, seed=seed) for name, one in embeddings.items()]),
         digests,
@@ -285,23 +277,3 @@ def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:
     for run, sample in rows:
         parts.setdefault(str(run.meta["dataset"] or ""), []).append((run, sample))
     return list(parts.values())
-
-
-def _names(by_method: pd.DataFrame) -> pd.DataFrame:
-    """What each method is called, and the panel and style in which it is drawn."""
-    rows = []
-    runs = by_method[by_method["head"] != MAJORITY_HEAD].drop_duplicates("run")
-    labels = describe(by_method)
-    ways = {row["run"]: way_of(row["unfreeze"]) for row in runs.to_dict("records")}
-    alike = Counter((labels[run][0], way) for run, way in ways.items())
-    for row in runs.to_dict("records"):
-        run, word = row["run"], trained_word(row["unfreeze"])
-        model, details = labels[run]
-        # As short as can be: a panel is as wide as a word or three.
-        partly = freeze_word(row["unfreeze"]) if ways[run] != word else ""
-        scratch = weights_word(row["weights"], row["unfreeze"]) == FROM_SCRATCH
-        panel = [model, *([partly, details] if alike[model, ways[run]] > 1 else [])]
-        short = [model, "" if scratch else partly or word, details]
-        named = (", ".join(filter(None, words)) for words in ([model, word, details], short, panel))
-        rows.append((run, *named, ways[run]))
-    return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])

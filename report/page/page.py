@@ -11,12 +11,12 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.report.figures import FILE_FORMATS
-from frostline.report.page.drawing import draw_all
-from frostline.report.page.mistakes import Images, mistaken_images
+from frostline.report.page.drawing import Drawing, draw_all
+from frostline.report.page.mistakes import Images
 from frostline.report.page.numbers import ReportNumbers, compute_numbers
 from frostline.report.page.projections import Embedded
 from frostline.report.page.provenance import versions_text
-from frostline.report.page.rendering import FEW, render_page
+from frostline.report.page.rendering import FEW, Content, render_page
 from frostline.report.page.training_figures import Swept
 from frostline.report.predictions import Predictions
 from frostline.report.tables.data import DataAudit, data_markdown
@@ -89,25 +89,20 @@ def write_report(
         folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
     drawn = draw_all(numbers, folder, figure_formats, costs or {}, swept)
-    written = {name: folder / name for _, files in drawn for name in files}
-    texts = _tables(numbers, failed) | {"answer.txt": _answer(numbers, failed)}
-    if audits:
-        texts["tables/data.md"] = data_markdown(audits)
-    # The page last: while it is there, so is all that it names.
-    wrong = [mistaken_images(part.mistakes, images) for part in numbers.datasets] if images else []
-    texts["index.html"] = render_page(
-        numbers,
-        [drawing for drawing, _ in drawn],
-        title=title,
-        about={**(about or {}), "versions of this report": versions_text()},
-        audits=audits or {},
-        failed=failed,
-        wrong=list(filter(None, wrong)),
-    )
+    about = {**(about or {}), "versions of this report": versions_text()}
+    content = Content(title, about, audits or {}, failed, images)
+    texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():
         write_text(folder / name, text)
-        written[name] = folder / name
-    return written
+    return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}
+
+
+def _texts(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> dict[str, str]:
+    """Write every file of text; the page last: while it is there, so is all that it names."""
+    texts = _tables(numbers, content.failed) | {"answer.txt": _answer(numbers, content.failed)}
+    if content.audits:
+        texts["tables/data.md"] = data_markdown(content.audits)
+    return texts | {"index.html": render_page(numbers, drawings, content)}
 
 
 def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:

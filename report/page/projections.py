@@ -33,7 +33,7 @@ class Embedded:
     groups: Sequence[str]
 
     def digest(self) -> str:
-        """Digest of all of it."""
+        """Compute the digest of all of it."""
         digest = hashlib.blake2b(np.ascontiguousarray(self.values).tobytes(), digest_size=16)
         digest.update("\0".join([*self.labels, *self.groups]).encode())
         return digest.hexdigest()
@@ -75,7 +75,7 @@ def principal_components(values: Array) -> Array:
 
 
 def umap_version() -> str:
-    """The version of umap-learn, empty if it is not installed."""
+    """Give the version of umap-learn; empty if it is not installed."""
     try:
         return metadata.version("umap-learn")
     except metadata.PackageNotFoundError:

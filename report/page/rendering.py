@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.report.page.confusion import confusion_matrices
 from frostline.report.page.drawing import TITLES, Drawing
+from frostline.report.page.mistakes import Images, mistaken_images
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.provenance import provenance
 from frostline.report.statistics.metrics import find_metric
@@ -31,39 +33,31 @@ TEMPLATES = Path(__file__).parent / "templates"
 FEW = 4
 
 
-def render_page(
-    numbers: ReportNumbers,
-    drawings: Sequence[Drawing],
-    *,
-    title: str,
-    about: Mapping[str, object],
-    audits: Mapping[str, DataAudit],
-    failed: Sequence[Failed],
-    wrong: Sequence[Mapping[str, Any]],
-) -> str:
-    """Write the page.
+@dataclass(frozen=True)
+class Content:
+    """What a page shows besides numbers and figures; the fields are arguments of `write_report`."""
 
-    Parameters
-    ----------
-    drawings : sequence of Drawing
-        The figures of all data sets.
-    wrong : sequence of dict
-        Of data sets, what `mistaken_images` gave.
+    title: str
+    about: Mapping[str, object]
+    audits: Mapping[str, DataAudit]
+    failed: Sequence[Failed]
+    images: Images | None
 
-    The others are those of `write_report`.
-    """
+
+def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
+    """Write the page; `drawings` are the figures of all data sets."""
     runs = [run for part in numbers.datasets for one in part.methods for run, _ in one.runs]
     pooled = len(runs) > len(numbers.by_method["run"].unique())
     lead, each, best = numbers.answer
     scores = score_table(
-        numbers.by_method, marks=numbers.marks, primary=numbers.primary, failed=failed
+        numbers.by_method, marks=numbers.marks, primary=numbers.primary, failed=content.failed
     )
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
-            title=title,
+            title=content.title,
             style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
             script=_markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -76,9 +70,9 @@ def render_page(
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
             figures=_by_kind(drawings),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
-            data=_data(audits) if audits else None,
-            wrong=wrong,
-            about=about,
+            data=_data(content.audits) if content.audits else None,
+            wrong=_wrong(numbers, content.images) if content.images else [],
+            about=content.about,
             runs=[provenance(run) for run in runs],
         )
     )
@@ -99,7 +93,7 @@ def _environment() -> Environment:
 
 
 def _markup(text: str) -> Any:
-    """Text that we made from escaped text, so that it enters the page as it is."""
+    """Pass on text that we made from escaped text, so that it enters the page as it is."""
     from markupsafe import Markup
 
     return Markup(text)
@@ -128,6 +122,11 @@ def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
         "per_class": _table(class_table(part.class_scores)),
         "class_rows": len(part.class_scores),
     }
+
+
+def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:
+    found = (mistaken_images(part.mistakes, images) for part in numbers.datasets)
+    return [one for one in found if one is not None]
 
 
 def _data(audits: Mapping[str, DataAudit]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def draw_curves(part: DatasetNumbers, kind: str) -> tuple[Figure, str] | None:
 
 
 def draw_decision(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, str] | None:
-    """Draw net benefit: with two classes a panel a backbone, else a panel a class.
+    """Draw net benefit: one panel for each backbone, or for each of more than two classes.
 
     With more than two classes the lines are those of the best method of each way to train.
     """

@@ -1,6 +1,6 @@
-"""Statistics kept next to a report, so that writing it again does not compute them again.
+"""Statistics kept with a report, so that writing it again does not compute them again.
 
-`docs/format.md` specifies the files: any table here can be deleted, and is then made again.
+`docs/format.md` specifies the files: any table here can be deleted, and is then computed again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 
 
 def digest_predictions(run: Predictions) -> str:
-    """Digest a run's rows and metadata, in 32 hexadecimal digits."""
+    """Compute the digest of a run's rows and metadata, in 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
         json.dumps([run.meta, list(run.table.columns)], sort_keys=True, default=str).encode()
@@ -33,12 +33,12 @@ def digest_predictions(run: Predictions) -> str:
 
 
 def digest_of(ingredients: Sequence[object]) -> str:
-    """Digest what JSON can say, in 32 hexadecimal digits."""
+    """Compute the digest of what JSON can say, in 32 hexadecimal digits."""
     text = json.dumps(list(ingredients), sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def remember(
+def read_or_compute(
     path: Path, ingredients: Sequence[object], compute: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
     """Read the table at `path` if it was made from these ingredients, else compute and keep it.

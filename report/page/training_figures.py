@@ -37,7 +37,7 @@ class Swept(NamedTuple):
     validation: pd.DataFrame = pd.DataFrame(columns=["dataset", "C"])
 
     def of(self, part: DatasetNumbers) -> Swept:
-        """Rows of one data set."""
+        """Give the rows of one data set."""
         return Swept(*(table[table["dataset"] == part.name] for table in self))
 
 

@@ -27,7 +27,7 @@ def reliability(
         `frequency`, `bar_low`, `bar_high`.
     """
     if sample.probs is None:
-        raise InputError("no probabilities, so no reliability; give prob_ columns.")
+        raise InputError("There is no reliability without probabilities: give prob_ columns.")
     confidence, outcome = Scores(sample.truth, sample.probs).called
     # An order of their own contents, so that the draws do not depend on the order of rows.
     order = np.lexsort((outcome, confidence))

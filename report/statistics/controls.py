@@ -62,13 +62,13 @@ def negative_controls(
         If there are too few groups of a class to cross-validate by.
     """
     if features is None and metadata is None:
-        raise InputError("neither embeddings nor metadata are given; nothing to control.")
+        raise InputError("Neither embeddings nor metadata are given: give one of them to control.")
     names, truth = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     member = pd.factorize(np.asarray(groups, dtype=str))[0].astype(np.int64)
     fewest = min(len(np.unique(member[truth == c])) for c in range(len(names)))
     if fewest < FOLDS or len(names) < 2:
         raise InputError(
-            f"the rarest class has {fewest} groups; controls need two classes of {FOLDS} or more."
+            f"The rarest class has {fewest} groups: controls need two classes of {FOLDS} or more."
         )
     chance = 1 / len(names)
     rows: list[tuple[Any, ...]] = []
@@ -164,7 +164,7 @@ def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int
 def metadata_matrix(metadata: pd.DataFrame) -> Array:
     """Numbers as they are (missing ones by the median, and marked), text as one column a value."""
     if not len(metadata.columns):
-        raise InputError("the metadata has no columns; give size, format, age, sex or site.")
+        raise InputError("The metadata has no columns: give size, format, age, sex or site.")
     parts = []
     for name in metadata.columns:
         column = metadata[name]

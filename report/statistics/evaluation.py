@@ -13,37 +13,23 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
-from frostline.report.statistics.intervals.intervals import Interval, compute_intervals
-from frostline.report.statistics.metrics import check_metrics, of_probabilities
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.intervals import compute_intervals
+from frostline.report.statistics.metrics import (
+    OWN_METRICS,
+    OwnMetric,
+    check_metrics,
+    of_probabilities,
+)
 from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS, Sample, make_sample
 
 RUN_COLUMNS = (
-    "dataset",
-    "backbone",
-    "protocol",
-    "unfreeze",
-    "feature",
-    "head",
-    "weights",
-    "train_fraction",
-    "candidates",
+    *("dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights"),
+    *("train_fraction", "candidates"),
 )
 COLUMNS = (
-    "run",
-    *RUN_COLUMNS,
-    "run_seed",
-    "split",
-    "metric",
-    "estimate",
-    "low",
-    "high",
-    "n_units",
-    "n_images",
-    "unit",
-    "method",
-    "replicates",
-    "seed",
-    "notes",
+    *("run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high"),
+    *("n_units", "n_images", "unit", "method", "replicates", "seed", "notes"),
 )
 MAJORITY_HEAD = "majority class"
 ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)
@@ -60,7 +46,7 @@ def evaluate(
     replicates: int | None = None,
     unit: str = "group",
     seed: int = 0,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
 ) -> pd.DataFrame:
@@ -80,9 +66,11 @@ def evaluate(
         What is resampled: groups (patients, lesions) where the file has them, else images.
     seed : int
         Seed of the bootstrap.
-    metrics : sequence of str, optional
+    metrics : sequence of str or function, optional
         Names of `frostline.report.METRICS`, or `f1_per_class` and the like; by default
-        `DEFAULT_METRICS`.
+        `DEFAULT_METRICS`. A function of your own takes truth and prediction (names of classes, [n])
+        and probabilities ([n, K], columns in the order of the class list; None where a file has
+        none), gives a number, and is called by its `__name__`.
     aggregate : "auto", "mean", "vote" or "none"
         How images become one row a group first; `auto` takes the mean for slices of volumes.
     stratified : bool
@@ -112,7 +100,7 @@ def tabulate(
     ci: str = "auto",
     replicates: int | None = None,
     seed: int = 0,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | OwnMetric] | None = None,
     stratified: bool = False,
 ) -> tuple[pd.DataFrame, list[Scored]]:
     """What `evaluate` returns of runs already read, and the scored rows with the majority's."""
@@ -122,7 +110,9 @@ def tabulate(
         names = check_metrics(metrics, sample.classes)
         if run.meta["head"] == MAJORITY_HEAD:
             # One answer to all has no probabilities to score.
-            names = [name for name in names if not of_probabilities(name)]
+            names = [
+                name for name in names if not of_probabilities(name) and name not in OWN_METRICS
+            ]
         if not names:
             continue
         intervals = compute_intervals(
@@ -144,7 +134,7 @@ def score(
 ) -> list[Scored]:
     """Read what is given as paths, name the runs apart, and take the rows to score."""
     if not predictions:
-        raise InputError("there are no predictions to evaluate; give at least one file.")
+        raise InputError("There are no predictions to evaluate: give at least one file.")
     runs = [
         item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
     ]

@@ -52,7 +52,7 @@ def tabulate_methods(
             )
         )
     if not parts:
-        raise InputError("there are no runs to tabulate; give at least one.")
+        raise InputError("There are no runs to tabulate: give at least one.")
     return pd.concat(
         [part[[*COLUMNS, "n_seeds", "seeds"]].astype(object) for part in parts], ignore_index=True
     )

@@ -56,7 +56,7 @@ def rank_methods(
     Raises
     ------
     InputError
-        If fewer than two methods were scored on every data set.
+        If Fewer than two methods were scored on every data set.
     """
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     sets: dict[str, dict[str, list[Scored]]] = {}
@@ -65,7 +65,7 @@ def rank_methods(
         sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
     methods = [m for m in next(iter(sets.values())) if all(m in part for part in sets.values())]
     if len(methods) < 2:
-        raise InputError("fewer than two methods were scored on every data set; nothing to rank.")
+        raise InputError("Fewer than two methods were scored on every data set: nothing to rank.")
     for part in sets.values():
         align([item for method in methods for item in part[method]])
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,12 @@ from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
+from frostline.report.statistics.choices import Unit
 from frostline.report.statistics.metrics import confusion_matrix
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
 
-UNITS = ("group", "image")
+UNITS = get_args(Unit)
 INDEPENDENT = Note("Images are the unit: independence assumed.")
 NO_GROUPS = Note("There are no groups: independence assumed.")
 
@@ -98,7 +100,7 @@ class Sample:
     def units(self) -> Units:
         """The units with their probabilities; only for samples that have them."""
         if self.probs is None:
-            raise InputError("these predictions have no probabilities.")
+            raise InputError("These predictions have no probabilities: give prob_ columns.")
         return make_units(self.truth, self.probs, self.groups)
 
     @cached_property
@@ -139,7 +141,7 @@ def make_sample(
         If nothing is left to score.
     """
     if unit not in UNITS:
-        raise InputError(f"there is no unit {unit!r}; choose from {', '.join(UNITS)}.")
+        raise InputError(f"There is no unit {unit!r}: choose from {', '.join(UNITS)}.")
     notes: list[Note] = []
     chosen = _in_split(predictions, split, notes)
     table = _labelled(chosen, predictions.run, split, notes)
@@ -179,7 +181,7 @@ def _in_split(predictions: Predictions, split: str, notes: list[Note]) -> pd.Dat
     if not len(chosen):
         there = ", ".join(sorted(table["split"].dropna().unique()))
         raise InputError(
-            f"{predictions.run}: no row is of split {split!r}; it has {there}: choose one of them."
+            f"{predictions.run}: no row is of split {split!r}, but of {there}: choose one of them."
         )
     return chosen
 
@@ -187,7 +189,7 @@ def _in_split(predictions: Predictions, split: str, notes: list[Note]) -> pd.Dat
 def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[Note]) -> pd.DataFrame:
     labelled = table[table["label"].notna()]
     if not len(labelled):
-        raise InputError(f"{run}: no row of split {split!r} has a label; add labels to score it.")
+        raise InputError(f"{run}: no row of split {split!r} has a label: add labels to score it.")
     if len(labelled) < len(table):
         left_out = len(table) - len(labelled)
         notes.append(Note(f"{left_out} rows without a label are left out."))

@@ -21,28 +21,17 @@ from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.comparisons.paired import leave_out_values
 from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored, place_notes
+from frostline.report.statistics.intervals.bounds import TAIL
 from frostline.report.statistics.intervals.estimates import estimate
-from frostline.report.statistics.intervals.intervals import NO_INTERVAL, TAIL, no_probabilities
+from frostline.report.statistics.intervals.intervals import NO_INTERVAL, no_probabilities
 from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 from frostline.report.statistics.sample import Sample
 
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
-    "run",
-    *RUN_COLUMNS,
-    "metric",
-    "estimate",
-    "low",
-    "high",
-    "group_error",
-    "seed_error",
-    "df",
-    "n_seeds",
-    "n_units",
-    "n_images",
-    "unit",
-    "notes",
+    *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
+    *("n_seeds", "n_units", "n_images", "unit", "notes"),
 )
 
 
@@ -98,9 +87,9 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
     """
     folds = np.asarray(values, dtype=np.float64)
     if len(folds) < 2:
-        raise InputError("one fold alone shows no variation; give at least two.")
+        raise InputError("One fold alone shows no variation: give at least two.")
     if not 0 < test_share < 1:
-        raise InputError(f"the test share {test_share} is not between 0 and 1; give a fraction.")
+        raise InputError(f"The test share {test_share} is not between 0 and 1: give a fraction.")
     variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
     return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
 
@@ -160,8 +149,8 @@ def over_folds(
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
-                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
-                "pool by --over seeds."
+                f"{run.run}: these are not folds of a cross-validation: give runs of `probe --cv`, "
+                "or pool by --over seeds."
             )
         # Folds differ a little in how many groups train.
         known = [

@@ -50,7 +50,7 @@ def class_frame(
 
 
 def class_table(classes: pd.DataFrame) -> Table:
-    """Lay out what `class_frame` returned: a row a class and method."""
+    """Lay out what `class_frame` returned: one row for each class and method."""
     columns = (
         Column("Class"),
         Column("Method"),

@@ -21,14 +21,10 @@ VERDICTS = {
     "equivalent": "is equivalent to",
     "undecided": "cannot be separated from",
 }
-FAMILIES = {
-    "max-T": "all pairs of a data set",
-    "Holm": "frozen against unfrozen of a data set",
-}
 
 
 def comparison_table(frame: pd.DataFrame) -> Table:
-    """Lay out what `compare` returned: a row a pair, A minus B."""
+    """Lay out what `compare` returned: one row for each pair, A minus B."""
     metric = str(frame["metric"].iloc[0])
     title = find_metric(metric).title
     columns = (
@@ -101,27 +97,19 @@ def _pair(row: Record) -> str:
 
 
 def _notes(frame: pd.DataFrame) -> Iterator[Note]:
-    """What was done, and what a reader should know."""
+    """Say what was done, and what a reader should know."""
     first = frame.iloc[0].to_dict()
     sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
         name = f"{row['dataset']}: " if row["dataset"] else ""
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
         sizes[f"{name}{units}{row['n_images']:,} images"] = None
+    yield Note(f"{_measure(str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
     yield Note(
-        f"Compared by {find_metric(first['metric']).title.lower()}"
-        f"{', in percent and points' if is_share(first['metric']) else ''}, A minus B: "
-        f"{'; '.join(sizes)}."
+        f"95% intervals: {_unique(frame['method'])}; p by {_unique(frame['test'])}; "
+        f"seed {first['seed']}."
     )
-    yield Note(
-        f"95% intervals: {', '.join(frame['method'].unique())}; p by swapping whole "
-        f"{first['unit']}s between the two runs; seed {first['seed']}."
-    )
-    every = "every pair" if len(frame) > 1 else "the pair"
-    yield Note(
-        f"Family: {FAMILIES[first['adjustment']]}, adjusted by {first['adjustment']}. Smallest p "
-        f"that {every} could have: {p_word(frame['smallest_p'].max())}."
-    )
+    yield Note(_adjusted(frame))
     if first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
     for row in frame.to_dict("records"):
@@ -130,6 +118,26 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
         yield Note(f"McNemar's exact p, each group being one image: {values}.")
+
+
+def _measure(metric: str) -> str:
+    title = find_metric(metric).title.lower()
+    return f"Compared by {title}{', in percent and points' if is_share(metric) else ''}"
+
+
+def _adjusted(frame: pd.DataFrame) -> str:
+    """Say how p is adjusted, and how small it could have become."""
+    if frame["family_size"].max() == 1:
+        text = "One comparison for each data set: p needs no adjustment."
+    else:
+        text = f"p adjusted by {_unique(frame['adjustment'])} for all comparisons of a data set."
+    if frame["smallest_p"].notna().any():
+        text += f" Smallest p that could have been found: {p_word(frame['smallest_p'].max())}."
+    return text
+
+
+def _unique(column: pd.Series) -> str:
+    return ", ".join(map(str, column.unique()))
 
 
 def _margin(row: Record) -> str:

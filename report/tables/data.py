@@ -45,7 +45,7 @@ class DataAudit:
 
 
 def splits_table(audits: Mapping[str, DataAudit]) -> Table:
-    """Lay out the groups and images of each split, a row a data set."""
+    """Lay out the groups and images of each split, one row for each data set."""
     frame = pd.concat([audit.splits for audit in audits.values()], ignore_index=True)
     return frame_table(frame, SPLITS_CAPTION)
 

@@ -14,7 +14,7 @@ VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def freezing_table(differences: pd.DataFrame, metric: str) -> Table:
-    """Lay out what `frozen_against_unfrozen` found for one data set: a row a pair."""
+    """Lay out what `frozen_against_unfrozen` found for one data set: one row for each pair."""
     compared = differences[differences["difference"].notna()]
     columns = (
         Column("Backbone"),

@@ -14,7 +14,7 @@ MOST_NAMES = 3  # of rows, behind a note; of more their number
 
 
 def split_notes(table: Table, marks: tuple[str, str]) -> tuple[list[str], list[str]]:
-    """The sentences that stand under a table, and those for which there is no room.
+    """Split the sentences under a table into those with room and those without.
 
     `marks` are the words of a format for scores marked as alike and as alone.
     """
@@ -23,7 +23,7 @@ def split_notes(table: Table, marks: tuple[str, str]) -> tuple[list[str], list[s
 
 
 def left_out(table: Table, rest: Sequence[str]) -> list[str]:
-    """How many sentences there was no room for, and where they are; empty if there were none."""
+    """Say how many sentences had no room, and where they are; give nothing if all had."""
     if not rest:
         return []
     where = table.elsewhere
@@ -33,7 +33,7 @@ def left_out(table: Table, rest: Sequence[str]) -> list[str]:
 
 
 def note_sentences(table: Table, marks: tuple[str, str]) -> list[str]:
-    """All notes on what the table shows, as sentences; equal ones on several things are one."""
+    """Write the notes on what the table shows as sentences; equal ones become one."""
     kin: dict[tuple[str, bool], list[Note]] = {}
     for note in table.notes:
         if _is_about(note, table):
@@ -43,7 +43,7 @@ def note_sentences(table: Table, marks: tuple[str, str]) -> list[str]:
 
 
 def _is_about(note: Note, table: Table) -> bool:
-    """Whether the table shows what a note is about."""
+    """Say whether the table shows what a note is about."""
     runs = {row.run for row in table.rows}
     return (
         (not note.metrics or bool(set(note.metrics) & set(table.metrics)))
@@ -53,7 +53,7 @@ def _is_about(note: Note, table: Table) -> bool:
 
 
 def _sentence(notes: Sequence[Note], table: Table) -> str:
-    """The text that notes share, with what they are about in brackets, unless that is all."""
+    """Write the text that notes share, then what they are about in brackets, unless that is all."""
     text = notes[0].text
     about = list(filter(None, (_metrics(notes, table), _places(notes, table), _runs(notes, table))))
     return f"{text.removesuffix('.')} ({'; '.join(about)})." if about else text
@@ -71,7 +71,7 @@ def _metrics(notes: Sequence[Note], table: Table) -> str:
 
 
 def _places(notes: Sequence[Note], table: Table) -> str:
-    """Data sets with their classes; data sets alone where not all of them are meant."""
+    """Name data sets with their classes, or data sets alone where not all are meant."""
     found: dict[str, dict[str, None]] = {}
     for note in notes:
         found.setdefault(note.dataset, {}).update(dict.fromkeys(note.classes))
@@ -106,12 +106,12 @@ def _runs(notes: Sequence[Note], table: Table) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A class as it was typed, in quotes where it could be taken for several."""
+    """Write a class as it was typed, in quotes where it could be taken for several."""
     return f'"{name}"' if any(sign in name for sign in ",;:()") else name
 
 
 def _marks(table: Table, words: tuple[str, str]) -> list[str]:
-    """What the marks of a table mean in a format that shows them by these words."""
+    """Say what the marks of a table mean in a format that shows them by these words."""
     marked = [
         (column.metric, cell.mark)
         for row in table.rows
@@ -123,8 +123,9 @@ def _marks(table: Table, words: tuple[str, str]) -> list[str]:
     title = find_metric(marked[0][0]).title.lower()
     kinds = {mark for _, mark in marked}
     said = []
+    tested = "at 5%, adjusted for all pairs of the data set"
     if ALIKE in kinds:
-        said.append(f"{words[0]}: not separated from the best in {title} by all-pairs max-T at 5%")
+        said.append(f"{words[0]}: not separated from the best in {title} {tested}")
     if ALONE in kinds:
-        said.append(f"{words[1]}: separated from all others in {title} by all-pairs max-T at 5%")
+        said.append(f"{words[1]}: separated from all others in {title} {tested}")
     return [f"{'; '.join(said)}."]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -36,7 +36,7 @@ def score_table(
     freeze: bool = False,
     elsewhere: str = IN_JSON,
 ) -> Table:
-    """Lay out what `evaluate` returned: a row a run, a column a metric.
+    """Lay out what `evaluate` returned: one row for each run, one column for each metric.
 
     Parameters
     ----------
@@ -58,9 +58,7 @@ def score_table(
     elsewhere : str
         As of `Table`.
     """
-    there = set(frame["metric"])
-    order = metrics or list(dict.fromkeys([*METRICS, *frame["metric"]]))
-    names = [name for name in order if name in there]
+    names = _shown_metrics(frame, metrics)
     marked = {} if marks is None else dict(zip(marks["run"], marks["mark"], strict=True))
     if primary not in names:
         marked = {}  # by a metric that a reader of this table does not see
@@ -73,17 +71,28 @@ def score_table(
         for run, scores in part.groupby("run", sort=False):
             mark = marked.get(str(run), "")
             first = _name_cells(labels[str(run)], str(scores["unfreeze"].iloc[0]), freeze, mark)
-            own = {str(row["metric"]): row for row in scores.to_dict("records")}
-            cells = (
-                score_cell(own[name], decimals, mark if name == primary else "")
-                if name in own
-                else Cell(NONE, value=float("nan"))
-                for name in names
-            )
+            cells = _score_cells(scores, names, decimals, {primary: mark})
             rows.append(Row((*first, *cells), str(dataset), str(run)))
     notes = (*_unmarked(marks), *score_notes(frame, names))
     table = Table(tuple(columns), tuple(rows), notes, caption, elsewhere)
     return with_failed(table, failed, freeze=freeze)
+
+
+def _shown_metrics(frame: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
+    there = set(frame["metric"])
+    order = metrics or dict.fromkeys([*METRICS, *frame["metric"]])
+    return [name for name in order if name in there]
+
+
+def _score_cells(
+    scores: pd.DataFrame, metrics: Sequence[str], decimals: int, marks: Mapping[str, str]
+) -> Iterator[Cell]:
+    own = {str(row["metric"]): row for row in scores.to_dict("records")}
+    for name in metrics:
+        if name in own:
+            yield score_cell(own[name], decimals, marks.get(name, ""))
+        else:
+            yield Cell(NONE, value=float("nan"))
 
 
 def paper_scores(
@@ -140,7 +149,7 @@ def _name_cells(label: tuple[str, str], unfreeze: str, freeze: bool, mark: str) 
 
 
 def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
-    """Say what was scored and how, then what the rows are noted for.
+    """Say what was scored and how, then give the notes of the rows.
 
     `metrics` are those of the columns.
     """
@@ -148,7 +157,9 @@ def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
     average = " Averages over classes are weighted by their images." if weighted else ""
     yield Note(f"{_sizes(frame)} {_methods(frame)}{average}")
     yield from _seeds(frame)
-    for notes in frame["notes"]:
+    # What to distrust comes before what the majority class is.
+    majority = frame["head"] == MAJORITY_HEAD
+    for notes in (*frame.loc[~majority, "notes"], *frame.loc[majority, "notes"]):
         yield from notes
     yield from _candidates(frame)
 
@@ -162,7 +173,7 @@ def _unmarked(marks: pd.DataFrame | None) -> Iterator[Note]:
 
 
 def _sizes(frame: pd.DataFrame) -> str:
-    """Units and images of every data set."""
+    """Count the units and images of every data set."""
     sizes: dict[str, None] = {}
     for row in frame.drop_duplicates(["dataset", "run", "unit"]).to_dict("records"):
         name = f"{row['dataset']}: " if row["dataset"] else ""
@@ -173,7 +184,7 @@ def _sizes(frame: pd.DataFrame) -> str:
 
 
 def _methods(frame: pd.DataFrame) -> str:
-    """The kinds of intervals."""
+    """Name the kinds of intervals."""
     methods: dict[str, None] = {}
     shown = frame[frame["method"] != "none"]
     for row in shown.drop_duplicates(["method", "replicates", "unit"]).to_dict("records"):
@@ -185,7 +196,7 @@ def _methods(frame: pd.DataFrame) -> str:
 
 
 def _candidates(frame: pd.DataFrame) -> Iterator[Note]:
-    """How many configurations were tried on validation data, by head."""
+    """Count the configurations that were tried on validation data, by head."""
     models = frame[(frame["head"] != MAJORITY_HEAD) & frame["candidates"].notna()]
     models = models[models["candidates"] != ""]
     tried: dict[str, set[int]] = {}
@@ -212,7 +223,7 @@ METHOD = (
 
 
 def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
-    """How many seeds a row is of, and what one seed is the interval of."""
+    """Say how many seeds a row has, and what the interval of one seed is about."""
     if "seeds" in frame and (frame["n_seeds"] > 1).any():
         seeds = "; ".join(frame.loc[frame["n_seeds"] > 1, "seeds"].unique())
         text = f"Means over seeds ({seeds}): intervals hold the variance of groups and of seeds."

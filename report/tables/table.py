@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def interval(self) -> str:
-        """The interval in brackets; empty if there is none."""
+        """The interval in brackets, or an empty text."""
         return f"[{self.low}, {self.high}]" if self.low else ""
 
     @property
@@ -134,20 +134,16 @@ class Table:
         return tuple(dict.fromkeys(filter(None, names)))
 
     def parts(self) -> Iterator[tuple[str, list[Row]]]:
-        """The rows of each data set."""
+        """Give the rows of each data set."""
         for dataset in self.datasets:
             yield dataset, [row for row in self.rows if row.dataset == dataset]
 
-    def title_of(self, dataset: str) -> str:
-        """The caption for one data set alone."""
-        return ": ".join(filter(None, (dataset, self.caption)))
-
 
 def words(*texts: object) -> tuple[Cell, ...]:
-    """Cells without anything but a text."""
+    """Make cells that hold a text alone."""
     return tuple(Cell(str(text)) for text in texts)
 
 
 def columns(headings: Iterable[str], left: int = 1) -> tuple[Column, ...]:
-    """Columns of which the first `left` hold words and the others numbers."""
+    """Make columns: the first `left` hold words, the others numbers."""
     return tuple(Column(name, numbers=place >= left) for place, name in enumerate(headings))

@@ -72,7 +72,7 @@ def test_mixed_labels():
     with pytest.raises(InputError) as caught:
         aggregate_predictions(mixed, "mean")
     assert str(caught.value) == (
-        "r: the images of group 'p1' differ in label; correct them or use --aggregate none."
+        "r: the images of group 'p1' differ in label: correct them or use --aggregate none."
     )
     one = evaluate([mixed], replicates=100).iloc[0]
     said = "Slices of a group differ in their label, so slices are scored, not patients."
@@ -83,8 +83,12 @@ def test_mixed_labels():
 @pytest.mark.parametrize(
     ("how", "change", "message"),
     [
-        ("median", {}, "there is no aggregate 'median'; choose from auto, mean, vote, none."),
-        ("mean", {"probs": False}, "r: no probabilities to average; use --aggregate vote."),
+        ("median", {}, "There is no aggregate 'median': choose from auto, mean, vote, none."),
+        (
+            "mean",
+            {"probs": False},
+            "r: there are no probabilities to average: use --aggregate vote.",
+        ),
     ],
 )
 def test_wrong_options(how, change, message):
@@ -96,5 +100,5 @@ def test_wrong_options(how, change, message):
 def test_no_groups():
     alone = volumes()
     alone.table["group_id"] = np.nan
-    with pytest.raises(InputError, match=r"^r: no group_id, so nothing to aggregate by; "):
+    with pytest.raises(InputError, match=r"^r: there is no group_id, so nothing to aggregate by: "):
         aggregate_predictions(alone, "vote")

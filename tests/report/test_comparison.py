@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,16 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from typer.testing import CliRunner
 
 from frostline.cache import InputError
-from frostline.report import Predictions, compare
+from frostline.commands.cli import app
+from frostline.report import Predictions, answer, compare, render_comparison, write_predictions
 from frostline.report.notes import texts
+from frostline.report.page.answers import frozen_against_unfrozen
+from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
-from frostline.report.statistics.comparisons.differences import (
-    equivalence_p,
-    few_differ_p,
-    mcnemar_p,
-)
+from frostline.report.statistics.comparisons.decisions import equivalence_p, few_differ_p, mcnemar_p
+from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (
     leave_out_values,
@@ -27,6 +29,7 @@ from frostline.report.statistics.comparisons.paired import (
     replicate_values,
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
+from frostline.report.statistics.evaluation import score, tabulate
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 ROWS = st.lists(
@@ -303,3 +306,94 @@ def test_classes_in_another_order_are_the_same(run):
     one, same = compare([run(), other]), compare([run(), turned])
     assert one["difference"].tolist() == same["difference"].tolist()
     assert one["p"].tolist() == same["p"].tolist()
+
+
+def seeds_of(run, skills, seeds=3, **meta):
+    """Runs of a method for each skill, by how much was trained."""
+    made = []
+    for place, (unfreeze, skill) in enumerate(skills.items()):
+        for seed in range(seeds):
+            one = run(
+                n=120,
+                n_groups=80,
+                skill=skill,
+                seed=10 * place + seed,
+                unfreeze=unfreeze,
+                run=f"{unfreeze}-s{seed}",
+                **meta,
+            )
+            one.meta["seed"] = seed
+            made.append(one)
+    return made
+
+
+def test_command_page_terminal_and_latex_give_one_answer(run, tmp_path):
+    """Three seeds at two depths: one difference, interval, p and verdict, wherever it is shown."""
+    runs = seeds_of(run, {"none": 2.5, "2": 0.5})
+    paths = []
+    for one in runs:
+        paths.append(str(tmp_path / f"{one.run}.parquet"))
+        write_predictions(paths[-1], one.table, one.meta)
+
+    def command(format):
+        words = ["compare", *paths, "--family", "freezing", "--format", format]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    (row,) = json.loads(command("json"))
+    assert (row["a"], row["b"]) == (
+        "resnet50, frozen, paper, logistic, 3 seeds",
+        "resnet50, last 2 blocks fine-tuned, paper, logistic, 3 seeds",
+    )
+    assert (row["seeds_a"], row["seeds_b"], row["test"]) == (3, 3, "Student's t")
+    assert row["verdict"] == "better"
+    (here,) = compare(paths, family="freezing").to_dict("records")
+    (shown,) = frozen_against_unfrozen(paths).to_dict("records")
+    for name in ("difference", "low", "high", "p", "p_adjusted", "verdict", "df", "estimate_a"):
+        assert row[name] == here[name] == shown[name], name
+    points = [f"{100 * row[name]:.1f}" for name in ("difference", "low", "high")]
+    frame, rows = tabulate(score(paths), replicates=200)
+    assert answer(frame, "accuracy", rows)[0].startswith(
+        f"Freezing helped resnet50 on chest by {points[0]} points of accuracy "
+        f"[{points[1]}, {points[2]}]: "
+    )
+    p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
+    sentence = f"{row['a']} is better than {row['b']}: accuracy +{points[0]} points "
+    signed = [f"+{value}" for value in points[1:]]
+    assert f"{sentence}[{', '.join(signed)}], p {p}" in command("table")
+    latex = command("latex").replace(r"\textless{}", "<")
+    assert f"+{points[0]} [{', '.join(signed)}]" in latex
+    assert p in latex
+    # The marks of tables come from the same comparison.
+    marks = mark_best(group_methods(score(paths)), "accuracy")
+    assert marks[["run", "mark"]].values.tolist() == [["none-s0", "alone"]]
+
+
+def test_several_seeds_are_methods_in_every_family(run):
+    runs = seeds_of(run, {"none": 2.5, "2": 2.2, "all": 0.5})
+    pairs = compare(runs)
+    assert len(pairs) == 3
+    assert set(pairs["adjustment"]) == {"Holm"}
+    np.testing.assert_allclose(pairs["p_adjusted"], holm(pairs["p"]))
+    mixed = compare([*runs[:3], runs[3]])
+    assert mixed[["seeds_a", "seeds_b", "b"]].values.tolist() == [[3, 1, "2-s0"]]
+    assert "One seed: these trained models, not the methods." in texts(mixed["notes"][0])
+    with pytest.raises(InputError, match=r"^Nothing to compare: no data set has runs of two "):
+        compare(runs[:3])
+    # Random weights are one kind, whatever their seed.
+    other = [run(weights="random, seed 0"), run(weights="random, seed 3", unfreeze="all", seed=1)]
+    assert len(compare(other, family="freezing")) == 1
+
+
+def test_a_users_name_stays_as_typed(run):
+    runs = [
+        run(run="ensAll", backbone=None, dataset=None),
+        run(run="eb", seed=1, backbone=None, dataset=None),
+    ]
+    frame, rows = tabulate(score(runs), replicates=100)
+    assert "ensAll" in render_comparison(compare(runs))
+    assert not any(
+        "EnsAll" in text
+        for text in (render_comparison(compare(runs)), *answer(frame, "accuracy", rows))
+    )

@@ -49,8 +49,8 @@ def test_every_format_says_the_same(frame):
 def test_footnotes_say_unit_family_and_seed(frame):
     text = " ".join(render_comparison(frame, "table").split())
     assert f"chest: {frame['n_units'].iloc[0]} groups of 60 images" in text
-    assert "p by swapping whole groups between the two runs; seed 0." in text
-    assert "Family: all pairs of a data set, adjusted by max-T." in text
+    assert "p by swaps of whole groups; seed 0." in text
+    assert "p adjusted by max-T for all comparisons of a data set." in text
     assert "Equivalent: within 50 points by two one-sided tests." in text
 
 

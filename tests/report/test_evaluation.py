@@ -10,7 +10,8 @@ from frostline.cache import InputError
 from frostline.report import Predictions, evaluate, read_predictions
 from frostline.report.notes import texts
 from frostline.report.statistics.evaluation import COLUMNS
-from frostline.report.statistics.intervals.intervals import BOOTSTRAP_MEAN, percentile_bounds
+from frostline.report.statistics.intervals.bounds import percentile_bounds
+from frostline.report.statistics.intervals.intervals import BOOTSTRAP_MEAN
 from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS
 
 
@@ -183,11 +184,11 @@ def test_undefined_replicates():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ci": "wald"}, "there is no interval 'wald'; choose from auto, percentile, "),
-        ({"unit": "slice"}, "there is no unit 'slice'; choose from group, image."),
-        ({"replicates": 1}, "1 replicates make no interval; ask for 1000 or more."),
-        ({"split": "tset"}, "run-0: no row is of split 'tset'; it has test: choose one of them."),
-        ({"metrics": ["f2"]}, "there is no metric 'f2'; choose from accuracy, "),
+        ({"ci": "wald"}, "There is no interval 'wald': choose from auto, percentile, "),
+        ({"unit": "slice"}, "There is no unit 'slice': choose from group, image."),
+        ({"replicates": 1}, "1 replicates make no interval: ask for 1000 or more."),
+        ({"split": "tset"}, "run-0: no row is of split 'tset', but of test: choose one of them."),
+        ({"metrics": ["f2"]}, "There is no metric 'f2': choose from accuracy, "),
     ],
 )
 def test_wrong_options(run, options, message):
@@ -197,11 +198,11 @@ def test_wrong_options(run, options, message):
 
 
 def test_nothing_to_score(run):
-    with pytest.raises(InputError, match=r"^there are no predictions to evaluate; "):
+    with pytest.raises(InputError, match=r"^There are no predictions to evaluate: "):
         evaluate([])
     unlabelled = run()
     unlabelled.table["label"] = None
-    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label; "):
+    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label: "):
         evaluate([unlabelled])
 
 

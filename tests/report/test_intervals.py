@@ -9,12 +9,12 @@ from scipy import stats
 from frostline.cache import InputError
 from frostline.report import evaluate, render
 from frostline.report.notes import texts
+from frostline.report.statistics.intervals.bounds import jackknife_bounds
+from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
-    Interval,
     clopper_pearson,
     compute_intervals,
-    jackknife_bounds,
 )
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.scores import SCORES
@@ -193,5 +193,5 @@ def test_the_majority_row_has_no_probabilities_and_says_nothing_of_them(run):
 
 
 def test_unknown_interval(run):
-    with pytest.raises(InputError, match=r"^there is no interval 'wald'; choose from auto, "):
+    with pytest.raises(InputError, match=r"^There is no interval 'wald': choose from auto, "):
         compute_intervals(make_sample(run()), ["accuracy"], ci="wald")

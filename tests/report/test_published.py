@@ -10,21 +10,16 @@ import numpy as np
 import pytest
 
 from frostline.report import evaluate
-from frostline.report.paper.paper_page import (
+from frostline.report.paper.against import against_paper, paper_dataset, render_against
+from frostline.report.paper.paper_page import paper_markdown
+from frostline.report.paper.published import DATASETS, published
+from frostline.report.paper.recovery import (
     accuracy_interval,
     overlap_p,
-    paper_markdown,
     recover_all,
     separations,
 )
-from frostline.report.paper.published import (
-    DATASETS,
-    against_paper,
-    paper_dataset,
-    published,
-    render_against,
-)
-from frostline.report.statistics.comparisons.differences import mcnemar_p
+from frostline.report.statistics.comparisons.decisions import mcnemar_p
 from frostline.report.statistics.evaluation import score
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -98,9 +98,9 @@ def test_nadeau_and_bengio():
     error = np.sqrt((1 / 10 + 0.25) * folds.var(ddof=1))
     assert pooled.high - pooled.estimate == pytest.approx(stats.t.ppf(0.975, 9) * error)
     assert pooled.df == 9
-    with pytest.raises(InputError, match=r"^one fold alone shows no variation; "):
+    with pytest.raises(InputError, match=r"^One fold alone shows no variation: "):
         pool_folds([0.1], 0.2)
-    with pytest.raises(InputError, match=r"^the test share 20 is not between 0 and 1; "):
+    with pytest.raises(InputError, match=r"^The test share 20 is not between 0 and 1: "):
         pool_folds([0.1, 0.2], 20)
 
 
@@ -128,7 +128,7 @@ def test_ranks(run):
     assert set(frame["cohorts"]) == {1}
     assert set(frame["seeds"]) == {2}
     assert frame["best_share"].iloc[0] > 0.95
-    with pytest.raises(InputError, match=r"^fewer than two methods were scored on every data set"):
+    with pytest.raises(InputError, match=r"^Fewer than two methods were scored on every data set"):
         rank_methods([runs[0], runs[-1]])
 
 
@@ -156,7 +156,7 @@ def test_consistency_bars_hold_true_probabilities(run):
     assert outside.mean() > 0.5
     bare = run()
     bare.table = bare.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
-    with pytest.raises(InputError, match=r"^no probabilities, so no reliability; "):
+    with pytest.raises(InputError, match=r"^There is no reliability without probabilities: "):
         reliability(make_sample(bare))
 
 

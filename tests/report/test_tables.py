@@ -111,6 +111,19 @@ def test_terminal_fits_80_columns(frame, hostile):
     assert "from scratch" in render(frame)
 
 
+def test_a_terminal_shows_every_number_however_many_columns(run):
+    classes = tuple(f"a class with a long name, {i}" for i in range(9))
+    frame = evaluate([run(classes, n=200)], metrics=["f1_per_class"], replicates=50)
+    text = render(frame)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for row in frame.to_dict("records"):
+        assert f"{100 * row['estimate']:.1f}" in text
+        if row["low"] == row["low"]:
+            assert f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert text.count("resnet50") == text.count("Model")
+
+
 def test_details_are_shown_only_where_they_differ(run):
     frame = evaluate(
         [run(seed=0), run(seed=1, head="adam"), run(seed=2, unfreeze="all")], replicates=50
@@ -191,7 +204,9 @@ def test_marks_in_every_format(frame, marks):
     assert f"<u><bdi>{estimate}</bdi></u></span> <span" in table("html")
     assert table("html").count("<u>") == 4
     assert table("csv").splitlines()[1].startswith(f"chest,resnet50,Y,alike,{estimate},")
-    assert "not separated from the best in accuracy by all-pairs max-T" in table("markdown")
+    assert "not separated from the best in accuracy at 5%, adjusted for all pairs" in table(
+        "markdown"
+    )
 
 
 def test_why_nothing_is_marked_is_said(frame):

@@ -9,7 +9,8 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.statistics.comparisons.compare import compare_methods
-from frostline.report.statistics.comparisons.differences import ALPHA, Options
+from frostline.report.statistics.comparisons.decisions import ALPHA
+from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import find_metric, of_probabilities
 

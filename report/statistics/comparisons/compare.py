@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
+from frostline.report.statistics.choices import Family
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.differences import (
     Difference,
@@ -31,7 +32,6 @@ from frostline.report.statistics.evaluation import Scored, place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
 from frostline.report.statistics.metrics import find_metric
 
-Family = Literal["pairs", "freezing"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 NOT_COMPARED = "not compared"
 NOTHING = {
@@ -41,37 +41,10 @@ NOTHING = {
     "Give such runs.",
 }
 COMPARISON_COLUMNS = (
-    "dataset",
-    "a",
-    "b",
-    "seeds_a",
-    "seeds_b",
-    "metric",
-    "estimate_a",
-    "estimate_b",
-    "difference",
-    "low",
-    "high",
-    "method",
-    "p",
-    "test",
-    "smallest_p",
-    "p_adjusted",
-    "adjustment",
-    "family_size",
-    "mcnemar_p",
-    "margin",
-    "equivalence_p",
-    "verdict",
-    "group_error",
-    "seed_error",
-    "df",
-    "n_units",
-    "n_images",
-    "unit",
-    "replicates",
-    "seed",
-    "notes",
+    *("dataset", "a", "b", "metric", "estimate_a", "estimate_b", "difference", "low", "high"),
+    *("method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p"),
+    *("margin", "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed"),
+    *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
 )
 
 
@@ -209,6 +182,11 @@ def comparison_frame(comparisons: Sequence[Comparison], options: Options) -> pd.
 def check_options(options: Options) -> None:
     """Refuse what cannot be compared by."""
     metric = options.metric
+    if callable(metric):
+        raise InputError(
+            "Methods are compared by a metric's name: a function of your own is scored by "
+            "`evaluate` alone."
+        )
     if options.family not in FAMILIES:
         raise InputError(
             f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
@@ -292,6 +270,7 @@ def _record(one: Comparison, options: Options) -> dict[str, Any]:
         "seeds_a": len(one.a.runs),
         "seeds_b": len(one.b.runs),
         "metric": options.metric,
+        "family": options.family,
         "margin": options.margin,
         "replicates": options.replicates,
         "seed": options.seed,

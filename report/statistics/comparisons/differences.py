@@ -8,7 +8,7 @@ each method's seeds, and p is of Student's t, because swaps know nothing of seed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,14 @@ import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
+from frostline.report.statistics.comparisons.decisions import (
+    ALPHA,
+    equivalence_p,
+    few_differ_p,
+    mcnemar_p,
+    t_p,
+    verdict,
+)
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (
     Paired,
@@ -23,14 +31,12 @@ from frostline.report.statistics.comparisons.paired import (
     replicate_values,
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
-from frostline.report.statistics.intervals.intervals import MANY_UNITS, TAIL, percentile_bounds
-from frostline.report.statistics.metrics import Array, find_metric, of_probabilities
+from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
+from frostline.report.statistics.intervals.intervals import MANY_UNITS
+from frostline.report.statistics.metrics import Array, of_probabilities
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
 Codes = npt.NDArray[np.int64]
-ALPHA = 0.05
-# From so many on the jackknife's error shows whether two runs are equivalent.
-FEWEST_DIFFERING = 10
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = Note("The two never differ, so there is no interval.")
 NOTHING_VARIES = Note("Nothing varies between groups or seeds, so there is no interval.")
@@ -122,51 +128,36 @@ def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) ->
     values = paired.estimates(metric)
     left, counts = leave_out_values(paired, metric)
     moments = [_moments(values, left, counts, pair) for pair in pairs]
-    single = [row for row, pair in enumerate(pairs) if _is_single(pair)]
-    tests = {
-        row: _t_test(moments[row], _differing(paired, pair, metric))
-        for row, pair in enumerate(pairs)
-        if row not in single
-    }
-    adjustment, drawn = "Holm", None
-    if single:
-        runs = [(pairs[row][0].start, pairs[row][1].start) for row in single]
-        rng = np.random.default_rng(options.seed)
-        swaps = swap_units(paired, metric, runs, options.replicates, rng)
-        tests |= zip(single, _swap_tests(swaps, aligned.unit), strict=True)
-        if options.family == "pairs" and not len(tests) > len(single):
-            adjustment = "max-T"
-        if paired.n_units >= MANY_UNITS:
-            rng = np.random.default_rng(options.seed)
-            drawn = replicate_values(paired, metric, options.replicates, rng)
-    p = [tests[row].p for row in range(len(pairs))]
-    adjusted = max_t(swaps) if adjustment == "max-T" else holm(p)
+    tests, swaps = _test_all(aligned, pairs, moments, options)
+    drawn = _replicates(paired, options) if swaps is not None else None
+    # Swaps of all pairs are one joint law; with several seeds there is none.
+    joint = options.family == "pairs" and all(map(_is_single, pairs))
+    adjusted = max_t(swaps) if joint and swaps is not None else holm([one.p for one in tests])
     found = []
-    for row, (a, b) in enumerate(pairs):
-        own = None if drawn is None or row not in single else drawn[a.start] - drawn[b.start]
-        low, high, method = _interval(moments[row], own, single=row in single)
-        equivalence = _equivalence(moments[row], tests[row], paired.n_units, options.margin)
+    for pair, one, test, p in zip(pairs, moments, tests, adjusted, strict=True):
+        low, high, method = _interval(one, pair, drawn)
+        equivalence = _equivalence(one, test, paired.n_units, options.margin)
         found.append(
             Difference(
-                estimate_a=float(values[a].mean()),
-                estimate_b=float(values[b].mean()),
-                difference=moments[row].difference,
+                estimate_a=float(values[pair[0]].mean()),
+                estimate_b=float(values[pair[1]].mean()),
+                difference=one.difference,
                 low=low,
                 high=high,
                 method=method,
-                p=tests[row].p,
-                test=tests[row].name,
-                smallest_p=tests[row].smallest,
-                p_adjusted=float(adjusted[row]),
-                adjustment=adjustment,
+                p=test.p,
+                test=test.name,
+                smallest_p=test.smallest,
+                p_adjusted=float(p),
+                adjustment="max-T" if joint else "Holm",
                 family_size=len(pairs),
-                mcnemar_p=_mcnemar(aligned, metric, (a, b)),
+                mcnemar_p=_mcnemar(aligned, metric, pair),
                 equivalence_p=equivalence,
-                verdict=verdict(moments[row].difference, adjusted[row], equivalence, metric),
-                group_error=moments[row].group_error,
-                seed_error=moments[row].seed_error,
-                df=moments[row].df,
-                notes=(*aligned.notes, *_notes(moments[row], tests[row], (a, b), aligned)),
+                verdict=verdict(one.difference, float(p), equivalence, metric),
+                group_error=one.group_error,
+                seed_error=one.seed_error,
+                df=one.df,
+                notes=(*aligned.notes, *_notes(one, test, pair, aligned)),
             )
         )
     return found
@@ -187,50 +178,6 @@ def adjust_by_holm(found: Sequence[Difference], metric: str) -> list[Difference]
     ]
 
 
-def verdict(difference: float, p: float, equivalence: float | None, metric: str) -> str:
-    """Say better or worse if the test shows it, else equivalent within the margin, or undecided."""
-    if p < ALPHA:
-        return "better" if (difference > 0) == find_metric(metric).higher else "worse"
-    return "equivalent" if equivalence is not None and equivalence < ALPHA else "undecided"
-
-
-def mcnemar_p(a_only: int, b_only: int) -> float:
-    """Test exactly whether those that one run alone got right are evenly split (McNemar 1947)."""
-    from scipy.stats import binomtest
-
-    total = a_only + b_only
-    return float(binomtest(a_only, total).pvalue) if total else 1.0
-
-
-def equivalence_p(difference: float, error: float, margin: float, df: float) -> float:
-    """Test by two one-sided t-tests (Schuirmann 1987) whether it lies in -margin … margin."""
-    from scipy.special import stdtr
-
-    if error == 0:
-        return 0.0 if abs(difference) < margin else 1.0
-    return float(1 - stdtr(df, (margin - abs(difference)) / error))
-
-
-def few_differ_p(differing: int, units: int, margin: float) -> float:
-    """Test what equivalence needs too where so few units differ that t knows too little.
-
-    Accuracies differ by no more than the share of units that differ: p is the chance of so few, if
-    that share were the margin (Clopper and Pearson 1934); 0 from 10 units on.
-    """
-    from scipy.stats import binom
-
-    if differing >= FEWEST_DIFFERING:
-        return 0.0
-    return float(binom.cdf(differing, units, min(margin, 1.0)))
-
-
-def t_p(difference: float, error: float, df: float) -> float:
-    """Compute the two-sided p of Student's t; 1 where nothing varies, so nothing is tested."""
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(df, -abs(difference) / error)) if error > 0 else 1.0
-
-
 def _is_single(pair: Pair) -> bool:
     return all(part.stop - part.start == 1 for part in pair)
 
@@ -247,15 +194,41 @@ def _moments(values: Array, left: Array, counts: Codes, pair: Pair) -> _Moments:
     return _Moments(centre, variance, df, error, float(sum(between) ** 0.5) if several else np.nan)
 
 
-def _t_test(moments: _Moments, differing: int) -> _Test:
-    p = t_p(moments.difference, moments.error, moments.df)
-    return _Test(p, float("nan"), "Student's t", differing)
+def _test_all(
+    aligned: Aligned, pairs: Sequence[Pair], moments: Sequence[_Moments], options: Options
+) -> tuple[list[_Test], Swaps | None]:
+    """Test pairs of one seed each by swaps, which are drawn for all of them together, else by t."""
+    paired, metric = aligned.paired, options.metric
+    tests: list[_Test] = []
+    single = [(a.start, b.start) for a, b in pairs if _is_single((a, b))]
+    swaps: Swaps | None = None
+    swapped: Iterator[_Test] = iter(())
+    if single:
+        rng = np.random.default_rng(options.seed)
+        swaps = swap_units(paired, metric, single, options.replicates, rng)
+        swapped = iter(_swap_tests(swaps, aligned.unit))
+    for pair, one in zip(pairs, moments, strict=True):
+        if _is_single(pair):
+            tests.append(next(swapped))
+        else:
+            p = t_p(one.difference, one.error, one.df)
+            differing = _differing(paired, pair, metric)
+            tests.append(_Test(p, float("nan"), "Student's t", differing))
+    return tests, swaps
 
 
 def _swap_tests(swaps: Swaps, unit: str) -> list[_Test]:
     name = "swaps of whole groups" if unit == "group" else "swaps of images"
     rows = zip(*swap_p_values(swaps), swaps.n_differing, strict=True)
     return [_Test(float(p), float(least), name, int(differing)) for p, least, differing in rows]
+
+
+def _replicates(paired: Paired, options: Options) -> Array | None:
+    """Resample all runs together where there are units enough for percentiles: [M, B]."""
+    if paired.n_units < MANY_UNITS:
+        return None
+    rng = np.random.default_rng(options.seed)
+    return replicate_values(paired, options.metric, options.replicates, rng)
 
 
 def _differing(paired: Paired, pair: Pair, metric: str) -> int:
@@ -271,17 +244,18 @@ def _places(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def _interval(moments: _Moments, drawn: Array | None, *, single: bool) -> tuple[float, float, str]:
-    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn`."""
+def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float, float, str]:
+    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn` [M, B]."""
     from scipy.special import stdtrit
 
+    single = _is_single(pair)
     method = "paired jackknife-t" if single else "paired jackknife-t over seeds"
-    method = "paired percentile" if drawn is not None else method
+    method = "paired percentile" if single and drawn is not None else method
     # Where nothing varies, an interval of no width would claim what nobody knows.
     if not moments.variance > 0:
         return float("nan"), float("nan"), method
-    if drawn is not None:
-        low, high, _ = percentile_bounds(drawn)
+    if single and drawn is not None:
+        low, high, _ = percentile_bounds(drawn[pair[0].start] - drawn[pair[1].start])
         return low, high, method
     reach = float(stdtrit(moments.df, 1 - TAIL)) * moments.error
     return moments.difference - reach, moments.difference + reach, method

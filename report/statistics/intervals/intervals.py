@@ -8,23 +8,28 @@ as it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
+from frostline.report.statistics.intervals.bounds import (
+    TAIL,
+    UNVARYING,
+    bca_bounds,
+    jackknife_bounds,
+    jackknife_scale,
+    percentile_bounds,
+)
 from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
-from frostline.report.statistics.intervals.flags import LOSSES, flag, trials
-from frostline.report.statistics.metrics import Array, find_metric, of_probabilities
-from frostline.report.statistics.resampling.jackknife import jackknife_error
+from frostline.report.statistics.intervals.flags import flag, trials
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.own import REPLICATES as OWN_REPLICATES
+from frostline.report.statistics.intervals.own import own_interval
+from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
 
-LEVEL = 0.95
-TAIL = (1 - LEVEL) / 2
-# More undefined replicates than this, and the rest no longer stand for the whole.
-MOST_UNDEFINED = 0.01
 NORMAL_975 = 1.959963984540054
 # From these on `auto` takes the percentile interval; chosen by benchmarks/coverage_atlas.py.
 MANY_UNITS = 400
@@ -32,27 +37,9 @@ MANY_WRONG = 50
 # Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
 MANY_OF_A_CLASS = 150
 BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.")
-UNVARYING = "Leaving out any unit changes nothing, so the interval has no width."
 NO_INTERVAL = {
     "calibration_error": "No interval: calibration error is not resampled; bars show it.",
 }
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95% interval; `low` and `high` are NaN where there is none, see `notes`.
-
-    `n_units` counts the units that were resampled, `unit` says which they were.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    method: str
-    replicates: int
-    unit: str
-    n_units: int
-    notes: Notes = ()
 
 
 Method = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
@@ -80,7 +67,7 @@ def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inter
     for name, values in replicate(sample, metrics, draws).items():
         low, high, note = percentile_bounds(values)
         if not np.isnan(low):
-            low, high, note = _bca_bounds(values, centres[name], *left[name], note)
+            low, high, note = bca_bounds(values, centres[name], *left[name], note)
         one = _blank(sample, centres[name], "bca", draws.replicates)
         out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
     return out
@@ -102,40 +89,6 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
         note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
         out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
     return out
-
-
-def jackknife_scale(name: str) -> tuple[float, float] | None:
-    """Lowest and highest value of a metric, infinite for losses; None where it has neither."""
-    return (0.0, np.inf) if name in LOSSES else find_metric(name).bounds
-
-
-def jackknife_bounds(
-    centre: float, left: Array, counts: npt.NDArray[np.int64], bounds: tuple[float, float] | None
-) -> tuple[float, float, str]:
-    """Give low, high and what to note, from leave-one-out values and how many have each."""
-    from scipy.special import stdtrit
-
-    units = int(counts.sum())
-    nothing = float("nan"), float("nan")
-    if units < 2:
-        return *nothing, "No interval: one unit alone shows no variation."
-    if np.isnan(left).any() or np.isnan(centre):
-        return *nothing, "No interval: undefined when one unit is left out."
-    if bounds is not None and centre in bounds:
-        return *nothing, "No interval: the estimate is at its bound."
-    error = jackknife_error(left, counts)
-    if error == 0:
-        return centre, centre, UNVARYING
-    reach = float(stdtrit(units - 1, 1 - TAIL)) * error
-    if bounds is None:
-        return centre - reach, centre + reach, ""
-    if np.isinf(bounds[1]):
-        return centre * np.exp(-reach / centre), centre * np.exp(reach / centre), ""
-    width = bounds[1] - bounds[0]
-    share = (centre - bounds[0]) / width
-    logit, reach = np.log(share / (1 - share)), reach / width / (share * (1 - share))
-    low, high = (bounds[0] + width / (1 + np.exp(-(logit + side * reach))) for side in (-1, 1))
-    return float(low), float(high), ""
 
 
 def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
@@ -214,7 +167,7 @@ DEFAULT_REPLICATES = {"replicate-mean": 5_000}
 def check_interval(ci: str) -> None:
     """Refuse a name of no interval, with the list of those there are."""
     if ci not in INTERVALS:
-        raise InputError(f"there is no interval {ci!r}; choose from {', '.join(INTERVALS)}.")
+        raise InputError(f"There is no interval {ci!r}: choose from {', '.join(INTERVALS)}.")
 
 
 def compute_intervals(
@@ -231,22 +184,25 @@ def compute_intervals(
     Parameters
     ----------
     replicates : int, optional
-        10,000 unless said; 5,000 for `replicate-mean`, as in the paper.
+        10,000 unless said; 5,000 for `replicate-mean`, as in the paper; 1,000 for functions.
     seed : int
         Of numpy's Generator. The numbers do not depend on the order of rows.
     stratified : bool
         Resample within classes, so that their shares stay as they are in the sample.
     """
     check_interval(ci)
+    own = [name for name in metrics if name in OWN_METRICS]
+    of_own = Draws(replicates or OWN_REPLICATES, seed, stratified)
     if replicates is None:
         replicates = DEFAULT_REPLICATES.get(ci, 10_000)
     if replicates < 2:
-        raise InputError(f"{replicates} replicates make no interval; ask for 1000 or more.")
+        raise InputError(f"{replicates} replicates make no interval: ask for 1000 or more.")
     silent = [name for name in metrics if sample.probs is None and of_probabilities(name)]
     plain = [name for name in metrics if name in NO_INTERVAL and name not in silent]
-    there = [name for name in metrics if name not in silent and name not in plain]
+    there = [name for name in metrics if name not in {*silent, *plain, *own}]
     draws = Draws(replicates, seed, stratified)
     found = INTERVALS[ci](sample, there, draws) if there else {}
+    found |= {name: own_interval(sample, name, ci, of_own) for name in own}
     for name, centre in estimate(sample, plain).items():
         blank = _blank(sample, centre, "none", 0)
         found[name] = replace(blank, notes=_notes(NO_INTERVAL[name], name))
@@ -259,41 +215,6 @@ def compute_intervals(
 def no_probabilities(metric: str) -> Note:
     """Say why this metric has no value."""
     return Note("There are no probabilities, so it has no value.", (metric,))
-
-
-def percentile_bounds(values: Array) -> tuple[float, float, str]:
-    """The central 95% of replicates [B], and a sentence on replicates in which it is undefined."""
-    undefined = int(np.isnan(values).sum())
-    share = undefined / len(values)
-    if share > MOST_UNDEFINED:
-        return float("nan"), float("nan"), f"No interval: undefined in {share:.1%} of replicates."
-    bounds: npt.NDArray[np.float64] = np.nanquantile(values, [TAIL, 1 - TAIL])
-    note = f"Undefined in {undefined} of {len(values)} replicates." if undefined else ""
-    return float(bounds[0]), float(bounds[1]), note
-
-
-def _bca_bounds(
-    values: Array, centre: float, left: Array, counts: npt.NDArray[np.int64], note: str
-) -> tuple[float, float, str]:
-    from scipy.special import ndtr, ndtri
-
-    nothing = float("nan"), float("nan")
-    if np.isnan(left).any():
-        return *nothing, "No interval: undefined when one unit is left out."
-    values = values[~np.isnan(values)]
-    # Replicates equal the estimate up to rounding, and those are ties.
-    near = np.isclose(values, centre, rtol=0, atol=1e-12)
-    below = ((values < centre) & ~near).mean() + near.mean() / 2
-    apart = (left @ counts) / counts.sum() - left
-    spread = counts @ apart**2
-    if spread == 0 or not 0 < below < 1:
-        return *nothing, "No interval: the replicates do not vary about the estimate."
-    bias = ndtri(below)
-    acceleration = (counts @ apart**3) / (6 * spread**1.5)
-    reach = bias + ndtri(np.array([TAIL, 1 - TAIL]))
-    levels = ndtr(bias + reach / (1 - acceleration * reach))
-    low, high = np.quantile(values, levels)
-    return float(low), float(high), note
 
 
 def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Interval:

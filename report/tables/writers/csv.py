@@ -10,7 +10,7 @@ from frostline.report.tables.table import Cell, Row, Table
 
 
 def to_csv(table: Table) -> str:
-    """Write a line a row, numbers as they are shown; of a score three columns with its bounds.
+    """Write one line for each row, numbers as they are shown; a score has columns for its bounds.
 
     Notes are left out. `mark` is that of the row: `ALONE`, `ALIKE` or empty, as in `Cell`.
     """
@@ -45,7 +45,7 @@ def _texts(cell: Cell, score: bool) -> Iterator[str]:
 
 
 def _is_score(table: Table, place: int) -> bool:
-    """Whether a column has intervals."""
+    """Say whether a column has intervals."""
     return bool(table.columns[place].metric) or any(row.cells[place].low for row in table.rows)
 
 

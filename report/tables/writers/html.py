@@ -30,7 +30,8 @@ def _table(table: Table, dataset: str, rows: Sequence[Row]) -> Iterator[str]:
     # Roles are said because the page shows rows as cards on a telephone, which are no table.
     sortable = any(cell.value is not None for row in rows for cell in row.cells)
     yield f'<table role="table" class="{"sortable " * sortable}cards">'
-    yield f"<caption>{_isolated(table.title_of(dataset))}</caption>"
+    title = ": ".join(_isolated(text) for text in (dataset, table.caption) if text)
+    yield f"<caption>{title}</caption>"
     yield '<thead role="rowgroup"><tr role="row">'
     for column in table.columns:
         short = _classes(column, column.heading)
@@ -49,10 +50,10 @@ def _table(table: Table, dataset: str, rows: Sequence[Row]) -> Iterator[str]:
 def _cell(column: Column, cell: Cell, first: bool) -> str:
     start, end = AROUND[cell.mark]
     text = f"{start}{_isolated(cell.text)}{end}"
-    if first:
-        text += SPOKEN if cell.mark == "alike" else ""
     if cell.detail:
         text += f"<br><small>{_isolated(cell.detail)}</small>"
+    if first and cell.mark == "alike":
+        text += SPOKEN
     if cell.low:
         interval = f'<span class="interval">{cell.interval}</span>'
         text = f'<span class="score"><span>{text}</span> {interval}</span>'
@@ -64,7 +65,7 @@ def _cell(column: Column, cell: Cell, first: bool) -> str:
 
 
 def _value(number: float) -> str:
-    """What a cell is sorted by; empty for what is not a number, which comes last."""
+    """Write what a cell is sorted by; empty for what is not a number, which comes last."""
     return "" if math.isnan(number) else str(number)
 
 
@@ -93,5 +94,5 @@ def _escaped(text: str) -> str:
 
 
 def _isolated(text: str) -> str:
-    """Text whose direction of writing does not change that of its neighbours."""
+    """Write text whose direction of writing does not change that of its neighbours."""
     return f"<bdi>{_escaped(text)}</bdi>"

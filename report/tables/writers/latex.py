@@ -66,6 +66,6 @@ def _tabular(table: Table) -> list[str]:
 
 
 def _cell(cell: Cell) -> str:
-    """In braces, which keep a cell that begins with "[" from being read as an option of "\\\\"."""
+    """Write a cell in braces: without them "[" would be read as an option of the line before."""
     start, end = AROUND[cell.mark]
     return f"{{{f'{start}{escape.latex(cell.label)}{end} {escape.latex(cell.interval)}'.rstrip()}}}"

@@ -25,13 +25,13 @@ def scores_to_csv(frame: pd.DataFrame) -> str:
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
-    """Write every column; of notes the texts, one behind the other."""
+    """Write every column; of notes, the texts one after the other."""
     frame = in_words(frame) if "notes" in frame else frame
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def frame_to_json(frame: pd.DataFrame) -> str:
-    """Write a list of objects with every column; what is missing is null, a note is an object."""
+    """Write a list of objects with every column; missing values are null, notes are objects."""
     records = [
         {name: _json_value(value) for name, value in row.items()}
         for row in frame.astype(object).to_dict("records")
