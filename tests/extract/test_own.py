@@ -19,7 +19,7 @@ from frostline.apply.load import load_run
 from frostline.cache import EmbeddingStore, InputError, Workspace, find_stores
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.identity import identify_backbone
-from frostline.extract.embed import Extraction, embed_images, embedding_spec
+from frostline.extract.embed import embed_images, embedding_spec
 from frostline.extract.images.transform import Transform
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import pixel_source
