@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from frostline.extract.backbones.backbone import Backbone
-from frostline.probe.heads.stacked import first_layers
+from frostline.probe.solver.stacked_adam import first_layers
 
 
 class Classifier(nn.Module):

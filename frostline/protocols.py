@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from frostline.extract.images.geometry import Geometry
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-HEADS = {"paper": "adam", "standard": "logistic"}
+PROTOCOL_HEADS = {"paper": "adam", "standard": "logistic"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Inputs:
 
 def check_protocol(protocol: str) -> str:
     """Return the protocol's name, or raise InputError listing the names."""
-    if protocol not in HEADS:
-        raise InputError(f"There is no protocol {protocol!r}: choose {' or '.join(HEADS)}.")
+    if protocol not in PROTOCOL_HEADS:
+        raise InputError(
+            f"There is no protocol {protocol!r}: choose {' or '.join(PROTOCOL_HEADS)}."
+        )
     return protocol
 
 

@@ -162,7 +162,7 @@ def probe(
     dataset: str,
     backbone: str,
     *,
-    head: str | None = None,
+    head: Any = None,
     protocol: str = "paper",
     key: str | None = None,
     seed: int = 0,
@@ -174,20 +174,21 @@ def probe(
 ) -> Path:
     """Train a head on cached embeddings, unless it is done: `frostline probe`.
 
-    Sweeps over many heads are `frostline.probe.sweep.sweep.run_sweep`, or the command.
+    Sweeps over many heads are `frostline.probe.sweep.run.run_sweep`, or the command.
 
     Parameters
     ----------
     dataset, backbone : str
         As in `extract`.
-    head : str, optional
-        `logistic`, `adam`, `knn`, `centroid` or `majority`; the protocol's if None.
+    head : str or classifier, optional
+        `logistic`, `adam`, `knn`, `centroid` or `majority`, or a classifier of scikit-learn; the
+        protocol's if None.
     key : str, optional
         First digits of the embedding store's key, where there are several stores.
     label, split : str
         Columns of the manifest.
     hyperparameters : mapping, optional
-        Instead of those in `frostline.probe.run.HEADS`.
+        Instead of the defaults of the head's grid (`frostline.probe.heads.grids`).
     on_error : str
         `stop` where an image has no embedding, or `skip` it.
 
@@ -202,22 +203,19 @@ def probe(
     >>> frozen.parent.as_posix()
     'frostline-workspace/predictions'
     """
-    from frostline.probe.run import probe_run
-    from frostline.protocols import HEADS, check_protocol
+    from frostline.probe.run import Source, probe_head
+    from frostline.protocols import PROTOCOL_HEADS, check_protocol
 
     place = _place(workspace)
-    run_id, _ = probe_run(
+    run_id, _ = probe_head(
         place,
         dataset,
         backbone,
-        head=head or HEADS[check_protocol(protocol)],
-        protocol=protocol,
-        seed=seed,
-        key=key,
-        label=label,
-        split=split,
+        head=PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head,
         hyperparameters=hyperparameters,
-        on_missing="skip" if on_error == "skip" else "error",
+        seed=seed,
+        protocol="standard" if protocol == "standard" else "paper",
+        source=Source(None, key, label, split, "skip" if on_error == "skip" else "error"),
     )
     return place.predictions(run_id)
 

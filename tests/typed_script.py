@@ -9,7 +9,7 @@ import frostline
 import frostline.extract.embed
 from frostline.cache import EmbeddingStore, Manifest
 from frostline.extract.index import index_dataset
-from frostline.probe import probe_run
+from frostline.probe import probe_head
 
 assert_type(frostline.index("chest", ["images"], group_pattern="(patient[0-9]+)"), Manifest)
 store = frostline.extract("chest", "effnet-lite0", batch=8, engine="onnx")
@@ -22,7 +22,7 @@ assert_type(frostline.evaluate([frozen, str(tuned)]), pd.DataFrame)
 assert_type(frostline.evaluate(Path("predictions").glob("*.parquet")), pd.DataFrame)
 assert_type(frostline.compare([frozen, tuned], margin=0.02), pd.DataFrame)
 assert_type(frostline.run("demo"), list[Path])
-print(index_dataset, probe_run, frostline.extract.embed.embed_features)
+print(index_dataset, probe_head, frostline.extract.embed.embed_features)
 
 # Each of these is an error, and the checker complains where it sees none.
 frostline.extract("chest", 3)  # type: ignore[arg-type]

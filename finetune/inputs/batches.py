@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frostline.finetune.parallel import ranks, share
 from frostline.finetune.recipe import Recipe
-from frostline.probe.heads.stacked import shuffles
+from frostline.probe.solver.stacked_adam import shuffles
 
 
 class Place(NamedTuple):

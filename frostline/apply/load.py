@@ -183,7 +183,7 @@ def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRu
 def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) -> LoadedRun:
     from frostline.extract.forward import forward_function
     from frostline.extract.images.geometry import Geometry
-    from frostline.probe.heads.saved import read_head
+    from frostline.probe.heads.storage import read_head
 
     head, about = read_head(folder)
     spec = _embedding_spec(workspace, folder.name, about)

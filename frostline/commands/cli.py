@@ -33,6 +33,7 @@ for command in (
     data.audit,
     training.extract,
     probing.probe,
+    probing.sweep,
     training.finetune,
     reporting.evaluate,
     reporting.compare,

@@ -1,17 +1,14 @@
-"""Options in groups: a command takes a dataclass where the command line has its fields."""
+"""Groups of options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from inspect import Parameter, Signature, signature
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from frostline.commands.options import (
-    BackboneOption,
     DeviceOption,
     ImageSizeOption,
     LabelOption,
@@ -25,51 +22,14 @@ from frostline.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from frostline.finetune.task import Execution
     from frostline.stages import Columns, Machine, Network
-
-Command = Callable[..., None]
-
-
-def grouped(command: Command) -> Command:
-    """Make a command of a function some of whose parameters are dataclasses of options.
-
-    Their fields, annotated as Typer's options, stand in the place of such a parameter.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
-
-    def run(**given: Any) -> None:
-        for name, kind in groups.items():
-            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-        command(**given)
-
-    parameters: list[Parameter] = []
-    for parameter in signature(command).parameters.values():
-        if parameter.name in groups:
-            parameters += _parameters(groups[parameter.name])
-        else:
-            parameters.append(
-                parameter.replace(annotation=hints[parameter.name], kind=Parameter.KEYWORD_ONLY)
-            )
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return run
-
-
-def _parameters(group: Any) -> Iterator[Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    for field in fields(group):
-        default = Parameter.empty if field.default is MISSING else field.default
-        yield Parameter(
-            field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
-        )
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Which backbone, with which weights, seeing what."""
+    """Which weights a backbone has, and what it sees."""
 
-    backbone: BackboneOption
     protocol: ProtocolOption = "paper"
     weights: WeightsOption = "pretrained"
     weights_seed: Annotated[
@@ -77,7 +37,9 @@ class NetworkOptions:
     ] = None
     image_size: ImageSizeOption = None
 
-    def network(self, feature: str | None = None, head_weights: str | None = None) -> Network:
+    def network(
+        self, backbone: str, feature: str | None = None, head_weights: str | None = None
+    ) -> Network:
         """Give the network of the stages.
 
         Raises
@@ -93,7 +55,7 @@ class NetworkOptions:
                 f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
             )
         return Network(
-            self.backbone,
+            backbone,
             self.weights,
             self.weights_seed or 0,
             feature,
@@ -187,6 +149,37 @@ class RecipeOptions:
                 raise InputError(f"The field {name!r} is given twice: give it once.")
             found[name] = value
         return found
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How a training is carried out, which is no part of its recipe."""
+
+    boundary: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(
+            help="Compute the output of frozen blocks once and keep it; auto: if that spares work "
+            "and takes at most 20 GB and half of the free disk. The same numbers."
+        ),
+    ] = "auto"
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = (
+        False
+    )
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
+    ] = False
+
+    def execution(self) -> Execution:
+        """Give the execution, which says its sentences on standard error."""
+        from frostline.console import say
+        from frostline.finetune.task import Execution
+
+        return Execution(
+            compiled=self.compiled,
+            tensorboard=self.tensorboard,
+            boundary=self.boundary,
+            said=say,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Workspace, read_manifest
-from frostline.probe.heads.families import FAMILIES
-from frostline.probe.sweep.sweep import training_shares
+from frostline.probe.heads.registry import HEADS
+from frostline.probe.sweep.planning import training_shares
 from frostline.study.file import Study
 from frostline.study.measure import Cost, measure_backbone, measure_decoding
 from frostline.study.measure_heads import probe_seconds, row_seconds
@@ -165,8 +165,8 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
     name, entry = step.sweep
     sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
     shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
-    for head, grid in sweep.heads.grids().items():
-        seeds = len(sweep.seeds) if FAMILIES[head].seeded else 1
+    for head, grid in sweep.heads.items():
+        seeds = len(sweep.seeds) if HEADS[head].seeded else 1
         each = row_seconds(workspace, head, grid, cost.dim, classes)
         seconds += seeds * each * rows * sum(shares)
         heads += seeds * len(shares)

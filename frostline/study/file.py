@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from frostline.cache import InputError
 from frostline.finetune.recipe import Recipe, make_recipe
-from frostline.protocols import HEADS
+from frostline.protocols import PROTOCOL_HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep.settings import Sweep
@@ -127,7 +127,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
                     "The key head is for unfreeze: none; what unfreezes has a linear one."
                 )
             return
-        head = self.head or HEADS[self.recipe]
+        head = self.head or PROTOCOL_HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
@@ -155,8 +155,23 @@ class SweepEntry(_Strict):
     cv: Any = None
     metric: Any = None
 
-    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
-        """The sweep of one data set and backbone.
+    def sweep(
+        self,
+        name: str,
+        dataset: str,
+        backbone: str,
+        key: str | None = None,
+        recipe: str = "paper",
+    ) -> Sweep:
+        """Make the sweep of one data set and backbone.
+
+        Parameters
+        ----------
+        name, dataset, backbone : str
+        key : str, optional
+            Of the embedding store.
+        recipe : str
+            What the runs say that they belong to: the recipe of `protocol`.
 
         Raises
         ------
@@ -167,7 +182,7 @@ class SweepEntry(_Strict):
 
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
         place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
-        return parse_sweep({**given, **place}, f"sweeps.{name}")
+        return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")
 
 
 class Study(_Strict):

@@ -17,7 +17,7 @@ CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they ove
 
 
 def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int) -> float:
-    """Seconds a training row: all candidates of a grid scored, and the best one fitted.
+    """Give the seconds a training row takes: all candidates scored, and the best one fitted.
 
     Passes over the rows are as many as the made-up data need; real ones may need more or fewer.
     """
@@ -34,36 +34,37 @@ def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, clas
 
     def timed() -> dict[str, Any]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what made-up rows lack says nothing of real ones
+            warnings.simplefilter("ignore")  # made-up rows say nothing of real ones
             return {"seconds": _timed(head, grid, dim, classes)}
 
     return float(remembered(workspace, what, timed)["seconds"])
 
 
 def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
-    from frostline.probe.heads.families import FAMILIES, Fit, Part, Pool
-    from frostline.probe.sweep.settings import candidates
+    from frostline.probe.heads.grids import candidates
+    from frostline.probe.heads.registry import find_head
+    from frostline.probe.heads.training import Fit, Part, Pool
 
     rng, rows = np.random.default_rng(0), np.arange(SAMPLE)
     codes = rows % classes
     X = rng.normal(size=(SAMPLE, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
     pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
-    tried, same = candidates(grid)
-    family, held_out = FAMILIES[head], rows[: SAMPLE // 4]
+    tried, shared = candidates(grid)
+    kind, held_out = find_head(head), rows[: SAMPLE // 4]
+    trainer = kind.load_trainer()
     # Once without a clock: the first call of a library pays for its start.
-    family.score(pool, [Part(held_out, (held_out,))], tried[:1], same, 0)
+    trainer.score(pool, [Part(held_out, (held_out,))], tried[:1], shared, 0)
     start = time.perf_counter()
-    family.score(pool, [Part(rows, (held_out,))], tried, same, 0)
-    if family.refits:
-        family.fit(pool, [Fit(rows, tried[0], 0)], same, 0)
+    trainer.score(pool, [Part(rows, (held_out,))], tried, shared, 0)
+    if kind.refits:
+        trainer.fit(pool, [Fit(rows, tried[0], 0)], shared, 0)
     return (time.perf_counter() - start) / SAMPLE
 
 
 def probe_seconds(
     workspace: Workspace, head: str, settings: dict[str, Any], dim: int, classes: int, rows: int
 ) -> float:
-    """Seconds of one run of `frostline probe`."""
-    from frostline.probe.sweep.settings import GRIDS
+    """Give the seconds of one run of `frostline probe`."""
+    from frostline.probe.heads.registry import make_grid
 
-    grid = GRIDS[head].model_validate(settings)
-    return rows * row_seconds(workspace, head, grid, dim, classes)
+    return rows * row_seconds(workspace, head, make_grid(head, settings), dim, classes)

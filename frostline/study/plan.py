@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, spec_key
-from frostline.protocols import HEADS, Inputs
+from frostline.protocols import PROTOCOL_HEADS, Inputs
 from frostline.study.file import BackboneEntry, ProtocolEntry, Study, SweepEntry
 from frostline.study.records import manifest_digests
 
@@ -245,7 +245,7 @@ class _Planner:
             store = {**seen, "pixels": spec}
             name = f"{cell.dataset}/{cell.backbone.name}"
             stored = plan.add(Step("embeddings", name, store, (pixels,), cell))
-            head = {"head": entry.head or HEADS[entry.recipe], "settings": entry.changes()}
+            head = {"head": entry.head or PROTOCOL_HEADS[entry.recipe], "settings": entry.changes()}
             # Whether a head may train without images that the store lacks.
             head["on_error"] = self.study.on_error
             run = {**store, **trained, **head}
@@ -274,6 +274,8 @@ class _Planner:
             return
         for name, entry in self.study.sweeps.items():
             if entry.protocol == cell.protocol:
+                # What its runs say of their recipe, and so their names.
+                inputs = {**inputs, "protocol": cell.entry.recipe}
                 run = {**inputs, "sweep": _plain(entry.model_dump(exclude={"protocol"}))}
                 title = f"{cell.dataset}/{cell.backbone.name}/{name}"
                 plan.add(Step("sweep", title, run, (stored,), cell, (name, entry)))

@@ -84,19 +84,20 @@ def _embeddings(
 def _probe(
     workspace: Workspace, study: Study, machine: steps.Machine, step: Step
 ) -> dict[str, Any]:
-    from frostline.probe.run import probe_run
+    from frostline.probe.run import Source, probe_head
 
     cell = step.cell
-    run, new = probe_run(
+    run, new = probe_head(
         workspace,
         cell.dataset,
         cell.backbone.name,
         head=step.inputs["head"],
-        protocol=cell.entry.recipe,
-        key=embedding_key(step),
-        seed=cell.seed,
         hyperparameters=step.inputs["settings"],
-        on_missing="skip" if study.on_error == "skip" else "error",
+        seed=cell.seed,
+        protocol=cell.entry.recipe,
+        source=Source(
+            key=embedding_key(step), on_missing="skip" if study.on_error == "skip" else "error"
+        ),
     )
     return _trained(workspace, step, run, new)
 
@@ -128,12 +129,15 @@ def _trained(workspace: Workspace, step: Step, run: str, new: bool) -> dict[str,
 def _sweep(
     workspace: Workspace, study: Study, machine: steps.Machine, step: Step
 ) -> dict[str, Any]:
-    from frostline.probe.sweep.sweep import run_sweep
+    from frostline.probe.sweep.run import run_sweep
 
     assert step.sweep is not None
     name, entry = step.sweep
     title = f"{study.name}-{name}-{step.key[:10]}"
-    sweep = entry.sweep(title, step.cell.dataset, step.cell.backbone.name, embedding_key(step))
+    cell = step.cell
+    sweep = entry.sweep(
+        title, cell.dataset, cell.backbone.name, embedding_key(step), cell.entry.recipe
+    )
     with progress(f"Sweep {step.name}", "heads") as update:
         found = run_sweep(workspace, sweep, jobs=1, progress=update, said=say)
     say(f"{step.name}: {len(found.predictions)} heads selected.")

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
+from frostline.probe.sweep.planning import training_shares
 from frostline.probe.sweep.settings import parse_sweep
-from frostline.probe.sweep.sweep import training_shares
 from frostline.report import read_predictions
 from frostline.study.dry_run import plan_table, show_plan
 from frostline.study.file import Study, read_study

@@ -20,7 +20,7 @@ from frostline.probe import (
     load_head,
     save_head,
 )
-from frostline.probe.heads.saved import read_head
+from frostline.probe.heads.storage import read_head
 
 HEADS = [
     LogisticProbe(Cs=[0.1, 1.0], cv=2),

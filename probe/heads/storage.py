@@ -14,27 +14,22 @@ from safetensors.numpy import load, save
 from sklearn.utils.validation import check_is_fitted
 
 from frostline.cache import InputError, atomic_write
-from frostline.probe.heads.adam import AdamProbe
-from frostline.probe.heads.knn import KNNProbe
-from frostline.probe.heads.logistic import LogisticProbe
-from frostline.probe.heads.simple import CentroidProbe, MajorityProbe
+from frostline.probe.heads.registry import class_named
 
 FORMAT = "frostline-head"
 FORMAT_VERSION = 1
-HEADS: dict[str, type] = {
-    cls.__name__: cls for cls in (LogisticProbe, AdamProbe, KNNProbe, CentroidProbe, MajorityProbe)
-}
+OWN = "own"  # in place of a class: a user's own estimator, of which only its parameters are kept
 
 
 def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -> None:
-    """Write a fitted head to `folder` as ``head.safetensors`` and ``head.json``, atomically.
+    """Write a fitted head to `folder` as `head.safetensors` and `head.json`, atomically.
 
     Parameters
     ----------
     folder : Path
         Made if needed.
     head : estimator
-        Any class of `HEADS`. Parameters that are no JSON (a splitter, a scoring function) are kept
+        Of a class in the registry. Parameters that are no JSON (a splitter, a scorer) are kept
         as text only, and are their defaults after loading.
     about : mapping, optional
         Anything further to store with it (JSON); see `read_head`.
@@ -73,6 +68,23 @@ def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def save_no_head(folder: Path, params: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write what is known of a user's own estimator: its parameters, and what it was trained on.
+
+    The fitted estimator itself is not kept, for reading it would run code that is stored.
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "class": OWN,
+        "params": dict(params),
+        "about": dict(about),
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(folder / "head.json") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
 def load_head(folder: Path) -> Any:
     """Read the head that `save_head` wrote: it predicts as the one that was saved.
 
@@ -85,13 +97,18 @@ def load_head(folder: Path) -> Any:
 
 
 def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The head in `folder`, and what was stored `about` it."""
+    """Read the head in `folder`, and what was stored `about` it.
+
+    Raises
+    ------
+    InputError
+        As `load_head` does.
+    """
     path = folder / "head.json"
     if not path.exists():
         raise InputError(f"There is no trained head in {folder}: run `frostline probe` first.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        data = (folder / "head.safetensors").read_bytes()
         if content["format"] != FORMAT:
             raise InputError(f"{path} is not a head of Frostline but {content['format']!r}.")
         if content["format_version"] > FORMAT_VERSION:
@@ -99,12 +116,19 @@ def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
                 f"{path} has head format version {content['format_version']}, this release reads "
                 f"up to {FORMAT_VERSION}: install a newer Frostline."
             )
+        if content["class"] == OWN:
+            raise InputError(
+                f"The head in {folder} was your own estimator ({content['params']['class']}), "
+                "which is not stored, for nothing that Frostline reads is unpickled: fit it again "
+                "in Python."
+            )
+        data = (folder / "head.safetensors").read_bytes()
         if content["digest"] != _digest(data):
             raise InputError(
                 f"head.json and head.safetensors in {folder} do not belong together: "
                 "delete both and run again."
             )
-        head = HEADS[content["class"]](**content["params"])
+        head = class_named(content["class"])(**content["params"])
         tensors = load(data)
         for name, packed in content["fitted"].items():
             setattr(head, name, _unpack(packed, tensors))

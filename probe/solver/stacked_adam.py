@@ -27,12 +27,12 @@ class Recipe:
     lr : float
         Learning rate.
     weight_decay : float
-        Added to the gradient as ``weight_decay * parameter``, as `torch.optim.Adam` does.
+        Added to the gradient as `weight_decay * parameter`, as `torch.optim.Adam` does.
     hidden : int or None
         Units of one hidden layer with ReLU; None is a linear head.
     """
 
-    lr: float = 1e-4
+    lr: float
     weight_decay: float = 0.0
     hidden: int | None = None
 
@@ -84,7 +84,7 @@ def train_heads(
     Returns
     -------
     list of list of arrays
-        For every recipe, its layers ``[W, b]`` or ``[W, b, W, b]``, W being [inputs, outputs]:
+        For every recipe, its layers `[W, b]` or `[W, b, W, b]`, W being [inputs, outputs]:
         those `watch` kept last, or the last ones.
     """
     widths = list(dict.fromkeys(recipe.hidden for recipe in recipes))
@@ -211,6 +211,6 @@ class _Stack:
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    """As torch.softmax over the last dimension, which is slow where that is short."""
+    """Do what torch.softmax does over the last dimension, which is slow where that is short."""
     grown = (logits - logits.amax(dim=-1, keepdim=True)).exp_()
     return grown.div_(grown.sum(dim=-1, keepdim=True))
