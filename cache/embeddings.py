@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,17 @@ class EmbeddingStore:
         """
         manifest = read_manifest(workspace.manifest(dataset))
         return cls(choose_store(workspace.embeddings(dataset, backbone), key), manifest)
+
+    def _repr_html_(self) -> str:
+        """Show how many embeddings there are, of what, and by which backbone."""
+        dataset = html.escape(str(self.manifest.meta.get("dataset", "")))
+        backbone = html.escape(str(self.store.spec.get("backbone", self.store.folder.parent.name)))
+        feature = html.escape(str(self.store.spec.get("feature", "")))
+        shape = " × ".join(map(str, self.store.shape))
+        return (
+            f"<p>{len(self.keys)} embeddings of {dataset} by {backbone}: {feature} [{shape}], "
+            f"key <code>{self.store.key[:12]}</code></p>"
+        )
 
     @cached_property
     def _rows(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -59,6 +60,15 @@ class Manifest:
         """The file of row number `row`."""
         root = self.meta["roots"][self.table["root"].to_numpy()[row]]
         return Path(root) / str(self.table["path"].iat[row])
+
+    def _repr_html_(self) -> str:
+        """Show the number of images of each class in each split."""
+        table = self.table.fillna({"label": "(no label)", "split": "(no split)"})
+        counts = pd.crosstab(table["label"], table["split"], margins=True, margins_name="all")
+        groups = self.table["group_id"].nunique()
+        name = html.escape(str(self.meta.get("dataset", "")))
+        title = f"Data set {name}: {len(self)} images of {groups} groups"
+        return f"<p>{title}</p>{counts.to_html(border=0)}"
 
     def keys(self) -> np.ndarray:
         """Content keys, uint8 [n, 16], in the order of the table."""

@@ -1,4 +1,4 @@
-"""The named recipes: what happens to an image before the backbone, and which head follows.
+"""Named recipes: what happens to an image before the backbone, and which head follows.
 
 Where a field comes from: *paper* (the text of Huang et al. 2024 says so), *code* (their published
 code does), *ours*. The recipes of training carry their tags themselves, in `frostline.finetune`
@@ -17,29 +17,30 @@ frozen head    Adam on cached embeddings (*paper*)      L2 logistic regression (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from frostline.cache import InputError
+from frostline.cache.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from frostline.extract.images.geometry import Geometry
 
+Protocol: TypeAlias = Literal["paper", "standard"]
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 PROTOCOL_HEADS = {"paper": "adam", "standard": "logistic"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What happens to an image before the backbone: geometry, then `mean` and `std`."""
+    """Geometry and normalisation of an image before the backbone sees it."""
 
     geometry: Geometry
     normalisation: dict[str, list[float]]
 
 
 def check_protocol(protocol: str) -> str:
-    """Return the protocol's name, or raise InputError listing the names."""
+    """Return the protocol's name, or raise InputError that lists the names."""
     if protocol not in PROTOCOL_HEADS:
         raise InputError(
             f"There is no protocol {protocol!r}: choose {' or '.join(PROTOCOL_HEADS)}."
@@ -50,7 +51,7 @@ def check_protocol(protocol: str) -> str:
 def protocol_inputs(
     protocol: str, backbone: str | nn.Module, image_size: int | None, reading: dict[str, Any]
 ) -> Inputs:
-    """Give geometry and normalisation of a protocol for a backbone.
+    """Find geometry and normalisation of a protocol for a backbone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The stages as functions; the command line and the studies are thin layers over them."""
+"""The stages as functions; commands, studies and the Python face are thin layers over them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.cache.errors import InputError
+from frostline.cache.workspace import Workspace
 from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from frostline.cache import Store
+    from frostline.cache import Manifest, Store
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction
@@ -29,7 +30,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Network:
-    """Which backbone, with which weights, seeing what.
+    """A backbone with its weights, and what it sees.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class Network:
         return backbone_name(self.backbone, self.name)
 
     def inputs(self, manifest: Manifest) -> Inputs:
-        """Give geometry and normalisation for a data set."""
+        """Find geometry and normalisation for a data set."""
         reading = manifest.meta.get("options", {})
         inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
         if self.transform is None:
@@ -83,7 +84,7 @@ class Network:
         return transform_inputs(self.transform, inputs.normalisation, reading)
 
     def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
-        """Digest of the weights and name of the feature, without loading what is remembered.
+        """Find digest of the weights and name of the feature, without loading known weights.
 
         The digest is "" where weights would have to be fetched and `fetch` is false.
         """
@@ -114,7 +115,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute; of this only the precision is part of a key.
+    """Where and how to compute; only the precision is part of a key.
 
     Attributes
     ----------
@@ -140,7 +141,7 @@ class Machine:
     engine: Literal["torch", "onnx"] = "torch"
 
     def resolve(self) -> tuple[str, str]:
-        """The device and the precision of computing.
+        """Choose the device and the precision of computing.
 
         Raises
         ------
@@ -176,7 +177,7 @@ class Machine:
         return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
     def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
-        """The pixels of a data set."""
+        """Find the pixels of a data set."""
         from frostline.extract.pixels import pixel_source
 
         return pixel_source(
@@ -190,7 +191,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of the manifest hold the labels and the splits."""
+    """Columns of the manifest that hold the labels and the splits."""
 
     label: str = "label"
     split: str = "split"
@@ -230,6 +231,7 @@ def extract_features(
     features : sequence of str or None
         Instead of the network's; None is the backbone's default.
     """
+    from frostline.cache import read_manifest
     from frostline.extract.embed import embed_features, embedding_spec
 
     machine = machine or Machine()
@@ -280,7 +282,7 @@ def finetune(
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
-    """Train backbone and head, unless it is done; give the run's id and whether it trained now.
+    """Train backbone and head unless that is done; return the run's id and whether it trained now.
 
     The processes that torchrun starts share the work.
 
@@ -296,6 +298,7 @@ def finetune(
         Called while images are decoded, and while the output of frozen blocks is computed, with how
         many are done and how many there are.
     """
+    from frostline.cache import read_manifest
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.inputs.augment import kept_geometry
     from frostline.finetune.parallel import first_rank_first, process_group

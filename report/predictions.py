@@ -67,6 +67,10 @@ class Predictions:
         """The class list of training, in its order."""
         return list(self.meta["classes"])
 
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        return str(self.table.to_html(max_rows=10, border=0))
+
 
 def predictions_table(
     images: pd.DataFrame, classes: Sequence[str], probabilities: npt.NDArray[np.floating]
@@ -93,6 +97,28 @@ def predictions_table(
     for name, column in zip(classes, probabilities.T, strict=True):
         table[f"prob_{name}"] = column
     return table
+
+
+def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
+    """Take anyone's table of labels and predictions, as `read_predictions` takes their files.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `prediction` and one of `label`, `true_label`, `target`.
+    name : str
+        What to call the run.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or the table contradicts itself.
+    """
+    notes: list[Any] = []
+    source = Source(name)
+    found, meta = _foreign(table, Path(name), source, notes)
+    check_table(found, meta["classes"], source, needs_ids=False)
+    return Predictions(found, meta | {"run": name}, tuple(notes))
 
 
 def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from frostline.commands.grouped import grouped
-from frostline.commands.groups import OutputOptions
+from frostline.commands.groups import OutputOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     DeviceOption,

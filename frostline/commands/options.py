@@ -8,13 +8,41 @@ from typing import Annotated, Literal
 
 import typer
 
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", help="Folder of manifests, caches and results.")
-]
+VARIABLE = "FROSTLINE_WORKSPACE"
 DEFAULT_WORKSPACE = Path("frostline-workspace")
-DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name given to `index`.")]
+
+
+def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a data set of the workspace."""
+    from frostline.cache.workspace import Workspace
+
+    given = context.params.get("workspace") or os.environ.get(VARIABLE) or DEFAULT_WORKSPACE
+    return [name for name in Workspace(Path(given)).datasets() if name.startswith(incomplete)]
+
+
+def complete_backbone(incomplete: str) -> list[str]:
+    """Complete the short name of a backbone."""
+    from frostline.extract.backbones.catalog import NAMED
+
+    return [name for name in NAMED if name.startswith(incomplete)]
+
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option("--workspace", envvar=VARIABLE, help="Folder of manifests, caches and results."),
+]
+DatasetOption = Annotated[
+    str,
+    typer.Option("--dataset", "-d", help="Name given to `index`.", autocompletion=complete_dataset),
+]
 BackboneOption = Annotated[
-    str, typer.Option("--backbone", "-b", help="A name of `frostline backbones`, or timm:NAME.")
+    str,
+    typer.Option(
+        "--backbone",
+        "-b",
+        help="A name of `frostline backbones`, or timm:NAME.",
+        autocompletion=complete_backbone,
+    ),
 ]
 ProtocolOption = Annotated[Literal["paper", "standard"], typer.Option(help="Named recipe.")]
 FeatureOption = Annotated[
@@ -43,7 +71,7 @@ SettingOption = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Replace a field of the study, as seeds=[0,1] or protocols.*.epochs=5; repeated.",
+        help="Replace a field of the study, such as seeds=[0,1] or protocols.*.epochs=5; repeated.",
     ),
 ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.grouped import grouped
+from frostline.commands.groups import grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,

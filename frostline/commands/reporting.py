@@ -145,17 +145,16 @@ def report(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     with_images: ImagesOption = False,
 ) -> None:
-    """Write tables, figures and page of a study anew.
+    """Write tables, figures and page of a study again.
 
     Example: frostline report study.yaml
     """
     from frostline.cache import Workspace
     from frostline.study.file import read_study
-    from frostline.study.results import report_study
+    from frostline.study.results import print_report, report_study
 
-    report_study(
-        Workspace(workspace), read_study(study, settings=setting or []), with_images=with_images
-    )
+    chosen = read_study(study, settings=setting or [])
+    print_report(report_study(Workspace(workspace), chosen, with_images=with_images))
 
 
 def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:

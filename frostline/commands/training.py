@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from frostline.commands.grouped import grouped
 from frostline.commands.groups import (
     ColumnOptions,
     ExecutionOptions,
     MachineOptions,
     NetworkOptions,
     RecipeOptions,
+    grouped,
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,

@@ -98,7 +98,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
 
     def changes(self) -> dict[str, Any]:
-        """Give what departs from the recipe, by the names of its fields.
+        """Collect what departs from the recipe, by the names of its fields.
 
         Raises
         ------
@@ -120,20 +120,16 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         return given
 
     def _check_head(self, given: Mapping[str, Any]) -> None:
-        """Here, and not when the embeddings are there: that may be hours later."""
+        """Check the head before anything runs: embeddings may take hours."""
         if self.unfreeze != "none":
             if self.head is not None:
-                raise InputError(
-                    "The key head is for unfreeze: none; what unfreezes has a linear one."
-                )
+                raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
         head = self.head or PROTOCOL_HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
-                takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
-                raise InputError(
-                    f"Head {head!r} takes these fields of the recipe: {takes}. Leave {name} out."
-                )
+                takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
+                raise InputError(f"Head {head!r} takes {takes} of the recipe: leave {name} out.")
 
 
 class SweepEntry(_Strict):
@@ -213,7 +209,7 @@ class Study(_Strict):
     on_error: Literal["stop", "skip"] = "stop"
 
     def backbone_entries(self) -> list[BackboneEntry]:
-        """Backbones with their weights."""
+        """List the backbones with their weights."""
         return [
             BackboneEntry(name=entry) if isinstance(entry, str) else entry
             for entry in self.backbones
@@ -221,7 +217,7 @@ class Study(_Strict):
 
 
 def builtin_studies() -> list[str]:
-    """Names of the studies that come with Frostline."""
+    """List the names of the studies that come with Frostline."""
     folder = files("frostline") / "studies"
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
 
@@ -286,7 +282,7 @@ def parse_study(data: Any, where: str) -> Study:
 
 
 def _check_names(study: Study, where: str) -> None:
-    """Runs go by data set, backbone, protocol and seed: each must name one."""
+    """Check that data set, backbone, protocol and seed name one run."""
     for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
         for name in known:
             if not name or "/" in name:
@@ -305,7 +301,7 @@ def _check_names(study: Study, where: str) -> None:
 
 
 def _check_scoring(study: Study, where: str) -> None:
-    """What the report would refuse when everything is trained."""
+    """Check what the report would refuse after everything is trained."""
     from frostline.report.statistics.intervals import check_interval
     from frostline.report.statistics.metrics import find_metric
 
@@ -330,7 +326,7 @@ def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first problem in words; unknown keys come with the valid ones."""
+    """Put the first problem into words; unknown keys come with the valid ones."""
     problems = error.errors()
     # Of the branches of a union, the one that got furthest is what the user meant.
     first = max(problems, key=lambda problem: problem["type"] == "extra_forbidden")

@@ -1,4 +1,4 @@
-"""What a runner notes of every step: done or failed, from what, when and where."""
+"""Records of every step of a study: done or failed, from which inputs, when and where."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "frostline-step", 1
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
+# Inputs that are digests, and what a person calls them.
+DIGESTS = {
+    "manifest.image_id": "the images",
+    "manifest.content_key": "the contents of images",
+    "manifest.label": "the labels",
+    "manifest.group_id": "the groups",
+    "manifest.split": "the splits",
+    "weights": "the weights",
+}
 
 
 def read_record(workspace: Workspace, key: str) -> dict[str, Any] | None:
-    """The record of a step, if there is one.
+    """Read the record of a step, if there is one.
 
     Raises
     ------
@@ -33,7 +42,7 @@ def read_record(workspace: Workspace, key: str) -> dict[str, Any] | None:
 def write_record(
     workspace: Workspace, step: Step, state: str, started: float, **facts: Any
 ) -> dict[str, Any]:
-    """Note that a step is `done` or `failed`, with what there is to say of it."""
+    """Write that a step is `done` or `failed`, with further facts about it."""
     record = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -52,7 +61,7 @@ def write_record(
 
 
 def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
-    """The record of a run or sweep that is done and whose predictions are there."""
+    """Read the record of a run or sweep that is done and whose predictions are there."""
     record = read_record(workspace, key)
     if record is None or record["state"] != "done":
         return None
@@ -61,7 +70,7 @@ def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
 
 
 def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> list[str]:
-    """A sentence for every run that this study ran from other inputs before; then note these."""
+    """Say in a sentence which runs this study made from other inputs before; then record these."""
     path = workspace.report(study) / "plan.json"
     found = read_json(path, "frostline-plan", 1)
     before = dict((found or {}).get("steps", {}))
@@ -70,24 +79,29 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
     for name, step in now.items():
         old = read_record(workspace, before[name]) if name in before else None
         if old is not None and old["key"] != step.key:
-            fields = ", ".join(_differences(old["inputs"], step.inputs))
-            sentences.append(f"{name} is done anew, as this changed: {fields}.")
+            reason = _reason(old["inputs"], step.inputs)
+            sentences.append(f"{name} is trained again because {reason}.")
     keys = before | {name: step.key for name, step in now.items()}
     write_json(path, {"format": "frostline-plan", "format_version": 1, "steps": keys})
     return sentences
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Fields that differ, with their values; digests say nothing to a person."""
-    found = spec_difference(old, new)
-    return [
-        text.partition(":")[0] if text.startswith(("manifest.", "weights:")) else text
-        for text in found
-    ]
+def _reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say which fields changed, in words where their values are digests."""
+    found = []
+    for text in spec_difference(old, new):
+        name, _, values = text.partition(": ")
+        before, _, now = values.partition(" / ")
+        found.append(
+            f"{DIGESTS[name]} changed"
+            if name in DIGESTS
+            else f"{name} changed from {before} to {now}"
+        )
+    return " and ".join(found)
 
 
 def manifest_digests(manifest: Manifest) -> dict[str, str]:
-    """A digest of each column that runs depend on, whatever the order of the rows."""
+    """Digest each column that runs depend on, whatever the order of the rows."""
     table = manifest.table.sort_values("image_id")
     names = "\n".join(table["image_id"])
     digests = {}
@@ -101,7 +115,7 @@ def manifest_digests(manifest: Manifest) -> dict[str, str]:
 
 
 def read_json(path: Path, format: str, version: int) -> dict[str, Any] | None:
-    """A JSON file of ours, None if there is none.
+    """Read a JSON file of Frostline; return None if it does not exist.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""What a backbone costs on this machine, measured on a few images and remembered."""
+"""Costs of backbones and of decoding, measured on a few images."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Workspace, read_manifest
-from frostline.cache.keys import canonical_json
-from frostline.study.records import read_json, write_json
+from frostline.study.costs.measured import measure_once
 
 if TYPE_CHECKING:
     from frostline.finetune.model import Classifier
     from frostline.study.plan import Cell, Step
 
-FORMAT, VERSION = "frostline-measured", 1
 SAMPLE = 4  # images through the backbone
 DECODED = 16  # images from their files
 CLASSES = 10  # of a head that is timed: it costs next to nothing
@@ -25,7 +22,7 @@ CLASSES = 10  # of a head that is timed: it costs next to nothing
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one backbone at one size, on one machine.
+    """Cost of one backbone at one size, on one machine.
 
     Attributes
     ----------
@@ -45,9 +42,9 @@ class Cost:
     trained: int
     dim: int
     embedding_seconds: float
-    training_seconds: float
-    saved_bytes: int
     memory: int
+    training_seconds: float = 0.0
+    saved_bytes: int = 0
 
     def training_bytes(self, batch: int) -> int:
         """Memory of training in float32: weights, gradients, Adam's two moments, activations."""
@@ -57,7 +54,7 @@ class Cost:
 def measure_backbone(
     workspace: Workspace, cell: Cell, size: int, device: str, precision: str
 ) -> Cost:
-    """The cost of a cell's backbone, from a few images of noise; remembered in the workspace.
+    """Measure a cell's backbone on a few images of noise, unless the workspace remembers it.
 
     The network has its real size and random weights, which cost what others do.
     """
@@ -75,12 +72,12 @@ def measure_backbone(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    found = remembered(workspace, what, lambda: asdict(_measure(cell, size, device, precision)))
+    found = measure_once(workspace, what, lambda: asdict(_measure(cell, size, device, precision)))
     return Cost(**found)
 
 
 def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, precision: str) -> None:
-    """Measure the backbones of frozen runs, as they see their images; what is known is not."""
+    """Measure the backbones of frozen runs at the size of their images, unless that is known."""
     for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
         if cell.entry.unfreeze == "none":
             manifest = read_manifest(workspace.manifest(cell.dataset))
@@ -88,20 +85,8 @@ def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, prec
             measure_backbone(workspace, cell, size, device, precision)
 
 
-def known_costs(workspace: Workspace) -> dict[str, dict[str, float]]:
-    """What embedding an image takes by backbone, as last measured: seconds, bytes of a GPU."""
-    entries = (read_json(workspace.root / "measured.json", FORMAT, VERSION) or {}).get("entries")
-    found: dict[str, dict[str, float]] = {}
-    for key, cost in (entries or {}).items():
-        what = json.loads(key)
-        if what.get("unfreeze") == "none":
-            mine = {"embedding_seconds": cost["embedding_seconds"]}
-            found[what["backbone"]] = mine | ({"memory": cost["memory"]} if cost["memory"] else {})
-    return found
-
-
 def measure_decoding(workspace: Workspace, step: Step) -> float:
-    """Seconds to decode an image of a data set, from a few of its files, on one core."""
+    """Measure the seconds to decode an image of a data set on one core, from a few of its files."""
     from dataclasses import replace
 
     import numpy as np
@@ -124,22 +109,7 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
             decode(Path(file), frame, geometry, channels)
         return {"seconds": (time.perf_counter() - start) / max(len(rows), 1)}
 
-    return float(remembered(workspace, what, timed)["seconds"])
-
-
-def remembered(
-    workspace: Workspace, what: dict[str, Any], make: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """What was measured of this before, else what `make` measures now."""
-    path = workspace.root / "measured.json"
-    entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {})
-    key = canonical_json(what)
-    if key not in entries:
-        made = make()
-        # Read again: another may have measured meanwhile.
-        entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {}) | {key: made}
-        write_json(path, {"format": FORMAT, "format_version": VERSION, "entries": entries})
-    return dict(entries[key])
+    return float(measure_once(workspace, what, timed)["seconds"])
 
 
 def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
@@ -169,14 +139,18 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
         embedding = _timed(lambda: model.eval().embed(images), device, precision)
     memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
     if cell.entry.unfreeze == "none":
-        return Cost(**common, embedding_seconds=embedding, training_seconds=0.0, saved_bytes=0,
-                    memory=memory)  # fmt: skip
+        return Cost(**common, embedding_seconds=embedding, memory=memory)
     set_modes(model)
     saved: list[int] = []
     training = _timed(lambda: _step(model, images, saved), device, precision)
     kept = max(saved) // SAMPLE
-    return Cost(**common, embedding_seconds=embedding, training_seconds=training,
-                saved_bytes=kept, memory=memory)  # fmt: skip
+    return Cost(
+        **common,
+        embedding_seconds=embedding,
+        memory=memory,
+        training_seconds=training,
+        saved_bytes=kept,
+    )
 
 
 def _step(model: Classifier, images: Any, saved: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a head costs on this machine, timed on a few made-up rows and remembered."""
+"""Costs of heads, timed on a few made-up rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from pydantic import BaseModel
 
 from frostline.cache import Workspace
-from frostline.study.measure import remembered
+from frostline.study.costs.measured import measure_once
 
 SAMPLE = 512  # rows that heads are timed on
 CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones
 
 
 def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int) -> float:
-    """Give the seconds a training row takes: all candidates scored, and the best one fitted.
+    """Measure the seconds for each training row: a grid's candidates scored, the best one fitted.
 
     Passes over the rows are as many as the made-up data need; real ones may need more or fewer.
     """
@@ -37,7 +37,7 @@ def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, clas
             warnings.simplefilter("ignore")  # made-up rows say nothing of real ones
             return {"seconds": _timed(head, grid, dim, classes)}
 
-    return float(remembered(workspace, what, timed)["seconds"])
+    return float(measure_once(workspace, what, timed)["seconds"])
 
 
 def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
@@ -64,7 +64,7 @@ def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
 def probe_seconds(
     workspace: Workspace, head: str, settings: dict[str, Any], dim: int, classes: int, rows: int
 ) -> float:
-    """Give the seconds of one run of `frostline probe`."""
+    """Estimate the seconds of one run of `frostline probe`."""
     from frostline.probe.heads.registry import make_grid
 
     return rows * row_seconds(workspace, head, make_grid(head, settings), dim, classes)

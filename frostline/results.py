@@ -1,0 +1,260 @@
+"""Results that show themselves in a notebook and lead on to predictions, scores and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from frostline.report import Predictions, read_predictions
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace as Places
+    from frostline.probe.sweep.results import Results
+    from frostline.report import DataAudit
+
+
+class Scores(pd.DataFrame):
+    """Scores with intervals: a pandas DataFrame with one row for each run and metric.
+
+    Columns are `run`, `metric`, `estimate`, `low`, `high`, …, as fractions.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame  # a part of it is an ordinary table
+
+    def _repr_html_(self) -> str:
+        """Show a row for each run and a column for each metric, in percent."""
+        table = pd.DataFrame(self)
+        cells = [_interval(row) for row in table.to_dict("records")]
+        wide = table.assign(cell=cells).pivot_table(
+            index="run", columns="metric", values="cell", aggfunc="first", sort=False
+        )
+        return _html(wide.rename_axis(None, axis=1).reset_index())
+
+
+class Comparison(pd.DataFrame):
+    """Differences between runs with tests and verdicts: a pandas DataFrame, one row for each pair.
+
+    Columns are `a`, `b`, `difference`, `low`, `high`, `p`, `p_adjusted`, `verdict`, ….
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """Show each pair with its difference in points, adjusted p and verdict."""
+        table = pd.DataFrame(self)
+        points = [_interval(row, "difference", sign="+") for row in table.to_dict("records")]
+        shown = table[["a", "b", "metric"]].assign(
+            difference=points, p=table["p_adjusted"].map("{:.3g}".format), verdict=table["verdict"]
+        )
+        return _html(shown)
+
+
+@dataclass(eq=False)
+class Run:
+    """One trained and scored run.
+
+    Goes wherever the path of a predictions file goes.
+
+    Attributes
+    ----------
+    path : Path
+        The file with its predictions.
+    folder : Path
+        The folder with its model, `models/<run>`.
+    """
+
+    path: Path
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: a readable name and a digest."""
+        return self.path.stem
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The predictions: `table` is a DataFrame with one row for each image."""
+        return read_predictions(self.path)
+
+    @cached_property
+    def model(self) -> Any:
+        """The trained head (an estimator), or the fine-tuned network (a torch module, eval mode).
+
+        Raises
+        ------
+        InputError
+            If the run's model was not kept.
+        """
+        if (self.folder / "model.json").is_file():
+            from frostline.finetune import load_model
+
+            return load_model(self.folder)[0]
+        from frostline.probe import load_head
+
+        return load_head(self.folder)
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the run with 95% intervals, next to the majority class.
+
+        Parameters
+        ----------
+        **options
+            Those of `frostline.evaluate`: `split`, `metrics`, `ci`, ….
+        """
+        from frostline.workspace import evaluate
+
+        return evaluate(self, **options)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Run <code>{escape(self.id)}</code></p>{self.scores()._repr_html_()}"
+
+
+@dataclass(eq=False)
+class Sweep:
+    """A sweep of heads.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row for each head, hyper-parameter, split and metric that was tried.
+    best : DataFrame
+        The head of each data set and backbone that validation chose, with its test scores.
+    runs : list of Run
+        The selected heads.
+    path : Path
+        The file of `table`.
+    """
+
+    table: pd.DataFrame
+    best: pd.DataFrame
+    runs: list[Run]
+    path: Path
+
+    @classmethod
+    def of(cls, places: Places, found: Results) -> Sweep:
+        """Wrap what the sweep's engine found."""
+        runs = [run_at(places, path.stem) for path in found.predictions]
+        return cls(found.table, found.best, runs, found.path)
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the selected heads; options are those of `frostline.evaluate`."""
+        from frostline.workspace import evaluate
+
+        return evaluate(self.runs, **options)
+
+    def _repr_html_(self) -> str:
+        return f"<p>Best heads, chosen on validation</p>{_html(self.best)}"
+
+
+@dataclass(eq=False)
+class Audit:
+    """An audit of a data set: what in it would make results better or worse than they are.
+
+    Attributes
+    ----------
+    findings : DataFrame
+        `severity` (leak, warning or note) and `finding`, a sentence.
+    splits, classes : DataFrame
+        Groups and images of each split; of each class by split.
+    flagged : dict of str to DataFrame
+        The images behind the findings, by a caption.
+    controls : DataFrame, optional
+        Negative controls, if asked for: scores that should be at chance.
+    """
+
+    dataset: str
+    findings: pd.DataFrame
+    splits: pd.DataFrame
+    classes: pd.DataFrame
+    flagged: Mapping[str, pd.DataFrame]
+    controls: pd.DataFrame | None = None
+
+    @classmethod
+    def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
+        """Wrap the audit that a report shows."""
+        findings = pd.DataFrame(list(found.findings), columns=["severity", "finding"])
+        return cls(dataset, findings, found.splits, found.classes, found.flagged, controls)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the test split may be leaking."""
+        return bool((self.findings["severity"] == "leak").any())
+
+    def _repr_html_(self) -> str:
+        tables = [self.classes, self.findings, self.controls]
+        shown = "".join(_html(table) for table in tables if table is not None)
+        return f"<p>Data set {escape(self.dataset)}</p>{shown}"
+
+
+@dataclass(eq=False)
+class Report:
+    """A study's report.
+
+    Attributes
+    ----------
+    folder : Path, optional
+        Where `index.html`, `tables/` and `figures/` lie; None if shards are still to run.
+    runs : list of Run
+        The runs of the study.
+    failed : dict of str to str
+        Runs that failed, by name, each with a sentence.
+    """
+
+    folder: Path | None
+    runs: list[Run]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def page(self) -> Path | None:
+        """The page to open in a browser."""
+        return None if self.folder is None else self.folder / "index.html"
+
+    @property
+    def answer(self) -> str:
+        """The answer in sentences, and the main table, as text."""
+        if self.folder is None:
+            return ""
+        return (self.folder / "answer.txt").read_text(encoding="utf-8")
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the runs; options are those of `frostline.evaluate`."""
+        from frostline.workspace import evaluate
+
+        return evaluate(self.runs, **options)
+
+    def _repr_html_(self) -> str:
+        page = "" if self.page is None else f"<p>Page: <code>{escape(str(self.page))}</code></p>"
+        return f"<pre>{escape(self.answer)}</pre>{page}"
+
+
+def run_at(places: Places, run: str) -> Run:
+    """Give the run of a workspace by its id."""
+    return Run(places.predictions(run), places.model(run))
+
+
+def _interval(row: Mapping[Any, Any], name: str = "estimate", sign: str = "") -> str:
+    """Write an estimate with its interval, in percent or points."""
+    value, low, high = (100 * float(row[key]) for key in (name, "low", "high"))
+    if value != value:
+        return "–"
+    return f"{value:{sign}.1f}" + ("" if low != low else f" [{low:.1f}, {high:.1f}]")
+
+
+def _html(table: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
+    return str(table.to_html(index=False, border=0, columns=columns, escape=True))
