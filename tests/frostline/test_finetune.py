@@ -86,7 +86,7 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     assert all(" images/s  0:00:" in line for line in lines)
     # The path is all of standard output; the score is for people.
     run = Path(done.stdout.strip()).stem
-    score = r"accuracy \d+\.\d% \[.*\] on 16 test groups; majority class \d+\.\d%"
+    score = r"accuracy \d+\.\d% \[.*\] on 16 test images; majority class \d+\.\d%"
     assert re.fullmatch(score, done.stderr.splitlines()[-1])
     meta = read_predictions(workspace(tmp_path).predictions(run)).meta
     settings = meta["hyperparameters"]
