@@ -40,7 +40,7 @@ from situations import (
     true_values,
 )
 
-from frostline.report.statistics.flags import (
+from frostline.report.statistics.intervals.flags import (
     BY_CLASS,
     FEWEST_FLAWLESS,
     FEWEST_IMAGES,
@@ -51,7 +51,7 @@ from frostline.report.statistics.flags import (
     FEWEST_WRONG_OF_LOSSES,
     LOSSES,
 )
-from frostline.report.statistics.intervals import (
+from frostline.report.statistics.intervals.intervals import (
     MANY_OF_A_CLASS,
     MANY_UNITS,
     MANY_WRONG,

@@ -67,9 +67,16 @@ def evaluate(
     from frostline.report import render
 
     frame = score(
-        predictions, split=split, ci=ci, replicates=replicates, unit=unit, seed=seed,
-        metrics=metric or None, aggregate=aggregate, stratified=stratified,
-    )  # fmt: skip
+        predictions,
+        split=split,
+        ci=ci,
+        replicates=replicates,
+        unit=unit,
+        seed=seed,
+        metrics=metric or None,
+        aggregate=aggregate,
+        stratified=stratified,
+    )
     if against is None:
         typer.echo(render(frame, format), nl=False)
     else:
@@ -133,9 +140,17 @@ def compare(
     from frostline.report import render_comparison
 
     frame = compare_runs(
-        predictions, metric=metric, family=family, margin=margin, split=split, unit=unit,
-        aggregate=aggregate, replicates=replicates, seed=seed, intersection=intersection,
-    )  # fmt: skip
+        predictions,
+        metric=metric,
+        family=family,
+        margin=margin,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        replicates=replicates,
+        seed=seed,
+        intersection=intersection,
+    )
     typer.echo(render_comparison(frame, format), nl=False)
 
 

@@ -32,8 +32,9 @@ def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
     for one, title in zip(axes, titles, strict=True):
         for way, line in part[part["panel"] == title].groupby("way", sort=False):
             colour, _, dash = STYLES[str(way)]
-            one.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=0.22,
-                             linewidth=0)  # fmt: skip
+            one.fill_between(
+                line["x"], line["low"], line["high"], color=colour, alpha=0.22, linewidth=0
+            )
             one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
         if kind == "roc":
             one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
@@ -79,8 +80,9 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
     tops = _tops(curves)
     # Panels of one class have one prevalence, and so one scale.
     alike = max(tops.values()) < 1.5 * min(tops.values())
-    figure, axes = panels(titles, xlabel="Threshold probability", ylabel="Net benefit",
-                          own_axes=not alike)  # fmt: skip
+    figure, axes = panels(
+        titles, xlabel="Threshold probability", ylabel="Net benefit", own_axes=not alike
+    )
     styles = {
         name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
         for i, (name, way) in enumerate(lines.items())

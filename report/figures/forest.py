@@ -22,8 +22,8 @@ from frostline.report.figures.style import (
 )
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import describe
 from frostline.report.tables import escape
-from frostline.report.tables.layout import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,8 +109,16 @@ def _lines(
     y = 0.0
     for name, rows in groups.items():
         y -= NAME
-        axes.text(0, y + 0.02, escape.plain(name, 58), va="bottom", parse_math=False, color=INK,
-                  fontsize=SMALL, transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.text(
+            0,
+            y + 0.02,
+            escape.plain(name, 58),
+            va="bottom",
+            parse_math=False,
+            color=INK,
+            fontsize=SMALL,
+            transform=axes.get_yaxis_transform(),
+        )
         for row in rows:
             _line(axes, y - LINE / 2, row, value)
             y -= LINE
@@ -125,11 +133,24 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
         "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
     )
     number = number.replace("-", "\N{MINUS SIGN}")
-    axes.text(1.03, y, number, va="center", color=INK, fontsize=SMALL,
-              transform=axes.get_yaxis_transform())  # fmt: skip
+    axes.text(
+        1.03,
+        y,
+        number,
+        va="center",
+        color=INK,
+        fontsize=SMALL,
+        transform=axes.get_yaxis_transform(),
+    )
     if middle < axes.get_xlim()[0]:
-        axes.plot([0.012], [y], marker="<", color=colour, markersize=6,
-                  transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.plot(
+            [0.012],
+            [y],
+            marker="<",
+            color=colour,
+            markersize=6,
+            transform=axes.get_yaxis_transform(),
+        )
         return
     numbered = marker.startswith("$")
     # A line through a number would make it another one.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
+from frostline.report.statistics.names import trained_word
 from frostline.report.tables import escape
-from frostline.report.tables.layout import trained_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,24 +113,43 @@ def tidy(axes: Any, title: str = "") -> None:
         axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
-def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, str, Any]],
-        *, lines: bool = True) -> None:  # fmt: skip
+def key(
+    figure: Figure,
+    names: Sequence[str],
+    styles: Mapping[str, tuple[str, str, Any]],
+    *,
+    lines: bool = True,
+) -> None:
     """A legend in one row above the panels."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
-               linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
-               markeredgewidth=1.5,
-               label=escape.plain(name, 24 if len(names) < 2 else 20))
+        Line2D(
+            [],
+            [],
+            color=styles[name][0],
+            marker="" if lines else styles[name][1],
+            linestyle=styles[name][2] if lines else "",
+            markersize=6.5,
+            linewidth=2,
+            markeredgewidth=1.5,
+            label=escape.plain(name, 24 if len(names) < 2 else 20),
+        )
         for name in names
-    ]  # fmt: skip
+    ]
     if handles:
         legend = figure.legend(
-            handles=handles, loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK,
-            fontsize=SMALL, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.1,
+            handles=handles,
+            loc="upper left",
+            ncols=len(handles),
+            frameon=False,
+            labelcolor=INK,
+            fontsize=SMALL,
+            handletextpad=0.4,
+            columnspacing=1.0,
+            borderaxespad=0.1,
             handlelength=2.2 if lines else 1,
-        )  # fmt: skip
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
 

@@ -48,9 +48,13 @@ def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -
     titles = list(dict.fromkeys(part["dataset"]))
     lines = -(-len(names) // 2)
     figure, axes = panels(
-        titles, xlabel="Training groups", ylabel=_label(metric), height=1.9,
-        columns=1 if len(titles) == 1 else 2, own_axes=len(titles) > 1,
-    )  # fmt: skip
+        titles,
+        xlabel="Training groups",
+        ylabel=_label(metric),
+        height=1.9,
+        columns=1 if len(titles) == 1 else 2,
+        own_axes=len(titles) > 1,
+    )
     for one, title in zip(axes, titles, strict=True):
         for place, name in enumerate(names):
             mine = part[(part["dataset"] == title) & (part["line"] == name)]
@@ -93,9 +97,13 @@ def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) 
         (left / WIDTH, 1.05 / height, (WIDTH - left - 0.1) / WIDTH, cell * len(names) / height)
     )
     shown = axes.pcolormesh(
-        values, cmap="viridis" if higher else "viridis_r", vmin=low, vmax=high,
-        edgecolors="white", linewidth=0.4 if values.shape[1] < 16 else 0,
-    )  # fmt: skip
+        values,
+        cmap="viridis" if higher else "viridis_r",
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+        linewidth=0.4 if values.shape[1] < 16 else 0,
+    )
     best = np.nanargmax(values) if higher else np.nanargmin(values)
     row, column = divmod(int(best), values.shape[1])
     _frame(axes, row, column)
@@ -109,8 +117,15 @@ def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) 
     style: dict[str, Any] = {"fontsize": NORMAL, "color": INK, "parse_math": False}
     axes.set_xlabel(columns, **style)
     at = f"{rows} {_number(table.index[row])}, {columns} {_number(table.columns[column])}"
-    figure.text(0.02, 1 - 0.06 / height, escape.plain(f"Best (framed): {at}", 60), va="top",
-                fontsize=SMALL, color=INK, parse_math=False)  # fmt: skip
+    figure.text(
+        0.02,
+        1 - 0.06 / height,
+        escape.plain(f"Best (framed): {at}", 60),
+        va="top",
+        fontsize=SMALL,
+        color=INK,
+        parse_math=False,
+    )
     bar = figure.add_axes((left / WIDTH, 0.42 / height, (WIDTH - left - 0.1) / WIDTH, 0.1 / height))
     figure.colorbar(shown, cax=bar, orientation="horizontal", extend=_extend(values, low, high))
     bar.tick_params(colors=INK, labelsize=SMALL, width=0.8, length=2)
@@ -136,10 +151,17 @@ def _key_below(figure: Figure, names: Sequence[str], lines: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], markersize=4, linewidth=1.5,
-               label=escape.plain(name, 34))
+        Line2D(
+            [],
+            [],
+            color=COLOURS[i],
+            marker=MARKERS[i],
+            markersize=4,
+            linewidth=1.5,
+            label=escape.plain(name, 34),
+        )
         for i, name in enumerate(names)
-    ]  # fmt: skip
+    ]
     width, height = figure.get_size_inches()
     more = 0.18 * max(lines - 1, 0)
     places = [(one, one.get_position(), one.get_title(loc="left")) for one in figure.axes]
@@ -151,9 +173,17 @@ def _key_below(figure: Figure, names: Sequence[str], lines: int) -> None:
         x, y = text.get_position()
         text.set_position((x, y * height / (height + more)))
     legend = figure.legend(
-        handles=handles, loc="upper left", ncols=2, frameon=False, labelcolor=INK, fontsize=SMALL,
-        handletextpad=0.4, columnspacing=1.0, borderaxespad=0.1, handlelength=2,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper left",
+        ncols=2,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=SMALL,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        borderaxespad=0.1,
+        handlelength=2,
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 

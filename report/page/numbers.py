@@ -12,11 +12,12 @@ import pandas as pd
 
 from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
-from frostline.report.page.maps import Embedded, project, umap_version
 from frostline.report.page.mistakes import confident_mistakes
+from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.stored import digest_of, digest_predictions, remember
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
 from frostline.report.statistics.evaluation import (
     MAJORITY_HEAD,
@@ -25,25 +26,26 @@ from frostline.report.statistics.evaluation import (
     tabulate,
     with_majority,
 )
-from frostline.report.statistics.methods import Method, group_methods, tabulate_methods
+from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
-from frostline.report.tables.layout import (
+from frostline.report.statistics.names import (
     FROM_SCRATCH,
     describe,
     freeze_word,
     trained_word,
     weights_word,
 )
+from frostline.report.tables.classes import class_frame
 
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 2  # one more whenever the same runs would give other tables
+VERSION = 5  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class OfDataset:
+class DatasetNumbers:
     """What is known of one data set; every table may be empty.
 
     Attributes
@@ -79,9 +81,18 @@ class OfDataset:
         """The class list of its first method."""
         return self.methods[0].sample.classes
 
+    @property
+    def class_scores(self) -> pd.DataFrame:
+        """What `class_frame` makes of the scores of each class."""
+        first = self.methods[0]
+        counts = first.confusion.sum(1) // len(first.runs)
+        images = dict(zip(self.class_list, map(int, counts), strict=True))
+        titles = dict(zip(self.names["run"], self.names["title"], strict=True))
+        return class_frame(self.classes, titles, images)
+
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportNumbers:
     """All of a report.
 
     Attributes
@@ -92,29 +103,37 @@ class Evidence:
         The metric that decides.
     sentences : list of str
         The answer.
-    datasets : list of OfDataset
+    datasets : list of DatasetNumbers
     """
 
     frame: pd.DataFrame
     by_method: pd.DataFrame
     primary: str
     sentences: list[str]
-    datasets: list[OfDataset]
+    datasets: list[DatasetNumbers]
 
     @property
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
 
+    @property
+    def answer(self) -> tuple[list[str], list[str], list[str]]:
+        """The sentence that sums up, one for each comparison, and those on the best."""
+        compared = sum(len(part.freezing) for part in self.datasets)
+        summed = int(compared > 2)
+        said = self.sentences
+        return said[:summed], said[summed : summed + compared], said[summed + compared :]
 
-def gather(
+
+def compute_numbers(
     folder: Path,
     predictions: Sequence[Predictions | Path | str],
     *,
     primary: str = "accuracy",
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
-) -> Evidence:
+) -> ReportNumbers:
     """Score runs and compute what the report shows; what is in `folder` already is read.
 
     Parameters
@@ -146,10 +165,24 @@ def gather(
     shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
-    sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
-        frame, how.primary, with_majority(rows), differences=differences)}))  # fmt: skip
-    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
-                    list(sentences["sentence"]), parts)  # fmt: skip
+    marks = pd.concat([part.marks for part in parts])
+    sentences = shelf(
+        "answer",
+        lambda: pd.DataFrame(
+            {
+                "sentence": answer(
+                    frame,
+                    how.primary,
+                    with_majority(rows),
+                    differences=differences,
+                    marks=marks,
+                )
+            }
+        ),
+    )
+    return ReportNumbers(
+        frame, pd.concat(pooled, ignore_index=True), how.primary, list(sentences["sentence"]), parts
+    )
 
 
 @dataclass(frozen=True)
@@ -187,31 +220,45 @@ def _of_dataset(
     how: _How,
     shelf: _Shelf,
     embeddings: Mapping[str, Mapping[str, Embedded]],
-) -> tuple[pd.DataFrame, pd.DataFrame, OfDataset]:
+) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
     """Scores by run and by method, each with the majority class, and all else of a data set."""
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
     frame = shelf("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
-    by_method = shelf("methods", lambda: _with_majority(
-        tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
+    by_method = shelf(
+        "methods",
+        lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
+    )
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
-    part = OfDataset(
-        name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
+    part = DatasetNumbers(
+        name,
+        digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]),
+        methods,
         _names(by_method),
         marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
         freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
-        classes=shelf("classes", lambda: tabulate_methods(
-            methods, of_a_class, how.options, how.scoring)),
-        curves=shelf("curves", lambda: pd.concat([
-            table for one in methods
-            for table in (roc_and_precision_recall(one, seed), net_benefit(one))])),
-        reliability=shelf("reliability", lambda: pd.concat([
-            reliability_of(one, seed) for one in methods])),
-        mistakes=shelf("mistakes", lambda: confident_mistakes(
-            methods, how.scoring.get("split", "test"))),
+        classes=shelf(
+            "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
+        ),
+        curves=shelf(
+            "curves",
+            lambda: pd.concat(
+                [
+                    table
+                    for one in methods
+                    for table in (roc_and_precision_recall(one, seed), net_benefit(one))
+                ]
+            ),
+        ),
+        reliability=shelf(
+            "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
+        ),
+        mistakes=shelf(
+            "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
+        ),
         maps=_maps(shelf, given, seed),
-    )  # fmt: skip
+    )
     return frame, by_method, part
 
 
@@ -225,9 +272,12 @@ def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.Da
     if not embeddings:
         return pd.DataFrame()
     digests = {name: one.digest() for name, one in embeddings.items()}
-    return shelf("maps", lambda: pd.concat([
-        project(name, one, seed=seed) for name, one in embeddings.items()
-    ]), digests, umap_version())  # fmt: skip
+    return shelf(
+        "maps",
+        lambda: pd.concat([project(name, one, seed=seed) for name, one in embeddings.items()]),
+        digests,
+        umap_version(),
+    )
 
 
 def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.paper.published import DATASETS, SOURCE, PaperDataset, published
-from frostline.report.statistics.comparisons.comparison import mcnemar_p
-from frostline.report.statistics.intervals import Interval, compute_intervals
+from frostline.report.statistics.comparisons.differences import mcnemar_p
+from frostline.report.statistics.intervals.intervals import Interval, compute_intervals
 from frostline.report.statistics.metrics import compute_metrics
 from frostline.report.statistics.sample import Sample
 
@@ -67,17 +67,23 @@ def recover(
     values = np.stack(list(compute_metrics(confusions, PRINTED).values()), axis=1)
     # Weighted precision of few positives is far from the mean of its replicates, F1 is near.
     off = np.abs(values - printed)
-    near = np.unique([
-        np.argsort(off[:, columns].max(1), kind="stable")[: CANDIDATES // 2]
-        for columns in ([0, 1, 2], [0, 2])
-    ])  # fmt: skip
+    near = np.unique(
+        [
+            np.argsort(off[:, columns].max(1), kind="stable")[: CANDIDATES // 2]
+            for columns in ([0, 1, 2], [0, 2])
+        ]
+    )
     misfits = [np.abs(_replicate_means(confusions[i]) - printed).max() for i in near]
     order = np.argsort(misfits, kind="stable")
     best = confusions[near[order[0]]].astype(np.int64)
     return Recovered(
-        dataset.name, model, freeze, best,
-        float(100 * misfits[order[0]]), float(100 * misfits[order[1]]),
-    )  # fmt: skip
+        dataset.name,
+        model,
+        freeze,
+        best,
+        float(100 * misfits[order[0]]),
+        float(100 * misfits[order[1]]),
+    )
 
 
 def _replicate_means(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -89,8 +95,9 @@ def _replicate_means(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 def as_sample(confusion: npt.NDArray[np.integer], classes: tuple[str, ...]) -> Sample:
     """Images as units with this confusion matrix."""
-    truth, prediction = np.divmod(np.repeat(np.arange(confusion.size), confusion.ravel()),
-                                  len(confusion))  # fmt: skip
+    truth, prediction = np.divmod(
+        np.repeat(np.arange(confusion.size), confusion.ravel()), len(confusion)
+    )
     return Sample(truth, prediction, None, classes, "image", "", "test", (), n_images=len(truth))
 
 
@@ -140,17 +147,28 @@ def separations() -> pd.DataFrame:
             units = about.patients[1]
             counts = [np.array([round(share * units)]) for share in shares]
             patients = overlap_p(counts[0], counts[1], np.array([units]))[0]
-        rows.append((dataset, model, 100 * (shares[0] - shares[1]), best, worst, patients,
-                     _reading(best, worst, patients)))  # fmt: skip
+        rows.append(
+            (
+                dataset,
+                model,
+                100 * (shares[0] - shares[1]),
+                best,
+                worst,
+                patients,
+                _reading(best, worst, patients),
+            )
+        )
     names = ["dataset", "model", "difference", "p_best", "p_worst", "p_patients", "reading"]
     return pd.DataFrame(rows, columns=names)
 
 
 def _reading(best: float, worst: float, patients: float) -> str:
     if not np.isnan(patients):
-        return "cannot be told: depends on patients" if patients < 0.05 else (
-            "not separated if slices of a patient are alike"
-        )  # fmt: skip
+        return (
+            "cannot be told: depends on patients"
+            if patients < 0.05
+            else ("not separated if slices of a patient are alike")
+        )
     if worst < 0.05:
         return "separated"
     return "separated only if their errors coincide" if best < 0.05 else "not separated"
@@ -249,8 +267,10 @@ def _matrices() -> list[str]:
         )
         sample = as_sample(one.confusion, classes)
         scores = compute_intervals(sample, ["accuracy", "balanced_accuracy"])
-        cells = [f"{100 * s.estimate:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]"
-                 for s in scores.values()]  # fmt: skip
+        cells = [
+            f"{100 * s.estimate:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]"
+            for s in scores.values()
+        ]
         lines.append(
             f"| {one.dataset} | {one.model} | {one.freeze} | {right} | {one.misfit:.2f} | "
             f"{one.next_misfit:.2f} | {cells[0]} | {cells[1]} |"
@@ -284,8 +304,12 @@ def _separations() -> list[str]:
             f"| {row['dataset']} | {row['model']} | {row['difference']:+.2f} | "
             f"{' | '.join(cells)} | {row['reading']} |"
         )
-    lines += ["", f"Of {len(table)} differences: "
-              + "; ".join(f"{n} {reading}" for reading, n in counts.items()) + "."]  # fmt: skip
+    lines += [
+        "",
+        f"Of {len(table)} differences: "
+        + "; ".join(f"{n} {reading}" for reading, n in counts.items())
+        + ".",
+    ]
     return lines
 
 

@@ -16,12 +16,19 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.statistics.evaluation import MAJORITY_HEAD, Scored
 from frostline.report.statistics.sample import Sample
-from frostline.report.tables.plain import render_plain
+from frostline.report.tables.formats import render_results
+from frostline.report.tables.numbers import percent, score_cell
+from frostline.report.tables.table import Cell, Column, Row, Table, words
 
 SOURCE = "Huang, Zou et al., IEEE COMPSAC 2024"
 AGAINST = ("paper",)
+UNTESTED = (
+    f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, and "
+    "are left out. Nothing is tested: a different test set or split is not comparable."
+)
 # Data sets whose published rows score slices of volumes.
 SLICED = {"T1", "T2", "T2 FLAIR"}
 
@@ -45,24 +52,52 @@ class PaperDataset:
 DATASETS = {
     one.name: one
     for one in (
-        PaperDataset("T1", "III", {"Grade2": 1392, "Grade3": 1198, "Grade4": 1232},
-                     {"Grade2": 510, "Grade3": 457, "Grade4": 646}, (70, 30)),
-        PaperDataset("T2", "III", {"Grade2": 404, "Grade3": 330, "Grade4": 327},
-                     {"Grade2": 179, "Grade3": 139, "Grade4": 139}, (70, 31)),
-        PaperDataset("T2 FLAIR", "III", {"Grade2": 532, "Grade3": 491, "Grade4": 478},
-                     {"Grade2": 196, "Grade3": 179, "Grade4": 201}, (25, 11)),
-        PaperDataset("Chest X-ray", "IV", {"Normal": 1341, "Pneumonia": 3875},
-                     {"Normal": 234, "Pneumonia": 390}),
-        PaperDataset("iChallenge-AMD", "IV", {"AMD": 62, "Non-AMD": 183},
-                     {"AMD": 27, "Non-AMD": 128}),
         PaperDataset(
-            "HAM10000", "IV",
-            {"AKIEC": 327, "BCC": 514, "BKL": 1099, "DF": 115, "MEL": 1113, "NV": 6705,
-             "VASC": 142},
+            "T1",
+            "III",
+            {"Grade2": 1392, "Grade3": 1198, "Grade4": 1232},
+            {"Grade2": 510, "Grade3": 457, "Grade4": 646},
+            (70, 30),
+        ),
+        PaperDataset(
+            "T2",
+            "III",
+            {"Grade2": 404, "Grade3": 330, "Grade4": 327},
+            {"Grade2": 179, "Grade3": 139, "Grade4": 139},
+            (70, 31),
+        ),
+        PaperDataset(
+            "T2 FLAIR",
+            "III",
+            {"Grade2": 532, "Grade3": 491, "Grade4": 478},
+            {"Grade2": 196, "Grade3": 179, "Grade4": 201},
+            (25, 11),
+        ),
+        PaperDataset(
+            "Chest X-ray",
+            "IV",
+            {"Normal": 1341, "Pneumonia": 3875},
+            {"Normal": 234, "Pneumonia": 390},
+        ),
+        PaperDataset(
+            "iChallenge-AMD", "IV", {"AMD": 62, "Non-AMD": 183}, {"AMD": 27, "Non-AMD": 128}
+        ),
+        PaperDataset(
+            "HAM10000",
+            "IV",
+            {
+                "AKIEC": 327,
+                "BCC": 514,
+                "BKL": 1099,
+                "DF": 115,
+                "MEL": 1113,
+                "NV": 6705,
+                "VASC": 142,
+            },
             {"AKIEC": 43, "BCC": 93, "BKL": 217, "DF": 44, "MEL": 171, "NV": 909, "VASC": 35},
         ),
     )
-}  # fmt: skip
+}
 # Percent: accuracy, low, high; weighted precision; weighted F1. Recall is accuracy in every row,
 # its interval too. Freeze is the paper's word: Y for a frozen backbone, N for a trained one.
 _PRINTED = """
@@ -142,9 +177,14 @@ DINOv2-l Y 78.71 78.68 78.74  79.13 79.10 79.16  78.54 78.51 78.57
 PUBLISHED_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 # Names under which our runs may know the paper's data sets and models.
 _DATASETS = {
-    "chest": "Chest X-ray", "xray": "Chest X-ray", "amd": "iChallenge-AMD",
-    "ham10000": "HAM10000", "flair": "T2 FLAIR", "t2": "T2", "t1": "T1",
-}  # fmt: skip
+    "chest": "Chest X-ray",
+    "xray": "Chest X-ray",
+    "amd": "iChallenge-AMD",
+    "ham10000": "HAM10000",
+    "flair": "T2 FLAIR",
+    "t2": "T2",
+    "t1": "T1",
+}
 _MODELS = {
     name.lower(): name
     for name in ("VGG16", "ResNet50", "DenseNet121", "DINOv2-s", "DINOv2-b", "DINOv2-l")
@@ -214,17 +254,36 @@ def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame
         if row["head"] == MAJORITY_HEAD or random or key not in table:
             continue
         theirs = table[key]
-        rows.append({
-            "dataset": dataset, "run": row["run"], "model": model, "freeze": freeze,
-            **{name: row[name] for name in ("metric", "estimate", "low", "high", "n_images")},
-            "published": theirs["estimate"], "published_low": theirs["low"],
-            "published_high": theirs["high"], "published_images": DATASETS[str(dataset)].n_test,
-            "test_set": "same counts of classes" if same[row["run"]] else "different test set",
-        })  # fmt: skip
+        rows.append(
+            {
+                "dataset": dataset,
+                "run": row["run"],
+                "model": model,
+                "freeze": freeze,
+                **{name: row[name] for name in ("metric", "estimate", "low", "high", "n_images")},
+                "published": theirs["estimate"],
+                "published_low": theirs["low"],
+                "published_high": theirs["high"],
+                "published_images": DATASETS[str(dataset)].n_test,
+                "test_set": "same counts of classes" if same[row["run"]] else "different test set",
+            }
+        )
     columns = [
-        "dataset", "run", "model", "freeze", "metric", "estimate", "low", "high", "n_images",
-        "published", "published_low", "published_high", "published_images", "test_set",
-    ]  # fmt: skip
+        "dataset",
+        "run",
+        "model",
+        "freeze",
+        "metric",
+        "estimate",
+        "low",
+        "high",
+        "n_images",
+        "published",
+        "published_low",
+        "published_high",
+        "published_images",
+        "test_set",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -237,29 +296,33 @@ def _same_test_set(name: object, sample: Sample) -> bool:
     return sorted(counts) == sorted(DATASETS[dataset].test.values())
 
 
-def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
-    """`against_paper` as text in every format; the table of a terminal is Markdown."""
-    if against not in AGAINST:
-        raise InputError(f"there is no --against {against!r}; choose from {', '.join(AGAINST)}.")
-    beside = against_paper(frame, scored)
-    # The table of a terminal is Markdown too: whole rows, however long.
-    format = "markdown" if format == "table" else format
-    if not len(beside) and format in ("markdown", "latex"):
-        return "No row of these runs has a published counterpart.\n"
-    headings = ("Data set", "Model", "Freeze", "Metric", "Ours", "Published", "Test set")
-    rows = []
-    for row in beside.to_dict("records"):
-        ours = f"{100 * row['estimate']:.1f}"
-        if not np.isnan(row["low"]):
-            ours += f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-        rows.append((
-            row["dataset"], row["model"], row["freeze"], row["metric"], ours,
-            f"{100 * row['published']:.2f}", row["test_set"],
-        ))  # fmt: skip
-    notes = [
-        f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, "
-        "and are left out. Nothing is tested: a different test set or split is not comparable.",
-    ]
+def against_table(beside: pd.DataFrame) -> Table:
+    """Lay out what `against_paper` returned."""
+    headings = ("Model", "Freeze", "Metric", "Ours", "Published", "Test set")
+    rows = tuple(
+        Row(
+            (
+                *words(row["model"], row["freeze"], row["metric"]),
+                score_cell(row),
+                Cell(percent(row["published"], 2), value=row["published"]),
+                Cell(row["test_set"]),
+            ),
+            row["dataset"],
+        )
+        for row in beside.to_dict("records")
+    )
+    kinds = tuple(Column(name, name in ("Ours", "Published")) for name in headings)
+    notes = [Note(UNTESTED)]
     if set(beside["dataset"]) & SLICED:
-        notes.append("The paper's MRI rows score slices; --aggregate none does the same here.")
-    return render_plain(beside, headings, rows, notes, format)
+        notes.append(Note("The paper's MRI rows score slices, not patients."))
+    return Table(kinds, rows, tuple(notes), "Our scores and the published ones, in percent")
+
+
+def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
+    """Write `against_paper` in one of `FORMATS`."""
+    if against not in AGAINST:
+        raise InputError(f"There is no --against {against!r}; choose from {', '.join(AGAINST)}.")
+    beside = against_paper(frame, scored)
+    if not len(beside) and format not in ("csv", "json"):
+        return "No row of these runs has a published counterpart.\n"
+    return render_results(beside, format, lambda: against_table(beside))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 
 AGGREGATES = ("auto", "mean", "vote", "none")
@@ -41,9 +42,8 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     table, name = predictions.table, predictions.run
     known = bool(table["group_id"].notna().any())
     if how == "auto":
-        how, note = _choose(predictions, known)
-        if note:
-            predictions = replace(predictions, notes=(*predictions.notes, note))
+        how, notes = _choose(predictions, known)
+        predictions = replace(predictions, notes=(*predictions.notes, *notes))
     if how == "none":
         return predictions
     if not known:
@@ -61,21 +61,22 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     if how == "mean" and not probs:
         raise InputError(f"{name}: no probabilities to average; use --aggregate vote.")
     rows = _merge(table, predictions.classes, columns if probs else [], how)
-    words = {"mean": "mean of probabilities", "vote": "majority vote"}[how]
-    note = f"one row a group, by {words} of its images; --aggregate none scores images"
+    words = {"mean": "the mean of its images' probabilities", "vote": "a vote of its images"}[how]
+    note = Note(f"One row a group, by {words}.")
     return replace(predictions, table=rows, notes=(*predictions.notes, note))
 
 
-def _choose(predictions: Predictions, known: bool) -> tuple[str, str]:
-    """What `auto` is for these predictions, and what has to be said of it."""
+def _choose(predictions: Predictions, known: bool) -> tuple[str, Notes]:
+    """Decide what `auto` is for these predictions, and what to say about it."""
     table = predictions.table
     volumes = known and table["image_id"].str.contains(SLICE_MARK, regex=False).fillna(False).any()
     if not volumes:
-        return "none", ""
+        return "none", ()
     if (table.groupby("group_id")["label"].nunique() > 1).any():
-        return "none", "slices of a group differ in label: slices scored, not patients"
+        note = "Slices of a group differ in their label, so slices are scored, not patients."
+        return "none", (Note(note),)
     probs = all(f"prob_{label}" in table for label in predictions.classes)
-    return ("mean", "") if probs else ("vote", "")
+    return "mean" if probs else "vote", ()
 
 
 def _merge(table: pd.DataFrame, classes: list[str], probs: list[str], how: str) -> pd.DataFrame:

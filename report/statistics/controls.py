@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.statistics.intervals import compute_intervals
+from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array, compute_metrics, confusion_matrix
 from frostline.report.statistics.sample import Sample
 
@@ -103,8 +103,14 @@ def _permuted(
         drawn.append(_balanced(shuffled, cross_predict(matrix, shuffled, member, seed), n_classes))
     low, high = np.quantile(drawn, [0.025, 0.975])
     chance = 1 / n_classes
-    return ("labels permuted by group", float(np.mean(drawn)), low, high, chance,
-            _at_chance(low, high, chance))  # fmt: skip
+    return (
+        "labels permuted by group",
+        float(np.mean(drawn)),
+        low,
+        high,
+        chance,
+        _at_chance(low, high, chance),
+    )
 
 
 def _splits(
@@ -177,8 +183,9 @@ def metadata_matrix(metadata: pd.DataFrame) -> Array:
 def _scored(
     control: str, truth: Codes, called: Codes, groups: Codes, names: Any, chance: float
 ) -> tuple[Any, ...]:
-    sample = Sample(truth, called, groups, tuple(map(str, names)), "group", "", "all", (),
-                    n_images=len(truth))  # fmt: skip
+    sample = Sample(
+        truth, called, groups, tuple(map(str, names)), "group", "", "all", (), n_images=len(truth)
+    )
     one = compute_intervals(sample, [METRIC])[METRIC]
     return control, one.estimate, one.low, one.high, chance
 

@@ -148,9 +148,7 @@ METRICS: dict[str, Metric] = {
     "precision_macro": Metric(_macro(precision_of_classes), "Precision (macro)", macro=True),
     "recall_macro": Metric(_macro(recall_of_classes), "Recall (macro)", macro=True),
     "f1_macro": Metric(_macro(f1_of_classes), "F1 score (macro)", macro=True),
-    "specificity_macro": Metric(
-        _macro(specificity_of_classes), "Specificity (macro)", macro=True
-    ),
+    "specificity_macro": Metric(_macro(specificity_of_classes), "Specificity (macro)", macro=True),
     "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0), share=False),
     "cohen_kappa_quadratic": Metric(
         cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0), share=False
@@ -164,10 +162,14 @@ METRICS: dict[str, Metric] = {
     "calibration_slope": Metric(None, "Calibration slope", None, share=False),
     "calibration_intercept": Metric(None, "Calibration intercept", None, share=False),
     "calibration_error": Metric(None, "Calibration error", None, share=False, higher=False),
-}  # fmt: skip
+}
 DEFAULT_METRICS = (
-    "accuracy", "balanced_accuracy", "precision_weighted", "recall_weighted", "f1_weighted",
-)  # fmt: skip
+    "accuracy",
+    "balanced_accuracy",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+)
 
 
 def find_metric(name: str) -> Metric:

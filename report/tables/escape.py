@@ -6,13 +6,29 @@ import re
 import unicodedata
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "_": r"\_", "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "·": r"\textperiodcentered{}", "\N{EN DASH}": "--", "\N{EM DASH}": "---", "…": r"\dots{}",
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "·": r"\textperiodcentered{}",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "…": r"\dots{}",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
-}  # fmt: skip
+    "\N{MINUS SIGN}": r"$-$",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+}
 
 
 def plain(text: object, limit: int | None = None) -> str:

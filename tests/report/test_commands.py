@@ -35,22 +35,32 @@ def test_compare(files):
 
 def test_evaluate_with_metrics_and_aggregate(files):
     lines = invoke(
-        "evaluate", files[0], "--metric", "roc_auc", "--metric", "f1_per_class",
-        "--aggregate", "none", "--format", "csv",
-    ).splitlines()  # fmt: skip
+        "evaluate",
+        files[0],
+        "--metric",
+        "roc_auc",
+        "--metric",
+        "f1_per_class",
+        "--aggregate",
+        "none",
+        "--format",
+        "csv",
+    ).splitlines()
     assert lines[0] == "run,metric,estimate,low,high"
     assert [line.split(",")[1] for line in lines[1:4]] == ["roc_auc", "f1[NORMAL]", "f1[PNEUMONIA]"]
 
 
 def test_against_the_paper(files):
-    text = invoke("evaluate", *files, "--against", "paper", "--replicates", "100")
+    text = invoke(
+        "evaluate", *files, "--against", "paper", "--replicates", "100", "--format", "markdown"
+    )
     assert "| Chest X-ray | ResNet50 | Y | accuracy | " in text
     assert "different test set" in text
 
 
 def test_mistakes_are_sentences(files):
     for words, message in (
-        (["evaluate", files[0], "--against", "us"], "there is no --against 'us'; choose from "),
+        (["evaluate", files[0], "--against", "us"], "There is no --against 'us'; choose from "),
         (["compare", files[0]], "one run alone cannot be compared; give at least two."),
         (["evaluate", files[0], "--ci", "wald"], "there is no interval 'wald'; choose from auto, "),
     ):

@@ -13,21 +13,20 @@ from scipy import stats
 
 from frostline.cache import InputError
 from frostline.report import Predictions, compare
-from frostline.report.statistics.comparisons.comparison import (
-    COMPARISON_COLUMNS,
+from frostline.report.notes import texts
+from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
+from frostline.report.statistics.comparisons.differences import (
     equivalence_p,
     few_differ_p,
     mcnemar_p,
 )
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (
-    Swaps,
     leave_out_values,
     make_paired,
     replicate_values,
-    swap_p_values,
-    swap_units,
 )
+from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 ROWS = st.lists(
@@ -92,7 +91,7 @@ def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
     b, groups = np.where(rng.random(60) < 0.5, truth, a), np.arange(60) // 5
     paired = make_paired(truth, [a, b], CLASSES, groups)
     exact = swap_p_values(swap_units(paired, "f1_macro", [(0, 1)], 0, rng))[0][0]
-    monkeypatch.setattr("frostline.report.statistics.comparisons.paired.MOST_ENUMERATED", 3)
+    monkeypatch.setattr("frostline.report.statistics.comparisons.swaps.MOST_ENUMERATED", 3)
     swaps = swap_units(paired, "f1_macro", [(0, 1)], 20_000, rng)
     assert not swaps.complete
     assert swap_p_values(swaps)[0][0] == pytest.approx(exact, abs=0.01)
@@ -177,7 +176,11 @@ def test_equivalent_undecided_and_never_differing(run):
     same, again = run(n=300, n_groups=250), run(n=300, n_groups=250, run="again")
     (row,) = compare([same, again], margin=0.02).to_dict("records")
     assert (row["difference"], row["p"], row["verdict"]) == (0, 1, "equivalent")
-    assert row["note"] == "the two runs never differ"
+    assert texts(row["notes"]) == [
+        "The two never differ, so there is no interval.",
+        "One seed: these trained models, not the methods.",
+    ]
+    assert np.isnan(row["low"])
     close = run(n=300, n_groups=250, seed=1)
     assert compare([same, close])["verdict"].tolist() == ["undecided"]
     assert compare([same, close], margin=0.2)["verdict"].tolist() == ["equivalent"]
@@ -202,8 +205,8 @@ def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
-    assert row["note"].endswith(
-        "too few groups differ for p to fall below 0.12: no test can decide"
+    assert texts(row["notes"])[-2] == (
+        "Too few groups differ for p to fall below 0.12: no test can decide."
     )
     assert row["verdict"] == "undecided"
 
@@ -235,12 +238,13 @@ def test_different_test_sets(run):
     with pytest.raises(InputError) as caught:
         compare([run(), short])
     assert str(caught.value) == (
-        "different test sets: only 50 images are in all runs (run-0 60, run-1 50); use "
+        "The test sets differ: only 50 images are in all runs (run-0 60, run-1 50); use "
         "--intersection to compare on those."
     )
     (row,) = compare([run(), short], intersection=True).to_dict("records")
     assert row["n_images"] == 50
-    assert "compared on the 50 images that all runs have (run-0 60, run-1 50)" in row["note"]
+    said = "Compared on the 50 images that all runs have (run-0 60, run-1 50)."
+    assert said in texts(row["notes"])
 
 
 def changed(one, column, value, row=3):
@@ -254,40 +258,42 @@ def test_what_cannot_be_paired(run):
             compare(list(runs), **options)
         return str(caught.value)
 
-    assert sentence(run()) == "one run alone cannot be compared; give at least two."
+    assert sentence(run()) == "One run alone cannot be compared: give at least two."
     assert sentence(run(), run(dataset="skin")).startswith(
-        "nothing to compare: no two of these runs are of one data set; "
+        "Nothing to compare: no data set has runs of two methods "
     )
     assert sentence(run(), run(seed=1), family="freezing").startswith(
-        "nothing to compare: of no backbone is there a frozen and an unfrozen run "
+        "Nothing to compare: no backbone has a frozen and an unfrozen run "
     )
     assert sentence(run(), run(("NORMAL", "OTHER"), seed=1)) == (
-        "run-0 and run-1 have different classes (NORMAL, PNEUMONIA and NORMAL, OTHER); "
+        "run-0 and run-1 have different classes (NORMAL, PNEUMONIA and NORMAL, OTHER): "
         "compare runs of one class list."
     )
     flipped = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}[run().table.loc[3, "label"]]
     assert sentence(run(), changed(run(seed=1), "label", flipped)) == (
-        "run-0 and run-1 give image 'image-003.png' different labels; correct one of them."
+        "run-0 and run-1 give image 'image-003.png' different labels: correct one of them."
     )
     assert sentence(run(), changed(run(seed=1), "group_id", run().table.loc[4, "group_id"])) == (
-        "run-0 and run-1 have different groups; correct one of them."
+        "run-0 and run-1 have different groups: correct one of them."
     )
     bare = run(seed=1)
     bare.table["image_id"] = None
-    assert sentence(run(), bare).startswith("run-1: no image_id, so its rows cannot be paired ")
+    assert sentence(run(), bare).startswith(
+        "run-1: there is no image_id, so its rows cannot be paired "
+    )
     assert sentence(run(), run(seed=1), metric="recall_weighted") == (
-        "recall_weighted is the same number as accuracy; compare by accuracy."
+        "recall_weighted is the same number as accuracy: compare by accuracy."
     )
     plain = run(seed=1)
     plain.table = plain.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     assert sentence(run(), plain, metric="roc_auc") == (
-        "roc auc needs probabilities, and not every run has them; compare by another metric."
+        "ROC AUC needs probabilities, and not every run has them: compare by another metric."
     )
     assert sentence(run(), run(seed=1), metric="calibration_error").startswith(
-        "calibration_error is not compared: it has no interval; "
+        "calibration_error is not compared, because it has no interval: "
     )
-    assert sentence(run(), run(seed=1), margin=-1.0).startswith("the margin -1.0 is not above 0;")
-    assert sentence(run(), run(seed=1), family="all").startswith("there is no family 'all'; ")
+    assert sentence(run(), run(seed=1), margin=-1.0).startswith("The margin -1.0 is not above 0:")
+    assert sentence(run(), run(seed=1), family="all").startswith("There is no family 'all': ")
     assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")
 
 
