@@ -8,8 +8,31 @@ arguments (`Passes`: what costs time or needs other hardware). An option without
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from frostline.cache import InputError, read_manifest
+from frostline.commands.cli import app
+from frostline.commands.reference import COMMON, commands
+from frostline.report import read_predictions, write_predictions
+
+from .conftest import make_images
 
 TINY = "--backbone timm:test_vit --weights random --image-size 32"
 STUDY = {
@@ -353,7 +376,7 @@ PREPARING = (
     "index again --root images --group-pattern '(patient[0-9]+)' --seed 3",
     "index broken --root broken",
     GROWN,
-    "index leaking --root images --kind table --table leaking.csv --image-column file "
+    "index leaking --root leaky --kind table --table leaking.csv --image-column file "
     "--label-column label --split-column part",
     EXTRACT,
     EXTRACT.replace("mine", "again"),
@@ -401,7 +424,8 @@ def make_tables() -> None:
     table.to_csv("table.csv", index=False)
     table.iloc[:16].to_csv("other.csv", index=False)
     twice = pd.concat([table, table.iloc[:1].assign(part="test", file="again.png")])
-    shutil.copy(Path("images", files[0]), "images/again.png")
+    shutil.copytree("images", "leaky")
+    shutil.copy(Path("images", files[0]), "leaky/again.png")
     twice.to_csv("leaking.csv", index=False)
     np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
     Path("spec.json").write_text('{"made": "elsewhere"}')
