@@ -1,9 +1,10 @@
 from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
-from .results import Audit, Comparison, Report, Run, Scores, Sweep
+from .results import Audit, Report, Run, Sweep
+from .scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
-from .workspace import Workspace, backbones, compare, evaluate
+from .workspace import Workspace, backbones
 
 __version__: str
 

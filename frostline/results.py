@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -12,51 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report import Predictions, read_predictions
+from frostline.scores import Scores, evaluate, to_html
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace as Places
     from frostline.probe.sweep.results import Results
     from frostline.report import DataAudit
-
-
-class Scores(pd.DataFrame):
-    """Scores with intervals: a pandas DataFrame with one row for each run and metric.
-
-    Columns are `run`, `metric`, `estimate`, `low`, `high`, …, as fractions.
-    """
-
-    @property
-    def _constructor(self) -> Callable[..., pd.DataFrame]:
-        return pd.DataFrame  # a part of it is an ordinary table
-
-    def _repr_html_(self) -> str:
-        """Show a row for each run and a column for each metric, in percent."""
-        table = pd.DataFrame(self)
-        cells = [_interval(row) for row in table.to_dict("records")]
-        wide = table.assign(cell=cells).pivot_table(
-            index="run", columns="metric", values="cell", aggfunc="first", sort=False
-        )
-        return _html(wide.rename_axis(None, axis=1).reset_index())
-
-
-class Comparison(pd.DataFrame):
-    """Differences between runs with tests and verdicts: a pandas DataFrame, one row for each pair.
-
-    Columns are `a`, `b`, `difference`, `low`, `high`, `p`, `p_adjusted`, `verdict`, ….
-    """
-
-    @property
-    def _constructor(self) -> Callable[..., pd.DataFrame]:
-        return pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        """Show each pair with its difference in points, adjusted p and verdict."""
-        table = pd.DataFrame(self)
-        points = [_interval(row, "difference", sign="+") for row in table.to_dict("records")]
-        shown = table[["a", "b", "metric"]].assign(
-            difference=points, p=table["p_adjusted"].map("{:.3g}".format), verdict=table["verdict"]
-        )
-        return _html(shown)
 
 
 @dataclass(eq=False)
@@ -111,8 +72,6 @@ class Run:
         **options
             Those of `frostline.evaluate`: `split`, `metrics`, `ci`, ….
         """
-        from frostline.workspace import evaluate
-
         return evaluate(self, **options)
 
     def __fspath__(self) -> str:
@@ -154,12 +113,10 @@ class Sweep:
 
     def scores(self, **options: Any) -> Scores:
         """Score the selected heads; options are those of `frostline.evaluate`."""
-        from frostline.workspace import evaluate
-
         return evaluate(self.runs, **options)
 
     def _repr_html_(self) -> str:
-        return f"<p>Best heads, chosen on validation</p>{_html(self.best)}"
+        return f"<p>Best heads, chosen on validation</p>{to_html(self.best)}"
 
 
 @dataclass(eq=False)
@@ -198,7 +155,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         tables = [self.classes, self.findings, self.controls]
-        shown = "".join(_html(table) for table in tables if table is not None)
+        shown = "".join(to_html(table) for table in tables if table is not None)
         return f"<p>Data set {escape(self.dataset)}</p>{shown}"
 
 
@@ -234,8 +191,6 @@ class Report:
 
     def scores(self, **options: Any) -> Scores:
         """Score the runs; options are those of `frostline.evaluate`."""
-        from frostline.workspace import evaluate
-
         return evaluate(self.runs, **options)
 
     def _repr_html_(self) -> str:
@@ -246,15 +201,3 @@ class Report:
 def run_at(places: Places, run: str) -> Run:
     """Give the run of a workspace by its id."""
     return Run(places.predictions(run), places.model(run))
-
-
-def _interval(row: Mapping[Any, Any], name: str = "estimate", sign: str = "") -> str:
-    """Write an estimate with its interval, in percent or points."""
-    value, low, high = (100 * float(row[key]) for key in (name, "low", "high"))
-    if value != value:
-        return "–"
-    return f"{value:{sign}.1f}" + ("" if low != low else f" [{low:.1f}, {high:.1f}]")
-
-
-def _html(table: pd.DataFrame, columns: Sequence[str] | None = None) -> str:
-    return str(table.to_html(index=False, border=0, columns=columns, escape=True))

@@ -1,4 +1,4 @@
-"""The Python face: a workspace with the stages as methods, and what scores any predictions.
+"""The Python face: a workspace with the stages as methods.
 
 Each method is the command of the same name. What it needs is imported when it is called, so that
 `import frostline` costs nothing.
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.protocols import Protocol
     from frostline.report import Predictions
-    from frostline.results import Audit, Comparison, Report, Run, Scores, Sweep
+    from frostline.results import Audit, Report, Run, Sweep
     from frostline.stages import Machine, Network
 
     Backbone: TypeAlias = str | nn.Module | Network
     PathLike: TypeAlias = str | os.PathLike[str]
-    One: TypeAlias = PathLike | Predictions | pd.DataFrame
-    Runs: TypeAlias = One | Iterable[One]
 
 DEFAULT = "frostline-workspace"
 VARIABLE = "FROSTLINE_WORKSPACE"
@@ -622,135 +620,6 @@ def backbones() -> pd.DataFrame:
         for row in list_backbones()
     ]
     return pd.DataFrame(rows)
-
-
-def evaluate(
-    predictions: Runs,
-    *,
-    split: str = "test",
-    ci: str = "auto",
-    replicates: int | None = None,
-    unit: str = "group",
-    seed: int = 0,
-    metrics: Iterable[str] | None = None,
-    aggregate: str = "auto",
-    stratified: bool = False,
-) -> Scores:
-    """Score predictions with 95% intervals, next to the majority class.
-
-    Parameters
-    ----------
-    predictions : Run, Predictions, DataFrame, path, or several of them
-        What the methods of a workspace return; anyone's table with labels and predictions, too.
-    split, ci, replicates, unit, seed, metrics, aggregate, stratified
-        As in `frostline.report.evaluate`.
-
-    Returns
-    -------
-    Scores
-        A DataFrame with one row for each run and metric: `run`, `metric`, `estimate`, `low`,
-        `high`, …, as fractions.
-
-    Raises
-    ------
-    InputError
-        If a table holds no predictions, or there is no such metric or interval.
-
-    Examples
-    --------
-    >>> scores = frostline.evaluate([frozen, tuned], metrics=["accuracy"])
-    >>> list(scores["metric"].unique()), len(scores)  # two runs, and the majority class
-    (['accuracy'], 3)
-    """
-    from frostline.report import evaluate as score
-    from frostline.results import Scores
-
-    frame = score(
-        _tables(predictions),
-        split=split,
-        ci=ci,
-        replicates=replicates,
-        unit=unit,
-        seed=seed,
-        metrics=None if metrics is None else list(metrics),
-        aggregate=aggregate,
-        stratified=stratified,
-    )
-    return Scores(frame)
-
-
-def compare(
-    predictions: Runs,
-    *,
-    metric: str = "accuracy",
-    family: str = "pairs",
-    margin: float | None = None,
-    split: str = "test",
-    replicates: int = 10_000,
-    unit: str = "group",
-    aggregate: str = "auto",
-    seed: int = 0,
-    intersection: bool = False,
-) -> Comparison:
-    """Say which run is better, and whether that is more than luck.
-
-    Parameters
-    ----------
-    predictions : Run, Predictions, DataFrame or path, several of them
-        At least two runs.
-    metric, family, margin, split, replicates, unit, aggregate, seed, intersection
-        As in `frostline.report.compare`.
-
-    Returns
-    -------
-    Comparison
-        A DataFrame with one row for each pair: the difference, its interval, p and a verdict.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two runs, or no image is in all of them.
-
-    Examples
-    --------
-    >>> found = frostline.compare([frozen, tuned], replicates=500)
-    >>> found["verdict"].item() in {"better", "worse", "undecided"}
-    True
-    """
-    from frostline.report import compare as compare_runs
-    from frostline.results import Comparison
-
-    frame = compare_runs(
-        _tables(predictions),
-        metric=metric,
-        family=family,
-        margin=margin,
-        split=split,
-        unit=unit,
-        aggregate=aggregate,
-        replicates=replicates,
-        seed=seed,
-        intersection=intersection,
-    )
-    return Comparison(frame)
-
-
-def _tables(predictions: Runs) -> list[Predictions | Path | str]:
-    """Turn what can stand for predictions into what the report reads."""
-    import pandas as pd
-
-    from frostline.report import Predictions
-    from frostline.report.predictions import predictions_from
-
-    single = str | os.PathLike | Predictions | pd.DataFrame
-    given: Iterable[Any] = [predictions] if isinstance(predictions, single) else predictions
-    found: list[Predictions | Path | str] = []
-    for number, item in enumerate(given, start=1):
-        if isinstance(item, pd.DataFrame):
-            found.append(predictions_from(item, f"table {number}"))
-        else:
-            found.append(Path(item) if isinstance(item, os.PathLike) else item)
-    return found
 
 
 def _network(backbone: Backbone, **given: Any) -> Network:
