@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 
 _COLUMN = "Column of the table with the {}."
+# As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
+Kind = Literal[
+    "folder",
+    "table",
+    "mri-slices",
+    "dicom",
+    "medmnist",
+    "chest-xray",
+    "ham10000",
+    "isic2018",
+    "ichallenge-amd",
+]
 
 
 def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
     root: Annotated[list[Path], typer.Option(help="Folder with the images; may be repeated.")],
     kind: Annotated[
-        str,
-        typer.Option(
-            help="folder, table, mri-slices, dicom, medmnist, chest-xray, ham10000, isic2018 or "
-            "ichallenge-amd."
-        ),
+        Kind, typer.Option(help="What the data look like: docs/datasets.md describes each kind.")
     ] = "folder",
     table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
     image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
@@ -52,7 +60,8 @@ def index(
         typer.Option(metavar="NAME=VALUE", help="Another option of the kind; may be repeated."),
     ] = None,
     group_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression that finds the patient in a file name.")
+        str | None,
+        typer.Option(help="Regular expression that finds the patient in every file name."),
     ] = None,
     test_fraction: Annotated[
         float | None,
@@ -63,13 +72,13 @@ def index(
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0,
     resplit: Annotated[
-        bool, typer.Option("--resplit", help="Make the splits afresh; else groups stay.")
+        bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a data set's manifest, or bring it up to date.
 
-    Example: frostline index chest --root chest_xray --group-pattern '(person\\d+)_'
+    Example: frostline index photos --root photos --group-pattern 'patient\\d+'
     """
     from frostline.cache import Workspace
     from frostline.console import progress, say

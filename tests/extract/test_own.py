@@ -19,7 +19,7 @@ from frostline.apply.load import load_run
 from frostline.cache import EmbeddingStore, InputError, Workspace, find_stores
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.identity import identify_backbone
-from frostline.extract.embed import Extraction, embed_images, embedding_spec
+from frostline.extract.embed import embed_images, embedding_spec
 from frostline.extract.images.transform import Transform
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import pixel_source
@@ -61,7 +61,6 @@ def place(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "ws")
     index_dataset(workspace, "set", roots=[make_images(tmp_path / "images", 12)])
     return workspace
-
 
 
 def test_a_module_is_embedded_and_probed_by_its_name(place: Workspace, tmp_path: Path) -> None:
