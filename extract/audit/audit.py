@@ -1,4 +1,4 @@
-"""Audit: what in a data set would make its results better or worse than they are."""
+"""Audit: leaks, conflicts and damage, which make results look better or worse than they are."""
 
 from __future__ import annotations
 

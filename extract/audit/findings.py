@@ -1,4 +1,4 @@
-"""What an audit says: sentences, and how bad they are."""
+"""Findings of an audit: sentences, and how bad they are."""
 
 from __future__ import annotations
 

@@ -157,5 +157,5 @@ def _parts(function: Any) -> Iterable[Any]:
 
 def _hides(part: Any) -> bool:
     names = [name for name in getattr(part, "__dict__", {}) if not name.startswith("_")]
-    told = [name for name in names if name not in ("training", "transforms")]
-    return bool(told) and not any(f"{name}=" in repr(part) for name in told)
+    public = [name for name in names if name not in ("training", "transforms")]
+    return bool(public) and not any(f"{name}=" in repr(part) for name in public)

@@ -106,8 +106,16 @@ def amd(root: Path) -> None:
 
 
 LAYOUTS: list[Callable[[Path], None]] = [
-    photos, clinic, glioma_lgg, scans, medmnist, chest_xray, ham10000, isic2018, amd,
-]  # fmt: skip
+    photos,
+    clinic,
+    glioma_lgg,
+    scans,
+    medmnist,
+    chest_xray,
+    ham10000,
+    isic2018,
+    amd,
+]
 
 
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
