@@ -79,7 +79,8 @@ class Transform(Geometry):
     def with_options(self, options: Mapping[str, Any]) -> Transform:
         """Take `window` and `spacing` from a data set's reading options, where it has them."""
         known = {key: options[key] for key in ("window", "spacing") if options.get(key)}
-        return Transform(self.function, self.given, **known) if known else self
+        both = {"window": self.window, "spacing": self.spacing, **known}
+        return Transform(self.function, self.given, **both) if known else self
 
     def apply(
         self, image: Image.Image | np.ndarray, channels: Channels, out: np.ndarray | None = None
