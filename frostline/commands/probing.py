@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.grouped import grouped
+from frostline.commands.groups import grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from frostline.commands.grouped import grouped
+from frostline.commands.groups import grouped
 from frostline.commands.probing import SourceOptions, one_or_many, parse_values
 from frostline.probe.choices import HeadName, Protocol, SelectionMetric
 
