@@ -177,11 +177,17 @@ DEFAULT_METRICS = (
 
 
 def find_metric(name: str) -> Metric:
-    """What is known of a metric by its name, `f1[melanoma]` included."""
+    """Look up a metric by its name, `f1[melanoma]` included."""
     if name in METRICS:
         return METRICS[name]
     if name in OWN_METRICS:
-        return Metric(None, name, None, share=False)
+        higher = getattr(OWN_METRICS[name], "higher_is_better", True)
+        return Metric(None, name, None, share=False, higher=bool(higher))
+    if callable(name):
+        raise InputError(
+            "A function of your own is scored by `evaluate` and `compare` alone: give a metric's "
+            "name here."
+        )
     base, _, rest = name.partition("[")
     if base in PER_CLASS and rest.endswith("]"):
         return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
@@ -194,6 +200,11 @@ def find_metric(name: str) -> Metric:
 def of_probabilities(name: str) -> bool:
     """Whether a metric needs probabilities."""
     return name in METRICS and METRICS[name].function is None
+
+
+def of_rows(name: str) -> bool:
+    """Whether a metric needs rows, and not a confusion matrix alone."""
+    return of_probabilities(name) or name in OWN_METRICS
 
 
 def check_metrics(
@@ -252,8 +263,8 @@ def compute_metrics(
             out[name] = function(values)
         elif name in OWN_METRICS:
             raise InputError(
-                f"{name} is a function of your own, which `evaluate` alone can score: take a "
-                "metric by name here."
+                f"{name} is a function of your own, which has no confusion matrices: take a metric "
+                "by name here."
             )
         elif of_probabilities(name):
             raise InputError(f"{name} needs probabilities: a confusion matrix has none.")
