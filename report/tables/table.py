@@ -138,10 +138,6 @@ class Table:
         for dataset in self.datasets:
             yield dataset, [row for row in self.rows if row.dataset == dataset]
 
-    def title_of(self, dataset: str) -> str:
-        """Write the caption for one data set alone."""
-        return ": ".join(filter(None, (dataset, self.caption)))
-
 
 def words(*texts: object) -> tuple[Cell, ...]:
     """Make cells that hold a text alone."""

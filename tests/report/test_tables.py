@@ -111,6 +111,19 @@ def test_terminal_fits_80_columns(frame, hostile):
     assert "from scratch" in render(frame)
 
 
+def test_a_terminal_shows_every_number_however_many_columns(run):
+    classes = tuple(f"a class with a long name, {i}" for i in range(9))
+    frame = evaluate([run(classes, n=200)], metrics=["f1_per_class"], replicates=50)
+    text = render(frame)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for row in frame.to_dict("records"):
+        assert f"{100 * row['estimate']:.1f}" in text
+        if row["low"] == row["low"]:
+            assert f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert text.count("resnet50") == text.count("Model")
+
+
 def test_details_are_shown_only_where_they_differ(run):
     frame = evaluate(
         [run(seed=0), run(seed=1, head="adam"), run(seed=2, unfreeze="all")], replicates=50

@@ -30,7 +30,8 @@ def _table(table: Table, dataset: str, rows: Sequence[Row]) -> Iterator[str]:
     # Roles are said because the page shows rows as cards on a telephone, which are no table.
     sortable = any(cell.value is not None for row in rows for cell in row.cells)
     yield f'<table role="table" class="{"sortable " * sortable}cards">'
-    yield f"<caption>{_isolated(table.title_of(dataset))}</caption>"
+    title = ": ".join(_isolated(text) for text in (dataset, table.caption) if text)
+    yield f"<caption>{title}</caption>"
     yield '<thead role="rowgroup"><tr role="row">'
     for column in table.columns:
         short = _classes(column, column.heading)

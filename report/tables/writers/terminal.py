@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from frostline.report.tables import escape
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import rich.table
 
 LEAST_NAME = 10  # columns of the terminal
+MOST_HEADING = 20  # longer words are broken
 MARKS = ("*", "**")
 STARS = {"": "", "alike": "*", "alone": "**"}
 
@@ -23,10 +25,16 @@ STARS = {"": "", "alike": "*", "alone": "**"}
 def to_terminal(table: Table, width: int = 80) -> str:
     """Write a table of at most `width` columns, a part for each data set, then its notes.
 
-    Intervals stand behind their estimates where there is room, else below them.
+    Intervals stand behind their estimates where there is room, else below them. Columns of numbers
+    for which there is still no room follow in further parts, the words again in each.
     """
     below = _natural_width(table) > width and any(c.low for row in table.rows for c in row.cells)
-    parts = [_part(table, dataset, rows, below, width) for dataset, rows in table.parts()]
+    pieces = _pieces(table, below, width)
+    parts = [
+        _part(piece, dataset, dict(piece.parts())[dataset], below, width)
+        for dataset in table.datasets
+        for piece in pieces
+    ]
     return _printed([*parts, *notes_to_terminal(table)], width)
 
 
@@ -39,6 +47,24 @@ def notes_to_terminal(table: Table) -> list[str]:
 def wrapped(paragraphs: Iterable[str], width: int = 80) -> str:
     """Write paragraphs in lines of at most `width`; an empty one is an empty line."""
     return _printed(map(escape.plain, paragraphs), width)
+
+
+def _pieces(table: Table, below: bool, width: int) -> list[Table]:
+    """Split a table into such that fit, each with all columns of words."""
+    widths = [_width(c, place, table.rows, below) + 1 for place, c in enumerate(table.columns)]
+    words = [place for place, column in enumerate(table.columns) if not column.numbers]
+    room = width - sum(min(widths[place], LEAST_NAME + 1) for place in words)
+    pieces: list[list[int]] = [[]]
+    for place in sorted(set(range(len(widths))) - set(words)):
+        if pieces[-1] and sum(widths[one] for one in pieces[-1]) + widths[place] > room:
+            pieces.append([])
+        pieces[-1].append(place)
+    return [_with_columns(table, sorted([*words, *piece])) for piece in pieces]
+
+
+def _with_columns(table: Table, places: Sequence[int]) -> Table:
+    rows = (replace(row, cells=tuple(row.cells[i] for i in places)) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[i] for i in places), rows=tuple(rows))
 
 
 def _part(
@@ -63,7 +89,7 @@ def _part(
     left = max(width - taken - len(widths), LEAST_NAME)
     for place, (column, own) in enumerate(zip(table.columns, widths, strict=True)):
         if column.numbers:
-            heading = textwrap.fill(column.heading, max(own, 1), break_long_words=False)
+            heading = textwrap.fill(escape.plain(column.heading), max(own, 1))
             drawn.add_column(heading, justify="right", no_wrap=True)
         else:
             # Words give way to numbers.
@@ -97,7 +123,8 @@ def _width(column: Column, place: int, rows: Iterable[Row], below: bool) -> int:
         texts = [part for cell in cells for part in (cell.text, cell.detail)]
         return max(map(len, [column.heading, *texts]))
     lines = [line for cell in cells for line in _number(cell, below).split("\n")]
-    return max(map(len, [*column.heading.split(), *lines]), default=1)
+    longest = max(map(len, column.heading.split()), default=1)
+    return max(min(longest, MOST_HEADING), *map(len, lines), 1)
 
 
 def _natural_width(table: Table) -> int:
