@@ -218,7 +218,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """Read metadata next to a CSV; None if there is none, or if it is not about predictions."""
+    """Read metadata next to a CSV; None without one, or if it is not about predictions."""
     if not path.is_file():
         return None
     meta = _parse(path.read_text(encoding="utf-8"), path)

@@ -189,7 +189,7 @@ def check_options(options: Options) -> None:
             f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
         )
     if metric == "recall_weighted":
-        raise InputError("recall_weighted is the same number as accuracy: compare by accuracy.")
+        raise InputError("`recall_weighted` is the same number as accuracy: compare by accuracy.")
     find_metric(metric)
     if metric in NO_INTERVAL:
         raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")
