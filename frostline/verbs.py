@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.report import Predictions
+    from frostline.report.statistics.metrics import OwnMetric
 
     PathLike: TypeAlias = str | os.PathLike[str]
     Runs: TypeAlias = PathLike | Predictions | Iterable[PathLike | Predictions]
@@ -298,7 +299,7 @@ def evaluate(
     replicates: int | None = None,
     unit: str = "group",
     seed: int = 0,
-    metrics: Iterable[str] | None = None,
+    metrics: Iterable[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
 ) -> pd.DataFrame:
@@ -345,7 +346,7 @@ def evaluate(
 def compare(
     predictions: Runs,
     *,
-    metric: str = "accuracy",
+    metric: str | OwnMetric = "accuracy",
     family: str = "pairs",
     margin: float | None = None,
     split: str = "test",
