@@ -21,7 +21,8 @@ from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.backbones.backbone import Backbone, load_backbone
-from frostline.extract.embed import embed_features, embedding_spec, several_forward
+from frostline.extract.embed import embed_features, embedding_spec
+from frostline.extract.forward import several_forward
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source

@@ -39,7 +39,7 @@ from frostline.extract.images.geometry import Geometry
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Activations, Images
 from frostline.finetune.inputs.batches import Place, epoch_order
-from frostline.finetune.inputs.boundary import NoBoundaryError, find_boundary
+from frostline.finetune.inputs.boundary import NoBoundaryError, find_boundary, running_from
 from frostline.finetune.inputs.pixels import Part, StorePixels, held, read_ahead
 from frostline.finetune.model import Classifier
 from frostline.finetune.recipe import Recipe
@@ -278,7 +278,7 @@ def measure_boundary(setup: Setup, repeats: int) -> None:
         kept.fill(model, setup.where, setup.batch, {})
         filling = time.perf_counter() - start
         part = kept.feeds()["train"]
-        with model.from_boundary(boundary):
+        with running_from(model, boundary):
             run = epoch(setup, model, part)
             run(1)
             rest = best_of(repeats, run, 2)

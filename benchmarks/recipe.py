@@ -18,7 +18,7 @@ import torch
 from exported import read_exported
 from torch.utils.data import DataLoader, TensorDataset
 
-from frostline.probe.heads.stacked import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
 
 
 def plain(X: torch.Tensor, y: torch.Tensor, held_out: torch.Tensor, epochs: int) -> None:

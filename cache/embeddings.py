@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,17 @@ class EmbeddingStore:
         manifest = read_manifest(workspace.manifest(dataset))
         return cls(choose_store(workspace.embeddings(dataset, backbone), key), manifest)
 
+    def _repr_html_(self) -> str:
+        """Show how many embeddings there are, of what, and by which backbone."""
+        dataset = html.escape(str(self.manifest.meta.get("dataset", "")))
+        backbone = html.escape(str(self.store.spec.get("backbone", self.store.folder.parent.name)))
+        feature = html.escape(str(self.store.spec.get("feature", "")))
+        shape = " × ".join(map(str, self.store.shape))
+        return (
+            f"<p>{len(self.keys)} embeddings of {dataset} by {backbone}: {feature} [{shape}], "
+            f"key <code>{self.store.key[:12]}</code></p>"
+        )
+
     @cached_property
     def _rows(self) -> np.ndarray:
         return self.store.distinct_rows()
@@ -64,7 +76,7 @@ class EmbeddingStore:
     def frame(
         self, manifest: Manifest | None = None, *, label: str = "label", split: str = "split"
     ) -> pd.DataFrame:
-        """One row an image that has an embedding: `label`, `group_id`, `split`, then e0, e1, ….
+        """Make a table, one row an image with an embedding: `label`, `group_id`, `split`, e0, e1, …
 
         Parameters
         ----------
@@ -87,7 +99,7 @@ class EmbeddingStore:
     def arrays(
         self, *splits: str, label: str = "label", split: str = "split"
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Embeddings, labels and groups of the labelled images of some splits, all if none given.
+        """Return embeddings, labels and groups of the labelled images of some splits, or of all.
 
         Returns
         -------
@@ -104,7 +116,7 @@ class EmbeddingStore:
         if images.empty:
             raise InputError(
                 f"Data set {self.manifest.meta.get('dataset')!r} has no image with a label and an "
-                f"embedding in split {' or '.join(splits) or 'any'}."
+                f"embedding in split {' or '.join(splits) or 'any'}: run `frostline extract`."
             )
         return X, images["label"].to_numpy(str), images["group_id"].to_numpy(str)
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from torch import nn
 
 from frostline.cache import (
     EMBEDDINGS,
-    InputError,
     Manifest,
     Store,
     StoreWriter,
@@ -28,15 +25,14 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
-from frostline.extract.engine import Engine, engine_version, onnx_features
-from frostline.extract.pixels import PixelSource, distinct_images, versions
+from frostline.cache.versions import versions
+from frostline.extract.backbones.backbone import Backbone, backbone_name
+from frostline.extract.engine import Engine, engine_version
+from frostline.extract.forward import device_name, pad, several_forward
+from frostline.extract.pixels import PixelSource, distinct_images
+from frostline.extract.prefetch import prefetch
 
-if TYPE_CHECKING:
-    from frostline.extract.backbones.backbone import Backbone
-
-Item = TypeVar("Item")
 Progress = Callable[[int, int], None]
-COMPUTE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass
@@ -52,7 +48,8 @@ class Extraction:
     skipped : list of str
         A sentence for each image that could not be read.
     differs : list of str
-        If a store was begun beside others: the fields in which it differs from the nearest.
+        If a store was begun and there are others: the fields in which it differs from the
+        nearest.
     """
 
     key: str
@@ -65,21 +62,26 @@ class Extraction:
 
 def embedding_spec(
     source: PixelSource,
-    backbone: str,
+    backbone: str | nn.Module,
     weights: str,
     feature: str,
     normalisation: dict[str, list[float]],
     compute: str = "float32",
     head: str = "",
 ) -> dict[str, Any]:
-    """Everything that changes the embeddings (docs/format.md, 'Spec and key').
+    """Collect everything that changes the embeddings (docs/format.md, 'Spec and key').
 
-    `head` is the digest of the classifier, for features that have one.
+    Parameters
+    ----------
+    backbone : str or nn.Module
+        Its name, or a user's own module (called by the name of its class).
+    weights, feature, head : str
+        As `identify_backbone` gives them.
     """
     return {
         "pixels": source.spec,
         "normalisation": normalisation,
-        "backbone": backbone,
+        "backbone": backbone_name(backbone),
         "weights": weights,
         "feature": feature,
         "compute": compute,
@@ -121,7 +123,7 @@ def embed_features(
     load : callable
         Gives the backbone; called only if there is anything to embed.
     engine : {"torch", "onnx"}
-        What computes: recorded, and no part of the key, as the embeddings agree.
+        What computes: recorded, and no part of the key, because the embeddings agree.
 
     Raises
     ------
@@ -189,7 +191,7 @@ class _Target:
         return cls(folder, spec, lacks, done)
 
     def skips(self, keys: np.ndarray) -> np.ndarray:
-        """Which of the keys the store has, from an earlier run that was stopped."""
+        """Say which of the keys the store has, from an earlier run that was stopped."""
         return np.array([key.tobytes() in self.has for key in keys], bool)
 
 
@@ -220,120 +222,8 @@ def _embed(
                 progress(count, len(images))
 
 
-def forward_function(
-    backbone: Backbone, normalisation: dict[str, list[float]], device: str, compute: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Make uint8 pixels [n, h, w(, 3)] → float32 embeddings [n, dim], with one precision."""
-    forward = several_forward(backbone, [backbone.feature], normalisation, device, compute)
-    return lambda pixels: forward(pixels)[0]
-
-
-def several_forward(
-    backbone: Backbone,
-    features: Sequence[str],
-    normalisation: dict[str, list[float]],
-    device: str,
-    compute: str,
-    engine: Engine = "torch",
-) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature.
-
-    With engine "onnx" all batches must be of the size of the first.
-    """
-    if engine == "onnx" and (compute, torch.device(device).type) != ("float32", "cpu"):
-        raise InputError(
-            f"Engine 'onnx' computes float32 on a CPU, not {compute} on {device}: use --engine "
-            "torch, or --device cpu --precision float32."
-        )
-    backbone.model.eval().to(memory_format=torch.channels_last).to(device)
-    found = [backbone.find(feature) for feature in features]
-    dtype = COMPUTE[compute]
-    run: list[Callable[[torch.Tensor], list[torch.Tensor]]] = []
-
-    @torch.inference_mode()
-    def forward(pixels: np.ndarray) -> list[np.ndarray]:
-        images = to_input(torch.from_numpy(pixels), normalisation, device)
-        if engine == "onnx":
-            if not run:
-                run.append(onnx_features(backbone, found, images))
-            return [row.numpy() for row in run[0](images)]
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            rows = backbone.several(images, found)
-        return [row.float().cpu().numpy() for row in rows]
-
-    return forward
-
-
-def to_input(
-    pixels: torch.Tensor, normalisation: dict[str, list[float]], device: str | torch.device
-) -> torch.Tensor:
-    """uint8 [n, h, w] or [n, h, w, 3] → normalised float32 [n, 3, h, w] in channels-last order."""
-    images = pixels.to(device, non_blocking=True)
-    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    mean = torch.tensor(normalisation["mean"], device=device).view(1, 3, 1, 1)
-    std = torch.tensor(normalisation["std"], device=device).view(1, 3, 1, 1)
-    # (x / 255 - mean) / std as one multiplication and one addition; grey becomes colour here.
-    normalised = images.float() * (1 / (255 * std)) - mean / std
-    return normalised.contiguous(memory_format=torch.channels_last)
-
-
-def pad(values: np.ndarray, size: int) -> np.ndarray:
-    """Fill a short batch with zeros, so that a row's numbers never depend on its neighbours."""
-    if len(values) == size:
-        return values
-    padded = np.zeros((size, *values.shape[1:]), values.dtype)
-    padded[: len(values)] = values
-    return padded
-
-
-def prefetch(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, None]:
-    """Run an iterator in a thread, at most `depth` items ahead; its exceptions are raised here."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def offer(kind: str, value: Any) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put((kind, value), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                offer("item", item)
-                if stopped.is_set():
-                    break
-        except BaseException as error:
-            offer("error", error)
-        finally:
-            items.close()  # type: ignore[attr-defined]
-        offer("end", None)
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def device_name(device: str) -> str:
-    """The name of a GPU, or `cpu`."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return str(device)
-
-
 def _differences(folder: Path, spec: dict[str, Any]) -> list[str]:
-    """How a store about to be begun differs from the nearest one beside it."""
+    """Say how a store about to be begun differs from the nearest of the same backbone."""
     if part_files(folder):
         return []
     others = [store_spec(path) for path in find_stores(folder.parent)]

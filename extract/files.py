@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 
 
 class FileFacts(NamedTuple):
-    """What is known of one file; ``header`` is None if it cannot be read as an image."""
+    """What is known of one file; `header` is None if it cannot be read as an image."""
 
     file_key: bytes
     file_size: int
@@ -36,7 +36,7 @@ def add_file_facts(
     Parameters
     ----------
     table
-        With ``path``, ``root``, ``frame``.
+        With `path`, `root`, `frame`.
     previous
         Files with the size and time that they have in this manifest are not opened.
     progress
@@ -44,8 +44,8 @@ def add_file_facts(
 
     Returns
     -------
-    The table with ``file_key``, ``content_key`` (bytes), ``file_size``, ``file_mtime_ns``,
-    ``width``, ``height``, ``mode``, ``format`` (missing where a file cannot be read).
+    The table with `file_key`, `content_key` (bytes), `file_size`, `file_mtime_ns`,
+    `width`, `height`, `mode`, `format` (missing where a file cannot be read).
     """
     paths = [roots[root] / path for root, path in zip(table["root"], table["path"], strict=True)]
     pages = {path for path, frame in zip(paths, table["frame"], strict=True) if pd.notna(frame)}
@@ -70,7 +70,7 @@ def add_file_facts(
 def read_file_facts(path: Path, pages: bool = False) -> FileFacts:
     """Read one file: its digest, then its header and whether it decodes.
 
-    ``pages`` says that one of several pages is meant, not the whole file.
+    `pages` says that one of several pages is meant, not the whole file.
 
     Raises
     ------
@@ -86,7 +86,9 @@ def read_file_facts(path: Path, pages: bool = False) -> FileFacts:
             file.seek(0)
             return FileFacts(digest, stat.st_size, stat.st_mtime_ns, image_facts(path, file, pages))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"Cannot read {path}: {error.strerror}. Mend or remove it, and index again."
+        ) from error
 
 
 def _facts_of_all(
@@ -123,7 +125,9 @@ def _unchanged(path: Path, earlier: FileFacts) -> bool:
     try:
         stat = path.stat()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"Cannot read {path}: {error.strerror}. Mend or remove it, and index again."
+        ) from error
     return (stat.st_size, stat.st_mtime_ns) == (earlier.file_size, earlier.file_mtime_ns)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.extract.files import Progress, add_file_facts
+from frostline.extract.groups import with_groups
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
@@ -34,136 +32,68 @@ def index_dataset(
 
     Parameters
     ----------
-    workspace, name
-        Where the manifest goes.
     kind, roots, options
-        What reads the data, from which folders, and how; see `frostline.extract.readers.kinds`.
-    group_pattern
-        Regular expression that finds the group (patient) in a file's name, or in its path
-        relative to the root if the pattern holds a ``/``. The group is what the named group
-        ``group`` matched, else the first group in parentheses, else the whole match.
-    seed, test_fraction, val_fraction
-        For splits that the data lack; see `assign_splits`. The kind says which part is for test
-        unless it is given: 0.3, or that of the paper.
+        What reads the data, from which folders, and how: `frostline.extract.readers.kinds`. With
+        the option `follow` (a data set, or a list), groups have the split that they have there.
+    group_pattern, seed, test_fraction, val_fraction
+        See `groups_from_names` and `assign_splits`. The kind says how much is for test if None.
     resplit
-        Make these splits afresh. Otherwise every group that was indexed before stays where
-        it is, whatever the seed and fractions.
+        Make splits again; else every group that was indexed before stays where it is.
     progress
         Called with files read and files in all.
 
-    Notes
-    -----
-    With the option ``follow``, the name of another data set or a list of them, groups that are in
-    these have the split here that they have there: modalities of the same patients.
-
     Returns
     -------
-    The manifest, as written. Files that cannot be read are in it, with no ``mode``.
-
-    Raises
-    ------
-    InputError
-        Saying what is wrong with the data or the options. Nothing is written then.
+    The manifest, as written. Files that cannot be read are in it, with no `mode`. Where data or
+    options are not valid, an InputError is raised and nothing is written.
     """
-    path = workspace.manifest(name)
-    previous = read_manifest(path) if path.exists() else None
-    resolved = resolve_options(kind, options or {})
-    folders = _folders(roots)
-    reader = find_kind(kind)
+    previous, folders = _previous(workspace, name), _folders(roots)
+    resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
     reading = reader.read(folders, resolved, previous)
-    table = hide_columns(reading.table, reader.private, workspace)
-    table = _with_groups(table, group_pattern)
-    made = made_parts(table["split"])
+    table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
     kept = {} if previous is None or resplit else _kept_groups(previous)
+    splits: dict[str, Any] = {
+        "seed": seed,
+        "test_fraction": reader.test_fraction if test_fraction is None else test_fraction,
+        "val_fraction": val_fraction,
+    }
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
-    if test_fraction is None:
-        test_fraction = reader.test_fraction
-    split = assign_splits(
-        list(table["group_id"]),
-        list(table["label"]),
-        list(table["split"]),
-        kept=kept,
-        test_fraction=test_fraction,
-        val_fraction=val_fraction,
-        seed=seed,
-    )
-    table = add_file_facts(table.assign(split=split), folders, previous, progress)
+    rows = [list(table[column]) for column in ("group_id", "label", "split")]
+    split = assign_splits(*rows, kept=kept, **splits)
     meta = {
         "dataset": name,
         "kind": kind,
         "roots": [str(folder) for folder in folders],
         "options": resolved,
         "group_pattern": group_pattern,
-        "seed": seed,
-        "test_fraction": test_fraction,
-        "val_fraction": val_fraction,
-        "made_splits": made,
+        **splits,
+        "made_splits": made_parts(table["split"]),
         "notes": reading.notes,
     }
-    write_manifest(path, Manifest(table, meta))
-    return read_manifest(path)
+    table = add_file_facts(table.assign(split=split), folders, previous, progress)
+    write_manifest(workspace.manifest(name), Manifest(table, meta))
+    return read_manifest(workspace.manifest(name))
+
+
+def _previous(workspace: Workspace, name: str) -> Manifest | None:
+    path = workspace.manifest(name)
+    return read_manifest(path) if path.exists() else None
 
 
 def _folders(roots: Sequence[Path]) -> list[Path]:
     folders = [Path(root).resolve() for root in roots]
     if not folders:
-        raise InputError("no root is given; name the folder that holds the images")
+        raise InputError("No root is given: name the folder that holds the images.")
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}; correct the root")
+            raise InputError(f"There is no folder {folder}: correct --root.")
     if len(set(folders)) < len(folders):
-        raise InputError("a root is given twice; name each folder once")
+        raise InputError("A root is given twice: name each folder once.")
     return folders
 
 
-def _with_groups(table: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
-    """Fill ``group_id``, by the pattern or else by the image itself."""
-    table = table.assign(
-        **{
-            name: table[name].astype(object).where(table[name].notna(), None)
-            for name in ("label", "group_id", "split")
-        }
-    )
-    if pattern is None:
-        return table.assign(
-            group_id=table["group_id"].where(table["group_id"].notna(), table["image_id"])
-        )
-    if table["group_id"].notna().any():
-        raise InputError("groups are given twice; use either a group column or a group pattern")
-    return table.assign(group_id=groups_from_names(list(table["path"]), pattern))
-
-
-def groups_from_names(paths: Sequence[str], pattern: str) -> list[str]:
-    """Find each path's group by a regular expression; see `index_dataset`.
-
-    Raises
-    ------
-    InputError
-        If the pattern is no regular expression, or finds nothing in a name.
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"group pattern {pattern!r} is no regular expression: {error}") from error
-    whole_path = "/" in pattern
-    group: int | str = min(1, expression.groups)
-    if "group" in expression.groupindex:
-        group = "group"
-    found = []
-    for path in paths:
-        match = expression.search(path if whole_path else PurePosixPath(path).name)
-        found.append(match[group] if match else None)
-    missing = [path for path, text in zip(paths, found, strict=True) if not text]
-    if missing:
-        raise InputError(
-            f"group pattern {pattern!r} finds no group in {len(missing)} of {len(paths)} names, "
-            f"such as {missing[0]}"
-        )
-    return [text for text in found if text]
-
-
 def _kept_groups(previous: Manifest) -> dict[str, str]:
-    """Give the groups whose split is ours to keep: all but those in parts the data brought."""
+    """Give the groups whose split is ours to keep: all but those in parts that the data bring."""
     ours = {"train", *previous.meta.get("made_splits", [])}
     splits = previous.table.groupby("group_id")["split"].agg(["nunique", "first"])
     single = splits[(splits["nunique"] == 1) & splits["first"].isin(ours)]
@@ -183,8 +113,8 @@ def _followed_groups(
             group = str(group)
             if parts.setdefault(group, split) != split:
                 raise InputError(
-                    f"group {group} is in {split} of {other}, but in {parts[group]} of "
-                    f"{source[group]}; index {name} again with --resplit, or follow one of them"
+                    f"Group {group} is in {split} of {other}, but in {parts[group]} of "
+                    f"{source[group]}: index {name} again with --resplit, or follow one of them."
                 )
             source.setdefault(group, other)
     return parts

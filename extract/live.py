@@ -1,4 +1,4 @@
-"""Cached equals live: embeddings of a store against ones computed afresh from the files."""
+"""Cached equals live: embeddings of a store against ones computed again from the files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store
-from frostline.extract.embed import pad, several_forward
+from frostline.extract.forward import pad, several_forward
 from frostline.extract.images.decode import decode
 from frostline.extract.images.geometry import Geometry
 
@@ -75,7 +75,9 @@ def compare_live(
     rows = store.locate(manifest.keys())
     cached = np.flatnonzero(rows >= 0)
     if not len(cached):
-        raise InputError(f"No image of the data set has an embedding in {store.folder}.")
+        raise InputError(
+            f"No image of the data set has an embedding in {store.folder}: run `frostline extract`."
+        )
     chosen = np.random.default_rng(seed).permutation(cached)[:sample]
     geometry = Geometry.from_spec(spec["pixels"]["geometry"])
     frames = [None if pd.isna(frame) else int(frame) for frame in manifest.table["frame"]]

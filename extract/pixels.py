@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from PIL.Image import Image
 
 from frostline.cache import (
     PIXELS,
@@ -24,8 +25,10 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
+from frostline.cache.versions import versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.images.transform import Transform, as_geometry
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 OnError = Literal["stop", "skip"]
@@ -61,7 +64,7 @@ class PixelSource:
         return pixel_spec(self.geometry, self.channels)
 
     def batches(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
-        """Pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
+        """Yield pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
 
         Yields
         ------
@@ -103,7 +106,11 @@ class PixelSource:
             return
         workers = self.workers or os.cpu_count() or 1
         with ExitStack() as stack:
-            writer = stack.enter_context(StoreWriter(self.folder, PIXELS, self.spec, versions()))
+            writer = None  # the pixel store holds 8 bits: a transform's floats are not kept
+            if self.geometry.dtype == np.uint8:
+                writer = stack.enter_context(
+                    StoreWriter(self.folder, PIXELS, self.spec, versions())
+                )
             decoders = stack.enter_context(
                 Decoders(_files(images), self.geometry, self.channels, workers)
             )
@@ -116,8 +123,9 @@ class PixelSource:
                 for chunk in decoders.remains():
                     self._keep(writer, chunk)
 
-    def _keep(self, writer: StoreWriter, chunk: Chunk) -> None:
-        writer.write(chunk.keys, chunk.values)
+    def _keep(self, writer: StoreWriter | None, chunk: Chunk) -> None:
+        if writer is not None:
+            writer.write(chunk.keys, chunk.values)
         self.decoded += len(chunk.keys)
 
     def _report(self, failures: list[str]) -> None:
@@ -127,7 +135,7 @@ class PixelSource:
 
 
 def _files(images: pd.DataFrame) -> list[File]:
-    """Rows of `distinct_images` by file, in their order."""
+    """Group rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
     rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
     files = []
@@ -138,10 +146,18 @@ def _files(images: pd.DataFrame) -> list[File]:
 
 
 def pixel_source(
-    workspace: Workspace, manifest: Manifest, geometry: Geometry, **options: Any
+    workspace: Workspace,
+    manifest: Manifest,
+    geometry: Geometry | Callable[[Image], Any],
+    **options: Any,
 ) -> PixelSource:
-    """The pixels of a data set for a geometry; options are those of `PixelSource`."""
-    channels = manifest_channels(manifest)
+    """Open the pixels of a data set for a geometry, or for a user's own transform.
+
+    Options are those of `PixelSource`.
+    """
+    geometry = as_geometry(geometry)
+    own = isinstance(geometry, Transform)
+    channels: Channels = "rgb" if own else manifest_channels(manifest)
     key = spec_key(pixel_spec(geometry, channels))
     folder = workspace.pixels(manifest.meta["dataset"]) / key
     return PixelSource(folder, manifest, geometry, channels, **options)
@@ -167,19 +183,19 @@ def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None
 
 
 def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
-    """Everything that changes the pixels."""
+    """Collect everything that changes the pixels."""
     return {"geometry": geometry.to_spec(), "channels": channels}
 
 
 def manifest_channels(manifest: Manifest) -> Channels:
-    """`grey` if every readable image has one channel, else `rgb`."""
+    """Say `grey` if every readable image has one channel, else `rgb`."""
     table = manifest.table.dropna(subset="mode")
     grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")
     return "grey" if len(table) and grey.all() else "rgb"
 
 
 def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:
-    """One row a distinct content: `content_key`, `file` (text), `frame`; frames of a file together.
+    """List distinct contents: `content_key`, `file` (text), `frame`; frames of a file together.
 
     Parameters
     ----------
@@ -198,14 +214,6 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
     return pd.DataFrame(
         {"content_key": table["content_key"], "file": files, "frame": table["frame"]}
     ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the numbers, for a part's provenance."""
-    from importlib.metadata import version
-
-    names = ("frostline", "torch", "torchvision", "timm", "pillow", "nibabel", "numpy", "h5py")
-    return {name: version(name) for name in names}
 
 
 def _keys(images: pd.DataFrame) -> np.ndarray:

@@ -47,7 +47,7 @@ def workspace_key(workspace: Workspace) -> bytes:
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
         raise InputError(
-            f"{path} is damaged; delete it, and index the DICOM data sets again with --resplit"
+            f"{path} is damaged: delete it, and index the DICOM data sets again with --resplit."
         )
     return key
 

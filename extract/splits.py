@@ -2,7 +2,7 @@
 
 Method. Parts that the data lack are made out of the groups that the data do not assign to a
 test or validation part. A group's stratum is its most common label. Within a stratum of n
-groups, test is to hold ``test_fraction`` of n and validation ``val_fraction`` of what is left,
+groups, test is to hold `test_fraction` of n and validation `val_fraction` of what is left,
 rounded to the nearest, at least one each while one is left for train. Groups that were assigned
 before count towards these numbers and stay; the others are taken in the order of a keyed hash
 of their name: one for train if it has none, then until test is full, then validation; the rest
@@ -82,18 +82,18 @@ def assign_splits(
     return result
 
 
-def wanted(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:
-    """How many of a stratum's groups are to be test and validation.
+def part_sizes(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:
+    """Say how many of a stratum's groups are to be test and validation.
 
-    >>> wanted(10, 0.3, 0.2), wanted(3, 0.3, 0.2), wanted(2, 0.3, 0.2), wanted(1, 0.3, 0.2)
-    ((3, 1), (1, 1), (1, 0), (0, 0))
+    >>> [part_sizes(groups, 0.3, 0.2) for groups in (10, 3, 2, 1)]
+    [(3, 1), (1, 1), (1, 0), (0, 0)]
     """
     test = _share(groups, test_fraction)
     return test, _share(groups - test, val_fraction)
 
 
 def made_parts(splits: Iterable[str | None]) -> list[str]:
-    """The parts that the data lack, and that are therefore made."""
+    """List the parts that the data lack, and that are therefore made."""
     present = set(splits)
     return [part for part in ("test", "val") if part not in present]
 
@@ -114,7 +114,7 @@ def _given_parts(groups: Sequence[str], splits: Sequence[str | None]) -> dict[st
 def _strata(
     groups: Sequence[str], labels: Sequence[str | None], free: set[str]
 ) -> dict[str, list[str]]:
-    """Names of the free groups by their most common label (ties: the first by name)."""
+    """Give the free groups by their most common label (ties: the first by name)."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for group, label in zip(groups, labels, strict=True):
         if group in free:
@@ -133,8 +133,8 @@ def _in_order(names: list[str], seed: int) -> list[str]:
 
 
 def _fill(names: list[str], have: Counter[str], fractions: Mapping[str, float]) -> dict[str, str]:
-    """Parts of new groups, given how many groups each part of this stratum already has."""
-    test, val = wanted(len(names) + have.total(), fractions["test"], fractions["val"])
+    """Choose the parts of new groups, given how many groups each part has."""
+    test, val = part_sizes(len(names) + have.total(), fractions["test"], fractions["val"])
     missing = {"test": max(0, test - have["test"]), "val": max(0, val - have["val"])}
     parts = ["train"] * (have["train"] == 0)
     parts += ["test"] * missing["test"] + ["val"] * missing["val"]
@@ -153,10 +153,10 @@ def _row_part(split: str | None, given: set[str], part: str | None) -> str:
 def _check(splits: Sequence[str | None], test_fraction: float, val_fraction: float) -> None:
     for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
         if not 0 <= fraction < 1:
-            raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}")
+            raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}.")
     unknown = {split for split in splits if split is not None} - set(PARTS)
     if unknown:
-        raise InputError(f"a split must be train, val or test, not {min(unknown)!r}")
+        raise InputError(f"A split must be train, val or test, not {min(unknown)!r}.")
 
 
 def _check_no_leak(
@@ -167,4 +167,4 @@ def _check_no_leak(
         parts[group].add(part)
     leaks = [group for group, found in parts.items() if len(found) > 1 and len(given[group]) < 2]
     if leaks:
-        raise RuntimeError(f"group {min(leaks)!r} would be in two splits; please report this")
+        raise RuntimeError(f"group {min(leaks)!r} would be in two splits: please report this")

@@ -1,13 +1,15 @@
 from .conditions import Conditions
 from .recipe import RECIPES, Recipe, make_recipe
-from .run import Task, finetune_run
+from .run import finetune_run
 from .saved_model import load_model, read_card
+from .task import Execution, Task
 from .training.epochs import Epoch
 
 __all__ = [
     "RECIPES",
     "Conditions",
     "Epoch",
+    "Execution",
     "Recipe",
     "Task",
     "finetune_run",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from frostline.extract.embed import COMPUTE
+from frostline.extract.forward import COMPUTE
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,6 @@ class Conditions:
         return {"mean": list(self.mean), "std": list(self.std)}
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision, or nothing for float32."""
+        """Give a context of mixed precision, or of nothing for float32."""
         mixed = self.precision != "float32"
         return torch.autocast(torch.device(self.device).type, COMPUTE[self.precision], mixed)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from frostline.extract.backbones.backbone import Backbone
-from frostline.finetune.inputs.boundary import Boundary
-from frostline.probe.heads.stacked import first_layers
+from frostline.probe.solver.stacked_adam import first_layers
 
 
 class Classifier(nn.Module):
@@ -28,7 +26,8 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: Backbone, classes: int, seed: int) -> None:
         super().__init__()
-        self.boundary: Boundary | None = None
+        # From other inputs than images to logits, where training begins behind frozen blocks.
+        self.shortcut: Callable[[Tensor], Tensor] | None = None
         self.name = backbone.name
         self.compute = backbone.compute
         self.backbone = backbone.model
@@ -37,23 +36,14 @@ class Classifier(nn.Module):
         self.head.load_state_dict({"weight": weight.T, "bias": bias[0]})
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images float [n, 3, height, width] to logits float [n, classes].
+        """Classify normalised images: float [n, 3, height, width] to logits float [n, classes].
 
-        Inside `from_boundary` it takes the activations of images instead.
+        With a `shortcut` it takes what that takes, such as the activations of frozen blocks.
         """
-        if self.boundary is not None:
-            return self.boundary.leave(self, images)
+        if self.shortcut is not None:
+            return self.shortcut(images)
         return self.head(self.embed(images))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Normalised images float [n, 3, height, width] to what the head sees, float [n, dim]."""
+        """Embed normalised images: float [n, 3, height, width] to float [n, dim]."""
         return self.compute(self.backbone, images)
-
-    @contextmanager
-    def from_boundary(self, boundary: Boundary | None) -> Iterator[None]:
-        """Run from kept activations meanwhile, if there is a boundary."""
-        self.boundary = boundary
-        try:
-            yield
-        finally:
-            self.boundary = None

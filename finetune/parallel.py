@@ -1,4 +1,4 @@
-"""Several processes, one a GPU, under torchrun: who takes what, and what they tell each other.
+"""Several processes under torchrun, one for each GPU: who computes what, and what they exchange.
 
 Without torchrun there is one process, and all of this does nothing.
 """
@@ -34,12 +34,12 @@ def process_group(device: str) -> Iterator[None]:
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Give the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def ranks() -> int:
-    """How many processes there are."""
+    """Count the processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -60,12 +60,12 @@ def first_rank_first() -> Iterator[None]:
 
 
 def share(count: int) -> Tensor:
-    """Which of `count` things are this process's: int64, consecutive, empty if they run out."""
+    """Give this process's share of `count` things: int64, consecutive, empty if they run out."""
     return torch.arange(count).tensor_split(ranks())[rank()]
 
 
 def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
-    """The sum of every process's `values`."""
+    """Sum every process's `values`."""
     if ranks() == 1:
         return values
     total = values.to(device)
@@ -74,7 +74,7 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
 
 
 def least_over_ranks(value: int, device: torch.device) -> int:
-    """The smallest of every process's numbers."""
+    """Give the smallest of every process's numbers."""
     if ranks() == 1:
         return value
     least = torch.tensor(value, device=device)
@@ -83,7 +83,7 @@ def least_over_ranks(value: int, device: torch.device) -> int:
 
 
 def gather_shares(rows: Tensor, count: int, device: torch.device) -> Tensor:
-    """All rows [count, …] from those that each process computed for its `share`."""
+    """Gather all rows [count, …] from those that each process computed for its `share`."""
     if ranks() == 1:
         return rows
     sizes = [len(part) for part in torch.arange(count).tensor_split(ranks())]
@@ -128,7 +128,7 @@ def shared_batch_norm(model: nn.Module, device: torch.device) -> None:
 
 
 def data_parallel(model: nn.Module, device: torch.device, unused: bool) -> nn.Module:
-    """The model with gradients averaged over all processes; itself if there is one process.
+    """Wrap a model so that its gradients are averaged over all processes, if there are several.
 
     Parameters
     ----------

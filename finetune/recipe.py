@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
-from typing import Any, Literal, get_type_hints
+import re
+from typing import Annotated, Any, Literal
 
-from frostline.cache import InputError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from frostline.cache.errors import InputError
 from frostline.report.statistics.metrics import METRICS
 
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine")
-CLASS_WEIGHTS = ("none", "balanced")
 # In the order in which they are applied.
 CROPS = ("random_crop", "random_resized_crop")
 AUGMENTATIONS = (*CROPS, "horizontal_flip", "vertical_flip", "color_jitter", "rand_augment")
@@ -23,24 +30,67 @@ SELECTIONS = tuple(
 )
 
 
-def _says(source: str, default: Any) -> Any:
-    return field(default=default, metadata={"from": source})
+def _listed(value: Any) -> Any:
+    """Read `a, b` as two values and `none` as no value, as people type them."""
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    return [] if parts == ["none"] else parts
 
 
-@dataclass(frozen=True)
-class Recipe:
+def _known_metric(value: str) -> str:
+    if value not in SELECTIONS:
+        raise ValueError(f"one of {', '.join(SELECTIONS)}")
+    return value
+
+
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Put augmentations in the order in which they are applied, each once."""
+    if not set(names) <= set(AUGMENTATIONS):
+        raise ValueError(f"none, or some of {', '.join(AUGMENTATIONS)}")
+    if set(CROPS) <= set(names):
+        raise ValueError("one of the crops or the other")
+    return tuple(name for name in AUGMENTATIONS if name in names)
+
+
+def _different(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if not 0 < len(set(rates)) == len(rates):
+        raise ValueError("one or several different numbers")
+    return rates
+
+
+def _one_or_several(rates: tuple[float, ...]) -> float | tuple[float, ...]:
+    return rates[0] if len(rates) == 1 else rates
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Rates = Annotated[
+    tuple[Positive, ...],
+    BeforeValidator(_listed),
+    AfterValidator(_different),
+    PlainSerializer(_one_or_several),
+]
+Metric = Annotated[str, AfterValidator(_known_metric)]
+Augmentation = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_in_order)]
+
+
+def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -> Any:
+    return Field(default, json_schema_extra={"from": source}, **rule)
+
+
+class Recipe(BaseModel):
     """A recipe of training; the defaults are the paper's.
 
-    The `from` of each field's metadata says who says so: *paper* (the text), *code* (the authors'
-    published code), *ours*.
+    Who says so is the `from` of each field's `json_schema_extra`: *paper* (the text), *code* (the
+    authors' published code), *ours*. Values may be text, as they are typed on a command line.
 
     Attributes
     ----------
     epochs, batch_size : int
     optimizer : str
         "adam" or "adamw".
-    lr : float or tuple of float
-        Learning rate; of several the best on validation is kept.
+    lr : tuple of float
+        Learning rates, among which the validation set chooses.
     weight_decay : float
         Of matrices; AdamW's is decoupled.
     schedule : str
@@ -51,7 +101,7 @@ class Recipe:
         Whether training images come in a new order each epoch.
     select : str
         What chooses the best epoch on the validation set: "accuracy", "log_loss", or another name
-        of `report.metrics`; of equal ones the earliest is taken.
+        of `frostline.report.statistics.metrics`; of equal ones the earliest is taken.
     micro_batch : int or "auto"
         Images computed at a time, whose gradients are added up to those of the batch; 0: all.
     layer_decay : float
@@ -70,57 +120,36 @@ class Recipe:
         Epochs without a better one after which training stops; 0: never.
     """
 
-    epochs: int = _says("paper", 100)
-    batch_size: int = _says("paper", 32)
-    optimizer: str = _says("paper", "adam")
-    lr: float | tuple[float, ...] = _says("paper", 1e-4)
-    weight_decay: float = _says("code", 0.0)
-    schedule: str = _says("code", "constant")
-    warmup_epochs: int = _says("code", 0)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = _says("paper", 100, ge=1)
+    batch_size: int = _says("paper", 32, ge=1)
+    optimizer: Literal["adam", "adamw"] = _says("paper", "adam")
+    lr: Rates = _says("paper", (1e-4,))
+    weight_decay: float = _says("code", 0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = _says("code", "constant")
+    warmup_epochs: int = _says("code", 0, ge=0)
     shuffle: bool = _says("ours", True)
-    select: str = _says("code", "accuracy")
-    micro_batch: int | Literal["auto"] = _says("ours", 0)
-    layer_decay: float = _says("code", 1.0)
-    clip_grad_norm: float = _says("code", 0.0)
-    augmentation: tuple[str, ...] = _says("code", ())
-    class_weights: str = _says("code", "none")
-    label_smoothing: float = _says("code", 0.0)
-    ema: float = _says("code", 0.0)
-    patience: int = _says("code", 0)
+    select: Metric = _says("code", "accuracy")
+    micro_batch: Annotated[int, Field(ge=0)] | Literal["auto"] = _says("ours", 0)
+    layer_decay: float = _says("code", 1.0, gt=0, le=1)
+    clip_grad_norm: float = _says("code", 0.0, ge=0)
+    augmentation: Augmentation = _says("code", ())
+    class_weights: Literal["none", "balanced"] = _says("code", "none")
+    label_smoothing: Share = _says("code", 0.0)
+    ema: Share = _says("code", 0.0)
+    patience: int = _says("code", 0, ge=0)
 
-    def __post_init__(self) -> None:
-        for name, (fits, rule) in _RULES.items():
-            _check(name, getattr(self, name), fits(getattr(self, name)), rule)
-        warmup = self.warmup_epochs
-        _check("warmup_epochs", warmup, 0 <= warmup < self.epochs, "at least 0 and below epochs")
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            _check(name, value, value in known, f"one of {', '.join(known)}")
-        for rate in self.rates:
-            _check("lr", rate, math.isfinite(rate) and rate > 0, "above 0")
-        if not isinstance(self.lr, float):
-            _check("lr", self.lr, 0 < len(set(self.rates)) == len(self.rates), "different numbers")
-        self._check_augmentation()
-        # One way to say the same, as the run is named by it.
-        object.__setattr__(self, "lr", self.rates[0] if len(self.rates) == 1 else self.rates)
-        ordered = tuple(name for name in AUGMENTATIONS if name in self.augmentation)
-        object.__setattr__(self, "augmentation", ordered)
-
-    def _check_augmentation(self) -> None:
-        for name in self.augmentation:
-            rule = f"of {', '.join(AUGMENTATIONS)}"
-            _check("augmentation", name, name in AUGMENTATIONS, rule)
-        both = set(CROPS) <= set(self.augmentation)
-        _check("augmentation", self.augmentation, not both, "one of the crops or the other")
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _ends_before_training(cls, warmup: int, info: ValidationInfo) -> int:
+        if warmup >= info.data.get("epochs", math.inf):
+            raise ValueError("less than epochs")
+        return warmup
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates, among which the validation set chooses."""
-        return self.lr if isinstance(self.lr, tuple) else (self.lr,)
+        """Give the fields as JSON has them: `lr` is a number where there is one alone."""
+        return self.model_dump(mode="json")
 
     @property
     def crops(self) -> bool:
@@ -128,86 +157,18 @@ class Recipe:
         return bool(set(CROPS) & set(self.augmentation))
 
     def with_rate(self, lr: float) -> Recipe:
-        """The recipe with one learning rate."""
-        return replace(self, lr=lr)
+        """Give the recipe with one learning rate."""
+        return self.model_copy(update={"lr": (lr,)})
 
     def rate(self, epoch: float) -> float:
-        """The learning rate after `epoch` epochs, a fraction within them."""
-        (lr,) = self.rates
+        """Give the learning rate after `epoch` epochs, a fraction within them."""
+        (lr,) = self.lr
         if epoch < self.warmup_epochs:
             return lr * epoch / self.warmup_epochs
         if self.schedule == "constant":
             return lr
         done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
-
-
-_RULES: Mapping[str, Any] = {
-    "epochs": (lambda value: value >= 1, "1 or more"),
-    "batch_size": (lambda value: value >= 1, "1 or more"),
-    "micro_batch": (lambda value: value == "auto" or value >= 0, "auto, or 0 or more"),
-    "weight_decay": (lambda value: 0 <= value < math.inf, "0 or more"),
-    "layer_decay": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
-    "clip_grad_norm": (lambda value: 0 <= value < math.inf, "0 or more"),
-    "label_smoothing": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    "ema": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    "patience": (lambda value: value >= 0, "0 or more"),
-}
-_CHOICES = {
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "select": SELECTIONS,
-    "class_weights": CLASS_WEIGHTS,
-}
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def make_recipe(protocol: str, **changes: Any) -> Recipe:
-    """The recipe of a protocol with some fields changed; values may be text, as one types them.
-
-    Raises
-    ------
-    InputError
-        If there is no such protocol or field, or a value cannot be.
-    """
-    if protocol not in RECIPES:
-        raise InputError(f"There is no protocol {protocol!r}; choose {' or '.join(RECIPES)}.")
-    known = [each.name for each in fields(Recipe)]
-    for name in changes:
-        if name not in known:
-            raise InputError(f"A recipe has no field {name!r}; it has {', '.join(known)}.")
-    base = asdict(RECIPES[protocol]) | {name: _typed(name, changes[name]) for name in changes}
-    if "epochs" in changes and "warmup_epochs" not in changes:
-        base["warmup_epochs"] = min(base["warmup_epochs"], base["epochs"] - 1)
-    return Recipe(**base)
-
-
-def _typed(name: str, value: Any) -> Any:
-    """A value of a field's type, from itself or from text: `1e-4`, `true`, `a,b`, `none`."""
-    from pydantic import TypeAdapter, ValidationError
-
-    kind = _types()[name]
-    if name in ("lr", "augmentation") and isinstance(value, str):
-        parts = [part.strip() for part in value.split(",")]
-        value = parts[0] if name == "lr" and len(parts) == 1 else parts
-    if name == "augmentation" and list(value) == ["none"]:
-        value = ()
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError:
-        rule = {"lr": "a number or several", "micro_batch": "a whole number or auto"}.get(name)
-        rule = rule or _KINDS.get(kind, f"of {', '.join(AUGMENTATIONS)}")
-        raise InputError(f"{name} of the recipe must be {rule}, not {value!r}.") from None
-
-
-@cache
-def _types() -> dict[str, Any]:
-    return get_type_hints(Recipe)
-
-
-def _check(name: str, value: Any, fits: bool, rule: str) -> None:
-    if not fits:
-        raise InputError(f"{name} of the recipe must be {rule}, not {value!r}.")
 
 
 PAPER = Recipe()
@@ -223,3 +184,38 @@ STANDARD = Recipe(
     clip_grad_norm=1.0,
 )
 RECIPES = {"paper": PAPER, "standard": STANDARD}
+
+
+def make_recipe(protocol: str, **changes: Any) -> Recipe:
+    """Change some fields of a protocol's recipe; values may be text, as one types them.
+
+    Where `epochs` is changed alone, the warm-up is shortened to fit.
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol or field, or a value cannot be.
+    """
+    if protocol not in RECIPES:
+        raise InputError(f"There is no protocol {protocol!r}; choose {' or '.join(RECIPES)}.")
+    base = RECIPES[protocol]
+    try:
+        recipe = Recipe(**{**base.model_dump(), "warmup_epochs": 0, **changes})
+    except ValidationError as error:
+        raise InputError(_sentence(error)) from None
+    if "warmup_epochs" in changes:
+        return recipe
+    return recipe.model_copy(update={"warmup_epochs": min(base.warmup_epochs, recipe.epochs - 1)})
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say the first mistake in words; the kinds of one field are joined by "or"."""
+    problems = error.errors()
+    first = problems[0]
+    name, value = first["loc"][0], first["input"]
+    if first["type"] == "extra_forbidden":
+        return f"A recipe has no field {name!r}; it has {', '.join(Recipe.model_fields)}."
+    same = [each for each in problems if each["loc"][0] == name and each["input"] is value]
+    noise = r"^(Input should be |Value error, )|, (unable|got) .*$"
+    rule = " or ".join(re.sub(noise, "", each["msg"]) for each in same)
+    return f"{name} of the recipe must be {rule}, not {value!r}."

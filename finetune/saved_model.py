@@ -1,17 +1,19 @@
-"""A trained model at rest: weights as safetensors, everything else as JSON."""
+"""Trained models on disk: weights as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from frostline.cache import InputError, atomic_write
-from frostline.extract.backbones.backbone import empty_backbone
+from frostline.cache.stamped import read_json, write_json
+from frostline.extract.backbones.backbone import empty_backbone, load_backbone
+from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 from frostline.finetune.model import Classifier
 
 FORMAT, VERSION = "frostline-model", 1
@@ -32,36 +34,51 @@ def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic_write(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
-    stamped = {"format": FORMAT, "format_version": VERSION, **card}
-    with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(stamped, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / CARD, FORMAT, VERSION, card)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What a model at rest is.
+    """Read what is known of a saved model.
 
     Raises
     ------
     InputError
-        If there is no model, or a newer release wrote it.
+        If there is no model, its card is damaged, or a newer release wrote it.
     """
     path = folder / CARD
     if not path.is_file():
         raise InputError(f"There is no fine-tuned model in {folder}: check the run's name.")
-    card: dict[str, Any] = json.loads(path.read_text())
-    if card.get("format") != FORMAT or card["format_version"] > VERSION:
-        raise InputError(
-            f"{path} has model format {card.get('format')!r} version {card.get('format_version')}, "
-            f"this release reads up to {FORMAT!r} version {VERSION}: install a newer Frostline."
-        )
-    return card
+    return read_json(path, FORMAT, VERSION, remedy=f"delete {folder} and train again")
 
 
-def load_model(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Read a model and its card; the model is in eval mode on the CPU."""
+def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """Read a model and its card; the model is in eval mode on the CPU.
+
+    Parameters
+    ----------
+    module : nn.Module, optional
+        Where the backbone was a module of your own: another one like it, whatever its weights.
+
+    Raises
+    ------
+    InputError
+        If there is no model, it is damaged, or a module is needed, or does not fit.
+    """
     card = read_card(folder)
+    name, feature = card["backbone"], card["feature"]
     size = int(card["pixels"]["geometry"]["crop"])
-    backbone = empty_backbone(card["backbone"], feature=card["feature"], image_size=size)
+    own = card["weights"] == OWN_MODULE
+    if own and module is None:
+        raise InputError(
+            f"The backbone of the model in {folder} is a module of your own, {name!r}: give one "
+            "like it in Python, by module=."
+        )
+    if module is not None and not own:
+        raise InputError(f"The backbone of the model in {folder} is {name!r}: give no module.")
+    if module is None:
+        backbone = empty_backbone(name, feature=feature, image_size=size)
+    else:
+        backbone = load_backbone(module, feature=feature, image_size=size, name=name)
     model = Classifier(backbone, len(card["classes"]), seed=0)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))

@@ -1,4 +1,4 @@
-"""Seeds for separate purposes from one seed, so that no stream of random numbers is used twice."""
+"""Seeds for separate purposes from one seed, so that no two of them share random numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
-    """A seed of 63 bits for a purpose, such as `derived_seed(0, "order", 5)` for epoch 5."""
+    """Derive a seed of 63 bits for a purpose, such as `derived_seed(0, "order", 5)` for epoch 5."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 @contextmanager
 def random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw what modules draw (dropout, stochastic depth) from `seed`, and put the state back."""
+    """Let modules (dropout, stochastic depth) draw from `seed` while the block runs."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         torch.default_generator.manual_seed(seed)

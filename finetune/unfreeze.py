@@ -1,4 +1,4 @@
-"""How much of the backbone trains: none, its last N blocks, or all."""
+"""Unfreezing: none of the backbone, its last N blocks, or all."""
 
 from __future__ import annotations
 
@@ -44,8 +44,13 @@ def _chosen(found: list[Block], how: str, backbone: str) -> list[Block]:
         return found
     if how == "classifier" and found[-1].name == "classifier":
         return found[-1:]
-    if how.isdecimal() and 1 <= int(how) <= len(found):
+    if how.isdecimal() and 1 <= int(how) <= len(found) > 1:
         return found[-int(how) :]
+    if len(found) == 1:
+        raise InputError(
+            f"Unfreeze must be none or all for backbone {backbone!r}, whose blocks are not known, "
+            f"not {how!r}."
+        )
     names = ", ".join(block.name for block in found)
     raise InputError(
         f"Unfreeze must be none, all, or a number from 1 to {len(found)} for backbone "
@@ -64,7 +69,7 @@ def set_modes(model: Classifier) -> None:
 
 
 def _set_mode(module: nn.Module, behind_trained: bool) -> bool:
-    """Set the mode of a module and of all in it; tell whether anything trains up to its end."""
+    """Set the mode of a module and of all in it; say whether anything trains up to its end."""
     trains = {parameter.requires_grad for parameter in module.parameters()}
     if not trains:
         module.train(behind_trained)
@@ -79,7 +84,7 @@ def _set_mode(module: nn.Module, behind_trained: bool) -> bool:
 
 
 def trained_state(model: nn.Module) -> list[str]:
-    """Names in `state_dict` of everything that training changes.
+    """Give the names in `state_dict` of everything that training changes.
 
     That is the parameters that train, and the buffers of modules that hold such (batch norm's
     running statistics); all else is as it was loaded.

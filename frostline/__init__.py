@@ -1,15 +1,15 @@
 """Frostline finds out how deep a pretrained backbone should be frozen for your medical images.
 
-The commands as functions: `index`, `extract`, `probe`, `finetune`, `evaluate`, `compare`, `run`.
+>>> ws = frostline.Workspace("folder")  # doctest: +SKIP
+>>> ws.index("mine", "images", group_pattern="(patient[0-9]+)")  # doctest: +SKIP
+>>> run = ws.probe("mine", "dinov2-s")  # doctest: +SKIP
+
+Public names load on first use, so that `import frostline` costs nothing.
 """
 
-from frostline.packages import Extract, Finetune, Probe, callable_package
-from frostline.verbs import compare, evaluate, index, run
+from __future__ import annotations
 
-__all__ = ["compare", "evaluate", "extract", "finetune", "index", "probe", "run"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"
-
-# Packages too: `from frostline.extract import …` goes on working.
-extract = callable_package("frostline.extract", Extract)
-probe = callable_package("frostline.probe", Probe)
-finetune = callable_package("frostline.finetune", Finetune)

@@ -1,33 +1,76 @@
-"""What a person sees in a terminal: progress on a terminal alone, sentences, tables."""
+"""The terminal: sentences, progress bars, tables and warnings, quieter or louder if asked."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
-
-from rich.console import Console
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from frostline.finetune.training.epochs import Epoch
+
+    out: Console
+    err: Console
 
 Progress = Callable[[int, int], None]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_level = NORMAL
+
+
+def __getattr__(name: str) -> Any:
+    """Give the consoles `out` and `err`, made on first use: a command starts without rich."""
+    if name in ("out", "err"):
+        return _console(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _console(name: str) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=name == "err", highlight=False, soft_wrap=True)
+
+
+def verbosity() -> int:
+    """Return `QUIET`, `NORMAL` or `VERBOSE`."""
+    return _level
+
+
+def set_verbosity(level: int) -> None:
+    """Show nothing but results and errors (`QUIET`), or details too (`VERBOSE`)."""
+    global _level
+    _level = level
 
 
 def say(sentence: str) -> None:
-    """Print a line to standard error, so that standard output stays data."""
-    err.print(sentence, markup=False)
+    """Print a sentence to standard error, so that standard output stays data."""
+    if _level > QUIET:
+        _console("err").print(sentence, markup=False)
+
+
+def detail(sentence: str) -> None:
+    """Print a sentence to standard error for those who asked for details."""
+    if _level >= VERBOSE:
+        say(sentence)
+
+
+def summary(sentence: str) -> None:
+    """Print what a command did to standard output, unless it should be quiet."""
+    if _level > QUIET:
+        print(sentence)
 
 
 @contextmanager
 def progress(what: str, unit: str = "images") -> Iterator[Progress]:
-    """Show a bar with rate and time left on a terminal; nothing in a pipe."""
-    if not sys.stderr.isatty():
+    """Show a bar with rate and time left on a terminal; nothing in a pipe or if quiet."""
+    if _level == QUIET or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -35,7 +78,7 @@ def progress(what: str, unit: str = "images") -> Iterator[Progress]:
 
     rate = TextColumn("{task.fields[rate]}")
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Bar(*columns, console=err, transient=True) as bar:
+    with Bar(*columns, console=_console("err"), transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
 
         def update(done: int, total: int) -> None:
@@ -58,3 +101,20 @@ def say_epoch(epoch: Epoch) -> None:
         f"val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}  "
         f"score {epoch.score:.4f}  {epoch.images_per_second:5.0f} images/s  {left} left{best}"
     )
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning for users as a sentence, and one for programmers with its place."""
+    if _level == QUIET:
+        return
+    if category is UserWarning:
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

@@ -1,4 +1,4 @@
-"""The named recipes: what happens to an image before the backbone, and which head follows.
+"""Named recipes: what happens to an image before the backbone, and which head follows.
 
 Where a field comes from: *paper* (the text of Huang et al. 2024 says so), *code* (their published
 code does), *ours*. The recipes of training carry their tags themselves, in `frostline.finetune`
@@ -17,36 +17,41 @@ frozen head    Adam on cached embeddings (*paper*)      L2 logistic regression (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from frostline.cache import InputError
+from frostline.cache.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from frostline.extract.images.geometry import Geometry
 
+Protocol: TypeAlias = Literal["paper", "standard"]
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-HEADS = {"paper": "adam", "standard": "logistic"}
+PROTOCOL_HEADS = {"paper": "adam", "standard": "logistic"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What happens to an image before the backbone: geometry, then `mean` and `std`."""
+    """Geometry and normalisation of an image before the backbone sees it."""
 
     geometry: Geometry
     normalisation: dict[str, list[float]]
 
 
 def check_protocol(protocol: str) -> str:
-    """Return the protocol's name, or raise InputError listing the names."""
-    if protocol not in HEADS:
-        raise InputError(f"There is no protocol {protocol!r}: choose {' or '.join(HEADS)}.")
+    """Return the protocol's name, or raise InputError that lists the names."""
+    if protocol not in PROTOCOL_HEADS:
+        raise InputError(
+            f"There is no protocol {protocol!r}: choose {' or '.join(PROTOCOL_HEADS)}."
+        )
     return protocol
 
 
 def protocol_inputs(
-    protocol: str, backbone: str, image_size: int | None, reading: dict[str, Any]
+    protocol: str, backbone: str | nn.Module, image_size: int | None, reading: dict[str, Any]
 ) -> Inputs:
-    """Geometry and normalisation of a protocol for a backbone.
+    """Find geometry and normalisation of a protocol for a backbone.
 
     Parameters
     ----------
@@ -56,17 +61,37 @@ def protocol_inputs(
         The data set's reading options, whose `window` and `spacing` are part of the geometry.
     """
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.preprocessing import own_preprocessing
+    from frostline.extract.backbones.preprocessing import UNKNOWN, own_preprocessing
     from frostline.extract.images.geometry import Geometry
 
     if check_protocol(protocol) == "paper":
         size = image_size or 224
         geometry = Geometry("shorter", round(size * 256 / 224), size)
         return Inputs(geometry.with_options(reading), IMAGENET)
-    own = own_preprocessing(resolve(backbone))
+    own = own_preprocessing(resolve(backbone)) if isinstance(backbone, str) else UNKNOWN
     hint = own.geometry()
     size = image_size or hint["size"]
     resize_to = int(size / hint["crop_pct"])
     geometry = Geometry(own.resize, resize_to, size, hint["interpolation"])
     normalisation = {"mean": list(own.mean), "std": list(own.std)}
     return Inputs(geometry.with_options(reading), normalisation)
+
+
+def transform_inputs(
+    transform: Any, normalisation: dict[str, list[float]], reading: dict[str, Any]
+) -> Inputs:
+    """Give what a user's own transform makes: floats as they are, 8 bits normalised.
+
+    Parameters
+    ----------
+    transform : callable or frostline.extract.images.transform.Transform
+    normalisation : dict
+        Of the protocol, for 8 bits.
+    reading : dict
+        As in `protocol_inputs`.
+    """
+    from frostline.extract.images.transform import as_geometry
+
+    geometry = as_geometry(transform).with_options(reading)
+    as_it_is = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return Inputs(geometry, as_it_is if geometry.dtype.kind == "f" else normalisation)

@@ -1,4 +1,4 @@
-"""The stages as functions; the command line and the studies are thin layers over them."""
+"""The stages as functions; commands, studies and the Python face are thin layers over them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.protocols import Inputs, protocol_inputs
+from frostline.cache.errors import InputError
+from frostline.cache.workspace import Workspace
+from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
-    from frostline.cache import Store
-    from frostline.extract.backbones.backbone import Backbone, Identity
+    from torch import nn
+
+    from frostline.cache import Manifest, Store
+    from frostline.extract.backbones.backbone import Backbone
+    from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction
+    from frostline.extract.images.geometry import Geometry
     from frostline.extract.pixels import PixelSource
+    from frostline.finetune.recipe import Recipe
+    from frostline.finetune.task import Execution, Task
     from frostline.finetune.training.epochs import Epoch
 
 Progress = Callable[[int, int], None]
@@ -24,12 +31,13 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Network:
-    """Which backbone, with which weights, seeing what.
+    """A backbone with its weights, and what it sees.
 
     Attributes
     ----------
-    backbone : str
-        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`.
+    backbone : str or torch.nn.Module
+        A name of `frostline backbones`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; or a
+        module of your own, with its weights.
     weights : str
         `pretrained`, `random`, or the path of a file.
     feature : str, optional
@@ -40,27 +48,48 @@ class Network:
         Side of what the backbone sees, in pixels; the protocol's if None.
     head_weights : str, optional
         File of a linear head for the feature `imagenet-logits`.
+    transform : callable, optional
+        Your own, from an image to pixels, instead of the protocol's geometry
+        (`frostline.extract.images.transform.Transform`).
+    name : str, optional
+        What a module of your own is called in stores and runs; the name of its class if None.
     """
 
-    backbone: str
+    backbone: str | nn.Module
     weights: str = "pretrained"
     weights_seed: int = 0
     feature: str | None = None
     protocol: str = "paper"
     image_size: int | None = None
     head_weights: str | None = None
+    transform: Callable[..., Any] | Geometry | None = None
+    name: str | None = None
+
+    @property
+    def backbone_name(self) -> str:
+        """The backbone's name in stores and runs."""
+        if isinstance(self.backbone, str):
+            return self.backbone
+        from frostline.extract.backbones.backbone import backbone_name
+
+        return backbone_name(self.backbone, self.name)
 
     def inputs(self, manifest: Manifest) -> Inputs:
-        """Geometry and normalisation for a data set."""
+        """Find geometry and normalisation for a data set."""
         reading = manifest.meta.get("options", {})
-        return protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        if self.transform is None:
+            return inputs
+        if self.image_size is not None:
+            raise InputError("Your own transform decides the size: leave out image_size.")
+        return transform_inputs(self.transform, inputs.normalisation, reading)
 
     def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
-        """Digest of the weights and name of the feature, without loading what is remembered.
+        """Find digest of the weights and name of the feature, without loading known weights.
 
         The digest is "" where weights would have to be fetched and `fetch` is false.
         """
-        from frostline.extract.backbones.backbone import identify_backbone
+        from frostline.extract.backbones.identity import identify_backbone
 
         return identify_backbone(self.backbone, **self._options(workspace, inputs), fetch=fetch)
 
@@ -81,12 +110,13 @@ class Network:
             "image_size": inputs.geometry.crop,
             "head_weights": Path(self.head_weights) if self.head_weights else None,
             "digests": workspace.root / "weights.json",
+            "name": self.name,
         }
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute; of this only the precision is part of a key.
+    """Where and how to compute; only the precision is part of a key.
 
     Attributes
     ----------
@@ -112,7 +142,7 @@ class Machine:
     engine: Literal["torch", "onnx"] = "torch"
 
     def resolve(self) -> tuple[str, str]:
-        """The device and the precision of computing.
+        """Choose the device and the precision of computing.
 
         Raises
         ------
@@ -123,7 +153,8 @@ class Machine:
 
         name = self.device
         if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
+            on_gpu = torch.cuda.is_available() and self.engine == "torch"
+            name = "cuda" if on_gpu else "cpu"
         if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
             raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
         if name.startswith("cuda") and not torch.cuda.is_available():
@@ -135,6 +166,11 @@ class Machine:
             raise InputError(
                 f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."
             )
+        if self.engine == "onnx" and (name != "cpu" or self.precision not in ("auto", "float32")):
+            raise InputError(
+                f"--engine onnx computes float32 on a CPU, not {self.precision} on {name}: leave "
+                "out --device and --precision, or use --engine torch."
+            )
         if self.precision != "auto":
             return name, self.precision
         if not name.startswith("cuda"):
@@ -142,7 +178,7 @@ class Machine:
         return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
     def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
-        """The pixels of a data set."""
+        """Find the pixels of a data set."""
         from frostline.extract.pixels import pixel_source
 
         return pixel_source(
@@ -156,7 +192,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of the manifest hold the labels and the splits."""
+    """Columns of the manifest that hold the labels and the splits."""
 
     label: str = "label"
     split: str = "split"
@@ -196,6 +232,7 @@ def extract_features(
     features : sequence of str or None
         Instead of the network's; None is the backbone's default.
     """
+    from frostline.cache import read_manifest
     from frostline.extract.embed import embed_features, embedding_spec
 
     machine = machine or Machine()
@@ -210,7 +247,7 @@ def extract_features(
     specs = [
         embedding_spec(
             source,
-            network.backbone,
+            network.backbone_name,
             one.weights,
             one.feature,
             inputs.normalisation,
@@ -242,14 +279,11 @@ def finetune(
     seed: int = 0,
     columns: Columns | None = None,
     changes: Mapping[str, Any] | None = None,
-    compiled: bool = False,
-    tensorboard: bool = False,
-    boundary: str = "auto",
-    said: Callable[[str], None] | None = None,
+    execution: Execution | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
-    """Train backbone and head, unless it is done; give the run's id and whether it trained now.
+    """Train backbone and head unless that is done; return the run's id and whether it trained now.
 
     The processes that torchrun starts share the work.
 
@@ -257,49 +291,34 @@ def finetune(
     ----------
     changes : mapping, optional
         Fields of the protocol's recipe (`frostline.finetune.recipe.Recipe`) to replace.
-    compiled, tensorboard : bool
-        Whether to train through `torch.compile`, and to write epochs for TensorBoard.
-    boundary : str
-        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
-    said : callable, optional
-        Called with a sentence on what is kept.
+    execution : Execution, optional
+        How to carry it out, where neither the machine nor a parameter here says so.
+    on_epoch : callable, optional
+        Called with each `Epoch`.
     progress : callable, optional
-        Called while images are decoded, and while that output is computed, with how many are done
-        and how many there are.
+        Called with how many images are decoded, then computed by frozen blocks, and of how many.
     """
     from frostline.extract.pixels import fill_pixels
-    from frostline.finetune.inputs.augment import kept_geometry
     from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.recipe import make_recipe
-    from frostline.finetune.run import Task, finetune_run
+    from frostline.finetune.run import finetune_run
+    from frostline.finetune.task import Execution
 
+    if network.transform is not None:
+        raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
-    recipe = make_recipe(network.protocol, **(changes or {}))
-    machine, columns = machine or Machine(), columns or Columns()
-    manifest = read_manifest(workspace.manifest(dataset))
-    inputs = network.inputs(manifest)
-    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
-    source = machine.source(workspace, manifest, kept)
-    device, precision = machine.resolve()
-    known = network.identify(workspace, inputs)
-    task = Task(
-        dataset=dataset,
-        backbone=network.backbone,
-        weights=known.weights,
-        weights_source=known.weights_source,
-        feature=known.feature,
-        pixels=source.folder.name,
-        mean=_three(inputs.normalisation["mean"]),
-        std=_three(inputs.normalisation["std"]),
-        unfreeze=unfreeze,
-        seed=seed,
-        protocol=network.protocol,
-        recipe=recipe,
-        precision=precision,
-        label=columns.label,
-        split=columns.split,
-        crop=inputs.geometry.crop if kept != inputs else None,
+    recipe, machine = make_recipe(network.protocol, **(changes or {})), machine or Machine()
+    task, source, inputs = _task(workspace, dataset, network, recipe, machine)
+    columns = columns or Columns()
+    task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
+    device, _ = machine.resolve()
+    how = replace(
+        execution or Execution(),
+        device=device,
+        allow_missing=machine.on_error == "skip",
+        on_epoch=on_epoch,
+        progress=progress,
     )
 
     def open_pixels() -> Store:
@@ -308,19 +327,38 @@ def finetune(
 
     with process_group(device):
         return finetune_run(
-            workspace,
-            task,
-            open_pixels,
-            lambda: network.load(workspace, inputs),
-            device=device,
-            allow_missing=machine.on_error == "skip",
-            compiled=compiled,
-            tensorboard=tensorboard,
-            boundary=boundary,
-            said=said,
-            progress=progress,
-            on_epoch=on_epoch,
+            workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
         )
+
+
+def _task(
+    workspace: Workspace, dataset: str, network: Network, recipe: Recipe, machine: Machine
+) -> tuple[Task, PixelSource, Inputs]:
+    """Find what a network is trained on and how; with the pixels at rest, and what it sees."""
+    from frostline.cache import read_manifest
+    from frostline.finetune.inputs.augment import kept_geometry
+    from frostline.finetune.task import Task
+
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
+    source = machine.source(workspace, manifest, kept)
+    known = network.identify(workspace, inputs)
+    task = Task(
+        dataset=dataset,
+        backbone=network.backbone_name,
+        weights=known.weights,
+        weights_source=known.weights_source,
+        feature=known.feature,
+        pixels=source.folder.name,
+        mean=_three(inputs.normalisation["mean"]),
+        std=_three(inputs.normalisation["std"]),
+        protocol=network.protocol,
+        recipe=recipe,
+        precision=machine.resolve()[1],
+        crop=inputs.geometry.crop if kept != inputs else None,
+    )
+    return task, source, inputs
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

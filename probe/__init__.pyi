@@ -1,9 +1,9 @@
 from .heads.adam import AdamProbe
 from .heads.knn import KNNProbe
 from .heads.logistic import LogisticProbe
-from .heads.saved import load_head, save_head
 from .heads.simple import CentroidProbe, MajorityProbe
-from .run import probe_run
+from .heads.storage import load_head, save_head
+from .run import Source, probe_head
 from .solver.solve import solve_logistic
 
 __all__ = [
@@ -12,8 +12,9 @@ __all__ = [
     "KNNProbe",
     "LogisticProbe",
     "MajorityProbe",
+    "Source",
     "load_head",
-    "probe_run",
+    "probe_head",
     "save_head",
     "solve_logistic",
 ]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from frostline.cache import InputError, Manifest, Store
-
-OnMissing = Literal["error", "skip"]
+from frostline.probe.choices import OnMissing
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,16 @@ class Embedded:
     classes: list[str]
 
     def rows(self, *splits: str) -> NDArray[np.intp]:
-        """Labelled rows of these splits."""
+        """Find the labelled rows of these splits: int [m]."""
         chosen = self.images["split"].isin(splits) & self.images["label"].notna()
         return np.flatnonzero(chosen.to_numpy(dtype=bool))
 
     def labels(self, rows: NDArray[np.intp]) -> NDArray[np.object_]:
-        """Labels of rows, as text."""
+        """Give the labels of rows, as text."""
         return self.images["label"].to_numpy(dtype=object)[rows]
 
     def class_counts(self) -> dict[str, int]:
-        """Training images of every class."""
+        """Count the training images of every class."""
         counts = pd.Series(self.labels(self.rows("train"))).value_counts()
         return {name: int(counts.get(name, 0)) for name in self.classes}
 

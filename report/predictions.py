@@ -16,14 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from frostline.cache.atomic import atomic_write, write_text
+from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
+from frostline.cache.stamped import (
+    check_stamp,
+    read_any_parquet,
+    reading,
+    write_json,
+    write_parquet,
+)
 from frostline.report.check import Source, check_meta, check_table
 from frostline.report.notes import Note, Notes
 
 FORMAT = "frostline-predictions"
 FORMAT_VERSION = 1
-METADATA_KEY = b"frostline"
+REMEDY = "make it again"
 
 META_KEYS = (
     "run",
@@ -84,6 +91,10 @@ class Predictions:
         """The class list of training, in its order."""
         return list(self.meta["classes"])
 
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        return str(self.table.to_html(max_rows=10, border=0))
+
 
 def predictions_table(
     images: pd.DataFrame, classes: Sequence[str], probabilities: npt.NDArray[np.floating]
@@ -112,6 +123,28 @@ def predictions_table(
     return table
 
 
+def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
+    """Take anyone's table of labels and predictions, as `read_predictions` takes their files.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `prediction` and one of `label`, `true_label`, `target`.
+    name : str
+        What to call the run.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or the table contradicts itself.
+    """
+    notes: list[Note] = []
+    source = Source(name)
+    found, meta = _foreign(table, Path(name), source, notes)
+    check_table(found, meta["classes"], source, needs_ids=False)
+    return Predictions(found, meta | {"run": name}, tuple(notes))
+
+
 def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     """Write predictions to `path`, atomically: Parquet, or for `.csv` CSV with a JSON next to it.
 
@@ -137,14 +170,12 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
     check_meta(full, source)
     table = _tidy(table, source)
     check_table(table, full["classes"], source, needs_ids=True)
-    stamped = {"format": FORMAT, "format_version": FORMAT_VERSION, **full}
-    text = json.dumps(stamped, ensure_ascii=False, allow_nan=False)
     if path.suffix == ".csv":
         # The JSON goes first: predictions that are there always have what made them next to them.
-        write_text(path.with_suffix(".json"), text + "\n")
+        write_json(path.with_suffix(".json"), FORMAT, FORMAT_VERSION, full)
         write_text(path, table.to_csv(index=False, lineterminator="\n"))
     else:
-        _write_parquet(path, table, text)
+        _write_parquet(path, table, full)
 
 
 def read_predictions(path: Path | str) -> Predictions:
@@ -173,33 +204,23 @@ def read_predictions(path: Path | str) -> Predictions:
     if meta is None:
         table, meta = _foreign(table, path, source, notes)
     else:
-        _check_version(meta, path)
+        check_stamp(meta, path, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
         check_meta(meta, source)
         table = _tidy(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
     return Predictions(table, meta, tuple(notes))
 
 
-def _write_parquet(path: Path, table: pd.DataFrame, text: str) -> None:
+def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    data = pa.Table.from_pandas(table, preserve_index=False)
-    data = data.replace_schema_metadata({METADATA_KEY: text.encode()})
-    with atomic_write(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    data = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    write_parquet(path, data, FORMAT, FORMAT_VERSION, meta)
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        data = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file; make it again.") from error
-    text = (data.schema.metadata or {}).get(METADATA_KEY)
-    return data.to_pandas(), None if text is None else _parse(text.decode(), path)
+    data, meta = read_any_parquet(path, remedy=REMEDY)
+    return data.to_pandas(), meta
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -221,30 +242,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     """Read metadata next to a CSV; None without one, or if it is not about predictions."""
     if not path.is_file():
         return None
-    meta = _parse(path.read_text(encoding="utf-8"), path)
-    return meta if meta.get("format") == FORMAT else None
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: its metadata is not valid JSON; write it again.") from error
-    return meta if isinstance(meta, dict) else {}
-
-
-def _check_version(meta: Mapping[str, Any], path: Path) -> None:
-    if meta.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: its metadata says format {meta.get('format')!r}, not {FORMAT!r}; "
-            "give a predictions file."
-        )
-    version = meta.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise InputError(
-            f"{path}: written in predictions format {version}, and this Frostline reads up to "
-            f"{FORMAT_VERSION}; install a newer Frostline."
-        )
+    with reading(path, REMEDY):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    return meta if isinstance(meta, dict) and meta.get("format") == FORMAT else None
 
 
 def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a user writes, for the type checker (tests/test_project.py); it is never run."""
+"""What a user writes, for the type checkers (tests/test_types.py); it is never run."""
 
 from pathlib import Path
 from typing import assert_type
@@ -9,24 +9,36 @@ import frostline
 import frostline.extract.embed
 from frostline.cache import EmbeddingStore, Manifest
 from frostline.extract.index import index_dataset
-from frostline.probe import probe_run
+from frostline.report import Predictions
 
-assert_type(frostline.index("chest", ["images"], group_pattern="(patient[0-9]+)"), Manifest)
-store = frostline.extract("chest", "effnet-lite0", batch=8, engine="onnx")
+ws = frostline.Workspace("folder", machine=frostline.Machine("cpu", engine="onnx"))
+assert_type(ws.index("chest", ["images"], group_pattern="(patient[0-9]+)"), Manifest)
+store = ws.extract("chest", "effnet-lite0", machine=frostline.Machine(batch=8))
 assert_type(store, EmbeddingStore)
 X, y, groups = store.arrays("train")
-frozen = frostline.probe("chest", "effnet-lite0", head="logistic")
-assert_type(frozen, Path)
-tuned = frostline.finetune("chest", "effnet-lite0", unfreeze=2, epochs=5, lr=[1e-4, 1e-3])
-assert_type(frostline.evaluate([frozen, str(tuned)]), pd.DataFrame)
-assert_type(frostline.evaluate(Path("predictions").glob("*.parquet")), pd.DataFrame)
-assert_type(frostline.compare([frozen, tuned], margin=0.02), pd.DataFrame)
-assert_type(frostline.run("demo"), list[Path])
-print(index_dataset, probe_run, frostline.extract.embed.embed_features)
+frozen = ws.probe("chest", "effnet-lite0", "logistic")
+assert_type(frozen, frostline.Run)
+assert_type(frozen.path, Path)
+assert_type(frozen.predictions, Predictions)
+assert_type(frozen.scores(), frostline.Scores)
+tuned = ws.finetune("chest", "effnet-lite0", unfreeze=2, epochs=5, lr=[1e-4, 1e-3])
+scores = frostline.evaluate([frozen, str(tuned.path), tuned.predictions])
+assert_type(scores, frostline.Scores)
+table: pd.DataFrame = scores
+assert_type(frostline.evaluate(Path("predictions").glob("*.parquet")), frostline.Scores)
+assert_type(frostline.compare([frozen, tuned], margin=0.02), frostline.Comparison)
+assert_type(ws.run("demo"), frostline.Report)
+assert_type(ws.audit("chest").leaks, bool)
+assert_type(ws.sweep("sweep.yaml").runs, list[frostline.Run])
+assert_type(ws.predict(frozen, "images"), Predictions)
+assert_type(frostline.backbones(), pd.DataFrame)
+print(index_dataset, frostline.extract.embed.embed_features, frostline.__version__)
 
-# Each of these is an error, and the checker complains where it sees none.
-frostline.extract("chest", 3)  # type: ignore[arg-type]
-frostline.extract("chest", "effnet-lite0", engine="jax")  # type: ignore[arg-type]
-frostline.probe("chest", "effnet-lite0", haed="logistic")  # type: ignore[call-arg]
-frostline.finetune("chest")  # type: ignore[call-arg]
-frostline.index(3, "images")  # type: ignore[arg-type]
+# Each of these is an error, and the checkers complain where they see none.
+ws.extract("chest", 3)  # type: ignore[arg-type]
+ws.extract("chest", "effnet-lite0", protocol="papre")  # type: ignore[arg-type]
+ws.probe("chest", "effnet-lite0", haed="logistic")  # type: ignore[call-arg]
+ws.finetune("chest")  # type: ignore[call-arg]
+ws.index(3, "images")  # type: ignore[arg-type]
+frostline.extract("chest", "effnet-lite0")  # type: ignore[operator]
+frostline.Machine(engine="jax")  # type: ignore[arg-type]

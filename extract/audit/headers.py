@@ -1,4 +1,4 @@
-"""Sizes, formats and bit depths: a class that these alone give away needs no image."""
+"""Sizes, formats and bit depths of files, and how far they give the class away."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HeaderAccuracy:
 
     @property
     def excess(self) -> float:
-        """0 at chance, 1 where the class is always told."""
+        """0 at chance, 1 where the headers always give the class away."""
         return (self.balanced_accuracy - self.chance) / (1 - self.chance)
 
 
@@ -41,8 +41,8 @@ def header_table(images: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    ``split``, ``label``, ``images``, ``sizes`` (how many), ``usual_size``, ``share`` of it,
-    ``formats``, ``bits``.
+    `split`, `label`, `images`, `sizes` (how many), `usual_size`, `share` of it,
+    `formats`, `bits`.
     """
     readable = images[images["mode"].notna()]
     table = readable.assign(
@@ -134,7 +134,7 @@ def _features(images: pd.DataFrame) -> np.ndarray:
 
 
 def _bits(modes: pd.Series) -> pd.Series:
-    """Bits a channel: Pillow's modes, or the dtype of a volume."""
+    """Find the bits a channel of Pillow's modes, or of a volume's dtype."""
     return modes.map({mode: _bits_of(str(mode)) for mode in set(modes)}).astype(int)
 
 

@@ -9,34 +9,34 @@ from numpy.typing import NDArray
 from frostline.extract.audit.findings import Finding, examples, many
 from frostline.extract.audit.thumbnails import Pairs, near_pairs
 
-Likeness = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+ImageHashes = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 COLUMNS = ("image_id", "split", "label", "group_id")
 
 
-def near_duplicates(images: pd.DataFrame, likeness: Likeness) -> pd.DataFrame:
+def near_duplicates(images: pd.DataFrame, hashes: ImageHashes) -> pd.DataFrame:
     """Find pairs of different groups whose perceptual hashes hardly differ.
 
     Parameters
     ----------
     images
         Rows of a manifest.
-    likeness
-        uint8 ``[n, 16]`` content keys and bool ``[n, bits]`` hashes, of any images.
+    hashes
+        uint8 `[n, 16]` content keys and bool `[n, bits]` hashes, of any images.
 
     Returns
     -------
-    ``image_id``, ``split``, ``label``, ``group_id`` of both (the second with ``other_`` before
-    it), ``distance`` in bits, ``across_splits``, ``label_conflict``; the nearest first.
+    `image_id`, `split`, `label`, `group_id` of both (the second with `other_` before
+    it), `distance` in bits, `across_splits`, `label_conflict`; the nearest first.
     """
-    keys, hashes = likeness
+    keys, bits = hashes
     rows, hashed = _matched(images, keys)
-    return describe_pairs(rows, near_pairs(hashes[hashed]))
+    return describe_pairs(rows, near_pairs(bits[hashed]))
 
 
 def describe_pairs(rows: pd.DataFrame, pairs: Pairs, measure: str = "distance") -> pd.DataFrame:
     """Name the images of pairs, of those that are in different groups.
 
-    ``measure`` names what the pairs come with: ``distance``, or ``cosine`` for the pairs of
+    `measure` names what the pairs come with: `distance`, or `cosine` for the pairs of
     `frostline.extract.audit.thumbnails.cosine_pairs`.
     """
     first, second = (rows.iloc[column][[*COLUMNS]].reset_index(drop=True) for column in pairs[0].T)

@@ -39,7 +39,7 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
 
 
 def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.Module:
-    """A model to ask about its features, if possible without memory or time for its weights.
+    """Build a model to ask about its features, if possible without memory or time for its weights.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def _check_patches(entry: Entry, model: nn.Module, image_size: int) -> None:
     if patch is not None and image_size % int(patch[0]):
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch[0]} pixels, "
-            f"not {image_size}; set --size to one, such as {image_size // patch[0] * patch[0]}."
+            f"not {image_size}: set --image-size to one, such as "
+            f"{image_size // patch[0] * patch[0]}."
         )
 
 

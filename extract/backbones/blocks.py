@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from frostline.extract.backbones.own_module import OwnModule
+
 # timm's form of grouping (regular expressions whose groups are numbers; 99999: with the group
 # before), for torchvision's model families.
 PREVIOUS = (99999,)
@@ -64,16 +66,22 @@ class Block(NamedTuple):
 
 
 def blocks(model: nn.Module) -> list[Block]:
-    """The blocks of a timm or torchvision model, from input to output.
+    """List the blocks of a timm or torchvision model, from input to output.
 
     Together they hold every parameter once. A norm that follows the last block belongs to it.
     """
     from timm.models import group_parameters
 
+    if isinstance(model, OwnModule):
+        return [_prefixed(block, "module") for block in blocks(model.module)]
     matcher = _matcher(model)
     groups: dict[int, list[str]] = dict(group_parameters(model, matcher))
     ordered = _with_last_norm(model, [groups[number] for number in sorted(groups)])
     return [_block(model, _name(group[0], matcher), group) for group in ordered]
+
+
+def _prefixed(block: Block, holder: str) -> Block:
+    return block._replace(parameters=tuple(f"{holder}.{name}" for name in block.parameters))
 
 
 def _matcher(model: nn.Module) -> Matcher:
@@ -87,7 +95,7 @@ def _matcher(model: nn.Module) -> Matcher:
 
 
 def _vgg_matcher(model: nn.Module) -> Mapping[str, Any]:
-    """A VGG's stages end at its max poolings; its hidden linear layers are the last block."""
+    """Group a VGG: stages end at max poolings; hidden linear layers are the last block."""
     stage, stages = 1, []
     for index, layer in model.features.named_children():  # type: ignore[union-attr]
         if isinstance(layer, nn.MaxPool2d):
@@ -112,7 +120,7 @@ def _block(model: nn.Module, name: str, parameters: list[str]) -> Block:
 
 
 def _name(parameter: str, matcher: Matcher) -> str:
-    """The part of a parameter's name by which the matcher knows its group; "stem" for that."""
+    """Find the part of a parameter's name by which the matcher knows its group; "stem" for that."""
     if callable(matcher):
         found = re.match(r"[^.]+(\.\d+)?", parameter)
         return found[0] if found else parameter

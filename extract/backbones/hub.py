@@ -1,36 +1,25 @@
 """Hugging Face models as backbones: `hf:ORG/NAME`, or `hf:FOLDER` for one in a local folder.
 
-They are built by transformers' own classes from `config.json`; code that lies beside a model is
+They are built by transformers' own classes from `config.json`; code that comes with a model is
 never run, and weights are read from safetensors alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
+from frostline.extract.backbones.catalog import Entry
+from frostline.extract.backbones.hub_files import CONFIG, hub_file
 
-if TYPE_CHECKING:
-    from frostline.extract.backbones.catalog import Entry
-
-CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
-# What a configuration says without changing any number that the model gives.
-SILENT = {
-    "_attn_implementation", "_name_or_path", "architectures", "dtype", "id2label", "label2id",
-    "problem_type", "torch_dtype", "transformers_version",
-}  # fmt: skip
 BLOCKS = r"^network\.(?:encoder\.|model\.)?(?:layers?|stages|blocks)\.(\d+)"
 NETWORK = "network."
 
@@ -66,7 +55,7 @@ class HubModel(nn.Module):
         return self._has_class_token or None
 
     def forward_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Last hidden state, and the pooled vector [n, dim], of images [n, 3, height, width].
+        """Give the last hidden state and the pooled vector [n, dim] of float [n, 3, height, width].
 
         The vector is the model's own `pooler_output`; where there is none, the class token, or
         the mean over positions where there is none of these either.
@@ -76,7 +65,7 @@ class HubModel(nn.Module):
         except ValueError as error:  # transformers' checks of the image's size
             raise InputError(
                 f"A {type(self.network).__name__} cannot take images of {images.shape[-1]} pixels "
-                f"({str(error).splitlines()[0].rstrip('.')}): set --size to its own."
+                f"({str(error).splitlines()[0].rstrip('.')}): set --image-size to its own."
             ) from error
         hidden = output.last_hidden_state
         pooled = getattr(output, "pooler_output", None)
@@ -87,11 +76,11 @@ class HubModel(nn.Module):
         return hidden, hidden.mean(dim=1 if hidden.ndim == 3 else (2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pooled vector, float [n, dim]."""
+        """Give the pooled vector, float [n, dim]."""
         return self.forward_both(images)[1]
 
     def group_matcher(self, coarse: bool = False) -> Mapping[str, Any]:
-        """timm's way to say which parameters form a block."""
+        """Say, in timm's way, which parameters form a block."""
         if not any(re.match(BLOCKS, name) for name, _ in self.named_parameters()):
             raise InputError(
                 f"The blocks of a {type(self.network).__name__} are not known: "
@@ -100,58 +89,8 @@ class HubModel(nn.Module):
         return {"stem": r"^network\.(?:embeddings|embedder)", "blocks": BLOCKS}
 
 
-def check_hub(name: str, model: str) -> None:
-    """InputError unless transformers is installed and `model` may name a folder or a repository."""
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError(
-            f"Backbone {name!r} needs transformers: run `pip install 'frostline[hub]'`."
-        )
-    if Path(model).is_dir():
-        if not (Path(model) / CONFIG).is_file():
-            raise InputError(
-                f"There is no backbone {name!r}: folder {model} has no {CONFIG}; give one that "
-                "transformers' save_pretrained has made."
-            )
-    elif not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model):
-        raise InputError(
-            f"There is no backbone {name!r}: write hf:ORG/NAME for a Hugging Face model, or "
-            "hf:FOLDER for one in a folder that exists."
-        )
-
-
-def find_hub_file(model: str, file: str) -> Path | None:
-    """A model's file if it is on this machine; no network is used."""
-    if Path(model).is_dir():
-        path = Path(model) / file
-        return path if path.is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(model, file)
-    return Path(found) if isinstance(found, str) else None
-
-
-def hub_file(model: str, file: str) -> Path:
-    """A model's file, downloaded first if need be; InputError if it cannot be had."""
-    found = find_hub_file(model, file)
-    if found is not None:
-        return found
-    if Path(model).is_dir():
-        only = " (weights are read from this one file alone)" if file == WEIGHTS else ""
-        raise InputError(f"Backbone 'hf:{model}' lacks {Path(model) / file}{only}; add it there.")
-    from frostline.extract.backbones.pretrained import download_hub_file
-
-    try:
-        return download_hub_file(model, file)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{file} of backbone 'hf:{model}' is not on this machine and could not be downloaded: "
-            f"put https://huggingface.co/{model} into a folder, with {CONFIG}, {PREPROCESSOR} and "
-            f"{WEIGHTS}, and name it as hf:FOLDER."
-        ) from error
-
-
 def build_hub(entry: Entry, image_size: int) -> HubModel:
-    """A model by its configuration, with random weights from the global random state.
+    """Build a model by its configuration, with random weights from the global random state.
 
     Raises
     ------
@@ -170,7 +109,7 @@ def build_hub(entry: Entry, image_size: int) -> HubModel:
             )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"transformers cannot build backbone {entry.name!r} from {folder / CONFIG} "
+            f"Backbone {entry.name!r} cannot be built by transformers from {folder / CONFIG} "
             f"({str(error).strip().splitlines()[0].rstrip('.')}): give a model of its own classes."
         ) from error
     if network.main_input_name != "pixel_values" or hasattr(config, "text_config"):
@@ -195,12 +134,13 @@ def _check_patches(entry: Entry, config: Any, image_size: int) -> None:
     if isinstance(patch, int) and image_size % patch:
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch} pixels, "
-            f"not {image_size}; set --size to one, such as {image_size // patch * patch or patch}."
+            f"not {image_size}: set --image-size to one, such as "
+            f"{image_size // patch * patch or patch}."
         )
 
 
 def convert_hub(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under the names that this release of transformers gives them.
+    """Put a file's tensors under the names that this release of transformers gives them.
 
     Task heads are left out, and so is what the file lacks: nothing is made up.
     """
@@ -232,7 +172,7 @@ def convert_hub(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no reports from transformers: mismatches are named by Frostline."""
+    """Silence progress bars and reports from transformers: mismatches are named by Frostline."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -243,22 +183,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def config_digest(entry: Entry) -> str:
-    """BLAKE2b-128 of what in a model's configuration can change its numbers, hexadecimal."""
-    config = read_json(hub_file(entry.model, CONFIG))
-    telling = {key: value for key, value in config.items() if key not in SILENT}
-    text = json.dumps(telling, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object; InputError if it does not."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); fetch it again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds no JSON object; fetch it again.")
-    return found

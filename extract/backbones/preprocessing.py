@@ -1,4 +1,4 @@
-"""How each backbone was shown its images in training, as its library says (protocol `standard`)."""
+"""Preprocessing: how a backbone saw its images in training (protocol `standard`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, timm_config
-from frostline.extract.backbones.hub import PREPROCESSOR, hub_file, read_json
+from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_json
 
 Colour = tuple[float, float, float]
 
@@ -41,7 +41,7 @@ class Preprocessing:
     resize: Literal["shorter", "squash"] = "shorter"
 
     def geometry(self) -> dict[str, Any]:
-        """Size, shorter side before the crop, their ratio and the interpolation."""
+        """Give size, shorter side before the crop, their ratio and the interpolation."""
         return {
             "size": self.size,
             "resize_to": self.resize_to,
@@ -50,12 +50,14 @@ class Preprocessing:
         }
 
 
+# What most backbones were trained with, where nothing says.
+UNKNOWN = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
 # Official DINOv2 evaluation at 224 pixels; timm's configuration is for 518.
 DINOV2 = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bicubic")
 
 
 def own_preprocessing(entry: Entry) -> Preprocessing:
-    """What the library says of a backbone; torchvision models without weights get ImageNet's."""
+    """Look up what the library says of a backbone; `UNKNOWN` where it says nothing."""
     if entry.is_dinov2:
         return DINOV2
     if entry.library == "hf":
@@ -77,7 +79,7 @@ def _of_torchvision(entry: Entry) -> Preprocessing:
 
     weights: Any = torchvision.models.get_model_weights(entry.model)
     if not len(weights):
-        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bilinear")
+        return UNKNOWN
     chosen = (weights[entry.tag] if entry.tag else weights.DEFAULT).transforms()
     return Preprocessing(
         tuple(chosen.mean),
@@ -124,7 +126,7 @@ def _side(size: Any) -> int:
 
 
 def _hub_statistics(said: dict[str, Any]) -> tuple[Colour, Colour]:
-    """Mean and standard deviation of images in 0 to 1, whatever scale the file's are for."""
+    """Find mean and standard deviation of images in 0 to 1, whatever scale the file's are for."""
     scale = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255.0
     normalises = said.get("do_normalize", True)
     mean = said["image_mean"] if normalises else [0.0] * 3

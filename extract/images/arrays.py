@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
-from frostline.extract.images.decode import Facts, unreadable
+from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry
 
 PARTS = ("train", "val", "test")
@@ -67,7 +67,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every archive has a first image."""
+    """Give 0: every archive has a first image."""
     return 0
 
 
@@ -81,7 +81,7 @@ def image_header(path: Path, archive: zipfile.ZipFile, part: str) -> Header:
     """
     name = f"{part}_images.npy"
     if name not in archive.namelist():
-        raise InputError(f"cannot read image {path}: it holds no array {part}_images")
+        raise cannot_read(path, f"it holds no array {part}_images, as MedMNIST's files do")
     with archive.open(name) as member:
         return _read_header(member)
 
@@ -98,9 +98,10 @@ def _chosen(path: Path, archive: zipfile.ZipFile, wanted: list[int]) -> Iterator
     for part in PARTS:
         (count, *shape), dtype = image_header(path, archive, part)
         if dtype != np.uint8 or not is_flat((count, *shape)):
-            raise InputError(
-                f"cannot read image {path}: {part}_images is {dtype} {(count, *shape)}, where "
-                "uint8 [n, height, width] or [n, height, width, 3] is expected"
+            raise cannot_read(
+                path,
+                f"{part}_images is {dtype} {(count, *shape)}, where uint8 [n, height, width] or "
+                "[n, height, width, 3] is needed",
             )
         with archive.open(f"{part}_images.npy") as member:
             _read_header(member)
@@ -111,7 +112,7 @@ def _chosen(path: Path, archive: zipfile.ZipFile, wanted: list[int]) -> Iterator
                     number = next(left, None)
         start += count
     if number is not None:
-        raise InputError(f"cannot read image {path}: it has images 0 to {start - 1}, not {number}")
+        raise cannot_read(path, f"it has images 0 to {start - 1}, not {number}")
 
 
 def _read_header(member: IO[bytes]) -> Header:

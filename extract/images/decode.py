@@ -70,7 +70,7 @@ def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels
 
     Returns
     -------
-    uint8 ``[crop, crop]`` (grey) or ``[crop, crop, 3]`` (rgb).
+    uint8 `[crop, crop]` (grey) or `[crop, crop, 3]` (rgb).
 
     Raises
     ------
@@ -94,7 +94,7 @@ def decode_file(
 ) -> Iterator[np.ndarray]:
     """Read the given frames of one file in the given order; a volume is read only once.
 
-    They go to the rows of ``out`` (uint8 ``[frames, crop, crop]`` or ``[frames, crop, crop, 3]``)
+    They go to the rows of `out` (uint8 `[frames, crop, crop]` or `[frames, crop, crop, 3]`)
     if there is one.
     """
     places: Iterable[np.ndarray | None] = repeat(None) if out is None else out
@@ -103,11 +103,24 @@ def decode_file(
         for pixels, place in zip(
             container.read_frames(path, frames, geometry), places, strict=False
         ):
-            yield geometry.apply(pixels, channels, place)
+            yield _applied(path, geometry, pixels, channels, place)
         return
     for frame, place in zip(frames, places, strict=False):
         image = read_image(path, frame, geometry.window, geometry)
-        yield geometry.apply(image, channels, place)
+        yield _applied(path, geometry, image, channels, place)
+
+
+def _applied(
+    path: Path,
+    geometry: Geometry,
+    image: Image.Image | np.ndarray,
+    channels: Channels,
+    out: np.ndarray | None,
+) -> np.ndarray:
+    try:
+        return geometry.apply(image, channels, out)
+    except ValueError as error:  # a user's own transform
+        raise unreadable(path, error) from error
 
 
 def why_unreadable(path: Path) -> str | None:
@@ -169,9 +182,9 @@ def read_image(
     window: Window | None = None,
     shrink: Geometry | None = None,
 ) -> Image.Image:
-    """Read an image file as mode ``L`` or ``RGB``, upright.
+    """Read an image file as mode `L` or `RGB`, upright.
 
-    It has its own size, but for JPEG files of more than `LARGE` pixels with ``shrink``: these are
+    It has its own size, but for JPEG files of more than `LARGE` pixels with `shrink`: these are
     decoded at a half, quarter or eighth of it, at least `OVERSAMPLING` times what this geometry
     resizes to. What it makes of them then differs by less than one of 255 levels on average.
     """
@@ -180,23 +193,21 @@ def read_image(
             if frame is not None:
                 image.seek(frame)
             elif has_pages(image):
-                raise InputError("it has several pages; say which one by a table's frame column")
+                raise ValueError("it has several pages; say which one by a table's frame column")
             if shrink is not None and image.width * image.height > LARGE:
                 width, height = shrink.resized_size(*image.size)
                 image.draft(image.mode, (OVERSAMPLING * width, OVERSAMPLING * height))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _eight_bits(image, window)
-    except InputError as error:
-        raise InputError(f"cannot read image {path}: {error}") from None
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
 
 
 def _source(path: Path) -> Path | BinaryIO:
-    """The bytes of a small file: Pillow's many short reads of a file would each release the
-    interpreter's lock, and threads that decode side by side would wait for it most of the time.
-    """
+    """Read a small file at once."""
+    # Pillow's many short reads would each release the interpreter's lock, and threads that decode
+    # side by side would wait for it most of the time.
     return io.BytesIO(path.read_bytes()) if path.stat().st_size <= SMALL else path
 
 
@@ -208,7 +219,7 @@ def has_pages(image: Image.Image) -> bool:
 def image_facts(path: Path, file: BinaryIO, pages: bool = False) -> Facts | None:
     """Read the header, and check that the rest decodes; None if the file cannot be read.
 
-    Without ``pages``, a file of several pages counts as one that cannot be read.
+    Without `pages`, a file of several pages counts as one that cannot be read.
 
     JPEG is decoded at an eighth of its size: all of its bytes are still parsed, so that a file
     that was cut off is found, at a fraction of the time.
@@ -238,7 +249,12 @@ def unreadable(path: Path, error: BaseException) -> InputError:
         reason = "it is not an image, or of a format that is not known here"
     else:
         reason = str(error).strip().rstrip(".") or type(error).__name__
-    return InputError(f"cannot read image {path}: {reason}")
+    return cannot_read(path, reason)
+
+
+def cannot_read(path: Path, reason: str) -> InputError:
+    """Make the one sentence for a file, from a reason in lower case without a full stop."""
+    return InputError(f"Cannot read image {path}: {reason}.")
 
 
 def _eight_bits(image: Image.Image, window: Window | None) -> Image.Image:
@@ -253,7 +269,7 @@ def _eight_bits(image: Image.Image, window: Window | None) -> Image.Image:
         return _on_black(image)
     if image.mode in ("CMYK", "YCbCr", "HSV", "RGBX"):
         return image.convert("RGB")
-    raise InputError(f"pixels of mode {image.mode} are not supported; convert it to PNG")
+    raise ValueError(f"pixels of mode {image.mode} are not supported; convert it to PNG")
 
 
 def _on_black(image: Image.Image) -> Image.Image:
@@ -272,7 +288,7 @@ def _windowed(image: Image.Image, window: Window | None) -> Image.Image:
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if not sixteen_bits:
         kind = "floating point" if image.mode == "F" else "32-bit or signed"
-        raise InputError(
+        raise ValueError(
             f"its intensities are {kind} numbers of unknown range; "
             "give a window (percentiles or a range)"
         )

@@ -31,6 +31,7 @@ from frostline.cache import InputError
 from frostline.cache.stores.writer import PART_BYTES
 from frostline.extract.images.decode import decode_file
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.images.transform import Transform
 
 FEW = 256  # images for which threads do: processes take a while to begin
 MANY_FRAMES = 2048  # in one file: an archive, not a volume
@@ -55,7 +56,8 @@ class Chunk(NamedTuple):
     ----------
     keys : numpy.ndarray, uint8 [n, 16]
     values : numpy.ndarray, uint8 [n, height, width] or [n, height, width, 3]
-        Memory that is used again for the third chunk after this one.
+        Memory that is used again for the third chunk after this one; a user's own transform
+        may give another shape and dtype.
     failures : list of str
         One sentence for each file that could not be read.
     """
@@ -95,16 +97,18 @@ class Decoders:
         self._archives = [file for file in files if len(file.frames) > MANY_FRAMES]
         self._files = deque(file for file in files if len(file.frames) <= MANY_FRAMES)
         frames = [len(file.frames) for file in self._files]
-        shape = (geometry.crop, geometry.crop) + ((3,) if channels == "rgb" else ())
-        self._capacity = max(1, PART_BYTES // math.prod(shape))
+        shape, dtype = geometry.pixel_shape(channels), geometry.dtype
+        self._capacity = max(1, PART_BYTES // (math.prod(shape) * dtype.itemsize))
         rows = self._capacity + max(frames, default=0)
-        self._blocks = [_shared_memory((rows, *shape)) for _ in range(3)]
+        self._blocks = [_shared_memory((rows, *shape), dtype) for _ in range(3)]
         self._waiting: deque[list[tuple[_Task, Future[list[str | None]]]]] = deque()
         self._size = min(FIRST_CHUNK, self._capacity)
         self._pool = self._make_pool(workers, sum(frames))
 
     def _make_pool(self, workers: int, images: int) -> Executor:
-        if workers == 1 or images <= FEW or sys.platform != "linux":
+        # A user's own transform may call PyTorch, whose threads do not live through a fork.
+        own = isinstance(self._how[0], Transform)
+        if workers == 1 or images <= FEW or sys.platform != "linux" or own:
             self._decode = lambda task: _decode(self._blocks, *self._how, task)
             return ThreadPoolExecutor(workers, "decode")
         self._decode = _decode_here
@@ -127,7 +131,7 @@ class Decoders:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All files in their order, but archives first; two chunks ahead of the one in hand."""
+        """Yield all files in their order, but archives first, and decode two chunks ahead."""
         for archive in self._archives:
             yield from self._archive_chunks(archive)
         number = 0
@@ -144,7 +148,7 @@ class Decoders:
             self._size = max(1, self._size // 2) if slow else min(2 * self._size, self._capacity)
 
     def remains(self) -> Iterator[Chunk]:
-        """What is decoded of the chunks that were begun; the rest of them is given up."""
+        """Yield what the chunks that were begun have decoded, and give the rest of them up."""
         for chunk in self._waiting:
             for _, future in chunk:
                 future.cancel()
@@ -178,7 +182,7 @@ class Decoders:
         return _chunk(keys, values, np.array(good), failures)
 
     def _archive_chunks(self, file: File) -> Iterator[Chunk]:
-        """As many images as a data set has, in one pass: one by one, never all in memory."""
+        """Yield the images of an archive in one pass: one by one, never all in memory."""
         images = decode_file(Path(file.path), file.frames, *self._how)
         keys = iter(file.keys)
         while True:
@@ -204,7 +208,7 @@ def _chunk(keys: list[bytes], values: np.ndarray, good: np.ndarray, failures: li
 
 
 def _result(task: _Task, future: Future[list[str | None]]) -> list[str | None]:
-    """One sentence for each file that could not be read, an empty one for what was given up."""
+    """Give a sentence for each file that could not be read, an empty one for what was given up."""
     try:
         return future.result()
     except CancelledError:
@@ -255,9 +259,9 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _shared_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """Memory that forked processes share; only what is used of it costs anything."""
-    memory = mmap.mmap(-1, math.prod(shape))
+def _shared_memory(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Reserve memory that forked processes share; only what is used of it costs anything."""
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)  # every process meets 512 times fewer new pages
-    return np.frombuffer(memory, np.uint8).reshape(shape)
+    return np.frombuffer(memory, dtype).reshape(shape)

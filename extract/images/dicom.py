@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
-from frostline.extract.images.decode import Facts, unreadable
+from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
 
 READ_ERRORS = (
@@ -44,9 +44,9 @@ DECODERS = {
 def read_frames(
     path: Path, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield frames, uint8 ``[y, x]`` or ``[y, x, 3]``; None is the only frame.
+    """Yield frames, uint8 `[y, x]` or `[y, x, 3]`; None is the only frame.
 
-    Grey intensities become 8 bits by ``geometry.window`` where there is one (a range is in the
+    Grey intensities become 8 bits by `geometry.window` where there is one (a range is in the
     units after rescaling, such as Hounsfield's; percentiles are of the frame), else by the VOI
     window or table of the file (the first, where there are several), else by the whole range
     of the bits stored.
@@ -61,13 +61,9 @@ def read_frames(
     count = frame_count(dataset)
     for frame in frames:
         if (frame is None and count > 1) or not 0 <= (frame or 0) < count:
-            raise InputError(
-                f"cannot read image {path}: it has frames 0 to {count - 1}, not {frame}"
-            )
+            raise cannot_read(path, f"it has frames 0 to {count - 1}, not {frame}")
         try:
             yield _eight_bits(dataset, frame or 0, geometry)
-        except InputError as error:
-            raise InputError(f"cannot read image {path}: {error}") from None
         except READ_ERRORS as error:
             raise _sentence(path, dataset, error) from error
 
@@ -75,7 +71,7 @@ def read_frames(
 def facts(path: Path) -> Facts | None:
     """Read the header, and check that the first frame decodes; None if it does not.
 
-    The mode is Pillow's: ``L`` and ``RGB`` for 8 bits, ``I;16`` for more, ``F`` for floats.
+    The mode is Pillow's: `L` and `RGB` for 8 bits, `I;16` for more, `F` for floats.
     """
     try:
         dataset = read_dataset(path, pixels=True)
@@ -92,7 +88,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every image has a first frame."""
+    """Give 0: every image has a first frame."""
     return 0
 
 
@@ -102,35 +98,33 @@ def read_dataset(path: Path, *, pixels: bool) -> Any:
     Raises
     ------
     InputError
-        If pydicom is not installed, or the file is not DICOM, cut off, or (with ``pixels``)
+        If pydicom is not installed, or the file is not DICOM, cut off, or (with `pixels`)
         holds no image.
     """
     try:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     except ImportError:
-        raise InputError(
-            f"cannot read image {path}: DICOM needs pydicom, `pip install 'frostline[dicom]'`"
+        raise cannot_read(
+            path, "DICOM needs pydicom; run `pip install 'frostline[dicom]'`"
         ) from None
     try:
         dataset = dcmread(path, stop_before_pixels=not pixels)
     except InvalidDicomError:
-        raise InputError(
-            f"cannot read image {path}: it does not begin as a DICOM file does"
-            if path.stat().st_size
-            else f"cannot read image {path}: the file is empty"
-        ) from None
+        whole = path.stat().st_size
+        reason = "it does not begin as a DICOM file does" if whole else "the file is empty"
+        raise cannot_read(path, reason) from None
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
     if pixels and not any(name in dataset for name in PIXEL_KEYWORDS):
         kind = dataset.file_meta.get("MediaStorageSOPClassUID", None)
         name = getattr(kind, "name", None) or "its kind is not said"
-        raise InputError(f"cannot read image {path}: it holds no image ({name})")
+        raise cannot_read(path, f"it holds no image ({name})")
     return dataset
 
 
 def frame_count(dataset: Any) -> int:
-    """How many frames a file says that it has; 1 if it says nothing that makes sense."""
+    """Count the frames that a file says it has; 1 if it says nothing that makes sense."""
     text = str(dataset.get("NumberOfFrames", None) or 1)
     return int(text) if text.isdecimal() and int(text) else 1
 
@@ -170,7 +164,7 @@ def _windowed(dataset: Any, frame: int, values: NDArray, geometry: Geometry) -> 
     if voi.get("WindowWidth") is not None and voi.get("WindowCenter") is not None:
         return _by_window(voi, values)
     if stored.dtype.kind == "f":
-        raise InputError(
+        raise ValueError(
             "its intensities are floating point numbers of unknown range; "
             "give a window (percentiles or a range)"
         )
@@ -194,7 +188,7 @@ def _by_window(voi: Any, values: NDArray) -> NDArray[np.uint8]:
     elif function == "LINEAR":
         return np.where(values > centre - 0.5, 255, 0).astype(np.uint8)  # width 1 is a threshold
     if width <= 0:
-        raise InputError(f"its window has a width of {width:g}; give a window of your own")
+        raise ValueError(f"its window has a width of {width:g}; give a window of your own")
     return to_uint8(values, centre - width / 2, centre + width / 2)
 
 
@@ -232,9 +226,10 @@ def _sentence(path: Path, dataset: Any, error: BaseException) -> InputError:
         )
         if syntax.startswith("1.2.840.10008.1.2.4.20"):
             package = DECODERS["1.2.840.10008.1.2.4.20"]
-        return InputError(
-            f"cannot read image {path}: its pixels are compressed as {syntax.name}, for which no "
-            f"decoder is installed; `pip install {package}`"
+        return cannot_read(
+            path,
+            f"its pixels are compressed as {syntax.name}, for which no decoder is installed; run "
+            f"`pip install {package}`",
         )
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return InputError(f"cannot read image {path}: {reason}")
+    return cannot_read(path, reason)

@@ -21,23 +21,23 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image becomes a square of ``crop`` pixels a side, 8 bits each.
+    """How an image becomes a square of `crop` pixels a side, 8 bits each.
 
-    Equal, to the bit, to torchvision's ``v2.Resize`` and ``v2.CenterCrop`` on Pillow images.
+    Equal, to the bit, to torchvision's `v2.Resize` and `v2.CenterCrop` on Pillow images.
 
     Parameters
     ----------
     resize
-        ``"shorter"``: the shorter side becomes ``resize_to``, the aspect is kept;
-        ``"squash"``: both sides become ``resize_to``.
+        `"shorter"`: the shorter side becomes `resize_to`, the aspect is kept;
+        `"squash"`: both sides become `resize_to`.
     resize_to, crop
         Pixels. An image smaller than the crop is padded with zeros on all sides.
     interpolation
-        ``"bilinear"`` or ``"bicubic"``, antialiased as Pillow does.
+        `"bilinear"` or `"bicubic"`, antialiased as Pillow does.
     window
         How intensities of more than 8 bits (16-bit and float images, volumes) become 8 bits:
-        ``{"percentiles": [low, high]}`` of the image's (or the whole volume's) finite values, or
-        ``{"range": [low, high]}`` in the file's units. Without a window, 16-bit images keep
+        `{"percentiles": [low, high]}` of the image's (or the whole volume's) finite values, or
+        `{"range": [low, high]}` in the file's units. Without a window, 16-bit images keep
         their high byte, and files whose range is unknown (float, 32 bits, volumes) are refused.
         Images of 8 bits are never windowed.
     spacing
@@ -56,7 +56,9 @@ class Geometry:
         _choice("interpolation", self.interpolation, tuple(FILTERS))
         for name, value in (("resize_to", self.resize_to), ("crop", self.crop)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a positive whole number of pixels, not {value!r}")
+                raise InputError(
+                    f"{name} must be a positive whole number of pixels, not {value!r}."
+                )
         if self.window is not None:
             object.__setattr__(self, "window", _checked_window(self.window))
         if self.spacing is not None:
@@ -68,11 +70,25 @@ class Geometry:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Geometry:
-        """Make the geometry that `to_spec` described."""
+        """Make the geometry that `to_spec` described; InputError for a user's own transform."""
+        if "transform" in spec:
+            raise InputError(
+                f"The pixels were made by your own transform {spec['transform']!r}, which only "
+                "your own code has: extract with it again."
+            )
         return cls(**spec)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of pixels."""
+        return np.dtype(np.uint8)
+
+    def pixel_shape(self, channels: Channels) -> tuple[int, ...]:
+        """Give the shape of one image's pixels."""
+        return (self.crop, self.crop) if channels == "grey" else (self.crop, self.crop, 3)
+
     def with_options(self, options: Mapping[str, Any]) -> Geometry:
-        """Take ``window`` and ``spacing`` from a data set's reading options, where it has them."""
+        """Take `window` and `spacing` from a data set's reading options, where it has them."""
         known = {name: options[name] for name in ("window", "spacing") if options.get(name)}
         return replace(self, **known)
 
@@ -84,9 +100,9 @@ class Geometry:
         Parameters
         ----------
         image
-            A Pillow image of mode ``L`` or ``RGB``, or ``uint8 [H, W]`` or ``[H, W, 3]``.
+            A Pillow image of mode `L` or `RGB`, or `uint8 [H, W]` or `[H, W, 3]`.
         channels
-            ``"grey"`` gives ``[crop, crop]``, ``"rgb"`` gives ``[crop, crop, 3]``.
+            `"grey"` gives `[crop, crop]`, `"rgb"` gives `[crop, crop, 3]`.
         out
             Where to put it, of that shape; a new array if None.
 
@@ -94,8 +110,7 @@ class Geometry:
         -------
         uint8 array, contiguous, not shared with the image.
         """
-        if isinstance(image, np.ndarray):
-            image = _from_array(image)
+        image = image_of(image)
         mode = MODES[channels]
         # Grey is expanded last: the filter treats channels alike, so the result is the same.
         if mode == "L" or image.mode not in ("L", mode):
@@ -105,13 +120,13 @@ class Geometry:
         size = self.resized_size(*image.size)
         image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
         if out is None:
-            out = np.empty((self.crop, self.crop) + ((3,) if mode == "RGB" else ()), np.uint8)
+            out = np.empty(self.pixel_shape(channels), self.dtype)
         for channel in (slice(None),) if image.mode == mode else range(3):
             out[..., channel] = np.asarray(image)
         return out
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height after resizing, before the crop."""
+        """Give width and height after resizing, before the crop."""
         if self.resize == "squash":
             return self.resize_to, self.resize_to
         longer = int(self.resize_to * max(width, height) / min(width, height))
@@ -123,7 +138,7 @@ def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
 
     Raises
     ------
-    InputError
+    ValueError
         If no value is finite, or both limits are one value (the image would be blank). The
         message names no file: the caller does.
     """
@@ -132,11 +147,11 @@ def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
         return float(low), float(high)
     finite = values[np.isfinite(values)]
     if not finite.size:
-        raise InputError("no intensity is a finite number")
+        raise ValueError("no intensity is a finite number")
     low, high = (float(limit) for limit in np.percentile(finite, list(window["percentiles"])))
     if low == high:
         percentiles = " and ".join(f"{percentile:g}" for percentile in window["percentiles"])
-        raise InputError(
+        raise ValueError(
             f"the percentiles {percentiles} of the intensities are both {low:g}, so the image "
             "would be blank; choose a wider window"
         )
@@ -154,7 +169,10 @@ def to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return result
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def image_of(array: Image.Image | np.ndarray) -> Image.Image:
+    """Make an image of uint8 `[H, W]` or `[H, W, 3]`; an image stays what it is."""
+    if isinstance(array, Image.Image):
+        return array
     grey_or_colour = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not grey_or_colour:
         raise TypeError(f"uint8 [H, W] or [H, W, 3] wanted, not {array.dtype} {array.shape}")
@@ -225,28 +243,28 @@ def _centre_crop(image: Image.Image, crop: int) -> Image.Image:
 
 def _choice(name: str, value: object, valid: tuple[str, ...]) -> None:
     if value not in valid:
-        raise InputError(f"{name} must be one of {', '.join(valid)}, not {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(valid)}, not {value!r}.")
 
 
 def _checked_window(window: Window) -> dict[str, list[float]]:
     kinds = {"percentiles": "two numbers of 0 to 100", "range": "two numbers"}
     if len(window) != 1 or next(iter(window)) not in kinds:
         raise InputError(
-            f"window must be {{percentiles: [low, high]}} or {{range: [low, high]}}, "
-            f"not {dict(window)!r}"
+            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, "
+            f"not {dict(window)!r}."
         )
     kind, limits = next(iter(window.items()))
     numbers = [float(limit) for limit in limits]
     rising = len(numbers) == 2 and -np.inf < numbers[0] < numbers[1] < np.inf
     if not rising or (kind == "percentiles" and not 0 <= numbers[0] < numbers[1] <= 100):
-        raise InputError(f"{kind} of the window must be {kinds[kind]}, rising, not {numbers}")
+        raise InputError(f"The {kind} of a window must be {kinds[kind]}, rising, not {numbers}.")
     return {kind: numbers}
 
 
 def _checked_spacing(spacing: Sequence[float]) -> list[float]:
     numbers = [float(size) for size in spacing]
     if len(numbers) != 3 or not all(0 < size < np.inf for size in numbers):
-        raise InputError(f"spacing must be three positive numbers (mm), not {numbers}")
+        raise InputError(f"The option spacing must be three positive numbers (mm), not {numbers}.")
     return numbers
 
 

@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
-from frostline.extract.images.decode import Facts, unreadable
+from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
 
 # What nibabel's readers raise on files that are empty, cut off or not volumes.
@@ -101,7 +101,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def slice_count(path: Path, spacing: Sequence[float] | None = None) -> int:
-    """How many axial slices a volume has, resampled to `spacing` where that is given."""
+    """Count the axial slices of a volume, resampled to `spacing` where that is given."""
     grid = read_grid(path)
     if spacing is None:
         return grid.shape[2]
@@ -114,20 +114,21 @@ def onto_grid(mask: Volume, grid: Grid) -> Volume:
 
     Raises
     ------
-    InputError
-        If a file does not state its affine, or nothing of the mask falls onto the grid.
+    ValueError
+        If a file does not state its affine, or nothing of the mask falls onto the grid. The
+        message names no file: the caller does.
     """
     from scipy.ndimage import affine_transform
 
     if not (mask.stated and grid.stated):
-        raise InputError("the files do not say where their voxels lie (no sform or qform)")
+        raise ValueError("the files do not say where their voxels lie (no sform or qform)")
     to_mask = np.linalg.inv(mask.affine) @ grid.affine
     marked = ((mask.values != 0) & np.isfinite(mask.values)).astype(np.uint8)
     values = affine_transform(
         marked, to_mask, output_shape=grid.shape, order=0, mode="constant", cval=0
     )
     if marked.any() and not values.any():
-        raise InputError("nothing of the mask falls onto the image")
+        raise ValueError("nothing of the mask falls onto the image")
     return Volume(values, grid.affine)
 
 
@@ -157,13 +158,13 @@ def _resampled_count(count: int, step: float) -> int:
 
 
 def axial(values: NDArray, z: int) -> NDArray:
-    """Cut slice ``z`` of ``[x, y, z]``, turned for viewing.
+    """Cut slice `z` of `[x, y, z]`, turned for viewing.
 
-    The front of the patient is up, the patient's left is on the left (``numpy.rot90``).
+    The front of the patient is up, the patient's left is on the left (`numpy.rot90`).
 
     Returns
     -------
-    ``[y, x]``: rows from front to back, columns from left to right.
+    `[y, x]`: rows from front to back, columns from left to right.
     """
     return np.rot90(values[:, :, z])
 
@@ -171,30 +172,25 @@ def axial(values: NDArray, z: int) -> NDArray:
 def read_frames(
     path: Path, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
-    """Read a volume once and yield the given axial slices, windowed: uint8 ``[y, x]`` each.
+    """Read a volume once and yield the given axial slices, windowed: uint8 `[y, x]` each.
 
     NaN becomes 0; infinities become the ends of the window.
     """
     volume = read_volume(path)
     if geometry.window is None:
-        raise InputError(
-            f"cannot read image {path}: intensities of a volume need a window "
-            "(percentiles or a range)"
-        )
+        raise cannot_read(path, "intensities of a volume need a window (percentiles or a range)")
     try:
         low, high = window_limits(volume.values, geometry.window)
-    except InputError as error:
-        raise InputError(f"cannot read image {path}: {error}") from None
+    except ValueError as error:
+        raise unreadable(path, error) from None
     if geometry.spacing is not None:
         # Interpolation would spread NaN and infinities to their neighbours.
         finite = np.nan_to_num(volume.values, nan=low, posinf=high, neginf=low)
         volume = resample(Volume(finite, volume.affine), geometry.spacing, order=1)
     for frame in frames:
         if frame is None or not 0 <= frame < volume.values.shape[2]:
-            raise InputError(
-                f"cannot read image {path}: it has axial slices 0 to "
-                f"{volume.values.shape[2] - 1}, not {frame}"
-            )
+            last = volume.values.shape[2] - 1
+            raise cannot_read(path, f"it has axial slices 0 to {last}, not {frame}")
         yield to_uint8(axial(volume.values, frame), low, high)
 
 
@@ -208,7 +204,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every volume has a first slice."""
+    """Give 0: every volume has a first slice."""
     return 0
 
 
@@ -217,37 +213,27 @@ def _open(path: Path) -> tuple[Any, bool]:
     try:
         image: Any = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
-            raise InputError(
-                f"cannot read image {path}: it is {type(image).__name__}, not a NIfTI volume"
-            )
-        _check_header(path, image)
+            raise ValueError(f"it is {type(image).__name__}, not a NIfTI volume")
+        _check_header(image)
         while len(image.shape) > 3:
             image = image.slicer[..., 0]
         # Turning the axes marks the affine as stated: ask before.
         stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
         return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
-    except InputError:
-        raise
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
 
 
-def _check_header(path: Path, image: Any) -> None:
+def _check_header(image: Any) -> None:
     shape = image.shape
     sizes = " x ".join(map(str, shape))
     if len(shape) < 3 or 0 in shape:
-        raise InputError(f"cannot read image {path}: it has {sizes} voxels, which is no volume")
+        raise ValueError(f"it has {sizes} voxels, which is no volume")
     if any(size != 1 for size in shape[3:]):
-        raise InputError(
-            f"cannot read image {path}: it holds several volumes ({sizes}); "
-            "save the one you mean as a volume of its own"
+        raise ValueError(
+            f"it holds several volumes ({sizes}); save the one you mean as a volume of its own"
         )
     if image.get_data_dtype().kind not in "biuf":
-        raise InputError(
-            f"cannot read image {path}: voxels of type {image.get_data_dtype()} are not supported"
-        )
+        raise ValueError(f"voxels of type {image.get_data_dtype()} are not supported")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
-        raise InputError(
-            f"cannot read image {path}: its affine does not say where the voxels are; mend the "
-            "header"
-        )
+        raise ValueError("its affine does not say where the voxels are; mend the header")

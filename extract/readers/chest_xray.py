@@ -1,4 +1,4 @@
-"""Kind ``chest-xray``: pneumonia in children's chest X-rays (Kermany et al. 2018)."""
+"""Kind `chest-xray`: pneumonia in children's chest X-rays (Kermany et al. 2018)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PATIENT = re.compile(r"(?P<patient>person\d+|(?:NORMAL2-)?IM-\d+)(?:_(?P<cause>b
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read ``{train,val,test}/{NORMAL,PNEUMONIA}``; the patient is in the name.
+    """Read `{train,val,test}/{NORMAL,PNEUMONIA}`; the patient is in the name.
 
-    The 16 images of ``val`` are left out and counted, as the paper does, unless ``keep_val``. The
-    further column ``cause`` (bacteria, virus, none) can be the label, for three classes.
+    The 16 images of `val` are left out and counted, as the paper does, unless `keep_val`. The
+    further column `cause` (bacteria, virus, none) can be the label, for three classes.
 
     Raises
     ------
@@ -33,14 +33,14 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         if split is None or label not in CLASSES:
             raise InputError(
                 f"{path} lies outside of train, val and test with {' and '.join(CLASSES)} in "
-                "them; give the folder that holds these three"
+                "them: give the folder that holds these three."
             )
     matches = [PATIENT.match(Path(path).name) for path in table["path"]]
     for path, match in zip(table["path"], matches, strict=True):
         if match is None:
             raise InputError(
-                f"the name of {path} holds no patient, such as person63_… or IM-0115-…; "
-                "read other images by kind folder"
+                f"The name of {path} holds no patient, such as person63_… or IM-0115-…: "
+                "read other images by --kind folder."
             )
     found = [match for match in matches if match]
     table = table.assign(

@@ -1,4 +1,4 @@
-"""Kind ``dicom``: DICOM files, in folders of series or any others."""
+"""Kind `dicom`: DICOM files, in folders of series or any others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from frostline.cache import InputError, Manifest
 from frostline.extract.images.decode import DICOM_SUFFIXES, has_dicom_prefix
 from frostline.extract.images.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
-from frostline.extract.readers.reading import Reading, image_id, part_name, walk
+from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -29,9 +29,9 @@ PRIVATE = ("group_id", "series")
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
     """Read every DICOM file under the roots that holds an image; each frame is an image.
 
-    The label is the class folder (``label: folder``), the value of an attribute such as
-    ``Modality``, or, with ``table``, ``key_column`` and ``label_column``, what a table says for
-    the value of ``key`` (an attribute, or ``path``). The patient is the group; patient and series
+    The label is the class folder (`label: folder`), the value of an attribute such as
+    `Modality`, or, with `table`, `key_column` and `label_column`, what a table says for
+    the value of `key` (an attribute, or `path`). The patient is the group; patient and series
     are written as keyed hashes only. Only headers are read here.
 
     Raises
@@ -48,13 +48,15 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         for row in _rows(number, root, path, options, labels, notes)
     ]
     if not rows:
-        raise InputError(f"there is no DICOM image under {', '.join(map(str, roots))}")
+        raise InputError(
+            f"There is no DICOM image under {', '.join(map(str, roots))}: correct --root."
+        )
     notes["ignored"] = dict(sorted(notes["ignored"].items()))
     return Reading(pd.DataFrame(rows), notes)
 
 
 def _files(root: Path, ignored: Counter[str]) -> Iterator[Path]:
-    for path in walk(root, ignored):
+    for path in files_under(root, ignored):
         if path.suffix.lower() in DICOM_SUFFIXES or has_dicom_prefix(path):
             yield path
         else:
@@ -75,7 +77,7 @@ def _rows(
     except InputError as error:
         if "pydicom" in str(error):
             raise
-        header = None  # it stays in the table, as a file that cannot be read
+        header = None  # it stays in the table: a file that cannot be read
     if header is not None and not _has_image(path, header):
         notes["without_image"] += 1
         return
@@ -115,35 +117,38 @@ def _label(
         if header is not None and key not in labels:
             raise InputError(
                 f"{path}: {options['table']} has no row for its {options['key']} in column "
-                f"{options['key_column']!r}"
+                f"{options['key_column']!r}; add one."
             )
         return labels.get(key or "")
     if options["label"] != "folder":
         text = _text(header, options["label"])
         if header is not None and text is None:
-            raise InputError(f"{path} has no attribute {options['label']} for the label")
+            raise InputError(
+                f"{path} has no attribute {options['label']} for the label: name another one."
+            )
         return text
     folders = [*relative.parts[:-1]]
     if folders and part_name(folders[0]):
         folders = folders[1:]
     if not folders:
         raise InputError(
-            f"{path} is in no class folder; move it, or say where labels are with the options "
-            "label (an attribute) or table"
+            f"{path} is in no class folder: move it, or say where labels are with the options "
+            "label (an attribute) or table."
         )
     return folders[0]
 
 
 def _labels(roots: list[Path], options: Mapping[str, Any]) -> dict[str, str]:
     if options["key_column"] is None or options["label_column"] is None:
-        raise InputError("kind dicom needs the options key_column and label_column with a table")
+        raise InputError("With a table, kind dicom needs the options key_column and label_column.")
     source = TableFile.read(options["table"], roots)
     keys = source.column(options["key_column"], "key")
     labels: dict[str, str] = {}
     for row, label in enumerate(source.column(options["label_column"], "label")):
         if labels.setdefault(keys[row], label) != label:
             raise InputError(
-                f"{source.where(row)}: label {label!r}, but {labels[keys[row]]!r} in an earlier row"
+                f"{source.where(row)}: the label is {label!r}, but {labels[keys[row]]!r} in an "
+                "earlier row with this key; a key has one label."
             )
     return labels
 

@@ -1,4 +1,4 @@
-"""Kind ``folder``: one folder a class, optionally inside train, val and test folders."""
+"""Kind `folder`: one folder a class, optionally inside train, val and test folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest
 from frostline.extract.images.decode import IMAGE_SUFFIXES
-from frostline.extract.readers.reading import Reading, image_id, part_name, walk
+from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
 
 OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}
 
@@ -22,18 +22,20 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     """Read class folders.
 
     The label is the name of the first folder on the way to an image, which may lie in further
-    folders inside of it (with ``label_folder: last``, of the last folder: classes inside of
+    folders inside of it (with `label_folder: last`, of the last folder: classes inside of
     patients or sites). Where a root holds folders called train, val (valid, validation) or test,
     in any case, the class folders are in those.
 
     Raises
     ------
     InputError
-        If there is no image, an image lies in no class folder, or split folders lie beside
+        If there is no image, an image lies in no class folder, or split folders lie next to
         others that hold images.
     """
     if options["label_folder"] not in ("first", "last"):
-        raise InputError(f"label_folder must be first or last, not {options['label_folder']!r}")
+        raise InputError(
+            f"The option label_folder must be first or last, not {options['label_folder']!r}."
+        )
     place = 0 if options["label_folder"] == "first" else -1
     rows = []
     ignored: Counter[str] = Counter()
@@ -53,15 +55,15 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
             )
     if not rows:
         raise InputError(
-            f"there is no image under {', '.join(map(str, roots))}; expected one folder for each "
-            f"class, with files that end in {', '.join(IMAGE_SUFFIXES)}"
+            f"There is no image under {', '.join(map(str, roots))}: make one folder for each "
+            f"class, with files that end in {', '.join(IMAGE_SUFFIXES)}."
         )
     return Reading(pd.DataFrame(rows), {"ignored": dict(sorted(ignored.items()))})
 
 
 def _root_rows(root: Path, ignored: Counter[str], place: int) -> Iterator[Row]:
     images = []
-    for path in walk(root, ignored):
+    for path in files_under(root, ignored):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             images.append(path)
         else:
@@ -79,9 +81,9 @@ def _row(root: Path, path: Path, in_parts: bool, place: int) -> Row:
         if split is None:
             raise InputError(
                 f"{path} lies outside of the train, val and test folders of {root}; "
-                "move it, or give another root"
+                "move it, or give another root."
             )
         folders = folders[1:]
     if not folders:
-        raise InputError(f"{path} is in no class folder; put it into a folder named as its label")
+        raise InputError(f"{path} is in no class folder: put it into a folder named as its label.")
     return path, split, folders[place]

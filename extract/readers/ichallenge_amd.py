@@ -1,4 +1,4 @@
-"""Kind ``ichallenge-amd``: fundus images with and without macular degeneration."""
+"""Kind `ichallenge-amd`: fundus images with and without macular degeneration."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ File = tuple[int, str]
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read ``Training400/{AMD,Non-AMD}``, or the images that a table of labels names.
+    """Read `Training400/{AMD,Non-AMD}`, or the images that a table of labels names.
 
-    In a table, 1 means AMD and 0 Non-AMD. ``test_names`` is a text file with the name of a test
+    In a table, 1 means AMD and 0 Non-AMD. `test_names` is a text file with the name of a test
     image in each line; without it, 155 of 400 are drawn, stratified and seeded. The data do not
     say which images are of one patient: each is its own group.
 
@@ -45,8 +45,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         labels = _labels_of_table(listing, options)
     if not labels:
         raise InputError(
-            f"there is no image under {', '.join(map(str, roots))}; "
-            "expected Training400 with AMD and Non-AMD in it"
+            f"There is no image under {', '.join(map(str, roots))}: "
+            "give the folder with Training400, which holds AMD and Non-AMD."
         )
     test = _test_files(listing, labels, options["test_names"])
     rows = [
@@ -69,9 +69,11 @@ def _label_of_folder(roots: list[Path], file: File) -> str:
     label = next((name for name in reversed(path.parts[:-1]) if name in CLASSES), None)
     where = roots[file[0]] / path
     if label is None:
-        raise InputError(f"{where} lies in neither of the folders {' and '.join(CLASSES)}")
+        raise InputError(
+            f"{where} lies in neither of the folders {' and '.join(CLASSES)}: move it."
+        )
     if path.name[0] in "AN" and (path.name[0] == "A") != (label == "AMD"):
-        raise InputError(f"{where} has a name of the other class; move it or rename it")
+        raise InputError(f"{where} has a name of the other class: move it or rename it.")
     return label
 
 
@@ -82,10 +84,10 @@ def _labels_of_table(listing: Listing, options: Mapping[str, Any]) -> dict[File,
     for row, text in enumerate(source.column(options["label_column"], "label")):
         label = MEANING.get(text, text)
         if label not in CLASSES:
-            raise InputError(f"{source.where(row)}: {text!r} is neither 1 (AMD) nor 0 (Non-AMD)")
+            raise InputError(f"{source.where(row)}: {text!r} is neither 1 (AMD) nor 0 (Non-AMD).")
         file = listing.image(names[row], source.where(row))
         if file in labels:
-            raise InputError(f"{source.where(row)}: {names[row]} is named twice")
+            raise InputError(f"{source.where(row)}: {names[row]} is named twice; remove one row.")
         labels[file] = label
     return labels
 
@@ -97,14 +99,17 @@ def _test_files(
         return None
     path = next((p for p in (Path(given), listing.roots[0] / given) if p.is_file()), None)
     if path is None:
-        raise InputError(f"there is no file {given}, neither here nor under {listing.roots[0]}")
+        raise InputError(
+            f"There is no file {given}, neither here nor under {listing.roots[0]}: correct the "
+            "option test_names."
+        )
     files = set()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if line.strip():
             file = listing.image(line.strip(), f"{path}, line {number}")
             if file not in labels:
-                raise InputError(f"{path}, line {number}: {line.strip()} has no label")
+                raise InputError(f"{path}, line {number}: {line.strip()} has no label.")
             files.add(file)
     if not files:
-        raise InputError(f"{path} names no image")
+        raise InputError(f"{path} names no image: write one name a line.")
     return files

@@ -1,7 +1,7 @@
-"""Kinds ``ham10000`` and ``isic2018``: dermoscopic images of seven kinds of lesions.
+"""Kinds `ham10000` and `isic2018`: dermoscopic images of seven kinds of lesions.
 
 The 10,015 images of HAM10000 (Tschandl et al. 2018) are the training set of task 3 of the ISIC 2018
-challenge, which has test and validation sets besides.
+challenge, which has test and validation sets, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     Tables that no option names are looked for under the roots by the names that they were
     published with. Lesions are the groups where they are known, else each image is one. With a
     test table the data's own test set is used, else the split is made by lesion. The
-    challenge's 193 validation images are left out, as the paper does, unless ``keep_val``.
+    challenge's 193 validation images are left out, as the paper does, unless `keep_val`.
 
     Raises
     ------
@@ -47,15 +47,18 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     training = _table(listing, options["table"], *METADATA, *_truth("Training"))
     if training is None:
         raise InputError(
-            f"there is neither {METADATA[0]} nor {_truth('Training')[0]} under "
-            f"{', '.join(map(str, roots))}; put it there or name it with the option table"
+            f"There is neither {METADATA[0]} nor {_truth('Training')[0]} under "
+            f"{', '.join(map(str, roots))}; put it there, or name it with the option table."
         )
     sources: dict[str, TableFile | None] = {"train": training}
     if options["keep_val"]:
         sources["val"] = _table(listing, options["val_table"], *_truth("Validation"))
     sources["test"] = _table(listing, options["test_table"], *_truth("Test"))
     if options["keep_val"] and sources["val"] is None:
-        raise InputError(f"there is no {_truth('Validation')[0]}; keep_val needs it")
+        raise InputError(
+            f"There is no {_truth('Validation')[0]}, which --keep-val needs: add it, or leave the "
+            "option out."
+        )
     lesions = _lesions(listing, options["lesion_table"])
     tables = [
         _rows(listing, source, part, lesions)
@@ -122,7 +125,7 @@ def _rows(
 
 
 def _labels(source: TableFile) -> list[str]:
-    """Give the class of every row, from a column ``dx`` or one column a class."""
+    """Give the class of every row, from a column `dx` or one column a class."""
     columns = {str(name).lower(): str(name) for name in source.table}
     if "dx" in columns:
         labels = [label.lower() for label in source.column(columns["dx"], "label")]
@@ -132,13 +135,16 @@ def _labels(source: TableFile) -> list[str]:
         )
         not_one = (hot.eq(1).sum(axis=1).ne(1) | hot.sum(axis=1).ne(1)).to_numpy()
         if not_one.any():
-            raise InputError(f"{source.where(int(not_one.argmax()))}: exactly one class must be 1")
+            raise InputError(f"{source.where(int(not_one.argmax()))}: exactly one class must be 1.")
         labels = [CLASSES[number] for number in hot.to_numpy().argmax(axis=1)]
     else:
         raise InputError(
-            f"{source.path} has neither a column 'dx' nor one for each of {', '.join(CLASSES)}"
+            f"{source.path} has neither a column 'dx' nor one for each of {', '.join(CLASSES)}."
         )
     for row, label in enumerate(labels):
         if label not in CLASSES:
-            raise InputError(f"{source.where(row)}: {label!r} is none of {', '.join(CLASSES)}")
+            raise InputError(
+                f"{source.where(row)}: there is no class {label!r}; write one of "
+                f"{', '.join(CLASSES)}."
+            )
     return labels

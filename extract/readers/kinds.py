@@ -36,7 +36,7 @@ class Kind:
     summary : str
         One line for lists and help.
     read : callable
-        ``read(roots, options, previous) -> Reading``; ``previous`` is the manifest of an
+        `read(roots, options, previous) -> Reading`; `previous` is the manifest of an
         earlier run, so that unchanged files need not be read again.
     options : dict
         Every option of its own with its default, or `REQUIRED`. All kinds have `COMMON` too.
@@ -103,23 +103,23 @@ def find_kind(name: str) -> Kind:
         If there is none of that name; the message lists those there are.
     """
     if name not in KINDS:
-        raise InputError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
+        raise InputError(f"There is no kind {name!r}: the kinds are {', '.join(KINDS)}.")
     return KINDS[name]
 
 
 def parse_option(kind: str, text: str) -> tuple[str, Any]:
-    """Read ``name=value`` as a command line has it: numbers and true or false where they belong.
+    """Read `name=value` as a command line has it: numbers and true or false where they belong.
 
-    ``window`` and ``spacing`` are read as YAML: ``window={range: [-100, 300]}``.
+    `window` and `spacing` are read as YAML: `window={range: [-100, 300]}`.
 
     Raises
     ------
     InputError
-        If there is no ``=``, or the value is not of the type that the option has.
+        If there is no `=`, or the value is not of the type that the option has.
     """
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"{text!r} is not an option of the form name=value")
+        raise InputError(f"{text!r} is no option: write --option NAME=VALUE.")
     default = find_kind(kind).options.get(name)
     if name not in ("window", "spacing") and not isinstance(default, bool | int | float):
         return name, value
@@ -128,7 +128,7 @@ def parse_option(kind: str, text: str) -> tuple[str, Any]:
     except yaml.YAMLError:
         parsed = None
     if parsed is None or (default is not None and type(parsed) is not type(default)):
-        raise InputError(f"{value!r} is no value for the option {name} of kind {kind}")
+        raise InputError(f"The option {name} of kind {kind} cannot be {value!r}.")
     return name, parsed
 
 
@@ -147,12 +147,12 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(
-                f"kind {kind} has no option {name!r}; {hint}its options are {', '.join(known)}"
+                f"Kind {kind} has no option {name!r}; {hint}its options are {', '.join(known)}."
             )
     resolved = {name: given.get(name, default) for name, default in known.items()}
     missing = [name for name, value in resolved.items() if value is REQUIRED]
     if missing:
-        raise InputError(f"kind {kind} needs the option {', '.join(missing)}")
+        raise InputError(f"Kind {kind} needs the option {', '.join(missing)}.")
     # A geometry checks these two; better now than when the images are decoded.
     checked = Geometry(window=resolved["window"], spacing=resolved.get("spacing")).to_spec()
     return {name: checked.get(name, value) for name, value in resolved.items()}

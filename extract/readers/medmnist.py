@@ -1,4 +1,4 @@
-"""Kind ``medmnist``: the small standard data sets of MedMNIST, with their official splits."""
+"""Kind `medmnist`: the small standard data sets of MedMNIST, with their official splits."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SIZES = (28, 64, 128, 224)
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read an archive such as ``pneumoniamnist.npz`` or ``pneumoniamnist_224.npz``.
+    """Read an archive such as `pneumoniamnist.npz` or `pneumoniamnist_224.npz`.
 
-    ``data`` is the set's name, or that of an ``.npz`` file of the same layout. Labels are the
-    numbers in the file, or with ``label_names`` the words of the package ``medmnist``, which with
-    ``download`` also fetches the file into the first root. ``frame`` counts through train, val
+    `data` is the set's name, or that of an `.npz` file of the same layout. Labels are the
+    numbers in the file, or with `label_names` the words of the package `medmnist`, which with
+    `download` also fetches the file into the first root. `frame` counts through train, val
     and test.
 
     Raises
@@ -66,7 +66,9 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
 
 def _find(roots: list[Path], options: Mapping[str, Any]) -> tuple[int, Path]:
     if options["size"] not in SIZES:
-        raise InputError(f"size must be one of {', '.join(map(str, SIZES))}")
+        raise InputError(
+            f"The option size must be one of {', '.join(map(str, SIZES))}, not {options['size']}."
+        )
     name = str(options["data"])
     if not name.endswith(".npz"):
         name += ".npz" if options["size"] == 28 else f"_{options['size']}.npz"
@@ -75,32 +77,37 @@ def _find(roots: list[Path], options: Mapping[str, Any]) -> tuple[int, Path]:
             return number, root / name
     if not options["download"]:
         raise InputError(
-            f"there is no {name} under {', '.join(map(str, roots))}; fetch it from "
-            "https://medmnist.com, or with the option download=true"
+            f"There is no {name} under {', '.join(map(str, roots))}: fetch it from "
+            "https://medmnist.com, or with --option download=true."
         )
     class_name = _info(options["data"])["python_class"]
     fetch = getattr(import_module("medmnist"), class_name)
     try:
         fetch(split="train", root=str(roots[0]), size=options["size"], download=True)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot fetch {name}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{name} could not be fetched ({str(error).splitlines()[0]}): get it from "
+            "https://medmnist.com."
+        ) from error
     return 0, roots[0] / name
 
 
 def _part(path: Path, archive: zipfile.ZipFile, part: str) -> pd.DataFrame:
     shape, _ = arrays.image_header(path, archive, part)
     if not arrays.is_flat(shape):
-        raise InputError(f"{path} holds volumes {shape}; only images of two dimensions are read")
+        raise InputError(f"{path} holds volumes {shape}: only images of two dimensions are read.")
     with archive.open(f"{part}_labels.npy") as member:
         labels = np.lib.format.read_array(member, allow_pickle=False)
     labels = labels.reshape(len(labels), -1)
     if labels.shape[1] != 1:
         raise InputError(
-            f"{path} has {labels.shape[1]} labels for each image; only single-label "
-            "classification is in scope"
+            f"{path} has {labels.shape[1]} labels for each image: Frostline is for one label an "
+            "image."
         )
     if len(labels) != shape[0]:
-        raise InputError(f"{path} has {shape[0]} images but {len(labels)} labels in {part}")
+        raise InputError(
+            f"{path} has {shape[0]} images but {len(labels)} labels in {part}: fetch it again."
+        )
     return pd.DataFrame({"label": labels[:, 0], "split": part})
 
 
@@ -113,10 +120,10 @@ def _info(name: str) -> Mapping[str, Any]:
         known = import_module("medmnist").INFO
     except ImportError:
         raise InputError(
-            "label_names and download need the package medmnist, "
-            "`pip install 'frostline[medmnist]'`"
+            "The options label_names and download need the package medmnist: run "
+            "`pip install 'frostline[medmnist]'`."
         ) from None
     stem = name.removesuffix(".npz").split("_")[0]
     if stem not in known:
-        raise InputError(f"medmnist has no data set {stem!r}; it has {', '.join(known)}")
+        raise InputError(f"MedMNIST has no data set {stem!r}; it has {', '.join(known)}.")
     return known[stem]

@@ -1,4 +1,4 @@
-"""Kind ``mri-slices``: axial slices of NIfTI volumes in which a mask marks enough pixels."""
+"""Kind `mri-slices`: axial slices of NIfTI volumes in which a mask marks enough pixels."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Patient:
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read the slices whose mask has more than ``min_roi`` pixels that are not zero.
+    """Read the slices whose mask has more than `min_roi` pixels that are not zero.
 
-    ``image`` and ``mask`` are patterns such as ``{patient}/{patient}_flair.nii.gz``:
-    ``{patient}`` is the value of ``group_column``, any other name a column of the table.
+    `image` and `mask` are patterns such as `{patient}/{patient}_flair.nii.gz`:
+    `{patient}` is the value of `group_column`, any other name a column of the table.
     Patients without a file of either pattern, or without a slice, are left out and counted.
-    Volumes are read along the RAS axes, resampled to ``spacing`` where it is given. A mask on
+    Volumes are read along the RAS axes, resampled to `spacing` where it is given. A mask on
     another grid than its image is brought onto it (nearest voxel) where both affines are stated in
-    the files. Only masks are read here, and only those that are new or changed since ``previous``.
+    the files. Only masks are read here, and only those that are new or changed since `previous`.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
             notes["patients_without_slices"].append(patient.name)
     if not tables:
         raise InputError(
-            f"no slice has more than {options['min_roi']} pixels in its mask; "
-            f"{_counts(notes)}, of {len(source)} rows in {source.path}"
+            f"No slice has more than {options['min_roi']} pixels in its mask ({_counts(notes)}, of "
+            f"{len(source)} rows in {source.path}): correct the patterns, or lower --min-roi."
         )
     own = pd.concat(tables, ignore_index=True)
     extra = source.extra_columns(
@@ -94,7 +94,7 @@ def _patients(
         if labels[earlier] != labels[row]:
             raise InputError(
                 f"{source.where(row)}: patient {name} has label {labels[row]!r} here and "
-                f"{labels[earlier]!r} in row {earlier + 2}; a patient has one label"
+                f"{labels[earlier]!r} in row {earlier + 2}; a patient has one label."
             )
         if earlier != row and (images[earlier], masks[earlier]) == (images[row], masks[row]):
             continue
@@ -114,7 +114,7 @@ def _slices(
     options: Mapping[str, Any],
     known: Mapping[tuple, pd.DataFrame],
 ) -> pd.DataFrame:
-    """Give ``frame`` and ``roi_pixels`` of a patient's slices, and the state of the mask's file."""
+    """Give `frame` and `roi_pixels` of a patient's slices, and the state of the mask's file."""
     image_path, mask_path = (roots[root] / path for root, path in (patient.image, patient.mask))
     state = (*_state(image_path), *_state(mask_path))
     slices = known.get(state)
@@ -127,7 +127,7 @@ def _slices(
 def marked_slices(
     image_path: Path, mask_path: Path, min_roi: int, spacing: Sequence[float] | None
 ) -> pd.DataFrame:
-    """Slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
+    """Find the slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def marked_slices(
     Returns
     -------
     pandas.DataFrame
-        ``frame`` and ``roi_pixels``.
+        `frame` and `roi_pixels`.
 
     Raises
     ------
@@ -151,10 +151,10 @@ def marked_slices(
     if not grid.same_as(mask.grid):
         try:
             mask = onto_grid(mask, grid)
-        except InputError as error:
+        except ValueError as error:
             raise InputError(
-                f"the grids of {mask_path} and {image_path} differ, and {error}; resample the mask "
-                "to the image"
+                f"The grids of {mask_path} and {image_path} differ, and {error}: resample the "
+                "mask to the image."
             ) from None
     if spacing is not None:
         mask = resample(mask, spacing, order=0)

@@ -1,4 +1,4 @@
-"""What every reader gives, and the words that readers share."""
+"""What every reader gives, and how readers name files, images and parts."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Reading:
     Attributes
     ----------
     table : DataFrame
-        ``image_id``, ``path`` (relative to its root, with ``/``), ``root`` (number of the root),
-        ``frame``, ``label``, ``group_id``, ``split`` (the last four may hold None), then
+        `image_id`, `path` (relative to its root, with `/`), `root` (number of the root),
+        `frame`, `label`, `group_id`, `split` (the last four may hold None), then
         columns of the user.
     notes : dict
-        What was left out and how often, kept in the manifest's ``notes``.
+        What was left out and how often, kept in the manifest's `notes`.
     """
 
     table: pd.DataFrame
@@ -51,9 +51,9 @@ def part_name(text: str) -> str | None:
 
 
 def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") -> str:
-    """Name an image: relative path, ``#z=37`` for a slice, ``1:`` first in a further root.
+    """Name an image: relative path, `#z=37` for a slice, `1:` first in a further root.
 
-    ``axis`` is the letter before the number.
+    `axis` is the letter before the number.
 
     Raises
     ------
@@ -63,18 +63,18 @@ def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") ->
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise InputError(f"the name of {path!r} is not valid UTF-8; rename the file") from None
+        raise InputError(f"The name of {path!r} is not valid UTF-8: rename the file.") from None
     prefix = f"{root}:" if root else ""
     return prefix + path + ("" if frame is None else f"#{axis}={frame}")
 
 
-def walk(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
+def files_under(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
     """Yield the files under a folder, sorted; hidden ones are left out and counted."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == "__MACOSX":
             ignored["hidden"] += 1
         elif path.is_dir():
-            yield from walk(path, ignored)
+            yield from files_under(path, ignored)
         else:
             yield path
 
@@ -88,14 +88,14 @@ class Listing:
         self._files: dict[str, list[tuple[int, str]]] = {}
         self._images: dict[str, list[tuple[int, str]]] = {}
         for number, root in enumerate(roots):
-            for path in walk(root, self.ignored):
+            for path in files_under(root, self.ignored):
                 file = number, path.relative_to(root).as_posix()
                 self._files.setdefault(path.name, []).append(file)
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     self._images.setdefault(path.stem, []).append(file)
 
     def images(self) -> list[tuple[int, str]]:
-        """All images, as number of the root and path in it."""
+        """List all images, as number of the root and path in it."""
         return sorted(file for files in self._images.values() for file in files)
 
     def image(self, name: str, where: str) -> tuple[int, str]:
@@ -104,15 +104,15 @@ class Listing:
         Raises
         ------
         InputError
-            If there is none, or several. ``where`` says who names it.
+            If there is none, or several. `where` says who names it.
         """
         found = self._images.get(name, self._files.get(name, []))
         if not found:
             places = " or ".join(map(str, self.roots))
-            raise InputError(f"{where}: there is no image {name} under {places}")
+            raise InputError(f"{where}: there is no image {name} under {places}.")
         if len(found) > 1:
             first, second = (self.roots[root] / path for root, path in found[:2])
-            raise InputError(f"{where}: image {name} is there twice, as {first} and {second}")
+            raise InputError(f"{where}: image {name} is there twice, as {first} and {second}.")
         return found[0]
 
     def find(self, *names: str) -> Path | None:
@@ -129,7 +129,7 @@ def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:
     Raises
     ------
     InputError
-        If it is in no root, or outside of them all. ``where`` says who names the file.
+        If it is in no root, or outside of them all. `where` says who names the file.
     """
     for number, root in enumerate(roots):
         relative = os.path.relpath(os.path.normpath(root / path), root)
@@ -139,5 +139,5 @@ def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:
     places = " or ".join(str(root) for root in roots)
     absolute_or_leaving = os.path.isabs(path) or ".." in Path(path).parts
     if absolute_or_leaving and (roots[0] / path).exists():
-        raise InputError(f"{where}: {path} lies outside of {places}; give a root that contains it")
-    raise InputError(f"{where}: there is no file {path} under {places}")
+        raise InputError(f"{where}: {path} lies outside of {places}; give a root that contains it.")
+    raise InputError(f"{where}: there is no file {path} under {places}.")

@@ -1,4 +1,4 @@
-"""Kind ``table``: one row an image, in CSV, TSV or Parquet."""
+"""Kind `table`: one row an image, in CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ OPTIONS: dict[str, Any] = {
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
     """Read a table of images.
 
-    Where the images are is said by ``image_column`` (paths relative to a root) or by ``image``,
-    a pattern such as ``images/{image_id}.jpg`` that is filled from the columns of each row. Pages
-    of a file, counted from 0, are told apart by ``frame_column``.
+    Where the images are is said by `image_column` (paths relative to a root) or by `image`,
+    a pattern such as `images/{image_id}.jpg` that is filled from the columns of each row. Pages
+    of a file, counted from 0, are given by `frame_column`.
 
     Raises
     ------
@@ -75,8 +75,8 @@ def _paths(source: TableFile, options: Mapping[str, Any]) -> list[str]:
     column, pattern = options["image_column"], options["image"]
     if (column is None) == (pattern is None):
         raise InputError(
-            "kind table needs either the option image_column (a column of paths) or image "
-            "(a pattern such as 'images/{name}.jpg')"
+            "Kind table needs either --image-column (a column of paths) or --image (a pattern "
+            "such as 'images/{name}.jpg')."
         )
     if column is not None:
         return source.column(column, "image")
@@ -96,7 +96,7 @@ def _splits(source: TableFile, column: str | None) -> list[str | None] | None:
         if text is not None and part is None:
             raise InputError(
                 f"{source.where(position)}: {text!r} in column {column!r} is not a split; "
-                "a split is train, val or test"
+                "a split is train, val or test."
             )
         parts.append(part)
     return parts
@@ -109,7 +109,7 @@ def _frames(source: TableFile, column: str | None) -> list[int | None]:
     for position, text in enumerate(source.optional(column, "frame")):
         if text is not None and not text.isdecimal():
             raise InputError(
-                f"{source.where(position)}: {text!r} in column {column!r} is not a page's number"
+                f"{source.where(position)}: {text!r} in column {column!r} is not a page's number."
             )
         frames.append(None if text is None else int(text))
     return frames
@@ -121,5 +121,5 @@ def _check_once(source: TableFile, images: list[tuple[tuple[int, str], int | Non
         if first.setdefault(image, position) != position:
             raise InputError(
                 f"{source.where(position)}: {image[0][1]} is also in row {first[image] + 2}; "
-                "name each image once"
+                "name each image once."
             )

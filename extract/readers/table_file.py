@@ -38,19 +38,19 @@ class TableFile:
         places = [Path(name), roots[0] / name]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
-            raise InputError(f"there is no table {name}, neither here nor under {roots[0]}")
+            raise InputError(f"There is no table {name}, neither here nor under {roots[0]}.")
         try:
             table = _parse(path)
         except ImportError as error:
             raise InputError(
-                f"cannot read the table {path}: XLSX needs openpyxl, "
-                "`pip install 'frostline[xlsx]'`"
+                f"Cannot read the table {path}: XLSX needs openpyxl; run "
+                "`pip install 'frostline[xlsx]'`."
             ) from error
         except (ValueError, OSError, KeyError, BadZipFile) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise InputError(f"cannot read the table {path}: {reason}") from error
+            raise InputError(f"Cannot read the table {path}: {reason}.") from error
         if table.empty:
-            raise InputError(f"the table {path} has no rows")
+            raise InputError(f"The table {path} has no rows: write one an image.")
         return cls(path, table)
 
     def where(self, position: int) -> str:
@@ -68,7 +68,7 @@ class TableFile:
         if column not in self.table:
             raise InputError(
                 f"{self.path} has no column {column!r} for the {purpose}; "
-                f"it has {', '.join(map(repr, self.table.columns))}"
+                f"it has {', '.join(map(repr, self.table.columns))}."
             )
         return [None if pd.isna(value) else value for value in self.table[column]]
 
@@ -77,12 +77,15 @@ class TableFile:
         filled = []
         for position, value in enumerate(self.optional(column, purpose)):
             if value is None:
-                raise InputError(f"{self.where(position)}: no {purpose} in column {column!r}")
+                raise InputError(
+                    f"{self.where(position)}: there is no {purpose} in column {column!r}; write "
+                    "one."
+                )
             filled.append(value)
         return filled
 
     def filled(self, pattern: str, purpose: str, **more: list[str]) -> list[str]:
-        """Fill ``{column}`` in a pattern from every row; ``more`` are columns under other names.
+        """Fill `{column}` in a pattern from every row; `more` are columns under other names.
 
         Raises
         ------
@@ -92,8 +95,8 @@ class TableFile:
         pieces = re.split(r"\{([^{}]*)\}", pattern)  # text, name, text, name, text
         if len(pieces) == 1:
             raise InputError(
-                f"the pattern {pattern!r} for the {purpose} names no column of {self.path}; "
-                "write one in braces, such as '{name}.png'"
+                f"The pattern {pattern!r} for the {purpose} names no column of {self.path}: "
+                "write one in braces, such as '{name}.png'."
             )
         columns = [
             (more.get(piece) or self.column(piece, purpose)) if number % 2 else [piece] * len(self)
@@ -102,14 +105,14 @@ class TableFile:
         return ["".join(row) for row in zip(*columns, strict=True)]
 
     def extra_columns(self, used: dict[str, str | None]) -> pd.DataFrame:
-        """Give all columns to keep beside the manifest's own.
+        """Give all columns to keep next to the manifest's own.
 
         Parameters
         ----------
         used
             Manifest column to the column of this table that fills it. A column with the same
             name as the one it fills is not kept twice; any other whose name is taken by the
-            manifest is kept as ``table_NAME``.
+            manifest is kept as `table_NAME`.
         """
         same = {column for name, column in used.items() if name == column}
         kept = self.table.drop(columns=list(same))

@@ -1,1 +1,1 @@
-"""Inputs: what a network is fed, from pixels or from activations of frozen blocks."""
+"""Inputs of a network: pixels, or activations of frozen blocks."""

@@ -1,7 +1,7 @@
-"""Activations at the boundary at rest: computed once, whatever is trained behind them.
+"""Stored activations: what frozen blocks give, computed once for all epochs and runs.
 
-They lie in a store as embeddings do; those that the head sees are the embeddings themselves, in the
-very store that `frostline extract` fills.
+They lie in a store like embeddings; those that the head sees are the embeddings themselves, in the
+same store that `frostline extract` fills.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LEAST_SPARED = 100
 
 @dataclass(frozen=True)
 class Images:
-    """What there are activations of, and where they belong.
+    """Images whose activations may be stored, and where.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was kept, if anything.
+    """What is stored of a run's activations, if anything.
 
     Attributes
     ----------
@@ -87,12 +87,12 @@ def keep_activations(
     where: Conditions,
     progress: Progress | None = None,
 ) -> Kept:
-    """Compute what enters the first block that trains, if it can be kept and, for auto, pays.
+    """Compute and store what enters the first block that trains, if that is possible.
 
     Parameters
     ----------
     way : str
-        "auto", "on" or "off".
+        "auto" (where it also saves time), "on" or "off".
     model : Classifier
         On its device; `unfreeze` has marked what trains, and gave `blocks`.
 
@@ -116,7 +116,7 @@ def keep_activations(
         if way == "on":
             raise InputError(f"--boundary on is not possible here: {error}.") from error
         frozen = any(not parameter.requires_grad for parameter in model.parameters())
-        said = f"Frozen blocks are computed in every epoch, as {error}." if frozen else ""
+        said = f"Frozen blocks are computed in every epoch, because {error}." if frozen else ""
         return Kept(None, {}, {"boundary": None, "boundary_reason": str(error)}, said)
     together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
     store.fill(model, where, int(together), images.provenance, progress)
@@ -132,15 +132,15 @@ def _check_recipe(way: str, recipe: Recipe, where: Conditions) -> None:
     if way == "off":
         raise NoBoundaryError("keeping their output is switched off")
     if recipe.augmentation:
-        raise NoBoundaryError("images are augmented in every epoch afresh")
+        raise NoBoundaryError("augmentation changes the images in every epoch")
     if where.compiled:
         raise NoBoundaryError("torch.compile takes the network as a whole")
-    if way == "auto" and recipe.epochs * len(recipe.rates) == 1:
+    if way == "auto" and recipe.epochs * len(recipe.lr) == 1:
         raise NoBoundaryError("there is only one epoch")
 
 
 def boundary_spec(boundary: Boundary, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that changes the activations (docs/format.md, 'Spec and key').
+    """Give everything that changes the activations (docs/format.md, 'Spec and key').
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Activations:
 
     @classmethod
     def of(cls, boundary: Boundary, images: Images) -> Activations:
-        """Their place: among the embeddings if they are such, else among the boundaries."""
+        """Find their place: among the embeddings if they are such, else among the boundaries."""
         spec = boundary_spec(boundary, images.common)
         if boundary.block == HEAD:
             return cls(images.embeddings / spec_key(spec), spec, boundary, dict(images.parts))
@@ -184,7 +184,7 @@ class Activations:
         return cls(images.boundaries / spec_key(spec), spec, boundary, parts)
 
     def missing(self) -> tuple[Store, np.ndarray]:
-        """The pixel store, and those of its rows whose activations are not there yet."""
+        """Find the pixel store, and those of its rows whose activations are not there yet."""
         feeds = [_stored(part) for part in self.parts.values()]
         pixels = feeds[0].store
         rows = np.unique(np.concatenate([feed.rows for feed in feeds]))
@@ -193,12 +193,12 @@ class Activations:
         return pixels, rows
 
     def too_costly(self) -> str:
-        """Why `auto` does not keep them, as a clause; empty if it does."""
+        """Give the reason why `auto` does not store them, as a clause; empty if it does."""
         work = self.boundary.spared // self.boundary.row_bytes
         if work < LEAST_SPARED:
             return (
-                f"reading their output would take as long ({work} multiplications a byte, "
-                f"{LEAST_SPARED} are asked for)"
+                f"reading their output would take as long as computing it ({work} multiplications "
+                f"a byte, and {LEAST_SPARED} are needed)"
             )
         size = len(self.missing()[1]) * self.boundary.row_bytes
         place = next(path for path in self.folder.parents if path.exists())
@@ -243,7 +243,7 @@ class Activations:
             return self.boundary.form.at_rest(self.boundary.enter(model, inputs))
 
     def feeds(self) -> dict[str, Part]:
-        """The parts with activations instead of pixels."""
+        """Give the parts with activations instead of pixels."""
         store = Store.open(self.folder)
         found = {}
         for name, part in self.parts.items():

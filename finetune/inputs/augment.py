@@ -1,4 +1,4 @@
-"""Augmentation on the device: each image by chance of its own, the same again for the same seed."""
+"""Random changes of training images, on the device; the same seed gives the same changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANCES = 6
 
 
 class Chance(NamedTuple):
-    """What chance gives each image of a batch.
+    """Random numbers for the images of a batch.
 
     Attributes
     ----------
@@ -37,15 +37,15 @@ class Chance(NamedTuple):
     seeds: Tensor
 
     def of(self, rows: Tensor) -> Chance:
-        """Some of the images."""
+        """Give those of some of the images."""
         return Chance(self.shares[rows], self.seeds[rows])
 
 
 def kept_geometry(geometry: Geometry, recipe: Recipe) -> Geometry:
-    """The geometry of the pixel store: with crops by chance, the square without the crop.
+    """Give the geometry of the pixel store: for random crops, the square without the crop.
 
-    Its margin is a multiple of two pixels on each side, as the centre of a centre is else not
-    always the centre: places of crops are rounded half to even.
+    Its margin is a multiple of two pixels on each side: with others the centre of a centre is not
+    always the centre, because places of crops are rounded half to even.
     """
     if not recipe.crops or geometry.resize_to <= geometry.crop:
         return geometry
@@ -54,20 +54,20 @@ def kept_geometry(geometry: Geometry, recipe: Recipe) -> Geometry:
 
 
 def centre_crop(pixels: Tensor, size: int) -> Tensor:
-    """The centre of square pixels [n, h, w] or [n, h, w, 3], which differ by a multiple of 4."""
+    """Crop the centre of square pixels [n, h, w] or [n, h, w, 3], by a multiple of 4 in all."""
     start = (pixels.shape[1] - size) // 2
     return pixels[:, start : start + size, start : start + size]
 
 
 def draw_chance(count: int, seed: int, epoch: int, batch: int) -> Chance:
-    """What chance gives `count` images: it follows from seed, epoch and batch alone."""
+    """Draw random numbers for `count` images: they follow from seed, epoch and batch alone."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "augmentation", epoch, batch))
     shares = torch.rand(count, CHANCES, dtype=torch.float64, generator=generator)
     return Chance(shares, torch.randint(2**62, (count,), generator=generator))
 
 
 def augment(pixels: Tensor, names: tuple[str, ...], size: int, chance: Chance) -> Tensor:
-    """Augmented images, on the device of the pixels.
+    """Augment images, on the device of the pixels.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def _random_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
     side = images.shape[-1]
     if side == size:
         raise InputError(
-            f"There is no margin for random_crop: images are kept with {side} pixels, all of which "
-            "the backbone sees; use random_resized_crop."
+            f"There is no margin for random_crop: images have {side} pixels, and the backbone sees "
+            "them all. Use random_resized_crop."
         )
     inside = torch.arange(size, device=images.device)
     left, top = ((shares[:, column, None] * (side - size + 1)).long() for column in (2, 3))
@@ -113,7 +113,7 @@ def _random_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
 
 
 def _random_resized_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
-    """Boxes as torchvision's RandomResizedCrop draws them, cut to the image's sides."""
+    """Resize boxes that torchvision's RandomResizedCrop would draw, cut to the image's sides."""
     side = images.shape[-1]
     area = AREA[0] + shares[:, 0] * (AREA[1] - AREA[0])
     low, high = (torch.tensor(ratio, dtype=torch.float64).log() for ratio in RATIO)
@@ -166,7 +166,7 @@ def _transform(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def _one_by_one(images: Tensor, transform: Callable[[Tensor], Tensor], seeds: Tensor) -> Tensor:
-    """torchvision draws once a call, from the global state: a call an image, and the state back."""
+    """Call a transform of torchvision once for each image, each with a seed of its own."""
     before = torch.get_rng_state()
     try:
         done = []

@@ -1,4 +1,4 @@
-"""The batches of an epoch, and which images of each are computed here, and together."""
+"""Batches of an epoch, and which of their images this process computes, and together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frostline.finetune.parallel import ranks, share
 from frostline.finetune.recipe import Recipe
-from frostline.probe.heads.stacked import shuffles
+from frostline.probe.solver.stacked_adam import shuffles
 
 
 class Place(NamedTuple):
@@ -41,7 +41,7 @@ class Piece(NamedTuple):
 def epoch_order(
     count: int, recipe: Recipe, seed: int, epoch: int, *, alone: bool = False
 ) -> list[Tensor]:
-    """The batches of an epoch: numbers of images, each once, in the order of a probe.
+    """Give the batches of an epoch: numbers of images, each once, in the order of a probe.
 
     The order follows from seed and epoch alone, so that a resumed training continues the same.
     Unless an image may stand `alone`, the last batch takes a single one that is left over.
@@ -57,13 +57,13 @@ def epoch_order(
 
 
 def own_rows(count: int) -> Tensor:
-    """Which images of a batch this process computes: int64, one at least."""
+    """Give the images of a batch that this process computes: int64, one at least."""
     mine = share(count)
     return mine if len(mine) else torch.zeros(1, dtype=torch.int64)
 
 
 def split_batch(count: int, size: int) -> Iterator[Piece]:
-    """This process's images of a batch in parts of at most `size`, as many as in every process.
+    """Split this process's images of a batch in parts of at most `size`, as many as everywhere.
 
     A process that runs out of images computes one that does not count.
     """

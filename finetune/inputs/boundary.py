@@ -1,4 +1,4 @@
-"""Where training begins in a network: what crosses from the frozen part into the part that trains.
+"""The boundary in a network: what goes from the frozen blocks into the first block that trains.
 
 Frozen blocks give the same output in every epoch, so it is computed once. The rest then runs from
 it by the model's own forward function: up to the boundary that function sees one empty image, for
@@ -13,16 +13,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.pixels import Form
-
-if TYPE_CHECKING:
-    from frostline.finetune.conditions import Conditions
-    from frostline.finetune.model import Classifier
+from frostline.finetune.model import Classifier
 
 HEAD = "head"
 CHECKED = 4
@@ -33,12 +32,12 @@ MISFITS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError)
 
 
 class NoBoundaryError(Exception):
-    """Why a network cannot be cut in two, as a clause without its full stop."""
+    """The reason why a network cannot be cut in two, as a clause without its full stop."""
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where a classifier is cut.
+    """The place where a classifier is cut in two.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class Boundary:
         return int(torch.Size(self.shape).numel()) * self.form.dtype.itemsize
 
     def enter(self, model: Classifier, images: Tensor) -> Tensor:
-        """The activations of images [n, 3, height, width] at the boundary."""
+        """Compute the activations of images [n, 3, height, width] at the boundary."""
         if self.block == HEAD:
             return model.compute(model.backbone, images).float()
         kept: list[Tensor] = []
@@ -90,7 +89,7 @@ class Boundary:
         return kept[0]
 
     def leave(self, model: Classifier, activations: Tensor) -> Tensor:
-        """From activations to logits float [n, classes]."""
+        """Compute logits float [n, classes] from activations."""
         if self.block == HEAD:
             return model.head(activations)
 
@@ -105,14 +104,24 @@ class Boundary:
             return model.head(model.embed(self.empty))
 
 
+@contextmanager
+def running_from(model: Classifier, boundary: Boundary | None) -> Iterator[None]:
+    """Let a model take activations at a boundary instead of images, if there is one."""
+    model.shortcut = None if boundary is None else partial(boundary.leave, model)
+    try:
+        yield
+    finally:
+        model.shortcut = None
+
+
 class _ReachedError(Exception):
-    """The boundary was reached; what follows is not needed."""
+    """The boundary is reached; what follows is not needed."""
 
 
 def find_boundary(
     model: Classifier, blocks: list[str], size: int, conditions: Conditions
 ) -> Boundary:
-    """Find where training begins, and see that the network can run from there.
+    """Find where training begins, and check that the network can run from there.
 
     Parameters
     ----------
@@ -241,7 +250,7 @@ def _trains(module: nn.Module) -> set[bool]:
 
 
 def _outermost(names: list[str]) -> list[str]:
-    """Names of modules that are in no other of them."""
+    """Give the names of modules that are in no other of them."""
     return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
 
 
@@ -254,7 +263,7 @@ def _multiplications(module: nn.Module, output: Any) -> int:
 
 @contextmanager
 def _answering(module: nn.Module, output: Any) -> Iterator[None]:
-    """A module that gives `output` whatever it is given."""
+    """Let a module give `output`, whatever it takes."""
     module.forward = lambda *_, **__: _copied(output)
     try:
         yield
@@ -263,7 +272,7 @@ def _answering(module: nn.Module, output: Any) -> Iterator[None]:
 
 
 def _copied(value: Any) -> Any:
-    """Tensors are copied: what follows may write into them."""
+    """Copy tensors, because what follows may write into them."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, tuple | list):

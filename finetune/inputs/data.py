@@ -1,4 +1,4 @@
-"""The images of a run: labels as numbers, splits, and where their pixels are."""
+"""The images of a run: their labels as numbers, their splits, and their pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Data:
     pixel_spec: dict[str, Any]
 
     def class_counts(self) -> dict[str, int]:
-        """Images of each class in training."""
+        """Count the images of each class in training."""
         counts = np.bincount(self.parts["train"].labels.numpy(), minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
 
@@ -56,7 +56,7 @@ def load_data(
     Returns
     -------
     (Data, int)
-        The images, and how many were left out for want of pixels.
+        The images, and how many were left out because they have no pixels.
 
     Raises
     ------

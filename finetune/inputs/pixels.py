@@ -1,4 +1,4 @@
-"""What a network is fed: any images by number, from a store or held on the device."""
+"""Images by number, from a store or from the memory of the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from frostline.cache import Store
-from frostline.extract.embed import prefetch, to_input
+from frostline.extract.forward import to_input
+from frostline.extract.prefetch import prefetch
 
 # Of the free memory of a device, the share that held pixels may take: the network needs the rest.
 HELD_SHARE = 0.25
@@ -21,7 +22,7 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Form:
-    """How a row at rest is to be read.
+    """How a stored row is read.
 
     Attributes
     ----------
@@ -35,13 +36,13 @@ class Form:
     channels_last: bool = False
 
     def at_rest(self, values: Tensor) -> np.ndarray:
-        """Rows as they are stored."""
+        """Give rows as they are stored."""
         rows = values.permute(0, 2, 3, 1) if self.channels_last else values
         rows = rows.contiguous().cpu()
         return (rows.view(torch.int16) if self.dtype == torch.bfloat16 else rows).numpy()
 
     def restored(self, rows: Tensor) -> Tensor:
-        """Stored rows as what they were; no copy is made."""
+        """Give stored rows as what they were; no copy is made."""
         values = rows.view(self.dtype)
         return values.permute(0, 3, 1, 2) if self.channels_last else values
 
@@ -50,7 +51,7 @@ class PixelFeed(Protocol):
     """Images by number."""
 
     def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
-        """int64 [n] to uint8 [n, height, width] or [n, height, width, 3], or activations.
+        """Give images int64 [n] as uint8 [n, height, width] or [… , 3], or activations.
 
         `out` may be used for the rows, [n or more, …] as they are at rest.
         """
@@ -75,7 +76,7 @@ class StorePixels:
     form: Form = field(default=Form())
 
     def read(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
-        """Rows as they are at rest."""
+        """Read rows as they are stored."""
         place = None if out is None else out[: len(indices)].numpy()
         return torch.from_numpy(self.store.read(self.rows[indices.numpy()], out=place))
 
@@ -84,7 +85,7 @@ class StorePixels:
         return self.form.restored(self.read(indices, out))
 
     def buffer(self, count: int, *, pinned: bool = False) -> Tensor:
-        """Memory for `count` rows as they are at rest."""
+        """Allocate memory for `count` rows as they are stored."""
         dtype = torch.from_numpy(np.empty(0, self.store.dtype)).dtype
         return torch.empty((count, *self.store.shape), dtype=dtype, pin_memory=pinned)
 
@@ -123,7 +124,7 @@ class Part:
 
 
 def held(part: Part, device: torch.device, step: int = 1024) -> Part:
-    """The part with its pixels held on a GPU if they fit there, else as it is."""
+    """Give the part with its pixels on a GPU if they fit there, else as it is."""
     feed = part.pixels
     if device.type != "cuda" or not len(part) or not isinstance(feed, StorePixels):
         return part
@@ -141,7 +142,7 @@ def held(part: Part, device: torch.device, step: int = 1024) -> Part:
 def read_ahead(
     part: Part, order: Sequence[Tensor], device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of image numbers and their pixels, read in a thread while the device computes.
+    """Yield batches of image numbers and their pixels, read in a thread while the device computes.
 
     The pixels of a batch are there until the next one is asked for: their memory is used again.
     """
@@ -166,7 +167,7 @@ def read_ahead(
 def as_input(
     batch: Tensor, normalisation: dict[str, list[float]], device: str | torch.device
 ) -> Tensor:
-    """What a network takes: pixels normalised, activations as they are, on the device."""
+    """Give what a network takes: normalised pixels, or activations as they are, on the device."""
     if batch.dtype == torch.uint8:
         return to_input(batch, normalisation, device)
     return batch.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Epochs of training with one learning rate, resumed where they stopped."""
+"""Training with one learning rate, epoch by epoch; a stopped training goes on where it was."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Rows = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch measured.
+    """The measurements of one epoch.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Training:
         return measured
 
     def _pass(self) -> float:
-        """One pass over the training images; the mean loss an image."""
+        """Pass once over the training images; give the mean loss of an image."""
         set_modes(self.model)
         order = self._order(self.epoch)
         own = [indices[own_rows(len(indices))] for indices in order]
@@ -198,7 +198,7 @@ class Training:
         )
 
     def _validate(self) -> Measured:
-        """Measure the weights, or their average, and remember them if they are the best."""
+        """Measure the weights, or their average, and keep them if they are the best."""
         with self.average.in_model() if self.average else nullcontext():
             logits = predict(self.model, self.val_part, self.conditions, self.stepper.together)
             found = measure(logits, self.val_part.labels, self.recipe.select)
@@ -213,7 +213,7 @@ class Training:
         return is_better(score, best, self.recipe.select)
 
     def checkpoint(self) -> Checkpoint:
-        """The state as it is to be saved."""
+        """Give the state to save."""
         stepper = self.stepper
         return Checkpoint(
             self.epoch,
@@ -239,7 +239,7 @@ class Training:
 
 
 def copied_state(model: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
-    """Some tensors of a model, copied to the CPU."""
+    """Copy some tensors of a model to the CPU."""
     state = model.state_dict()
     return {name: state[name].detach().cpu().clone().contiguous() for name in names}
 

@@ -25,7 +25,7 @@ from frostline.report.statistics.scores import Scores, compute_scores
 
 
 class Measured(NamedTuple):
-    """What the predictions of the validation images are worth.
+    """Scores of the validation images.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Measured(NamedTuple):
 
 @torch.inference_mode()
 def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: int) -> Tensor:
-    """Logits, float32 [images, classes] on the CPU, in the order of the part.
+    """Compute logits, float32 [images, classes] on the CPU, in the order of the part.
 
     The last batch is filled up, so that no image's numbers depend on how many there are. Of
     several processes each predicts its share, and all have all logits.
@@ -96,5 +96,5 @@ def _score(truth: np.ndarray, probabilities: np.ndarray, name: str) -> float:
 
 
 def is_better(score: float, than: float, select: str) -> bool:
-    """Whether a score is better than another; equal ones are not."""
+    """Say whether a score is better than another; equal ones are not."""
     return score > than if METRICS[select].higher else score < than

@@ -1,4 +1,4 @@
-"""What a training measured, where it can be watched: a CSV file, and TensorBoard."""
+"""Logs of a training that people can watch: a CSV file, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TensorBoard:
         self._written: dict[int, int] = {}
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the epochs that are not there; of an earlier process's all are written again."""
+        """Write the new epochs; those of an earlier process are written again."""
         for number in sorted({row["candidate"] for row in rows}):
             epochs = [row for row in rows if row["candidate"] == number]
             done = self._written.get(number, 0)

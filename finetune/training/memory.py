@@ -1,4 +1,4 @@
-"""What to do when the device's memory does not hold a batch."""
+"""Advice and search for when the device's memory does not hold a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frostline.cache import InputError
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
-    """The largest of `most` and the powers of two below it that fits into memory.
+    """Find the largest of `most` and the powers of two below it that fits into memory.
 
     Raises
     ------
@@ -28,14 +28,14 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
 
 
 def out_of_memory(size: int) -> str:
-    """What to do when `size` images at a time do not fit."""
+    """Say what to do when `size` images at a time do not fit."""
     if size == 1:
         return (
             "The device's memory does not hold the training of one image: use --precision "
             "bfloat16, a smaller --image-size, or unfreeze fewer blocks."
         )
     return (
-        f"The device ran out of memory with {size} images at a time: use --batch auto, or "
+        f"The device ran out of memory with {size} images at a time: use --batch-size auto, or "
         f"--set micro_batch={_power_of_two_below(size)}."
     )
 

@@ -19,8 +19,8 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 def make_optimizer(
     model: Classifier, recipe: Recipe, device: torch.device
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser of everything in the model that trains."""
-    (lr,) = recipe.rates
+    """Make the recipe's optimiser of everything in the model that trains."""
+    (lr,) = recipe.lr
     kind: Any = OPTIMIZERS[recipe.optimizer]
     optimizer: torch.optim.Optimizer = kind(
         parameter_groups(model, recipe), lr=lr, fused=device.type == "cuda"
@@ -29,7 +29,7 @@ def make_optimizer(
 
 
 def parameter_groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters by what is done to them: weight decay, and `lr_scale` of the learning rate.
+    """Group parameters by weight decay, and by `lr_scale` of the learning rate.
 
     Biases and norms are vectors: weight decay is for matrices.
     """
@@ -48,7 +48,9 @@ def parameter_groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def layer_scales(model: Classifier, decay: float) -> dict[str, float]:
-    """By what each parameter's learning rate is multiplied: decay ** depth, 1 in the head."""
+    """Give the factor of each parameter's learning rate: decay ** depth, 1 in the head."""
+    # timm's `param_groups_layer_decay` counts finer layers, begins at 1 in the last block of a
+    # network without its head, and gives torchvision's networks one layer: other numbers.
     found = blocks(model.backbone)
     return {
         f"backbone.{name}": decay**depth
@@ -65,6 +67,9 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 class WeightAverage:
     """An exponential moving average of some tensors of a model.
+
+    timm's `ModelEmaV3` copies the whole model, frozen blocks too, and has no such warm-up, nor a
+    way to put the average into the model: with these it would be longer.
 
     Parameters
     ----------
@@ -100,7 +105,7 @@ class WeightAverage:
 
     @contextmanager
     def in_model(self) -> Iterator[None]:
-        """Have the average in the model for a while."""
+        """Put the average into the model while the block runs."""
         self._swap()
         try:
             yield
@@ -115,7 +120,7 @@ class WeightAverage:
             self.values[name].copy_(kept)
 
     def state(self) -> dict[str, Tensor]:
-        """Its values as a checkpoint has them."""
+        """Give its values as a checkpoint has them."""
         return {name: value.cpu().clone().contiguous() for name, value in self.values.items()}
 
     def load(self, values: dict[str, Tensor]) -> None:

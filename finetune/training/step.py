@@ -75,7 +75,7 @@ class Stepper:
 
     @property
     def together(self) -> int:
-        """Images computed together, at most."""
+        """The most images that are computed together."""
         return min(self.size, math.ceil(self.recipe.batch_size / ranks()))
 
     def start(self) -> None:
@@ -135,7 +135,7 @@ class Stepper:
         return as_input(pixels, self.conditions.normalisation, self.device)
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The sum of the images' losses."""
+        """Sum the images' losses."""
         weight = None if self.class_weight is None else self.class_weight.to(self.device)
         with self.conditions.autocast(), _compiling(self.conditions.compiled):
             return functional.cross_entropy(
@@ -147,7 +147,7 @@ class Stepper:
             )
 
     def _weight_of(self, labels: Tensor) -> float:
-        """What the sum of losses is divided by, as PyTorch's weighted mean has it."""
+        """Give what the sum of losses is divided by, like PyTorch's weighted mean."""
         if self.class_weight is None:
             return float(len(labels))
         return float(self.class_weight[labels].sum())
@@ -192,7 +192,7 @@ class Stepper:
             self.model.load_state_dict(before, strict=False)
 
     def _has_unused(self) -> bool:
-        """Whether some parameters that train have no part in the logits."""
+        """Say whether some parameters that train have no part in the logits."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.model.eval()
         images = self._input(self.part.pixels.batch(torch.zeros(1, dtype=torch.int64)), None)
@@ -202,7 +202,7 @@ class Stepper:
 
 
 def class_weights(labels: Tensor, classes: int, recipe: Recipe) -> Tensor | None:
-    """Weight of each class in the loss, float32 [classes]; None if all weigh the same.
+    """Give the weight of each class in the loss, float32 [classes]; None if all weigh the same.
 
     Balanced: n / (K n_k), as `sklearn.utils.class_weight.compute_class_weight`.
     """
@@ -213,7 +213,7 @@ def class_weights(labels: Tensor, classes: int, recipe: Recipe) -> Tensor | None
 
 
 def compiled(model: nn.Module) -> nn.Module:
-    """The model through `torch.compile`.
+    """Compile a model by `torch.compile`.
 
     Raises
     ------
@@ -234,5 +234,5 @@ def _compiling(wanted: bool) -> Iterator[None]:
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"torch.compile does not work here ({reason}): run without --compile."
+            f"Compiling by torch.compile does not work here ({reason}): leave out --compile."
         ) from error

@@ -1,4 +1,4 @@
-"""Training: for each learning rate epochs over a split, the best by the validation set."""
+"""Training: epochs for each learning rate; the validation set chooses the best."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from frostline.finetune.unfreeze import trained_state
 
 @dataclass
 class Trained:
-    """The end of a training.
+    """The result of a training.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def train(
     seed : int
         Of the order of images, of augmentation and of dropout.
     checkpoints : Checkpoints, optional
-        Where each epoch is saved; if there are any, training goes on from the last.
+        Where epochs are saved; training goes on from the last.
     on_epoch : callable, optional
         Called with each `Epoch` that is trained now.
     on_rows : callable, optional
@@ -84,8 +84,7 @@ def train(
     Raises
     ------
     InputError
-        If the loss is not finite, with the epoch, the batch and its images; if the device's
-        memory does not suffice; or if the metric that selects is not defined.
+        If the loss is not finite, the memory too small, or the metric that selects not defined.
     """
     device = torch.device(conditions.device)
     model.to(device).to(memory_format=torch.channels_last)
@@ -94,11 +93,11 @@ def train(
     start = copied_state(model, names)
     rows: list[dict[str, Any]] = []
     chosen: tuple[Trained, dict[str, Tensor]] | None = None
-    several = len(recipe.rates) > 1
-    for number, lr in enumerate(recipe.rates, 1):
+    several = len(recipe.lr) > 1
+    for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
         run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
-        run.number, run.numbers = number, len(recipe.rates)
+        run.number, run.numbers = number, len(recipe.lr)
         own = checkpoints.candidate(number) if checkpoints and several else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history
@@ -116,7 +115,7 @@ def _tell(on_rows: Callable[[Rows], None] | None, earlier: Rows, now: Rows) -> N
 
 
 def _preferred(found: Trained, other: Trained, select: str) -> bool:
-    """Whether a candidate is better; of equal ones the smaller learning rate is."""
+    """Say whether a candidate is better; of equal ones the smaller learning rate is."""
     if found.score == other.score:
         return found.lr < other.lr
     return is_better(found.score, other.score, select)

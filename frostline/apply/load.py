@@ -1,4 +1,4 @@
-"""A trained run, a fine-tuned model or a probe, brought back to be applied to pixels."""
+"""A trained run, a fine-tuned model or a probe, loaded to be applied to pixels."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ if TYPE_CHECKING:
     from frostline.extract.images.geometry import Channels, Geometry
 
 MODEL, HEAD = "model.json", "head.json"
-# Images a forward pass of `frostline extract`, unless it was told otherwise.
-EXTRACTED = 32
+# Images a forward pass of `frostline extract`, unless --batch says otherwise.
+EXTRACT_BATCH = 32
 
 
 class Weights(NamedTuple):
-    """Where a probe's backbone is to come from, if not from where the run had it."""
+    """Where a run's backbone comes from, if Frostline cannot know.
+
+    Attributes
+    ----------
+    file, head_file : str, optional
+        Files of a probe's backbone and of its classifier.
+    module : nn.Module, optional
+        A module like the one that the run was trained with, if that was the user's own.
+    """
 
     file: str | None = None
     head_file: str | None = None
+    module: nn.Module | None = None
 
 
 @dataclass(frozen=True)
-class Applied:
-    """What a run makes of pixels.
+class LoadedRun:
+    """A trained run that predicts pixels.
 
     Attributes
     ----------
@@ -66,16 +75,26 @@ class Applied:
 
 
 def find_run(workspace: Workspace, run: str) -> Path:
-    """The folder of a run: one with a saved model, or of the workspace by its name's beginning.
+    """Find the folder of a run's model.
+
+    Parameters
+    ----------
+    run : str
+        A folder with a kept model, the path of a run's predictions, or the run's name or its
+        beginning, as long as no other begins so.
 
     Raises
     ------
     InputError
         If there is none, or several.
     """
-    folder = Path(run)
-    if (folder / MODEL).is_file() or (folder / HEAD).is_file():
-        return folder
+    path = Path(run)
+    if path.suffix in (".parquet", ".csv") and path.is_file():
+        path = path.parent.parent / "models" / path.stem
+        if not _is_kept(path):
+            raise InputError(f"{run} has no kept model in {path}: train that run again.")
+    if _is_kept(path):
+        return path
     kept = sorted(workspace.root.glob(f"models/*/{MODEL}"))
     kept += sorted(workspace.root.glob(f"models/*/{HEAD}"))
     folders = [path.parent for path in kept]
@@ -92,30 +111,40 @@ def find_run(workspace: Workspace, run: str) -> Path:
     )
 
 
+def _is_kept(folder: Path) -> bool:
+    return (folder / MODEL).is_file() or (folder / HEAD).is_file()
+
+
 def load_run(
     workspace: Workspace, run: str, *, device: str = "cpu", weights: Weights | None = None
-) -> Applied:
-    """Bring a run back.
+) -> LoadedRun:
+    """Load a trained run.
 
     Parameters
     ----------
     run : str
         As for `find_run`.
     weights : Weights, optional
-        For a probe whose backbone came from a file. A fine-tuned model holds its own.
+        For a probe whose backbone came from a file, or for a module of the user's own.
 
     Raises
     ------
     InputError
-        If there is no such run, it is damaged, or its backbone is not to be had with its weights.
+        If there is no such run, it is damaged, its backbone is not to be had with its weights, or
+        files are given to a fine-tuned model, which holds its own.
     """
-    folder = find_run(workspace, run)
-    if (folder / MODEL).is_file():
-        return _fine_tuned(folder, device)
-    return _probe(workspace, folder, device, weights or Weights())
+    folder, weights = find_run(workspace, run), weights or Weights()
+    if not (folder / MODEL).is_file():
+        return _probe(workspace, folder, device, weights)
+    if weights.file or weights.head_file:
+        raise InputError(
+            f"Run {folder.name} is fine-tuned and holds its own weights: leave out --weights and "
+            "--head-weights."
+        )
+    return _fine_tuned(folder, device, weights.module)
 
 
-def _fine_tuned(folder: Path, device: str) -> Applied:
+def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRun:
     import torch
 
     from frostline.extract.images.geometry import Geometry
@@ -123,7 +152,7 @@ def _fine_tuned(folder: Path, device: str) -> Applied:
     from frostline.finetune.inputs.pixels import as_input
     from frostline.finetune.saved_model import load_model
 
-    model, card = load_model(folder)
+    model, card = load_model(folder, module)
     model.to(device).to(memory_format=torch.channels_last)
     recipe, normalisation = card["hyperparameters"], card["normalisation"]
     mean, std = tuple(normalisation["mean"]), tuple(normalisation["std"])
@@ -136,7 +165,7 @@ def _fine_tuned(folder: Path, device: str) -> Applied:
             logits = model(images).float()
         return logits.cpu().double().softmax(1).numpy()
 
-    return Applied(
+    return LoadedRun(
         folder.name,
         card,
         card["classes"],
@@ -151,16 +180,16 @@ def _fine_tuned(folder: Path, device: str) -> Applied:
     )
 
 
-def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) -> Applied:
-    from frostline.extract.embed import forward_function
+def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) -> LoadedRun:
+    from frostline.extract.forward import forward_function
     from frostline.extract.images.geometry import Geometry
-    from frostline.probe.heads.saved import read_head
+    from frostline.probe.heads.storage import read_head
 
     head, about = read_head(folder)
     spec = _embedding_spec(workspace, folder.name, about)
     backbone = _backbone(workspace, folder.name, about, spec, weights)
     embed = forward_function(backbone, spec["normalisation"], device, spec["compute"])
-    return Applied(
+    return LoadedRun(
         folder.name,
         about,
         about["classes"],
@@ -168,7 +197,7 @@ def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) ->
         spec["pixels"]["channels"],
         spec["normalisation"],
         spec["compute"],
-        EXTRACTED,
+        EXTRACT_BATCH,
         backbone,
         head,
         lambda pixels: head.predict_proba(embed(pixels)),
@@ -176,7 +205,7 @@ def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) ->
 
 
 def _embedding_spec(workspace: Workspace, run: str, about: Mapping[str, Any]) -> dict[str, Any]:
-    """How the embeddings were made that a head was trained on."""
+    """Read how the embeddings were made that a head was trained on."""
     spec = about.get("embedding_spec")
     if spec is None:  # kept by a release that did not write it
         store = workspace.embeddings(about["dataset"], about["backbone"]) / about["store_key"]
@@ -201,10 +230,20 @@ def _backbone(
     spec: Mapping[str, Any],
     weights: Weights,
 ) -> Backbone:
-    """The backbone of a probe, with the very weights that its embeddings were made with."""
+    """Load the backbone of a probe, with the very weights that its embeddings were made with."""
     from frostline.extract.backbones.backbone import load_backbone
+    from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 
+    if weights.head_file is not None and not spec.get("head"):
+        raise InputError(
+            f"Run {run} was not trained on the feature imagenet-logits: leave out --head-weights."
+        )
     source = weights.file or str(about["weights"])
+    if source == OWN_MODULE or "transform" in spec["pixels"]["geometry"]:
+        raise InputError(
+            f"Run {run} was trained on embeddings of your own module or transform, which only your "
+            "own code has: embed new images with it, and give them to the run's head."
+        )
     kind, _, seed = source.partition(", seed ")
     if weights.file is None and kind not in ("random", "pretrained"):
         raise InputError(

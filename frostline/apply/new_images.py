@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,23 +22,25 @@ from frostline.extract.images.decode import (
     has_dicom_prefix,
 )
 from frostline.extract.images.geometry import Channels, Geometry
-from frostline.extract.readers.reading import walk
+from frostline.extract.readers.reading import files_under
+
+MIN_ROI = 30
 
 
 class NewFile(NamedTuple):
-    """A file and what is wanted of it: axial slices, frames, or [None] for its only image."""
+    """A file and the frames to predict: axial slices, frames, or [None] for its only image."""
 
     path: Path
     frames: list[int | None]
 
     def names(self) -> list[str]:
-        """`image_id` of each image: the path as it was named, `#z=37` for a slice or frame."""
+        """Give `image_id` of each image: the path as it was named, `#z=37` for a slice or frame."""
         return [f"{self.path}" + ("" if n is None else f"#z={n}") for n in self.frames]
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Which slices of volumes are wanted: all, unless said.
+    """Which slices of volumes to predict; all by default.
 
     Attributes
     ----------
@@ -52,7 +54,7 @@ class Slices:
     first: int | None = None
     stop: int | None = None
     mask: Path | None = None
-    min_roi: int = 30
+    min_roi: int = MIN_ROI
 
 
 @dataclass
@@ -66,12 +68,15 @@ class NewImages:
         With `on_error="skip"`, a sentence for each file that could not be read.
     ignored : int
         Files in folders that are no images.
+    volumes : int
+        How many of the files are volumes.
     """
 
-    on_error: str = "stop"
+    on_error: Literal["stop", "skip"] = "stop"
     files: list[NewFile] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     ignored: int = 0
+    volumes: int = 0
 
     def __len__(self) -> int:
         return sum(len(file.frames) for file in self.files)
@@ -82,17 +87,17 @@ class NewImages:
         Raises
         ------
         InputError
-            If there is no such file, it is none that can be read (unless it is to be skipped), or
-            a folder holds no image.
+            If there is no such file, it cannot be read (unless it is to be skipped), or a folder
+            holds no image.
         """
         if not path.is_dir():
             return self._add_file(path, slices, geometry)
         passed: Counter[str] = Counter()
-        files = list(walk(path, passed))
+        files = list(files_under(path, passed))
         found = [file for file in files if _kind(file) is not None]
         self.ignored += len(files) - len(found) + passed.total()
         if not found:
-            raise InputError(f"There is no image in folder {path}.")
+            raise InputError(f"There is no image in folder {path}: name another.")
         for file in found:
             self._add_file(file, slices, geometry)
 
@@ -105,6 +110,7 @@ class NewImages:
         if any(path == file.path for file in self.files):
             raise InputError(f"{path} is named twice: name each file once.")
         self.files.append(NewFile(path, frames))
+        self.volumes += _kind(path) == "volume"
 
     def _failed(self, error: InputError) -> None:
         if self.on_error == "stop":
@@ -114,7 +120,7 @@ class NewImages:
     def pixels(
         self, geometry: Geometry, channels: Channels
     ) -> Iterator[tuple[NewFile, list[np.ndarray]]]:
-        """Each file's images, decoded in threads; files that cannot be read are left out.
+        """Decode each file's images in threads; files that cannot be read are left out.
 
         Raises
         ------
@@ -154,11 +160,11 @@ def _kind(path: Path) -> str | None:
 
 def _frames(path: Path, slices: Slices, geometry: Geometry) -> list[int | None]:
     if not path.is_file():
-        raise InputError(f"There is no file or folder {path}.")
+        raise InputError(f"There is no file or folder {path}: check the path.")
     kind = _kind(path)
     if kind is None:
         known = ", ".join((*IMAGE_SUFFIXES, *VOLUME_SUFFIXES, *DICOM_SUFFIXES))
-        raise InputError(f"{path} is no image that can be read here: they end in {known}.")
+        raise InputError(f"{path} is not an image that can be read here: those end in {known}.")
     if kind == "image":
         return [None]
     if kind == "dicom":
@@ -173,15 +179,15 @@ def _slices(path: Path, slices: Slices, geometry: Geometry) -> list[int | None]:
     from frostline.extract.images.volumes import slice_count
     from frostline.extract.readers.mri_slices import marked_slices
 
-    wanted: Sequence[int] = range(slice_count(path, geometry.spacing))
+    found: Sequence[int] = range(slice_count(path, geometry.spacing))
     if slices.mask is not None:
         marked = marked_slices(path, slices.mask, slices.min_roi, geometry.spacing)
-        wanted = marked["frame"].tolist()
+        found = marked["frame"].tolist()
     first, stop = slices.first or 0, slices.stop
-    chosen = [z for z in wanted if z >= first and (stop is None or z < stop)]
+    chosen = [z for z in found if z >= first and (stop is None or z < stop)]
     if not chosen:
         raise InputError(
-            f"{path} has no slice that is wanted: it has {slice_count(path, geometry.spacing)}; "
-            "name others by --slices, or give a smaller --min-roi."
+            f"{path} has {slice_count(path, geometry.spacing)} slices, and none of them is asked "
+            "for: name others by --slices, or give a smaller --min-roi."
         )
     return list(chosen)

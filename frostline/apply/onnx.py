@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frostline.apply.load import Applied
+from frostline.apply.load import LoadedRun
 from frostline.cache import InputError, atomic_write
-from frostline.extract.embed import to_input
+from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.logistic import LogisticProbe
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 INPUT, OUTPUT = "images", "probabilities"
-# How far probabilities may be apart: the order of additions, no more.
+# The largest difference of probabilities: the order of additions, no more.
 TOLERANCE = 1e-4
 # Sizes of the batches that are compared; the model is traced with another one.
 CHECKED, TRACED = (1, 3, 8), 2
@@ -34,33 +34,33 @@ class Exported(nn.Module):
 
     Parameters
     ----------
-    applied : Applied
+    loaded : LoadedRun
         On the CPU.
     """
 
-    def __init__(self, applied: Applied) -> None:
+    def __init__(self, loaded: LoadedRun) -> None:
         super().__init__()
-        self.normalisation = applied.normalisation
-        if applied.head is None:
-            assert isinstance(applied.network, nn.Module)
-            self.network: nn.Module = applied.network
-            self.embed: Callable[[Tensor], Tensor] = applied.network
+        self.normalisation = loaded.normalisation
+        if loaded.head is None:
+            assert isinstance(loaded.network, nn.Module)
+            self.network: nn.Module = loaded.network
+            self.embed: Callable[[Tensor], Tensor] = loaded.network
             self.head: nn.Module = nn.Identity()
         else:
-            assert not isinstance(applied.network, nn.Module)
-            self.network = applied.network.model
-            self.embed = applied.network.forward
-            self.head = head_module(applied.head, applied.run)
+            assert not isinstance(loaded.network, nn.Module)
+            self.network = loaded.network.model
+            self.embed = loaded.network.forward
+            self.head = head_module(loaded.head, loaded.run)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [n, height, width] or [n, height, width, 3] to float32 [n, classes]."""
+        """Classify uint8 [n, height, width] or [n, height, width, 3] to float32 [n, classes]."""
         logits = self.head(self.embed(to_input(images, self.normalisation, "cpu")).float())
         return logits.softmax(1)
 
 
 def head_module(head: Any, run: str) -> nn.Module:
-    """A trained head as a module that gives logits.
+    """Make a module that gives logits of a trained head.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def head_module(head: Any, run: str) -> nn.Module:
             weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
         return _linear(weight, bias)
     raise InputError(
-        f"Run {run} has a head that is no layer of a network ({type(head).__name__}): export runs "
-        "with head logistic or adam, or fine-tuned ones."
+        f"Run {run} has a head that is not a layer of a network ({type(head).__name__}): export "
+        "runs with head logistic or adam, or fine-tuned ones."
     )
 
 
@@ -92,7 +92,7 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     return layer
 
 
-def export_onnx(applied: Applied, path: Path) -> float:
+def export_onnx(loaded: LoadedRun, path: Path) -> float:
     """Write a run as an ONNX file and compare it with PyTorch.
 
     The input `images` is uint8 [n, height, width, 3] (grey runs: [n, height, width]), what the
@@ -101,7 +101,7 @@ def export_onnx(applied: Applied, path: Path) -> float:
 
     Parameters
     ----------
-    applied : Applied
+    loaded : LoadedRun
         On the CPU.
 
     Returns
@@ -120,9 +120,9 @@ def export_onnx(applied: Applied, path: Path) -> float:
         import onnxruntime
     except ImportError as error:
         raise InputError(NEEDED) from error
-    module = Exported(applied)
-    side = applied.geometry.crop
-    colours = (3,) if applied.channels == "rgb" else ()
+    module = Exported(loaded)
+    side = loaded.geometry.crop
+    colours = (3,) if loaded.channels == "rgb" else ()
     # Contiguous as ONNX has it; a model in channels-last order would be traced with copies.
     module.network.to(memory_format=torch.contiguous_format)
     generator = torch.Generator().manual_seed(0)
@@ -133,13 +133,13 @@ def export_onnx(applied: Applied, path: Path) -> float:
         )
 
     with atomic_write(path) as temporary:
-        _trace(module, images(TRACED), temporary, applied.run)
+        _trace(module, images(TRACED), temporary, loaded.run)
         model = onnx.load(str(temporary))
         about = {
-            "run": applied.run,
-            "classes": json.dumps(applied.classes, ensure_ascii=False),
-            "geometry": json.dumps(applied.geometry.to_spec()),
-            "channels": applied.channels,
+            "run": loaded.run,
+            "classes": json.dumps(loaded.classes, ensure_ascii=False),
+            "geometry": json.dumps(loaded.geometry.to_spec()),
+            "channels": loaded.channels,
         }
         onnx.helper.set_model_props(model, about)
         onnx.save(model, str(temporary))
@@ -147,7 +147,7 @@ def export_onnx(applied: Applied, path: Path) -> float:
         worst = max(_difference(module, session, images(count)) for count in CHECKED)
         if not worst <= TOLERANCE:
             raise InputError(
-                f"ONNX Runtime's probabilities of run {applied.run} differ from PyTorch's by "
+                f"ONNX Runtime's probabilities of run {loaded.run} differ from PyTorch's by "
                 f"{worst:.2g}: nothing was written."
             )
     return worst

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from frostline import __version__
-from frostline.apply.load import Applied
+from frostline.apply.load import LoadedRun
 from frostline.apply.new_images import NewImages, Slices
 from frostline.cache import InputError
+from frostline.cache.versions import versions
+from frostline.report.predictions import META_KEYS, predictions_table
 
 Progress = Callable[[int, int], None]
-KEPT = (
-    "run", "dataset", "backbone", "weights", "protocol", "unfreeze", "feature", "head",
-    "hyperparameters", "seed", "train_fraction", "classes", "class_counts", "store_key",
-    "manifest_digest", "candidates",
-)  # fmt: skip
-AGGREGATES = ("none", "mean")
 
 
 @dataclass(frozen=True)
@@ -49,12 +44,12 @@ class Predicted:
 
 
 def predict_images(
-    applied: Applied,
+    loaded: LoadedRun,
     paths: Sequence[Path],
     *,
     slices: Slices | None = None,
-    aggregate: str = "none",
-    on_error: str = "stop",
+    aggregate: Literal["none", "mean"] = "none",
+    on_error: Literal["stop", "skip"] = "stop",
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict files, all images in folders, slices of volumes and frames of DICOM files.
@@ -73,43 +68,46 @@ def predict_images(
     InputError
         If a file cannot be read, there is none, or nothing is left.
     """
-    if aggregate not in AGGREGATES:
-        raise InputError(f"--aggregate is {' or '.join(AGGREGATES)}, not {aggregate!r}.")
-    images = NewImages(on_error)
+    slices, images = slices or Slices(), NewImages(on_error)
     for path in paths:
-        images.add(path, slices or Slices(), applied.geometry)
+        images.add(path, slices, loaded.geometry)
+    if slices != Slices() and not images.volumes:
+        raise InputError(
+            "--slices and --mask are for volumes, and no NIfTI file is given: leave them out."
+        )
     rows: list[tuple[str, str | None, str]] = []
     found: list[np.ndarray] = []
-    for about, pixels in _batches(images, applied):
+    for about, pixels in _batches(images, loaded):
         rows += about
-        found.append(applied.probabilities(_padded(pixels, applied.batch))[: len(pixels)])
+        found.append(loaded.probabilities(_padded(pixels, loaded.batch))[: len(pixels)])
         if progress is not None:
             progress(len(rows), len(images))
     if not rows:
         raise InputError(f"None of the {len(images.skipped)} files could be read.")
-    table = _table(rows, np.concatenate(found), applied.classes, aggregate)
+    table = _table(rows, np.concatenate(found), loaded.classes, aggregate)
     meta = {
-        **{name: applied.about.get(name) for name in KEPT},
+        **{name: loaded.about.get(name) for name in META_KEYS},
+        "seconds": None,
         "applied_to": [str(path) for path in paths],
         "aggregate": aggregate,
-        "versions": {"frostline": __version__},
+        "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Predicted(table, meta, images.skipped, images.ignored)
 
 
 def _batches(
-    images: NewImages, applied: Applied
+    images: NewImages, loaded: LoadedRun
 ) -> Iterator[tuple[list[tuple[str, str | None, str]], np.ndarray]]:
-    """Image id, group and file of some images, and their pixels uint8 [n, …]."""
+    """Yield image id, group and file of some images, and their pixels uint8 [n, …]."""
     rows: list[tuple[str, str | None, str]] = []
     pixels: list[np.ndarray] = []
-    for file, decoded in images.pixels(applied.geometry, applied.channels):
+    for file, decoded in images.pixels(loaded.geometry, loaded.channels):
         path = str(file.path)
         for name, frame, image in zip(file.names(), file.frames, decoded, strict=True):
             rows.append((name, None if frame is None else path, path))
             pixels.append(image)
-            if len(rows) == applied.batch:
+            if len(rows) == loaded.batch:
                 yield rows, np.stack(pixels)
                 rows, pixels = [], []
     if rows:
@@ -117,7 +115,7 @@ def _batches(
 
 
 def _padded(pixels: np.ndarray, size: int) -> np.ndarray:
-    """All batches are of one size, so that no image's numbers depend on its neighbours."""
+    """Fill a batch up, so that no image's numbers depend on its neighbours."""
     return np.concatenate([pixels, np.repeat(pixels[-1:], size - len(pixels), axis=0)])
 
 
@@ -127,23 +125,15 @@ def _table(
     classes: Sequence[str],
     aggregate: str,
 ) -> pd.DataFrame:
-    names = [f"prob_{name}" for name in classes]
-    about = pd.DataFrame(rows, columns=["image_id", "group_id", "file"])
-    if about["group_id"].notna().any():  # groups are for every row or for none
-        about["group_id"] = about["file"]
-    table = pd.concat([about, pd.DataFrame(probabilities, columns=names)], axis=1)
+    images = pd.DataFrame(rows, columns=["image_id", "group_id", "file"])
+    images[["split", "label"]] = None
     if aggregate == "mean":
-        files = table.groupby("file", sort=False)
-        table = files[names].mean().reset_index()
-        table = table.assign(image_id=table["file"], group_id=None, images=files.size().to_numpy())
-    best = table[names].to_numpy().argmax(axis=1)
-    counts = ["images"] if aggregate == "mean" else []
-    table = table.assign(split=None, label=None, prediction=np.asarray(classes, object)[best])
-    columns = ["image_id", "group_id", "split", "label", "prediction"]
-    return table[[*columns, *names, *counts]]
-
-
-def counts_of(table: pd.DataFrame) -> Mapping[str, int]:
-    """How many images each predicted class has, the most frequent first."""
-    counts = table["prediction"].value_counts()
-    return {str(name): int(count) for name, count in counts.items()}
+        files = pd.DataFrame(probabilities).groupby(images["file"], sort=False)
+        images = images.drop_duplicates("file").assign(
+            image_id=lambda one: one["file"], group_id=None
+        )
+        table = predictions_table(images, classes, files.mean().to_numpy())
+        return table.assign(images=files.size().to_numpy())
+    if images["group_id"].notna().any():  # groups are for every row or for none
+        images["group_id"] = images["file"]
+    return predictions_table(images, classes, probabilities)

@@ -2,136 +2,174 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frostline.commands.groups import OutputOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     DeviceOption,
     OnErrorOption,
     WorkspaceOption,
-    check_on_error,
 )
 
 if TYPE_CHECKING:
+    from frostline.apply.load import Weights
     from frostline.apply.new_images import Slices
+    from frostline.apply.predict import Predicted
 
 RunOption = Annotated[
     str,
-    typer.Option("--run", help="A run's name or its beginning, or a folder with its model."),
-]
-FileOption = Annotated[
-    str | None, typer.Option("--weights", help="File of a probe's backbone, if it had one.")
-]
-HeadFileOption = Annotated[
-    str | None, typer.Option(help="File of a linear head for imagenet-logits.")
+    typer.Option(
+        "--run",
+        help="A run's name or its beginning, the path of its predictions, or a folder with its "
+        "model.",
+    ),
 ]
 
 
+@dataclass(frozen=True)
+class SliceOptions:
+    """Which slices of volumes are predicted."""
+
+    slices: Annotated[
+        str | None, typer.Option(help="Axial slices of volumes, as 40:60; all if not given.")
+    ] = None
+    mask: Annotated[
+        Path | None, typer.Option(help="Volume that marks the slices of the one volume given.")
+    ] = None
+    min_roi: Annotated[
+        int | None,
+        typer.Option(
+            help="With --mask: slices with more marked pixels than this; 30 if not given.", min=0
+        ),
+    ] = None
+
+    def chosen(self, images: list[Path]) -> Slices:
+        """Give the slices that are asked for.
+
+        Raises
+        ------
+        InputError
+            If the text is no range, or the options do not go together.
+        """
+        from frostline.apply.new_images import MIN_ROI, Slices
+        from frostline.cache import InputError
+
+        if self.min_roi is not None and self.mask is None:
+            raise InputError("--min-roi is for --mask: give both, or neither.")
+        if self.mask is not None and (len(images) != 1 or images[0].is_dir()):
+            raise InputError("--mask is for one volume: give one file, and run again for others.")
+        first, colon, stop = (self.slices or ":").partition(":")
+        numbers = [part for part in (first, stop) if part]
+        if not colon or not all(part.isdecimal() for part in numbers):
+            raise InputError(
+                f"--slices is FIRST:STOP, such as 40:60, :60 or 40:, not {self.slices!r}."
+            )
+        return Slices(
+            int(first) if first else None,
+            int(stop) if stop else None,
+            self.mask,
+            MIN_ROI if self.min_roi is None else self.min_roi,
+        )
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Files of a probe's backbone, where its weights came from files."""
+
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="File of a probe's backbone, if it had one.")
+    ] = None
+    head_weights: Annotated[
+        str | None, typer.Option(help="File of a linear head for imagenet-logits.")
+    ] = None
+
+    def files(self) -> Weights:
+        """Give where the backbone is to come from."""
+        from frostline.apply.load import Weights
+
+        return Weights(self.weights, self.head_weights)
+
+
+@grouped
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, folders, NIfTI or DICOM files.")],
     run: RunOption,
-    out: Annotated[
-        Path | None, typer.Option(help="A .csv or .parquet file; predict-RUN.csv if not given.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace that file if it is there.")
-    ] = False,
-    slices: Annotated[
-        str | None, typer.Option(help="Axial slices of volumes, as 40:60; all if not given.")
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="Volume that marks the slices of the one volume given.")
-    ] = None,
-    min_roi: Annotated[
-        int, typer.Option(help="Slices with more marked pixels than this are taken.", min=0)
-    ] = 30,
+    output: OutputOptions,
+    slices: SliceOptions,
+    files: FileOptions,
     aggregate: Annotated[
-        str, typer.Option(help="none, or mean: one row a file, by its slices' mean probabilities.")
+        Literal["none", "mean"],
+        typer.Option(help="mean: one row a file, by its slices' mean probabilities."),
     ] = "none",
-    weights: FileOption = None,
-    head_weights: HeadFileOption = None,
     device: DeviceOption = "auto",
     on_error: OnErrorOption = "stop",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Apply a fine-tuned model or a probe to new images; write predictions.
 
+    The predictions are a .csv or .parquet file, predict-RUN.csv if --out does not say otherwise.
+
     Example: frostline predict --run chest-effnet-lite0-paper new_images/
     """
-    from frostline import stages as steps
-    from frostline.apply.load import Weights, load_run
-    from frostline.apply.predict import counts_of, predict_images
-    from frostline.cache import InputError, Workspace
-    from frostline.console import progress, say
+    from frostline import stages
+    from frostline.apply.load import load_run
+    from frostline.apply.predict import predict_images
+    from frostline.cache import Workspace
+    from frostline.console import progress
     from frostline.report import write_predictions
 
-    check_on_error(on_error)
-    wanted = _slices(images, slices, mask, min_roi)
-    found, _ = steps.Machine(device).resolve()
-    applied = load_run(
-        Workspace(workspace), run, device=found, weights=Weights(weights, head_weights)
-    )
-    path = out or Path(f"predict-{applied.run}.csv")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} is there: give another --out, or --overwrite.")
+    chosen = slices.chosen(images)
+    where, _ = stages.Machine(device).resolve()
+    loaded = load_run(Workspace(workspace), run, device=where, weights=files.files())
+    path = output.path(f"predict-{loaded.run}.csv", (".csv", ".parquet"))
     with progress("Predicting") as update:
         done = predict_images(
-            applied, images, slices=wanted, aggregate=aggregate, on_error=on_error, progress=update
+            loaded, images, slices=chosen, aggregate=aggregate, on_error=on_error, progress=update
         )
     write_predictions(path, done.table, done.meta)
+    _say_predicted(done)
+    typer.echo(path)
+
+
+def _say_predicted(done: Predicted) -> None:
+    from frostline.console import say
+
     for sentence in done.skipped:
         say(f"Skipped: {sentence}")
     if done.ignored:
         say(f"{done.ignored} files in folders are no images and were left out.")
-    counts = ", ".join(f"{count} {name}" for name, count in counts_of(done.table).items())
+    classes = Counter(done.table["prediction"]).most_common()
+    counts = ", ".join(f"{count} {name}" for name, count in classes)
     say(f"{len(done.table)} predictions: {counts}.")
-    typer.echo(path)
 
 
+@grouped
 def export(
     run: RunOption,
-    to: Annotated[str, typer.Option("--to", help="The format: onnx.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="RUN.onnx if not given.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace that file if it is there.")
-    ] = False,
-    weights: FileOption = None,
-    head_weights: HeadFileOption = None,
+    output: OutputOptions,
+    files: FileOptions,
+    to: Annotated[Literal["onnx"], typer.Option("--to", help="The format.")] = "onnx",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a run as one ONNX file, from pixels to probabilities, and compare it with PyTorch.
 
+    The file is RUN.onnx if --out does not say otherwise.
+
     Example: frostline export --run chest-effnet-lite0-paper --to onnx
     """
-    from frostline.apply.load import Weights, load_run
+    from frostline.apply.load import load_run
     from frostline.apply.onnx import export_onnx
-    from frostline.cache import InputError, Workspace
+    from frostline.cache import Workspace
     from frostline.console import say
 
-    if to != "onnx":
-        raise InputError(f"--to is onnx, not {to!r}.")
-    applied = load_run(Workspace(workspace), run, weights=Weights(weights, head_weights))
-    path = out or Path(f"{applied.run}.onnx")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} is there: give another --out, or --overwrite.")
-    worst = export_onnx(applied, path)
+    loaded = load_run(Workspace(workspace), run, weights=files.files())
+    path = output.path(f"{loaded.run}.{to}", (f".{to}",))
+    worst = export_onnx(loaded, path)
     say(f"Probabilities agree with PyTorch's to {worst:.1g}.")
     typer.echo(path)
-
-
-def _slices(images: list[Path], text: str | None, mask: Path | None, min_roi: int) -> Slices:
-    from frostline.apply.new_images import Slices
-    from frostline.cache import InputError
-
-    if mask is not None and (len(images) != 1 or images[0].is_dir()):
-        raise InputError("--mask is for one volume: give one file, and run again for others.")
-    if text is None:
-        return Slices(mask=mask, min_roi=min_roi)
-    first, colon, stop = text.partition(":")
-    numbers = [part for part in (first, stop) if part]
-    if not colon or not all(part.isdecimal() for part in numbers):
-        raise InputError(f"--slices is FIRST:STOP, such as 40:60, :60 or 40:, not {text!r}.")
-    return Slices(int(first) if first else None, int(stop) if stop else None, mask, min_roi)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,23 +15,34 @@ from frostline.commands.options import (
     LabelOption,
     SplitOption,
     WorkspaceOption,
+    complete_dataset,
 )
+from frostline.commands.verbosity import with_verbosity
+from frostline.console import summary
 
 cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
 
 DatasetsOption = Annotated[
     list[str] | None,
-    typer.Option("--dataset", "-d", help="Only of this data set; may be repeated."),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="Only stores of this data set; repeated.",
+        autocompletion=complete_dataset,
+    ),
 ]
-KeyOption = Annotated[str | None, typer.Option(help="First digits of the store's key.")]
+KeyOption = Annotated[
+    str | None, typer.Option(help="First digits of the store's key, where there are several.")
+]
 
 
 @cache_app.command()
+@with_verbosity
 def ls(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """List the stores: data set, backbone, rows of how many, size, age, spec in short.
+    """List the stores: data set, backbone, how many images they have, size, age, settings.
 
     Example: frostline cache ls --json
     """
@@ -45,7 +56,7 @@ def ls(
     elif rows:
         _print_stores(rows)
     else:
-        typer.echo(f"There is no store in {workspace} yet.")
+        summary(f"There is no store in {workspace} yet.")
 
 
 def _print_stores(rows: list[dict[str, Any]]) -> None:
@@ -80,9 +91,10 @@ def _age(seconds: float) -> str:
 
 
 @cache_app.command()
+@with_verbosity
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged parts aside, as damaged-….h5.")
+        bool, typer.Option("--repair", help="Rename damaged parts to damaged-….h5.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -100,17 +112,18 @@ def verify(
         typer.echo(error, err=True)
     if repair and damaged:
         newer = sum("install a newer" in error for error in damaged)
-        typer.echo(
+        summary(
             f"Set {len(damaged) - newer} parts aside: run `frostline extract` to compute their "
-            "rows."
+            "rows again."
         )
         raise typer.Exit(1 if newer else 0)
-    typer.echo(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
+    summary(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
     if damaged:
         raise typer.Exit(1)
 
 
 @cache_app.command()
+@with_verbosity
 def compact(dataset: DatasetsOption = None, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Merge the parts of each store into one; others may read and write meanwhile.
 
@@ -121,18 +134,21 @@ def compact(dataset: DatasetsOption = None, workspace: WorkspaceOption = DEFAULT
     for folder in _chosen(workspace, dataset):
         parts, _ = compact_store(folder)
         if parts > 1:
-            typer.echo(f"{folder.relative_to(workspace)}: {parts} parts became 1.")
+            summary(f"{folder.relative_to(workspace)}: {parts} parts became 1.")
 
 
 @cache_app.command()
+@with_verbosity
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; else only show.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete it; otherwise it is only shown.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Show what no manifest needs, and delete it with --yes.
 
-    Rows of images that are no longer in their data set, parts that were set aside, and files that
-    dead processes left. Nothing of a data set without a readable manifest is touched.
+    That is rows of images that are no longer in their data set, parts that were set aside, and
+    files that dead processes left. A data set without a readable manifest is left alone.
 
     Example: frostline cache gc --yes
     """
@@ -152,20 +168,22 @@ def gc(
     for sentence in plan.refused:
         typer.echo(sentence, err=True)
     if not plan.garbage:
-        typer.echo("There is nothing to delete.")
+        summary("There is nothing to delete.")
     elif not yes:
-        typer.echo("Nothing was deleted yet: --yes deletes this.")
+        summary("Nothing was deleted yet: --yes deletes this.")
     if plan.refused:
         raise typer.Exit(1)
 
 
 @cache_app.command()
+@with_verbosity
 def export(
     dataset: DatasetOption,
     backbone: BackboneOption,
     output: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[
-        str | None, typer.Option(help="npz, parquet, csv or h5; by the file's name if not given.")
+        Literal["npz", "parquet", "csv", "h5"] | None,
+        typer.Option(help="Format; that of the file's name if not given."),
     ] = None,
     key: KeyOption = None,
     label: LabelOption = "label",
@@ -183,20 +201,21 @@ def export(
     count = export_embeddings(
         store, output, to or output.suffix.removeprefix("."), label=label, split=split
     )
-    typer.echo(f"Wrote {count} embeddings to {output}.")
+    summary(f"Wrote {count} embeddings to {output}.")
 
 
 @cache_app.command(name="import")
+@with_verbosity
 def import_(
     file: Annotated[Path, typer.Argument(help=".npz, .parquet or .csv with image_id and numbers.")],
     dataset: DatasetOption,
-    backbone: Annotated[str, typer.Option("--backbone", "-b", help="What to call their maker.")],
+    backbone: Annotated[str, typer.Option("--backbone", "-b", help="A name for what made them.")],
     spec: Annotated[
-        Path | None, typer.Option(help="JSON file that says how they were made.")
+        Path | None, typer.Option(help="JSON file with facts about how they were made.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take in embeddings that another tool made, for the images of a data set.
+    """Import embeddings that another tool made, for the images of a data set.
 
     Example: frostline cache import theirs.npz -d chest -b their-model --spec theirs.json
     """
@@ -205,8 +224,8 @@ def import_(
 
     given = _read_spec(spec) if spec is not None else {}
     key, count, strangers = import_embeddings(Workspace(workspace), dataset, backbone, file, given)
-    typer.echo(
-        f"Imported {count} embeddings; {strangers} rows are of no image of {dataset}. "
+    summary(
+        f"Imported {count} embeddings; {strangers} rows belong to no image of {dataset}. "
         f"Key {key[:12]}."
     )
 
@@ -217,9 +236,9 @@ def _read_spec(path: Path) -> dict[str, Any]:
     try:
         spec = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"--spec {path} cannot be read as JSON: {error}.") from error
+        raise InputError(f"--spec {path} cannot be read as JSON ({error}): correct it.") from error
     if not isinstance(spec, dict):
-        raise InputError(f"--spec {path} holds no JSON object.")
+        raise InputError(f"--spec {path} holds no JSON object: write one, {{…}}.")
     return spec
 
 
@@ -231,5 +250,8 @@ def _chosen(workspace: Path, datasets: list[str] | None) -> list[Path]:
     folders = workspace_stores(place)
     chosen = [f for f in folders if not datasets or store_dataset(place, f) in datasets]
     if datasets and not chosen:
-        raise InputError(f"There is no store of {' or '.join(datasets)} in {workspace}.")
+        raise InputError(
+            f"There is no store of {' or '.join(datasets)} in {workspace}: `frostline cache ls` "
+            "lists what there is."
+        )
     return chosen

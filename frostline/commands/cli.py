@@ -1,9 +1,10 @@
-"""The command line: the commands, and what a person reads when something goes wrong."""
+"""The command line: all commands, and the sentences that they end with when they fail."""
 
 from __future__ import annotations
 
 import errno
 import sys
+import traceback
 import warnings
 from typing import Any, NoReturn
 
@@ -11,20 +12,22 @@ import typer
 
 from frostline import __version__
 from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
-from frostline.warned import show_warning
+from frostline.commands.verbosity import with_verbosity
+from frostline.console import VERBOSE, show_warning, verbosity
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
-First look: `frostline demo`. Own images: `frostline index NAME --root DIR`, then
-`frostline extract`, `probe`, `finetune` and `evaluate`; or all by `frostline run STUDY.yaml`.
+First look: `frostline demo`. Your own images: `frostline index NAME --root DIR`, then
+`frostline extract`, `probe`, `finetune` and `evaluate`, or all of it with
+`frostline run STUDY.yaml`. FROSTLINE_WORKSPACE names the workspace for all commands.
 """
 
 app = typer.Typer(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
     reporting.demo,
@@ -33,6 +36,7 @@ for command in (
     data.audit,
     training.extract,
     probing.probe,
+    probing.sweep,
     training.finetune,
     reporting.evaluate,
     reporting.compare,
@@ -42,7 +46,7 @@ for command in (
     data.backbones,
     doctor.doctor,
 ):
-    app.command()(command)
+    app.command()(with_verbosity(command))
 app.add_typer(cache.cache_app, name="cache")
 
 SYSTEM = {
@@ -80,7 +84,7 @@ _main.__doc__ = HELP
 
 
 def main() -> NoReturn:
-    """Run the command line: a user's mistake is one sentence and a non-zero exit, never a trace."""
+    """Run the command line; a user's mistake ends in one sentence and a non-zero exit."""
     warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False) or 0
@@ -109,5 +113,7 @@ def main() -> NoReturn:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
+    if verbosity() >= VERBOSE and sys.exc_info()[0] is not None:
+        traceback.print_exc()
     typer.echo(f"Error: {sentence}" if code != INTERRUPTED else sentence, err=True)
     sys.exit(code)

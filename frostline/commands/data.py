@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
+from frostline.commands.options import (
+    DEFAULT_WORKSPACE,
+    VARIABLE,
+    WorkspaceOption,
+    complete_backbone,
+    complete_dataset,
+)
 
 _COLUMN = "Column of the table with the {}."
+# As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
+Kind = Literal[
+    "folder",
+    "table",
+    "mri-slices",
+    "dicom",
+    "medmnist",
+    "chest-xray",
+    "ham10000",
+    "isic2018",
+    "ichallenge-amd",
+]
 
 
 def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
-    root: Annotated[list[Path], typer.Option(help="Folder with the images; may be repeated.")],
+    root: Annotated[list[Path], typer.Option(help="Folder with the images; repeated.")],
     kind: Annotated[
-        str,
-        typer.Option(
-            help="folder, table, mri-slices, dicom, medmnist, chest-xray, ham10000, isic2018 or "
-            "ichallenge-amd."
-        ),
+        Kind, typer.Option(help="What the data look like: docs/datasets.md describes each kind.")
     ] = "folder",
     table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
     image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
@@ -34,7 +49,7 @@ def index(
     ] = None,
     mask: Annotated[str | None, typer.Option(help="Pattern of paths of tumour masks.")] = None,
     min_roi: Annotated[
-        int | None, typer.Option(help="Slices whose mask has more pixels than this are taken.")
+        int | None, typer.Option(help="Take slices whose mask has more pixels than this.")
     ] = None,
     spacing: Annotated[
         tuple[float, float, float] | None,
@@ -45,31 +60,32 @@ def index(
     ] = False,
     follow: Annotated[
         list[str] | None,
-        typer.Option(help="Data set whose split its groups keep here; may be repeated."),
+        typer.Option(help="Data set whose groups keep their split here; repeated."),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Another option of the kind; may be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="Another option of the kind; repeated."),
     ] = None,
     group_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression that finds the patient in a file name.")
+        str | None,
+        typer.Option(help="Regular expression that finds the patient in every file name."),
     ] = None,
     test_fraction: Annotated[
         float | None,
-        typer.Option(help="Of the groups, where no test is given: 0.3, or what the paper took."),
+        typer.Option(help="Fraction of groups for test, if there is none: 0.3, or the paper's."),
     ] = None,
     val_fraction: Annotated[
-        float, typer.Option(help="Of the groups of train, where no validation is given.")
+        float, typer.Option(help="Fraction of training groups for validation, where there is none.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0,
     resplit: Annotated[
-        bool, typer.Option("--resplit", help="Make the splits afresh; else groups stay.")
+        bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a data set's manifest, or bring it up to date.
 
-    Example: frostline index chest --root chest_xray --group-pattern '(person\\d+)_'
+    Example: frostline index photos --root photos --group-pattern 'patient\\d+'
     """
     from frostline.cache import Workspace
     from frostline.console import progress, say
@@ -110,16 +126,16 @@ def index(
 
 
 def audit(
-    name: Annotated[str, typer.Argument(help="A data set.")],
+    name: Annotated[str, typer.Argument(help="A data set.", autocompletion=complete_dataset)],
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if the test split may be leaking.")
     ] = False,
     with_images: Annotated[
-        Path | None, typer.Option(help="Write a PNG sheet of the images that were flagged.")
+        Path | None, typer.Option(help="PNG file to write, with the flagged images.")
     ] = None,
     controls: Annotated[
         bool,
-        typer.Option("--controls", help="Score what must score at chance: permuted labels, …"),
+        typer.Option("--controls", help="Also score permuted labels and the like: at chance?"),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -132,19 +148,19 @@ def audit(
     from frostline.extract.audit.audit import audit as audit_manifest
     from frostline.extract.audit.audit import render_audit
     from frostline.extract.audit.sheet import picture_sheet
-    from frostline.study.audits import stored_likeness
+    from frostline.study.audits import stored_hashes
 
     manifest = read_manifest(Workspace(workspace).manifest(name))
-    likeness = stored_likeness(Workspace(workspace).pixels(name))
-    found = audit_manifest(manifest, likeness=likeness)
+    hashes = stored_hashes(Workspace(workspace).pixels(name))
+    found = audit_manifest(manifest, hashes=hashes)
     typer.echo(render_audit(found))
-    if likeness is None:
+    if hashes is None:
         say("Near-duplicates were not looked for: no pixels are stored yet (frostline extract).")
     if with_images is not None:
         sets = picture_sheet(found, manifest, with_images)
         say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
     if controls:
-        from frostline.study.controls import render_controls, run_controls
+        from frostline.study.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict and found.leaks:
@@ -153,7 +169,10 @@ def audit(
 
 def backbones(
     blocks: Annotated[
-        str | None, typer.Option("--blocks", help="List the blocks of this backbone instead.")
+        str | None,
+        typer.Option(
+            help="List the blocks of this backbone instead.", autocompletion=complete_backbone
+        ),
     ] = None,
 ) -> None:
     """List the backbones, and which weights are at hand.
@@ -162,8 +181,8 @@ def backbones(
     """
     from rich.table import Table
 
-    from frostline.console import out
-    from frostline.extract.backbones.backbone import list_backbones
+    from frostline.console import out, summary
+    from frostline.extract.backbones.listing import list_backbones
 
     if blocks is not None:
         _print_blocks(blocks)
@@ -179,12 +198,11 @@ def backbones(
             "at hand" if row.at_hand else "to be fetched",
         )
     out.print(table)
-    typer.echo(
-        "Any model of those libraries: timm:NAME or torchvision:NAME; of Hugging Face: hf:ORG/NAME."
-    )
+    summary("Other models go by timm:NAME, torchvision:NAME or, from Hugging Face, hf:ORG/NAME.")
 
 
 def _print_blocks(name: str) -> None:
+    from frostline.console import summary
     from frostline.extract.backbones.backbone import empty_backbone
     from frostline.extract.backbones.blocks import blocks as find_blocks
 
@@ -194,8 +212,9 @@ def _print_blocks(name: str) -> None:
     for number, block in enumerate(found):
         parameters = sum(sizes[key] for key in block.parameters)
         typer.echo(f"{len(found) - number:3d}  {block.name}  {parameters:,} parameters")
-    typer.echo("--unfreeze N trains the blocks numbered N and less.")
+    summary("--unfreeze N trains the blocks numbered N and less.")
 
 
 def _same(workspace: Path) -> str:
-    return "" if workspace == DEFAULT_WORKSPACE else f" --workspace {workspace}"
+    known = workspace == DEFAULT_WORKSPACE or str(workspace) == os.environ.get(VARIABLE)
+    return "" if known else f" --workspace {workspace}"

@@ -12,16 +12,14 @@ from frostline.commands.options import DEFAULT_WORKSPACE, WorkspaceOption
 def doctor(
     check: Annotated[
         int,
-        typer.Option(
-            "--check", help="Images of each store that are embedded again; 0: none.", min=0
-        ),
+        typer.Option(help="Images of each store to embed again and compare; 0 for none.", min=0),
     ] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Say what works here and what to install: GPU, memory, disk, weights, packages, stores.
 
-    Embeds a few images of every embedding store again and compares them with what is stored.
+    Embeds a few images of every embedding store again, and compares.
     Exits with 1 if something that should work does not.
 
     Example: frostline doctor --check 16

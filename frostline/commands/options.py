@@ -4,34 +4,65 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", help="Folder of manifests, caches and results.")
-]
+VARIABLE = "FROSTLINE_WORKSPACE"
 DEFAULT_WORKSPACE = Path("frostline-workspace")
-DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name given to `index`.")]
-BackboneOption = Annotated[
-    str, typer.Option("--backbone", "-b", help="A name of `frostline backbones`, or timm:NAME.")
+
+
+def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a data set of the workspace."""
+    from frostline.cache.workspace import Workspace
+
+    given = context.params.get("workspace") or os.environ.get(VARIABLE) or DEFAULT_WORKSPACE
+    return [name for name in Workspace(Path(given)).datasets() if name.startswith(incomplete)]
+
+
+def complete_backbone(incomplete: str) -> list[str]:
+    """Complete the short name of a backbone."""
+    from frostline.extract.backbones.catalog import NAMED
+
+    return [name for name in NAMED if name.startswith(incomplete)]
+
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option("--workspace", envvar=VARIABLE, help="Folder of manifests, caches and results."),
 ]
-ProtocolOption = Annotated[str, typer.Option(help="Named recipe: paper or standard.")]
+DatasetOption = Annotated[
+    str,
+    typer.Option("--dataset", "-d", help="Name given to `index`.", autocompletion=complete_dataset),
+]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        "-b",
+        help="A name of `frostline backbones`, or timm:NAME.",
+        autocompletion=complete_backbone,
+    ),
+]
+ProtocolOption = Annotated[Literal["paper", "standard"], typer.Option(help="Named recipe.")]
 FeatureOption = Annotated[
     str | None, typer.Option(help="What is taken as the embedding, such as cls or cls+mean.")
 ]
 WeightsOption = Annotated[
     str, typer.Option(help="pretrained, random, or a .pth or .safetensors file.")
 ]
-WeightsSeedOption = Annotated[int, typer.Option(help="Seed of random weights.")]
 ImageSizeOption = Annotated[
     int | None, typer.Option(help="Side of what the backbone sees, in pixels.", min=1)
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PrecisionOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+PrecisionOption = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(help="Of computing; auto: float32 on a CPU, else half."),
+]
 WorkersOption = Annotated[int, typer.Option(help="Threads that decode; 0: one a core.", min=0)]
 OnErrorOption = Annotated[
-    str, typer.Option(help="At an image that cannot be read: stop, or skip and list it.")
+    Literal["stop", "skip"],
+    typer.Option(help="At an image that cannot be read: stop, or skip and list it."),
 ]
 LabelOption = Annotated[str, typer.Option("--label", help="Column of the manifest with labels.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Column of the manifest with splits.")]
@@ -40,7 +71,7 @@ SettingOption = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Replace a field of the study, as seeds=[0,1] or protocols.*.epochs=5; repeated.",
+        help="Replace a field of the study, such as seeds=[0,1] or protocols.*.epochs=5; repeated.",
     ),
 ]
 
@@ -49,9 +80,13 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     """Read `i/n`, counted from 0; if it is not given, a rank of torchrun is a shard."""
     from frostline.cache import InputError
 
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if text is None:
-        rank, ranks = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-        return (int(rank), int(ranks)) if rank and ranks and int(ranks) > 1 else None
+        return (rank, ranks) if ranks > 1 else None
+    if ranks > 1:
+        raise InputError(
+            "--shard is not for torchrun, whose processes are the shards: leave it out."
+        )
     left, _, right = text.partition("/")
     if not (left.isdigit() and right.isdigit() and int(left) < int(right)):
         raise InputError(f"--shard is i/n with i from 0 to n - 1, such as 0/4, not {text!r}.")
@@ -72,46 +107,3 @@ def rank_device(device: str) -> str:
 def is_first_rank() -> bool:
     """Whether this is the process of torchrun that speaks, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def parse_settings(given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Fields of a recipe from options of their own and from `FIELD=VALUE`.
-
-    Raises
-    ------
-    InputError
-        If a setting has no `=`, or a field is given twice.
-    """
-    from frostline.cache import InputError
-
-    found = dict(given)
-    for text in settings:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise InputError(f"--set is FIELD=VALUE, such as ema=0.999, not {text!r}.")
-        if name in found:
-            raise InputError(f"The field {name!r} is given twice: give it once.")
-        found[name] = value
-    return found
-
-
-def check_on_error(text: str) -> Literal["stop", "skip"]:
-    """Return `stop` or `skip`, or raise InputError."""
-    from frostline.cache import InputError
-
-    if text == "stop":
-        return "stop"
-    if text == "skip":
-        return "skip"
-    raise InputError(f"--on-error is stop or skip, not {text!r}.")
-
-
-def check_engine(text: str) -> Literal["torch", "onnx"]:
-    """Return `torch` or `onnx`, or raise InputError."""
-    from frostline.cache import InputError
-
-    if text == "torch":
-        return "torch"
-    if text == "onnx":
-        return "onnx"
-    raise InputError(f"--engine is torch or onnx, not {text!r}.")

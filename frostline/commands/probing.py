@@ -1,211 +1,323 @@
-"""The command that trains heads on cached embeddings: one, or a sweep of many."""
+"""Commands that train heads on cached embeddings: one head, or a sweep of many."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from frostline.commands.groups import grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    BackboneOption,
+    DatasetOption,
+    FeatureOption,
     LabelOption,
-    OnErrorOption,
-    ProtocolOption,
     SplitOption,
     WorkspaceOption,
-    check_on_error,
 )
+from frostline.probe.choices import HeadName, OnMissing, Protocol, SelectionMetric
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace
+    from frostline.probe.sweep.results import Results
     from frostline.probe.sweep.settings import Sweep
 
+KeyOption = Annotated[
+    str | None,
+    typer.Option(help="First digits of the embedding store's key, where there are several."),
+]
+MissingOption = Annotated[
+    Literal["stop", "skip"],
+    typer.Option(help="At an image that has no embedding: stop, or skip it."),
+]
 
-def probe(
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which embeddings, labels and splits, and where."""
+
+    key: KeyOption = None
+    on_error: MissingOption = "stop"
+    label: LabelOption = "label"
+    split: SplitOption = "split"
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE
+
+    @property
+    def on_missing(self) -> OnMissing:
+        """What to do about images that the store lacks."""
+        return "skip" if self.on_error == "skip" else "error"
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """What a sweep tries: each of it may be given several times."""
+
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the results; made from what is swept if not given."),
+    ] = None
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", "-d", help="Name given to `index`; repeated.")
-    ] = None,
+    ] = None
     backbone: Annotated[
         list[str] | None,
         typer.Option("--backbone", "-b", help="A name of `frostline backbones`; repeated."),
-    ] = None,
-    head: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="logistic, adam, knn, centroid or majority; repeated. The protocol's if not given."
-        ),
-    ] = None,
-    protocol: ProtocolOption = "paper",
-    key: Annotated[
-        str | None, typer.Option(help="First digits of the embedding store's key.")
-    ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Random seed; repeated.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
-    sweep: Annotated[
-        Path | None, typer.Option(help="YAML file of a sweep; options here go before it.")
-    ] = None,
+    ] = None
     feature: Annotated[
-        list[str] | None, typer.Option(help="Embeddings by feature; repeated. A sweep.")
-    ] = None,
+        list[str] | None, typer.Option(help="Embeddings by feature, such as cls; repeated.")
+    ] = None
+    head: Annotated[
+        list[HeadName] | None, typer.Option(help="Repeated. The protocol's if not given.")
+    ] = None
     grid: Annotated[
         list[str] | None,
-        typer.Option(help="Values to try, as logistic.C=0.01,1,100; repeated. A sweep."),
-    ] = None,
+        typer.Option(
+            metavar="HEAD.NAME=VALUES", help="Values to try, as logistic.C=0.01,1,100; repeated."
+        ),
+    ] = None
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option(help="Named recipe, as predictions say it; paper if not given."),
+    ] = None
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Random seed of heads that have one; repeated.")
+    ] = None
+    metric: Annotated[
+        SelectionMetric | None,
+        typer.Option(help="What validation selects by; log_loss if not given."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a sweep trains and tests on."""
+
     train_groups: Annotated[
         str | None,
         typer.Option(help="Sizes of the training part, as 10,50,0.5,all: label efficiency."),
-    ] = None,
-    draws: Annotated[int | None, typer.Option(help="Random draws of every size.", min=1)] = None,
+    ] = None
+    draws: Annotated[
+        int | None, typer.Option(help="Random draws of every size; 10 if not given.", min=1)
+    ] = None
     cv: Annotated[
         str | None, typer.Option(help="5x3: 5 folds of groups, 3 times, instead of the splits.")
-    ] = None,
+    ] = None
     test_dataset: Annotated[
-        str | None, typer.Option(help="Score selected heads on this data set, too. A sweep.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="What validation selects by. A sweep; log_loss if not given.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes of a sweep; one a core if not given.", min=1)
-    ] = None,
+        str | None, typer.Option(help="Score selected heads on this data set, too.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ComputingOptions:
+    """Where a sweep is computed, and what is drawn of it."""
+
+    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if not given.", min=1)] = (
+        None
+    )
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler for a sweep: tcp://HOST:PORT.")
+        str | None, typer.Option(help="Address of a Dask scheduler instead: tcp://HOST:PORT.")
+    ] = None
+    figures: Annotated[Path | None, typer.Option(help="Folder for curves and heat maps.")] = None
+
+
+@grouped
+def probe(
+    dataset: DatasetOption,
+    backbone: BackboneOption,
+    head: Annotated[HeadName | None, typer.Option(help="The protocol's if not given.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUES",
+            help="A hyper-parameter of the head, as C=0.01,1,100; repeated. Of several values "
+            "validation chooses.",
+        ),
     ] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for a sweep's curves and heat maps.")
-    ] = None,
-    on_error: OnErrorOption = "stop",
-    label: LabelOption = "label",
-    split: SplitOption = "split",
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of head adam.")] = None,
+    feature: FeatureOption = None,
+    protocol: Annotated[Protocol, typer.Option(help="Named recipe, as predictions say.")] = "paper",
+    *,
+    source: SourceOptions,
 ) -> None:
-    """Train a head on cached embeddings, or a sweep of heads; write predictions.
+    """Train one head on cached embeddings, write predictions, and say the score.
 
-    Examples: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
+    Many heads are a sweep: frostline sweep.
 
-    frostline probe -d chest -b effnet-lite0 --head logistic --head knn --train-groups 20,100,all
+    Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
     """
-    from frostline.cache import Workspace
-    from frostline.probe.run import probe_run
-    from frostline.protocols import HEADS, check_protocol
+    from frostline.cache import InputError, Workspace
+    from frostline.commands.scores import say_score
+    from frostline.probe.heads.registry import find_head
+    from frostline.probe.run import Source, probe_head
+    from frostline.protocols import PROTOCOL_HEADS
 
-    place = Workspace(workspace)
-    names = {"datasets": dataset, "backbones": backbone, "heads": head, "seeds": seed}
-    many = {
-        "features": feature,
-        "train_groups": None if train_groups is None else _values(train_groups),
-        "draws": draws,
-        "cv": cv,
-        "test_dataset": test_dataset,
-        "metric": metric,
-    }
-    missing = "skip" if check_on_error(on_error) == "skip" else "error"
-    chosen = head or [HEADS[check_protocol(protocol)]]
-    if (
-        sweep is not None
-        or grid
-        or any(value is not None for value in many.values())
-        or any(len(value or []) > 1 for value in names.values())
-        or jobs
-        or scheduler
-        or figures
-    ):
-        # A sweep file has its own heads, unless the options name some.
-        heads = None if sweep is not None and not head and not grid else chosen
-        given = {**names, **many, "heads": _with_grid(heads, grid or [], epochs), "key": key}
-        flags = {name: value for name, value in given.items() if value is not None}
-        changed = {"label": label, "split": split, "on_missing": missing}
-        defaults = {"label": "label", "split": "split", "on_missing": "error"}
-        flags.update({name: v for name, v in changed.items() if v != defaults[name]})
-        _sweep(place, _read(sweep, flags), jobs, scheduler, figures)
-        return
-    _need(dataset, "--dataset")
-    _need(backbone, "--backbone")
-    assert dataset is not None
-    assert backbone is not None
-    run, _ = probe_run(
+    chosen = head.value if head else PROTOCOL_HEADS[protocol]
+    if seed is not None and not find_head(chosen).seeded:
+        raise InputError(f"Head {chosen!r} does not depend on a seed: leave --seed out.")
+    place = Workspace(source.workspace)
+    run, _ = probe_head(
         place,
-        dataset[0],
-        backbone[0],
-        head=chosen[0],
+        dataset,
+        backbone,
+        head=chosen,
+        hyperparameters=_hyperparameters(setting or [], epochs),
+        seed=seed or 0,
         protocol=protocol,
-        seed=seed[0] if seed else 0,
-        key=key,
-        label=label,
-        split=split,
-        hyperparameters={} if epochs is None else {"epochs": epochs},
-        on_missing="skip" if missing == "skip" else "error",
+        source=Source(feature, source.key, source.label, source.split, source.on_missing),
     )
     typer.echo(place.predictions(run))
+    say_score(place.predictions(run))
 
 
-def _need(values: list[str] | None, option: str) -> None:
-    if not values:
-        raise typer.BadParameter("give it, or a sweep file by --sweep.", param_hint=option)
+@grouped
+def sweep(
+    file: Annotated[
+        Path | None, typer.Argument(help="YAML file of a sweep; options replace its keys.")
+    ] = None,
+    *,
+    heads: HeadOptions,
+    training: TrainingOptions,
+    computing: ComputingOptions,
+    source: SourceOptions,
+) -> None:
+    """Train many heads on cached embeddings; say which is best on validation, and its score.
+
+    Examples: frostline sweep sweep.yaml
+
+    frostline sweep -d chest -b effnet-lite0 --head logistic --head knn --train-groups 20,100,all
+    """
+    from frostline.cache import InputError, Workspace
+    from frostline.console import progress, say
+    from frostline.probe.sweep.run import run_sweep
+
+    if computing.jobs is not None and computing.scheduler is not None:
+        raise InputError("--jobs is for this machine and --scheduler for a cluster: give one.")
+    chosen = _read(file, _given(heads, training, source, defaults=file is None))
+    place = Workspace(source.workspace)
+    with progress(f"Sweep {chosen.name}", "heads") as update:
+        results = run_sweep(
+            place,
+            chosen,
+            jobs=computing.jobs,
+            scheduler=computing.scheduler,
+            progress=update,
+            said=say,
+        )
+    _print_best(place, results)
+    if computing.figures is not None:
+        from frostline.probe.sweep.figures import write_figures
+
+        files = write_figures(results, chosen.metric, computing.figures)
+        typer.echo(f"{len(files)} files of curves and heat maps in {computing.figures}.")
+    _say_scores(place, results)
 
 
-def _read(path: Path | None, flags: dict[str, Any]) -> Sweep:
+def _given(
+    heads: HeadOptions, training: TrainingOptions, source: SourceOptions, *, defaults: bool
+) -> dict[str, Any]:
+    """The keys of a sweep that options give; with `defaults`, its heads in any case."""
+    keys = {
+        "name": heads.name,
+        "datasets": heads.dataset,
+        "backbones": heads.backbone,
+        "features": heads.feature,
+        "heads": _grids(heads, defaults=defaults),
+        "protocol": heads.protocol,
+        "seeds": heads.seed,
+        "metric": heads.metric,
+        "train_groups": None if training.train_groups is None else _values(training.train_groups),
+        "draws": training.draws,
+        "cv": training.cv,
+        "test_dataset": training.test_dataset,
+        "key": source.key,
+        "label": source.label if source.label != "label" else None,
+        "split": source.split if source.split != "split" else None,
+        "on_missing": source.on_missing if source.on_missing != "error" else None,
+    }
+    return {name: value for name, value in keys.items() if value is not None}
+
+
+def _read(path: Path | None, keys: Mapping[str, Any]) -> Sweep:
     from frostline.probe.sweep.settings import parse_sweep, read_sweep
 
     if path is not None:
-        return read_sweep(path, flags)
-    _need(flags.get("datasets"), "--dataset")
-    _need(flags.get("backbones"), "--backbone")
-    return parse_sweep(flags, "The options")
+        return read_sweep(path, keys)
+    for name, option in (("datasets", "--dataset"), ("backbones", "--backbone")):
+        if name not in keys:
+            raise typer.BadParameter("give it, or a sweep file.", param_hint=option)
+    return parse_sweep(keys, "The options")
 
 
-def _with_grid(
-    heads: list[str] | None, grid: list[str], epochs: int | None
-) -> dict[str, dict[str, Any]] | None:
-    """Heads by name, with what `--grid head.name=v,v` and `--epochs` say."""
+def _grids(options: HeadOptions, *, defaults: bool) -> dict[str, dict[str, Any]] | None:
+    """Heads with what `--grid HEAD.NAME=VALUES` says; those that grids name, if none are named."""
     from frostline.cache import InputError
+    from frostline.protocols import PROTOCOL_HEADS
 
-    if heads is None:
-        return None
-    grids: dict[str, dict[str, Any]] = {name: {} for name in heads}
-    for text in grid:
+    grids: dict[str, dict[str, Any]] = {head.value: {} for head in options.head or []}
+    for text in options.grid or []:
         place, equals, values = text.partition("=")
         name, dot, parameter = place.partition(".")
         if not (equals and dot and values):
             raise InputError(
                 f"--grid is HEAD.NAME=VALUE,VALUE, such as knn.n_neighbors=1,5, not {text!r}."
             )
-        found = _values(values)
-        grids.setdefault(name, {})[parameter] = found if len(found) > 1 else found[0]
-    if epochs is not None and "adam" in grids:
-        grids["adam"]["epochs"] = epochs
-    return grids
+        if options.head and name not in grids:
+            raise InputError(f"--grid {text} is for head {name!r}: add --head {name}.")
+        grids.setdefault(name, {})[parameter] = _one_or_many(values)
+    if grids or not defaults:
+        return grids or None
+    return {PROTOCOL_HEADS[options.protocol or "paper"]: {}}
+
+
+def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:
+    """What `--set NAME=VALUES` and `--epochs` say."""
+    from frostline.cache import InputError
+
+    found: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    for text in settings:
+        name, equals, values = text.partition("=")
+        if not (equals and values):
+            raise InputError(f"--set is NAME=VALUE,VALUE, such as C=0.01,1, not {text!r}.")
+        if name in found:
+            raise InputError(f"The hyper-parameter {name!r} is given twice: give it once.")
+        found[name] = _one_or_many(values)
+    return found
+
+
+def _one_or_many(text: str) -> Any:
+    found = _values(text)
+    return found if len(found) > 1 else found[0]
 
 
 def _values(text: str) -> list[Any]:
     """Comma-separated numbers and words; `none` is no value."""
     found: list[Any] = []
-    for word in text.split(","):
-        word = word.strip()
-        try:
-            found.append(int(word))
-        except ValueError:
+    for word in map(str.strip, text.split(",")):
+        for kind in (int, float):
             try:
-                found.append(float(word))
+                found.append(kind(word))
+                break
             except ValueError:
-                found.append(None if word.lower() == "none" else word)
+                continue
+        else:
+            found.append(None if word.lower() == "none" else word)
     return found
 
 
-def _sweep(
-    place: Workspace, sweep: Sweep, jobs: int | None, scheduler: str | None, figures: Path | None
-) -> None:
-    from frostline.console import out, progress, say
-    from frostline.probe.sweep.sweep import run_sweep
-
-    with progress(f"Sweep {sweep.name}", "heads") as update:
-        results = run_sweep(place, sweep, jobs=jobs, scheduler=scheduler, progress=update, said=say)
+def _print_best(place: Workspace, results: Results) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    best = results.best
+    from frostline.console import out
+
+    best = results.best.drop(columns="run")
     table = Table(title="Best head of every backbone, chosen on validation", box=SIMPLE)
     for name in best.columns:
         table.add_column(str(name).replace("_", " "))
@@ -217,8 +329,12 @@ def _sweep(
         f"{len(results.predictions)} predictions files in {place.root / 'predictions'}, every "
         f"score in {results.path}."
     )
-    if figures is not None:
-        from frostline.probe.sweep.figures import write_figures
 
-        files = write_figures(results, sweep.metric, figures)
-        typer.echo(f"{len(files)} files of curves and heat maps in {figures}.")
+
+def _say_scores(place: Workspace, results: Results) -> None:
+    """Say the test score of the best head of every backbone, of its first seed."""
+    from frostline.commands.scores import say_score
+
+    for row in results.best.to_dict("records"):
+        title = " · ".join(str(row[name]) for name in ("dataset", "backbone", "feature", "head"))
+        say_score(place.predictions(str(row["run"])), title)

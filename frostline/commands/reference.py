@@ -1,4 +1,4 @@
-"""The reference of every command, made from the help.
+"""The page `docs/reference.md`, made from the help of every command.
 
 `python -m frostline.commands.reference FILE` writes it.
 """
@@ -13,19 +13,25 @@ from typing import Any
 
 import typer
 
+from frostline.commands.verbosity import OPTIONS
+
 HEAD = """# Reference: every command
 
 <!-- Made by `python -m frostline.commands.reference docs/reference.md`; a test compares. -->
 
-What `frostline COMMAND --help` says, on one page.
+What `frostline COMMAND --help` says, on one page. Every command also has `--help` (`-h`),
+`--quiet` (`-q`: results and errors, nothing else) and `--verbose` (`-v`: details and times, and
+where errors rise). The variable FROSTLINE_WORKSPACE stands for `--workspace`.
+`frostline --install-completion` completes commands, options, data sets and backbones in your shell.
 """
+COMMON = ("help", *OPTIONS)
 EXAMPLE = (
     "<!-- not run: names data of its own; a test checks that the command reads these options -->"
 )
 
 
 def reference() -> str:
-    """Every command in the order of `frostline --help`, as Markdown."""
+    """Write every command in the order of `frostline --help`, as Markdown."""
     from frostline.commands.cli import app
 
     sections = [_section(name, command) for name, command in commands(typer.main.get_command(app))]
@@ -33,7 +39,7 @@ def reference() -> str:
 
 
 def commands(group: Any, above: str = "frostline") -> Iterator[tuple[str, Any]]:
-    """Full names of the commands of a group and of the groups in it, and the commands."""
+    """Yield the full names of the commands of a group and of its groups, and the commands."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{above} {name}")
@@ -42,14 +48,14 @@ def commands(group: Any, above: str = "frostline") -> Iterator[tuple[str, Any]]:
 
 
 def examples(command: Any) -> list[str]:
-    """The command lines that a command's help gives as examples."""
+    """Find the command lines that a command's help gives as examples."""
     return re.findall(r"^\s*(?:Examples?: )?(frostline \S.*)$", command.help, re.MULTILINE)
 
 
 def _section(name: str, command: Any) -> str:
-    told = re.split(r"^\s*Examples?:", command.help, maxsplit=1, flags=re.MULTILINE)[0].strip()
-    rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
-    lines = [f"## {name}", "", told, "", EXAMPLE, "```sh", *examples(command), "```", ""]
+    about = re.split(r"^\s*Examples?:", command.help, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    rows = [_row(parameter) for parameter in command.params if parameter.name not in COMMON]
+    lines = [f"## {name}", "", about, "", EXAMPLE, "```sh", *examples(command), "```", ""]
     lines += ["| option | default | |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
 
@@ -65,8 +71,8 @@ def _row(parameter: Any) -> str:
         if default is None or default is False or default == "" or callable(default)
         else f"`{default}`"
     )
-    told = (parameter.help or "").replace("|", "\\|")
-    return f"| {' '.join(f'`{name}`' for name in names)} | {shown} | {told} |"
+    about = (parameter.help or "").replace("|", "\\|")
+    return f"| {' '.join(f'`{name}`' for name in names)} | {shown} | {about} |"
 
 
 if __name__ == "__main__":

@@ -169,11 +169,10 @@ def report(
     """
     from frostline.cache import Workspace
     from frostline.study.file import read_study
-    from frostline.study.results import report_study
+    from frostline.study.results import print_report, report_study
 
-    report_study(
-        Workspace(workspace), read_study(study, settings=setting or []), with_images=with_images
-    )
+    chosen = read_study(study, settings=setting or [])
+    print_report(report_study(Workspace(workspace), chosen, with_images=with_images))
 
 
 def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:

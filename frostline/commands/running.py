@@ -22,18 +22,20 @@ def run(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Runs by DATASET/BACKBONE/PROTOCOL, such as 'chest/*/frozen'; repeated."),
+        typer.Option(
+            help="Only these runs: DATASET/BACKBONE/PROTOCOL, as 'chest/*/frozen'; repeated."
+        ),
     ] = None,
     setting: SettingOption = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show what is done and missing, time, disk and memory."),
+        typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),
     ] = False,
     jobs: Annotated[
-        int, typer.Option(help="Processes that share the work; a GPU's is done by one.", min=1)
+        int, typer.Option(help="Processes that share the work; one of them uses a GPU.", min=1)
     ] = 1,
     shard: Annotated[
-        str | None, typer.Option(help="i/n: only this share of the runs, for an array of jobs.")
+        str | None, typer.Option(help="i/n: only this share of the runs, for a job array.")
     ] = None,
     with_images: Annotated[
         bool,
@@ -41,7 +43,7 @@ def run(
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Do all that a study needs and is not done; show the answer.
+    """Run a study: do every step that is not done yet, and show the answer.
 
     Run it twice at once, on one machine or many that share the workspace: they share the work.
 
@@ -49,9 +51,10 @@ def run(
 
     frostline run paper-public --data DATA --only 'chest/*/frozen' --dry-run
     """
-    from frostline.cache import Workspace
+    from frostline.cache import InputError, Workspace
     from frostline.study.demo import study_data
     from frostline.study.file import read_study
+    from frostline.study.results import print_report
     from frostline.study.runner import run_study
 
     place = Workspace(workspace)
@@ -60,6 +63,9 @@ def run(
     if dry_run:
         from frostline.study.dry_run import show_plan
 
+        given = {"--jobs": jobs > 1, "--shard": shard is not None, "--with-images": with_images}
+        for option in (name for name, is_given in given.items() if is_given):
+            raise InputError(f"--dry-run shows the plan and runs nothing: leave {option} out.")
         if not show_plan(place, chosen, only or []):
             raise typer.Exit(1)
         return
@@ -68,6 +74,8 @@ def run(
     outcome = run_study(
         place, chosen, with_images=with_images, only=only or [], jobs=jobs, shard=share
     )
+    if outcome.report is not None:
+        print_report(outcome.report)
     if outcome.failed:
         typer.echo(f"\n{len(outcome.failed)} of the study's runs and sweeps failed:")
         for name, sentence in outcome.failed.items():

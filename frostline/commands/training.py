@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frostline.commands.groups import (
+    ColumnOptions,
+    ExecutionOptions,
+    MachineOptions,
+    NetworkOptions,
+    RecipeOptions,
+    grouped,
+)
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,
     DatasetOption,
-    DeviceOption,
     FeatureOption,
-    ImageSizeOption,
-    LabelOption,
-    OnErrorOption,
-    PrecisionOption,
-    ProtocolOption,
-    SplitOption,
-    WeightsOption,
-    WeightsSeedOption,
-    WorkersOption,
     WorkspaceOption,
-    check_engine,
-    check_on_error,
     is_first_rank,
-    parse_settings,
     parse_shard,
-    rank_device,
 )
 
+if TYPE_CHECKING:
+    from frostline.extract.embed import Extraction
 
+
+@grouped
 def extract(
     dataset: DatasetOption,
     backbone: BackboneOption,
+    network: NetworkOptions,
+    machine: MachineOptions,
     feature: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,24 +41,20 @@ def extract(
             "imagenet-logits or layer:NAME; repeated: several in one pass."
         ),
     ] = None,
-    protocol: ProtocolOption = "paper",
-    weights: WeightsOption = "pretrained",
-    weights_seed: WeightsSeedOption = 0,
     head_weights: Annotated[
-        str | None, typer.Option(help="File of a linear head for imagenet-logits.")
+        str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    image_size: ImageSizeOption = None,
     batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1)] = 32,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    workers: WorkersOption = 0,
     engine: Annotated[
-        str, typer.Option(help="torch, or onnx: ONNX Runtime, faster on a CPU.")
+        Literal["torch", "onnx"],
+        typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
     ] = "torch",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
-    on_error: OnErrorOption = "stop",
     fail_on_skip: Annotated[
-        bool, typer.Option("--fail-on-skip", help="Exit with 1 if an image was skipped.")
+        bool,
+        typer.Option(
+            "--fail-on-skip", help="With --on-error skip: exit with 1 if an image was skipped."
+        ),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -68,103 +64,66 @@ def extract(
 
     Example: frostline extract --dataset chest --backbone effnet-lite0
     """
-    from frostline import stages as steps
-    from frostline.cache import Workspace
-    from frostline.console import progress, say
+    from frostline import stages
+    from frostline.cache import InputError, Workspace
+    from frostline.console import progress
 
-    network = steps.Network(
-        backbone, weights, weights_seed, None, protocol, image_size, head_weights
-    )
-    machine = steps.Machine(
-        rank_device(device),
-        precision,
-        batch,
-        workers,
-        check_on_error(on_error),
-        check_engine(engine),
+    if head_weights is not None and "imagenet-logits" not in (feature or []):
+        raise InputError("--head-weights is for --feature imagenet-logits: leave it out.")
+    if fail_on_skip and machine.on_error != "skip":
+        raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
+    chosen, where = (
+        network.network(backbone, None, head_weights),
+        machine.machine(batch=batch, engine=engine),
     )
     with progress(f"Embedding {dataset} with {backbone}") as update:
-        everything = steps.extract_features(
+        done = stages.extract_features(
             Workspace(workspace),
             dataset,
-            network,
+            chosen,
             feature or [None],
-            machine=machine,
+            machine=where,
             shard=parse_shard(shard),
             progress=update,
         )
-    first = everything[0]
-    for sentence in first.skipped:
-        say(f"Skipped: {sentence}")
-    for done in everything:
-        if done.differs:
-            say(f"A new store, as this differs from the nearest one: {', '.join(done.differs)}.")
-        reused = done.images - done.embedded - len(done.skipped)
-        typer.echo(
-            f"{done.images} distinct images: {done.embedded} embedded now ({done.decoded} "
-            f"decoded), {reused} reused, {len(done.skipped)} skipped. Key {done.key[:12]}."
-        )
-    if first.skipped and fail_on_skip:
+    _say_extracted(done)
+    if done[0].skipped and fail_on_skip:
         raise typer.Exit(1)
 
 
+def _say_extracted(done: list[Extraction]) -> None:
+    from frostline.console import say
+
+    for sentence in done[0].skipped:
+        say(f"Skipped: {sentence}")
+    for one in done:
+        if one.differs:
+            say(f"A new store, because it differs from the nearest in {', '.join(one.differs)}.")
+        reused = one.images - one.embedded - len(one.skipped)
+        typer.echo(
+            f"{one.images} distinct images: {one.embedded} embedded now ({one.decoded} "
+            f"decoded), {reused} reused, {len(one.skipped)} skipped. Key {one.key[:12]}."
+        )
+
+
+@grouped
 def finetune(
     dataset: DatasetOption,
     backbone: BackboneOption,
+    network: NetworkOptions,
+    recipe: RecipeOptions,
+    execution: ExecutionOptions,
+    machine: MachineOptions,
+    columns: ColumnOptions,
     unfreeze: Annotated[
-        str, typer.Option(help="How much of the backbone trains: none, its last N blocks, all.")
-    ] = "all",
-    protocol: ProtocolOption = "paper",
-    feature: FeatureOption = None,
-    weights: WeightsOption = "pretrained",
-    weights_seed: WeightsSeedOption = 0,
-    image_size: ImageSizeOption = None,
-    epochs: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Images a step; auto: the protocol's, in parts that fit into memory."),
-    ] = None,
-    lr: Annotated[
-        str | None,
-        typer.Option(help="Learning rate; of several (1e-4,1e-3) validation chooses."),
-    ] = None,
-    augment: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="random_crop, random_resized_crop, horizontal_flip, vertical_flip, color_jitter, "
-            "rand_augment or none; repeated: several."
-        ),
-    ] = None,
-    select: Annotated[
-        str | None,
-        typer.Option(help="Metric that chooses the epoch on validation: accuracy, log_loss, …."),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="Any field of the recipe, such as ema=0.999."
-        ),
-    ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Train through torch.compile.")
-    ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
-    ] = False,
-    boundary: Annotated[
         str,
         typer.Option(
-            help="Compute the output of frozen blocks once and keep it: auto (if it spares work "
-            "and takes at most 20 GB and half of the free disk), on or off. The same numbers."
+            help="How much of the backbone trains: none, its last N blocks, classifier (VGG's "
+            "hidden linear layers), all."
         ),
-    ] = "auto",
+    ] = "all",
+    feature: FeatureOption = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    workers: WorkersOption = 0,
-    on_error: OnErrorOption = "stop",
-    label: LabelOption = "label",
-    split: SplitOption = "split",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train backbone and head; again, go on where it stopped.
@@ -173,35 +132,27 @@ def finetune(
 
     Example: frostline finetune --dataset chest --backbone effnet-lite0 --unfreeze 2 --epochs 5
     """
-    from frostline import stages as steps
+    from frostline import stages
     from frostline.cache import Workspace
-    from frostline.console import progress, say, say_epoch
+    from frostline.commands.scores import say_score
+    from frostline.console import progress, say_epoch
 
     place = Workspace(workspace)
-    network = steps.Network(backbone, weights, weights_seed, feature, protocol, image_size)
-    machine = steps.Machine(
-        rank_device(device), precision, workers=workers, on_error=check_on_error(on_error)
-    )
-    given = {"epochs": epochs, "lr": lr, "augmentation": augment, "select": select}
-    given["micro_batch" if batch == "auto" else "batch_size"] = batch
+    chosen, where = network.network(backbone, feature), machine.machine()
     with progress(f"Preparing {dataset}") as update:
-        run, _ = steps.finetune(
+        run, _ = stages.finetune(
             place,
             dataset,
-            network,
+            chosen,
             unfreeze=unfreeze,
-            machine=machine,
+            machine=where,
             seed=seed,
-            columns=steps.Columns(label, split),
-            changes=parse_settings(
-                {name: value for name, value in given.items() if value is not None}, setting or []
-            ),
-            compiled=compiled,
-            tensorboard=tensorboard,
-            boundary=boundary,
-            said=say,
+            columns=columns.columns(),
+            changes=recipe.changes(),
+            execution=execution.execution(),
             on_epoch=say_epoch,
             progress=update,
         )
     if is_first_rank():
         typer.echo(place.predictions(run))
+        say_score(place.predictions(run))

@@ -1,4 +1,4 @@
-"""What works here and what does not: the machine, weights, packages, and stores against images."""
+"""The doctor's checks of the machine, of packages, and all others in their order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
 
 from frostline.cache import Workspace
+from frostline.doctor.check import Check
+from frostline.doctor.stores import check_stores
+from frostline.doctor.weights import check_weights
 
 # What each optional package is for; those for work on Frostline itself are left out.
 EXTRAS = {
@@ -32,44 +33,14 @@ LOW_MEMORY = 4 << 30
 LOW_DISK = 10 << 30
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor.
-
-    Attributes
-    ----------
-    name : str
-        What was looked at.
-    state : str
-        `ok`; `note`, of what is missing and need not be there; `problem`, of what should work and
-        does not.
-    found : str
-    do : str
-        What to do about it; empty if nothing.
-    """
-
-    name: str
-    state: Literal["ok", "note", "problem"]
-    found: str
-    do: str = ""
-
-    def line(self) -> str:
-        """For a terminal."""
-        state = "PROBLEM" if self.state == "problem" else self.state
-        return f"{state:8}{self.name:13} {self.found}{f' → {self.do}' if self.do else ''}"
-
-
 def run_doctor(workspace: Workspace, sample: int) -> Iterator[Check]:
-    """Every check, one after the other, each as soon as it is done.
+    """Yield every check, one after the other, each as soon as it is done.
 
     Parameters
     ----------
     sample : int
         Images of every embedding store that are embedded again and compared; 0 for none.
     """
-    from frostline.doctor.stores import check_stores
-    from frostline.doctor.weights import check_weights
-
     yield from check_installation()
     yield from check_gpus()
     yield check_memory()
@@ -81,7 +52,7 @@ def run_doctor(workspace: Workspace, sample: int) -> Iterator[Check]:
 
 
 def check_installation() -> Iterator[Check]:
-    """Versions, and required packages that are missing or too old."""
+    """Check versions, and required packages that are missing or too old."""
     yield Check(
         "versions",
         "ok",
@@ -93,7 +64,7 @@ def check_installation() -> Iterator[Check]:
 
 
 def check_gpus() -> Iterator[Check]:
-    """Each GPU, its memory, and whether it computes in the precision that would be chosen."""
+    """Check each GPU, its memory, and whether it computes in the precision that would be chosen."""
     import torch
 
     if torch.cuda.is_available():
@@ -140,7 +111,7 @@ def _check_gpu(number: int) -> Check:
 
 
 def check_memory() -> Check:
-    """Memory in all and now free; the limit of a container counts."""
+    """Check total and free memory; the limit of a container counts."""
     page = os.sysconf("SC_PAGE_SIZE")
     total, free = (page * os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
     limit = _number_in(Path("/sys/fs/cgroup/memory.max"))
@@ -176,7 +147,7 @@ def check_disk(folder: Path) -> Check:
 
 
 def check_extras() -> Iterator[Check]:
-    """Optional packages, each by the name of its extra."""
+    """Check optional packages, each by the name of its extra."""
     for extra, purpose in EXTRAS.items():
         unmet = _unmet(extra)
         if not unmet:
@@ -192,7 +163,7 @@ def check_extras() -> Iterator[Check]:
 
 
 def _unmet(extra: str) -> list[tuple[str, str]]:
-    """Requirements of an extra, or of Frostline itself, that are not met, and what is there."""
+    """List the unmet requirements of an extra, or of Frostline itself, and what is there."""
     from packaging.requirements import Requirement
 
     unmet = []

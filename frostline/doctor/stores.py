@@ -1,15 +1,14 @@
-"""Cached equals live: a few images of every embedding store, embedded again."""
+"""The doctor's check of embedding stores: a few images of each, embedded again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frostline.cache import InputError, Store, Workspace, read_manifest
-from frostline.doctor.doctor import Check
+from frostline.doctor.check import Check
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """What `load_backbone` is to be given."""
+    """Weights for `load_backbone`."""
 
     weights: str
     weights_seed: int = 0
@@ -25,7 +24,7 @@ class Weights:
 
 
 def check_stores(workspace: Workspace, sample: int) -> Iterator[Check]:
-    """A line an embedding store."""
+    """Check every embedding store of a workspace."""
     from frostline.cache.listing import workspace_stores
 
     stores = [
@@ -50,7 +49,7 @@ def check_store(workspace: Workspace, folder: Path, sample: int) -> Check:
     reason = _cannot_be_checked(store)
     found = None if reason else find_weights(workspace, store)
     if found is None:
-        return Check("stores", "note", f"{name}: not checked, {reason or _no_weights(store)}")
+        return Check("stores", "note", f"{name}: not checked {reason or _no_weights(store)}")
     try:
         return _compare(workspace, dataset, store, _load(workspace, store, found), name, sample)
     except (InputError, OSError) as error:
@@ -68,7 +67,7 @@ def _compare(
     from frostline.extract.live import compare_live
 
     if backbone.weights != store.spec["weights"]:
-        return Check("stores", "note", f"{name}: not checked, {_no_weights(store)}")
+        return Check("stores", "note", f"{name}: not checked {_no_weights(store)}")
     manifest = read_manifest(workspace.manifest(dataset))
     device = "cpu" if store.spec["compute"] == "float32" else "cuda"
     rows = compare_live(manifest, store, backbone, sample=sample, device=device)
@@ -86,12 +85,12 @@ def _compare(
 
 
 def find_weights(workspace: Workspace, store: Store) -> Weights | None:
-    """Where the weights of a store are on this machine, as it says itself; nothing is fetched."""
+    """Find the weights of a store on this machine, without fetching anything."""
     from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.pretrained import find_pretrained
+    from frostline.extract.backbones.weights.pretrained import find_pretrained
 
     source = str(store.provenance.get("weights_source", ""))
-    files = _remembered(workspace)
+    files = _known_files(workspace)
     head = files.get(str(store.spec.get("head")))
     if source == "pretrained":
         path = find_pretrained(resolve(store.spec["backbone"]))
@@ -116,16 +115,12 @@ def _load(workspace: Workspace, store: Store, found: Weights) -> Backbone:
     )
 
 
-def _remembered(workspace: Workspace) -> dict[str, Path]:
-    """Files of weights by their digest, of those that were used in this workspace."""
-    try:
-        entries: dict[str, Any] = json.loads((workspace.root / "weights.json").read_text())
-        found = {
-            one["digest"]: Path(key.partition(" from ")[2])
-            for key, one in entries["entries"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError):  # it is a memory only
-        return {}
+def _known_files(workspace: Workspace) -> dict[str, Path]:
+    """Read which files of weights were used in this workspace, by their digest."""
+    from frostline.extract.backbones.weights.digests import read_digests
+
+    entries = read_digests(workspace.root / "weights.json")
+    found = {one["digest"]: Path(key.partition(" from ")[2]) for key, one in entries.items()}
     return {digest: path for digest, path in found.items() if path.is_file()}
 
 
@@ -133,14 +128,16 @@ def _cannot_be_checked(store: Store) -> str:
     import torch
 
     if "imported" in store.spec:
-        return "as another tool made it"
+        return "because another tool made it"
+    if "transform" in store.spec["pixels"]["geometry"]:
+        return "because your own transform made its pixels"
     if store.spec["compute"] != "float32" and not torch.cuda.is_available():
-        return f"as a GPU computed it in {store.spec['compute']}, and none is here"
+        return f"because a GPU computed it in {store.spec['compute']}, and none is here"
     return ""
 
 
 def _no_weights(store: Store) -> str:
     return (
-        f"as its weights ({store.provenance.get('weights_source')}, digest "
+        f"because its weights ({store.provenance.get('weights_source')}, digest "
         f"{store.spec['weights'][:8]}) are not at hand"
     )

@@ -1,4 +1,4 @@
-"""Whether each backbone's pretrained weights are at hand, can be fetched, or need an account."""
+"""The doctor's check of pretrained weights: at hand, to be fetched, or behind an account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
-from frostline.doctor.doctor import Check
+from frostline.doctor.check import Check
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.catalog import Entry
@@ -21,9 +21,9 @@ Access = Literal["open", "account", "unreachable"]
 
 
 def check_weights() -> Iterator[Check]:
-    """A line a backbone with a short name; no weights are downloaded."""
+    """Check every backbone with a short name, without downloading weights."""
     from frostline.extract.backbones.catalog import NAMED
-    from frostline.extract.backbones.pretrained import weights_at_hand
+    from frostline.extract.backbones.weights.pretrained import weights_at_hand
 
     for name, entry in NAMED.items():
         at_hand = weights_at_hand(entry)
@@ -31,7 +31,7 @@ def check_weights() -> Iterator[Check]:
 
 
 def _missing(entry: Entry) -> Check:
-    from frostline.extract.backbones.pretrained import published_at, web_address
+    from frostline.extract.backbones.weights.pretrained import published_at, web_address
 
     kind, address = published_at(entry)
     if kind == "package":
@@ -58,7 +58,7 @@ def _web_access(address: str) -> tuple[str, Access]:
 
 
 def hub_access(repository: str) -> tuple[str, Access]:
-    """The hub's host, and whether it gives a repository to whoever is logged in here."""
+    """Name the hub's host, and tell whether it gives a repository to who is logged in here."""
     from huggingface_hub import auth_check, constants
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
@@ -79,7 +79,7 @@ def hub_access(repository: str) -> tuple[str, Access]:
 
 @cache
 def answers(host: str) -> bool:
-    """Whether a host's name is known here; through a proxy only asking would tell."""
+    """Tell whether a host's name is known here; behind a proxy it is taken to be."""
 
     def ask() -> bool:
         try:
@@ -92,7 +92,7 @@ def answers(host: str) -> bool:
 
 
 def within(seconds: float, function: Callable[[], Value], otherwise: Value) -> Value:
-    """What a function returns if it does in time; what cannot be stopped is left behind."""
+    """Return what a function returns in time, else `otherwise`; its thread is then left behind."""
     found = [otherwise]
     thread = threading.Thread(target=lambda: found.__setitem__(0, function()), daemon=True)
     thread.start()

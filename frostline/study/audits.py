@@ -1,20 +1,31 @@
-"""Audits of a study's data sets, as the plain tables that its report shows."""
+"""Audits and negative controls of data sets, from what their workspace holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from frostline.cache import Workspace
+    from frostline.cache import Manifest, Store, Workspace
     from frostline.extract.audit.audit import Audit
-    from frostline.extract.audit.near_duplicates import Likeness
+    from frostline.extract.audit.near_duplicates import ImageHashes
     from frostline.report import DataAudit
 
 NO_PIXELS = "Near-duplicates were not looked for: no pixels are stored."
+# Columns of the manifest that are known without looking at the picture.
+HEADERS = ("width", "height", "mode", "format")
+# What users bring of the kind, by its usual names; others could restate the label.
+BROUGHT = (
+    *("age", "sex", "gender"),
+    *("site", "localization", "hospital", "centre", "center"),
+    *("scanner", "manufacturer", "device"),
+)
+# Controls ask whether there is anything to find, for which so many images are enough.
+MOST_IMAGES = 4_000
 
 
 def audit_datasets(workspace: Workspace, names: Iterable[str]) -> dict[str, DataAudit]:
@@ -22,8 +33,8 @@ def audit_datasets(workspace: Workspace, names: Iterable[str]) -> dict[str, Data
     return {name: _audit(workspace, name) for name in names}
 
 
-def stored_likeness(folder: Path) -> Likeness | None:
-    """Content keys and perceptual hashes from the largest pixel store in a folder, if any."""
+def stored_hashes(folder: Path) -> ImageHashes | None:
+    """Compute content keys and perceptual hashes from the largest pixel store of a folder."""
     from frostline.cache import Store, find_stores
     from frostline.console import progress
     from frostline.extract.audit.thumbnails import store_hashes
@@ -40,10 +51,10 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
     from frostline.extract.audit.audit import audit, table_of_classes, table_of_splits
     from frostline.report import DataAudit
 
-    likeness = stored_likeness(workspace.pixels(name))
-    found = audit(read_manifest(workspace.manifest(name)), likeness=likeness)
+    hashes = stored_hashes(workspace.pixels(name))
+    found = audit(read_manifest(workspace.manifest(name)), hashes=hashes)
     findings = [(finding.severity, finding.text) for finding in found.findings]
-    if likeness is None:
+    if hashes is None:
         findings.append(("note", NO_PIXELS))
     return DataAudit(table_of_splits(found), table_of_classes(found), findings, _flagged(found))
 
@@ -63,3 +74,112 @@ def _flagged(found: Audit) -> dict[str, pd.DataFrame]:
         )
         tables[title] = found.headers
     return tables | {"Unreadable files": found.unreadable}
+
+
+def run_controls(
+    workspace: Workspace, dataset: str, seed: int = 0
+) -> tuple[pd.DataFrame, list[str]]:
+    """Run `frostline.report.negative_controls` on a data set.
+
+    Every labelled image that could be read takes part, whatever its split; whole groups are drawn
+    where there are more than 4,000 images. Embeddings are those of the fullest store.
+
+    Returns
+    -------
+    table : DataFrame
+        As `negative_controls` gives it.
+    notes : list of str
+        What was used, and what was left out and why.
+
+    Raises
+    ------
+    InputError
+        If fewer than two classes have enough groups for the cross-validation.
+    """
+    from frostline.cache import read_manifest
+    from frostline.report import negative_controls
+    from frostline.report.statistics.controls import FOLDS
+
+    manifest = read_manifest(workspace.manifest(dataset))
+    notes: list[str] = []
+    images = manifest.images()
+    images = images[images["label"].notna() & images["mode"].notna()]
+    store = _fullest_store(workspace, manifest, dataset)
+    if store is None:
+        notes.append(
+            "Labels permuted and the split by image were left out: no embeddings are stored yet "
+            f"(frostline extract --dataset {dataset})."
+        )
+    else:
+        images = images.assign(row=store.locate(manifest.keys()[images.index]))
+        images = images[images["row"] >= 0]
+        backbone = store.spec.get("backbone", store.folder.parent.name)
+        notes.append(f"Embeddings: {backbone}, {len(images):,} labelled images.")
+    groups = images.groupby("label")["group_id"].nunique()
+    rare = groups[groups < FOLDS]
+    if len(rare) and len(groups) - len(rare) >= 2:
+        named = ", ".join(f"{label} ({count})" for label, count in rare.items())
+        notes.append(f"Left out, with fewer than {FOLDS} groups: {named}.")
+        images = images[~images["label"].isin(list(rare.index))]
+    if len(images) > MOST_IMAGES:
+        images = _some_groups(images, seed)
+        notes.append(f"Drawn: {images['group_id'].nunique():,} groups of {len(images):,} images.")
+    columns = [str(n) for n in images if n in HEADERS or str(n).lower() in BROUGHT]
+    notes.append(f"Metadata: {', '.join(columns)}.")
+    table = negative_controls(
+        None if store is None else _values(store, images["row"].to_numpy()),
+        images["label"].tolist(),
+        images["group_id"].tolist(),
+        metadata=_plain(images[columns]),
+        seed=seed,
+    )
+    return table, notes
+
+
+def render_controls(table: pd.DataFrame, notes: list[str]) -> str:
+    """Write negative controls as text: one line each, scores in percent."""
+    lines = ["Negative controls: balanced accuracy in percent, cross-validated"]
+    for row in table.to_dict("records"):
+        interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        text = f"  {row['control']:<24} {100 * row['estimate']:5.1f} {interval:<14}"
+        text += f" chance {100 * row['chance']:.1f}"
+        lines.append(f"{text}  {row['verdict']}".rstrip())
+    return "\n".join([*lines, *notes])
+
+
+def _fullest_store(workspace: Workspace, manifest: Manifest, dataset: str) -> Store | None:
+    """Find the embedding store with the most images of the manifest; among equals the first."""
+    from frostline.cache import Store, find_stores
+
+    best, most = None, 0
+    for folder in sorted(workspace.embeddings(dataset, "x").parent.glob("*")):
+        for path in find_stores(folder):
+            store = Store.open(path)
+            there = int((store.locate(manifest.keys()) >= 0).sum())
+            if there > most:
+                best, most = store, there
+    return best
+
+
+def _some_groups(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Draw whole groups until there are enough images."""
+    names = images["group_id"].unique()
+    order = np.random.default_rng(seed).permutation(len(names))
+    sizes = images["group_id"].value_counts().reindex(names).to_numpy()[order]
+    kept = names[order[: int(np.searchsorted(np.cumsum(sizes), MOST_IMAGES)) + 1]]
+    return images[images["group_id"].isin(list(kept))]
+
+
+def _values(store: Store, rows: np.ndarray) -> Any:
+    values = store.read(rows)
+    return values.reshape(len(values), -1).astype(np.float64)
+
+
+def _plain(columns: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of numbers numeric and all others text."""
+    out = {}
+    for name in columns:
+        numbers = pd.to_numeric(columns[name], errors="coerce")
+        plain = numbers.notna().sum() == columns[name].notna().sum()
+        out[name] = numbers.astype("float64") if plain else columns[name].astype("string")
+    return pd.DataFrame(out)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from frostline.cache import InputError, Workspace
-from frostline.console import say
+from frostline.console import say, summary
 from frostline.study.file import read_study
+from frostline.study.results import print_report
 from frostline.study.runner import run_study
 
 NEXT = """
@@ -18,21 +19,24 @@ Next, your own images, one folder a class (or `frostline index --help` for table
 
 
 def run_demo(workspace: Workspace) -> None:
-    """Make a phantom glioma set, run the built-in study `demo` on it, say what comes next."""
+    """Make a set of phantom gliomas, run the built-in study `demo` on it, say what comes next."""
     study = read_study("demo", data=demo_data(workspace))
-    for name, sentence in run_study(workspace, study).failed.items():
-        raise InputError(f"The demo did not finish, as {name} failed: {sentence}")
-    print(NEXT)
+    outcome = run_study(workspace, study)
+    if outcome.report is not None:
+        print_report(outcome.report)
+    for name, sentence in outcome.failed.items():
+        raise InputError(f"The demo did not finish because {name} failed: {sentence}")
+    summary(NEXT)
 
 
 def study_data(study: str, data: Path | None, workspace: Workspace) -> Path | None:
-    """The folder given for a study's roots; for `demo` without one, where its data are made."""
+    """Choose the folder of a study's roots: the given one, or that of the demo's own data."""
     is_demo = study == "demo" and data is None and not Path(study).is_file()
     return demo_data(workspace) if is_demo else data
 
 
 def demo_data(workspace: Workspace) -> Path:
-    """The folder that the roots of the study `demo` are relative to, with its data in it."""
+    """Make the data of the study `demo`; return the folder that its roots are relative to."""
     from frostline.extract.phantom import make_phantom_glioma
 
     data = workspace.root / "phantom"

@@ -1,49 +1,25 @@
-"""`frostline run --dry-run`: the plan as a table, with time, disk and memory from a few images."""
+"""`frostline run --dry-run`: the plan of a study as a table, and what it takes in all."""
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-from frostline import stages as steps
-from frostline.cache import InputError, Workspace, read_manifest
-from frostline.probe.heads.families import FAMILIES
-from frostline.probe.sweep.sweep import training_shares
+from frostline.cache import Workspace
+from frostline.study.costs.estimate import estimate_plan
 from frostline.study.file import Study
-from frostline.study.measure import Cost, measure_backbone, measure_decoding
-from frostline.study.measure_heads import probe_seconds, row_seconds
-from frostline.study.plan import STORES, TRAINED, Plan, Step, split_name
-from frostline.study.plan_table import draw_table, say_sums
-from frostline.study.steps import is_done, lacking_rows
+from frostline.study.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a step is expected to take.
-
-    Attributes
-    ----------
-    seconds : float
-    disk, memory : int
-        Bytes that stay; bytes of a GPU (0 where none is needed or nothing tells).
-    """
-
-    seconds: float
-    disk: int
-    memory: int
-
-
-NOTHING = Estimate(0.0, 0, 0)
+# Weights, the best ones, the optimiser's two moments: what a fine-tuned run holds while it trains.
+CHECKPOINT = 4
 
 
 def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> bool:
-    """Print the plan of a study and what it takes; whether all of it can be.
+    """Print the plan of a study and what it takes; return whether every run can start.
 
     Manifests are brought up to date, and what was measured is noted; nothing else is done. Weights
     are not fetched.
@@ -54,120 +30,95 @@ def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> b
     plan = plan_study(workspace, study, only, fetch=False)
     for sentence in plan.left_out:
         say(sentence)
-    table = plan_table(workspace, study, plan)
+    table = estimate_plan(workspace, study, plan)
     out.print(draw_table(table))
     for line in [*say_sums(workspace, table), *_to_fetch(plan)]:
         out.print(line, markup=False)
-    return not (table["state"] == "cannot be").any()
+    return not (table["state"] == "cannot start").any()
 
 
 def _to_fetch(plan: Plan) -> Iterator[str]:
-    """What has to come through the network first, in a sentence."""
+    """Name in a sentence the weights that have to come through the network first."""
     without = [step for step in plan.steps if step.inputs.get("weights") == ""]
     names = list(dict.fromkeys(step.cell.backbone.name for step in without))
     if names:
         yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
 
 
-def plan_table(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFrame:
-    """The steps of a plan, and the runs that cannot be.
+def draw_table(table: pd.DataFrame) -> Any:
+    """Draw a rich table of `estimate_plan`, with one line for all seeds of a run."""
+    from rich.table import Table
+    from rich.text import Text
 
-    Returns
-    -------
-    DataFrame
-        `dataset`, `backbone` ("" for pixels), `step` (the protocol of a run, the name of a sweep),
-        `kind` as of `Step`, `state` (done, missing or cannot be), `images` that a store lacks,
-        `sentence` that says why a step cannot be, `seconds`, `disk` and `memory` (bytes). What is
-        done takes nothing.
-    """
-    import pandas as pd
-
-    machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
-    device, precision = machine.resolve()
-    rows: list[dict[str, Any]] = []
-    for step in plan.steps:
-        row = {**_place(step), "state": "done", "images": 0, "sentence": ""}
-        found = NOTHING
-        if not is_done(workspace, step):
-            try:
-                found, row["state"] = _estimate(workspace, step, device, precision), "missing"
-                row["images"] = lacking_rows(workspace, step) if step.kind in STORES else 0
-            except InputError as error:
-                row |= {"state": "cannot be", "sentence": str(error)}
-        rows.append({**row, **vars(found)})
-    for name, sentence in plan.failed.items():
-        place = dict(zip(("dataset", "backbone", "step"), split_name(name), strict=True))
-        row = {**place, "kind": "", "state": "cannot be", "images": 0, "sentence": sentence}
-        rows.append({**row, **vars(NOTHING)})
-    return pd.DataFrame(rows)
+    drawn = Table(box=None, pad_edge=False)
+    drawn.add_column("backbone", overflow="fold")
+    drawn.add_column("step", overflow="fold")
+    drawn.add_column("state", no_wrap=True)
+    for name in ("time", "disk", "GPU memory"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for dataset, rows in table.groupby("dataset", sort=False):
+        drawn.add_row(Text(str(dataset), style="bold"))
+        before = None
+        for (backbone, step), alike in rows.groupby(["backbone", "step"], sort=False):
+            shown = "" if backbone == before else backbone
+            takes = _time(alike["seconds"]) if "missing" in set(alike["state"]) else ""
+            size = _size(int(alike["disk"].sum()))
+            # Seeds follow one another: what one takes, all do.
+            memory = _size(int(alike["memory"].max()))
+            names = (Text(f"  {shown}"), Text(str(step)))  # Text: a name's brackets are no markup
+            drawn.add_row(*names, _state(alike), takes, size, memory)
+            before = backbone
+    return drawn
 
 
-def _place(step: Step) -> dict[str, str]:
-    cell = step.cell
-    what = step.sweep[0] if step.sweep else cell.protocol if step.kind in TRAINED else step.kind
-    backbone = "" if step.kind == "pixels" else cell.backbone.name
-    return {"dataset": cell.dataset, "backbone": backbone, "step": what, "kind": step.kind}
+def _state(rows: pd.DataFrame) -> str:
+    """Give the state of one step, or of several: the seeds of a run, stores of pixels."""
+    images, states = int(rows["images"].sum()), rows["state"].value_counts()
+    if images and "cannot start" not in states:
+        return f"{images:,} images"
+    if len(rows) == 1:
+        return str(states.index[0])
+    return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
-def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> Estimate:
-    """Of a step that is to be done."""
-    if step.kind == "pixels":
-        return _pixels(workspace, step)
-    crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
-    cost = measure_backbone(workspace, step.cell, crop, device, precision)
-    if step.kind == "embeddings":
-        lacking = lacking_rows(workspace, step)
-        return Estimate(lacking * cost.embedding_seconds, lacking * cost.dim * 4, cost.memory)
-    if step.kind == "finetune":
-        return _finetune(step, cost, _counts(workspace, step))
-    return _heads(workspace, step, cost)
+def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
+    """Say what all steps take, what this machine has, and why some runs cannot start."""
+    done = int((table["state"] == "done").sum())
+    yield ""
+    takes = _time(table["seconds"])
+    yield f"{done} of {len(table)} steps are done; the others take about {takes}."
+    training = table.loc[table["kind"] == "finetune", "disk"].max()
+    disk = int(table["disk"].sum()) + CHECKPOINT * int(training if training == training else 0)
+    folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
+    free = shutil.disk_usage(folder).free
+    yield f"Disk: {_size(disk) or '0 MB'} with checkpoints, of {_size(free)} that are free."
+    yield from _gpu(int(table["memory"].max()))
+    yield "Times are of this machine: a few images through each backbone, times their number."
+    for sentence, rows in table[table["state"] == "cannot start"].groupby("sentence", sort=False):
+        first = "/".join(part for part in rows.iloc[0][["dataset", "backbone", "step"]] if part)
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield f"These runs cannot start: {first}{more}. {sentence}"
 
 
-def _pixels(workspace: Workspace, step: Step) -> Estimate:
-    lacking = lacking_rows(workspace, step)
-    channels = 1 if step.inputs["pixels"]["channels"] == "grey" else 3
-    bytes_each = prod([step.inputs["pixels"]["geometry"]["crop"]] * 2) * channels
-    seconds = lacking * measure_decoding(workspace, step) / (os.cpu_count() or 1)
-    return Estimate(seconds, lacking * bytes_each, 0)
+def _gpu(memory: int) -> Iterator[str]:
+    import torch
+
+    if torch.cuda.is_available():
+        have = torch.cuda.get_device_properties(0).total_memory
+        yield f"GPU memory: up to {_size(memory) or '0 MB'}, of {_size(have)}."
+    elif memory:
+        yield f"GPU memory: up to {_size(memory)} for training; there is no GPU here."
 
 
-def _counts(workspace: Workspace, step: Step) -> dict[str, int]:
-    table = read_manifest(workspace.manifest(step.cell.dataset)).table
-    return {str(name): int(n) for name, n in table["split"].value_counts().items()}
+def _time(each: pd.Series[float]) -> str:
+    seconds = float(each.sum())
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
-def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
-    """Every epoch trains on train and looks at val; the best one predicts both others once."""
-    recipe = step.inputs["recipe"]
-    trials = len(recipe["lr"]) if isinstance(recipe["lr"], list) else 1
-    train, val, test = (counts.get(name, 0) for name in ("train", "val", "test"))
-    epoch = train * cost.training_seconds + val * cost.embedding_seconds
-    seconds = trials * recipe["epochs"] * epoch + (val + test) * cost.embedding_seconds
-    micro = recipe["micro_batch"]
-    batch = micro if isinstance(micro, int) and micro else recipe["batch_size"]
-    return Estimate(seconds, 4 * cost.parameters, cost.training_bytes(batch))
-
-
-def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
-    """A run trains its head on one training set, a sweep each of its heads on many."""
-    manifest = read_manifest(workspace.manifest(step.cell.dataset))
-    classes = manifest.table["label"].nunique()
-    if classes < 2:
-        raise InputError(
-            f"Data set {step.cell.dataset!r} has {classes} class{'' if classes == 1 else 'es'}: a "
-            "head needs two or more."
-        )
-    rows = int((manifest.table["split"] == "train").sum())
-    if step.sweep is None:
-        head, settings = step.inputs["head"], dict(step.inputs["settings"])
-        seconds = probe_seconds(workspace, head, settings, cost.dim, classes, rows)
-        return Estimate(seconds, 8 * cost.dim * classes, 0)
-    name, entry = step.sweep
-    sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
-    shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
-    for head, grid in sweep.heads.grids().items():
-        seeds = len(sweep.seeds) if FAMILIES[head].seeded else 1
-        each = row_seconds(workspace, head, grid, cost.dim, classes)
-        seconds += seeds * each * rows * sum(shares)
-        heads += seeds * len(shares)
-    return Estimate(seconds, heads * 8 * cost.dim * classes, 0)
+def _size(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0.1):.1f} MB"

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from frostline.cache import InputError
-from frostline.protocols import HEADS
+from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.protocols import PROTOCOL_HEADS
 
 if TYPE_CHECKING:
     from frostline.probe.sweep.settings import Sweep
@@ -61,11 +62,18 @@ class BackboneEntry(_Strict):
     optional: bool = False
 
 
-class ProtocolEntry(_Strict):
+_OPTIONAL: dict[str, Any] = {
+    name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
+    for name, field in Recipe.model_fields.items()
+}
+RecipeFields = create_model("RecipeFields", __base__=_Strict, **_OPTIONAL)
+
+
+class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     """One way to train: a recipe, how much unfreezes, and what departs from the recipe.
 
-    The keys from `epochs` on are the recipe's fields (`docs/finetuning.md`), which checks them;
-    `batch` is its `batch_size`, or `auto` for its `micro_batch`.
+    Further keys are the recipe's fields (`docs/finetuning.md`), with its types and rules; None is
+    what the recipe says.
 
     Attributes
     ----------
@@ -78,6 +86,8 @@ class ProtocolEntry(_Strict):
         `logistic`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
+    batch : int or "auto", optional
+        The recipe's `batch_size`, or "auto" for its `micro_batch`.
     """
 
     recipe: Literal["paper", "standard"] = "paper"
@@ -85,63 +95,41 @@ class ProtocolEntry(_Strict):
     head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1)
-    epochs: Any = None
-    batch: Any = None
-    batch_size: Any = None
-    micro_batch: Any = None
-    optimizer: Any = None
-    lr: Any = None
-    layer_decay: Any = None
-    weight_decay: Any = None
-    schedule: Any = None
-    warmup_epochs: Any = None
-    clip_grad_norm: Any = None
-    shuffle: Any = None
-    augmentation: Any = None
-    class_weights: Any = None
-    label_smoothing: Any = None
-    ema: Any = None
-    patience: Any = None
-    select: Any = None
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
 
     def changes(self) -> dict[str, Any]:
-        """What departs from the recipe, by the names of its fields.
+        """Collect what departs from the recipe, by the names of its fields.
 
         Raises
         ------
         InputError
-            If a value cannot be.
+            If the fields do not go together, or the head takes none such.
         """
-        from frostline.finetune.recipe import make_recipe
-
-        given = self.model_dump(exclude_none=True)
-        for name in ("recipe", "unfreeze", "head", "weights", "image_size"):
-            given.pop(name, None)
-        if "batch" in given:
-            batch = given.pop("batch")
-            given["micro_batch" if batch == "auto" else "batch_size"] = batch
-        recipe = make_recipe(self.recipe, **given)
+        given = self.model_dump(include=set(Recipe.model_fields), exclude_none=True)
+        if self.batch is not None:
+            name = "micro_batch" if self.batch == "auto" else "batch_size"
+            if name in given:
+                raise InputError(f"The keys batch and {name} say the same: give one of them.")
+            given[name] = self.batch
+        make_recipe(self.recipe, **given)
         self._check_head(given)
-        if self.unfreeze == "none" and len(recipe.rates) > 1 and "lr" in given:
+        if self.unfreeze == "none" and isinstance(given.get("lr"), tuple):
             raise InputError(
-                "a head on cached embeddings takes one lr: `frostline probe --sweep` compares "
-                "several."
+                "A head on cached embeddings takes one lr: `frostline sweep` compares several."
             )
-        return {name: getattr(recipe, name) for name in given}
+        return given
 
     def _check_head(self, given: Mapping[str, Any]) -> None:
-        """Here, and not when the embeddings are there: that may be hours later."""
+        """Check the head before anything runs: embeddings may take hours."""
         if self.unfreeze != "none":
             if self.head is not None:
-                raise InputError("head is for unfreeze: none; what unfreezes has a linear one.")
+                raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
-        head = self.head or HEADS[self.recipe]
+        head = self.head or PROTOCOL_HEADS[self.recipe]
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
-                takes = ", ".join(ADAM_FIELDS) if head == "adam" else "none"
-                raise InputError(
-                    f"head {head!r} takes of the recipe's fields {takes}; leave {name} out."
-                )
+                takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
+                raise InputError(f"Head {head!r} takes {takes} of the recipe: leave {name} out.")
 
 
 class SweepEntry(_Strict):
@@ -163,8 +151,23 @@ class SweepEntry(_Strict):
     cv: Any = None
     metric: Any = None
 
-    def sweep(self, name: str, dataset: str, backbone: str, key: str | None = None) -> Sweep:
-        """The sweep of one data set and backbone.
+    def sweep(
+        self,
+        name: str,
+        dataset: str,
+        backbone: str,
+        key: str | None = None,
+        recipe: str = "paper",
+    ) -> Sweep:
+        """Make the sweep of one data set and backbone.
+
+        Parameters
+        ----------
+        name, dataset, backbone : str
+        key : str, optional
+            Of the embedding store.
+        recipe : str
+            What the runs say that they belong to: the recipe of `protocol`.
 
         Raises
         ------
@@ -175,7 +178,7 @@ class SweepEntry(_Strict):
 
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
         place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
-        return parse_sweep({**given, **place}, f"sweeps.{name}")
+        return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")
 
 
 class Study(_Strict):
@@ -206,7 +209,7 @@ class Study(_Strict):
     on_error: Literal["stop", "skip"] = "stop"
 
     def backbone_entries(self) -> list[BackboneEntry]:
-        """Backbones with their weights."""
+        """List the backbones with their weights."""
         return [
             BackboneEntry(name=entry) if isinstance(entry, str) else entry
             for entry in self.backbones
@@ -214,7 +217,7 @@ class Study(_Strict):
 
 
 def builtin_studies() -> list[str]:
-    """Names of the studies that come with Frostline."""
+    """List the names of the studies that come with Frostline."""
     folder = files("frostline") / "studies"
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
 
@@ -279,7 +282,7 @@ def parse_study(data: Any, where: str) -> Study:
 
 
 def _check_names(study: Study, where: str) -> None:
-    """Runs go by data set, backbone, protocol and seed: each must name one."""
+    """Check that data set, backbone, protocol and seed name one run."""
     for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
         for name in known:
             if not name or "/" in name:
@@ -298,7 +301,7 @@ def _check_names(study: Study, where: str) -> None:
 
 
 def _check_scoring(study: Study, where: str) -> None:
-    """What the report would refuse when everything is trained."""
+    """Check what the report would refuse after everything is trained."""
     from frostline.report.statistics.intervals.intervals import check_interval
     from frostline.report.statistics.metrics import find_metric
 
@@ -323,7 +326,7 @@ def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first problem in words; unknown keys come with the valid ones."""
+    """Put the first problem into words; unknown keys come with the valid ones."""
     problems = error.errors()
     # Of the branches of a union, the one that got furthest is what the user meant.
     first = max(problems, key=lambda problem: problem["type"] == "extra_forbidden")

@@ -1,4 +1,4 @@
-"""Where the results of a study come from: code, machine, weights, and every step's record."""
+"""Provenance of a study's results: code, machine, weights, and every step's record."""
 
 from __future__ import annotations
 
@@ -8,37 +8,31 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace
+from frostline.cache.stamped import write_json
+from frostline.cache.versions import versions
 from frostline.study.file import Study
 from frostline.study.plan import Plan
-from frostline.study.records import read_record, write_json
-
-PACKAGES = (
-    "frostline", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "scikit-learn",
-    "pandas", "pillow", "nibabel", "h5py", "pyarrow",
-)  # fmt: skip
+from frostline.study.records import read_record
 
 
 def write_provenance(
     workspace: Workspace, study: Study, plan: Plan, failed: Mapping[str, str]
 ) -> Path:
-    """Write `provenance.json` beside the report of a study; give its path."""
+    """Write `provenance.json` next to the report of a study; return its path."""
     path = workspace.report(study.name) / "provenance.json"
     records = [read_record(workspace, step.key) for step in plan.steps]
     dropped = ("format", "format_version", "traceback")
     known = [record for record in records if record]
     found = {
-        "format": "frostline-provenance",
-        "format_version": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "study": study.model_dump(mode="json"),
         "seeds": study.seeds,
-        "versions": versions(),
+        "versions": versions() | {"system": platform.platform()},
         "git": {"frostline": git_state(Path(__file__).parent), "here": git_state(Path.cwd())},
         "hardware": hardware(),
         "weights": _weights(known),
@@ -49,23 +43,12 @@ def write_provenance(
         "failed": dict(failed),
         "left_out": plan.left_out,
     }
-    write_json(path, found)
+    write_json(path, "frostline-provenance", 1, found)
     return path
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, the system and the libraries that matter, those that are installed."""
-    found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout that a folder is in, and whether files differ; None if in none."""
+    """Find the commit of the checkout that a folder is in, if any, and whether files differ."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -80,7 +63,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, the widest instructions of it that torch uses, cores, memory and GPUs."""
+    """Describe processor, the widest instructions that torch uses, cores, memory and GPUs."""
     import torch
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -96,7 +79,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name: Linux has it in a file, other systems tell Python."""
+    """Name the processor: Linux has the name in a file, other systems give it to Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -106,7 +89,7 @@ def _processor() -> str:
 
 
 def _weights(records: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Digests of the weights of each backbone."""
+    """Collect the digests of the weights of each backbone."""
     found: dict[str, set[str]] = {}
     for record in records:
         inputs = record["inputs"]

@@ -1,4 +1,4 @@
-"""What a runner notes of every step: done or failed, from what, when and where."""
+"""Records of every step of a study: done or failed, from which inputs, when and where."""
 
 from __future__ import annotations
 
@@ -7,36 +7,45 @@ import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.cache import InputError, Manifest, Workspace, atomic_write, spec_difference
+from frostline.cache import Manifest, Workspace, spec_difference
+from frostline.cache.stamped import read_json, write_json
 
 if TYPE_CHECKING:
     from frostline.study.plan import Step
 
 FORMAT, VERSION = "frostline-step", 1
+PLAN = ("frostline-plan", 1)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
+# Inputs that are digests, and what a person calls them.
+DIGESTS = {
+    "manifest.image_id": "the images",
+    "manifest.content_key": "the contents of images",
+    "manifest.label": "the labels",
+    "manifest.group_id": "the groups",
+    "manifest.split": "the splits",
+    "weights": "the weights",
+}
 
 
 def read_record(workspace: Workspace, key: str) -> dict[str, Any] | None:
-    """The record of a step, if there is one.
+    """Read the record of a step, if there is one.
 
     Raises
     ------
     InputError
         If a newer release wrote it, or it is not one.
     """
-    return read_json(workspace.record(key), FORMAT, VERSION)
+    path = workspace.record(key)
+    return read_json(path, FORMAT, VERSION) if path.is_file() else None
 
 
 def write_record(
     workspace: Workspace, step: Step, state: str, started: float, **facts: Any
 ) -> dict[str, Any]:
-    """Note that a step is `done` or `failed`, with what there is to say of it."""
+    """Write that a step is `done` or `failed`, with further facts about it."""
     record = {
-        "format": FORMAT,
-        "format_version": VERSION,
         "kind": step.kind,
         "name": step.name,
         "key": step.key,
@@ -47,12 +56,12 @@ def write_record(
         "host": socket.gethostname(),
         **facts,
     }
-    write_json(workspace.record(step.key), record)
+    write_json(workspace.record(step.key), FORMAT, VERSION, record)
     return record
 
 
 def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
-    """The record of a run or sweep that is done and whose predictions are there."""
+    """Read the record of a run or sweep that is done and whose predictions are there."""
     record = read_record(workspace, key)
     if record is None or record["state"] != "done":
         return None
@@ -61,33 +70,37 @@ def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
 
 
 def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> list[str]:
-    """A sentence for every run that this study ran from other inputs before; then note these."""
+    """Say in a sentence which runs this study made from other inputs before; then record these."""
     path = workspace.report(study) / "plan.json"
-    found = read_json(path, "frostline-plan", 1)
-    before = dict((found or {}).get("steps", {}))
+    before = dict(read_json(path, *PLAN)["steps"]) if path.is_file() else {}
     now = {step.name: step for step in planned}
     sentences = []
     for name, step in now.items():
         old = read_record(workspace, before[name]) if name in before else None
         if old is not None and old["key"] != step.key:
-            fields = ", ".join(_differences(old["inputs"], step.inputs))
-            sentences.append(f"{name} is done anew, as this changed: {fields}.")
+            reason = _reason(old["inputs"], step.inputs)
+            sentences.append(f"{name} is trained again because {reason}.")
     keys = before | {name: step.key for name, step in now.items()}
-    write_json(path, {"format": "frostline-plan", "format_version": 1, "steps": keys})
+    write_json(path, *PLAN, {"steps": keys})
     return sentences
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Fields that differ, with their values; digests say nothing to a person."""
-    found = spec_difference(old, new)
-    return [
-        text.partition(":")[0] if text.startswith(("manifest.", "weights:")) else text
-        for text in found
-    ]
+def _reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say which fields changed, in words where their values are digests."""
+    found = []
+    for text in spec_difference(old, new):
+        name, _, values = text.partition(": ")
+        before, _, now = values.partition(" / ")
+        found.append(
+            f"{DIGESTS[name]} changed"
+            if name in DIGESTS
+            else f"{name} changed from {before} to {now}"
+        )
+    return " and ".join(found)
 
 
 def manifest_digests(manifest: Manifest) -> dict[str, str]:
-    """A digest of each column that runs depend on, whatever the order of the rows."""
+    """Digest each column that runs depend on, whatever the order of the rows."""
     table = manifest.table.sort_values("image_id")
     names = "\n".join(table["image_id"])
     digests = {}
@@ -98,32 +111,3 @@ def manifest_digests(manifest: Manifest) -> dict[str, str]:
         digest.update(names.encode())
         digests[column] = digest.hexdigest()
     return digests
-
-
-def read_json(path: Path, format: str, version: int) -> dict[str, Any] | None:
-    """A JSON file of ours, None if there is none.
-
-    Raises
-    ------
-    InputError
-        If it is not of that format, or of a newer version.
-    """
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        known = found["format"] == format
-        newer = found["format_version"] > version
-    except (ValueError, KeyError, TypeError):
-        known, newer = False, False
-    if not known:
-        raise InputError(f"{path} is not what Frostline wrote there: delete it and run again.")
-    if newer:
-        raise InputError(f"{path} was written by a newer Frostline: install that release.")
-    return dict(found)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

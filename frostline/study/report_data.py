@@ -1,4 +1,4 @@
-"""What a report shows of images, embeddings and backbones, as plain arrays and numbers."""
+"""Images, embeddings, costs and sweeps for a report, as plain arrays and tables."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest
+from frostline.cache import (
+    InputError,
+    Store,
+    Workspace,
+    atomic_write,
+    find_stores,
+    read_manifest,
+)
+from frostline.study.file import Study
+from frostline.study.plan import Plan
+from frostline.study.records import record_done
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from frostline.report import Embedded, Images, Predictions, Swept
 
 MOST_MAPPED = 2_000  # images of a map
@@ -21,9 +30,9 @@ MOST_MAPPED = 2_000  # images of a map
 def mapped_embeddings(
     workspace: Workspace, runs: Iterable[Predictions]
 ) -> dict[str, dict[str, Embedded]]:
-    """Embeddings of test images by data set and backbone, as the frozen runs were trained on them.
+    """Read the embeddings of test images that frozen runs used, by data set and backbone.
 
-    Of many images `MOST_MAPPED` are drawn, the same for all backbones. Stores that are gone, and
+    At most `MOST_MAPPED` images are drawn, the same for all backbones. Stores that are gone, and
     features that are no vector, are left out.
     """
     out: dict[str, dict[str, Embedded]] = {}
@@ -41,7 +50,7 @@ def mapped_embeddings(
 
 
 def stored_images(workspace: Workspace) -> Images:
-    """How to get images of a data set by their ids, from its largest pixel store."""
+    """Give a function that reads images of a data set by their ids, from its largest store."""
 
     def images(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
         stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
@@ -53,7 +62,7 @@ def stored_images(workspace: Workspace) -> Images:
 
 
 def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
-    """Numbers of parameters of the backbones whose catalogue entry says it."""
+    """Look up the numbers of parameters of backbones in the catalogue."""
     from frostline.extract.backbones.catalog import resolve
 
     out = {}
@@ -68,13 +77,11 @@ def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
 
 
 def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
-    """Label efficiency and validation scores of data sets, from all sweeps of the workspace.
+    """Tabulate label efficiency and validation scores of data sets, from all sweeps of a workspace.
 
     Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
     each backbone, by the metric that the latest sweep of the data set selected by.
     """
-    import pandas as pd
-
     from frostline.probe.sweep.results import Results, curves, heat_map, read_sweep
     from frostline.report import Swept
 
@@ -98,21 +105,51 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     tables = {}
     if any(len(part) for part in lines):
         joined = pd.concat(lines).drop_duplicates()
-        tables["efficiency"] = joined.assign(line=_told(joined, ["backbone", "head"]))
+        tables["efficiency"] = joined.assign(line=_named(joined, ["backbone", "head"]))
     if scores:
-        shown = [part for place, part in scores.items()
-                 if part["metric"].iloc[0] == chosen[str(place[0])]]  # fmt: skip
-        joined = pd.concat(shown)
-        tables["validation"] = joined.assign(backbone=_told(joined, ["backbone"]))
+        metrics = {place: part["metric"].iloc[0] for place, part in scores.items()}
+        joined = pd.concat(scores[place] for place in scores if metrics[place] == chosen[place[0]])
+        tables["validation"] = joined.assign(backbone=_named(joined, ["backbone"]))
     return Swept(**tables)
+
+
+def write_sweep_tables(workspace: Workspace, study: Study, plan: Plan) -> None:
+    """Write `tables/sweep-<name>.csv` for every sweep with finished heads."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for step in plan.steps:
+        record = record_done(workspace, step.key) if step.sweep else None
+        if step.sweep is not None and record is not None:
+            path = workspace.root / "sweeps" / record["sweep"] / "results.parquet"
+            found.setdefault(step.sweep[0], []).append(pd.read_parquet(path))
+    for name, tables in found.items():
+        folder = workspace.report(study.name) / "tables"
+        with atomic_write(folder / f"sweep-{name}.csv") as temporary:
+            summarise(pd.concat(tables)).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Summarise test scores of selected heads by size of the training part.
+
+    Returns
+    -------
+    DataFrame
+        `dataset`, `backbone`, `head`, `train_groups` (all of them if missing), `metric`, `mean`
+        and `sd` over `n` draws and seeds.
+    """
+    test = results[(results["split"] == "test") & results["selected"]]
+    names = ["dataset", "backbone", "head", "train_groups", "metric"]
+    sizes = pd.to_numeric(test["train_groups"], errors="coerce").fillna(np.inf)
+    grouped = test.assign(train_groups=sizes).groupby(names, sort=True)["value"]
+    table = grouped.agg(mean="mean", sd="std", n="count").reset_index()
+    return table.assign(train_groups=table["train_groups"].replace(np.inf, np.nan))
 
 
 def _written(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _told(table: pd.DataFrame, names: list[str]) -> pd.Series:
-    """Names joined, and the feature where there are several."""
+def _named(table: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Join names, with the feature where there are several."""
     telling = names + (["feature"] if table["feature"].nunique() > 1 else [])
     return table[telling].astype(str).agg(", ".join, axis=1)
 
@@ -135,7 +172,7 @@ def _embedded(workspace: Workspace, store: Store, run: Predictions) -> Embedded 
 def _rows_of(
     workspace: Workspace, store: Store, dataset: str, ids: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The rows of a store by image id, those that it has."""
+    """Read the rows of a store by image id, as far as it has them."""
     manifest = read_manifest(workspace.manifest(dataset))
     wanted = np.flatnonzero(manifest.table["image_id"].isin(list(ids)))
     rows = store.locate(manifest.keys()[wanted])

@@ -1,4 +1,4 @@
-"""The report of a study: written once for what went into it, shown on the terminal."""
+"""The report of a study: written once for what went into it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from pydantic import ValidationError
 
 from frostline import __version__
-from frostline.cache import InputError, Workspace, atomic_write, read_manifest, spec_key
+from frostline.cache import InputError, Workspace, read_manifest, spec_key
+from frostline.cache.stamped import read_json, write_json
+from frostline.console import summary
 from frostline.study.audits import audit_datasets
 from frostline.study.file import Study
 from frostline.study.report_data import (
@@ -25,41 +26,41 @@ if TYPE_CHECKING:
     from frostline.report import Failed, Predictions
     from frostline.study.plan import Cell
 
+FORMAT, VERSION = "frostline-study", 1
+STATE, ANSWER = "study.json", "answer.txt"
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
 DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
 
 
-def show_report(
+def update_report(
     workspace: Workspace,
     study: Study,
     predictions: list[Path],
     *,
     with_images: bool = False,
-    anew: bool = False,
+    again: bool = False,
     failed: Mapping[str, str] | None = None,
     done: Sequence[str] = (),
     datasets: Sequence[str] | None = None,
-) -> None:
-    """Print answer, table and the page's place; write them first if anything changed.
+) -> Path:
+    """Write tables, figures and page if anything they show changed; return their folder.
 
     Parameters
     ----------
     with_images : bool
         Show the images that were most confidently wrong on the page.
-    anew : bool
+    again : bool
         Write the report even if it was made from these very predictions before.
     failed : mapping, optional
         Runs that have no predictions, by name, each with a sentence.
     done : sequence of str
-        Names of those that have.
+        Names of the runs that have predictions.
     datasets : sequence of str, optional
-        Those that the predictions are of; all of the study if not given.
+        Data sets of the predictions; all of the study if not given.
     """
     folder = workspace.report(study.name)
     names = list(study.datasets) if datasets is None else list(datasets)
     state = {
-        "format": "frostline-study",
-        "format_version": 1,
         "frostline": __version__,
         "study": study.model_dump(mode="json"),
         "predictions": [path.name for path in predictions],
@@ -69,18 +70,22 @@ def show_report(
         "done": list(done) if failed else [],
     }
     state["key"] = spec_key(state)
-    answer = folder / "answer.txt"
-    if anew or _key_of(folder) != state["key"] or not answer.exists():
+    if again or _key_of(folder) != state["key"] or not (folder / ANSWER).exists():
         _write(workspace, study, predictions, state)
         # Last: a key that is there says that the report is whole.
-        _save(folder / "study.json", json.dumps(state, indent=1) + "\n")
-    typer.echo(answer.read_text(encoding="utf-8"))
-    typer.echo(f"Page: {folder / 'index.html'}")
-    typer.echo(f"Tables: {folder / 'tables'}")
+        write_json(folder / STATE, FORMAT, VERSION, state)
+    return folder
 
 
-def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> None:
-    """Write the report of a study anew from the predictions that its last run gave.
+def print_report(folder: Path) -> None:
+    """Print the answer and the table of a report, and where its page lies."""
+    print((folder / ANSWER).read_text(encoding="utf-8"))
+    summary(f"Page: {folder / 'index.html'}")
+    summary(f"Tables: {folder / 'tables'}")
+
+
+def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> Path:
+    """Write the report of a study again from the predictions of its last run; return its folder.
 
     Title, metric, intervals and the like are taken from the study as it is now.
 
@@ -94,14 +99,14 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         raise InputError(
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
-    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    last = read_json(folder / STATE, FORMAT, VERSION)
     try:
-        # As this release says it: the one that ran it may have had fewer fields.
+        # In this release's fields: the release that ran it may have had fewer.
         before = Study.model_validate(last["study"]).model_dump(mode="json")
     except ValidationError:
         raise InputError(
             f"Study {study.name!r} was run by a release with other fields: run it with "
-            "`frostline run` again; what is done is not done twice."
+            "`frostline run` again; finished runs are kept."
         ) from None
     now = study.model_dump(mode="json")
     other = [name for name in DECIDING if _settings(before, name) != _settings(now, name)]
@@ -111,22 +116,34 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
             "what was given to `frostline run --set`, or run it as it is."
         )
     paths = [workspace.root / "predictions" / name for name in last["predictions"]]
-    show_report(
-        workspace, study, paths, with_images=with_images, anew=True,
-        failed=last.get("failed"), done=last.get("done", ()), datasets=list(last["manifests"]),
-    )  # fmt: skip
+    return update_report(
+        workspace,
+        study,
+        paths,
+        with_images=with_images,
+        again=True,
+        failed=last.get("failed"),
+        done=last.get("done", ()),
+        datasets=list(last["manifests"]),
+    )
+
+
+def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Read the ids of the runs that a report shows, and the sentences of those that failed."""
+    last = read_json(folder / STATE, FORMAT, VERSION)
+    return [Path(name).stem for name in last["predictions"]], dict(last.get("failed") or {})
 
 
 def _settings(study: dict[str, Any], name: str) -> Any:
-    """What a field of a study says, but for where its images lie."""
+    """Give the value of a field of a study, without the folders of its images."""
     if name != "datasets":
         return study.get(name)
     return {key: entry | {"root": None} for key, entry in study["datasets"].items()}
 
 
 def _key_of(folder: Path) -> str | None:
-    path = folder / "study.json"
-    return json.loads(path.read_text(encoding="utf-8"))["key"] if path.exists() else None
+    path = folder / STATE
+    return str(read_json(path, FORMAT, VERSION)["key"]) if path.is_file() else None
 
 
 def _write(
@@ -143,8 +160,8 @@ def _write(
         primary=study.primary_metric,
         about={
             "study": study.name,
-            "made by": "frostline run STUDY, which does again what is not there",
-            "made from what is there by": "frostline report STUDY",
+            "made by": "frostline run STUDY",
+            "written again by": "frostline report STUDY",
             "STUDY is a file that says": json.dumps(settings, ensure_ascii=False),
             **{f"failed: {name}": sentence for name, sentence in state["failed"].items()},
         },
@@ -161,7 +178,7 @@ def _write(
 
 
 def _published(study: Study) -> dict[str, Any]:
-    """The study without folders: they name places of this machine, and a page may be published."""
+    """Give the study without folders, which a page that may be published should not name."""
     settings = study.model_dump(
         mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
     )
@@ -173,7 +190,7 @@ def _published(study: Study) -> dict[str, Any]:
 
 
 def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> list[Failed]:
-    """The runs that failed, those together that differ in their seed alone."""
+    """List the runs that failed, one entry for all seeds of a method."""
     from frostline.report import Failed
     from frostline.study.plan import split_name, study_cells
 
@@ -186,10 +203,10 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
     found = []
     for (dataset, backbone, protocol, sentence), cells in alike.items():
         method = (dataset, backbone, protocol)
-        found.append(Failed(
-            dataset, backbone, str(cells[0].entry.unfreeze), cells[0].network().weights, protocol,
-            tuple(cell.seed for cell in cells), method not in shown, sentence,
-        ))  # fmt: skip
+        unfreeze, weights = str(cells[0].entry.unfreeze), cells[0].network().weights
+        seeds = tuple(cell.seed for cell in cells)
+        about = (dataset, backbone, unfreeze, weights, protocol, seeds)
+        found.append(Failed(*about, method not in shown, sentence))
         shown.add(method)  # one row, however many sentences
     return found
 
@@ -197,15 +214,10 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
 def _costs(
     workspace: Workspace, study: Study, runs: list[Predictions]
 ) -> dict[str, dict[str, float]]:
-    from frostline.study.measure import known_costs
+    from frostline.study.costs.measured import known_costs
 
     costs = backbone_costs(runs)
     if study.costs:
         for name, measured in known_costs(workspace).items():
             costs[name] = costs.get(name, {}) | measured
     return costs
-
-
-def _save(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

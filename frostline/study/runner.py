@@ -1,4 +1,4 @@
-"""Run a study: every step that is not done, alone or together with other runners; the report."""
+"""The runner of a study: does every step that is not done, then writes the report."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import InputError, Workspace, lock_file
-from frostline.console import progress, say
+from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.stages import Machine
+from frostline.study.costs.measure import measure_costs
 from frostline.study.file import Study
-from frostline.study.measure import measure_costs
-from frostline.study.plan import STORES, Plan, make_plan, study_cells
+from frostline.study.plan import STORES, Plan, study_cells
+from frostline.study.planner import make_plan
 from frostline.study.provenance import write_provenance
 from frostline.study.records import changed_runs, record_done
-from frostline.study.results import show_report
-from frostline.study.scheduler import Walk, Walked
-from frostline.warned import show_warning
+from frostline.study.results import update_report
+from frostline.study.scheduler import Scheduler, Settled
 
 Shard = tuple[int, int]
 
 
 @dataclass
 class Outcome:
-    """What came of a study.
+    """The result of a study.
 
     Attributes
     ----------
     predictions : list of Path
-        Of the runs that are done, in the order of the study.
+        Files of the runs that are done, in the order of the study.
     failed : dict
-        Runs and sweeps that are not, by name, each with a sentence.
+        Runs and sweeps that failed, by name, each with a sentence.
     done : list of str
-        Names of the runs that are.
+        Names of the runs that are done.
+    report : Path, optional
+        Folder of the report; None if nothing is done, or if other shards are to write it.
     """
 
     predictions: list[Path] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    report: Path | None = None
 
 
 def run_study(
@@ -55,7 +58,7 @@ def run_study(
     jobs: int = 1,
     shard: Shard | None = None,
 ) -> Outcome:
-    """Index, decode, embed, train and score what is not done; write and print the report.
+    """Index, decode, embed, train and score what is not done; write the report.
 
     Runners of one workspace share the work: each step is done by the one that holds its lock,
     which ends with its process. What fails is noted, and the rest goes on.
@@ -63,9 +66,9 @@ def run_study(
     Parameters
     ----------
     only : sequence of str
-        Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; of none, all.
+        Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; all runs without any.
     jobs : int
-        Processes that work beside each other here; of a GPU's work, one does all.
+        Processes that share the work on this machine; one of them does all work on a GPU.
     shard : (int, int), optional
         `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
         is then written by the one that finds everything done.
@@ -76,17 +79,17 @@ def run_study(
         If a pattern fits no run, or the disk cannot be written.
     """
     if jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}.")
+        raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
     if shard is not None and not 0 <= shard[0] < shard[1]:
-        raise InputError(f"shard is (i, n) with i from 0 to n - 1, not {shard}.")
+        raise InputError(f"A shard is (i, n) with i from 0 to n - 1, not {shard}.")
     started = time.time()
     plan = plan_study(workspace, study, only)
     for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
         say(sentence)
-    walked = _walk(workspace, study, plan, jobs, shard, started)
-    # A store that failed is told as the runs that need it.
-    failed = {**plan.failed, **{step.name: walked.failed[step.key] for step in plan.steps
-              if step.kind not in STORES and step.key in walked.failed}}  # fmt: skip
+    broken = _settle(workspace, study, plan, jobs, shard, started).failed
+    # A store that failed is shown by the runs that need it.
+    trained = [step for step in plan.steps if step.kind not in STORES]
+    failed = plan.failed | {s.name: broken[s.key] for s in trained if s.key in broken}
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
     predictions = _predictions(workspace, plan, done)
     finished = [step.name for step in plan.runs() if done[step.key] is not None]
@@ -102,16 +105,17 @@ def run_study(
         machine = Machine(study.device, study.precision)
         measure_costs(workspace, [step.cell for step in plan.runs()], *machine.resolve())
     if predictions:
-        _report(workspace, study, plan, outcome, with_images)
+        outcome.report = _report(workspace, study, plan, outcome, with_images)
     return outcome
 
 
 def plan_study(
     workspace: Workspace, study: Study, only: Sequence[str] = (), *, fetch: bool = True
 ) -> Plan:
-    """Index the data sets of a study's runs, and plan these; what cannot be is in `failed`.
+    """Index the data sets of a study's runs, and plan these.
 
-    Pretrained weights are fetched if need be, and if `fetch`: see `plan.make_plan`.
+    Runs that cannot start are in `failed`. Pretrained weights that are missing are fetched if
+    `fetch` is true: see `planner.make_plan`.
 
     Raises
     ------
@@ -155,28 +159,29 @@ def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
     say(f"{name}: {len(manifest)} images of {groups} groups.")
 
 
-def _walk(
+def _settle(
     workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None, started: float
-) -> Walked:
-    """Do the plan's steps, with helpers that share the work as any other runner would."""
-    first = Walk(workspace, study, plan, shard, started)
+) -> Settled:
+    """Do the plan's steps, with helpers that share the work like any other runner."""
+    first = Scheduler(workspace, study, plan, shard, started)
     if jobs == 1:
         return first.run()
     threads = max(1, (os.cpu_count() or 1) // jobs)
     helper = replace(first, helper=True, threads=threads)
+    how = warnings.showwarning is show_warning, verbosity()
     with ProcessPoolExecutor(
-        jobs - 1, get_context("spawn"), initializer=_warn_alike,
-        initargs=(warnings.showwarning is show_warning,),
-    ) as pool:  # fmt: skip
+        jobs - 1, get_context("spawn"), initializer=_start_helper, initargs=how
+    ) as pool:
         others = [pool.submit(helper.run) for _ in range(jobs - 1)]
-        walked = replace(first, threads=threads).run()
+        settled = replace(first, threads=threads).run()
         for other in others:
             other.result()
-    return walked
+    return settled
 
 
-def _warn_alike(sentences: bool) -> None:
-    """Helpers of the command line show warnings as sentences, too."""
+def _start_helper(sentences: bool, level: int) -> None:
+    """Let a helper speak the way its command does."""
+    set_verbosity(level)
     if sentences:
         warnings.showwarning = show_warning
 
@@ -191,16 +196,21 @@ def _predictions(
 
 def _report(
     workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
-) -> None:
-    from frostline.study.sweeps import write_sweep_tables
+) -> Path:
+    from frostline.study.report_data import write_sweep_tables
 
     folder = workspace.report(study.name)
     shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
     with lock_file(folder / "lock", wait=True):
-        show_report(
-            workspace, study, outcome.predictions, with_images=with_images,
-            failed=outcome.failed, done=outcome.done,
+        update_report(
+            workspace,
+            study,
+            outcome.predictions,
+            with_images=with_images,
+            failed=outcome.failed,
+            done=outcome.done,
             datasets=[name for name in study.datasets if name in shown],
-        )  # fmt: skip
+        )
         write_sweep_tables(workspace, study, plan)
         write_provenance(workspace, study, plan, outcome.failed)
+    return folder

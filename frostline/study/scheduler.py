@@ -1,4 +1,4 @@
-"""A runner's walk over a plan: do what is free, leave what others do, until nothing is left."""
+"""The scheduler of one runner: does what is free, leaves what others do, until all is done."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ FIRST = {"pixels": 0, "embeddings": 0}
 
 
 @dataclass
-class Walked:
-    """Keys of the steps that are done, and of those that failed, with a sentence each."""
+class Settled:
+    """Keys of the steps that are done, and of those that failed, each with a sentence."""
 
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Walk:
-    """One runner.
+class Scheduler:
+    """The steps of one runner.
 
     Attributes
     ----------
     started : float
-        When the study was begun: what failed after that is not tried again.
+        When the study started: what failed after that is not tried again.
     helper : bool
-        Whether it works beside the runner that has the GPU, if there is one.
+        Whether another runner of this command has the GPU, if there is one.
     threads : int
-        Of a computation on the CPU; 0: as many as the libraries take.
+        Threads of a computation on the CPU; 0 leaves their number to the libraries.
     """
 
     workspace: Workspace
@@ -52,18 +52,18 @@ class Walk:
     helper: bool = False
     threads: int = 0
 
-    def run(self) -> Walked:
-        """Do, or see done or failed, every step of this runner."""
+    def run(self) -> Settled:
+        """Do every step of this runner, or wait until others have done it."""
         if self.threads:
             import torch
 
             torch.set_num_threads(self.threads)
         device, _ = self._machine().resolve()
-        walked, left = Walked(), self._mine()
+        settled, left = Settled(), self._mine()
         pause, waiting = PAUSE[0], False
         while left:
             before = len(left)
-            left = [step for step in left if not self._settle(step, walked, device)]
+            left = [step for step in left if not self._settle(step, settled, device)]
             if len(left) < before:
                 pause = PAUSE[0]
                 continue
@@ -73,10 +73,10 @@ class Walk:
             waiting = True
             time.sleep(pause)
             pause = min(2 * pause, PAUSE[1])
-        return walked
+        return settled
 
     def _mine(self) -> list[Step]:
-        """The steps of this share and what they need; stores first."""
+        """List the steps of this share and what they need, stores first."""
         wanted: set[str] = set()
         for step in reversed(self.plan.steps):
             if step.key in wanted or (step.kind not in STORES and step.in_shard(self.shard)):
@@ -84,37 +84,37 @@ class Walk:
         mine = [step for step in self.plan.steps if step.key in wanted]
         return sorted(mine, key=lambda step: FIRST.get(step.kind, 1))
 
-    def _settle(self, step: Step, walked: Walked, device: str) -> bool:
-        """Do a step if it can be done now; whether it is done or failed then."""
-        broken = [walked.failed[key] for key in step.needs if key in walked.failed]
+    def _settle(self, step: Step, settled: Settled, device: str) -> bool:
+        """Do a step if that is possible now; return whether it is done or has failed."""
+        broken = [settled.failed[key] for key in step.needs if key in settled.failed]
         if broken:
-            walked.failed[step.key] = broken[0]
+            settled.failed[step.key] = broken[0]
             return True
-        if not walked.done.issuperset(step.needs):
+        if not settled.done.issuperset(step.needs):
             return False
         with lock_file(self.workspace.record(step.key).with_suffix(".lock")) as mine:
             if not mine:
                 return False
             failure = self._failure(step)
             if failure is not None:
-                walked.failed[step.key] = failure
+                settled.failed[step.key] = failure
                 return True
             if not is_done(self.workspace, step):
                 if self.helper and step.kind in ON_GPU and device != "cpu":
                     return False
-                self._do(step, walked)
+                self._do(step, settled)
                 return True
-        walked.done.add(step.key)
+        settled.done.add(step.key)
         return True
 
     def _failure(self, step: Step) -> str | None:
-        """The sentence of another runner for whom the step has failed since the study began."""
+        """Read the sentence of another runner whose step failed since the study started."""
         record = read_record(self.workspace, step.key)
         if record is None or record["state"] != "failed" or record["ended"] < self.started:
             return None
         return str(record["error"])
 
-    def _do(self, step: Step, walked: Walked) -> None:
+    def _do(self, step: Step, settled: Settled) -> None:
         started = time.time()
         try:
             facts = DO[step.kind](self.workspace, self.study, self._machine(), step)
@@ -125,10 +125,10 @@ class Walk:
             trace = None if _is_users(error) else traceback.format_exc()
             write_record(self.workspace, step, "failed", started, error=sentence, traceback=trace)
             say(f"{step.name} ({step.kind}) failed: {sentence}")
-            walked.failed[step.key] = sentence
+            settled.failed[step.key] = sentence
             return
         write_record(self.workspace, step, "done", started, **facts)
-        walked.done.add(step.key)
+        settled.done.add(step.key)
 
     def _machine(self) -> steps.Machine:
         return steps.Machine(self.study.device, self.study.precision, on_error=self.study.on_error)
@@ -140,6 +140,4 @@ def _sentence(error: Exception) -> str:
 
 
 def _is_users(error: Exception) -> bool:
-    from frostline.cache.errors import InputError as ReportInputError
-
-    return isinstance(error, InputError | ReportInputError)
+    return isinstance(error, InputError)

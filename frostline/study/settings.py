@@ -1,4 +1,4 @@
-"""`--set field=value`: values of a study file replaced from the command line."""
+"""`--set FIELD=VALUE`: fields of a study file replaced from the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from frostline.cache import InputError
 
 
 def replace_fields(study: Any, settings: Sequence[str]) -> Any:
-    """A copy of a study as read from YAML with fields replaced.
+    """Copy a study that was read from YAML, with fields replaced.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def replace_fields(study: Any, settings: Sequence[str]) -> Any:
 
 
 def _holders(value: Any, places: Sequence[str], path: str) -> Iterator[dict[str, Any]]:
-    """The mappings that a path leads to."""
+    """Find the mappings that a path leads to."""
     if not places:
         if not isinstance(value, dict):
             raise InputError(f"--set {path}: there are no fields to set in {value!r}.")
@@ -65,7 +65,7 @@ def _holders(value: Any, places: Sequence[str], path: str) -> Iterator[dict[str,
 
 
 def _named(value: Any) -> dict[str, Any]:
-    """The items of a mapping, or those of a list that are mappings with a name."""
+    """Give the items of a mapping, or those of a list that are mappings with a name."""
     if isinstance(value, dict):
         return {str(name): item for name, item in value.items()}
     if isinstance(value, list):

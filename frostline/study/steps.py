@@ -1,4 +1,4 @@
-"""How each kind of step is done, and whether it is."""
+"""The steps of a study: how each kind is done, and whether it is."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from frostline.study.records import record_done
 
 
 def is_done(workspace: Workspace, step: Step) -> bool:
-    """Whether a store has all its rows, or a run its predictions."""
+    """Tell whether a store has all its rows, or a run its predictions."""
     record = record_done(workspace, step.key)
     if step.kind not in STORES:
         return record is not None
-    # Rows that an earlier runner skipped, as their images cannot be read, are not waited for.
+    # Nobody waits for rows that an earlier runner skipped because their images cannot be read.
     return lacking_rows(workspace, step) <= len((record or {}).get("skipped", []))
 
 
 def lacking_rows(workspace: Workspace, step: Step) -> int:
-    """How many distinct images of the data set the store of a step lacks."""
+    """Count the distinct images of the data set that the store of a step lacks."""
     from frostline.cache.manifest import as_keys
     from frostline.extract.pixels import distinct_images
 
@@ -37,14 +37,14 @@ def lacking_rows(workspace: Workspace, step: Step) -> int:
 
 
 def store_folder(workspace: Workspace, step: Step) -> Path:
-    """Where the store of a step lies."""
+    """Give the folder of the store of a step."""
     if step.kind == "pixels":
         return workspace.pixels(step.cell.dataset) / spec_key(step.inputs["pixels"])
     return workspace.embeddings(step.cell.dataset, step.cell.backbone.name) / embedding_key(step)
 
 
 def embedding_key(step: Step) -> str:
-    """The key of the embedding store that a step fills or takes."""
+    """Compute the key of the embedding store that a step fills or takes."""
     names = ("pixels", "normalisation", "backbone", "weights", "feature", "compute")
     spec = {**{name: step.inputs[name] for name in names}, "storage": "float32"}
     head = step.inputs["classifier"]
@@ -84,19 +84,20 @@ def _embeddings(
 def _probe(
     workspace: Workspace, study: Study, machine: steps.Machine, step: Step
 ) -> dict[str, Any]:
-    from frostline.probe.run import probe_run
+    from frostline.probe.run import Source, probe_head
 
     cell = step.cell
-    run, new = probe_run(
+    run, new = probe_head(
         workspace,
         cell.dataset,
         cell.backbone.name,
         head=step.inputs["head"],
-        protocol=cell.entry.recipe,
-        key=embedding_key(step),
-        seed=cell.seed,
         hyperparameters=step.inputs["settings"],
-        on_missing="skip" if study.on_error == "skip" else "error",
+        seed=cell.seed,
+        protocol=cell.entry.recipe,
+        source=Source(
+            key=embedding_key(step), on_missing="skip" if study.on_error == "skip" else "error"
+        ),
     )
     return _trained(workspace, step, run, new)
 
@@ -128,12 +129,15 @@ def _trained(workspace: Workspace, step: Step, run: str, new: bool) -> dict[str,
 def _sweep(
     workspace: Workspace, study: Study, machine: steps.Machine, step: Step
 ) -> dict[str, Any]:
-    from frostline.probe.sweep.sweep import run_sweep
+    from frostline.probe.sweep.run import run_sweep
 
     assert step.sweep is not None
     name, entry = step.sweep
     title = f"{study.name}-{name}-{step.key[:10]}"
-    sweep = entry.sweep(title, step.cell.dataset, step.cell.backbone.name, embedding_key(step))
+    cell = step.cell
+    sweep = entry.sweep(
+        title, cell.dataset, cell.backbone.name, embedding_key(step), cell.entry.recipe
+    )
     with progress(f"Sweep {step.name}", "heads") as update:
         found = run_sweep(workspace, sweep, jobs=1, progress=update, said=say)
     say(f"{step.name}: {len(found.predictions)} heads selected.")

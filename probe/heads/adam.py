@@ -7,34 +7,38 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from frostline.probe.heads.grids import AdamGrid
 from frostline.probe.heads.preparation import Index, TrainingData, folds, prepare
-from frostline.probe.heads.stacked import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
 
 Array = NDArray[np.floating]
+PAPER = AdamGrid()
 
 
 class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear head, or one with a hidden layer, trained by Adam on embeddings.
 
-    The defaults are the `paper` protocol's. Embeddings are used as they are, in float32.
+    The defaults are the `paper` protocol's (`frostline.probe.heads.grids.AdamGrid`). Embeddings are
+    used as they are, in float32.
 
     Parameters
     ----------
     lr : float
-        Learning rate. 1e-4 (*paper*).
+        Learning rate (*paper*).
     weight_decay : float
-        L2 added to the gradient, as in `torch.optim.Adam`. 0 (*code*).
+        L2 added to the gradient, as in `torch.optim.Adam` (*code*: none).
     hidden : int or None
         Units of a hidden layer with ReLU; None is a linear head (*paper*). 256 is the head that
         the paper's code puts on DINOv2.
     epochs : int
-        100 (*paper*).
+        (*paper*.)
     batch_size : int
-        32 (*paper*).
+        (*paper*.)
     cv : int, splitter or iterable, optional
         Validation. With one fold (a `PredefinedSplit`) the head trains on its training rows, and
         the parameters after the epoch with the highest validation accuracy are kept, the earliest
@@ -58,12 +62,12 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        lr: float = 1e-4,
+        lr: float = PAPER.lr[0],
         *,
-        weight_decay: float = 0.0,
-        hidden: int | None = None,
-        epochs: int = 100,
-        batch_size: int = 32,
+        weight_decay: float = PAPER.weight_decay[0],
+        hidden: int | None = PAPER.hidden[0],
+        epochs: int = PAPER.epochs,
+        batch_size: int = PAPER.batch_size,
         cv: Any = None,
         class_weight: Any = None,
         random_state: Any = None,
@@ -113,8 +117,8 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         value = validate_data(self, X, dtype=np.float32, reset=False)
         for layer, (W, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             value = (np.maximum(value, 0) if layer else value) @ W + b
-        grown = np.exp((value - value.max(axis=1, keepdims=True)).astype(np.float64))
-        return grown / grown.sum(axis=1, keepdims=True)
+        shares: Array = softmax(value.astype(np.float64), axis=1)
+        return shares
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of every row."""

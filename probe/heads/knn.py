@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from frostline.probe.heads.grids import KNNGrid
 from frostline.probe.heads.preparation import Index, folds, prepare
 
 Array = NDArray[np.floating]
 
-DEFAULT_KS = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Numbers of neighbours that are tried where none are named."""
+DEFAULTS = KNNGrid()
 
 # Similarities of one block of queries: bounds the memory, and is large enough for a fast product.
 _BLOCK_BYTES = 32 << 20
@@ -26,7 +26,7 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Weighted k-nearest-neighbour vote on embeddings, by cosine similarity.
 
     Every one of the k most similar training images votes for its class with
-    ``exp(similarity / temperature)``, as in Wu et al. (2018), "Unsupervised feature learning via
+    `exp(similarity / temperature)`, as in Wu et al. (2018), "Unsupervised feature learning via
     non-parametric instance discrimination". The probability of a class is its share of the votes.
 
     Parameters
@@ -36,7 +36,7 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     temperature : float
         0.07 in that paper. The larger, the more equal the votes.
     ks : sequence of int, optional
-        Numbers of neighbours to choose from where `cv` is given; `DEFAULT_KS` if None.
+        Numbers of neighbours to choose from where `cv` is given; those of `KNNGrid` if None.
     cv : int, splitter or iterable, optional
         Folds on which k is chosen, all candidates from one search. None takes `n_neighbors`.
     scoring : str or callable
@@ -61,7 +61,7 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         n_neighbors: int = 20,
         *,
-        temperature: float = 0.07,
+        temperature: float = DEFAULTS.temperature[0],
         ks: Sequence[int] | None = None,
         cv: Any = None,
         scoring: Any = "neg_log_loss",
@@ -89,7 +89,9 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = data.classes
         rows = unit_rows(data.X)
         if self.cv is not None:
-            self.ks_ = np.sort(_counts("ks", DEFAULT_KS if self.ks is None else self.ks))[::-1]
+            self.ks_ = np.sort(_counts("ks", DEFAULTS.n_neighbors if self.ks is None else self.ks))[
+                ::-1
+            ]
             parts = folds(self.cv, data, groups)
             self.scores_ = np.stack(
                 [self._validate(rows, data.codes, data.weight, part) for part in parts]
@@ -156,7 +158,7 @@ def vote(
     ks: Sequence[int],
     temperature: float,
 ) -> NDArray[np.float64]:
-    """Shares of the votes of the k nearest `rows`, for every k: [m, n, classes].
+    """Share the votes of the k nearest `rows`, for every k: [m, n, classes].
 
     Parameters
     ----------
@@ -174,9 +176,9 @@ def vote(
     for block in _blocks(len(queries), len(rows) * rows.itemsize):
         similar = queries[block] @ rows.T
         nearest = _largest(similar, most)
-        near = np.take_along_axis(similar, nearest, axis=1).astype(np.float64)
+        closeness = np.take_along_axis(similar, nearest, axis=1).astype(np.float64)
         # Relative to the nearest, so that no temperature overflows.
-        weight = np.exp((near - near[:, :1]) / temperature) * votes[nearest]
+        weight = np.exp((closeness - closeness[:, :1]) / temperature) * votes[nearest]
         ballot = codes[nearest]
         for code in range(classes):
             # Neighbours are in order: a running sum holds the votes of every k.
@@ -186,7 +188,7 @@ def vote(
 
 
 def unit_rows(X: Array) -> Array:
-    """Rows of length one; a row of zeros stays, and is as similar to everything as to nothing."""
+    """Scale rows to length one; a row of zeros stays, and is as similar to all as to nothing."""
     length = np.sqrt(np.einsum("np,np->n", X, X, dtype=np.float64))
     return X / np.where(length > 0, length, 1).astype(X.dtype)[:, None]
 

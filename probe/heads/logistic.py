@@ -6,17 +6,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from frostline.probe.heads.grids import LogisticGrid
 from frostline.probe.heads.preparation import TrainingData, folds, prepare, standardise
 from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
 
 Array = NDArray[np.floating]
 
-DEFAULT_CS = np.logspace(-6, 2, 45)
-"""Strengths that are tried where none are named: 1e-6 to 1e2, 5.5 a decade."""
+DEFAULTS = LogisticGrid()
 
 
 class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -31,7 +32,7 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     C : float
         Inverse strength of the L2 penalty, in scikit-learn's scale, where `cv` is None.
     Cs : array-like of float, optional
-        Strengths to choose from where `cv` is given; `DEFAULT_CS` if None.
+        Strengths to choose from where `cv` is given; those of `LogisticGrid` if None.
     cv : int, splitter or iterable, optional
         Folds on which the strength is chosen: a `PredefinedSplit` for one validation split, any
         splitter of scikit-learn (groups go to `fit`). After that the head is fitted to all rows.
@@ -65,8 +66,8 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cv: Any = None,
         scoring: Any = "neg_log_loss",
         class_weight: Any = None,
-        tol: float = 1e-4,
-        max_iter: int = 200,
+        tol: float = DEFAULTS.tol,
+        max_iter: int = DEFAULTS.max_iter,
     ) -> None:
         self.C = C
         self.Cs = Cs
@@ -89,7 +90,7 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = data.classes
         self.C_ = float(_positive("C", self.C)[0])
         if self.cv is not None:
-            self.Cs_ = np.sort(_positive("Cs", DEFAULT_CS if self.Cs is None else self.Cs))
+            self.Cs_ = np.sort(_positive("Cs", DEFAULTS.C if self.Cs is None else self.Cs))
             self.scores_ = self._validate(data, standard, groups)
             # argmax gives the first of equals, which has the smallest C: the strongest penalty.
             self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
@@ -113,7 +114,8 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities [n, n_classes] in the order of `classes_`."""
-        return _softmax(self.decision_function(X))
+        shares: Array = softmax(_columns(self.decision_function(X)), axis=1)
+        return shares
 
     def _solve(
         self,
@@ -197,20 +199,16 @@ def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def _columns(logits: Array) -> NDArray[np.float64]:
-    logits = logits.astype(np.float64)
+def _columns(logits: Array) -> Array:
+    """Logits of every class [n, n_classes], where there may be those of the second alone [n]."""
+    logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim == 1:
-        logits = np.stack([np.zeros_like(logits), logits], axis=1)
-    return logits - logits.max(axis=1, keepdims=True)
-
-
-def _softmax(logits: Array) -> Array:
-    grown = np.exp(_columns(logits))
-    return grown / grown.sum(axis=1, keepdims=True)
+        return np.stack([np.zeros_like(logits), logits], axis=1)
+    return logits
 
 
 def _log_loss(logits: Array, codes: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
     """Weighted mean of -log p, from logits, so that confident mistakes are not cut off."""
-    shifted = _columns(logits)
-    own = shifted[np.arange(len(codes)), codes]
-    return float(np.average(np.log(np.exp(shifted).sum(axis=1)) - own, weights=weight))
+    columns = _columns(logits)
+    own = columns[np.arange(len(codes)), codes]
+    return float(np.average(logsumexp(columns, axis=1) - own, weights=weight))

@@ -74,7 +74,7 @@ def prepare(
 
 
 def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
-    """Weighted mean and standard deviation of every feature, 1 where it does not vary: [p], [p]."""
+    """Give the weighted mean and deviation of every feature, 1 where it does not vary: [p], [p]."""
     share = weight / weight.sum()
     mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
     # In blocks of rows: a float64 copy of all embeddings would be twice their size.
@@ -91,7 +91,7 @@ def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
 
 
 def folds(cv: Any, data: TrainingData, groups: ArrayLike | None) -> list[tuple[Index, Index]]:
-    """Train and validation rows of every fold of a splitter, iterable or number of folds."""
+    """List train and validation rows of every fold of a splitter, iterable or number of folds."""
     splitter = check_cv(cv, data.codes, classifier=True)
     found = list(splitter.split(data.X, data.codes, groups))
     for number, (train, _) in enumerate(found):

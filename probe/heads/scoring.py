@@ -21,26 +21,20 @@ METRICS = {
 
 
 def score_heads(probabilities: Array, codes: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
-    """Every metric of heads [h, n, k] against class codes [n]: float64 [h] each."""
+    """Score heads [h, n, k] against class codes [n] by every metric: float64 [h] each."""
     heads, count, classes = probabilities.shape
     own = probabilities[:, np.arange(count), codes].astype(np.float64)
     # As scikit-learn's log_loss: a probability of 0 costs a finite number.
     loss = -np.log(np.clip(own, np.finfo(np.float64).eps, 1)).mean(axis=1)
-    cells = codes * classes + probabilities.argmax(axis=2)
-    cells = cells + np.arange(heads)[:, None] * classes**2
-    confusion = np.bincount(cells.ravel(), minlength=heads * classes**2)
+    entries = codes * classes + probabilities.argmax(axis=2)
+    entries = entries + np.arange(heads)[:, None] * classes**2
+    confusion = np.bincount(entries.ravel(), minlength=heads * classes**2)
     names = [name for name in METRICS if name != "log_loss"]
     table = confusion.reshape(heads, classes, classes)
     return {"log_loss": loss, **compute_metrics(table, names)}
 
 
-def softmax(logits: Array) -> Array:
-    """Probabilities of logits [..., k]."""
-    grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return grown / grown.sum(axis=-1, keepdims=True)
-
-
 def best_first(values: NDArray[np.float64], metric: str) -> int:
-    """Position of the best value, of equals the first; NaN never wins."""
+    """Find the position of the best value, of equals the first; NaN never wins."""
     order = values if METRICS[metric] else -values
     return int(np.argmax(np.where(np.isnan(order), -np.inf, order)))

@@ -6,13 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from frostline.probe.heads.grids import CentroidGrid
 from frostline.probe.heads.knn import unit_rows
 from frostline.probe.heads.preparation import prepare
 
 Array = NDArray[np.floating]
+DEFAULTS = CentroidGrid()
 
 
 class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -23,7 +26,7 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     metric : {"euclidean", "cosine"}
         Cosine scales rows and means to unit length first.
     temperature : float
-        Probabilities are the softmax of ``-d^2 / (temperature * s^2)``: d is the distance to a
+        Probabilities are the softmax of `-d^2 / (temperature * s^2)`: d is the distance to a
         class mean, s^2 the mean squared distance of training rows to their own. It does not change
         which class is nearest.
 
@@ -35,7 +38,9 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : [n_classes]
     """
 
-    def __init__(self, *, metric: str = "euclidean", temperature: float = 0.1) -> None:
+    def __init__(
+        self, *, metric: str = DEFAULTS.metric[0], temperature: float = DEFAULTS.temperature[0]
+    ) -> None:
         self.metric = metric
         self.temperature = temperature
 
@@ -61,8 +66,8 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = self._scaled(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
         logits = -self._distances(rows) / (self.temperature * self.spread_)
-        grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return grown / grown.sum(axis=1, keepdims=True)
+        shares: Array = softmax(logits, axis=1)
+        return shares
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Nearest class of every row."""

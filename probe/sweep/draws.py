@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from frostline.cache import InputError
 
@@ -61,25 +60,27 @@ def draw_order(images: pd.DataFrame, part: str, draw: int) -> Order:
 
 
 def drawn_rows(images: pd.DataFrame, chosen: Sequence[str], part: str) -> Index:
-    """Labelled rows of a part whose group was drawn."""
+    """Find the labelled rows of a part whose group was drawn: int [m]."""
     mask = (images["split"] == part) & images["label"].notna() & images["group_id"].isin(chosen)
     return np.flatnonzero(mask.to_numpy(dtype=bool))
 
 
 def validation_size(train: Order, val: Order, size: int) -> int:
-    """Validation shrinks along with train, though not below one group of every class it has."""
+    """Shrink validation along with train, though not below one group of every class it has."""
     share = round(len(val.groups) * size / len(train.groups))
     return min(max(share, val.least, 1), len(val.groups))
 
 
 def group_folds(images: pd.DataFrame, count: int, repeat: int, name: str) -> NDArray[np.intp]:
-    """Fold of every row: stratified by label, whole groups, seeded by the repeat.
+    """Give every row a fold: stratified by label, whole groups, seeded by the repeat; int [n].
 
     Raises
     ------
     InputError
         If a class has fewer groups than there are folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups_of = images.groupby("label")["group_id"].nunique()
     rarest, fewest = str(groups_of.idxmin()), int(groups_of.min())
     if fewest < count:

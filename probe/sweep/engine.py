@@ -1,6 +1,6 @@
-"""Compute cells that share their embeddings: score what is new, select, fit, predict, write.
+"""Compute head runs that share their embeddings: score what is new, select, fit, predict, write.
 
-Every cell is written as soon as it is done, by the process that did it, so that an interrupt loses
+Every run is written as soon as it is done, by the process that did it, so that an interrupt loses
 what was in hand and nothing else.
 """
 
@@ -10,9 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +18,22 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import Store, Workspace, read_manifest
-from frostline.probe.embedded import (
-    Embedded,
-    OnMissing,
-    pooled_images,
-    split_images,
-    with_embeddings,
-)
-from frostline.probe.heads.families import FAMILIES, Fit, Part, Pool, pairs
-from frostline.probe.heads.saved import save_head
+from frostline.probe.embedded import Embedded, pooled_images, split_images, with_embeddings
 from frostline.probe.heads.scoring import METRICS
-from frostline.probe.sweep.cells import (
-    Cell,
-    Choice,
-    hyperparameters,
-    missing,
-    read_scores,
-    select,
-    select_folds,
-    text_of,
-    write_scores,
-)
-from frostline.probe.sweep.draws import (
-    Index,
-    draw_order,
-    drawn_rows,
-    group_folds,
-    validation_size,
-)
-from frostline.report import write_predictions
-
-PACKAGES = ("frostline", "numpy", "scipy", "scikit-learn", "torch")
+from frostline.probe.heads.training import Fit, Index, Pool
+from frostline.probe.sweep.head_run import Data, HeadRun
+from frostline.probe.sweep.run_files import Trained, write_run
+from frostline.probe.sweep.selection import Choice, choices
+from frostline.probe.sweep.training_rows import TrainingRows, training_rows
+from frostline.probe.sweep.validation_scores import missing, read_scores, text_of, write_scores
 
 
 @dataclass(frozen=True)
 class Task:
-    """Cells of one head, seed and embedding store."""
+    """Runs of one head, seed and embedding store."""
 
     root: Path
-    cells: tuple[Cell, ...]
+    runs: tuple[HeadRun, ...]
 
 
 @dataclass(frozen=True)
@@ -70,63 +45,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows of a cell."""
-
-    parts: list[Part]
-    final: list[Index]
-    before: list[Index]
-    predicted: list[Index]
-    groups: int
-
-
-def run_task(task: Task) -> Done:
-    """Do what is missing of some cells."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        _run(Workspace(task.root), task.cells)
-    said = dict.fromkeys(
-        str(one.message) for one in caught if issubclass(one.category, UserWarning)
-    )
-    return Done(sum(cell.heads() for cell in task.cells), tuple(said))
-
-
-def _run(workspace: Workspace, cells: Sequence[Cell]) -> None:
-    start = time.perf_counter()
-    first = cells[0]
-    data = _load(
-        workspace, first.dataset, first.backbone, first.store_key, first.label, first.split,
-        first.on_missing, first.cv is not None, first.manifest_digest,
-    )  # fmt: skip
-    rows = [_rows(data, cell) for cell in cells]
-    _score_missing(workspace, data, cells, rows)
-    choices = [_choices(workspace, cell) for cell in cells]
-    todo = [
-        place
-        for place, cell in enumerate(cells)
-        if not all(workspace.predictions(run).exists() for run in cell.runs())
-    ]
-    if todo:
-        cells, rows, choices = _at(cells, todo), _at(rows, todo), _at(choices, todo)
-        heads = _fit_selected(data.pool, cells, rows, choices)
-        seconds = (time.perf_counter() - start) / len(cells)
-        for cell, own, picks, found in zip(cells, rows, choices, heads, strict=True):
-            _write(workspace, data, cell, own, picks, found, seconds)
-
-
-def _choices(workspace: Workspace, cell: Cell) -> list[Choice]:
-    """Of the cell as a whole; in a cross-validation, of every fold."""
-    scores = read_scores(workspace, cell)
-    assert scores is not None  # just written
-    return select_folds(cell, scores) if cell.cv else [select(cell, scores)]
-
-
-def _at(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
-    return [values[place] for place in places]
-
-
-@dataclass(frozen=True)
-class _Data:
+class Loaded:
     """Images with and without embeddings, and what heads see of them."""
 
     images: pd.DataFrame
@@ -135,207 +54,119 @@ class _Data:
     store: Store
 
 
-@lru_cache(maxsize=1)
-def _load(
-    workspace: Workspace,
-    dataset: str,
-    backbone: str,
-    store_key: str,
-    label: str,
-    split: str,
-    on_missing: OnMissing,
-    pooled: bool,
-    manifest_digest: str,
-) -> _Data:
-    """The same for every task of a store: a worker reads its embeddings once."""
-    manifest = read_manifest(workspace.manifest(dataset))
-    store = Store.open(workspace.embeddings(dataset, backbone) / store_key)
+def run_task(task: Task) -> Done:
+    """Do what is missing of some runs; warnings become sentences."""
+    first = task.runs[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        workspace = Workspace(task.root)
+        loaded = _load_once(workspace, first.data, first.training.cv is not None)
+        train_runs(workspace, task.runs, loaded)
+    said = dict.fromkeys(
+        str(one.message) for one in caught if issubclass(one.category, UserWarning)
+    )
+    return Done(sum(run.heads() for run in task.runs), tuple(said))
+
+
+def load(workspace: Workspace, data: Data, pooled: bool) -> Loaded:
+    """Read the embeddings that runs train on.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    data : Data
+    pooled : bool
+        Whether all labelled images count, whatever their split, as in a cross-validation.
+    """
+    manifest = read_manifest(workspace.manifest(data.dataset))
+    store = Store.open(workspace.embeddings(data.dataset, data.backbone) / data.store_key)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said when the sweep was planned
-        images = pooled_images(manifest, label) if pooled else split_images(manifest, label, split)
-    embedded = with_embeddings(images, store, dataset, on_missing=on_missing)
+        warnings.simplefilter("ignore")  # said when the runs were planned
+        images = (
+            pooled_images(manifest, data.label)
+            if pooled
+            else split_images(manifest, data.label, data.split)
+        )
+    embedded = with_embeddings(images, store, data.dataset, on_missing=data.on_missing)
+    # Features of test images standardise nothing, unless every image is a test image once.
     reference = embedded.rows("test") if pooled else embedded.rows("train", "val")
-    codes = _codes(embedded.images["label"], embedded.classes)
-    return _Data(images, embedded, Pool(embedded.X, codes, embedded.classes, reference), store)
+    codes = pd.Categorical(embedded.images["label"], categories=embedded.classes).codes
+    pool = Pool(embedded.X, codes.astype(np.intp), embedded.classes, reference)
+    return Loaded(images, embedded, pool, store)
 
 
-def _codes(labels: pd.Series, classes: list[str]) -> Index:
-    return pd.Categorical(labels, categories=classes).codes.astype(np.intp)
+# The same for every task of a store: a worker reads its embeddings once.
+_load_once = lru_cache(maxsize=1)(load)
 
 
-def _rows(data: _Data, cell: Cell) -> _Rows:
-    images = data.embedded.images
-    if cell.cv:
-        folds, repeat = cell.cv
-        fold = group_folds(images, folds, repeat, cell.dataset)
-        members = [np.flatnonzero(fold == number) for number in range(folds)]
-        others = [np.flatnonzero(fold != number) for number in range(folds)]
-        parts = [
-            Part(np.flatnonzero((fold != a) & (fold != b)), (members[a], members[b]))
-            for a, b in pairs(folds)
-        ]
-        return _Rows(parts, others, [], members, images["group_id"].nunique())
-    chosen: dict[str, Index] = {}
-    train, val = (draw_order(data.images, part, cell.draw) for part in ("train", "val"))
-    size = len(train.groups) if cell.size is None else cell.size
-    chosen["train"] = drawn_rows(images, train.groups[:size], "train")
-    count = validation_size(train, val, size)
-    chosen["val"] = drawn_rows(images, val.groups[:count], "val")
-    both = np.concatenate([chosen["train"], chosen["val"]])
-    final = both if FAMILIES[cell.head].refits else chosen["train"]
-    test = np.flatnonzero((images["split"] == "test").to_numpy(dtype=bool))
-    part = Part(chosen["train"], (chosen["val"],))
-    return _Rows([part], [final], [chosen["train"]], [test, chosen["val"]], size)
+def train_runs(workspace: Workspace, runs: Sequence[HeadRun], loaded: Loaded) -> None:
+    """Score what is new of runs of one head and seed, and write what validation selects."""
+    start = time.perf_counter()
+    rows = [training_rows(run, loaded.images, loaded.embedded.images) for run in runs]
+    _score_missing(workspace, loaded.pool, runs, rows)
+    todo = [place for place, run in enumerate(runs) if not run.is_predicted(workspace)]
+    if not todo:
+        return
+    runs, rows = [runs[place] for place in todo], [rows[place] for place in todo]
+    chosen = [_choices(workspace, run) for run in runs]
+    # Final heads by themselves: those before them have no part in their numbers.
+    final = _fit(loaded.pool, runs, [own.final for own in rows], chosen)
+    before = _fit(loaded.pool, runs, [own.before for own in rows], chosen)
+    seconds = (time.perf_counter() - start) / len(runs)
+    for run, own, picks, *heads in zip(runs, rows, chosen, final, before, strict=True):
+        trained = Trained(run, own, picks, heads[0], heads[1] or heads[0], round(seconds, 3))
+        write_run(workspace, trained, loaded.embedded, loaded.store)
+
+
+def _choices(workspace: Workspace, run: HeadRun) -> list[Choice]:
+    scores = read_scores(workspace, run)
+    assert scores is not None  # just written
+    return choices(run, scores)
 
 
 def _score_missing(
-    workspace: Workspace, data: _Data, cells: Sequence[Cell], rows: Sequence[_Rows]
+    workspace: Workspace, pool: Pool, runs: Sequence[HeadRun], rows: Sequence[TrainingRows]
 ) -> None:
-    """Score new candidates of all cells together."""
-    known = [read_scores(workspace, cell) for cell in cells]
-    new = [missing(cell, scores) for cell, scores in zip(cells, known, strict=True)]
-    # Cells that lack the same candidates (all of them, as a rule) go side by side.
+    """Score new candidates of all runs together."""
+    known = [read_scores(workspace, run) for run in runs]
+    new = [missing(run, scores) for run, scores in zip(runs, known, strict=True)]
+    # Runs that lack the same candidates (all of them, as a rule) go side by side.
     kinds = dict.fromkeys(tuple(text_of(one) for one in lacking) for lacking in new if lacking)
+    trainer = runs[0].kind.load_trainer() if kinds else None
     for kind in kinds:
+        assert trainer is not None
         mine = [i for i, lacking in enumerate(new) if tuple(map(text_of, lacking)) == kind]
-        family, lacking = FAMILIES[cells[0].head], new[mine[0]]
         parts = [part for i in mine for part in rows[i].parts]
-        tables = family.score(data.pool, parts, lacking, cells[0].same, cells[0].seed)
-        names = np.array([text_of(one) for one in lacking], dtype=object)
+        tables = trainer.score(pool, parts, new[mine[0]], runs[0].shared, runs[0].seed)
         each = len(rows[mine[0]].parts)
         for place, i in enumerate(mine):
             own = tables[place * each : (place + 1) * each]
-            table = pd.concat(
-                [one.assign(part=number) for number, one in enumerate(own)], ignore_index=True
-            )
-            table["candidate"] = names[table["candidate"]]
-            table = table[["candidate", "part", "fold", "epoch", *METRICS]]
-            before = known[i]
-            if before is not None:
-                table = pd.concat([before, table], ignore_index=True)
-            write_scores(workspace, cells[i], table)
+            table = _joined(own, np.array(kind, dtype=object), known[i])
+            write_scores(workspace, runs[i], table)
 
 
-def _fit_selected(
-    pool: Pool, cells: Sequence[Cell], rows: Sequence[_Rows], choices: Sequence[list[Choice]]
+def _joined(parts: Sequence[pd.DataFrame], names: Any, known: pd.DataFrame | None) -> pd.DataFrame:
+    """Scores of a run's parts as one table, after those that are known."""
+    numbered = [one.assign(part=number) for number, one in enumerate(parts)]
+    table = pd.concat(numbered, ignore_index=True)
+    table["candidate"] = names[table["candidate"]]
+    table = table[["candidate", "part", "fold", "epoch", *METRICS]]
+    return table if known is None else pd.concat([known, table], ignore_index=True)
+
+
+def _fit(
+    pool: Pool,
+    runs: Sequence[HeadRun],
+    rows: Sequence[list[Index]],
+    chosen: Sequence[list[Choice]],
 ) -> list[list[Any]]:
-    """For every cell its heads: of each fold, or final and before it saw validation."""
+    """Fit what every run selected to each of its `rows`, the heads of all runs together."""
     fits: list[Fit] = []
-    owner: list[int] = []
-    for place, (cell, own, picks) in enumerate(zip(cells, rows, choices, strict=True)):
-        training = own.final + (own.before if FAMILIES[cell.head].refits else [])
-        # After cross-validation every fold has its own choice; else one serves both fits.
-        each = picks if cell.cv else picks * len(training)
-        fits += [
-            Fit(mine, one.candidate, one.epoch) for mine, one in zip(training, each, strict=True)
-        ]
-        owner += [place] * len(training)
-    fitted = FAMILIES[cells[0].head].fit(pool, fits, cells[0].same, cells[0].seed)
-    return [
-        [head for head, place in zip(fitted, owner, strict=True) if place == wanted]
-        for wanted in range(len(cells))
-    ]
-
-
-def _write(
-    workspace: Workspace,
-    data: _Data,
-    cell: Cell,
-    own: _Rows,
-    choices: list[Choice],
-    heads: list[Any],
-    seconds: float,
-) -> None:
-    meta = _describe(data, cell, own, choices)
-    meta["seconds"] = round(seconds, 3)
-    if cell.test_dataset:
-        _write_other(workspace, data, cell, heads[0], meta)
-    path = workspace.predictions(cell.run())
-    if path.exists():
-        return
-    if cell.size is None and cell.cv is None:
-        save_head(workspace.model(cell.run()), heads[0], about=meta)
-    # Folds answer for what they left out; else the final head for test, the one before for val.
-    answers = heads if len(heads) > 1 else heads * 2
-    rows = np.concatenate(own.predicted)
-    probabilities = np.concatenate(
-        [
-            head.predict_proba(data.pool.X[mine])
-            if len(mine)
-            else np.empty((0, len(meta["classes"])))
-            for head, mine in zip(answers, own.predicted, strict=True)
-        ]
-    )
-    order = np.argsort(rows, kind="stable")
-    table = _predictions(data.embedded.images.iloc[rows[order]], probabilities[order], meta)
-    if cell.cv is not None:
-        sizes = [len(mine) for mine in own.predicted]
-        table["fold"] = np.repeat(np.arange(len(sizes)), sizes)[order]
-    write_predictions(path, table, meta)
-
-
-def _write_other(
-    workspace: Workspace, data: _Data, cell: Cell, head: Any, meta: dict[str, Any]
-) -> None:
-    """Predictions on the images of another data set, none of which the head has seen."""
-    assert cell.test_dataset is not None
-    path = workspace.predictions(cell.test_run())
-    if path.exists():
-        return
-    manifest = read_manifest(workspace.manifest(cell.test_dataset))
-    images = pooled_images(manifest, cell.label, least_classes=1)
-    store = Store.open(workspace.embeddings(cell.test_dataset, cell.backbone) / cell.store_key)
-    other = with_embeddings(images, store, cell.test_dataset, on_missing=cell.on_missing)  # type: ignore[arg-type]
-    meta = {
-        **meta,
-        "run": cell.test_run(),
-        "dataset": cell.test_dataset,
-        "trained_on": cell.dataset,
-        "manifest_digest": cell.test_digest,
-    }
-    write_predictions(path, _predictions(other.images, head.predict_proba(other.X), meta), meta)
-
-
-def _predictions(images: pd.DataFrame, probabilities: Any, meta: dict[str, Any]) -> pd.DataFrame:
-    table = images[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
-    classes = meta["classes"]
-    table["prediction"] = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
-    for name, column in zip(classes, probabilities.T, strict=True):
-        table[f"prob_{name}"] = column
-    return table
-
-
-def _describe(data: _Data, cell: Cell, own: _Rows, choices: list[Choice]) -> dict[str, Any]:
-    """What a predictions file says of how it came about."""
-    pool, images = data.pool, data.embedded.images
-    counted = own.final[0] if cell.cv is None else np.arange(len(images))
-    train = images.iloc[own.parts[0].train] if cell.cv is None else images
-    total = images.loc[images["split"] == train["split"].iloc[0], "group_id"].nunique()
-    counts = pd.Series(pool.names(own.parts[0].train if cell.cv is None else counted))
-    by_class = counts.value_counts()
-    chosen = [dict(hyperparameters(cell, choice)) for choice in choices]
-    return {
-        "run": cell.run(),
-        "dataset": cell.dataset,
-        "backbone": cell.backbone,
-        "weights": data.store.provenance.get("weights_source", "unknown"),
-        "embedding_spec": data.store.spec,
-        "protocol": "sweep",
-        "unfreeze": "none",
-        "feature": cell.feature,
-        "head": cell.head,
-        "hyperparameters": chosen[0] if cell.cv is None else {"folds": chosen},
-        "seed": cell.seed,
-        "train_fraction": own.groups / total,
-        "train_groups": own.groups,
-        "draw": None if cell.size is None else cell.draw,
-        "cv": None if cell.cv is None else {"folds": cell.cv[0], "repeat": cell.cv[1]},
-        "classes": pool.classes,
-        "class_counts": {name: int(by_class.get(name, 0)) for name in pool.classes},
-        "store_key": cell.store_key,
-        "manifest_digest": cell.manifest_digest,
-        "candidates": len(cell.candidates),
-        "validation": {cell.metric: float(np.mean([choice.score for choice in choices]))},
-        "versions": {name: version(name) for name in PACKAGES},
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    for mine, picks in zip(rows, chosen, strict=True):
+        # After cross-validation every fold has rows and a choice of its own.
+        pairs = zip(mine, picks, strict=True) if mine else ()
+        fits += [Fit(fold, pick.candidate, pick.epoch) for fold, pick in pairs]
+    if not fits:
+        return [[] for _ in runs]
+    heads = iter(runs[0].kind.load_trainer().fit(pool, fits, runs[0].shared, runs[0].seed))
+    return [[next(heads) for _ in mine] for mine in rows]

@@ -11,21 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from frostline.cache import Workspace, atomic_write
+from frostline.cache import InputError, Workspace
+from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.probe.heads.scoring import METRICS, score_heads
-from frostline.probe.sweep.cells import (
-    Cell,
-    Choice,
-    at_edge,
-    hyperparameters,
-    read_scores,
-    select,
-    select_folds,
-    text_of,
-)
+from frostline.probe.sweep.head_run import HeadRun
+from frostline.probe.sweep.selection import Choice, at_edge, choices, hyperparameters, select
 from frostline.probe.sweep.settings import Sweep
+from frostline.probe.sweep.validation_scores import read_scores, text_of
 from frostline.report import read_predictions
 
 FORMAT = "frostline-sweep"
@@ -39,12 +32,12 @@ class Results:
     Attributes
     ----------
     table : DataFrame
-        Long: one row a cell, candidate, split and metric. `split` is val for every candidate
+        Long: one row a head run, candidate, split and metric. `split` is val for every candidate
         (in a cross-validation the mean over its inner folds), test for those that were selected;
         `test_dataset` is set where that was another data set.
     best : DataFrame
         One row a data set and backbone: the head and feature with the best validation score, the
-        number of candidates it was chosen from, its test scores.
+        number of candidates it was chosen from, its test scores, and the run of its first seed.
     predictions : list of Path
         Files of the selected heads.
     warnings : list of str
@@ -59,28 +52,55 @@ class Results:
     path: Path
 
 
-def gather(workspace: Workspace, sweep: Sweep, cells: Sequence[Cell]) -> Results:
-    """Read what cells found, and write the long table."""
+def results_path(workspace: Workspace, name: str) -> Path:
+    """Give the place of a sweep's results."""
+    return workspace.root / "sweeps" / name / "results.parquet"
+
+
+def check_name(workspace: Workspace, sweep: Sweep) -> None:
+    """Refuse a name that another sweep with other settings has.
+
+    Raises
+    ------
+    InputError
+        The sentence says which settings differ.
+    """
+    path = results_path(workspace, sweep.name)
+    if not path.exists():
+        return
+    defaults = {name: field.default for name, field in Sweep.model_fields.items()}
+    before, now = {**defaults, **read_sweep(path)}, sweep.model_dump()
+    differ = [name for name in now if before.get(name) != now[name]]
+    if differ:
+        raise InputError(
+            f"A sweep {sweep.name!r} with other settings ({', '.join(differ)}) lies in "
+            f"{path.parent}: give this one another name by --name (or `name` in the file); what "
+            "both compute is computed once."
+        )
+
+
+def gather(workspace: Workspace, sweep: Sweep, runs: Sequence[HeadRun]) -> Results:
+    """Read what head runs found, and write the long table."""
     rows: list[pd.DataFrame] = []
-    chosen: list[tuple[Cell, Choice]] = []
-    for cell in cells:
-        scores = read_scores(workspace, cell)
+    chosen: list[tuple[HeadRun, Choice]] = []
+    for run in runs:
+        scores = read_scores(workspace, run)
         assert scores is not None  # it is done
-        choice = select(cell, scores)
-        picks = select_folds(cell, scores) if cell.cv else [choice]
-        chosen += [(cell, pick) for pick in picks]
-        rows.append(_validation_rows(cell, scores, choice))
-        for run, other in zip(cell.runs(), (None, cell.test_dataset), strict=False):
-            rows.append(_test_rows(workspace.predictions(run), cell, picks, run, other))
+        picks = choices(run, scores)
+        chosen += [(run, pick) for pick in picks]
+        rows.append(_validation_rows(run, scores, select(run, scores)))
+        for name, other in zip(run.runs(), (None, run.test), strict=False):
+            about = {"run": name, "test_dataset": other.dataset if other else None}
+            rows.append(_test_rows(workspace.predictions(name), run, picks, about))
     table = pd.concat(rows, ignore_index=True)
-    path = workspace.root / "sweeps" / sweep.name / "results.parquet"
+    path = results_path(workspace, sweep.name)
     _write(path, table, sweep)
-    predictions = [workspace.predictions(run) for cell in cells for run in cell.runs()]
+    predictions = [workspace.predictions(name) for run in runs for name in run.runs()]
     return Results(table, best_rows(table, sweep.metric), predictions, at_edge(chosen), path)
 
 
-def _validation_rows(cell: Cell, scores: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    names = [text_of(candidate) for candidate in cell.candidates]
+def _validation_rows(run: HeadRun, scores: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    names = [text_of(candidate) for candidate in run.candidates]
     mine = scores[scores["candidate"].isin(names)]
     means = mine.groupby(["candidate", "epoch"])[list(METRICS)].mean().reset_index()
     # The epoch that counts: the best by accuracy, of equals the earliest.
@@ -89,56 +109,58 @@ def _validation_rows(cell: Cell, scores: pd.DataFrame, choice: Choice) -> pd.Dat
     long = best.melt(["candidate", "epoch"], list(METRICS), "metric", "value")
     long = long.rename(columns={"candidate": "hyperparameters"})
     selected = long["hyperparameters"] == text_of(choice.candidate)
-    about = {**_about(cell), "split": "val", "test_dataset": None, "run": cell.run()}
+    about = {**_about(run), "split": "val", "test_dataset": None, "run": run.run()}
     return long.assign(**about, selected=selected, images=None)
 
 
 def _test_rows(
-    path: Path, cell: Cell, picks: Sequence[Choice], run: str, other: str | None
+    path: Path, run: HeadRun, picks: Sequence[Choice], about: dict[str, Any]
 ) -> pd.DataFrame:
     result = read_predictions(path)
+    # Every image of another data set is a test image.
     test = result.table[(result.table["split"] == "test") & result.table["label"].notna()]
-    if other is not None:
-        test = result.table[result.table["label"].notna()]
-    about = {**_about(cell), "split": "test", "test_dataset": other, "run": run}
     if test.empty:
         return pd.DataFrame()
     known = test[test["label"].isin(result.classes)]
     codes = pd.Categorical(known["label"], categories=result.classes).codes.astype(np.intp)
     probabilities = known[[f"prob_{name}" for name in result.classes]].to_numpy(np.float64)
     scores = score_heads(probabilities[None], codes)
-    texts = [json.dumps(dict(hyperparameters(cell, pick)), sort_keys=True) for pick in picks]
-    return pd.DataFrame(
-        {
-            "hyperparameters": texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]",
-            "epoch": picks[0].epoch if cell.cv is None else 0,
-            "metric": list(scores),
-            "value": [float(value[0]) for value in scores.values()],
-            **about,
-            "selected": True,
-            "images": len(known),
-        }
-    )
+    texts = [json.dumps(dict(hyperparameters(run, pick)), sort_keys=True) for pick in picks]
+    found = {
+        "hyperparameters": texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]",
+        "epoch": picks[0].epoch if run.training.cv is None else 0,
+        "metric": list(scores),
+        "value": [float(value[0]) for value in scores.values()],
+        **_about(run),
+        **about,
+        "split": "test",
+        "selected": True,
+        "images": len(known),
+    }
+    return pd.DataFrame(found)
 
 
-def _about(cell: Cell) -> dict[str, Any]:
+def _about(run: HeadRun) -> dict[str, Any]:
+    size, draw, cv = run.training.size, run.training.draw, run.training.cv
     return {
-        "dataset": cell.dataset,
-        "backbone": cell.backbone,
-        "feature": cell.feature,
-        "store_key": cell.store_key,
-        "head": cell.head,
-        "seed": cell.seed,
-        "train_groups": cell.size,
-        "draw": cell.draw if cell.size else None,
-        "cv": f"{cell.cv[0]} folds" if cell.cv else None,
-        "candidates": len(cell.candidates),
+        "dataset": run.data.dataset,
+        "backbone": run.data.backbone,
+        "feature": run.data.feature,
+        "store_key": run.data.store_key,
+        "head": run.head,
+        "seed": run.seed,
+        "train_groups": size,
+        "draw": draw if size else None,
+        "cv": f"{cv[0]} folds" if cv else None,
+        "candidates": len(run.candidates),
     }
 
 
 def best_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The head and feature with the best mean validation score of every backbone, at full size."""
-    # The full training set, or the largest size where that was not asked for.
+    """Find the head and feature with the best mean validation score of every backbone.
+
+    Those of the full training set count, or of the largest size where that was not asked for.
+    """
     size = table["train_groups"].astype(float).fillna(np.inf)
     full = table[size == size.groupby([table["dataset"], table["backbone"]]).transform("max")]
     found = []
@@ -152,6 +174,7 @@ def best_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         feature, head = str(ordered[0][0]), str(ordered[0][1])
         tried = val.drop_duplicates(["feature", "head"])["candidates"].sum()
         own = mine[(mine["feature"] == feature) & (mine["head"] == head)]
+        runs = own.loc[own["split"].eq("val"), ["seed", "run"]].sort_values("seed", kind="stable")
         row: dict[str, Any] = {
             "dataset": dataset,
             "backbone": backbone,
@@ -159,6 +182,7 @@ def best_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
             "head": head,
             "candidates": int(tried),
             f"val_{metric}": scores[ordered[0]],
+            "run": runs["run"].iloc[0],
         }
         for other, part in own[own["split"] == "test"].groupby("test_dataset", dropna=False):
             prefix = "test" if pd.isna(other) else str(other)
@@ -169,7 +193,7 @@ def best_rows(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def curves(results: Results) -> pd.DataFrame:
-    """Label efficiency of the selected heads, plain: one row a training set, seed and metric.
+    """Tabulate label efficiency of the selected heads: one row a training set, seed and metric.
 
     Columns `dataset`, `backbone`, `feature`, `head`, `groups` (training groups), `fraction` (of
     all of them), `draw`, `seed`, `metric`, `score` (on the data set's own test images). Empty where
@@ -180,8 +204,7 @@ def curves(results: Results) -> pd.DataFrame:
     columns = ["dataset", "backbone", "feature", "head", "groups", "fraction", "draw", "seed"]
     if mine["train_groups"].nunique(dropna=False) < 2:
         return pd.DataFrame(columns=[*columns, "metric", "score"])
-    about = {run: read_predictions(path).meta for path in results.predictions
-             for run in [path.stem]}  # fmt: skip
+    about = {path.stem: read_predictions(path).meta for path in results.predictions}
     groups = mine["run"].map(lambda run: about[run]["train_groups"])
     fraction = mine["run"].map(lambda run: about[run]["train_fraction"])
     named = mine.assign(groups=groups, fraction=fraction, score=mine["value"])
@@ -189,7 +212,7 @@ def curves(results: Results) -> pd.DataFrame:
 
 
 def heat_map(results: Results, metric: str) -> pd.DataFrame:
-    """Validation scores of all candidates at full size, plain: one row a candidate.
+    """Tabulate validation scores of all candidates at full size: one row a candidate.
 
     Columns `dataset`, `backbone`, `feature`, `head`, one a hyper-parameter (missing where a head
     does not have it; a head without a hidden layer has `hidden` 0), and `score`, the mean over
@@ -208,15 +231,12 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
-    """What was swept, as the file of its results says."""
-    kept: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"frostline"])["sweep"]
-    return kept
+    """Read what was swept, as the file of its results says."""
+    return dict(read_parquet(path, FORMAT, FORMAT_VERSION, columns=[])[1]["sweep"])
 
 
 def _write(path: Path, table: pd.DataFrame, sweep: Sweep) -> None:
-    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "sweep": sweep.model_dump()}
     types = {"train_groups": "Int64", "draw": "Int64", "images": "Int64", "seed": "int64"}
     data = pa.Table.from_pandas(table.astype(types), preserve_index=False)
-    data = data.replace_schema_metadata({b"frostline": json.dumps(meta).encode()})
-    with atomic_write(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    meta = {"sweep": sweep.model_dump()}
+    write_parquet(path, data.replace_schema_metadata(None), FORMAT, FORMAT_VERSION, meta)

@@ -2,129 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
-from frostline.cache import InputError
-from frostline.probe.heads.knn import DEFAULT_KS
-from frostline.probe.heads.logistic import DEFAULT_CS
-from frostline.probe.heads.scoring import METRICS
+from frostline.cache.errors import InputError
+from frostline.cache.keys import spec_key
+from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
+from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
+from frostline.probe.heads.registry import HEADS, make_grid
 
 # Label-efficiency sizes below this many groups are drawn at least `LEAST_DRAWS` times.
 SMALL, LEAST_DRAWS = 100, 10
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-def _listed(value: Any) -> Any:
-    """One value as a list of one; ``{from, to, count}`` as evenly spaced logarithms."""
-    if isinstance(value, dict) and set(value) == {"from", "to", "count"}:
-        low, high, count = float(value["from"]), float(value["to"]), int(value["count"])
-        if low <= 0 or high <= 0 or count < 1:
-            raise ValueError("from and to must be positive and count at least 1")
-        return [float(number) for number in np.geomspace(low, high, count)]
-    return value if isinstance(value, list) else [value]
-
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Many = BeforeValidator(_listed)
-AtLeastOne = Field(min_length=1)
-ClassWeight = Literal["balanced"] | None
-
-
-class LogisticGrid(_Strict):
-    """Strengths of `LogisticProbe`, and what is the same for all."""
-
-    C: Annotated[list[Positive], Many, AtLeastOne] = [float(C) for C in DEFAULT_CS]
-    class_weight: ClassWeight = None
-    tol: Positive = 1e-4
-    max_iter: Annotated[int, Field(ge=1)] = 200
-
-
-class AdamGrid(_Strict):
-    """Recipes of `AdamProbe`, and what is the same for all."""
-
-    lr: Annotated[list[Positive], Many, AtLeastOne] = [1e-4]
-    weight_decay: Annotated[list[Annotated[float, Field(ge=0)]], Many, AtLeastOne] = [0.0]
-    hidden: Annotated[list[Annotated[int, Field(ge=1)] | None], Many, AtLeastOne] = [None]
-    class_weight: ClassWeight = None
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=1)] = 32
-
-
-class KNNGrid(_Strict):
-    """Candidates of `KNNProbe`."""
-
-    n_neighbors: Annotated[list[Annotated[int, Field(ge=1)]], Many, AtLeastOne] = list(DEFAULT_KS)
-    temperature: Annotated[list[Positive], Many, AtLeastOne] = [0.07]
-    class_weight: ClassWeight = None
-
-
-class CentroidGrid(_Strict):
-    """Candidates of `CentroidProbe`."""
-
-    metric: Annotated[list[Literal["euclidean", "cosine"]], Many, AtLeastOne] = ["euclidean"]
-    temperature: Annotated[list[Positive], Many, AtLeastOne] = [0.1]
-
-
-class MajorityGrid(_Strict):
-    """`MajorityProbe` has nothing to choose."""
-
-
-GRIDS: dict[str, type[_Strict]] = {
-    "logistic": LogisticGrid,
-    "adam": AdamGrid,
-    "knn": KNNGrid,
-    "centroid": CentroidGrid,
-    "majority": MajorityGrid,
-}
-
-
-def _named(value: Any) -> Any:
-    """Names of heads as a mapping to empty grids."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list):
-        value = {str(name): {} for name in value}
-    if isinstance(value, dict):
-        return {name: {} if grid is None else grid for name, grid in value.items()}
-    return value
-
-
-class Heads(_Strict):
-    """Heads that are tried, each with its grid."""
-
-    logistic: LogisticGrid | None = None
-    adam: AdamGrid | None = None
-    knn: KNNGrid | None = None
-    centroid: CentroidGrid | None = None
-    majority: MajorityGrid | None = None
-
-    def grids(self) -> dict[str, _Strict]:
-        """Those that are there."""
-        return {name: grid for name in GRIDS if (grid := getattr(self, name)) is not None}
-
-
-class Sweep(_Strict):
-    """A sweep, checked.
+class Sweep(BaseModel):
+    """A sweep, checked; `parse_sweep` makes it.
 
     Attributes
     ----------
+    name : str
+        Its results lie in `sweeps/<name>/`. If none is given, made from what it sweeps, or from
+        the name of its file, with a digest of its settings.
     datasets, backbones : list of str
     features : list of str, optional
         Embeddings that `frostline extract --feature` made; needed where there are several stores.
     key : str, optional
-        First digits of the embedding store's key, where features do not tell stores apart.
-    heads : Heads
-        A list of names, or a mapping of names to grids.
+        First digits of the embedding store's key, where features do not decide.
+    heads : dict
+        Heads with their grids, in the order of the registry.
+    protocol : str
+        The recipe that its runs belong to, as their predictions say.
     metric : str
         Decides on validation images.
     seeds : list of int
@@ -134,50 +46,51 @@ class Sweep(_Strict):
     draws : int
         Random draws of every size but `all`; at least 10 of sizes under 100 groups.
     cv : str, optional
-        ``KxR``: K folds, repeated R times, instead of the data set's splits.
+        `KxR`: K folds, repeated R times, instead of the data set's splits.
     test_dataset : str, optional
         Selected heads are scored on the images of this data set, too.
+    label, split : str
+        Columns of the manifest.
+    on_missing : str
+        What to do about images that a store lacks: `error`, or `skip` them.
     """
 
-    name: str = "sweep"
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
     datasets: Annotated[list[str], Many, AtLeastOne]
     backbones: Annotated[list[str], Many, AtLeastOne]
     features: Annotated[list[str], Many] | None = None
     key: str | None = None
-    heads: Annotated[Heads, BeforeValidator(_named)] = Heads(logistic=LogisticGrid())
-    metric: str = "log_loss"
+    heads: dict[str, SerializeAsAny[BaseModel]] = {"logistic": LogisticGrid()}
+    protocol: Protocol = "paper"
+    metric: SelectionMetric = "log_loss"
     seeds: Annotated[list[int], Many, AtLeastOne] = [0]
     train_groups: Annotated[list[int | float | Literal["all"]], Many, AtLeastOne] = ["all"]
-    draws: int = Field(10, ge=1)
+    draws: int = Field(default=10, ge=1)
     cv: str | None = None
     test_dataset: str | None = None
     label: str = "label"
     split: str = "split"
-    on_missing: Literal["error", "skip"] = "error"
+    on_missing: OnMissing = "error"
 
     def folds(self) -> tuple[int, int] | None:
-        """K and R of `cv`."""
+        """Return K and R of `cv`."""
         if self.cv is None:
             return None
         folds, _, repeats = self.cv.partition("x")
         return int(folds), int(repeats)
 
 
-def candidates(grid: BaseModel) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Every combination of a grid's lists, the most regularised first, and what is the same."""
-    values = grid.model_dump()
-    lists = {name: list(dict.fromkeys(v)) for name, v in values.items() if isinstance(v, list)}
-    same = {name: value for name, value in values.items() if name not in lists}
-    if "C" in lists:
-        lists["C"].sort()
-    if "n_neighbors" in lists:
-        lists["n_neighbors"].sort(reverse=True)
-    combinations = itertools.product(*lists.values())
-    return [dict(zip(lists, combination, strict=True)) for combination in combinations], same
+def read_sweep(path: Path, options: Mapping[str, Any]) -> Sweep:
+    """Read a sweep file.
 
-
-def read_sweep(path: Path, flags: dict[str, Any]) -> Sweep:
-    """Read a sweep file; `flags` are keys that the command line gave, and win.
+    Parameters
+    ----------
+    path : Path
+        YAML.
+    options : mapping
+        Keys that replace the file's.
 
     Raises
     ------
@@ -193,46 +106,95 @@ def read_sweep(path: Path, flags: dict[str, Any]) -> Sweep:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise InputError(
-            f"{path} is not a sweep: it must be a mapping with datasets, backbones, …."
+            f"{path} is not a sweep: it must be a mapping with datasets, backbones and so on."
         )
-    return parse_sweep({"name": path.stem, **data, **flags}, str(path))
+    return parse_sweep({**data, **options}, str(path), path.stem)
 
 
-def parse_sweep(data: dict[str, Any], where: str) -> Sweep:
-    """Check a sweep; `where` names it in errors."""
+def parse_sweep(data: Mapping[str, Any], where: str, stem: str | None = None) -> Sweep:
+    """Check a sweep.
+
+    Parameters
+    ----------
+    data : mapping
+        Fields of `Sweep`; `heads` may be a name, a list of names, or a mapping of names to grids.
+    where : str
+        What errors begin with: the file, or what else the sweep comes from.
+    stem : str, optional
+        What its name begins with if none is given; else that is made from what is swept.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or a value cannot be.
+    """
+    given = dict(data)
     try:
-        sweep = Sweep.model_validate(data)
+        if "heads" in given:
+            given["heads"] = _grids(given["heads"])
+        sweep = Sweep.model_validate(given)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}") from None
-    _check(sweep, where)
-    return sweep
+    for sentence in _contradictions(sweep):
+        raise InputError(f"{where}: {sentence}")
+    if sweep.name:
+        return sweep
+    digest = spec_key(sweep.model_dump(exclude={"name"}))[:8]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem or _words(sweep)).lstrip(".-")
+    return sweep.model_copy(update={"name": f"{name}-{digest}"})
 
 
-def _check(sweep: Sweep, where: str) -> None:
-    if sweep.metric not in METRICS:
-        raise InputError(f"{where}: there is no metric {sweep.metric!r}; it is {_or(METRICS)}.")
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
-        raise InputError(f"{where}: {sweep.name!r} cannot name a sweep; use letters, digits and -.")
-    if not sweep.heads.grids():
-        raise InputError(f"{where}: no head is named; choose among {', '.join(GRIDS)}.")
+def _words(sweep: Sweep) -> str:
+    """What is swept, in a few words."""
+    parts = {"datasets": sweep.datasets, "backbones": sweep.backbones, "heads": [*sweep.heads]}
+    words = []
+    for what, names in parts.items():
+        words += names if len(names) <= 3 else [f"{len(names)}-{what}"]
+    return "-".join(words)
+
+
+def _grids(given: Any) -> dict[str, BaseModel]:
+    """Grids of heads that are given as a name, as names, or as a mapping of names to grids."""
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, list):
+        given = {str(name): {} for name in given}
+    if not isinstance(given, dict) or not all(
+        isinstance(grid, dict | None) for grid in given.values()
+    ):
+        raise InputError("`heads` is a list of heads, or a mapping of heads to their grids.")
+    if not given:
+        raise InputError(f"No head is named: choose among {', '.join(HEADS)}.")
+    found = {str(name): make_grid(str(name), grid or {}) for name, grid in given.items()}
+    return {name: found[name] for name in HEADS if name in found}
+
+
+def _contradictions(sweep: Sweep) -> Iterator[str]:
+    """What cannot be together, or cannot be at all, in sentences."""
+    if sweep.name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
+        yield f"{sweep.name!r} cannot name a sweep; use letters, digits, '.', '-' and '_'."
     for size in sweep.train_groups:
         if size != "all" and (size <= 0 or (isinstance(size, float) and size >= 1)):
-            raise InputError(
-                f"{where}: train_groups are whole numbers from 1, fractions below 1, or all; "
-                f"{size!r} is none."
+            yield (
+                "train_groups are whole numbers from 1, fractions below 1, or all, and "
+                f"{size!r} is not."
             )
+    if sweep.seeds != [0] and not any(HEADS[name].seeded for name in sweep.heads):
+        yield f"no seed changes {' or '.join(sweep.heads)}; leave seeds out."
+    if "draws" in sweep.model_fields_set and sweep.train_groups == ["all"]:
+        yield "draws are for sizes in train_groups; name some, or leave draws out."
     if sweep.cv is None:
         return
     found = re.fullmatch(r"(\d+)x(\d+)", sweep.cv)
     if not found or int(found[1]) < 3 or int(found[2]) < 1:
-        raise InputError(
-            f"{where}: cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not {sweep.cv!r}."
-        )
-    for name in ("seeds", "train_groups", "test_dataset"):
+        yield f"cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not {sweep.cv!r}."
+    for name in ("seeds", "train_groups", "test_dataset", "split"):
         if getattr(sweep, name) != Sweep.model_fields[name].default:
-            raise InputError(
-                f"{where}: {name} does not go with cv, whose repeats are the seeds and whose folds "
-                "are all the images; leave one of them out."
+            yield (
+                f"{name} does not go with cv, whose repeats are the seeds and whose folds are all "
+                "the images; leave one of them out."
             )
 
 
@@ -241,19 +203,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        valid = ", ".join(_model_at(first["loc"][:-1]).model_fields) or "none"
-        return f"there is no key {place!r}; the keys there are {valid}."
+        return f"there is no key {place!r}; the keys there are {', '.join(Sweep.model_fields)}."
     if first["type"] == "missing":
         return f"the key {place!r} is missing."
     return f"{place}: {first['msg'].lower()}, not {first.get('input')!r}."
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    if not location:
-        return Sweep
-    return Heads if len(location) == 1 else GRIDS[str(location[1])]
-
-
-def _or(names: Any) -> str:
-    *rest, last = names
-    return f"{', '.join(rest)} or {last}"

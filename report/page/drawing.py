@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.cache.atomic import write_text
+from frostline.cache.errors import InputError
+from frostline.cache.stamped import read_json, write_json
 from frostline.report import figures
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
@@ -145,15 +146,17 @@ def _write(
 
 def _read(path: Path, key: str, folder: Path) -> list[tuple[Drawing, list[str]]] | None:
     """Read the figures that were drawn under this key, unless a file of them is gone."""
-    if not path.is_file():
+    try:
+        found = read_json(path, FORMAT, FORMAT_VERSION)
+    except InputError:
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
+    if (found["format_version"], found["key"]) != (FORMAT_VERSION, key):
+        return None
     items = [(Drawing(**one), files) for one, files in found["drawings"]]
     whole = all((folder / name).is_file() for _, files in items for name in files)
-    return items if found["key"] == key and whole else None
+    return items if whole else None
 
 
 def _keep(path: Path, key: str, items: Sequence[tuple[Drawing, list[str]]]) -> None:
-    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key}
     drawings = [(asdict(drawing), files) for drawing, files in items]
-    write_text(path, json.dumps({**about, "drawings": drawings}))
+    write_json(path, FORMAT, FORMAT_VERSION, {"key": key, "drawings": drawings})

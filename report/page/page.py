@@ -15,7 +15,7 @@ from frostline.report.page.drawing import Drawing, draw_all
 from frostline.report.page.mistakes import Images
 from frostline.report.page.numbers import ReportNumbers, compute_numbers
 from frostline.report.page.projections import Embedded
-from frostline.report.page.provenance import versions
+from frostline.report.page.provenance import versions_text
 from frostline.report.page.rendering import FEW, Content, render_page
 from frostline.report.page.training_figures import Swept
 from frostline.report.predictions import Predictions
@@ -89,7 +89,7 @@ def write_report(
         folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
     drawn = draw_all(numbers, folder, figure_formats, costs or {}, swept)
-    about = {**(about or {}), "versions of this report": versions()}
+    about = {**(about or {}), "versions of this report": versions_text()}
     content = Content(title, about, audits or {}, failed, images)
     texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
+from frostline.cache.versions import versions
 from frostline.report.predictions import META_KEYS, Predictions
-
-VERSIONED = ("frostline", "numpy", "pandas", "matplotlib")
 
 
 def provenance(run: Predictions) -> dict[str, Any]:
@@ -22,15 +19,9 @@ def provenance(run: Predictions) -> dict[str, Any]:
     return {"run": run.run, "facts": facts}
 
 
-def versions() -> str:
-    """Name the versions of Python and of what draws and computes."""
-    names = [f"python {platform.python_version()}"]
-    for name in VERSIONED:
-        try:
-            names.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            names.append(f"{name} (not installed as a package)")
-    return ", ".join(names)
+def versions_text() -> str:
+    """Name the versions of Python and of the libraries that computed the report."""
+    return _as_text(versions())
 
 
 def _as_text(value: object) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from frostline.cache.atomic import atomic_write
+from frostline.cache.errors import InputError
+from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.report.notes import notes_from_json, notes_to_json
-from frostline.report.predictions import METADATA_KEY, Predictions
+from frostline.report.predictions import Predictions
 
 FORMAT = "frostline-statistics"
 # Raised whenever a formula changes, so that no number of an older one is shown.
@@ -49,44 +50,34 @@ def read_or_compute(
     ingredients : sequence
         All that the table depends on, as JSON can say it.
     """
-    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": digest_of(ingredients)}
-    found = _read(path, about) if path.is_file() else None
+    key = digest_of(ingredients)
+    found = _read(path, key)
     if found is None:
-        frame = compute().reset_index(drop=True)
-        _write(path, frame, about)
+        _write(path, compute().reset_index(drop=True), key)
         # As it is read, so that first and later reports are the same.
-        found = _read(path, about)
+        found = _read(path, key)
     assert found is not None
     return found
 
 
-def _write(path: Path, frame: pd.DataFrame, about: dict[str, object]) -> None:
-    """Write the table, columns of mixed types as JSON, one value for each cell."""
+def _write(path: Path, frame: pd.DataFrame, key: str) -> None:
+    """Write a table; columns of mixed types as JSON, a value a cell."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     mixed = [str(name) for name in frame.columns if frame[name].dtype == object]
     for name in mixed:
         frame = frame.assign(**{name: [_to_json(value) for value in frame[name]]})
     data = pa.Table.from_pandas(frame, preserve_index=False)
-    text = json.dumps({**about, "json": mixed})
-    data = data.replace_schema_metadata({**(data.schema.metadata or {}), METADATA_KEY: text})
-    with atomic_write(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    write_parquet(path, data, FORMAT, FORMAT_VERSION, {"key": key, "json": mixed})
 
 
-def _read(path: Path, about: dict[str, object]) -> pd.DataFrame | None:
-    """Read the table; None if it holds something else or is damaged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _read(path: Path, key: str) -> pd.DataFrame | None:
+    """Read a table; give None if there is none, or it is damaged or was made from other things."""
     try:
-        data = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError):
+        data, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
+    except InputError:
         return None
-    text = (data.schema.metadata or {}).get(METADATA_KEY, b"{}")
-    meta = json.loads(text)
-    if any(meta.get(name) != value for name, value in about.items()):
+    if (meta["format_version"], meta["key"]) != (FORMAT_VERSION, key):
         return None
     frame = data.to_pandas()
     for name in meta["json"]:

@@ -11,9 +11,11 @@ import torch
 
 from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
-from frostline.extract.backbones.backbone import identify_backbone, list_backbones, load_backbone
+from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.catalog import NAMED, resolve
-from frostline.extract.backbones.pretrained import find_pretrained, weights_at_hand
+from frostline.extract.backbones.identity import identify_backbone
+from frostline.extract.backbones.listing import list_backbones
+from frostline.extract.backbones.weights.pretrained import find_pretrained, weights_at_hand
 
 HERE = Path(__file__).parent
 
@@ -68,8 +70,11 @@ def test_the_table_is_true_of_large_backbones(name: str) -> None:
 def test_own_preprocessing_is_the_librarys() -> None:
     resnet = load_backbone("resnet50", weights="random", image_size=32)
     assert resnet.geometry_hint == {
-        "size": 224, "resize_to": 256, "crop_pct": 0.875, "interpolation": "bilinear"
-    }  # fmt: skip
+        "size": 224,
+        "resize_to": 256,
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+    }
     assert resnet.std == (0.229, 0.224, 0.225)
     tiny = load_backbone("timm:test_vit", weights="random", image_size=32)
     assert tiny.geometry_hint["size"] == 160
@@ -223,7 +228,7 @@ def test_the_digest_of_random_weights_is_remembered_too(
     digests = tmp_path / "digests.json"
     random = {"weights": "random", "weights_seed": 4, "digests": digests}
     digest = load_backbone("timm:test_vit", image_size=32, **random).weights
-    monkeypatch.delattr("frostline.extract.backbones.backbone.build_model")
+    monkeypatch.delattr("frostline.extract.backbones.identity.build_model")
     found = identify_backbone("timm:test_vit", image_size=32, **random)
     assert found == (digest, "random, seed 4", "cls", "")
 

@@ -142,8 +142,8 @@ def test_a_window_leaves_eight_bits_alone(save: Save) -> None:
 def test_float_without_window_is_refused(save: Save) -> None:
     path = save(Image.fromarray(WIDE.astype(np.float32)), "float.tif")
     assert message(path) == (
-        f"cannot read image {path}: its intensities are floating point numbers of unknown "
-        "range; give a window (percentiles or a range)"
+        f"Cannot read image {path}: its intensities are floating point numbers of unknown "
+        "range; give a window (percentiles or a range)."
     )
 
 
@@ -151,8 +151,8 @@ def test_blank_window_names_the_file(save: Save) -> None:
     path = save(Image.fromarray(np.full((8, 8), 300, np.uint16)))
     geometry = Geometry("squash", 8, 8, window={"percentiles": [0.5, 99.5]})
     assert message(path, geometry) == (
-        f"cannot read image {path}: the percentiles 0.5 and 99.5 of the intensities are both "
-        "300, so the image would be blank; choose a wider window"
+        f"Cannot read image {path}: the percentiles 0.5 and 99.5 of the intensities are both "
+        "300, so the image would be blank; choose a wider window."
     )
 
 
@@ -162,7 +162,7 @@ def test_pages_by_frame(save: Save) -> None:
     first, second = decode_file(path, [1, 0], EXACT, "grey")
     np.testing.assert_array_equal(first, GREY.T)
     np.testing.assert_array_equal(second, GREY)
-    with pytest.raises(InputError, match=r"pages.tif: no more images in TIFF file$"):
+    with pytest.raises(InputError, match=r"pages.tif: no more images in TIFF file\.$"):
         decode(path, 2, EXACT, "grey")
 
 
@@ -171,7 +171,7 @@ def test_several_pages_without_a_frame_are_refused(save: Save, name: str) -> Non
     pages = [Image.fromarray(COLOUR), Image.fromarray(COLOUR[::-1])]
     path = save(pages[0], name, save_all=True, append_images=pages[1:])
     assert message(path) == (
-        f"cannot read image {path}: it has several pages; say which one by a table's frame column"
+        f"Cannot read image {path}: it has several pages; say which one by a table's frame column."
     )
     with path.open("rb") as file:
         assert image_facts(path, file) is None
@@ -235,7 +235,7 @@ def test_truncated_files_are_never_blank(save: Save, name: str, kept: float) -> 
     path = save(Image.fromarray(big), name)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
-    assert message(path).startswith(f"cannot read image {path}: ")
+    assert message(path).startswith(f"Cannot read image {path}: ")
     with path.open("rb") as file:
         assert image_facts(path, file) is None
 
@@ -244,12 +244,12 @@ def test_empty_missing_and_other_files(tmp_path: Path) -> None:
     empty, text, missing = (tmp_path / name for name in ("empty.png", "text.png", "none.png"))
     empty.touch()
     text.write_text("not an image")
-    assert message(empty) == f"cannot read image {empty}: the file is empty"
-    assert message(missing) == f"cannot read image {missing}: there is no such file"
+    assert message(empty) == f"Cannot read image {empty}: the file is empty."
+    assert message(missing) == f"Cannot read image {missing}: there is no such file."
     assert message(text) == (
-        f"cannot read image {text}: it is not an image, or of a format that is not known here"
+        f"Cannot read image {text}: it is not an image, or of a format that is not known here."
     )
-    assert message(tmp_path).startswith(f"cannot read image {tmp_path}: ")
+    assert message(tmp_path).startswith(f"Cannot read image {tmp_path}: ")
 
 
 def test_facts_of_the_header(save: Save) -> None:

@@ -81,9 +81,12 @@ def test_rescale_then_window(tmp_path: Path) -> None:
     path = save(tmp_path / "a.dcm", WindowCenter=-200, WindowWidth=801, **options)
     assert_array_equal(grey(path), linear(units, -200.5 - 400, -200.5 + 400))
     path = save(
-        tmp_path / "b.dcm", WindowCenter=[-200, 5], WindowWidth=[800, 9],
-        VOILUTFunction="LINEAR_EXACT", **options,
-    )  # fmt: skip
+        tmp_path / "b.dcm",
+        WindowCenter=[-200, 5],
+        WindowWidth=[800, 9],
+        VOILUTFunction="LINEAR_EXACT",
+        **options,
+    )
     assert_array_equal(grey(path), linear(units, -600, 200))
     path = save(
         tmp_path / "c.dcm", WindowCenter=-200, WindowWidth=800, VOILUTFunction="SIGMOID", **options
@@ -133,7 +136,7 @@ def test_frames(tmp_path: Path) -> None:
     for frame in (None, 3):
         with pytest.raises(InputError) as caught:
             grey(path, frame)
-        assert str(caught.value) == f"cannot read image {path}: it has frames 0 to 2, not {frame}"
+        assert str(caught.value) == f"Cannot read image {path}: it has frames 0 to 2, not {frame}."
 
 
 def test_functional_groups_of_enhanced_files(tmp_path: Path) -> None:
@@ -172,8 +175,8 @@ def test_compressed(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         grey(tmp_path / "jls.dcm")
     assert str(caught.value) == (
-        f"cannot read image {tmp_path / 'jls.dcm'}: its pixels are compressed as JPEG-LS Lossless "
-        "Image Compression, for which no decoder is installed; `pip install pyjpegls`"
+        f"Cannot read image {tmp_path / 'jls.dcm'}: its pixels are compressed as JPEG-LS Lossless "
+        "Image Compression, for which no decoder is installed; run `pip install pyjpegls`."
     )
 
 
@@ -189,7 +192,7 @@ def test_bad_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError) as caught:
             grey(path)
-        assert str(caught.value) == f"cannot read image {path}: {reason}"
+        assert str(caught.value) == f"Cannot read image {path}: {reason}."
     with pytest.raises(InputError, match=r"cut.dcm: The number of bytes of pixel data is less"):
         grey(cut)
     with cut.open("rb") as file:
@@ -241,7 +244,7 @@ def test_patients_are_keyed_hashes(root: Path, tmp_path: Path) -> None:
     key = tmp_path / "workspace" / KEY_FILE
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
     key.write_bytes(b"short")
-    with pytest.raises(InputError, match=r"patient-key is damaged; delete it, and index"):
+    with pytest.raises(InputError, match=r"patient-key is damaged: delete it, and index"):
         index(root)
 
 
@@ -252,9 +255,11 @@ def test_labels_by_attribute_or_table(root: Path, tmp_path: Path) -> None:
     options = {"table": str(labels), "key_column": "id", "label_column": "grade"}
     assert Counter(index(root, "two", **options).table["label"]) == {"G0": 6, "G1": 4}
     labels.write_text("id,grade\nSecret-0,G0\n")
-    with pytest.raises(InputError, match=r"labels.csv has no row for its PatientID in column 'id'"):
+    with pytest.raises(
+        InputError, match=r"labels.csv has no row for its PatientID in column 'id'; add"
+    ):
         index(root, "three", **options)
-    with pytest.raises(InputError, match=r"has no attribute BodyPartExamined for the label$"):
+    with pytest.raises(InputError, match=r"has no attribute BodyPartExamined for the label: name"):
         index(root, label="BodyPartExamined")
 
 
@@ -290,9 +295,9 @@ def test_every_carried_file_reads_or_fails_in_one_sentence() -> None:
                 )
             except InputError as error:
                 message = str(error)
-                assert message.startswith(f"cannot read image {path}: ")
+                assert message.startswith(f"Cannot read image {path}: ")
                 assert "\n" not in message
-                assert len(message) > len(f"cannot read image {path}: ") + 10
+                assert len(message) > len(f"Cannot read image {path}: ") + 10
                 assert facts is None, path
                 continue
         assert facts is not None, path

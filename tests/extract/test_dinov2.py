@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from frostline.cache import InputError
-from frostline.extract.backbones.backbone import identify_backbone, load_backbone
-from frostline.extract.backbones.dinov2 import convert_official, resample_position
+from frostline.extract.backbones.backbone import load_backbone
+from frostline.extract.backbones.identity import identify_backbone
+from frostline.extract.backbones.weights.dinov2 import convert_official, resample_position
 
 
 def official_value(key: str, shape: list[int], rng: np.random.Generator) -> torch.Tensor:
@@ -127,8 +128,8 @@ def test_an_image_size_that_is_no_multiple_of_the_patch_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         load_backbone("dinov2-s", weights="random", image_size=256)
     assert str(caught.value) == (
-        "Backbone 'dinov2-s' takes images of a multiple of 14 pixels, not 256; "
-        "set --size to one, such as 252."
+        "Backbone 'dinov2-s' takes images of a multiple of 14 pixels, not 256: "
+        "set --image-size to one, such as 252."
     )
 
 
@@ -158,7 +159,11 @@ def test_swiglu_and_register_names_become_those_of_timm() -> None:
     }
     converted = convert_official(state)
     assert set(converted) == {
-        "pos_embed", "cls_token", "reg_token", "blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.bias"
-    }  # fmt: skip
+        "pos_embed",
+        "cls_token",
+        "reg_token",
+        "blocks.0.mlp.fc1.weight",
+        "blocks.0.mlp.fc2.bias",
+    }
     assert torch.equal(converted["cls_token"], 1 + position[:, :1])
     assert torch.equal(converted["pos_embed"], position[:, 1:])

@@ -12,18 +12,12 @@ from PIL import Image
 
 from frostline.cache import InputError, Store, Workspace, read_manifest
 from frostline.extract.backbones.backbone import Backbone, load_backbone
-from frostline.extract.embed import (
-    Extraction,
-    embed_features,
-    embed_images,
-    embedding_spec,
-    forward_function,
-    pad,
-    prefetch,
-)
+from frostline.extract.embed import Extraction, embed_features, embed_images, embedding_spec
+from frostline.extract.forward import forward_function, pad
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import distinct_images, fill_pixels, pixel_source
+from frostline.extract.prefetch import prefetch
 
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 GEOMETRY = Geometry("shorter", 72, 64)
@@ -145,11 +139,11 @@ def test_an_unreadable_image_stops_with_its_name_or_is_skipped_and_listed(
     broken = root / "a" / "p0-3.png"
     broken.write_bytes(broken.read_bytes()[:200])
     workspace = Workspace(tmp_path / "ws")
-    with pytest.raises(InputError, match=f"cannot read image {broken}"):
+    with pytest.raises(InputError, match=f"Cannot read image {broken}"):
         extract(workspace, root, backbone)
     done = extract(workspace, root, backbone, on_error="skip")
     (sentence,) = done.skipped
-    assert sentence.startswith(f"cannot read image {broken}: ")
+    assert sentence.startswith(f"Cannot read image {broken}: ")
     assert done.images == 6
     manifest = read_manifest(workspace.manifest("set"))
     store = Store.open(workspace.embeddings("set", "timm:test_vit") / done.key)

@@ -12,7 +12,7 @@ import torch
 from frostline.cache import InputError, Store, Workspace
 from frostline.extract import engine
 from frostline.extract.backbones.backbone import load_backbone
-from frostline.extract.embed import several_forward
+from frostline.extract.forward import several_forward
 
 from .test_embed import NORMALISATION, extract, make_images, stored
 

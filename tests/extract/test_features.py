@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from frostline.cache import InputError
-from frostline.extract.backbones.backbone import identify_backbone, load_backbone
+from frostline.extract.backbones.backbone import load_backbone
+from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.backbones.pooling import pool_positions
 
 RANDOM: dict[str, Any] = {"weights": "random", "image_size": 32}

@@ -138,25 +138,25 @@ def test_options_of_a_data_set_fill_in_window_and_spacing() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"resize": "longer"}, "resize must be one of shorter, squash, not 'longer'"),
+        ({"resize": "longer"}, "resize must be one of shorter, squash, not 'longer'."),
         (
             {"interpolation": "nearest"},
-            "interpolation must be one of bilinear, bicubic, not 'nearest'",
+            "interpolation must be one of bilinear, bicubic, not 'nearest'.",
         ),
-        ({"crop": 0}, "crop must be a positive whole number of pixels, not 0"),
-        ({"resize_to": 2.5}, "resize_to must be a positive whole number of pixels, not 2.5"),
+        ({"crop": 0}, "crop must be a positive whole number of pixels, not 0."),
+        ({"resize_to": 2.5}, "resize_to must be a positive whole number of pixels, not 2.5."),
         (
             {"window": {"percentiles": [99, 1]}},
-            "percentiles of the window must be two numbers of 0 to 100, rising, not [99.0, 1.0]",
+            "The percentiles of a window must be two numbers of 0 to 100, rising, not [99.0, 1.0].",
         ),
         (
             {"window": {"level": [0, 1]}},
-            "window must be {percentiles: [low, high]} or {range: [low, high]}, "
-            "not {'level': [0, 1]}",
+            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, "
+            "not {'level': [0, 1]}.",
         ),
         (
             {"spacing": [1, 0, 1]},
-            "spacing must be three positive numbers (mm), not [1.0, 0.0, 1.0]",
+            "The option spacing must be three positive numbers (mm), not [1.0, 0.0, 1.0].",
         ),
     ],
 )
@@ -188,11 +188,11 @@ def test_window_limits_use_finite_values_only() -> None:
 def test_window_that_would_make_a_blank_image_is_refused() -> None:
     values = np.zeros(1000)
     values[0] = 7
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(ValueError, match="^the percentiles") as caught:
         window_limits(values, {"percentiles": [0.5, 99.5]})
     assert str(caught.value) == (
         "the percentiles 0.5 and 99.5 of the intensities are both 0, so the image would be "
         "blank; choose a wider window"
     )
-    with pytest.raises(InputError, match="^no intensity is a finite number$"):
+    with pytest.raises(ValueError, match="^no intensity is a finite number$"):
         window_limits(np.full(3, np.nan), {"percentiles": [0, 100]})

@@ -12,25 +12,37 @@ import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.extract.backbones.backbone import empty_backbone, identify_backbone, load_backbone
+from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.blocks import blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES
+from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.backbones.preprocessing import own_preprocessing
 from frostline.protocols import protocol_inputs
 
 transformers: Any = pytest.importorskip("transformers")
 
 TINY = {
-    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
-    "image_size": 56, "patch_size": 14,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 56,
+    "patch_size": 14,
+}
 # As microsoft/rad-dino has it, smaller.
 PROCESSOR = {
-    "do_center_crop": True, "crop_size": {"height": 56, "width": 56}, "do_resize": True,
-    "size": {"shortest_edge": 64}, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255,
-    "do_normalize": True, "image_mean": [0.5307] * 3, "image_std": [0.2583] * 3,
-}  # fmt: skip
+    "do_center_crop": True,
+    "crop_size": {"height": 56, "width": 56},
+    "do_resize": True,
+    "size": {"shortest_edge": 64},
+    "resample": 3,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5307] * 3,
+    "image_std": [0.2583] * 3,
+}
 
 
 def save(folder: Path, model: Any, seed: int = 0) -> str:
@@ -219,7 +231,7 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a BertModel, which is no model of images alone"):
         empty_backbone(f"hf:{tmp_path}")
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(InputError, match="transformers cannot build backbone"):
+    with pytest.raises(InputError, match="cannot be built by transformers from"):
         empty_backbone(f"hf:{tmp_path}")
 
 
@@ -228,7 +240,7 @@ def test_code_beside_a_model_is_never_run(tmp_path: Path) -> None:
         json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}})
     )
     (tmp_path / "own.py").write_text("raise SystemExit('it was run')\n")
-    with pytest.raises(InputError, match="transformers cannot build backbone"):
+    with pytest.raises(InputError, match="cannot be built by transformers from"):
         empty_backbone(f"hf:{tmp_path}")
 
 
@@ -248,7 +260,7 @@ def test_weights_are_one_file_of_safetensors_that_fits(tmp_path: Path) -> None:
 
 def test_sizes_that_do_not_fit_are_errors(tmp_path: Path) -> None:
     name = save(tmp_path / "model", dinov2())
-    with pytest.raises(InputError, match="takes images of a multiple of 14 pixels, not 60; set"):
+    with pytest.raises(InputError, match="takes images of a multiple of 14 pixels, not 60: set"):
         load_backbone(name, image_size=60)
 
 
@@ -257,7 +269,7 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("frostline.extract.backbones.pretrained.getproxies", dict)
+    monkeypatch.setattr("frostline.extract.backbones.hub_files.getproxies", dict)
     monkeypatch.setattr("socket.getaddrinfo", unreachable)
     with pytest.raises(InputError) as caught:
         load_backbone("hf:microsoft/rad-dino")

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Workspace, file_key, read_manifest
-from frostline.extract.index import groups_from_names, index_dataset
+from frostline.extract.groups import groups_from_names
+from frostline.extract.index import index_dataset
 from frostline.extract.phantom import make_phantom_glioma
 from frostline.extract.pixels import manifest_channels
 
@@ -179,23 +180,28 @@ def test_mistakes(index: Index, root: Path, tmp_path: Path) -> None:
         return str(caught.value)
 
     missing = tmp_path / "none"
-    assert message(root=missing) == f"there is no folder {missing}; correct the root"
+    assert message(root=missing) == f"There is no folder {missing}: correct --root."
     assert message(group_pattern="(") == (
-        "group pattern '(' is no regular expression: missing ), unterminated subpattern at "
-        "position 0"
+        "The pattern '(' of --group-pattern is no regular expression: missing ), unterminated "
+        "subpattern at position 0."
     )
-    assert message(group_pattern="a.*") == (
-        "group pattern 'a.*' finds no group in 24 of 48 names, such as b/b000-0.png"
+    assert message(group_pattern=r"a\d+") == (
+        r"--group-pattern 'a\d+' finds no group in 24 of 48 names, such as b000-0.png: change it "
+        "so that it matches them all, or name the groups in a column (--kind table, "
+        "--group-column). Where nobody knows the patient, leave it out: every image is then its "
+        "own group."
     )
-    with pytest.raises(InputError, match="^a root is given twice; name each folder once$"):
+    nothing = message(group_pattern="site/(p[0-9]+)")
+    assert "finds no group in all 48 paths, such as a/a000-0.png: " in nothing
+    with pytest.raises(InputError, match=r"^A root is given twice: name each folder once\.$"):
         index_dataset(Workspace(tmp_path), "x", roots=[root, root / "../root"])
-    with pytest.raises(InputError, match="^no root is given"):
+    with pytest.raises(InputError, match="^No root is given: "):
         index_dataset(Workspace(tmp_path), "x", roots=[])
     table = tmp_path / "t.csv"
     table.write_text("f,y,g\na/a000-0.png,1,p\n")
     options = {"table": table, "image_column": "f", "label_column": "y", "group_column": "g"}
     assert message(kind="table", options=options, group_pattern="a") == (
-        "groups are given twice; use either a group column or a group pattern"
+        "Groups are given twice: use either a group column or --group-pattern."
     )
     assert not (tmp_path / "workspace/manifests").exists()
 
@@ -228,7 +234,9 @@ def test_pages_of_a_file(index: Index, tmp_path: Path) -> None:
     assert table["mode"].tolist() == ["L", "L"]
     assert table["content_key"].is_unique
     (root / "t.csv").write_text("file,page,dx\na/pages.tif,first,x\n")
-    with pytest.raises(InputError, match="row 2: 'first' in column 'page' is not a page's number$"):
+    with pytest.raises(
+        InputError, match=r"row 2: 'first' in column 'page' is not a page's number\.$"
+    ):
         index(kind="table", options=options)
 
 
@@ -237,7 +245,7 @@ def test_names_that_are_not_utf8(index: Index, root: Path) -> None:
         pass
     with pytest.raises(InputError) as caught:
         index()
-    assert str(caught.value) == ("the name of 'a/\\udcff.png' is not valid UTF-8; rename the file")
+    assert str(caught.value) == "The name of 'a/\\udcff.png' is not valid UTF-8: rename the file."
 
 
 @pytest.mark.parametrize(
@@ -307,7 +315,7 @@ def test_modalities_share_their_split(index: Index, tmp_path: Path) -> None:
     assert len(both) == 12
     assert all(splits(flair)[group] == splits(t1)[group] for group in both)
     assert any(splits(flair)[group] != splits(alone)[group] for group in both)
-    with pytest.raises(InputError, match=r"^group PHANTOM_\d+ is in \w+ of flair, but in \w+ of "):
+    with pytest.raises(InputError, match=r"^Group PHANTOM_\d+ is in \w+ of flair, but in \w+ of "):
         index("alone", kind="mri-slices", options=options("t1", follow=["flair"]))
     moved = index("alone", kind="mri-slices", options=options("t1", follow="flair"), resplit=True)
     assert all(splits(flair)[group] == splits(moved)[group] for group in both)

@@ -99,9 +99,9 @@ def test_damaged_archives_stop_or_are_skipped(
     path = tmp_path / "root/small.npz"
     path.write_bytes(path.read_bytes()[:200])
     assert not list(source.batches(pixels.distinct_images(source.manifest), 4))
-    assert source.skipped == [f"cannot read image {path}: File is not a zip file"]
+    assert source.skipped == [f"Cannot read image {path}: File is not a zip file."]
     source.on_error = "stop"
-    with pytest.raises(InputError, match=r"small.npz: File is not a zip file$"):
+    with pytest.raises(InputError, match=r"small.npz: File is not a zip file\.$"):
         fill_pixels(source)
 
 

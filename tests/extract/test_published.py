@@ -80,8 +80,8 @@ def test_chest_xray_tree(root: Path) -> None:
     ]
     make_images(root, "train/NORMAL/x.jpeg")
     assert error("chest-xray", root) == (
-        "the name of train/NORMAL/x.jpeg holds no patient, such as person63_… or IM-0115-…; "
-        "read other images by kind folder"
+        "The name of train/NORMAL/x.jpeg holds no patient, such as person63_… or IM-0115-…: "
+        "read other images by --kind folder."
     )
     make_images(root, "train/OTHER/IM-0001-0001.jpeg")
     assert "lies outside of train, val and test with NORMAL and PNEUMONIA in" in error(
@@ -161,22 +161,23 @@ def test_isic2018_one_hot_tables(root: Path) -> None:
     kept = index("isic2018", root, "kept", keep_val=True).table.set_index("path")
     assert kept.loc["val/e.jpg", ["label", "split"]].tolist() == ["akiec", "val"]
     training.write_text(HOT + "a,1.0,1,0,0,0,0,0\n")
-    assert error("isic2018", root) == f"{training}, row 2: exactly one class must be 1"
+    assert error("isic2018", root) == f"{training}, row 2: exactly one class must be 1."
     training.write_text(HOT + "a,1.0,0,0,0,0,0,0\nz,1,0,0,0,0,0,0\n")
-    assert error("isic2018", root) == f"{training}, row 3: there is no image z under {root}"
+    assert error("isic2018", root) == f"{training}, row 3: there is no image z under {root}."
     make_images(root, "other/a.png")
     assert error("isic2018", root) == (
-        f"{training}, row 2: image a is there twice, as {root}/in/a.jpg and {root}/other/a.png"
+        f"{training}, row 2: image a is there twice, as {root}/in/a.jpg and {root}/other/a.png."
     )
     training.write_text("image,dx\na,x\n")
     (root / "other/a.png").unlink()
     assert error("isic2018", root) == (
-        f"{training}, row 2: 'x' is none of akiec, bcc, bkl, df, mel, nv, vasc"
+        f"{training}, row 2: there is no class 'x'; write one of akiec, bcc, bkl, df, mel, nv, "
+        "vasc."
     )
     training.unlink()
     assert error("isic2018", root) == (
-        "there is neither HAM10000_metadata.csv nor ISIC2018_Task3_Training_GroundTruth.csv under "
-        f"{root}; put it there or name it with the option table"
+        "There is neither HAM10000_metadata.csv nor ISIC2018_Task3_Training_GroundTruth.csv under "
+        f"{root}; put it there, or name it with the option table."
     )
 
 
@@ -187,8 +188,14 @@ def test_ham10000_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     assert (len(table), table["group_id"].nunique()) == (10_015, 7_470)
     assert (table.groupby("group_id")["split"].nunique() == 1).all()
     assert Counter(table["label"]) == {
-        "akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142,
-    }  # fmt: skip
+        "akiec": 327,
+        "bcc": 514,
+        "bkl": 1099,
+        "df": 115,
+        "mel": 1113,
+        "nv": 6705,
+        "vasc": 142,
+    }
 
 
 # ichallenge-amd
@@ -233,11 +240,11 @@ def test_ichallenge_amd_with_names_and_labels(amd: Path) -> None:
         ]
     names.write_text("A0001.jpg\nA9999.jpg\n")
     assert error("ichallenge-amd", amd, test_names=str(names)) == (
-        f"{names}, line 2: there is no image A9999.jpg under {amd}"
+        f"{names}, line 2: there is no image A9999.jpg under {amd}."
     )
     (amd / "Training400/AMD/A0001.jpg").rename(amd / "Training400/Non-AMD/A0001.jpg")
     assert error("ichallenge-amd", amd) == (
-        f"{amd}/Training400/Non-AMD/A0001.jpg has a name of the other class; move it or rename it"
+        f"{amd}/Training400/Non-AMD/A0001.jpg has a name of the other class: move it or rename it."
     )
 
 
@@ -265,8 +272,11 @@ def test_medmnist(root: Path, shape: tuple[int, ...]) -> None:
     assert table["image_id"].iat[7] == "pneumoniamnist.npz#i=7"
     assert table["content_key"].is_unique
     assert table.loc[0, ["width", "height", "mode", "format"]].tolist() == [
-        28, 28, "RGB" if len(shape) == 3 else "L", "NPZ",
-    ]  # fmt: skip
+        28,
+        28,
+        "RGB" if len(shape) == 3 else "L",
+        "NPZ",
+    ]
     named = index("medmnist", root, "named", data="pneumoniamnist", label_names=True).table
     assert set(named["label"]) == {"normal", "pneumonia"}
     pixels = np.concatenate([arrays[f"{part}_images"] for part in ("train", "val", "test")])
@@ -279,26 +289,27 @@ def test_medmnist(root: Path, shape: tuple[int, ...]) -> None:
 
 def test_medmnist_mistakes(root: Path) -> None:
     assert error("medmnist", root, data="bloodmnist", size=64) == (
-        f"there is no bloodmnist_64.npz under {root}; fetch it from https://medmnist.com, or with "
-        "the option download=true"
+        f"There is no bloodmnist_64.npz under {root}: fetch it from https://medmnist.com, or with "
+        "--option download=true."
     )
-    assert error("medmnist", root, data="x", size=32) == "size must be one of 28, 64, 128, 224"
+    assert error("medmnist", root, data="x", size=32) == (
+        "The option size must be one of 28, 64, 128, 224, not 32."
+    )
     save_npz(root / "chestmnist.npz", labels=14)
     assert error("medmnist", root, data="chestmnist") == (
-        f"{root}/chestmnist.npz has 14 labels for each image; only single-label classification is "
-        "in scope"
+        f"{root}/chestmnist.npz has 14 labels for each image: Frostline is for one label an image."
     )
     save_npz(root / "organmnist3d.npz", shape=(8, 8, 8))
     assert error("medmnist", root, data="organmnist3d") == (
-        f"{root}/organmnist3d.npz holds volumes (7, 8, 8, 8); only images of two dimensions are "
-        "read"
+        f"{root}/organmnist3d.npz holds volumes (7, 8, 8, 8): only images of two dimensions are "
+        "read."
     )
     path = root / "cut.npz"
     save_npz(path)
     path.write_bytes(path.read_bytes()[:-40])
-    assert error("medmnist", root, data="cut.npz").startswith(f"cannot read image {path}: ")
+    assert error("medmnist", root, data="cut.npz").startswith(f"Cannot read image {path}: ")
     save_npz(path)
-    with pytest.raises(InputError, match=r"cut.npz: it has images 0 to 11, not 12$"):
+    with pytest.raises(InputError, match=r"cut.npz: it has images 0 to 11, not 12\.$"):
         list(decode_file(path, [0, 12], Geometry(), "grey"))
 
 
@@ -333,9 +344,9 @@ def test_options_as_text(kind: str, text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("min_roi", "'min_roi' is not an option of the form name=value"),
-        ("min_roi=many", "'many' is no value for the option min_roi of kind mri-slices"),
-        ("spacing={", "'{' is no value for the option spacing of kind mri-slices"),
+        ("min_roi", "'min_roi' is no option: write --option NAME=VALUE."),
+        ("min_roi=many", "The option min_roi of kind mri-slices cannot be 'many'."),
+        ("spacing={", "The option spacing of kind mri-slices cannot be '{'."),
     ],
 )
 def test_bad_options_as_text(text: str, message: str) -> None:

@@ -42,19 +42,19 @@ def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
     with pytest.raises(InputError) as caught:
         resolve_options("folders", {})
     assert str(caught.value) == (
-        "there is no kind 'folders'; the kinds are folder, table, mri-slices, dicom, medmnist, "
-        "chest-xray, ham10000, isic2018, ichallenge-amd"
+        "There is no kind 'folders': the kinds are folder, table, mri-slices, dicom, medmnist, "
+        "chest-xray, ham10000, isic2018, ichallenge-amd."
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"label_colum": "dx"})
     assert str(caught.value) == (
-        "kind table has no option 'label_colum'; did you mean label_column? its options are "
+        "Kind table has no option 'label_colum'; did you mean label_column? its options are "
         "table, image_column, image, label_column, group_column, split_column, frame_column, "
-        "window, follow"
+        "window, follow."
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"image_column": "file", "label_column": None})
-    assert str(caught.value) == "kind table needs the option table, label_column"
+    assert str(caught.value) == "Kind table needs the option table, label_column."
 
 
 def test_defaults_are_filled_in() -> None:
@@ -110,17 +110,17 @@ def test_further_roots_are_numbered(tmp_path: Path) -> None:
 def test_folder_mistakes(tmp_path: Path) -> None:
     suffixes = ".bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
     assert error("folder", tmp_path) == (
-        f"there is no image under {tmp_path}; expected one folder for each class, with files "
-        f"that end in {suffixes}"
+        f"There is no image under {tmp_path}: make one folder for each class, with files "
+        f"that end in {suffixes}."
     )
     make_images(tmp_path, "one/1.png", "two/train/a/1.png", "two/extra/2.png")
     one, two = tmp_path / "one", tmp_path / "two"
     assert error("folder", one) == (
-        f"{one}/1.png is in no class folder; put it into a folder named as its label"
+        f"{one}/1.png is in no class folder: put it into a folder named as its label."
     )
     assert error("folder", two) == (
         f"{two}/extra/2.png lies outside of the train, val and test folders of {two}; move it, "
-        "or give another root"
+        "or give another root."
     )
 
 
@@ -187,57 +187,57 @@ def test_absolute_paths_inside_the_root(images: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("file,dx\n", {}, "the table {t} has no rows"),
-        ("", {}, "cannot read the table {t}: No columns to parse from file"),
+        ("file,dx\n", {}, "The table {t} has no rows: write one an image."),
+        ("", {}, "Cannot read the table {t}: No columns to parse from file."),
         (
             CSV,
             {"label_column": "diagnosis"},
             "{t} has no column 'diagnosis' for the label; it has 'file', 'dx', 'patient', "
-            "'part', 'age', 'code', 'path'",
+            "'part', 'age', 'code', 'path'.",
         ),
         (
             CSV + "img/none.png,1,p,,,,\n",
             {},
-            "{t}, row 4: there is no file img/none.png under {r}",
+            "{t}, row 4: there is no file img/none.png under {r}.",
         ),
-        (CSV + "c d.png,,p,,,,\n", {}, "{t}, row 4: no label in column 'dx'"),
-        (CSV + ",1,p,,,,\n", {}, "{t}, row 4: no image in column 'file'"),
+        (CSV + "c d.png,,p,,,,\n", {}, "{t}, row 4: there is no label in column 'dx'; write one."),
+        (CSV + ",1,p,,,,\n", {}, "{t}, row 4: there is no image in column 'file'; write one."),
         (
             CSV + "c d.png,1,,,,,\n",
             {"group_column": "patient"},
-            "{t}, row 4: no group in column 'patient'",
+            "{t}, row 4: there is no group in column 'patient'; write one.",
         ),
         (
             CSV + "c d.png,1,p,dev,,,\n",
             {"split_column": "part"},
-            "{t}, row 4: 'dev' in column 'part' is not a split; a split is train, val or test",
+            "{t}, row 4: 'dev' in column 'part' is not a split; a split is train, val or test.",
         ),
         (
             CSV + "img/../img/a.png,1,p,,,,\n",
             {},
-            "{t}, row 4: img/a.png is also in row 2; name each image once",
+            "{t}, row 4: img/a.png is also in row 2; name each image once.",
         ),
         (
             "file,dx\n../outside.png,x\n",
             {},
-            "{t}, row 2: ../outside.png lies outside of {r}; give a root that contains it",
+            "{t}, row 2: ../outside.png lies outside of {r}; give a root that contains it.",
         ),
         (
             CSV,
             {"image": "{file}"},
-            "kind table needs either the option image_column (a column of paths) or image "
-            "(a pattern such as 'images/{{name}}.jpg')",
+            "Kind table needs either --image-column (a column of paths) or --image (a pattern "
+            "such as 'images/{{name}}.jpg').",
         ),
         (
             CSV,
             {"image_column": None, "image": "a.png"},
-            "the pattern 'a.png' for the image names no column of {t}; write one in braces, "
-            "such as '{{name}}.png'",
+            "The pattern 'a.png' for the image names no column of {t}: write one in braces, "
+            "such as '{{name}}.png'.",
         ),
         (
             CSV,
             {"table": "none.csv"},
-            "there is no table none.csv, neither here nor under {r}",
+            "There is no table none.csv, neither here nor under {r}.",
         ),
     ],
 )
@@ -312,30 +312,31 @@ def test_mri_mistakes(tmp_path: Path) -> None:
     make_patient(tmp_path, "p1", [90])
     table = write_csv(tmp_path, "id,grade\np1,2\np1,2\np1,3\n", "labels.csv")
     assert error("mri-slices", tmp_path, **MRI) == (
-        f"{table}, row 4: patient p1 has label '3' here and '2' in row 2; a patient has one label"
+        f"{table}, row 4: patient p1 has label '3' here and '2' in row 2; a patient has one label."
     )
     write_csv(tmp_path, "id,grade\np1,2\nx,2\n", "labels.csv")
     assert error("mri-slices", tmp_path, **MRI, min_roi=100) == (
-        "no slice has more than 100 pixels in its mask; 1 patients without image, 0 patients "
-        f"without mask, 1 patients without slices, of 2 rows in {table}"
+        "No slice has more than 100 pixels in its mask (1 patients without image, 0 patients "
+        f"without mask, 1 patients without slices, of 2 rows in {table}): correct the patterns, "
+        "or lower --min-roi."
     )
     mask, image = tmp_path / "p1/mask.nii.gz", tmp_path / "p1/flair.nii.gz"
     far = np.eye(4)
     far[:3, 3] = 1000
     nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), far).to_filename(mask)
     assert error("mri-slices", tmp_path, **MRI) == (
-        f"the grids of {mask} and {image} differ, and nothing of the mask falls onto the image; "
-        "resample the mask to the image"
+        f"The grids of {mask} and {image} differ, and nothing of the mask falls onto the image: "
+        "resample the mask to the image."
     )
     unstated = nib.Nifti1Image(np.ones((10, 12, 2), np.uint8), None)
     assert unstated.header["sform_code"] == unstated.header["qform_code"] == 0
     unstated.to_filename(mask)
     assert error("mri-slices", tmp_path, **MRI) == (
-        f"the grids of {mask} and {image} differ, and the files do not say where their voxels lie "
-        "(no sform or qform); resample the mask to the image"
+        f"The grids of {mask} and {image} differ, and the files do not say where their voxels lie "
+        "(no sform or qform): resample the mask to the image."
     )
     mask.write_bytes(mask.read_bytes()[:40])
-    assert error("mri-slices", tmp_path, **MRI).startswith(f"cannot read image {mask}: ")
+    assert error("mri-slices", tmp_path, **MRI).startswith(f"Cannot read image {mask}: ")
 
 
 def test_a_mask_on_another_grid_is_brought_onto_the_image(tmp_path: Path) -> None:
@@ -363,7 +364,7 @@ def test_label_folders_may_be_the_last(tmp_path: Path) -> None:
     reading = read("folder", tmp_path, label_folder="last")
     assert [label for (label,) in rows(reading, "label")] == ["benign", "x", "benign"]
     assert error("folder", tmp_path, label_folder="second") == (
-        "label_folder must be first or last, not 'second'"
+        "The option label_folder must be first or last, not 'second'."
     )
 
 
@@ -383,5 +384,5 @@ def test_xlsx(images: Path) -> None:
     ]
     (images / "t.xlsx").write_text("no spreadsheet")
     assert error("table", images, table="t.xlsx", **COLUMNS).startswith(
-        f"cannot read the table {images / 't.xlsx'}: "
+        f"Cannot read the table {images / 't.xlsx'}: "
     )

@@ -129,20 +129,20 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
         "missing.nii": "there is no such file",
     }
     for name, reason in reasons.items():
-        assert message(path(name)) == f"cannot read image {path(name)}: {reason}"
+        assert message(path(name)) == f"Cannot read image {path(name)}: {reason}."
     for name in ("cut.nii.gz", "text.nii"):
-        assert message(path(name)).startswith(f"cannot read image {path(name)}: ")
+        assert message(path(name)).startswith(f"Cannot read image {path(name)}: ")
     assert facts(path("text.nii")) is None
 
 
 def test_a_volume_needs_a_window_and_a_slice_of_its_own(tmp_path: Path) -> None:
     path = save(tmp_path / "v.nii", VALUES)
     assert message(path, Geometry()) == (
-        f"cannot read image {path}: intensities of a volume need a window (percentiles or a range)"
+        f"Cannot read image {path}: intensities of a volume need a window (percentiles or a range)."
     )
     for frame in (None, -1, 6):
         assert message(path, frame=frame) == (
-            f"cannot read image {path}: it has axial slices 0 to 5, not {frame}"
+            f"Cannot read image {path}: it has axial slices 0 to 5, not {frame}."
         )
 
 

@@ -16,7 +16,7 @@ from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.catalog import resolve
-from frostline.extract.backbones.weights import convert, read_weights, weights_digest
+from frostline.extract.backbones.weights.files import convert, read_weights, weights_digest
 
 
 @pytest.fixture(scope="module")

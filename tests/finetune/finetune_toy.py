@@ -76,7 +76,7 @@ def make_task(backbone: str = "timm:test_resnet", **changes: Any) -> Task:
     task = Task(
         dataset="toy", backbone=backbone, weights="of seed 0", weights_source="random, seed 0",
         feature="pre_logits", pixels=spec_key(SPEC), mean=HALF, std=HALF,
-        recipe=Recipe(epochs=3, batch_size=8, lr=1e-3),
+        recipe=Recipe(epochs=3, batch_size=8, lr=(1e-3,)),
     )  # fmt: skip
     return replace(task, **changes)
 

@@ -12,7 +12,7 @@ import torch
 from finetune_toy import SPEC, everything_task, load, load_with_dropout, make_task
 
 from frostline.cache import Store, Workspace, spec_key
-from frostline.finetune import Epoch, finetune_run
+from frostline.finetune import Epoch, Execution, finetune_run
 
 
 def main(root: Path, what: str, moment: str) -> None:
@@ -33,7 +33,7 @@ def main(root: Path, what: str, moment: str) -> None:
         "plain": (make_task(), load),
         "everything": (everything_task(), load_with_dropout),
     }[what]
-    print(finetune_run(workspace, task, open_pixels, network, on_epoch=on_epoch)[0])
+    print(finetune_run(workspace, task, open_pixels, network, Execution(on_epoch=on_epoch))[0])
 
 
 if __name__ == "__main__":

@@ -130,6 +130,6 @@ def test_without_a_margin_random_crop_says_so() -> None:
     with pytest.raises(InputError) as caught:
         augment(photos(), ("random_crop",), 40, draw_chance(6, 0, 0, 0))
     assert str(caught.value) == (
-        "There is no margin for random_crop: images are kept with 40 pixels, all of which the "
-        "backbone sees; use random_resized_crop."
+        "There is no margin for random_crop: images have 40 pixels, and the backbone sees them "
+        "all. Use random_resized_crop."
     )

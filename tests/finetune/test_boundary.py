@@ -16,11 +16,16 @@ from torch import Tensor, nn
 
 from frostline.cache import InputError, Store, Workspace, find_stores, spec_key
 from frostline.extract.backbones.backbone import load_backbone
-from frostline.finetune import Recipe, finetune_run
+from frostline.finetune import Execution, Recipe, finetune_run
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs import activations
 from frostline.finetune.inputs.activations import boundary_spec
-from frostline.finetune.inputs.boundary import Boundary, NoBoundaryError, find_boundary
+from frostline.finetune.inputs.boundary import (
+    Boundary,
+    NoBoundaryError,
+    find_boundary,
+    running_from,
+)
 from frostline.finetune.inputs.pixels import Form
 from frostline.finetune.model import Classifier
 from frostline.finetune.unfreeze import set_modes, unfreeze
@@ -46,7 +51,7 @@ def trained(
         task,
         lambda: Store.open(pixels),
         network or (lambda: load(backbone)),
-        boundary=way,
+        Execution(boundary=way),
     )
     state = load_file(workspace.model(run) / "model.safetensors")
     return state, read_predictions(workspace.predictions(run)), workspace
@@ -74,7 +79,7 @@ def stores(workspace: Workspace, kind: str) -> list[Store]:
 def test_the_same_weights_bit_for_bit_as_without(
     tmp_path: Path, backbone: str, how: str, block: str
 ) -> None:
-    recipe = Recipe(epochs=2, batch_size=8, lr=1e-3)
+    recipe = Recipe(epochs=2, batch_size=8, lr=(1e-3,))
     plain, expected, without = trained(tmp_path / "a", backbone, how, "off", recipe=recipe)
     kept, found, workspace = trained(tmp_path / "b", backbone, how, "on", recipe=recipe)
     assert all(torch.equal(plain[name], kept[name]) for name in plain)
@@ -103,7 +108,7 @@ def test_the_heads_input_is_the_embedding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backbone", ["timm:test_resnet", "timm:test_vit"])
 def test_mixed_precision_is_kept_as_it_is(tmp_path: Path, backbone: str) -> None:
-    changes = {"precision": "bfloat16", "recipe": Recipe(epochs=2, batch_size=8, lr=1e-3)}
+    changes = {"precision": "bfloat16", "recipe": Recipe(epochs=2, batch_size=8, lr=(1e-3,))}
     plain, expected, _ = trained(tmp_path / "a", backbone, "2", "off", **changes)
     kept, found, workspace = trained(tmp_path / "b", backbone, "2", "on", **changes)
     assert all(torch.equal(plain[name], kept[name]) for name in plain)
@@ -147,19 +152,19 @@ def test_only_what_is_missing_is_computed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, task, open_pixels, load, progress=interrupt)
+        finetune_run(workspace, task, open_pixels, load, Execution(progress=interrupt))
     (store,) = stores(workspace, "boundaries")
     assert len(store) == 16
     before = {part.path for part in store.parts}
     seen: list[tuple[int, int]] = []
     finetune_run(
-        workspace, task, open_pixels, load, progress=lambda done, total: seen.append((done, total))
+        workspace, task, open_pixels, load, Execution(progress=lambda *now: seen.append(now))
     )
     assert seen == [(8, 20), (16, 20), (20, 20)]
     (store,) = stores(workspace, "boundaries")
     assert (len(store), before <= {part.path for part in store.parts}) == (36, True)
     # Another seed trains from the same store.
-    finetune_run(workspace, replace(task, seed=1), open_pixels, load, progress=interrupt)
+    finetune_run(workspace, replace(task, seed=1), open_pixels, load, Execution(progress=interrupt))
     assert len(stores(workspace, "boundaries")) == 1
 
 
@@ -172,7 +177,7 @@ def test_a_run_resumed_from_the_boundary_is_the_same(
 
     task = make_task(unfreeze="2")
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, task, open_pixels, load, on_epoch=interrupt)
+        finetune_run(workspace, task, open_pixels, load, Execution(on_epoch=interrupt))
     run, _ = finetune_run(workspace, task, open_pixels, load)
     again = load_file(workspace.model(run) / "model.safetensors")
     undisturbed, *_ = trained(tmp_path / "other", "timm:test_resnet", "2", "auto")
@@ -249,16 +254,18 @@ def test_a_network_that_cannot_be_cut_is_trained_as_a_whole(
 ) -> None:
     said: list[str] = []
     task = make_task(unfreeze="1")
-    run, _ = finetune_run(workspace, task, open_pixels, skipping, said=said.append)
+    run, _ = finetune_run(workspace, task, open_pixels, skipping, Execution(said=said.append))
     reason = (
         "timm:test_resnet gives other numbers when it runs from layer2 alone: "
         "something goes past that block"
     )
-    assert said == [f"Frozen blocks are computed in every epoch, as {reason}."]
+    assert said == [f"Frozen blocks are computed in every epoch, because {reason}."]
     meta = read_predictions(workspace.predictions(run)).meta
     assert (meta["boundary"], meta["boundary_reason"]) == (None, reason)
     with pytest.raises(InputError) as caught:
-        finetune_run(workspace, replace(task, seed=1), open_pixels, skipping, boundary="on")
+        finetune_run(
+            workspace, replace(task, seed=1), open_pixels, skipping, Execution(boundary="on")
+        )
     assert str(caught.value) == f"--boundary on is not possible here: {reason}."
     assert not stores(workspace, "boundaries")
 
@@ -285,11 +292,15 @@ def test_where_there_is_no_boundary(kind: type[_Skipping], how: str, reason: str
     [
         ({}, "5", "nothing is frozen before what trains"),
         ({"epochs": 1}, "1", "there is only one epoch"),
-        ({"augmentation": ("horizontal_flip",)}, "1", "images are augmented in every epoch afresh"),
+        (
+            {"augmentation": ("horizontal_flip",)},
+            "1",
+            "augmentation changes the images in every epoch",
+        ),
         (
             {}, "4",
-            "reading their output would take as long (229 multiplications a byte, 300 are asked "
-            "for)",
+            "reading their output would take as long as computing it (229 multiplications a byte, "
+            "and 300 are needed)",
         ),
         (
             {}, "1",
@@ -307,7 +318,7 @@ def test_when_auto_does_not_keep_them(
 ) -> None:
     monkeypatch.setattr(activations, "LIMIT_BYTES", 36 * 3072 - 1)
     monkeypatch.setattr(activations, "LEAST_SPARED", 300)
-    recipe = replace(Recipe(epochs=2, batch_size=8), **changes)
+    recipe = Recipe(**{"epochs": 2, "batch_size": 8, **changes})
     run, _ = finetune_run(workspace, make_task(unfreeze=how, recipe=recipe), open_pixels, load)
     assert read_predictions(workspace.predictions(run)).meta["boundary_reason"] == reason
     assert not stores(workspace, "boundaries")
@@ -315,7 +326,7 @@ def test_when_auto_does_not_keep_them(
 
 def test_a_way_that_is_none(workspace: Workspace, open_pixels: Pixels) -> None:
     with pytest.raises(InputError) as caught:
-        finetune_run(workspace, make_task(), open_pixels, load, boundary="maybe")
+        finetune_run(workspace, make_task(), open_pixels, load, Execution(boundary="maybe"))
     assert str(caught.value) == "--boundary is auto, on or off, not 'maybe'."
 
 
@@ -352,7 +363,7 @@ def test_nothing_is_kept_for_the_backward_pass_of_frozen_blocks() -> None:
         with torch.no_grad():
             entering = boundary.enter(model, images)
         set_modes(model)
-        with counted() as rest, model.from_boundary(boundary):
+        with counted() as rest, running_from(model, boundary):
             model(entering).sum()
         # Frozen blocks add nothing to what the blocks behind them need.
         assert sum(whole) == sum(rest)

@@ -23,7 +23,7 @@ from frostline.finetune.training.evaluate import measure, predict
 from frostline.finetune.training.optim import WeightAverage
 from frostline.finetune.training.train import Trained, _preferred, train
 
-FEW = Recipe(epochs=4, batch_size=8, lr=1e-3)
+FEW = Recipe(epochs=4, batch_size=8, lr=(1e-3,))
 
 
 def test_an_average_follows_the_weights() -> None:
@@ -47,7 +47,7 @@ def test_an_average_follows_the_weights() -> None:
 def test_what_is_validated_and_kept_is_the_average() -> None:
     plain, averaged = classifier(), classifier()
     without = fit(plain, FEW)
-    trained = fit(averaged, replace(FEW, ema=0.99))
+    trained = fit(averaged, FEW.model_copy(update={"ema": 0.99}))
     # Training itself is the same.
     losses = [[epoch["train_loss"] for epoch in run.history] for run in (without, trained)]
     assert losses[0] == losses[1]
@@ -58,7 +58,7 @@ def test_what_is_validated_and_kept_is_the_average() -> None:
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
-    still = Recipe(epochs=9, batch_size=8, lr=1e-12, patience=3)
+    still = Recipe(epochs=9, batch_size=8, lr=(1e-12,), patience=3)
     trained = fit(classifier("none"), still, checkpoints=Checkpoints(tmp_path))
     assert trained.best_epoch == 1
     assert len(trained.history) == 4
@@ -68,19 +68,19 @@ def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     )
     assert epochs == []
     assert again.history == trained.history
-    assert len(fit(classifier("none"), replace(still, patience=0)).history) == 9
+    assert len(fit(classifier("none"), still.model_copy(update={"patience": 0})).history) == 9
 
 
 def test_the_best_of_several_learning_rates_is_kept() -> None:
     rates = (1e-12, 1e-3, 3e-4)
-    recipe = replace(FEW, lr=rates, select="log_loss")
+    recipe = FEW.model_copy(update={"lr": rates, "select": "log_loss"})
     model = classifier(name="timm:test_vit")
     rows: list[Any] = []
     trained = fit(model, recipe, on_rows=rows.append)
     alone = {}
     for lr in rates:
         one = classifier(name="timm:test_vit")
-        alone[lr] = one, fit(one, replace(recipe, lr=lr))
+        alone[lr] = one, fit(one, recipe.with_rate(lr))
     best = min(rates, key=lambda lr: alone[lr][1].score)
     assert trained.lr == best
     # Each starts anew: it is as if it had been alone.
@@ -103,7 +103,7 @@ def test_of_equal_learning_rates_the_smallest_is_kept() -> None:
 def test_several_learning_rates_go_on_where_they_stopped(
     tmp_path: Path, stopped: tuple[int, int]
 ) -> None:
-    recipe = replace(FEW, lr=(1e-3, 3e-3))
+    recipe = FEW.model_copy(update={"lr": (1e-3, 3e-3)})
     undisturbed = classifier()
     expected = fit(undisturbed, recipe)
 
@@ -135,11 +135,11 @@ def test_balanced_classes_change_what_is_learnt() -> None:
         labels=everything.labels[common],
         ids=[everything.ids[n] for n in common],
     )
-    recipe = Recipe(epochs=1, batch_size=8, lr=1e-3)
+    recipe = Recipe(epochs=1, batch_size=8, lr=(1e-3,))
     of_rare = []
     for how in ("none", "balanced"):
         model = classifier("none", "timm:test_vit")
-        train(model, (uneven, VAL), replace(recipe, class_weights=how), CPU, seed=0)
+        train(model, (uneven, VAL), recipe.model_copy(update={"class_weights": how}), CPU, seed=0)
         of_rare.append(float(predict(model, VAL, CPU, 8).softmax(1)[:, 1:].mean()))
     assert of_rare[1] > of_rare[0]
 
@@ -184,7 +184,7 @@ def test_a_metric_that_is_not_defined_says_so() -> None:
 
 @pytest.mark.parametrize("select", ["roc_auc", "brier_score_loss"])
 def test_the_best_epoch_is_best_by_what_selects(select: str) -> None:
-    trained = fit(classifier(), Recipe(epochs=5, batch_size=8, lr=5e-3, select=select))
+    trained = fit(classifier(), Recipe(epochs=5, batch_size=8, lr=(5e-3,), select=select))
     scores = np.array([epoch["score"] for epoch in trained.history])
     best = scores.argmin() if select == "brier_score_loss" else scores.argmax()
     assert trained.best_epoch == best + 1

@@ -30,8 +30,8 @@ from finetune_toy import (
 from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
-from frostline.extract.embed import to_input
-from frostline.finetune import Recipe, finetune_run, load_model, read_card
+from frostline.extract.forward import to_input
+from frostline.finetune import Execution, Recipe, finetune_run, load_model, read_card
 from frostline.report import read_predictions
 
 Pixels = Callable[[], Store]
@@ -102,9 +102,9 @@ def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> Non
         replace(task, precision="bfloat16"),
         replace(task, crop=28),
         *(
-            replace(task, recipe=replace(task.recipe, **change))
+            replace(task, recipe=task.recipe.model_copy(update=change))
             for change in (
-                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": 2e-3},
+                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": (2e-3,)},
                 {"weight_decay": 0.1}, {"schedule": "cosine"}, {"warmup_epochs": 1},
                 {"shuffle": False}, {"select": "log_loss"}, {"lr": (1e-3, 2e-3)},
                 {"micro_batch": 2}, {"micro_batch": "auto"}, {"layer_decay": 0.5},
@@ -166,7 +166,7 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     }[what]
     run, _ = finetune_run(workspace, task, open_pixels, network)
     epochs: list[Any] = []
-    again = finetune_run(other, task, open_pixels, network, on_epoch=epochs.append)
+    again = finetune_run(other, task, open_pixels, network, Execution(on_epoch=epochs.append))
     assert again == (run, True)
     assert (epochs[0].candidate, epochs[0].epoch) > (1, 1)
     left = load_file(workspace.model(run) / "model.safetensors")
@@ -175,7 +175,7 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     cards = [read_card(place.model(run)) for place in (workspace, other)]
     assert without_times(cards[0]["history"]) == without_times(cards[1]["history"])
     logs = [pd.read_csv(place.model(run) / "log.csv") for place in (workspace, other)]
-    assert len(logs[0]) == task.recipe.epochs * len(task.recipe.rates)
+    assert len(logs[0]) == task.recipe.epochs * len(task.recipe.lr)
     assert logs[0].drop(columns=TIMES).equals(logs[1].drop(columns=TIMES))
     tables = [read_predictions(place.predictions(run)).table for place in (workspace, other)]
     assert tables[0].equals(tables[1])
@@ -216,9 +216,9 @@ def test_an_interrupted_run_goes_on(workspace: Workspace, open_pixels: Pixels) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, make_task(), open_pixels, load, on_epoch=interrupt)
+        finetune_run(workspace, make_task(), open_pixels, load, Execution(on_epoch=interrupt))
     epochs: list[Any] = []
-    finetune_run(workspace, make_task(), open_pixels, load, on_epoch=epochs.append)
+    finetune_run(workspace, make_task(), open_pixels, load, Execution(on_epoch=epochs.append))
     assert [epoch.epoch for epoch in epochs] == [2, 3]
 
 
@@ -242,7 +242,7 @@ def test_images_without_pixels(workspace: Workspace, open_pixels: Pixels) -> Non
         "run it again, with --on-error skip if they cannot be read."
     )
     task = make_task(recipe=Recipe(epochs=1, batch_size=8))
-    run, _ = finetune_run(workspace, task, open_pixels, load, allow_missing=True)
+    run, _ = finetune_run(workspace, task, open_pixels, load, Execution(allow_missing=True))
     found = read_predictions(workspace.predictions(run))
     assert found.meta["images_without_pixels"] == 1
     assert "i005.png" not in found.table["image_id"].to_list()

@@ -16,7 +16,7 @@ from test_train import CPU, TRAIN, VAL, classifier, fit, measured
 from torch.nn import functional
 
 from frostline.cache import InputError
-from frostline.extract.embed import to_input
+from frostline.extract.forward import to_input
 from frostline.finetune import Recipe
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.batches import Place, split_batch
@@ -187,9 +187,9 @@ def test_a_resumed_training_keeps_the_part_that_was_found(
 @pytest.mark.parametrize(
     ("batch_size", "fits", "message"),
     [
-        (24, 20, "The device ran out of memory with 24 images at a time: use --batch auto, or "
+        (24, 20, "The device ran out of memory with 24 images at a time: use --batch-size auto, or "
          "--set micro_batch=16."),
-        (16, 10, "The device ran out of memory with 16 images at a time: use --batch auto, or "
+        (16, 10, "The device ran out of memory with 16 images at a time: use --batch-size auto, or "
          "--set micro_batch=8."),
         (1, 0, "The device's memory does not hold the training of one image: use --precision "
          "bfloat16, a smaller --image-size, or unfreeze fewer blocks."),
@@ -229,8 +229,8 @@ def test_a_compiled_training_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(InputError) as caught:
         train(classifier(name=VIT), (TRAIN, VAL), recipe, compiled, seed=0)
     assert str(caught.value) == (
-        "torch.compile does not work here (Dynamo is not supported on Python 9.): run without "
-        "--compile."
+        "Compiling by torch.compile does not work here (Dynamo is not supported on Python 9.): "
+        "leave out --compile."
     )
 
 

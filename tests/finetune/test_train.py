@@ -25,7 +25,7 @@ from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 
 CPU = Conditions(HALF, HALF)
-RECIPE = Recipe(epochs=3, batch_size=8, lr=1e-3)
+RECIPE = Recipe(epochs=3, batch_size=8, lr=(1e-3,))
 
 
 def part(numbers: range) -> Part:
@@ -65,7 +65,7 @@ def measured(trained: Trained) -> list[tuple[float, float, float]]:
 def test_it_learns(name: str) -> None:
     model = classifier(name=name)
     epochs: list[Any] = []
-    recipe = Recipe(epochs=8, batch_size=8, lr=2e-3)
+    recipe = Recipe(epochs=8, batch_size=8, lr=(2e-3,))
     trained = train(model, (part(range(72)), VAL), recipe, CPU, seed=0, on_epoch=epochs.append)
     assert [epoch.epoch for epoch in epochs] == list(range(1, 9))
     assert epochs[-1].train_loss < epochs[0].train_loss / 2
@@ -118,7 +118,7 @@ def test_dropout_resumes_the_same(tmp_path: Path) -> None:
         return model
 
     expected = measured(fit(with_dropout()))
-    two = Recipe(epochs=2, batch_size=8, lr=1e-3)
+    two = Recipe(epochs=2, batch_size=8, lr=(1e-3,))
     fit(with_dropout(), two, checkpoints=Checkpoints(tmp_path))
     assert measured(fit(with_dropout(), checkpoints=Checkpoints(tmp_path))) == expected
     assert measured(fit(classifier("1", "timm:test_vit"))) != expected
@@ -146,7 +146,7 @@ def test_frozen_blocks_stay_and_trained_ones_move() -> None:
 
 def test_the_best_epoch_is_the_earliest_of_equals() -> None:
     model = classifier("none")
-    tiny_steps = Recipe(epochs=4, batch_size=8, lr=1e-12)
+    tiny_steps = Recipe(epochs=4, batch_size=8, lr=(1e-12,))
     trained = fit(model, tiny_steps)
     assert len({epoch["val_accuracy"] for epoch in trained.history}) == 1
     assert trained.best_epoch == 1
@@ -169,7 +169,7 @@ def test_the_model_ends_with_its_best_epoch(select: str) -> None:
 
 def test_accuracy_is_over_the_whole_validation_set() -> None:
     model = classifier()
-    trained = fit(model, Recipe(epochs=1, batch_size=5, lr=1e-3))  # 12 images: 5 + 5 + 2
+    trained = fit(model, Recipe(epochs=1, batch_size=5, lr=(1e-3,)))  # 12 images: 5 + 5 + 2
     logits = predict(model, VAL, CPU, 12)
     accuracy = float((logits.argmax(1) == VAL.labels).double().mean())
     assert trained.history[0]["val_accuracy"] == accuracy

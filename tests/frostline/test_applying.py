@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Workspace
-from frostline.commands.cli import app
+from frostline.commands.cli import USAGE_ERROR, app
 from frostline.report import read_predictions
 
 from .conftest import make_images
@@ -102,7 +102,7 @@ def test_a_folder_its_ignored_and_its_unreadable_files(
     shutil.copytree(place / "images" / "sick", new / "deep")
     (new / "notes.txt").write_text("no image")
     (new / "deep" / "broken.png").write_bytes(b"no image")
-    broken = "cannot read image new/deep/broken.png: it is not an image, or of a format that is "
+    broken = "Cannot read image new/deep/broken.png: it is not an image, or of a format that is "
     with pytest.raises(InputError, match=broken):
         command("predict", "--run", own.run, new, *CPU, *on)
     assert not list(Path().glob("predict-*"))
@@ -202,18 +202,36 @@ def test_what_is_no_run(place: Path, on: tuple[str, str], command: Command) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gone.png",), "There is no file or folder gone.png."),
-        (("empty",), "There is no image in folder empty."),
-        (("a.txt",), "a.txt is no image that can be read here: they end in .bmp, .jpeg, .jpg, "
-         ".png, .tif, .tiff, .webp, .nii, .nii.gz, .dcm, .dicom."),
+        (("gone.png",), "There is no file or folder gone.png: check the path."),
+        (("empty",), "There is no image in folder empty: name another."),
+        (
+            ("a.txt",),
+            "a.txt is not an image that can be read here: those end in .bmp, .jpeg, .jpg, .png, "
+            ".tif, .tiff, .webp, .nii, .nii.gz, .dcm, .dicom.",
+        ),
         (("a.png", "a.png"), "a.png is named twice: name each file once."),
         (("a.png", "--slices", "7"), "--slices is FIRST:STOP, such as 40:60, :60 or 40:, not '7'."),
-        (("empty", "--mask", "m.nii"),
-         "--mask is for one volume: give one file, and run again for others."),
-        (("a.png", "--aggregate", "max"), "--aggregate is none or mean, not 'max'."),
-        (("a.png", "--on-error", "no"), "--on-error is stop or skip, not 'no'."),
+        (
+            ("empty", "--mask", "m.nii"),
+            "--mask is for one volume: give one file, and run again for others.",
+        ),
+        (("a.png", "--min-roi", "3"), "--min-roi is for --mask: give both, or neither."),
+        (
+            ("a.png", "--slices", "1:2"),
+            "--slices and --mask are for volumes, and no NIfTI file is given: leave them out.",
+        ),
+        (
+            ("a.png", "--mask", "a.png"),
+            "--slices and --mask are for volumes, and no NIfTI file is given: leave them out.",
+        ),
+        (
+            ("a.png", "--weights", "x.pth"),
+            "Run RUN is fine-tuned and holds its own weights: leave out --weights and "
+            "--head-weights.",
+        ),
+        (("a.png", "--out", "x.txt"), "--out must end in .csv or .parquet, not as in 'x.txt'."),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_predicted(
     on: tuple[str, str], command: Command, arguments: tuple[str, ...], message: str
 ) -> None:
@@ -223,7 +241,44 @@ def test_what_cannot_be_predicted(
     Image.new("RGB", (40, 40)).save("a.png")
     with pytest.raises(InputError) as caught:
         command("predict", "--run", own.run, *arguments, *CPU, *on)
-    assert str(caught.value) == message
+    assert str(caught.value) == message.replace("RUN", own.run)
+    assert not list(Path().glob("predict-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (("predict", "a.png", "--aggregate", "max"), "'none', 'mean'"),
+        (("predict", "a.png", "--on-error", "no"), "'stop', 'skip'"),
+        (("export", "--to", "tflite"), "'onnx'"),
+    ],
+)
+def test_closed_lists_are_choices(
+    command: Command, arguments: tuple[str, ...], choices: str
+) -> None:
+    with pytest.raises(USAGE_ERROR) as caught:
+        command(*arguments, "--run", "x")
+    assert choices in caught.value.format_message()
+
+
+def test_a_run_may_be_named_by_its_predictions(
+    place: Path, on: tuple[str, str], command: Command
+) -> None:
+    images = place / "images" / "well"
+    for number, kind in enumerate(("fine-tuned vit", "logistic vit")):
+        path = Path(train(command, on, kind))
+        command("predict", "--run", path, images, "--out", f"{number}.csv", *CPU)
+        command("predict", "--run", path.stem, images, "--out", "by_name.csv", *CPU, *on)
+        assert pd.read_csv(f"{number}.csv").equals(pd.read_csv("by_name.csv"))
+        Path("by_name.csv").unlink()
+    copied = Path("predictions") / path.name
+    copied.parent.mkdir()
+    shutil.copy(path, copied)
+    with pytest.raises(InputError) as caught:
+        command("predict", "--run", copied, images, *CPU)
+    assert str(caught.value) == (
+        f"{copied} has no kept model in {Path('models') / path.stem}: train that run again."
+    )
 
 
 def make_volumes(folder: Path) -> None:
@@ -282,8 +337,8 @@ def test_slices_of_volumes(
     with pytest.raises(InputError) as caught:
         command("predict", "--run", own.run, volume, "--slices", "90:", *CPU)
     assert str(caught.value) == (
-        f"{volume} has no slice that is wanted: it has {len(everything)}; name others by --slices, "
-        "or give a smaller --min-roi."
+        f"{volume} has {len(everything)} slices, and none of them is asked for: name others by "
+        "--slices, or give a smaller --min-roi."
     )
 
 
@@ -359,11 +414,11 @@ def test_what_cannot_be_exported(
     with pytest.raises(InputError) as caught:
         command("export", "--run", own.run, *on)
     assert str(caught.value) == (
-        f"Run {own.run} has a head that is no layer of a network (KNNProbe): export runs with head "
-        "logistic or adam, or fine-tuned ones."
+        f"Run {own.run} has a head that is not a layer of a network (KNNProbe): export runs with "
+        "head logistic or adam, or fine-tuned ones."
     )
-    with pytest.raises(InputError, match="--to is onnx, not 'tflite'"):
-        command("export", "--run", own.run, "--to", "tflite", *on)
+    with pytest.raises(InputError, match=r"--out must end in .onnx, not as in 'x.pb'"):
+        command("export", "--run", own.run, "--out", "x.pb", *on)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"run `pip install 'frostline\[onnx\]'`"):
         command("export", "--run", own.run, *on)

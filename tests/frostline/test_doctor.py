@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import frostline as verbs
+from frostline import Workspace as Face
 from frostline.cache import EMBEDDINGS, Store, StoreWriter, Workspace, read_manifest, spec_key
 from frostline.cache.imports import import_embeddings
 from frostline.doctor import doctor
@@ -62,9 +62,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the embeddings of eight images."""
     folder: Path = tmp_path_factory.mktemp("doctor")
     make_images(folder / "images", 8)
-    on: dict[str, Any] = {"workspace": folder / "ws"}
-    verbs.index("mine", folder / "images", **on)
-    verbs.extract("mine", TINY, weights="random", weights_seed=3, image_size=32, **on)
+    ws = Face(folder / "ws")
+    ws.index("mine", folder / "images")
+    ws.extract("mine", TINY, weights="random", weights_seed=3, image_size=32)
     return folder
 
 
@@ -177,12 +177,12 @@ def test_what_cannot_be_checked_says_why(place: Workspace, tmp_path: Path) -> No
         folder = place.embeddings("mine", name) / spec_key(spec)
         with StoreWriter(folder, EMBEDDINGS, spec, {"weights_source": source}) as writer:
             writer.append(store.keys, store.read(np.arange(8)))
-    checks = {check.found.partition(", not checked")[0]: check for check in check_stores(place, 2)}
+    checks = {check.found.partition(": not checked")[0]: check for check in check_stores(place, 2)}
     said = " ".join(check.found for check in checks.values())
     assert [check.state for check in checks.values()].count("note") == 3
-    assert "not checked, as another tool made it" in said
-    assert "as its weights (file mine.pth, digest 00000000) are not at hand" in said
-    assert "as a GPU computed it in bfloat16, and none is here" in said
+    assert "not checked because another tool made it" in said
+    assert "because its weights (file mine.pth, digest 00000000) are not at hand" in said
+    assert "because a GPU computed it in bfloat16, and none is here" in said
 
 
 def test_the_weights_of_a_file_are_found_where_they_were(place: Workspace, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_weights_of_a_file_are_found_where_they_were(place: Workspace, tmp_p
 
     file = tmp_path / "mine.pth"
     torch.save(load_backbone(TINY, weights="random", image_size=32).model.state_dict(), file)
-    verbs.extract("mine", TINY, weights=file, image_size=32, workspace=place.root)
+    Face(place.root).extract("mine", TINY, weights=file, image_size=32)
     assert [check.state for check in check_stores(place, 2)] == ["ok", "ok"]
     file.unlink()
     assert sorted(check.state for check in check_stores(place, 2)) == ["note", "ok"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Workspace, read_manifest
-from frostline.commands.options import parse_settings
+from frostline.commands.cli import USAGE_ERROR, app
+from frostline.commands.groups import RecipeOptions
 from frostline.finetune import Recipe, read_card
 from frostline.finetune.training.logs import TensorBoard
 from frostline.report import read_predictions
@@ -51,6 +53,14 @@ def indexed(tmp_path: Path, frostline: Run) -> Run:
     return frostline
 
 
+@pytest.fixture
+def indexed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set `set` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    make_stripes(Path("images"), 12)
+    app(["index", "set", "--root", "images"], standalone_mode=False)
+
+
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "frostline-workspace")
 
@@ -63,8 +73,9 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     indexed: Run, tmp_path: Path
 ) -> None:
     done = indexed(
-        *TINY, "--epochs", 2, "--batch", "auto", "--lr", "1e-3,3e-4", "--select", "roc_auc",
-        "--augment", "random_crop", "--augment", "horizontal_flip", "--set", "ema=0.9",
+        *TINY, "--epochs", 2, "--batch-size", "auto", "--lr", "1e-3,3e-4",
+        "--set", "select=roc_auc",
+        "--set", "augmentation=random_crop,horizontal_flip", "--set", "ema=0.9",
         "--set", "clip_grad_norm=1", "--tensorboard",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -73,7 +84,10 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
         f"lr {number}/2  epoch {epoch}/2" for number in (1, 2) for epoch in (1, 2)
     ]
     assert all(" images/s  0:00:" in line for line in lines)
+    # The path is all of standard output; the score is for people.
     run = Path(done.stdout.strip()).stem
+    score = r"accuracy \d+\.\d% \[.*\] on 16 test images; majority class \d+\.\d%"
+    assert re.fullmatch(score, done.stderr.splitlines()[-1])
     meta = read_predictions(workspace(tmp_path).predictions(run)).meta
     settings = meta["hyperparameters"]
     assert (settings["epochs"], settings["ema"], settings["clip_grad_norm"]) == (2, 0.9, 1.0)
@@ -126,12 +140,75 @@ def test_a_setting_that_is_none_of_the_recipes(frostline: Run) -> None:
 )
 def test_a_setting_that_cannot_be(setting: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_settings({"lr": "1e-3"}, [setting])
+        RecipeOptions(lr="1e-3", setting=[setting]).changes()
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("finetune", "--weights-seed", "3"),
+            "--weights-seed is for --weights random, not 'pretrained': leave it out.",
+        ),
+        (
+            ("extract", "--weights-seed", "0", "--weights", "x.pth"),
+            "--weights-seed is for --weights random, not 'x.pth': leave it out.",
+        ),
+        (
+            ("extract", "--head-weights", "x.pth"),
+            "--head-weights is for --feature imagenet-logits: leave it out.",
+        ),
+        (
+            ("extract", "--fail-on-skip"),
+            "--fail-on-skip is for --on-error skip: give both, or neither.",
+        ),
+        (
+            ("extract", "--engine", "onnx", "--precision", "bfloat16"),
+            "--engine onnx computes float32 on a CPU, not bfloat16 on cpu: leave out --device and "
+            "--precision, or use --engine torch.",
+        ),
+        (
+            ("extract", "--shard", "0/2"),
+            "--shard is not for torchrun, whose processes are the shards: leave it out.",
+        ),
+        (
+            ("finetune", "--feature", "imagenet-logits"),
+            "Feature 'imagenet-logits' is for `extract`: choose another to train on.",
+        ),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    indexed_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    if "--shard" in arguments:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError) as caught:
+        app([*arguments, "-d", "set", "-b", "effnet-lite0"], standalone_mode=False)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (("finetune", "--protocol", "best"), "'paper', 'standard'"),
+        (("finetune", "--boundary", "maybe"), "'auto', 'on', 'off'"),
+        (("finetune", "--precision", "float8"), "'float32', 'bfloat16', 'float16'"),
+        (("extract", "--engine", "tensorrt"), "'torch', 'onnx'"),
+        (("extract", "--on-error", "no"), "'stop', 'skip'"),
+    ],
+)
+def test_closed_lists_are_choices(arguments: tuple[str, ...], choices: str) -> None:
+    with pytest.raises(USAGE_ERROR) as caught:
+        app([*arguments, "-d", "set", "-b", "effnet-lite0"], standalone_mode=False)
+    assert choices in caught.value.format_message()
+
+
 def test_settings_are_read_from_text() -> None:
-    found = parse_settings({"epochs": 3}, ["lr=1e-3,1e-4", "select=f1_macro"])
+    found = RecipeOptions(epochs=3, setting=["lr=1e-3,1e-4", "select=f1_macro"]).changes()
     assert found == {"epochs": 3, "lr": "1e-3,1e-4", "select": "f1_macro"}
 
 
@@ -192,7 +269,7 @@ def torchrun(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 SHARED = (
     "--epochs", 2, "--batch", 5, "--lr", "1e-3", "--set", "micro_batch=2", "--set",
-    "class_weights=balanced", "--augment", "horizontal_flip", "--set", "ema=0.5", "--set",
+    "class_weights=balanced", "--set", "augmentation=horizontal_flip", "--set", "ema=0.5", "--set",
     "clip_grad_norm=1",
 )  # fmt: skip
 
@@ -272,7 +349,7 @@ def study(**protocol: Any) -> Any:
 
 
 def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
-    assert set(Recipe().to_dict()) <= ProtocolEntry.model_fields.keys()
+    assert Recipe.model_fields.keys() <= ProtocolEntry.model_fields.keys()
     entry = parse_study(
         study(
             recipe="standard", unfreeze="all", batch="auto", lr=["1e-3", 1e-4], ema="0.99",
@@ -290,15 +367,24 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"ema": 2}, "ema of the recipe must be at least 0 and below 1, not 2.0."),
-        ({"lr": 0}, "lr of the recipe must be above 0, not 0.0."),
+        ({"ema": 2}, "protocols.p.ema: input should be less than 1, not 2."),
+        ({"lr": 0}, "protocols.p.lr.0: input should be greater than 0, not 0."),
+        (
+            {"unfreeze": "all", "recipe": "standard", "warmup_epochs": 40},
+            "protocols.p: warmup_epochs of the recipe must be less than epochs, not 40.",
+        ),
+        (
+            {"batch": 8, "batch_size": 4},
+            "protocols.p: The keys batch and batch_size say the same: give one of them.",
+        ),
         (
             {"unfreeze": "none", "lr": [1e-3, 1e-4]},
-            "a head on cached embeddings takes one lr: `frostline probe --sweep` compares several.",
+            "protocols.p: A head on cached embeddings takes one lr: `frostline sweep` compares "
+            "several.",
         ),
     ],
 )
 def test_what_a_study_cannot_set(protocol: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_study(study(**protocol), "s.yaml")
-    assert str(caught.value) == f"s.yaml: protocols.p: {message}"
+    assert str(caught.value) == f"s.yaml: {message}"

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from frostline.commands.cli import app
-from frostline.extract.backbones.backbone import list_backbones
+from frostline.extract.backbones.listing import list_backbones
 
 
 @pytest.fixture(autouse=True)

@@ -1,27 +1,28 @@
-"""`import frostline`: the commands as functions, two of which are packages too."""
+"""`import frostline`: a workspace with the stages as methods, and results that show themselves."""
 
 from __future__ import annotations
 
 import doctest
 import inspect
-import pickle
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 import frostline
-import frostline.report
-from frostline import verbs
+from frostline import workspace as face
 from frostline.cache import InputError
+from frostline.report import Predictions
 from frostline.stages import Machine
 
 from .conftest import make_images
 
-PACKAGES = ("extract", "probe", "finetune")
+# In this order, each with what the ones before it made.
+STAGES = ("index", "audit", "extract", "probe", "finetune", "sweep", "predict", "run")
 STUDY = {
     "name": "small",
     "datasets": {"mine": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
@@ -29,6 +30,7 @@ STUDY = {
     "protocols": {"frozen": {"head": "logistic"}},
     "replicates": 100,
 }
+TINY = {"weights": "random", "image_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -40,108 +42,137 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ws(place: Path, monkeypatch: pytest.MonkeyPatch) -> frostline.Workspace:
     monkeypatch.chdir(place)
-    return place
+    monkeypatch.delenv("FROSTLINE_WORKSPACE", raising=False)
+    return frostline.Workspace()
 
 
-def test_the_examples_of_the_functions_do_what_they_say(here: Path) -> None:
-    names = {"frostline": frostline}
-    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for name in ("index", "extract", "probe", "finetune", "evaluate", "compare", "run"):
-        # In this order, each with what the ones before it made.
-        (example,) = finder.find(getattr(verbs, name), name, globs=names)
-        assert example.examples, name
-        assert runner.run(example, clear_globs=False).failed == 0, name
+def test_the_examples_of_the_methods_do_what_they_say(ws: frostline.Workspace) -> None:
+    names: dict[str, object] = {"frostline": frostline}
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(optionflags=flags)
+    described = [face.Workspace, *(getattr(face.Workspace, name) for name in STAGES)]
+    for what in (*described, frostline.evaluate, frostline.compare, frostline.backbones):
+        (example,) = finder.find(what, what.__name__, globs=names)
+        assert example.examples, what
+        assert runner.run(example, clear_globs=False).failed == 0, what
         names = example.globs
 
 
-def test_every_verb_is_offered_with_its_signature() -> None:
-    for name in frostline.__all__:
-        function, verb = getattr(frostline, name), getattr(verbs, name)
-        assert callable(function)
-        assert inspect.signature(function) == inspect.signature(verb)
-        assert pickle.loads(pickle.dumps(function)) is function
-    assert "Called, frostline.extract does this" in (frostline.extract.__doc__ or "")
+def test_results_show_themselves_and_lead_on(ws: frostline.Workspace) -> None:
+    manifest = ws.index("mine", "images", group_pattern="(patient[0-9]+)")
+    assert "24 images of 12 groups" in manifest._repr_html_()
+    assert "<th>sick</th>" in manifest._repr_html_()
+    store = ws.extract("mine", "timm:test_vit", **TINY)  # type: ignore[arg-type]
+    assert "24 embeddings of mine by timm:test_vit" in store._repr_html_()
+    run = ws.probe("mine", "timm:test_vit", "centroid")
+    assert repr(run) == f"<Run {run.id}>"
+    assert run.id in run._repr_html_()
+    assert "balanced_accuracy" in run._repr_html_()
+    assert isinstance(run.predictions, Predictions)
+    assert "<table" in run.predictions._repr_html_()
+    X, y, _ = store.arrays("test")
+    answers = run.predictions.table.query("split == 'test'")["prediction"]
+    assert list(run.model.predict(X)) == list(answers)
+    assert len(y) == len(answers)
+    other = ws.probe("mine", "timm:test_vit", "knn")
+    both = frostline.compare([run, other], replicates=200)
+    assert "verdict" in both._repr_html_()
+    assert type(both[["a"]]) is pd.DataFrame  # a part of it is an ordinary table
+    assert "severity" in ws.audit("mine")._repr_html_()
+    new = ws.predict(run, ["images/sick", "images/well"])
+    assert len(new.table) == 24
 
 
-def test_verbs_and_commands_take_the_same_workspace() -> None:
-    from frostline.commands.options import DEFAULT_WORKSPACE
+def test_a_study_gives_its_runs_and_its_page(ws: frostline.Workspace) -> None:
+    report = ws.run("study.yaml")
+    assert report.page is not None
+    assert report.page.is_file()
+    assert [run.predictions.meta["backbone"] for run in report.runs] == ["effnet-lite0"]
+    assert report.answer.splitlines()[0] in report._repr_html_()
+    again = ws.report("study.yaml")
+    assert [run.id for run in again.runs] == [run.id for run in report.runs]
+    assert list(again.scores(metrics=["accuracy"])["metric"]) == ["accuracy"] * 2
 
-    assert Path(verbs.WORKSPACE) == DEFAULT_WORKSPACE
-    assert "workspace" not in inspect.signature(frostline.evaluate).parameters
+
+def test_predictions_are_paths_tables_and_what_methods_return(ws: frostline.Workspace) -> None:
+    ws.index("mine", "images", group_pattern="(patient[0-9]+)")
+    ws.extract("mine", "timm:test_vit", **TINY)  # type: ignore[arg-type]
+    run = ws.probe("mine", "timm:test_vit", "centroid")
+    one = frostline.evaluate(run, metrics=["accuracy"])
+    for given in (str(run.path), [run.path], iter([run]), run.predictions):
+        assert one.equals(frostline.evaluate(given, metrics=["accuracy"]))
+    table = pd.DataFrame({"label": ["x", "y", "y"], "prediction": ["x", "y", "x"]})
+    scores = frostline.evaluate(table, metrics=["accuracy"])
+    assert scores.loc[0, ["run", "estimate"]].tolist() == ["table 1", 2 / 3]
+    with pytest.raises(InputError, match="no column prediction"):
+        frostline.evaluate(table[["label"]])
 
 
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import frostline",
-        "import frostline.extract, frostline.probe, frostline.finetune",
-        "from frostline.extract.backbones.catalog import resolve\nimport frostline",
-        "from frostline import probe\nimport frostline.finetune.recipe as module\nimport frostline",
-        "import frostline.probe.sweep.settings as module\nfrom frostline.finetune import Recipe\n"
-        "import frostline.commands.cli",
-    ],
-)
-def test_packages_are_callable_whatever_is_imported_first(imports: str) -> None:
+def test_the_workspace_is_the_folder_or_the_environments(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FROSTLINE_WORKSPACE", str(place / "theirs"))
+    assert frostline.Workspace().folder == place / "theirs"
+    assert frostline.Workspace("mine").folder == Path("mine")
+
+
+def test_every_command_has_a_method() -> None:
+    import typer
+
+    from frostline.commands.cli import app
+
+    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    methods = {name for name in vars(face.Workspace) if not name.startswith("_")}
+    functions = {"evaluate", "compare"}
+    assert methods <= commands
+    assert commands - methods - functions <= {"cache", "doctor", "demo"}
+    for name in methods:
+        assert len(inspect.signature(getattr(face.Workspace, name)).parameters) <= 14, name
+
+
+def test_packages_are_packages() -> None:
     script = (
-        f"{imports}\n"
-        "import sys\n"
-        f"for name in {PACKAGES}:\n"
-        "    package = getattr(frostline, name)\n"
-        "    assert callable(package) and sys.modules['frostline.' + name] is package\n"
-        "    try: package()\n"
-        "    except TypeError as error: assert 'dataset' in str(error)\n"
+        "import frostline, frostline.extract, frostline.probe, frostline.finetune\n"
+        "for name in ('extract', 'probe', 'finetune'):\n"
+        "    assert not callable(getattr(frostline, name))\n"
         "from frostline.extract.backbones.catalog import NAMED\n"
-        "import frostline.extract.backbones.catalog\n"
-        "assert frostline.extract.backbones.catalog.NAMED is NAMED\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_importing_costs_next_to_nothing() -> None:
-    script = (
-        "import sys; import frostline\n"
-        "heavy = {'torch', 'numpy', 'pandas', 'h5py', 'pydantic', 'typer'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_mistakes_are_sentences_and_skipped_images_are_warned_of(here: Path) -> None:
-    with pytest.raises(InputError, match="There is no data set 'other'"):
-        frostline.extract("other", "effnet-lite0")
+def test_importing_costs_next_to_nothing() -> None:
+    script = (
+        "import sys; import frostline; frostline.Workspace('x'); frostline.InputError\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'h5py', 'pydantic', 'typer', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
+    ws: frostline.Workspace, place: Path
+) -> None:
+    with pytest.raises(frostline.InputError, match="There is no data set 'other'"):
+        ws.extract("other", "effnet-lite0")
     with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
-        frostline.finetune("mine", "effnet-lite0", epoch=3)
-    with pytest.raises(InputError, match=r"nowhere\.csv: there is no such file"):
+        ws.finetune("mine", "effnet-lite0", epoch=3)
+    with pytest.raises(InputError, match=r"nowhere\.csv"):
         frostline.evaluate("nowhere.csv")
-    (here / "one.csv").write_text("image_id,label,prediction\na,x,x\nb,y,x\n")
+    (place / "one.csv").write_text("image_id,label,prediction\na,x,x\nb,y,x\n")
     with pytest.raises(InputError):
         frostline.compare("one.csv")
-    broken = here / "broken" / "well" / "patient900_1.png"
-    make_images(here / "broken", 4)
-    broken.write_bytes(b"no image")
-    frostline.index("broken", here / "broken", group_pattern="(patient[0-9]+)")
-    on = {"weights": "random", "image_size": 32, "on_error": "skip"}
+    make_images(place / "broken", 4)
+    (place / "broken" / "well" / "patient900_1.png").write_bytes(b"no image")
+    ws.index("broken", place / "broken", group_pattern="(patient[0-9]+)")
+    careless = Machine(on_error="skip")
     with pytest.warns(UserWarning, match=r"Skipped: .*patient900_1\.png"):
-        store = frostline.extract("broken", "timm:test_vit", **on)  # type: ignore[arg-type]
+        store = ws.extract("broken", "timm:test_vit", machine=careless, **TINY)  # type: ignore[arg-type]
     assert len(store.values) == 4
-
-
-def test_one_path_or_many_as_text_or_paths(here: Path) -> None:
-    manifest = frostline.index("mine", [here / "images"], group_pattern="(patient[0-9]+)")
-    assert len(manifest) == 24
-    frostline.extract("mine", "timm:test_vit", weights="random", image_size=32)
-    path = frostline.probe("mine", "timm:test_vit", head="centroid")
-    one = frostline.evaluate(str(path), metrics=["accuracy"])
-    again = frostline.evaluate(path.parent.glob(path.name), metrics=["accuracy"])
-    assert one.equals(again)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        frostline.extract("mine", "timm:test_vit", weights="random", image_size=32)
+        ws.extract("mine", "timm:test_vit", **TINY)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

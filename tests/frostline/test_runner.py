@@ -1,4 +1,4 @@
-"""A study as a plan: what is done, shared, done anew, failed; what --set and --only choose."""
+"""A study as a plan: what is done, shared, done again, failed; what --set and --only choose."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import pytest
 import yaml
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
+from frostline.probe.sweep.planning import training_shares
 from frostline.probe.sweep.settings import parse_sweep
-from frostline.probe.sweep.sweep import training_shares
 from frostline.report import read_predictions
-from frostline.study.dry_run import plan_table, show_plan
+from frostline.study.costs.estimate import estimate_plan
+from frostline.study.dry_run import show_plan
 from frostline.study.file import Study, read_study
-from frostline.study.plan import Step, make_plan, study_cells
+from frostline.study.plan import Step, study_cells
+from frostline.study.planner import make_plan
 from frostline.study.records import changed_runs, read_record
 from frostline.study.report_data import swept_tables
 from frostline.study.results import report_study
-from frostline.study.runner import _warn_alike, plan_study, run_study
-from frostline.study.scheduler import Walk, Walked
+from frostline.study.runner import _start_helper, plan_study, run_study
+from frostline.study.scheduler import Scheduler, Settled
 from frostline.study.settings import replace_fields
 from frostline.study.steps import DO
 
@@ -70,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the report out, which takes most of the time."""
-    monkeypatch.setattr("frostline.study.runner.show_report", lambda *_, **__: None)
+    monkeypatch.setattr("frostline.study.runner.update_report", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -122,7 +124,9 @@ def test_a_changed_field_or_label_says_what_is_done_anew(
     assert run_study(workspace, tuned, only=["*/timm:test_vit/*"]).failed == {}
     assert worked == ["set/timm:test_vit/tuned/0"]
     said = capsys.readouterr().err
-    sentence = "set/timm:test_vit/tuned/0 is done anew, as this changed: recipe.lr: 0.0001 / 0.001."
+    sentence = (
+        "set/timm:test_vit/tuned/0 is trained again because recipe.lr changed from 0.0001 to 0.001."
+    )
     assert sentence in said
     manifest = read_manifest(workspace.manifest("set"))
     kept = manifest.table.copy()
@@ -133,7 +137,7 @@ def test_a_changed_field_or_label_says_what_is_done_anew(
     plan = plan_study_without_index(workspace, study)
     try:
         changed = changed_runs(workspace, "small", plan)
-        assert changed[0].endswith("done anew, as this changed: manifest.label.")
+        assert changed[0].endswith("is trained again because the labels changed.")
     finally:
         manifest.table = kept
         write_manifest(workspace.manifest("set"), manifest)
@@ -247,10 +251,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return Fake(monkeypatch)
 
 
-def walk(finished: Path, workspace: Path, shard: tuple[int, int] | None = None) -> Walked:
+def walk(finished: Path, workspace: Path, shard: tuple[int, int] | None = None) -> Settled:
     study = study_at(finished)
     plan = plan_study(Workspace(finished / "ws"), study)
-    return Walk(Workspace(workspace), study, plan, shard, 0.0).run()
+    return Scheduler(Workspace(workspace), study, plan, shard, 0.0).run()
 
 
 def test_shards_share_the_runs_and_each_has_what_it_needs(
@@ -283,7 +287,7 @@ def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
             "frostline.study.scheduler.time.sleep", lambda _: others.append("waits") or 1 / 0
         )
         with pytest.raises(ZeroDivisionError):
-            Walk(workspace, study, plan, None, 0.0).run()
+            Scheduler(workspace, study, plan, None, 0.0).run()
     monkeypatch.undo()
     assert others == ["waits"]
     said = f"Waiting for another runner: {held.name} (probe)."
@@ -330,7 +334,7 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
 
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_warn_alike, initargs=(True,)
+        1, get_context("spawn"), initializer=_start_helper, initargs=(True, 0)
     ) as pool:
         pool.submit(warnings.warn, "The grid is narrow.").result()
     assert capfd.readouterr().err == "Warning: The grid is narrow.\n"
@@ -344,7 +348,7 @@ def test_the_last_shard_writes_the_report(
 ) -> None:
     shown: list[int] = []
     monkeypatch.setattr(
-        "frostline.study.runner.show_report", lambda *a, **_: shown.append(len(a[2]))
+        "frostline.study.runner.update_report", lambda *a, **_: shown.append(len(a[2]))
     )
     study = study_at(
         finished, "sweeps={}", "costs=false",
@@ -366,12 +370,12 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_at(finished)
-    whole = plan_table(
+    whole = estimate_plan(
         Workspace(finished / "ws"), study, plan_study(Workspace(finished / "ws"), study)
     )
     assert set(whole["state"]) == {"done"}
     fresh = Workspace(tmp_path / "ws")
-    table = plan_table(fresh, study, plan_study(fresh, study)).set_index("kind")
+    table = estimate_plan(fresh, study, plan_study(fresh, study)).set_index("kind")
     assert table.loc["pixels", "state"] == "missing"
     assert table.loc["pixels", "images"] == 48
     assert table.loc["pixels", "disk"] == 48 * 32 * 32 * 3
@@ -399,11 +403,11 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
     def refuse(*_: Any) -> None:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr("frostline.extract.backbones.backbone.fetch_pretrained", refuse)
+    monkeypatch.setattr("frostline.extract.backbones.weights.source.fetch_pretrained", refuse)
     study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
     show_plan(Workspace(tmp_path / "ws"), study)
     printed = capsys.readouterr().out
-    assert "cannot be" not in printed
+    assert "cannot start" not in printed
     last = "Weights that are not on this machine are fetched first: torchvision:resnet18."
     assert printed.splitlines()[-1] == last
 

@@ -19,7 +19,7 @@ from frostline.study.file import (
     parse_study,
     read_study,
 )
-from frostline.study.results import show_report
+from frostline.study.results import update_report
 
 from .conftest import Run, make_images
 
@@ -88,7 +88,7 @@ def test_a_report_is_written_anew_when_a_manifest_changed(
     predictions = sorted((workspace.root / "predictions").iterdir())
     page = workspace.report("small") / "index.html"
     before = page.stat().st_mtime_ns
-    show_report(workspace, small, predictions)
+    update_report(workspace, small, predictions)
     assert page.stat().st_mtime_ns == before
     manifest = read_manifest(workspace.manifest("set"))
     assert "The data may leak" not in page.read_text()
@@ -96,7 +96,7 @@ def test_a_report_is_written_anew_when_a_manifest_changed(
         manifest.table["split"] != manifest.table["split"][0]
     ].iat[0]
     write_manifest(workspace.manifest("set"), manifest)
-    show_report(workspace, small, predictions)
+    update_report(workspace, small, predictions)
     assert "The data may leak" in page.read_text()
 
 
@@ -140,9 +140,9 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"protocols": {"p": {"recipe": "best"}}}, "protocols.p.recipe: input should be 'paper'"),
         (
             {"protocols": {"p": {"recipe": "standard", "epochs": 5}}},
-            "protocols.p: head 'logistic' takes of the recipe's fields none; leave epochs out.",
+            "protocols.p: Head 'logistic' takes no field of the recipe: leave epochs out.",
         ),
-        ({"protocols": {"p": {"unfreeze": 1, "head": "knn"}}}, "head is for unfreeze: none; "),
+        ({"protocols": {"p": {"unfreeze": 1, "head": "knn"}}}, "A head is for `unfreeze: none`; "),
         ({"primary_metric": "acuracy"}, "primary_metric: There is no metric 'acuracy': choose "),
         ({"ci": "foo"}, "ci: There is no interval 'foo': choose from auto, percentile, "),
         ({"backbones": []}, "backbones: list should have at least 1 item after validation"),

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.probe.heads.families import pairs
 from frostline.probe.heads.scoring import METRICS
-from frostline.probe.sweep.cells import Cell, select_folds, text_of
+from frostline.probe.heads.training import pairs
 from frostline.probe.sweep.draws import draw_order, drawn_rows, group_folds, validation_size
+from frostline.probe.sweep.head_run import Data, HeadRun, TrainingSet
+from frostline.probe.sweep.selection import select_folds
+from frostline.probe.sweep.validation_scores import text_of
 
 
 @st.composite
@@ -97,8 +99,6 @@ def test_a_fold_does_not_select_by_its_own_images(left_out: int) -> None:
                         **scores,
                     }
                 )
-    cell = Cell(
-        "d", "b", "f", "k", "m", "logistic", candidates, {}, 0, None, 0, (3, 0), "accuracy",
-        "label", "split", "error",
-    )  # fmt: skip
-    assert select_folds(cell, pd.DataFrame(rows))[left_out].candidate == {"C": 1.0}
+    data = Data("d", "b", "f", "k", "m")
+    run = HeadRun(data, "logistic", candidates, {}, 0, TrainingSet(cv=(3, 0)), "accuracy")
+    assert select_folds(run, pd.DataFrame(rows))[left_out].candidate == {"C": 1.0}

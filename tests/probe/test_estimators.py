@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from frostline.probe import AdamProbe, LogisticProbe
-from frostline.probe.heads.stacked import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
 
 from .conftest import embeddings
 

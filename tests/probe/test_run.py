@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 
 from frostline.cache import InputError
-from frostline.probe import load_head, probe_run
+from frostline.probe import Source, load_head, probe_head
 from frostline.report import read_predictions
 
 from .conftest import SPEC, Build, embeddings
 
 FAST = {
-    "logistic": {"Cs": [1e-4, 0.01, 1.0, 100.0]},
+    "logistic": {"C": [1e-4, 0.01, 1.0, 100.0]},
     "adam": {"epochs": 15, "lr": 1e-2},
-    "knn": {"ks": [1, 5, 10]},
+    "knn": {"n_neighbors": [1, 5, 10]},
     "centroid": {},
     "majority": {},
 }
@@ -27,7 +27,7 @@ FAST = {
 @pytest.mark.parametrize("head", FAST)
 def test_predictions_of_a_run(build: Build, table: pd.DataFrame, head: str) -> None:
     place = build()
-    run, _ = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
+    run, _ = probe_head(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
     result = read_predictions(place.predictions(run))
     expected = table[table["split"] != "train"]
     assert list(result.table["image_id"]) == list(expected["image_id"])
@@ -44,7 +44,7 @@ def test_predictions_of_a_run(build: Build, table: pd.DataFrame, head: str) -> N
     assert meta["weights"] == "pretrained"
     assert meta["feature"] == "pooled"
     assert meta["candidates"] == {"logistic": 4, "knn": 3}.get(head, 1)
-    assert run.startswith(f"mri-tiny-{head}-paper-s0-")
+    assert run.startswith(f"mri-tiny-pooled-{head}-paper-s0-")
 
 
 @pytest.mark.parametrize("head", FAST)
@@ -53,7 +53,7 @@ def test_saved_head_gives_the_test_predictions(
 ) -> None:
     X = embeddings(pd.factorize(table["label"])[0])
     place = build(X=X)
-    run, _ = probe_run(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
+    run, _ = probe_head(place, "mri", "tiny", head=head, hyperparameters=FAST[head])
     result = read_predictions(place.predictions(run)).table
     test = (table["split"] == "test").to_numpy()
     saved = load_head(place.model(run)).predict_proba(X[test])
@@ -66,7 +66,7 @@ def test_logistic_predictions_of_validation_images_were_not_trained_on(
 ) -> None:
     X = embeddings(pd.factorize(table["label"])[0])
     place = build(X=X)
-    run, _ = probe_run(place, "mri", "tiny", hyperparameters={"Cs": [100.0]})
+    run, _ = probe_head(place, "mri", "tiny", hyperparameters={"C": 100.0})
     result = read_predictions(place.predictions(run)).table
     val = (table["split"] == "val").to_numpy()
     final = load_head(place.model(run)).predict_proba(X[val])
@@ -80,23 +80,23 @@ def test_done_run_is_not_done_again_and_a_changed_label_is_another_run(
     build: Build, table: pd.DataFrame
 ) -> None:
     place = build()
-    run, _ = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
+    run, _ = probe_head(place, "mri", "tiny", hyperparameters=FAST["logistic"])
     before = os.stat(place.predictions(run)).st_mtime_ns
-    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"]) == (run, False)
+    assert probe_head(place, "mri", "tiny", hyperparameters=FAST["logistic"]) == (run, False)
     assert os.stat(place.predictions(run)).st_mtime_ns == before
     table.loc[0, "label"] = "grade 1"
     build(table)
-    assert probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])[0] != run
+    assert probe_head(place, "mri", "tiny", hyperparameters=FAST["logistic"])[0] != run
 
 
 def test_same_seed_same_numbers_another_seed_another_run(build: Build) -> None:
     place = build()
-    run, _ = probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
+    run, _ = probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
     first = read_predictions(place.predictions(run)).table
     place.predictions(run).unlink()
-    assert probe_run(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])[0] == run
+    assert probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])[0] == run
     pd.testing.assert_frame_equal(read_predictions(place.predictions(run)).table, first)
-    other, _ = probe_run(place, "mri", "tiny", head="adam", seed=1, hyperparameters=FAST["adam"])
+    other, _ = probe_head(place, "mri", "tiny", head="adam", seed=1, hyperparameters=FAST["adam"])
     assert not read_predictions(place.predictions(other)).table.equals(first)
 
 
@@ -107,7 +107,7 @@ def test_unlabelled_test_images_are_predicted_and_images_without_split_left_out(
     table.loc[test[:3], "label"] = None
     table.loc[test[3:5], "split"] = None
     place = build(table)
-    run, _ = probe_run(place, "mri", "tiny", hyperparameters=FAST["logistic"])
+    run, _ = probe_head(place, "mri", "tiny", hyperparameters=FAST["logistic"])
     result = read_predictions(place.predictions(run)).table
     assert result["label"].isna().sum() == 3
     assert set(result["image_id"]).isdisjoint(table.loc[test[3:5], "image_id"])
@@ -116,7 +116,9 @@ def test_unlabelled_test_images_are_predicted_and_images_without_split_left_out(
 def test_other_label_column(build: Build, table: pd.DataFrame) -> None:
     table["tumour"] = np.where(table["label"] == "grade 0", "no", "yes")
     place = build(table)
-    run, _ = probe_run(place, "mri", "tiny", label="tumour", hyperparameters=FAST["logistic"])
+    run, _ = probe_head(
+        place, "mri", "tiny", hyperparameters=FAST["logistic"], source=Source(label="tumour")
+    )
     result = read_predictions(place.predictions(run))
     assert result.classes == ["no", "yes"]
     assert set(result.table["label"]) == {"no", "yes"}
@@ -124,7 +126,7 @@ def test_other_label_column(build: Build, table: pd.DataFrame) -> None:
 
 def refusal(place: object, **options: object) -> str:
     with pytest.raises(InputError) as caught:
-        probe_run(place, "mri", "tiny", **options)  # type: ignore[arg-type]
+        probe_head(place, "mri", "tiny", **options)  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -179,8 +181,12 @@ def test_missing_embeddings(build: Build, table: pd.DataFrame) -> None:
     assert refusal(place).startswith("5 of 120 images of data set 'mri' have no embedding in store")
     assert refusal(place).endswith(": run the same `frostline extract` again.")
     with pytest.warns(UserWarning, match=r"^5 of 120 images have no embedding\.$"):
-        run, _ = probe_run(
-            place, "mri", "tiny", on_missing="skip", hyperparameters=FAST["logistic"]
+        run, _ = probe_head(
+            place,
+            "mri",
+            "tiny",
+            hyperparameters=FAST["logistic"],
+            source=Source(on_missing="skip"),
         )
     assert len(read_predictions(place.predictions(run)).table) == 48 - 5
 
@@ -193,7 +199,7 @@ def test_group_in_train_and_validation(build: Build, table: pd.DataFrame) -> Non
     )
     theirs = build(table, meta={"made_splits": []})
     with pytest.warns(UserWarning, match="own splits put 1 group of data set 'mri' in both"):
-        probe_run(theirs, "mri", "tiny", hyperparameters=FAST["logistic"])
+        probe_head(theirs, "mri", "tiny", hyperparameters=FAST["logistic"])
 
 
 def test_several_stores_and_key(build: Build) -> None:
@@ -204,27 +210,29 @@ def test_several_stores_and_key(build: Build) -> None:
     assert "choose by --key" in message
     assert "feature: " in message
     key = sorted(path.name for path in place.embeddings("mri", "tiny").iterdir())[0]
-    run, _ = probe_run(place, "mri", "tiny", key=key[:8], hyperparameters=FAST["logistic"])
+    run, _ = probe_head(
+        place, "mri", "tiny", hyperparameters=FAST["logistic"], source=Source(key=key[:8])
+    )
     assert read_predictions(place.predictions(run)).meta["store_key"] == key
 
 
 def test_unknown_head_and_hyperparameter(build: Build) -> None:
     place = build()
     assert refusal(place, head="svm") == (
-        "There is no head 'svm': choose logistic or adam or knn or centroid or majority."
+        "There is no head 'svm': choose logistic, adam, knn, centroid or majority."
     )
     assert refusal(place, head="adam", hyperparameters={"epoch": 3}) == (
-        "Head 'adam' has no hyper-parameter 'epoch': it has lr, weight_decay, hidden, epochs, "
-        "batch_size, class_weight."
+        "Head 'adam' has no hyper-parameter 'epoch': it has lr, weight_decay, hidden, "
+        "class_weight, epochs, batch_size."
     )
 
 
 def test_best_strength_at_the_edge_is_said(build: Build) -> None:
-    with pytest.warns(UserWarning, match=r"^The best strength, C=1e-05, lies at the edge of the"):
-        probe_run(build(), "mri", "tiny", hyperparameters={"Cs": [1e-5, 1e-6, 1e-7]})
+    with pytest.warns(UserWarning, match=r"logistic: the best C, 1e-05, lies at the edge of the"):
+        probe_head(build(), "mri", "tiny", hyperparameters={"C": [1e-5, 1e-6, 1e-7]})
 
 
 def test_no_warning_in_an_ordinary_run(build: Build) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe_run(build(), "mri", "tiny")
+        probe_head(build(), "mri", "tiny")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
+from sklearn.model_selection import PredefinedSplit
 
 from frostline.cache import InputError, Workspace
-from frostline.probe import load_head, probe_run
-from frostline.probe.sweep import engine as cell_run
+from frostline.probe import LogisticProbe, probe_head
+from frostline.probe.heads.registry import HEADS as REGISTRY
+from frostline.probe.heads.training import Trainer
+from frostline.probe.sweep import run_files
+from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.results import Results
+from frostline.probe.sweep.run import run_sweep
 from frostline.probe.sweep.settings import parse_sweep, read_sweep
-from frostline.probe.sweep.sweep import plan_sweep, run_sweep
 from frostline.report import read_predictions
 
 from .conftest import SPEC, Build, embeddings, make_table
@@ -80,22 +84,33 @@ def test_selection_is_on_validation(build: Build, metric: str) -> None:
         assert again == pytest.approx(result.meta["validation"][metric], rel=1e-2)
 
 
-def test_a_cell_is_the_run_alone(build: Build) -> None:
+@pytest.mark.parametrize("head", HEADS)
+def test_a_probe_is_a_sweep_of_one_run(build: Build, head: str) -> None:
     place = build()
-    results = run(place, metric="log_loss", heads={"logistic": {"C": [0.01, 1.0, 100.0]}})
-    alone, _ = probe_run(place, "mri", "tiny", hyperparameters={"Cs": [0.01, 1.0, 100.0]})
-    ours = read_predictions(results.predictions[0])
-    theirs = read_predictions(place.predictions(alone))
-    assert ours.meta["hyperparameters"]["C"] == theirs.meta["hyperparameters"]["C"]
-    merged = ours.table.merge(theirs.table, on="image_id")
-    test = merged[merged["split_x"] == "test"]
-    np.testing.assert_allclose(test["prob_grade 0_x"], test["prob_grade 0_y"], atol=1e-3)
-    folder = place.model(ours.run)
-    X = embeddings(pd.factorize(make_table()["label"])[0])
-    is_test = (make_table()["split"] == "test").to_numpy()
-    saved = load_head(folder).predict_proba(X[is_test])
-    written = ours.table[ours.table["split"] == "test"].filter(like="prob_").to_numpy()
-    np.testing.assert_allclose(saved, written, atol=1e-6)
+    alone, new = probe_head(place, "mri", "tiny", head=head, hyperparameters=HEADS[head])
+    before = place.predictions(alone).stat().st_mtime_ns
+    results = run(place, heads={head: HEADS[head]})
+    assert new
+    assert [path.stem for path in results.predictions] == [alone]
+    assert place.predictions(alone).stat().st_mtime_ns == before
+    assert probe_head(place, "mri", "tiny", head=head, hyperparameters=HEADS[head])[1] is False
+
+
+def test_what_is_selected_and_answered_is_the_estimators(build: Build, table: pd.DataFrame) -> None:
+    """`LogisticProbe` with one validation fold goes its own way to the same numbers."""
+    X = embeddings(pd.factorize(table["label"])[0])
+    place = build(X=X)
+    strengths = [1e-3, 0.01, 0.1, 1.0, 10.0]
+    done, _ = probe_head(place, "mri", "tiny", hyperparameters={"C": strengths})
+    split = table["split"].to_numpy()
+    fold = PredefinedSplit(np.where(split[split != "test"] == "train", -1, 0))
+    alone = LogisticProbe(Cs=strengths, cv=fold)
+    alone.fit(X[split != "test"], table["label"][split != "test"])
+    result = read_predictions(place.predictions(done))
+    assert result.meta["hyperparameters"]["C"] == alone.C_
+    assert result.meta["validation"]["log_loss"] == pytest.approx(-alone.scores_.max(), rel=1e-6)
+    written = result.table[result.table["split"] == "test"].filter(like="prob_").to_numpy()
+    np.testing.assert_array_equal(alone.predict_proba(X[split == "test"]), written)
 
 
 def test_adam_in_a_sweep_is_adam_alone(build: Build) -> None:
@@ -103,7 +118,9 @@ def test_adam_in_a_sweep_is_adam_alone(build: Build) -> None:
     results = run(place, metric="accuracy", heads={"adam": {"lr": [1e-2, 1e-3], "epochs": 6}})
     ours = read_predictions(results.predictions[0])
     lr = ours.meta["hyperparameters"]["lr"]
-    alone, _ = probe_run(place, "mri", "tiny", head="adam", hyperparameters={"lr": lr, "epochs": 6})
+    alone, _ = probe_head(
+        place, "mri", "tiny", head="adam", hyperparameters={"lr": lr, "epochs": 6}
+    )
     theirs = read_predictions(place.predictions(alone))
     assert (
         ours.meta["hyperparameters"]["best_epoch"] == theirs.meta["hyperparameters"]["best_epoch"]
@@ -124,19 +141,22 @@ def test_test_labels_change_no_selection(build: Build, table: pd.DataFrame) -> N
 
 
 class Spy:
-    """Counts what families are asked to score."""
+    """Counts what trainers are asked to score."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[int, int]] = []
-        for name, family in dict(cell_run.FAMILIES).items():
-            monkeypatch.setitem(cell_run.FAMILIES, name, self._watched(family))
+        for head in REGISTRY.values():
+            monkeypatch.setattr(
+                f"frostline.probe.heads.{head.trainer.replace(':', '.')}",
+                self._watched(head.load_trainer()),
+            )
 
-    def _watched(self, family: Any) -> Any:
-        def score(pool: Any, parts: Any, candidates: Any, same: Any, seed: int) -> Any:
+    def _watched(self, trainer: Trainer) -> Trainer:
+        def score(pool: Any, parts: Any, candidates: Any, shared: Any, seed: int) -> Any:
             self.asked.append((len(parts), len(candidates)))
-            return family.score(pool, parts, candidates, same, seed)
+            return trainer.score(pool, parts, candidates, shared, seed)
 
-        return type(family)(score, family.fit, family.seeded, family.refits)
+        return Trainer(score, trainer.fit)
 
 
 def test_again_computes_only_what_is_new(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +189,8 @@ def test_what_a_killed_sweep_has_done_is_kept(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = build()
-    monkeypatch.setattr("frostline.probe.sweep.sweep.HEADS_A_TASK", 1)
-    write = cell_run.write_predictions
+    monkeypatch.setattr("frostline.probe.sweep.run.HEADS_A_TASK", 1)
+    write = run_files.write_predictions
     left = [4]
 
     def interrupted(*arguments: Any) -> None:
@@ -179,10 +199,10 @@ def test_what_a_killed_sweep_has_done_is_kept(
             raise KeyboardInterrupt
         write(*arguments)
 
-    monkeypatch.setattr(cell_run, "write_predictions", interrupted)
+    monkeypatch.setattr(run_files, "write_predictions", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(place, heads=["centroid"], train_groups=[9])
-    monkeypatch.setattr(cell_run, "write_predictions", write)
+    monkeypatch.setattr(run_files, "write_predictions", write)
     spy = Spy(monkeypatch)
     run(place, heads=["centroid"], train_groups=[9])
     assert sum(parts for parts, _ in spy.asked) == 5  # the fifth cell was scored, not written
@@ -196,8 +216,8 @@ def test_label_efficiency(build: Build, monkeypatch: pytest.MonkeyPatch) -> None
     )
     results = run_sweep(place, sweep, jobs=1, said=said.append)
     assert said[:2] == [
-        "mri: 2 training groups are skipped, as every class needs 3.",
-        "mri: 400 training groups are skipped, as there are 36 only.",
+        "mri: 2 training groups are skipped, because every class needs 3.",
+        "mri: 400 training groups are skipped, because there are only 36.",
     ]
     counts = results.table[
         (results.table["metric"] == "accuracy") & (results.table["split"] == "test")
@@ -322,22 +342,21 @@ def refusal(**changes: Any) -> str:
         (
             {"head": "knn"},
             "here: there is no key 'head'; the keys there are name, datasets, backbones, features, "
-            "key, heads, metric, seeds, train_groups, draws, cv, test_dataset, label, split, "
-            "on_missing.",
+            "key, heads, protocol, metric, seeds, train_groups, draws, cv, test_dataset, label, "
+            "split, on_missing.",
         ),
         (
             {"heads": ["svm"]},
-            "here: there is no key 'heads.svm'; the keys there are logistic, adam, knn, centroid, "
-            "majority.",
+            "here: There is no head 'svm': choose logistic, adam, knn, centroid or majority.",
         ),
         (
             {"heads": {"knn": {"k": 3}}},
-            "here: there is no key 'heads.knn.k'; the keys there are n_neighbors, temperature, "
+            "here: Head 'knn' has no hyper-parameter 'k': it has n_neighbors, temperature, "
             "class_weight.",
         ),
         (
             {"heads": {"logistic": {"C": [-1]}}},
-            "here: heads.logistic.C.0: input should be greater than 0, not -1.",
+            "here: Head 'logistic': C.0: input should be greater than 0, not -1.",
         ),
         ({"cv": "2x3"}, "here: cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '2x3'."),
         (
@@ -347,12 +366,21 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"metric": "auc"},
-            "here: there is no metric 'auc'; it is log_loss, accuracy, balanced_accuracy, "
-            "f1_weighted, f1_macro or matthews_corrcoef.",
+            "here: metric: input should be 'log_loss', 'accuracy', 'balanced_accuracy', "
+            "'f1_weighted', 'f1_macro' or 'matthews_corrcoef', not 'auc'.",
         ),
         (
             {"train_groups": [0]},
-            "here: train_groups are whole numbers from 1, fractions below 1, or all; 0 is none.",
+            "here: train_groups are whole numbers from 1, fractions below 1, or all, and 0 is not.",
+        ),
+        ({"draws": 3}, "here: draws are for sizes in train_groups; name some, or leave draws out."),
+        (
+            {"heads": ["knn", "centroid"], "seeds": [1]},
+            "here: no seed changes knn or centroid; leave seeds out.",
+        ),
+        (
+            {"heads": []},
+            "here: No head is named: choose among logistic, adam, knn, centroid, majority.",
         ),
     ],
 )
@@ -366,19 +394,36 @@ def test_sweep_file(tmp_path: Path) -> None:
         "datasets: mri\nbackbones: [tiny]\nheads:\n  logistic:\n"
         "    C: {from: 1.0e-2, to: 1.0e+2, count: 5}\n  knn:\n"
     )
-    sweep = read_sweep(path, {"seeds": [3]})
-    assert sweep.name == "mine"
-    assert sweep.seeds == [3]
-    grids = sweep.heads.grids()
+    sweep = read_sweep(path, {"metric": "accuracy"})
+    assert re.fullmatch("mine-[0-9a-f]{8}", sweep.name)
+    assert sweep.metric == "accuracy"
+    grids = sweep.heads
     assert list(grids) == ["logistic", "knn"]
-    assert json.loads(grids["logistic"].model_dump_json())["C"] == pytest.approx(
-        [0.01, 0.1, 1, 10, 100]
-    )
+    assert grids["logistic"].model_dump()["C"] == pytest.approx([0.01, 0.1, 1, 10, 100])
     path.write_text("a: [")
     with pytest.raises(InputError, match=r"mine\.yaml is not YAML: "):
         read_sweep(path, {})
     with pytest.raises(InputError, match=r"^There is no sweep file "):
         read_sweep(tmp_path / "none.yaml", {})
+
+
+def test_a_second_sweep_never_overwrites_the_first(build: Build) -> None:
+    place = build()
+    first = run(place, heads=["centroid"])
+    other = run(place, heads=["centroid", "majority"])
+    assert first.path.parent.name.startswith("mri-tiny-centroid-")
+    assert other.path.parent.name.startswith("mri-tiny-centroid-majority-")
+    named = run(place, heads=["centroid"], name="mine")
+    before = named.path.read_bytes()
+    assert run(place, heads=["centroid"], name="mine").path == named.path
+    with pytest.raises(InputError) as caught:
+        run(place, heads=["majority"], metric="accuracy", name="mine")
+    assert str(caught.value) == (
+        f"A sweep 'mine' with other settings (heads, metric) lies in {named.path.parent}: give "
+        "this one another name by --name (or `name` in the file); what both compute is computed "
+        "once."
+    )
+    assert named.path.read_bytes() == before
 
 
 def sentence_of(place: Workspace, **changes: Any) -> str:
@@ -390,8 +435,8 @@ def sentence_of(place: Workspace, **changes: Any) -> str:
 def test_sentences_about_the_data(build: Build, table: pd.DataFrame) -> None:
     place = build()
     assert sentence_of(place, train_groups=[1]) == (
-        "No size of train_groups can be had: mri: 1 training groups are skipped, as every class "
-        "needs 3."
+        "No size of train_groups can be had: mri: 1 training groups are skipped, because every "
+        "class needs 3."
     )
     assert sentence_of(place, features=["cls"]) == (
         "There are no embeddings of mri by tiny with feature 'cls' (there is pooled): run "

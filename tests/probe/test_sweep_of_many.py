@@ -63,13 +63,13 @@ def test_data_sets_times_backbones_times_features(tmp_path: Path) -> None:
     file = tmp_path / "many.yaml"
     file.write_text(SWEEP)
     figures = tmp_path / "figures"
-    printed, said = frostline(place, "probe", "--sweep", str(file), "--figures", str(figures))
+    printed, said = frostline(place, "sweep", str(file), "--figures", str(figures))
     assert f"20 files of curves and heat maps in {figures}.\n" in printed
     assert said.splitlines()[0] == (
         "Left out: there are no embeddings of one by timm:test_resnet with feature 'cls' (there is "
         "pre_logits): run `frostline extract --feature cls`."
     )
-    table = pq.read_table(place / "sweeps" / "many" / "results.parquet").to_pandas()
+    table = pq.read_table(next(place.glob("sweeps/many-????????/results.parquet"))).to_pandas()
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")]
     places = ["dataset", "backbone", "feature", "head"]
     # Ten draws of six groups, and all of them once.
@@ -87,8 +87,8 @@ def test_data_sets_times_backbones_times_features(tmp_path: Path) -> None:
     assert all(len(found) == 1 for found in counts.values())
     assert len({str(found) for found in counts.values()}) > 2
 
-    frostline(place, "probe", "--sweep", str(file), "--head", "centroid", "--head", "logistic",
-              "--grid", "logistic.C=0.01,1.0")  # fmt: skip
+    frostline(place, "sweep", str(file), "--head", "centroid", "--head", "logistic",
+              "--grid", "logistic.C=0.01,1.0", "--name", "other")  # fmt: skip
     after = {path: path.stat().st_mtime_ns for path in (place / "predictions").iterdir()}
     assert len(after) == len(predictions) + 66
     assert all(after[path] == before for path, before in predictions.items())

@@ -1,0 +1,99 @@
+"""A user's own `torch.nn.Module` in place of a backbone's name."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+
+import torch
+from torch import Tensor, nn
+
+from frostline.cache import InputError
+from frostline.extract.backbones.catalog import NAMED
+from frostline.extract.backbones.weights.files import weights_digest
+
+SOURCE = "own module"
+
+
+class OwnModule(nn.Module):
+    """A user's module whose output is checked to be one vector an image.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Takes float [n, 3, height, width], gives [n, dim], or maps [n, dim, rows, columns], which
+        are averaged.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images: float [n, 3, height, width] to [n, dim]; InputError for another output."""
+        found = self.module(images)
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(found, Tensor) or found.ndim not in (2, 4) or len(found) != len(images):
+            raise InputError(
+                f"Module {class_name(self.module)} gives {shape} for {len(images)} images, where "
+                "[n, dim] or [n, dim, rows, columns] is needed: give a module whose forward "
+                "returns that."
+            )
+        return found if found.ndim == 2 else found.mean(dim=(2, 3))
+
+
+def own_copy(module: nn.Module) -> OwnModule:
+    """Copy a module, so that the user's own stays on its device and in its mode."""
+    return OwnModule(copy.deepcopy(module)).eval()
+
+
+def own_name(module: nn.Module, name: str | None = None) -> str:
+    """Give what an own module is called in stores and tables: `name`, or the name of its class.
+
+    Raises
+    ------
+    InputError
+        If that is the name of another backbone.
+    """
+    chosen = name or type(module).__name__
+    if chosen in NAMED or ":" in chosen:
+        raise InputError(
+            f"{chosen!r} is the name of another backbone: give your module a name of its own, "
+            "name='my-net'."
+        )
+    return chosen
+
+
+def class_name(module: nn.Module) -> str:
+    """Give the qualified name of a module's class."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def module_digest(module: nn.Module) -> str:
+    """Digest all that decides a module's numbers, as far as it can be seen.
+
+    BLAKE2b-128 over its parameters and buffers (names, dtypes, shapes, bytes), its class's
+    qualified name, and its printed form. Code is not in it: another forward needs another name.
+    """
+    state = {**dict(module.named_buffers()), **module.state_dict()}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    printed = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # another one in each process
+    text = "\0".join((weights_digest(tensors), class_name(module), printed))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def check_size(model: OwnModule, image_size: int) -> None:
+    """Raise InputError if a module cannot take images of a size."""
+    parameter = next(model.parameters(), torch.empty(0))
+    side = (1, 3, image_size, image_size)
+    image = torch.zeros(side, device=parameter.device, dtype=parameter.dtype)
+    try:
+        with torch.inference_mode():
+            model(image)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise InputError(
+            f"Module {class_name(model.module)} cannot take float images [1, 3, {image_size}, "
+            f"{image_size}] ({reason}): set image_size to its own."
+        ) from error

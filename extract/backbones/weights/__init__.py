@@ -1,0 +1,1 @@
+"""Weights: where they are, how they are read, and the digest that names them."""

@@ -1,0 +1,95 @@
+"""The forward pass: from pixels as they are stored to embeddings, in one precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from frostline.cache import InputError
+from frostline.extract.engine import Engine, onnx_features
+
+if TYPE_CHECKING:
+    from frostline.extract.backbones.backbone import Backbone
+
+COMPUTE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def forward_function(
+    backbone: Backbone, normalisation: dict[str, list[float]], device: str, compute: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Make uint8 pixels [n, h, w(, 3)] → float32 embeddings [n, dim], with one precision."""
+    forward = several_forward(backbone, [backbone.feature], normalisation, device, compute)
+    return lambda pixels: forward(pixels)[0]
+
+
+def several_forward(
+    backbone: Backbone,
+    features: Sequence[str],
+    normalisation: dict[str, list[float]],
+    device: str,
+    compute: str,
+    engine: Engine = "torch",
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature.
+
+    With engine "onnx" all batches must be of the size of the first.
+    """
+    if engine == "onnx" and (compute, torch.device(device).type) != ("float32", "cpu"):
+        raise InputError(
+            f"Engine 'onnx' computes float32 on a CPU, not {compute} on {device}: use --engine "
+            "torch, or --device cpu --precision float32."
+        )
+    backbone.model.eval().to(memory_format=torch.channels_last).to(device)
+    found = [backbone.find(feature) for feature in features]
+    dtype = COMPUTE[compute]
+    run: list[Callable[[torch.Tensor], list[torch.Tensor]]] = []
+
+    @torch.inference_mode()
+    def forward(pixels: np.ndarray) -> list[np.ndarray]:
+        images = to_input(torch.from_numpy(pixels), normalisation, device)
+        if engine == "onnx":
+            if not run:
+                run.append(onnx_features(backbone, found, images))
+            return [row.numpy() for row in run[0](images)]
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            rows = backbone.several(images, found)
+        return [row.float().cpu().numpy() for row in rows]
+
+    return forward
+
+
+def to_input(
+    pixels: torch.Tensor, normalisation: dict[str, list[float]], device: str | torch.device
+) -> torch.Tensor:
+    """Normalise pixels: uint8 [n, h, w] or [n, h, w, 3] to float32 [n, 3, h, w], channels last.
+
+    Floats [n, 3, h, w] are what a user's own transform made, and stay as they are.
+    """
+    images = pixels.to(device, non_blocking=True)
+    if images.is_floating_point():
+        return images.contiguous(memory_format=torch.channels_last)
+    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    mean = torch.tensor(normalisation["mean"], device=device).view(1, 3, 1, 1)
+    std = torch.tensor(normalisation["std"], device=device).view(1, 3, 1, 1)
+    # (x / 255 - mean) / std as one multiplication and one addition; grey becomes colour here.
+    normalised = images.float() * (1 / (255 * std)) - mean / std
+    return normalised.contiguous(memory_format=torch.channels_last)
+
+
+def pad(values: np.ndarray, size: int) -> np.ndarray:
+    """Fill a short batch with zeros, so that a row's numbers never depend on its neighbours."""
+    if len(values) == size:
+        return values
+    padded = np.zeros((size, *values.shape[1:]), values.dtype)
+    padded[: len(values)] = values
+    return padded
+
+
+def device_name(device: str) -> str:
+    """Give the name of a GPU, or `cpu`."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(device)

@@ -1,0 +1,105 @@
+"""What a run of fine-tuning is: all that decides its numbers, and how it is carried out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from frostline.cache import Manifest
+from frostline.cache import run_id as make_run_id
+from frostline.finetune.inputs.activations import Progress
+from frostline.finetune.recipe import PAPER, Recipe
+from frostline.finetune.training.epochs import Epoch
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything, besides the manifest, that decides the numbers of a run.
+
+    Attributes
+    ----------
+    dataset, backbone : str
+    weights : str
+        Digest of the backbone's weights.
+    weights_source : str
+        Where they came from, in words; not part of the run's identity.
+    feature : str
+        What the head sees of the backbone.
+    pixels : str
+        Key of the pixel store.
+    mean, std : (float, float, float)
+        Normalisation of images in 0 to 1.
+    unfreeze : str
+        "none", "all", or a number of blocks.
+    seed : int
+    protocol : str
+        Name of the recipe's origin, for the tables.
+    recipe : Recipe
+    precision : str
+    label, split : str
+        Columns of the manifest.
+    crop : int, optional
+        Side of what the backbone sees, in pixels, if the pixel store keeps more.
+    """
+
+    dataset: str
+    backbone: str
+    weights: str
+    weights_source: str
+    feature: str
+    pixels: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    unfreeze: str = "all"
+    seed: int = 0
+    protocol: str = "paper"
+    recipe: Recipe = field(default=PAPER)
+    precision: str = "float32"
+    label: str = "label"
+    split: str = "split"
+    crop: int | None = None
+
+    def run_id(self, manifest: Manifest) -> str:
+        """Give the run's name: readable, with a digest of all that it depends on."""
+        config = asdict(self)
+        del config["weights_source"]
+        config["recipe"] = self.recipe.to_dict()
+        config["manifest"] = manifest.digest(self.label, self.split)
+        readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
+        slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
+        return make_run_id(f"{slug}-seed{self.seed}", config)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a task is carried out, which changes its numbers by rounding at most.
+
+    Attributes
+    ----------
+    device : str
+        "cpu", "cuda", …
+    allow_missing : bool
+        Whether to leave out images that the pixel store lacks (those that could not be read).
+    compiled : bool
+        Whether to train through `torch.compile`.
+    tensorboard : bool
+        Whether to write epochs for TensorBoard, into `models/<run>/tensorboard`.
+    boundary : str
+        Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
+    on_epoch : callable, optional
+        Called with each `Epoch`, in the first process.
+    said : callable, optional
+        Called with a sentence on what is kept, in the first process.
+    progress : callable, optional
+        Called while it is computed, with how many images are done and how many there are.
+    """
+
+    device: str = "cpu"
+    allow_missing: bool = False
+    compiled: bool = False
+    tensorboard: bool = False
+    boundary: str = "auto"
+    on_epoch: Callable[[Epoch], None] | None = None
+    said: Callable[[str], None] | None = None
+    progress: Progress | None = None

@@ -1,0 +1,251 @@
+"""Options in groups: a command takes a dataclass where the command line has its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from frostline.commands.options import (
+    DeviceOption,
+    ImageSizeOption,
+    LabelOption,
+    OnErrorOption,
+    PrecisionOption,
+    ProtocolOption,
+    SplitOption,
+    WeightsOption,
+    WorkersOption,
+    rank_device,
+)
+
+if TYPE_CHECKING:
+    from frostline.finetune.task import Execution
+    from frostline.stages import Columns, Machine, Network
+
+
+Command = Callable[..., None]
+
+
+def grouped(command: Command) -> Command:
+    """Make a command of a function some of whose parameters are dataclasses of options.
+
+    Their fields, annotated as Typer's options, stand in the place of such a parameter.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        command(**given)
+
+    parameters: list[Parameter] = []
+    for parameter in signature(command).parameters.values():
+        if parameter.name in groups:
+            parameters += _parameters(groups[parameter.name])
+        else:
+            parameters.append(
+                parameter.replace(annotation=hints[parameter.name], kind=Parameter.KEYWORD_ONLY)
+            )
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _parameters(group: Any) -> Iterator[Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        default = Parameter.empty if field.default is MISSING else field.default
+        yield Parameter(
+            field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
+        )
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which weights a backbone has, and what it sees."""
+
+    protocol: ProtocolOption = "paper"
+    weights: WeightsOption = "pretrained"
+    weights_seed: Annotated[
+        int | None, typer.Option(help="Seed of random weights; 0 if not given.")
+    ] = None
+    image_size: ImageSizeOption = None
+
+    def network(
+        self, backbone: str, feature: str | None = None, head_weights: str | None = None
+    ) -> Network:
+        """Give the network of the stages.
+
+        Raises
+        ------
+        InputError
+            If there is a seed of weights that are not random.
+        """
+        from frostline.cache.errors import InputError
+        from frostline.stages import Network
+
+        if self.weights_seed is not None and self.weights != "random":
+            raise InputError(
+                f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
+            )
+        return Network(
+            backbone,
+            self.weights,
+            self.weights_seed or 0,
+            feature,
+            self.protocol,
+            self.image_size,
+            head_weights,
+        )
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where and how to compute, and what to do with images that cannot be read."""
+
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
+    workers: WorkersOption = 0
+    on_error: OnErrorOption = "stop"
+
+    def machine(self, **more: Any) -> Machine:
+        """Give the machine of the stages; `more` are its further fields."""
+        from frostline.stages import Machine
+
+        return Machine(
+            rank_device(self.device),
+            self.precision,
+            workers=self.workers,
+            on_error=self.on_error,
+            **more,
+        )
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns of the manifest hold the labels and the splits."""
+
+    label: LabelOption = "label"
+    split: SplitOption = "split"
+
+    def columns(self) -> Columns:
+        """Give the columns of the stages."""
+        from frostline.stages import Columns
+
+        return Columns(self.label, self.split)
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """Fields of the recipe of training."""
+
+    epochs: Annotated[int | None, typer.Option(help="The protocol's if not given.", min=1)] = None
+    batch_size: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-size",
+            "--batch",
+            help="Images a step; auto: the protocol's, in parts that fit into memory.",
+        ),
+    ] = None
+    lr: Annotated[
+        str | None,
+        typer.Option(help="Learning rate; of several (1e-4,1e-3) validation chooses."),
+    ] = None
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any field of the recipe, as augmentation=horizontal_flip,random_crop, "
+            "select=roc_auc or ema=0.999 (docs/finetuning.md); repeated.",
+        ),
+    ] = None
+
+    def changes(self) -> dict[str, Any]:
+        """Give what departs from the protocol's recipe, by the names of its fields.
+
+        Raises
+        ------
+        InputError
+            If a setting has no `=`, or a field is given twice.
+        """
+        from frostline.cache.errors import InputError
+
+        size = "micro_batch" if self.batch_size == "auto" else "batch_size"
+        given = {"epochs": self.epochs, "lr": self.lr, size: self.batch_size}
+        found: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
+        for text in self.setting or []:
+            name, sign, value = text.partition("=")
+            if not sign:
+                raise InputError(f"--set is FIELD=VALUE, such as ema=0.999, not {text!r}.")
+            if name in found:
+                raise InputError(f"The field {name!r} is given twice: give it once.")
+            found[name] = value
+        return found
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How a training is carried out, which is no part of its recipe."""
+
+    boundary: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(
+            help="Compute the output of frozen blocks once and keep it; auto: if that spares work "
+            "and takes at most 20 GB and half of the free disk. The same numbers."
+        ),
+    ] = "auto"
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = (
+        False
+    )
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
+    ] = False
+
+    def execution(self) -> Execution:
+        """Give the execution, which says its sentences on standard error."""
+        from frostline.console import say
+        from frostline.finetune.task import Execution
+
+        return Execution(
+            compiled=self.compiled,
+            tensorboard=self.tensorboard,
+            boundary=self.boundary,
+            said=say,
+        )
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The file that a command writes."""
+
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; named after the run if not given.")
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace that file if it is there.")
+    ] = False
+
+    def path(self, default: str, endings: tuple[str, ...]) -> Path:
+        """Give the path to write to.
+
+        Raises
+        ------
+        InputError
+            If its name ends otherwise, or something is there that is to stay.
+        """
+        from frostline.cache.errors import InputError
+
+        path = self.out or Path(default)
+        if path.suffix not in endings:
+            raise InputError(f"--out must end in {' or '.join(endings)}, not as in {str(path)!r}.")
+        if path.exists() and not self.overwrite:
+            raise InputError(f"{path} is there: give another --out, or --overwrite.")
+        return path

@@ -1,0 +1,203 @@
+"""Results that show themselves in a notebook and lead on to predictions, scores and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from frostline.report import Predictions, read_predictions
+from frostline.scores import Scores, evaluate, to_html
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace as Places
+    from frostline.probe.sweep.results import Results
+    from frostline.report import DataAudit
+
+
+@dataclass(eq=False)
+class Run:
+    """One trained and scored run.
+
+    Goes wherever the path of a predictions file goes.
+
+    Attributes
+    ----------
+    path : Path
+        The file with its predictions.
+    folder : Path
+        The folder with its model, `models/<run>`.
+    """
+
+    path: Path
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: a readable name and a digest."""
+        return self.path.stem
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The predictions: `table` is a DataFrame with one row for each image."""
+        return read_predictions(self.path)
+
+    @cached_property
+    def model(self) -> Any:
+        """The trained head (an estimator), or the fine-tuned network (a torch module, eval mode).
+
+        Raises
+        ------
+        InputError
+            If the run's model was not kept.
+        """
+        if (self.folder / "model.json").is_file():
+            from frostline.finetune import load_model
+
+            return load_model(self.folder)[0]
+        from frostline.probe import load_head
+
+        return load_head(self.folder)
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the run with 95% intervals, next to the majority class.
+
+        Parameters
+        ----------
+        **options
+            Those of `frostline.evaluate`: `split`, `metrics`, `ci`, ….
+        """
+        return evaluate(self, **options)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>Run <code>{escape(self.id)}</code></p>{self.scores()._repr_html_()}"
+
+
+@dataclass(eq=False)
+class Sweep:
+    """A sweep of heads.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row for each head, hyper-parameter, split and metric that was tried.
+    best : DataFrame
+        The head of each data set and backbone that validation chose, with its test scores.
+    runs : list of Run
+        The selected heads.
+    path : Path
+        The file of `table`.
+    """
+
+    table: pd.DataFrame
+    best: pd.DataFrame
+    runs: list[Run]
+    path: Path
+
+    @classmethod
+    def of(cls, places: Places, found: Results) -> Sweep:
+        """Wrap what the sweep's engine found."""
+        runs = [run_at(places, path.stem) for path in found.predictions]
+        return cls(found.table, found.best, runs, found.path)
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the selected heads; options are those of `frostline.evaluate`."""
+        return evaluate(self.runs, **options)
+
+    def _repr_html_(self) -> str:
+        return f"<p>Best heads, chosen on validation</p>{to_html(self.best)}"
+
+
+@dataclass(eq=False)
+class Audit:
+    """An audit of a data set: what in it would make results better or worse than they are.
+
+    Attributes
+    ----------
+    findings : DataFrame
+        `severity` (leak, warning or note) and `finding`, a sentence.
+    splits, classes : DataFrame
+        Groups and images of each split; of each class by split.
+    flagged : dict of str to DataFrame
+        The images behind the findings, by a caption.
+    controls : DataFrame, optional
+        Negative controls, if asked for: scores that should be at chance.
+    """
+
+    dataset: str
+    findings: pd.DataFrame
+    splits: pd.DataFrame
+    classes: pd.DataFrame
+    flagged: Mapping[str, pd.DataFrame]
+    controls: pd.DataFrame | None = None
+
+    @classmethod
+    def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
+        """Wrap the audit that a report shows."""
+        findings = pd.DataFrame(list(found.findings), columns=["severity", "finding"])
+        return cls(dataset, findings, found.splits, found.classes, found.flagged, controls)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the test split may be leaking."""
+        return bool((self.findings["severity"] == "leak").any())
+
+    def _repr_html_(self) -> str:
+        tables = [self.classes, self.findings, self.controls]
+        shown = "".join(to_html(table) for table in tables if table is not None)
+        return f"<p>Data set {escape(self.dataset)}</p>{shown}"
+
+
+@dataclass(eq=False)
+class Report:
+    """A study's report.
+
+    Attributes
+    ----------
+    folder : Path, optional
+        Where `index.html`, `tables/` and `figures/` lie; None if shards are still to run.
+    runs : list of Run
+        The runs of the study.
+    failed : dict of str to str
+        Runs that failed, by name, each with a sentence.
+    """
+
+    folder: Path | None
+    runs: list[Run]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def page(self) -> Path | None:
+        """The page to open in a browser."""
+        return None if self.folder is None else self.folder / "index.html"
+
+    @property
+    def answer(self) -> str:
+        """The answer in sentences, and the main table, as text."""
+        if self.folder is None:
+            return ""
+        return (self.folder / "answer.txt").read_text(encoding="utf-8")
+
+    def scores(self, **options: Any) -> Scores:
+        """Score the runs; options are those of `frostline.evaluate`."""
+        return evaluate(self.runs, **options)
+
+    def _repr_html_(self) -> str:
+        page = "" if self.page is None else f"<p>Page: <code>{escape(str(self.page))}</code></p>"
+        return f"<pre>{escape(self.answer)}</pre>{page}"
+
+
+def run_at(places: Places, run: str) -> Run:
+    """Give the run of a workspace by its id."""
+    return Run(places.predictions(run), places.model(run))

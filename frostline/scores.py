@@ -1,0 +1,193 @@
+"""Scores and comparisons of predictions: paths, tables, or what a workspace gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from frostline.report import Predictions
+from frostline.report.statistics.metrics import OwnMetric
+
+One: TypeAlias = str | os.PathLike[str] | Predictions | pd.DataFrame
+Runs: TypeAlias = One | Iterable[One]
+
+
+class Scores(pd.DataFrame):
+    """Scores with intervals: a pandas DataFrame with one row for each run and metric.
+
+    Columns are `run`, `metric`, `estimate`, `low`, `high`, …, as fractions.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame  # a part of it is an ordinary table
+
+    def _repr_html_(self) -> str:
+        """Show a row for each run and a column for each metric, in percent."""
+        table = pd.DataFrame(self)
+        cells = [_interval(row) for row in table.to_dict("records")]
+        wide = table.assign(cell=cells).pivot_table(
+            index="run", columns="metric", values="cell", aggfunc="first", sort=False
+        )
+        return to_html(wide.rename_axis(None, axis=1).reset_index())
+
+
+class Comparison(pd.DataFrame):
+    """Differences between runs with tests and verdicts: a pandas DataFrame, one row for each pair.
+
+    Columns are `a`, `b`, `difference`, `low`, `high`, `p`, `p_adjusted`, `verdict`, ….
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """Show each pair with its difference in points, adjusted p and verdict."""
+        table = pd.DataFrame(self)
+        points = [_interval(row, "difference", sign="+") for row in table.to_dict("records")]
+        shown = table[["a", "b", "metric"]].assign(
+            difference=points, p=table["p_adjusted"].map("{:.3g}".format), verdict=table["verdict"]
+        )
+        return to_html(shown)
+
+
+def evaluate(
+    predictions: Runs,
+    *,
+    split: str = "test",
+    ci: str = "auto",
+    replicates: int | None = None,
+    unit: str = "group",
+    seed: int = 0,
+    metrics: Iterable[str | OwnMetric] | None = None,
+    aggregate: str = "auto",
+    stratified: bool = False,
+) -> Scores:
+    """Score predictions with 95% intervals, next to the majority class.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        What the methods of a workspace return; anyone's table with labels and predictions, too.
+    split, ci, replicates, unit, seed, metrics, aggregate, stratified
+        As in `frostline.report.evaluate`.
+
+    Returns
+    -------
+    Scores
+        A DataFrame with one row for each run and metric: `run`, `metric`, `estimate`, `low`,
+        `high`, …, as fractions.
+
+    Raises
+    ------
+    InputError
+        If a table holds no predictions, or there is no such metric or interval.
+
+    Examples
+    --------
+    >>> scores = frostline.evaluate([frozen, tuned], metrics=["accuracy"])
+    >>> list(scores["metric"].unique()), len(scores)  # two runs, and the majority class
+    (['accuracy'], 3)
+    """
+    from frostline.report import evaluate as score
+
+    frame = score(
+        _tables(predictions),
+        split=split,
+        ci=ci,
+        replicates=replicates,
+        unit=unit,
+        seed=seed,
+        metrics=None if metrics is None else list(metrics),
+        aggregate=aggregate,
+        stratified=stratified,
+    )
+    return Scores(frame)
+
+
+def compare(
+    predictions: Runs,
+    *,
+    metric: str | OwnMetric = "accuracy",
+    family: str = "pairs",
+    margin: float | None = None,
+    split: str = "test",
+    replicates: int = 10_000,
+    unit: str = "group",
+    aggregate: str = "auto",
+    seed: int = 0,
+    intersection: bool = False,
+) -> Comparison:
+    """Say which method is better, and whether that is more than luck.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame or path, several of them
+        At least two runs.
+    metric, family, margin, split, replicates, unit, aggregate, seed, intersection
+        As in `frostline.report.compare`.
+
+    Returns
+    -------
+    Comparison
+        A DataFrame with one row for each pair: the difference, its interval, p and a verdict.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two runs, or no image is in all of them.
+
+    Examples
+    --------
+    >>> found = frostline.compare([frozen, tuned], replicates=500)
+    >>> found["verdict"].item() in {"better", "worse", "undecided"}
+    True
+    """
+    from frostline.report import compare as compare_runs
+
+    frame = compare_runs(
+        _tables(predictions),
+        metric=metric,
+        family=family,
+        margin=margin,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        replicates=replicates,
+        seed=seed,
+        intersection=intersection,
+    )
+    return Comparison(frame)
+
+
+def _tables(predictions: Runs) -> list[Predictions | Path | str]:
+    """Turn what can stand for predictions into what the report reads."""
+    from frostline.report.predictions import predictions_from
+
+    single = str | os.PathLike | Predictions | pd.DataFrame
+    given: Iterable[Any] = [predictions] if isinstance(predictions, single) else predictions
+    found: list[Predictions | Path | str] = []
+    for number, item in enumerate(given, start=1):
+        if isinstance(item, pd.DataFrame):
+            found.append(predictions_from(item, f"table {number}"))
+        else:
+            found.append(Path(item) if isinstance(item, os.PathLike) else item)
+    return found
+
+
+def _interval(row: Mapping[Any, Any], name: str = "estimate", sign: str = "") -> str:
+    """Write an estimate with its interval, in percent or points."""
+    value, low, high = (100 * float(row[key]) for key in (name, "low", "high"))
+    if value != value:
+        return "–"
+    return f"{value:{sign}.1f}" + ("" if low != low else f" [{low:.1f}, {high:.1f}]")
+
+
+def to_html(table: pd.DataFrame) -> str:
+    """Write a table without its index, with escaped text."""
+    return str(table.to_html(index=False, border=0))

@@ -1,0 +1,70 @@
+"""Costs of heads, timed on a few made-up rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from frostline.cache import Workspace
+from frostline.study.costs.measured import measure_once
+
+SAMPLE = 512  # rows that heads are timed on
+CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones
+
+
+def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int) -> float:
+    """Measure the seconds for each training row: a grid's candidates scored, the best one fitted.
+
+    Passes over the rows are as many as the made-up data need; real ones may need more or fewer.
+    """
+    import torch
+
+    what = {
+        "head": head,
+        "grid": grid.model_dump(),
+        "dim": dim,
+        "classes": classes,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+    def timed() -> dict[str, Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # made-up rows say nothing of real ones
+            return {"seconds": _timed(head, grid, dim, classes)}
+
+    return float(measure_once(workspace, what, timed)["seconds"])
+
+
+def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
+    from frostline.probe.heads.grids import candidates
+    from frostline.probe.heads.registry import find_head
+    from frostline.probe.heads.training import Fit, Part, Pool
+
+    rng, rows = np.random.default_rng(0), np.arange(SAMPLE)
+    codes = rows % classes
+    X = rng.normal(size=(SAMPLE, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
+    pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
+    tried, shared = candidates(grid)
+    kind, held_out = find_head(head), rows[: SAMPLE // 4]
+    trainer = kind.load_trainer()
+    # Once without a clock: the first call of a library pays for its start.
+    trainer.score(pool, [Part(held_out, (held_out,))], tried[:1], shared, 0)
+    start = time.perf_counter()
+    trainer.score(pool, [Part(rows, (held_out,))], tried, shared, 0)
+    if kind.refits:
+        trainer.fit(pool, [Fit(rows, tried[0], 0)], shared, 0)
+    return (time.perf_counter() - start) / SAMPLE
+
+
+def probe_seconds(
+    workspace: Workspace, head: str, settings: dict[str, Any], dim: int, classes: int, rows: int
+) -> float:
+    """Estimate the seconds of one run of `frostline probe`."""
+    from frostline.probe.heads.registry import make_grid
+
+    return rows * row_seconds(workspace, head, make_grid(head, settings), dim, classes)

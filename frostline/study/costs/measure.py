@@ -1,0 +1,189 @@
+"""Costs of backbones and of decoding, measured on a few images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.cache import Workspace, read_manifest
+from frostline.study.costs.measured import measure_once
+
+if TYPE_CHECKING:
+    from frostline.finetune.model import Classifier
+    from frostline.study.plan import Cell, Step
+
+SAMPLE = 4  # images through the backbone
+DECODED = 16  # images from their files
+CLASSES = 10  # of a head that is timed: it costs next to nothing
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one backbone at one size, on one machine.
+
+    Attributes
+    ----------
+    parameters, trained : int
+        Of the backbone and the head; of these, those that train.
+    dim : int
+        Length of the embedding.
+    embedding_seconds, training_seconds : float
+        An image: forward; forward and backward.
+    saved_bytes : int
+        Kept for the backward pass, an image.
+    memory : int
+        Most bytes that embedding took on a GPU; 0 on a CPU, where nothing tells.
+    """
+
+    parameters: int
+    trained: int
+    dim: int
+    embedding_seconds: float
+    memory: int
+    training_seconds: float = 0.0
+    saved_bytes: int = 0
+
+    def training_bytes(self, batch: int) -> int:
+        """Memory of training in float32: weights, gradients, Adam's two moments, activations."""
+        return 4 * (self.parameters + 3 * self.trained) + batch * self.saved_bytes
+
+
+def measure_backbone(
+    workspace: Workspace, cell: Cell, size: int, device: str, precision: str
+) -> Cost:
+    """Measure a cell's backbone on a few images of noise, unless the workspace remembers it.
+
+    The network has its real size and random weights, which cost what others do.
+    """
+    import torch
+
+    from frostline.extract.forward import device_name
+
+    what = {
+        "backbone": cell.backbone.name,
+        "feature": cell.backbone.feature,
+        "unfreeze": str(cell.entry.unfreeze),
+        "size": size,
+        "precision": precision,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    found = measure_once(workspace, what, lambda: asdict(_measure(cell, size, device, precision)))
+    return Cost(**found)
+
+
+def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, precision: str) -> None:
+    """Measure the backbones of frozen runs at the size of their images, unless that is known."""
+    for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
+        if cell.entry.unfreeze == "none":
+            manifest = read_manifest(workspace.manifest(cell.dataset))
+            size = cell.network().inputs(manifest).geometry.crop
+            measure_backbone(workspace, cell, size, device, precision)
+
+
+def measure_decoding(workspace: Workspace, step: Step) -> float:
+    """Measure the seconds to decode an image of a data set on one core, from a few of its files."""
+    from dataclasses import replace
+
+    import numpy as np
+    import pandas as pd
+
+    from frostline.extract.images.decode import decode
+    from frostline.extract.pixels import distinct_images, manifest_channels
+
+    manifest = read_manifest(workspace.manifest(step.cell.dataset))
+    geometry = step.cell.network().inputs(manifest).geometry
+    geometry = replace(geometry, crop=step.inputs["pixels"]["geometry"]["crop"])
+    what = {"decoding": step.key, "images": len(manifest.table)}
+
+    def timed() -> dict[str, Any]:
+        images = distinct_images(manifest)
+        rows = images.iloc[np.linspace(0, len(images) - 1, min(DECODED, len(images)), dtype=int)]
+        channels, start = manifest_channels(manifest), time.perf_counter()
+        for file, number in zip(rows["file"], rows["frame"], strict=True):
+            frame = None if pd.isna(number) else int(number)
+            decode(Path(file), frame, geometry, channels)
+        return {"seconds": (time.perf_counter() - start) / max(len(rows), 1)}
+
+    return float(measure_once(workspace, what, timed)["seconds"])
+
+
+def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
+    import torch
+
+    from frostline.extract.backbones.backbone import load_backbone
+    from frostline.finetune.model import Classifier
+    from frostline.finetune.unfreeze import set_modes, unfreeze
+
+    backbone = load_backbone(
+        cell.backbone.name, weights="random", feature=cell.backbone.feature, image_size=size
+    )
+    model = Classifier(backbone, CLASSES, 0)
+    unfreeze(model, cell.entry.unfreeze)
+    model.to(device).to(memory_format=torch.channels_last)
+    images = torch.randn(SAMPLE, 3, size, size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    everything = list(model.parameters())
+    common = {
+        "parameters": sum(each.numel() for each in everything),
+        "trained": sum(each.numel() for each in everything if each.requires_grad),
+        "dim": backbone.dim,
+    }
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    with torch.inference_mode():
+        embedding = _timed(lambda: model.eval().embed(images), device, precision)
+    memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
+    if cell.entry.unfreeze == "none":
+        return Cost(**common, embedding_seconds=embedding, memory=memory)
+    set_modes(model)
+    saved: list[int] = []
+    training = _timed(lambda: _step(model, images, saved), device, precision)
+    kept = max(saved) // SAMPLE
+    return Cost(
+        **common,
+        embedding_seconds=embedding,
+        memory=memory,
+        training_seconds=training,
+        saved_bytes=kept,
+    )
+
+
+def _step(model: Classifier, images: Any, saved: list[int]) -> None:
+    """Forward and backward once; note how many bytes were kept between, weights left out."""
+    import torch
+
+    known = {each.data_ptr() for each in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Any) -> Any:
+        if tensor.data_ptr() not in known:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = model(images).float().square().mean()
+    loss.backward()
+    model.zero_grad()
+    saved.append(sum(kept.values()))
+
+
+def _timed(work: Callable[[], object], device: str, precision: str) -> float:
+    """Seconds an image, the second time: the first one pays for starting."""
+    import torch
+
+    from frostline.extract.forward import COMPUTE
+
+    dtype, seconds = COMPUTE[precision], 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - start) / SAMPLE
+    return seconds

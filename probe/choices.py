@@ -1,0 +1,28 @@
+"""Closed lists: what a user may name, as types that commands show as choices."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+
+class HeadName(StrEnum):
+    """Heads that Frostline knows by name (`frostline.probe.heads.registry`)."""
+
+    logistic = "logistic"
+    adam = "adam"
+    knn = "knn"
+    centroid = "centroid"
+    majority = "majority"
+
+
+SelectionMetric = Literal[
+    "log_loss", "accuracy", "balanced_accuracy", "f1_weighted", "f1_macro", "matthews_corrcoef"
+]
+"""Metrics, by scikit-learn's names, that may select a head on validation images."""
+
+Protocol = Literal["paper", "standard"]
+"""Named recipes (`frostline.protocols`), which predictions say they belong to."""
+
+OnMissing = Literal["error", "skip"]
+"""What to do about images that a store lacks."""

@@ -1,0 +1,120 @@
+"""What training many heads together takes and gives, whatever their kind.
+
+A `Trainer` scores every candidate on every part in as few passes over the embeddings as it can,
+and then fits what was selected. Neither looks at anything but the rows it is given.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frostline.probe.heads.scoring import score_heads
+
+Index = NDArray[np.intp]
+Candidate = Mapping[str, Any]
+Scores = list[pd.DataFrame]
+"""A table a part: `candidate` (position), `fold` (position in `held_out`), `epoch`, metrics."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows to train on, and sets of rows to score on, each by itself."""
+
+    train: Index
+    held_out: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A selected head that is to be fitted.
+
+    Attributes
+    ----------
+    rows : int [m]
+        Rows to train on.
+    candidate : mapping
+    epoch : int
+        The epoch after which validation was best, from 1; 0 for heads without epochs.
+    """
+
+    rows: Index
+    candidate: Candidate
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Embeddings that parts choose rows from.
+
+    Attributes
+    ----------
+    X : float32 [n, p]
+    codes : int [n]
+        Positions in `classes`; -1 where there is no label.
+    classes : list of str
+    reference : int [m]
+        Rows whose features (never their labels) give the standardisation: all that any part may
+        train or select on. So one matrix, decomposed once, serves all of them.
+    """
+
+    X: NDArray[np.float32]
+    codes: Index
+    classes: list[str]
+    reference: Index
+
+    def names(self, rows: Index) -> NDArray[np.str_]:
+        """Labels of rows."""
+        return np.array(self.classes)[self.codes[rows]]
+
+    def weight(self, rows: Index, class_weight: str | None) -> NDArray[np.float64]:
+        """Weight of every row of the pool [n]: zero but for `rows`."""
+        from sklearn.utils import compute_class_weight
+
+        weight = np.zeros(len(self.X))
+        weight[rows] = 1
+        if class_weight is not None:
+            present, codes = np.unique(self.codes[rows], return_inverse=True)
+            factor = compute_class_weight(class_weight, classes=present, y=self.codes[rows])
+            weight[rows] = factor[codes]
+        return weight
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How one kind of head is trained, many at a time.
+
+    Attributes
+    ----------
+    score : callable
+        `(pool, parts, candidates, shared, seed) -> Scores`.
+    fit : callable
+        `(pool, fits, shared, seed) -> list` of fitted estimators, one a fit.
+    """
+
+    score: Callable[[Pool, Sequence[Part], Sequence[Candidate], Candidate, int], Scores]
+    fit: Callable[[Pool, Sequence[Fit], Candidate, int], list[Any]]
+
+
+def score_part(pool: Pool, part: Part, answer: Callable[[Index], Any]) -> pd.DataFrame:
+    """Score every held-out set of a part, given what answers for rows: [candidates, n, k]."""
+    tables = []
+    for fold, rows in enumerate(part.held_out):
+        probabilities = answer(rows)
+        places = {"candidate": np.arange(len(probabilities)), "fold": fold, "epoch": 0}
+        tables.append(pd.DataFrame({**places, **score_heads(probabilities, pool.codes[rows])}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def pairs(folds: int) -> list[tuple[int, int]]:
+    """List the pairs of folds.
+
+    What trains without a and b selects for a by its scores on b, and for b by those on a.
+    """
+    return list(itertools.combinations(range(folds), 2))

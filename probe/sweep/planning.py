@@ -1,0 +1,206 @@
+"""The head runs of a sweep: named by looking at manifests and stores; nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from frostline.cache import InputError, Manifest, Store, Workspace, choose_store, read_manifest
+from frostline.probe.embedded import check_embedded, manifest_keys, pooled_images, split_images
+from frostline.probe.heads.grids import candidates
+from frostline.probe.heads.registry import HEADS
+from frostline.probe.heads.training import pairs
+from frostline.probe.sweep.draws import draw_order, group_folds
+from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
+from frostline.probe.sweep.settings import LEAST_DRAWS, SMALL, Sweep
+from frostline.probe.sweep.stores import find_features
+
+
+@dataclass
+class Plan:
+    """Head runs of a sweep, and what it leaves out.
+
+    Attributes
+    ----------
+    runs : list of HeadRun
+    skipped : list of str
+        A sentence for every size and feature that some data set does not have.
+    """
+
+    runs: list[HeadRun] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
+    """Look at manifests and stores, and name every head run.
+
+    Raises
+    ------
+    InputError
+        If something is not there or cannot be trained on.
+    """
+    plan = Plan()
+    for dataset in sweep.datasets:
+        manifest = read_manifest(workspace.manifest(dataset))
+        digest = manifest.digest(sweep.label, sweep.split)
+        images = _images(manifest, sweep)
+        others = _other_images(workspace, sweep, dataset, images)
+        sets = _training_sets(sweep, images, dataset, plan.skipped)
+        for backbone in sweep.backbones:
+            for store in find_features(workspace, sweep, dataset, backbone, plan.skipped):
+                # Before any worker starts, and before hours of other runs.
+                _check_embedded(workspace, sweep, backbone, store, {dataset: images, **others[1]})
+                data = Data(
+                    dataset,
+                    backbone,
+                    str(store.spec.get("feature")),
+                    store.key,
+                    digest,
+                    sweep.label,
+                    sweep.split,
+                    sweep.on_missing,
+                )
+                plan.runs += _runs(sweep, data, sets, others[0])
+    return plan
+
+
+def _images(manifest: Manifest, sweep: Sweep) -> pd.DataFrame:
+    if sweep.cv:
+        return pooled_images(manifest, sweep.label)
+    return split_images(manifest, sweep.label, sweep.split)
+
+
+def _runs(
+    sweep: Sweep, data: Data, sets: list[TrainingSet], other: OtherData | None
+) -> Iterator[HeadRun]:
+    """Every head on every training set, with every seed that changes it."""
+    for head, grid in sweep.heads.items():
+        tried, shared = candidates(grid)
+        for training in sets:
+            seeds = sweep.seeds if HEADS[head].seeded else sweep.seeds[:1]
+            # The repeat of a cross-validation is its seed.
+            for seed in [training.cv[1]] if training.cv else seeds:
+                yield HeadRun(
+                    data,
+                    head,
+                    tuple(tried),
+                    shared,
+                    seed,
+                    training,
+                    sweep.metric,
+                    sweep.protocol,
+                    other,
+                )
+
+
+def _check_embedded(
+    workspace: Workspace,
+    sweep: Sweep,
+    backbone: str,
+    store: Store,
+    images: dict[str, pd.DataFrame],
+) -> None:
+    for name, mine in images.items():
+        found = choose_store(workspace.embeddings(name, backbone), store.key)
+        if sweep.on_missing == "error":
+            check_embedded(mine, found, name)
+
+
+def training_shares(manifest: Manifest, sweep: Sweep) -> list[float]:
+    """Rows of every training set of a sweep, as shares of the training part.
+
+    It needs no embeddings.
+
+    Raises
+    ------
+    InputError
+        If the data set cannot be trained on, or gives none of the sizes.
+    """
+    images = _images(manifest, sweep)
+    if cv := sweep.folds():
+        train = max(int((manifest.table["split"] == "train").sum()), 1)
+        share = (cv[0] - 2) / cv[0] * len(images) / train
+        return [share] * (len(pairs(cv[0])) * cv[1])
+    total = len(draw_order(images, "train", 0).groups)
+    sets = _training_sets(sweep, images, "", [])
+    return [1.0 if one.size is None else one.size / total for one in sets]
+
+
+def _training_sets(
+    sweep: Sweep, images: pd.DataFrame, name: str, skipped: list[str]
+) -> list[TrainingSet]:
+    """Sizes with draws, or the repeats of a cross-validation."""
+    if cv := sweep.folds():
+        for repeat in range(cv[1]):
+            _check_folds(images, group_folds(images, cv[0], repeat, name), name, cv[0])
+        return [TrainingSet(cv=(cv[0], repeat)) for repeat in range(cv[1])]
+    sets: list[TrainingSet] = []
+    total = len(draw_order(images, "train", 0).groups)
+    for asked in dict.fromkeys(sweep.train_groups):
+        size = _count(asked, total)
+        if size in (None, total):
+            sets.append(TrainingSet())
+            continue
+        draws = max(sweep.draws, LEAST_DRAWS) if size < SMALL else sweep.draws
+        least = max(draw_order(images, "train", draw).least for draw in range(draws))
+        left_out = f"{name}: {size} training groups are skipped, because"
+        if size > total:
+            skipped.append(f"{left_out} there are only {total}.")
+        elif size < least:
+            skipped.append(f"{left_out} every class needs {least}.")
+        else:
+            sets += [TrainingSet(size, draw) for draw in range(draws)]
+    if not sets:
+        raise InputError(f"No size of train_groups can be had: {' '.join(skipped)}")
+    return list(dict.fromkeys(sets))
+
+
+def _count(asked: int | float | str, total: int) -> int | None:
+    if isinstance(asked, str):
+        return None
+    return asked if isinstance(asked, int) else max(1, round(asked * total))
+
+
+def _check_folds(images: pd.DataFrame, fold: Any, name: str, count: int) -> None:
+    classes, labels = set(images["label"]), images["label"].to_numpy()
+    for a, b in pairs(count):
+        absent = classes - set(labels[(fold != a) & (fold != b)])
+        if absent:
+            raise InputError(
+                f"Class {min(absent)!r} of data set {name!r} lies in so few groups that {count} "
+                "folds leave none to train on: use more folds, or merge classes."
+            )
+
+
+def _other_images(
+    workspace: Workspace, sweep: Sweep, name: str, images: pd.DataFrame
+) -> tuple[OtherData | None, dict[str, pd.DataFrame]]:
+    """The data set that selected heads are scored on besides, and its images by its name.
+
+    They must be of the same classes, and none that heads are trained on.
+    """
+    if sweep.test_dataset is None:
+        return None, {}
+    manifest = read_manifest(workspace.manifest(sweep.test_dataset))
+    others = pooled_images(manifest, sweep.label, least_classes=1)
+    trained = images[images["split"].isin(["train", "val"])]
+    strange = sorted(set(others["label"]) - set(trained["label"].dropna()))
+    if strange:
+        raise InputError(
+            f"Data set {sweep.test_dataset!r} has images of {', '.join(map(repr, strange))}, a "
+            f"class that {name!r} does not have: give both the same classes, for "
+            "instance in a column named by --label."
+        )
+    keys = {bytes(key) for key in manifest_keys(trained)}
+    common = [bytes(key) in keys for key in manifest_keys(others)]
+    if any(common):
+        first = others["image_id"].iloc[common.index(True)]
+        raise InputError(
+            f"{sum(common)} images of data set {sweep.test_dataset!r} (such as {first!r}) are in "
+            f"the training or validation part of {name!r}: a test must be of others."
+        )
+    digest = manifest.digest(sweep.label, "split")
+    return OtherData(sweep.test_dataset, digest), {sweep.test_dataset: others}

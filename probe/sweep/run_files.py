@@ -1,0 +1,148 @@
+"""What a head's run leaves: predictions, the head, and how both came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache import Store, Workspace, read_manifest
+from frostline.cache.versions import versions
+from frostline.probe.embedded import Embedded, pooled_images, with_embeddings
+from frostline.probe.heads.storage import save_head, save_no_head
+from frostline.probe.sweep.head_run import HeadRun
+from frostline.probe.sweep.selection import Choice, hyperparameters
+from frostline.probe.sweep.training_rows import TrainingRows
+from frostline.report import write_predictions
+from frostline.report.predictions import predictions_table
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run whose heads are fitted.
+
+    Attributes
+    ----------
+    run : HeadRun
+    rows : TrainingRows
+    choices : list of Choice
+        One; of every fold in a cross-validation.
+    final, before : list of estimator
+        One; of every fold in a cross-validation. `before` are as they were before they were fitted
+        to validation images, too.
+    seconds : float
+    """
+
+    run: HeadRun
+    rows: TrainingRows
+    choices: list[Choice]
+    final: list[Any]
+    before: list[Any]
+    seconds: float
+
+
+def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store: Store) -> None:
+    """Write what is not there of a run: first the head, last the predictions.
+
+    Predictions that exist say that the run is done.
+    """
+    run, rows = trained.run, trained.rows
+    meta = _describe(trained, embedded, store)
+    if run.test:
+        _write_other(workspace, trained, meta)
+    path = workspace.predictions(run.run())
+    if path.exists():
+        return
+    if run.training.size is None and run.training.cv is None:
+        if run.own:
+            save_no_head(workspace.model(run.run()), run.own.parameters(), about=meta)
+        else:
+            save_head(workspace.model(run.run()), trained.final[0], about=meta)
+    # Folds answer for what they left out.
+    heads = trained.final if run.training.cv else [trained.final[0], trained.before[0]]
+    tables = [
+        _predictions(run, head, embedded.images.iloc[mine], embedded.X[mine], embedded.classes)
+        for head, mine in zip(heads, rows.predicted, strict=True)
+    ]
+    if run.training.cv:
+        tables = [table.assign(fold=number) for number, table in enumerate(tables)]
+    order = np.argsort(np.concatenate(rows.predicted), kind="stable")
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    write_predictions(path, table.iloc[order].reset_index(drop=True), meta)
+
+
+def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -> None:
+    """Write predictions on the images of another data set, none of which the head has seen."""
+    run = trained.run
+    assert run.test is not None
+    path = workspace.predictions(run.test_run())
+    if path.exists():
+        return
+    name, data = run.test.dataset, run.data
+    manifest = read_manifest(workspace.manifest(name))
+    images = pooled_images(manifest, data.label, least_classes=1)
+    store = Store.open(workspace.embeddings(name, data.backbone) / data.store_key)
+    other = with_embeddings(images, store, name, on_missing=data.on_missing)
+    meta = {
+        **meta,
+        "run": run.test_run(),
+        "dataset": name,
+        "trained_on": data.dataset,
+        "manifest_digest": run.test.manifest_digest,
+    }
+    table = _predictions(run, trained.final[0], other.images, other.X, meta["classes"])
+    write_predictions(path, table, meta)
+
+
+def _predictions(
+    run: HeadRun, head: Any, images: pd.DataFrame, X: Any, classes: list[str]
+) -> pd.DataFrame:
+    """Answers of a head; of one without probabilities, labels alone."""
+    if images.empty:
+        return predictions_table(images, classes, np.empty((0, len(classes))))
+    if run.own is None or run.own.gives_probabilities:
+        return predictions_table(images, classes, head.predict_proba(X))
+    table = images[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
+    return table.assign(prediction=head.predict(X))
+
+
+def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, Any]:
+    """Say how a run came about: the metadata of its predictions."""
+    run, rows, data = trained.run, trained.rows, trained.run.data
+    cv, size = run.training.cv, run.training.size
+    counted = rows.parts[0].train if cv is None else np.arange(len(embedded.images))
+    by_class = pd.Series(embedded.labels(counted)).value_counts()
+    chosen = [dict(hyperparameters(run, choice)) for choice in trained.choices]
+    scores = [choice.score for choice in trained.choices]
+    return {
+        "run": run.run(),
+        "dataset": data.dataset,
+        "backbone": data.backbone,
+        "weights": store.provenance.get("weights_source", "unknown"),
+        "embedding_spec": store.spec,
+        "protocol": run.protocol,
+        "unfreeze": "none",
+        "feature": data.feature,
+        "head": run.head,
+        "hyperparameters": chosen[0] if cv is None else {"folds": chosen},
+        "seed": run.seed,
+        "train_fraction": rows.fraction,
+        "train_groups": rows.groups,
+        "draw": None if size is None else run.training.draw,
+        "cv": None if cv is None else {"folds": cv[0], "repeat": cv[1]},
+        "classes": embedded.classes,
+        "class_counts": {name: int(by_class.get(name, 0)) for name in embedded.classes},
+        "store_key": data.store_key,
+        "manifest_digest": data.manifest_digest,
+        "label": data.label,
+        "split": data.split,
+        "on_missing": data.on_missing,
+        "candidates": len(run.candidates),
+        "validation": {run.metric: float(np.mean(scores))},
+        "seconds": trained.seconds,
+        "versions": versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

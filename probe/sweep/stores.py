@@ -1,0 +1,52 @@
+"""The embedding stores that a sweep takes."""
+
+from __future__ import annotations
+
+from frostline.cache import InputError, Store, Workspace, choose_store, find_stores
+from frostline.probe.sweep.settings import Sweep
+
+
+def find_features(
+    workspace: Workspace, sweep: Sweep, dataset: str, backbone: str, skipped: list[str]
+) -> list[Store]:
+    """Find the stores of a data set and backbone, one for each feature of the sweep.
+
+    Parameters
+    ----------
+    skipped : list of str
+        Gets a sentence for each feature that is not there, while others are.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several fit.
+    """
+    folder = workspace.embeddings(dataset, backbone)
+    if sweep.features is None:
+        return [choose_store(folder, sweep.key)]
+    stores = [Store.open(path) for path in find_stores(folder)]
+    known = {str(store.spec.get("feature")) for store in stores}
+    found = []
+    for feature in sweep.features:
+        mine = [
+            store
+            for store in stores
+            if store.spec.get("feature") == feature and store.key.startswith(sweep.key or "")
+        ]
+        if not mine:
+            sentence = (
+                f"There are no embeddings of {dataset} by {backbone} with feature {feature!r} "
+                f"(there is {', '.join(sorted(known)) or 'none at all'}): run "
+                f"`frostline extract --feature {feature}`."
+            )
+            if not known & set(sweep.features):
+                raise InputError(sentence)
+            skipped.append(f"Left out: {sentence[0].lower()}{sentence[1:]}")
+        if len(mine) > 1:
+            keys = ", ".join(store.key[:12] for store in mine)
+            raise InputError(
+                f"{len(mine)} stores in {folder} have feature {feature!r} ({keys}): choose by "
+                "--key."
+            )
+        found += mine
+    return found

@@ -1,0 +1,628 @@
+"""Every option of every command acts or is refused.
+
+`ROWS` has a row for each: two command lines that differ in that option alone. Both are run, in
+fresh copies of one prepared folder, and what they print and leave behind must differ (`Acts`), the
+second must be refused by a sentence (`Refused`), or a function inside must be called with other
+arguments (`Passes`: what costs time or needs other hardware). An option without a row fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from frostline.cache import InputError, read_manifest
+from frostline.commands.cli import app
+from frostline.commands.reference import COMMON, commands
+from frostline.report import read_predictions, write_predictions
+
+from .conftest import make_images
+
+TINY = "--backbone timm:test_vit --weights random --image-size 32"
+STUDY = {
+    "name": "small",
+    "datasets": {"mine": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
+    "backbones": [{"name": "timm:test_vit", "weights": "random"}],
+    "protocols": {
+        "near": {"head": "knn", "image_size": 32},
+        "mean": {"head": "centroid", "image_size": 32},
+    },
+    "replicates": 100,
+}
+# What is never the same twice.
+TIMES = re.compile(
+    r"\d+ images/s|[\d.]+ [kMG]?B/s|\d+:\d\d:\d\d left|[\d.]+ s\b|\d+ MB/s|[\d.]+ G[Bi]+|about \S+"
+)
+
+
+@dataclass(frozen=True)
+class Acts:
+    """Two command lines that both work and differ in what they print or leave."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A command line that works, and one that ends in a sentence."""
+
+    first: str
+    second: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Two command lines that call `function` (module:name) with different arguments."""
+
+    function: str
+    first: str
+    second: str
+
+
+INDEX = "index new --root images"
+TABLE = f"{INDEX} --kind table --table table.csv --image-column file --label-column label"
+SLICES = "index new --root volumes --kind mri-slices --table grades.csv --label-column grade"
+SLICES += " --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
+EXTRACT = f"extract --dataset mine {TINY}"
+FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
+PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
+SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
+EVALUATE = "evaluate centroid.parquet --replicates 100"
+COMPARE = "compare centroid.parquet knn.parquet --replicates 100"
+PREDICT = "predict images/sick --run probed"
+EXPORT = "export --run probed"
+RUN = "run study.yaml"
+IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
+STORE = "cache export --dataset mine --backbone timm:test_vit"
+
+ROWS: dict[str, Acts | Refused | Passes] = {
+    "demo --workspace": Passes(
+        "frostline.study.demo:run_demo", "demo --workspace a", "demo --workspace b"
+    ),
+    "run --data": Acts(RUN, f"{RUN} --data elsewhere"),
+    "run --only": Acts(RUN, f"{RUN} --only 'mine/*/near'"),
+    "run --set": Acts(RUN, f"{RUN} --set seeds=[1]"),
+    "run --dry-run": Acts(RUN, f"{RUN} --dry-run"),
+    "run --jobs": Passes("frostline.study.runner:_settle", RUN, f"{RUN} --jobs 2"),
+    "run --shard": Acts(RUN, f"{RUN} --shard 0/2"),
+    "run --with-images": Passes(
+        "frostline.study.runner:update_report", RUN, f"{RUN} --with-images"
+    ),
+    "run --workspace": Acts(RUN, f"{RUN} --workspace other"),
+    "run --dry-run --jobs": Refused(RUN, f"{RUN} --dry-run --jobs 2", "leave --jobs out"),
+    "index --root": Acts(INDEX, "index new --root elsewhere/images"),
+    "index --kind": Refused(INDEX, f"{INDEX} --kind table", "table"),
+    "index --table": Acts(TABLE, TABLE.replace("table.csv", "other.csv")),
+    "index --image-column": Acts(TABLE, TABLE.replace("-column file", "-column copy")),
+    "index --label-column": Acts(TABLE, TABLE.replace("-column label", "-column site")),
+    "index --group-column": Acts(TABLE, f"{TABLE} --group-column patient"),
+    "index --split-column": Acts(TABLE, f"{TABLE} --split-column part"),
+    "index --image": Refused(SLICES, SLICES.replace("_flair", "_t1"), "t1"),
+    "index --mask": Acts(SLICES, SLICES.replace("_mask", "_core")),
+    "index --min-roi": Acts(SLICES, f"{SLICES} --min-roi 60"),
+    "index --spacing": Acts(SLICES, f"{SLICES} --spacing 2 2 2"),
+    "index --keep-val": Refused(INDEX, f"{INDEX} --keep-val", "keep_val"),
+    "index --follow": Acts(f"{INDEX} --seed 5", f"{INDEX} --seed 5 --follow mine"),
+    "index --option": Refused(INDEX, f"{INDEX} --option colour=red", "colour"),
+    "index --group-pattern": Acts(INDEX, f"{INDEX} --group-pattern '(patient[0-9]+)'"),
+    "index --test-fraction": Acts(INDEX, f"{INDEX} --test-fraction 0.5"),
+    "index --val-fraction": Acts(INDEX, f"{INDEX} --val-fraction 0.5"),
+    "index --seed": Acts(INDEX, f"{INDEX} --seed 1"),
+    "index --resplit": Acts(
+        f"{INDEX.replace('new', 'mine')} --seed 9",
+        f"{INDEX.replace('new', 'mine')} --seed 9 --resplit",
+    ),
+    "index --workspace": Acts(INDEX, f"{INDEX} --workspace other"),
+    "audit --strict": Acts("audit leaking", "audit leaking --strict"),
+    "audit --with-images": Acts("audit leaking", "audit leaking --with-images sheet.png"),
+    "audit --controls": Acts("audit mine", "audit mine --controls"),
+    "audit --workspace": Refused("audit mine", "audit mine --workspace other", "no data set"),
+    "extract --dataset": Acts(EXTRACT, EXTRACT.replace("mine", "two")),
+    "extract --backbone": Acts(EXTRACT, EXTRACT.replace("test_vit", "test_resnet")),
+    "extract --protocol": Acts(EXTRACT, f"{EXTRACT} --protocol standard"),
+    "extract --weights": Acts(EXTRACT, EXTRACT.replace("random", "vit.pth")),
+    "extract --weights-seed": Acts(EXTRACT, f"{EXTRACT} --weights-seed 1"),
+    "extract --weights --weights-seed": Refused(
+        EXTRACT, EXTRACT.replace("random", "vit.pth --weights-seed 1"), "--weights-seed"
+    ),
+    "extract --image-size": Acts(EXTRACT, EXTRACT.replace("32", "48")),
+    "extract --device": Refused(EXTRACT, f"{EXTRACT} --device gpu", "'gpu'"),
+    "extract --precision": Acts(EXTRACT, f"{EXTRACT} --precision bfloat16"),
+    "extract --workers": Passes(
+        "frostline.extract.pixels:pixel_source", EXTRACT, f"{EXTRACT} --workers 1"
+    ),
+    "extract --on-error": Refused(
+        EXTRACT.replace("mine", "broken") + " --on-error skip",
+        EXTRACT.replace("mine", "broken"),
+        "broken",
+    ),
+    "extract --feature": Acts(EXTRACT, f"{EXTRACT} --feature mean"),
+    "extract --head-weights": Refused(
+        EXTRACT, f"{EXTRACT} --head-weights vit.pth", "--feature imagenet-logits"
+    ),
+    "extract --batch": Passes(
+        "frostline.extract.embed:embed_features", EXTRACT, f"{EXTRACT} --batch 4"
+    ),
+    "extract --engine": Passes(
+        "frostline.extract.embed:embed_features", EXTRACT, f"{EXTRACT} --engine onnx"
+    ),
+    "extract --shard": Acts(
+        EXTRACT.replace("mine", "two"), EXTRACT.replace("mine", "two") + " --shard 0/2"
+    ),
+    "extract --fail-on-skip": Refused(EXTRACT, f"{EXTRACT} --fail-on-skip", "--on-error skip"),
+    "extract --workspace": Refused(EXTRACT, f"{EXTRACT} --workspace other", "no data set"),
+    "probe --dataset": Refused(PROBE, PROBE.replace("mine", "two"), "two"),
+    "probe --backbone": Refused(PROBE, PROBE.replace("test_vit", "test_resnet"), "test_resnet"),
+    "probe --head": Acts(PROBE, PROBE.replace("knn", "majority")),
+    "probe --set": Acts(PROBE, f"{PROBE} --set n_neighbors=1"),
+    "probe --epochs": Refused(PROBE, f"{PROBE} --epochs 5", "epochs"),
+    "probe --seed": Refused(PROBE, f"{PROBE} --seed 1", "--seed"),
+    "probe --feature": Refused(PROBE, f"{PROBE} --feature mean", "mean"),
+    "probe --protocol": Acts(PROBE, f"{PROBE} --protocol standard"),
+    "probe --key": Refused(PROBE, f"{PROBE} --key 0", "'0'"),
+    "probe --on-error": Refused(
+        PROBE.replace("mine", "grown") + " --on-error skip", PROBE.replace("mine", "grown"), "no "
+    ),
+    "probe --label": Refused(PROBE, f"{PROBE} --label grade", "grade"),
+    "probe --split": Refused(PROBE, f"{PROBE} --split fold", "fold"),
+    "probe --workspace": Refused(PROBE, f"{PROBE} --workspace other", "no data set"),
+    "sweep --name": Acts(SWEEP, f"{SWEEP} --name mine"),
+    "sweep --dataset": Refused(SWEEP, SWEEP.replace("mine", "two"), "two"),
+    "sweep --backbone": Refused(SWEEP, SWEEP.replace("test_vit", "test_resnet"), "test_resnet"),
+    "sweep --feature": Refused(SWEEP, f"{SWEEP} --feature mean", "mean"),
+    "sweep --head": Acts(SWEEP, f"{SWEEP} --head majority"),
+    "sweep --grid": Acts(SWEEP, f"{SWEEP} --grid centroid.metric=cosine"),
+    "sweep --protocol": Acts(SWEEP, f"{SWEEP} --protocol standard"),
+    "sweep --seed": Acts(
+        f"{SWEEP} --head adam --grid adam.epochs=1",
+        f"{SWEEP} --head adam --grid adam.epochs=1 --seed 1",
+    ),
+    "sweep --metric": Acts(SWEEP, f"{SWEEP} --metric accuracy"),
+    "sweep --train-groups": Acts(SWEEP, f"{SWEEP} --train-groups 4,all --draws 1"),
+    "sweep --draws": Acts(
+        f"{SWEEP} --train-groups 4 --draws 1", f"{SWEEP} --train-groups 4 --draws 2"
+    ),
+    "sweep --cv": Acts(SWEEP, f"{SWEEP} --cv 2x1"),
+    "sweep --test-dataset": Acts(SWEEP, f"{SWEEP} --test-dataset again"),
+    "sweep --jobs": Passes(
+        "frostline.probe.sweep.run:workers", SWEEP, SWEEP.replace("--jobs 1", "--jobs 2")
+    ),
+    "sweep --scheduler": Refused(SWEEP, f"{SWEEP} --scheduler tcp://nowhere:1", "--scheduler"),
+    "sweep --figures": Acts(SWEEP, f"{SWEEP} --figures drawn"),
+    "sweep --key": Refused(SWEEP, f"{SWEEP} --key 0", "'0'"),
+    "sweep --on-error": Refused(
+        SWEEP.replace("mine", "grown") + " --on-error skip", SWEEP.replace("mine", "grown"), "no "
+    ),
+    "sweep --label": Refused(SWEEP, f"{SWEEP} --label grade", "grade"),
+    "sweep --split": Refused(SWEEP, f"{SWEEP} --split fold", "fold"),
+    "sweep --workspace": Refused(SWEEP, f"{SWEEP} --workspace other", "no data set"),
+    "finetune --dataset": Acts(FINETUNE, FINETUNE.replace("mine", "two")),
+    "finetune --backbone": Acts(FINETUNE, FINETUNE.replace("test_vit", "test_resnet")),
+    "finetune --protocol": Acts(
+        f"{FINETUNE} --lr 1e-3", f"{FINETUNE} --lr 1e-3 --protocol standard"
+    ),
+    "finetune --weights": Acts(FINETUNE, FINETUNE.replace("random", "vit.pth")),
+    "finetune --weights-seed": Acts(FINETUNE, f"{FINETUNE} --weights-seed 1"),
+    "finetune --image-size": Acts(FINETUNE, FINETUNE.replace("32", "48")),
+    "finetune --epochs": Acts(FINETUNE, FINETUNE.replace("epochs 1", "epochs 2")),
+    "finetune --batch-size": Acts(FINETUNE, f"{FINETUNE} --batch-size 4"),
+    "finetune --lr": Acts(FINETUNE, f"{FINETUNE} --lr 1e-2"),
+    "finetune --set": Acts(FINETUNE, f"{FINETUNE} --set ema=0.9"),
+    "finetune --device": Refused(FINETUNE, f"{FINETUNE} --device gpu", "'gpu'"),
+    "finetune --precision": Acts(FINETUNE, f"{FINETUNE} --precision bfloat16"),
+    "finetune --workers": Passes(
+        "frostline.extract.pixels:pixel_source", FINETUNE, f"{FINETUNE} --workers 1"
+    ),
+    "finetune --on-error": Refused(
+        FINETUNE.replace("mine", "broken") + " --on-error skip",
+        FINETUNE.replace("mine", "broken"),
+        "broken",
+    ),
+    "finetune --label": Refused(FINETUNE, f"{FINETUNE} --label grade", "grade"),
+    "finetune --split": Refused(FINETUNE, f"{FINETUNE} --split fold", "fold"),
+    "finetune --unfreeze": Acts(FINETUNE, FINETUNE.replace("freeze 1", "freeze 2")),
+    "finetune --feature": Acts(FINETUNE, f"{FINETUNE} --feature mean"),
+    "finetune --boundary": Acts(f"{FINETUNE} --boundary off", f"{FINETUNE} --boundary on"),
+    "finetune --compile": Passes(
+        "frostline.finetune.run:finetune_run", FINETUNE, f"{FINETUNE} --compile"
+    ),
+    "finetune --tensorboard": Acts(FINETUNE, f"{FINETUNE} --tensorboard"),
+    "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
+    "finetune --workspace": Refused(FINETUNE, f"{FINETUNE} --workspace other", "no data set"),
+    "evaluate --split": Acts(EVALUATE, f"{EVALUATE} --split val"),
+    "evaluate --ci": Acts(EVALUATE, f"{EVALUATE} --ci percentile"),
+    "evaluate --replicates": Acts(
+        f"{EVALUATE} --ci percentile", f"{EVALUATE} --ci percentile".replace("100", "150")
+    ),
+    "evaluate --unit": Acts(EVALUATE, f"{EVALUATE} --unit image"),
+    "evaluate --seed": Acts(f"{EVALUATE} --ci percentile", f"{EVALUATE} --ci percentile --seed 3"),
+    "evaluate --metric": Acts(EVALUATE, f"{EVALUATE} --metric accuracy"),
+    "evaluate --aggregate": Acts(EVALUATE, f"{EVALUATE} --aggregate mean"),
+    "evaluate --stratified": Acts(
+        f"{EVALUATE} --ci percentile", f"{EVALUATE} --ci percentile --stratified"
+    ),
+    "evaluate --against": Acts(EVALUATE, f"{EVALUATE} --against paper"),
+    "evaluate --over": Acts(
+        "evaluate centroid.parquet knn.parquet",
+        "evaluate centroid.parquet knn.parquet --over seeds",
+    ),
+    "evaluate --format": Acts(EVALUATE, f"{EVALUATE} --format csv"),
+    "compare --metric": Acts(COMPARE, f"{COMPARE} --metric balanced_accuracy"),
+    "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "frozen"),
+    "compare --margin": Acts(COMPARE, f"{COMPARE} --margin 0.5"),
+    "compare --split": Acts(COMPARE, f"{COMPARE} --split val"),
+    "compare --replicates": Acts(
+        f"{COMPARE} --format json", f"{COMPARE} --format json".replace("100", "150")
+    ),
+    "compare --unit": Acts(COMPARE, f"{COMPARE} --unit image"),
+    "compare --aggregate": Acts(COMPARE, f"{COMPARE} --aggregate mean"),
+    "compare --seed": Acts(f"{COMPARE} --format json", f"{COMPARE} --format json --seed 3"),
+    "compare --intersection": Acts(
+        "compare centroid.parquet short.parquet --replicates 100 --intersection",
+        "compare knn.parquet short.parquet --replicates 100 --intersection",
+    ),
+    "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
+    "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
+    "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
+    "report --with-images": Passes(
+        "frostline.study.results:update_report",
+        "report done.yaml",
+        "report done.yaml --with-images",
+    ),
+    "report --workspace": Refused(
+        "report done.yaml", "report done.yaml --workspace other", "no report"
+    ),
+    "predict --run": Acts(PREDICT, PREDICT.replace("probed", "tuned")),
+    "predict --out": Acts(PREDICT, f"{PREDICT} --out new.csv"),
+    "predict --overwrite": Refused(
+        f"{PREDICT} --out table.csv --overwrite", f"{PREDICT} --out table.csv", "--overwrite"
+    ),
+    "predict --slices": Acts(
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz") + " --slices 2:4",
+    ),
+    "predict --mask": Acts(
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz")
+        + " --mask volumes/p00_mask.nii.gz",
+    ),
+    "predict --min-roi": Refused(PREDICT, f"{PREDICT} --min-roi 5", "--mask"),
+    "predict --weights": Refused(PREDICT, f"{PREDICT} --weights vit.pth", "--weights"),
+    "predict --head-weights": Refused(PREDICT, f"{PREDICT} --head-weights vit.pth", "head"),
+    "predict --aggregate": Acts(
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
+        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz") + " --aggregate mean",
+    ),
+    "predict --device": Refused(PREDICT, f"{PREDICT} --device gpu", "'gpu'"),
+    "predict --on-error": Refused(
+        PREDICT.replace("images/sick", "broken") + " --on-error skip",
+        PREDICT.replace("images/sick", "broken"),
+        "broken",
+    ),
+    "predict --workspace": Refused(PREDICT, f"{PREDICT} --workspace other", "no run"),
+    "export --run": Acts(EXPORT, EXPORT.replace("probed", "tuned")),
+    "export --out": Acts(EXPORT, f"{EXPORT} --out new.onnx"),
+    "export --overwrite": Refused(
+        f"{EXPORT} --out old.onnx --overwrite", f"{EXPORT} --out old.onnx", "--overwrite"
+    ),
+    "export --weights": Refused(EXPORT, f"{EXPORT} --weights vit.pth", "--weights"),
+    "export --head-weights": Refused(EXPORT, f"{EXPORT} --head-weights vit.pth", "head"),
+    "export --to": Refused(EXPORT, f"{EXPORT} --to jax", "--to"),
+    "export --workspace": Refused(EXPORT, f"{EXPORT} --workspace other", "no run"),
+    "backbones --blocks": Acts("backbones", "backbones --blocks timm:test_vit"),
+    "doctor --check": Passes("frostline.doctor.doctor:run_doctor", "doctor", "doctor --check 1"),
+    "doctor --json": Acts("doctor --check 0", "doctor --check 0 --json"),
+    "doctor --workspace": Passes(
+        "frostline.doctor.doctor:run_doctor", "doctor", "doctor --workspace other"
+    ),
+    "cache ls --json": Acts("cache ls", "cache ls --json"),
+    "cache ls --workspace": Acts("cache ls", "cache ls --workspace other"),
+    "cache verify --repair": Acts(
+        "cache verify --workspace damaged", "cache verify --workspace damaged --repair"
+    ),
+    "cache verify --workspace": Acts("cache verify", "cache verify --workspace damaged"),
+    "cache compact --dataset": Refused(
+        "cache compact", "cache compact --dataset nothing", "nothing"
+    ),
+    "cache compact --workspace": Passes(
+        "frostline.cache.listing:workspace_stores",
+        "cache compact",
+        "cache compact --workspace other",
+    ),
+    "cache gc --yes": Acts("cache gc --workspace littered", "cache gc --workspace littered --yes"),
+    "cache gc --workspace": Acts("cache gc", "cache gc --workspace littered"),
+    "cache export --dataset": Refused(
+        f"{STORE} out.csv", f"{STORE} out.csv".replace("mine", "two"), "two"
+    ),
+    "cache export --backbone": Refused(
+        f"{STORE} out.csv", f"{STORE} out.csv".replace("test_vit", "test_resnet"), "test_resnet"
+    ),
+    "cache export --to": Acts(f"{STORE} out.csv", f"{STORE} out.csv --to parquet"),
+    "cache export --key": Refused(f"{STORE} out.csv", f"{STORE} out.csv --key 0", "'0'"),
+    "cache export --label": Refused(f"{STORE} out.csv", f"{STORE} out.csv --label grade", "grade"),
+    "cache export --split": Refused(f"{STORE} out.csv", f"{STORE} out.csv --split fold", "fold"),
+    "cache export --workspace": Refused(
+        f"{STORE} out.csv", f"{STORE} out.csv --workspace other", "no data set"
+    ),
+    "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
+    "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),
+    "cache import --spec": Acts(IMPORT, f"{IMPORT} --spec spec.json"),
+    "cache import --workspace": Refused(IMPORT, f"{IMPORT} --workspace other", "no data set"),
+}
+
+
+GROWN = "index grown --root growing --group-pattern '(patient[0-9]+)'"
+PREPARING = (
+    "index mine --root images --group-pattern '(patient[0-9]+)'",
+    "index two --root elsewhere/images",
+    "index again --root images --group-pattern '(patient[0-9]+)' --seed 3",
+    "index broken --root broken",
+    GROWN,
+    "index leaking --root leaky --kind table --table leaking.csv --image-column file "
+    "--label-column label --split-column part",
+    EXTRACT,
+    EXTRACT.replace("mine", "again"),
+    EXTRACT.replace("mine", "grown"),
+    PROBE,
+    PROBE.replace("knn", "centroid"),
+    FINETUNE,
+    "run done.yaml",
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the rows name, and a workspace with data sets, stores and runs."""
+    folder: Path = tmp_path_factory.mktemp("prepared")
+    with inside(folder):
+        make_images(Path("images"), 24)
+        make_images(Path("elsewhere/images"), 20)
+        make_images(Path("growing"), 20)
+        make_images(Path("broken"), 20)
+        Path("broken/well/patient000_1.png").write_bytes(b"no image")
+        make_tables()
+        make_volumes()
+        make_weights()
+        Path("study.yaml").write_text(yaml.safe_dump(STUDY))
+        Path("done.yaml").write_text(yaml.safe_dump(STUDY | {"name": "done"}))
+        for line in PREPARING:
+            done = invoke(line)
+            assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
+        shutil.copy("elsewhere/images/well/patient000_0.png", "growing/well/patient099_0.png")
+        assert invoke(GROWN).exit_code == 0
+        make_runs(Path("frostline-workspace"))
+        make_faults(Path("frostline-workspace"))
+    return folder
+
+
+def make_tables() -> None:
+    """Tables of the images, one with the same picture in two splits, and one of embeddings."""
+    files = sorted(str(path.relative_to("images")) for path in Path("images").rglob("*.png"))
+    table = pd.DataFrame({"file": files, "copy": files[::-1]})
+    table["label"] = [name.split("/")[0] for name in files]
+    table["site"] = ["north", "south"] * 12
+    table["patient"] = [name.split("/")[1].split("_")[0] for name in files]
+    table["part"] = ["train", "train", "val", "test"] * 6
+    table.to_csv("table.csv", index=False)
+    table.iloc[:16].to_csv("other.csv", index=False)
+    twice = pd.concat([table, table.iloc[:1].assign(part="test", file="again.png")])
+    shutil.copytree("images", "leaky")
+    shutil.copy(Path("images", files[0]), "leaky/again.png")
+    twice.to_csv("leaking.csv", index=False)
+    np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
+    Path("spec.json").write_text('{"made": "elsewhere"}')
+
+
+def make_volumes() -> None:
+    """Small volumes of patients of two grades, each with two masks."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    Path("volumes").mkdir()
+    for number in range(12):
+        values = {"flair": rng.integers(0, 200, (16, 16, 6)), "mask": np.zeros((16, 16, 6))}
+        values["mask"][2:12, 2:10, 1:5] = 1
+        values["mask"][2:9, 2:9, 2] = 0
+        values["core"] = values["mask"] * (np.arange(6) < 4)
+        for name, voxels in values.items():
+            image = nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4))
+            nibabel.save(image, f"volumes/p{number:02d}_{name}.nii.gz")
+    grades = {"patient": [f"p{n:02d}" for n in range(12)], "grade": [2, 3] * 6}
+    pd.DataFrame(grades).to_csv("grades.csv", index=False)
+
+
+def make_weights() -> None:
+    """A file of weights for the small backbone."""
+    import timm
+    import torch
+
+    model = timm.create_model("test_vit", num_classes=0, img_size=32)
+    torch.save(model.state_dict(), "vit.pth")
+
+
+def make_runs(place: Path) -> None:
+    """Short names for runs, one with fewer images, and an ONNX file that is in the way."""
+    for head in ("knn", "centroid"):
+        (path,) = (place / "predictions").glob(f"mine-timm*-{head}-paper-*[!0-9]*.parquet")
+        shutil.copy(path, f"{head}.parquet")
+    shutil.copytree(place / "models" / path.stem, "probed")
+    (model,) = (path.parent for path in (place / "models").glob("*/model.json"))
+    shutil.copytree(model, "tuned")
+    short = read_predictions("knn.parquet")
+    half = short.table.groupby(["split", "label"], group_keys=False).head(3)
+    write_predictions("short.parquet", half, {**short.meta, "run": "short"})
+    Path("old.onnx").write_text("old")
+
+
+def make_faults(place: Path) -> None:
+    """Copies of the workspace with a flipped bit, and with a part that was set aside."""
+    store = next((place / "embeddings" / "mine").rglob("part-*.h5"))
+    inside_place = store.relative_to(place)
+    shutil.copytree(place, "damaged")
+    data = bytearray(store.read_bytes())
+    data[-3] ^= 1
+    Path("damaged", inside_place).write_bytes(data)
+    shutil.copytree(place, "littered")
+    Path("littered", inside_place).with_name("damaged-1.h5").write_bytes(b"set aside")
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder, with the terminal and environment of a test."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with patch.dict(os.environ, {"COLUMNS": "100", "HF_HUB_OFFLINE": "1"}):
+            os.environ.pop("FROSTLINE_WORKSPACE", None)
+            yield
+    finally:
+        os.chdir(before)
+
+
+def invoke(line: str) -> Any:
+    """Run a command line in this process; a user's mistake is its exit code 2."""
+    return CliRunner().invoke(app, shlex.split(line))
+
+
+def sentence(done: Any) -> str:
+    """What a command says when it is refused."""
+    said = f"{done.exception} " if isinstance(done.exception, InputError) else ""
+    return f"{said}{done.output}"
+
+
+class Copies:
+    """Outcomes of command lines, each run once in a copy of the prepared folder."""
+
+    def __init__(self, prepared: Path, scratch: Path) -> None:
+        self.prepared, self.scratch = prepared, scratch
+        self.known: dict[str, tuple[Any, list[str]]] = {}
+
+    @contextmanager
+    def copy(self) -> Iterator[None]:
+        folder = self.scratch / "folder"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.prepared, folder)
+        with inside(folder):
+            yield
+
+    def outcome(self, line: str) -> tuple[Any, list[str]]:
+        """What a command line printed, and what it left behind."""
+        if line not in self.known:
+            with self.copy():
+                before = set(left_behind())
+                done = invoke(line)
+                self.known[line] = done, sorted(set(left_behind()) ^ before)
+        return self.known[line]
+
+
+def left_behind() -> Iterator[str]:
+    """Every file, with its content where that is the same whenever it is written."""
+    for path in sorted(path for path in Path().rglob("*") if path.is_file()):
+        if "manifests" in path.parts:
+            manifest = read_manifest(path)
+            kept = manifest.table.drop(columns=["file_mtime_ns"]).to_csv(index=False)
+            yield f"{path} {manifest.meta} {kept}"
+        elif path.suffix in (".csv", ".png", ".md"):
+            yield f"{path} {hash(path.read_bytes())}"
+        elif not path.name.startswith(".") and "lock" not in path.name:
+            yield str(path)
+
+
+def told(outcome: tuple[Any, list[str]]) -> tuple[int, str, list[str]]:
+    """An outcome without times."""
+    done, files = outcome
+    return done.exit_code, TIMES.sub("TIME", done.output), files
+
+
+@pytest.fixture(scope="module")
+def copies(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    return Copies(prepared, tmp_path_factory.mktemp("copies"))
+
+
+class Reached(Exception):
+    """A function inside was called; nothing further happens."""
+
+
+def arguments_of(function: str, line: str) -> str:
+    """With which arguments a command line calls a function."""
+    module, _, name = function.partition(":")
+    seen: list[str] = []
+
+    def stop(*given: Any, **named: Any) -> Any:
+        seen.append(repr((given, named)))
+        raise Reached
+
+    with patch.object(import_module(module), name, stop):
+        done = invoke(line)
+    assert isinstance(done.exception, Reached), sentence(done)
+    return re.sub(r" at 0x[0-9a-f]+", "", seen[0])
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_an_option_acts_or_is_refused(row: str, copies: Copies) -> None:
+    case = ROWS[row]
+    if isinstance(case, Passes):
+        with copies.copy():
+            assert arguments_of(case.function, case.first) != arguments_of(
+                case.function, case.second
+            )
+        return
+    first, second = copies.outcome(case.first), copies.outcome(case.second)
+    works = (0, 1) if row in EXIT_WITH_ONE else (0,)
+    assert first[0].exit_code in works, sentence(first[0])
+    if isinstance(case, Refused):
+        assert second[0].exit_code != 0, second[0].output
+        assert case.sentence in sentence(second[0])
+    else:
+        assert second[0].exit_code in works, sentence(second[0])
+        assert told(first) != told(second)
+
+
+# Whose exit code is their answer.
+EXIT_WITH_ONE = ("audit --strict", "cache verify --repair", "cache verify --workspace")
+
+
+@pytest.mark.parametrize("line", [INDEX, EXTRACT, PROBE, EVALUATE, "audit mine", "cache ls"])
+def test_the_same_line_twice_has_the_same_outcome(line: str, copies: Copies) -> None:
+    first = told(copies.outcome(line))
+    copies.known.pop(line)
+    assert told(copies.outcome(line)) == first
+
+
+def test_every_option_has_a_row() -> None:
+    known = set()
+    for name, command in commands(typer.main.get_command(app), above=""):
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name not in COMMON:
+                known.add(f"{name.strip()} {parameter.opts[0]}")
+    assert known - set(ROWS) == set(), "write a row that shows how the option acts"
+    rows = {row for row in ROWS if row.count(" --") == 1}
+    assert rows - known == set(), "there are no such options"
+
+
+def test_quiet_and_verbose_act_on_every_command(copies: Copies) -> None:
+    loud, quiet = copies.outcome(EXTRACT)[0], copies.outcome(f"{EXTRACT} -q")[0]
+    assert "embedded now" in loud.output
+    assert quiet.output == ""
+    assert "Finished after" in copies.outcome(f"{EXTRACT} -v")[0].output
+    for name, command in commands(typer.main.get_command(app)):
+        assert {"quiet", "verbose"} <= {parameter.name for parameter in command.params}, name
+    assert copies.outcome("audit mine -q -v")[0].exit_code == 2
