@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from frostline.report import Predictions
+from frostline.report.statistics.metrics import OwnMetric
 
 One: TypeAlias = str | os.PathLike[str] | Predictions | pd.DataFrame
 Runs: TypeAlias = One | Iterable[One]
@@ -63,7 +64,7 @@ def evaluate(
     replicates: int | None = None,
     unit: str = "group",
     seed: int = 0,
-    metrics: Iterable[str] | None = None,
+    metrics: Iterable[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
 ) -> Scores:
@@ -112,7 +113,7 @@ def evaluate(
 def compare(
     predictions: Runs,
     *,
-    metric: str = "accuracy",
+    metric: str | OwnMetric = "accuracy",
     family: str = "pairs",
     margin: float | None = None,
     split: str = "test",
@@ -122,7 +123,7 @@ def compare(
     seed: int = 0,
     intersection: bool = False,
 ) -> Comparison:
-    """Say which run is better, and whether that is more than luck.
+    """Say which method is better, and whether that is more than luck.
 
     Parameters
     ----------

@@ -138,7 +138,7 @@ def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
     InputError
         If a column is missing, or the table contradicts itself.
     """
-    notes: list[Any] = []
+    notes: list[Note] = []
     source = Source(name)
     found, meta = _foreign(table, Path(name), source, notes)
     check_table(found, meta["classes"], source, needs_ids=False)
@@ -146,7 +146,7 @@ def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
 
 
 def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
-    """Write predictions to `path`, atomically: Parquet, or for `.csv` CSV with a JSON beside it.
+    """Write predictions to `path`, atomically: Parquet, or for `.csv` CSV with a JSON next to it.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
     table = _tidy(table, source)
     check_table(table, full["classes"], source, needs_ids=True)
     if path.suffix == ".csv":
-        # The JSON goes first: predictions that are there always have what made them beside them.
+        # The JSON goes first: predictions that are there always have what made them next to them.
         write_json(path.with_suffix(".json"), FORMAT, FORMAT_VERSION, full)
         write_text(path, table.to_csv(index=False, lineterminator="\n"))
     else:
@@ -239,7 +239,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """Metadata beside a CSV; None if there is none, or if that JSON is not about predictions."""
+    """Read metadata next to a CSV; None without one, or if it is not about predictions."""
     if not path.is_file():
         return None
     with reading(path, REMEDY):
@@ -248,7 +248,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Text columns as text (missing ones as null), probabilities as numbers, in canonical order."""
+    """Make text columns text (missing ones null) and probabilities numbers, in canonical order."""
     text = {
         name: table[name].astype("string")
         if name in table
@@ -271,7 +271,7 @@ def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
 def _foreign(
     table: pd.DataFrame, path: Path, source: Source, notes: list[Note]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Someone else's table in our columns, with the class list it implies."""
+    """Put someone else's table into our columns, with the class list it implies."""
     label = _pick(table, LABEL_NAMES)
     missing = ["label (or true_label)"] if label is None else []
     missing += [] if "prediction" in table else ["prediction"]
@@ -318,7 +318,7 @@ def _drop_overall(table: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
 
 
 def _whole_numbers(table: pd.DataFrame) -> None:
-    """Labels 0, 1, 2 that a program wrote as 0.0, 1.0, 2.0 in one of the columns are the same."""
+    """Write labels 0.0, 1.0, 2.0 as 0, 1, 2, where a program wrote one of the columns so."""
     values = pd.concat([table["label"], table["prediction"]]).dropna()
     if len(values) and values.str.fullmatch(r"-?\d+(\.0+)?").all():
         for name in ("label", "prediction"):
@@ -326,6 +326,6 @@ def _whole_numbers(table: pd.DataFrame) -> None:
 
 
 def _class_order(name: str) -> tuple[int, int, str]:
-    """Whole numbers by value before names by alphabet."""
+    """Order whole numbers by value before names by alphabet."""
     digits = name.removeprefix("-")
     return (0, int(name), name) if digits.isascii() and digits.isdigit() else (1, 0, name)

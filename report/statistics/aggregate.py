@@ -19,7 +19,7 @@ IMAGES = "images_of_group"
 
 
 def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predictions:
-    """One row a group: the mean of its probabilities, or the class most of its images got.
+    """Make one row a group: the mean of its probabilities, or the class most of its images got.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from frostline.report.statistics.scores import CALIBRATION_BINS, Scores
 def reliability(
     sample: Sample, *, bins: int = CALIBRATION_BINS, replicates: int = 2_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Frequency of being right by bins of confidence, fixed beforehand as equal steps.
+    """Count how often it is right by bins of confidence, fixed beforehand as equal steps.
 
     A consistency bar is where a bin's frequency would lie, 95% of times, if the probabilities were
     true: outcomes are drawn from the probabilities themselves (Bröcker and Smith 2007). It does

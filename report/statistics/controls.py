@@ -40,11 +40,11 @@ def negative_controls(
     Parameters
     ----------
     features : float [n, D] or None
-        Embeddings of the images, of which the first 128 principal components are used; without
+        Embeddings of the images, whose first 128 principal components are used; without
         them there is the metadata alone.
     labels, groups : text [n]
     metadata : DataFrame [n, …], optional
-        What is known besides the picture (size, format, age, sex, site): a head on it alone.
+        What is known without the picture (size, format, age, sex, site): a head on it alone.
     permutations : int
         How often labels are permuted (Ojala and Garriga 2010), whole groups at a time so that
         images of a patient keep one label.
@@ -85,7 +85,7 @@ def negative_controls(
 
 
 def compress(features: Array, seed: int = 0) -> Array:
-    """The first 128 principal components, where there are more columns; labels play no part."""
+    """Take the first 128 principal components, where there are more columns, without labels."""
     from sklearn.decomposition import PCA
 
     if min(features.shape) <= MOST_COMPONENTS:
@@ -96,7 +96,7 @@ def compress(features: Array, seed: int = 0) -> Array:
 def _permuted(
     matrix: Array, truth: Codes, member: Codes, n_classes: int, permutations: int, seed: int
 ) -> tuple[Any, ...]:
-    """Mean and central 95% of the scores of permuted labels."""
+    """Score permuted labels: mean and central 95%."""
     rng, drawn = np.random.default_rng(seed), []
     for _ in range(permutations):
         shuffled = permute_labels(truth, member, rng)
@@ -116,7 +116,7 @@ def _permuted(
 def _splits(
     matrix: Array, truth: Codes, member: Codes, names: Any, seed: int
 ) -> list[tuple[Any, ...]]:
-    """The head cross-validated by group and, where groups can be torn apart, by image."""
+    """Cross-validate the head by group and, where groups can be torn apart, by image."""
     chance = 1 / len(names)
     honest = cross_predict(matrix, truth, member, seed)
     by_group = _scored("split by group", truth, honest, member, names, chance)
@@ -140,7 +140,7 @@ def permute_labels(truth: Codes, groups: Codes, rng: np.random.Generator) -> Cod
 
 
 def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int) -> Codes:
-    """Predictions of a standardised logistic regression, five folds by group or by image."""
+    """Predict by a standardised logistic regression, in five folds by group or by image."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.pipeline import make_pipeline
@@ -162,7 +162,7 @@ def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int
 
 
 def metadata_matrix(metadata: pd.DataFrame) -> Array:
-    """Numbers as they are (missing ones by the median, and marked), text as one column a value."""
+    """Keep numbers (missing ones by the median, and marked); make text one column a value."""
     if not len(metadata.columns):
         raise InputError("The metadata has no columns: give size, format, age, sex or site.")
     parts = []

@@ -18,7 +18,7 @@ CURVE_COLUMNS = ("run", "kind", "label", "x", "y", "low", "high")
 
 
 def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
-    """ROC and precision–recall of the last of two classes, or the plain mean of one-versus-rest.
+    """Draw ROC and precision–recall of the last of two classes, or the mean of one-versus-rest.
 
     Bands are the central 95% of `REPLICATES` bootstrap replicates over groups, point by point; the
     curves of seeds are averaged, in each replicate by the same draw of groups. Between thresholds
@@ -56,7 +56,7 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
 
 
 def _mean(curves: list[Array]) -> Array:
-    """The mean of those that are there; a replicate without a class has no curve of it (nan)."""
+    """Average those that are there; a replicate without a class has no curve of it (nan)."""
     values = np.stack(curves)
     there = np.isfinite(values).sum(axis=0)
     nothing = np.full(there.shape, np.nan)
@@ -64,7 +64,9 @@ def _mean(curves: list[Array]) -> Array:
 
 
 def net_benefit(method: Method) -> pd.DataFrame:
-    """Net benefit of acting above a threshold (Vickers and Elkin 2006), for each class against all.
+    """Compute the net benefit of acting above a threshold, for each class against all.
+
+    Vickers and Elkin (2006).
 
     TP/n - FP/n · t/(1 - t), averaged over seeds; kind "net-benefit", and "act-on-all" for acting on
     every image. With two classes the last alone. Never acting is 0.
@@ -90,7 +92,7 @@ def net_benefit(method: Method) -> pd.DataFrame:
 
 
 def reliability_of(method: Method, seed: int = 0) -> pd.DataFrame:
-    """`reliability` of the first seed: a trained model is calibrated or not, a method is not."""
+    """Take `reliability` of the first seed: a trained model is calibrated or not, no method is."""
     if method.sample.probs is None:
         return pd.DataFrame()
     return reliability(method.sample, seed=seed).assign(run=method.name)
@@ -107,7 +109,7 @@ class _Sorted:
         self.ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
 
     def curves(self, weights: Array) -> tuple[Array, Array]:
-        """True positive rate and precision at `GRID`, [R, len(GRID)] each."""
+        """Compute true positive rate and precision at `GRID`, [R, len(GRID)] each."""
         ordered = weights[self.order]
         true = np.cumsum(ordered * self.positive, axis=0)[self.ends]
         false = np.cumsum(ordered * ~self.positive, axis=0)[self.ends]
@@ -129,7 +131,7 @@ class _Sorted:
 
 
 def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]] | None:
-    """Truth [n], probabilities [S, n, K] and groups [n] of rows in the order of their names."""
+    """Give truth [n], probabilities [S, n, K] and groups [n] of rows, sorted by their names."""
     if any(sample.probs is None for _, sample in method.runs):
         return None
     first = method.sample
@@ -149,7 +151,7 @@ def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.
 
 
 def _banded(run: str, kind: str, drawn: Array) -> pd.DataFrame:
-    """The estimate is the first row, the replicates are the rest."""
+    """Give the estimate, which is the first row, and bounds from the replicates, the rest."""
     low, high = np.nanquantile(drawn[1:], [0.025, 0.975], axis=0)
     return pd.DataFrame(
         {"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0], "low": low, "high": high}

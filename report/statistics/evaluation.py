@@ -103,7 +103,7 @@ def tabulate(
     metrics: Sequence[str | OwnMetric] | None = None,
     stratified: bool = False,
 ) -> tuple[pd.DataFrame, list[Scored]]:
-    """What `evaluate` returns of runs already read, and the scored rows with the majority's."""
+    """Give what `evaluate` returns for runs already read, and the rows with the majority's."""
     rows = with_majority(scored)
     records = []
     for run, sample in rows:
@@ -132,7 +132,7 @@ def score(
     unit: str = "group",
     aggregate: str = "auto",
 ) -> list[Scored]:
-    """Read what is given as paths, name the runs apart, and take the rows to score."""
+    """Read what is given as paths, give each run a name of its own, and take the rows to score."""
     if not predictions:
         raise InputError("There are no predictions to evaluate: give at least one file.")
     runs = [
@@ -140,19 +140,19 @@ def score(
     ]
     return [
         (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
-        for run in _named_apart(runs)
+        for run in _with_own_names(runs)
     ]
 
 
 def as_scored(runs: Runs, **options: Any) -> list[Scored]:
-    """What `score` returned, as it is; else `score` of predictions or paths."""
+    """Return what `score` returned as it is, and score predictions or paths."""
     if runs and isinstance(runs[0], tuple):
         return list(runs)  # type: ignore[arg-type]
     return score(runs, **options)  # type: ignore[arg-type]
 
 
 def with_majority(scored: Sequence[Scored]) -> list[Scored]:
-    """The runs, then what the majority class of training scores on each data set and test set.
+    """Add to the runs what training's majority class scores on each data set and test set.
 
     Where no run of a test set says its training counts, there is no such row and the runs say so.
     """
@@ -168,12 +168,12 @@ def with_majority(scored: Sequence[Scored]) -> list[Scored]:
             note = Note("There is no majority row: class counts of training are not given.")
             sample = replace(sample, notes=(*sample.notes, note))
         runs.append((run, sample))
-    named = _named_apart([run for run, _ in rows.values()])
+    named = _with_own_names([run for run, _ in rows.values()])
     return runs + [(run, sample) for run, (_, sample) in zip(named, rows.values(), strict=True)]
 
 
 def _majority(run: Predictions) -> str | None:
-    """The most frequent class of training; of equals the first in the class list."""
+    """Find the most frequent class of training; of equals the first in the class list."""
     counts = run.meta.get("class_counts")
     return max(run.classes, key=lambda name: counts.get(name, 0)) if counts else None
 
@@ -203,7 +203,7 @@ def _dataset(run: Predictions) -> str:
     return str(run.meta.get("dataset") or "")
 
 
-def _named_apart(runs: Sequence[Predictions]) -> list[Predictions]:
+def _with_own_names(runs: Sequence[Predictions]) -> list[Predictions]:
     """Add #2, #3, … to repeated run names, so that no two rows of a table are confused."""
     seen: dict[str, int] = {}
     out = []

@@ -21,7 +21,7 @@ def tabulate_methods(
     options: dict[str, Any],
     scoring: dict[str, Any],
 ) -> pd.DataFrame:
-    """One row a method and metric, in the columns of `evaluate` and `n_seeds`, `seeds`.
+    """Make one row a method and metric, in the columns of `evaluate` and `n_seeds`, `seeds`.
 
     Of several seeds the mean with both variances (`over_seeds`), of one seed what `evaluate` gives.
 

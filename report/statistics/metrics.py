@@ -65,51 +65,51 @@ def confusion_matrix(
 
 
 def accuracy(confusion: Array) -> Array:
-    """Share of weight on the diagonal (`accuracy_score`)."""
+    """Compute the share of weight on the diagonal (`accuracy_score`)."""
     return _ratio(_diagonal(confusion).sum(-1), confusion.sum((-2, -1)), empty=np.nan)
 
 
 def balanced_accuracy(confusion: Array) -> Array:
-    """Mean recall of the classes that are present in truth (`balanced_accuracy_score`)."""
+    """Average the recall of the classes that are present in truth (`balanced_accuracy_score`)."""
     present = (_truth(confusion) > 0).sum(-1).astype(np.float64)
     return _ratio(recall_of_classes(confusion).sum(-1), present, empty=np.nan)
 
 
 def precision_of_classes(confusion: Array) -> Array:
-    """Right among those called each class (`precision_score(average=None)`): [..., K]."""
+    """Count right ones among those called each class (`precision_score`): [..., K]."""
     return _ratio(_diagonal(confusion), _called(confusion))
 
 
 def recall_of_classes(confusion: Array) -> Array:
-    """Right among those that are of each class (`recall_score(average=None)`): [..., K]."""
+    """Count right ones among those of each class (`recall_score(average=None)`): [..., K]."""
     return _ratio(_diagonal(confusion), _truth(confusion))
 
 
 def f1_of_classes(confusion: Array) -> Array:
-    """Harmonic mean of precision and recall (`f1_score(average=None)`): [..., K]."""
+    """Take the harmonic mean of precision and recall (`f1_score(average=None)`): [..., K]."""
     return _ratio(2 * _diagonal(confusion), _truth(confusion) + _called(confusion))
 
 
 def specificity_of_classes(confusion: Array) -> Array:
-    """Not called the class among those that are not of it: [..., K]; recall of "all others"."""
+    """Count those not called the class among those not of it: [..., K]; recall of "all others"."""
     others = confusion.sum((-2, -1))[..., None] - _truth(confusion)
     wrongly = _called(confusion) - _diagonal(confusion)
     return _ratio(others - wrongly, others)
 
 
 def cohen_kappa(confusion: Array) -> Array:
-    """Agreement beyond chance (Cohen 1960; `cohen_kappa_score`); NaN if chance explains all."""
+    """Compute agreement beyond chance (Cohen 1960; `cohen_kappa_score`); NaN if chance is all."""
     return _kappa(confusion, 1.0 - np.eye(confusion.shape[-1]))
 
 
 def cohen_kappa_quadratic(confusion: Array) -> Array:
-    """Kappa with squared distances in the class list as weights (Cohen 1968), for grades."""
+    """Weigh kappa by squared distances in the class list (Cohen 1968), for grades."""
     place = np.arange(confusion.shape[-1], dtype=np.float64)
     return _kappa(confusion, (place[:, None] - place) ** 2)
 
 
 def matthews_corrcoef(confusion: Array) -> Array:
-    """Correlation of truth and prediction (Gorodkin 2004; `matthews_corrcoef`), 0 if flat."""
+    """Correlate truth and prediction (Gorodkin 2004; `matthews_corrcoef`); 0 if flat."""
     total = confusion.sum((-2, -1))
     true, called = _truth(confusion), _called(confusion)
     together = _diagonal(confusion).sum(-1) * total - (true * called).sum(-1)
@@ -119,7 +119,7 @@ def matthews_corrcoef(confusion: Array) -> Array:
 
 
 def _weighted(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The mean over classes weighted by support (`average="weighted"`)."""
+    """Average over classes weighted by support (`average="weighted"`)."""
 
     def function(confusion: Array) -> Array:
         support = _truth(confusion)
@@ -129,7 +129,7 @@ def _weighted(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 def _macro(of_classes: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """The plain mean over the class list (`average="macro"` with `labels`)."""
+    """Average plainly over the class list (`average="macro"` with `labels`)."""
 
     def function(confusion: Array) -> Array:
         return np.where(confusion.sum((-2, -1)) > 0, of_classes(confusion).mean(-1), np.nan)
@@ -177,11 +177,17 @@ DEFAULT_METRICS = (
 
 
 def find_metric(name: str) -> Metric:
-    """What is known of a metric by its name, `f1[melanoma]` included."""
+    """Look up a metric by its name, `f1[melanoma]` included."""
     if name in METRICS:
         return METRICS[name]
     if name in OWN_METRICS:
-        return Metric(None, name, None, share=False)
+        higher = getattr(OWN_METRICS[name], "higher_is_better", True)
+        return Metric(None, name, None, share=False, higher=bool(higher))
+    if callable(name):
+        raise InputError(
+            "A function of your own is scored by `evaluate` and `compare` alone: give a metric's "
+            "name here."
+        )
     base, _, rest = name.partition("[")
     if base in PER_CLASS and rest.endswith("]"):
         return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
@@ -192,14 +198,19 @@ def find_metric(name: str) -> Metric:
 
 
 def of_probabilities(name: str) -> bool:
-    """Whether a metric needs probabilities."""
+    """Tell whether a metric needs probabilities."""
     return name in METRICS and METRICS[name].function is None
+
+
+def of_rows(name: str) -> bool:
+    """Tell whether a metric needs rows, and not a confusion matrix alone."""
+    return of_probabilities(name) or name in OWN_METRICS
 
 
 def check_metrics(
     names: Iterable[str | OwnMetric] | None, classes: Sequence[str] = ()
 ) -> list[str]:
-    """The metrics asked for, or the default ones; an unknown one is refused with the list.
+    """Name the metrics asked for, or the default ones; refuse an unknown one with the list.
 
     `f1_per_class` stands for `f1[NAME]` of every name in `classes`.
     """
@@ -239,7 +250,7 @@ def compute_metrics(
     names: Iterable[str] | None = None,
     classes: Sequence[str] = (),
 ) -> dict[str, Array]:
-    """Each named metric of `confusion` [..., K, K]: arrays of shape [...].
+    """Compute each named metric of `confusion` [..., K, K]: arrays of shape [...].
 
     `classes` is needed for metrics of one class.
     """
@@ -252,8 +263,8 @@ def compute_metrics(
             out[name] = function(values)
         elif name in OWN_METRICS:
             raise InputError(
-                f"{name} is a function of your own, which `evaluate` alone can score: take a "
-                "metric by name here."
+                f"{name} is a function of your own, which has no confusion matrices: take a metric "
+                "by name here."
             )
         elif of_probabilities(name):
             raise InputError(f"{name} needs probabilities: a confusion matrix has none.")
@@ -268,7 +279,7 @@ def compute_metrics(
 
 
 def _truth(confusion: Array) -> Array:
-    """Rows' sums, [..., K]; einsum is several times as fast as sum over a short axis."""
+    """Sum rows, [..., K]; einsum is several times as fast as sum over a short axis."""
     return np.einsum("...ij->...i", confusion)
 
 

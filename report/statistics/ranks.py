@@ -39,9 +39,9 @@ def rank_methods(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean rank of each method over data sets, seeds averaged first; 1 is best.
+    """Rank methods over data sets by their mean rank, seeds averaged first; 1 is best.
 
-    In every replicate patients are drawn anew (the same draw for all methods, and for all data
+    In every replicate patients are drawn again (the same draw for all methods, and for all data
     sets of the same patients) and a seed of each method; the interval is the central 95% of mean
     ranks. Data sets that share patients are averaged into one cohort before cohorts are averaged.
     It is a bootstrap of Demšar's (2006) mean rank, whose own test takes data sets as the sample:
@@ -98,7 +98,7 @@ def rank_methods(
 
 
 def find_cohorts(people: Mapping[str, set[str]]) -> list[list[str]]:
-    """Data sets joined wherever they share patients, in the order given."""
+    """Join data sets wherever they share patients, in the order given."""
     cohorts: list[list[str]] = []
     for name, own in people.items():
         linked = [c for c in cohorts if any(own & people[other] for other in c)]
@@ -108,7 +108,7 @@ def find_cohorts(people: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def method_name(run: Predictions) -> str:
-    """A method in words: backbone, how it was trained, protocol and head."""
+    """Name a method in words: backbone, how it was trained, protocol and head."""
     return method_words(run.meta, run.run)
 
 
@@ -117,7 +117,7 @@ def _people(item: Scored) -> set[str]:
 
 
 def _person_of_rows(run: Predictions, sample: Sample) -> list[str]:
-    """Who each scored row is of: its group where there are groups, else the image, by data set."""
+    """Give whom each scored row is of: its group, or without groups the image, by data set."""
     ids = [] if sample.ids is None else sample.ids.tolist()
     table = run.table.dropna(subset=["group_id"])
     known = dict(zip(table["image_id"], table["group_id"], strict=True))
@@ -135,7 +135,7 @@ def _values(
     times: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """The metric of each method: in every replicate [M, B], and as it is [M]."""
+    """Compute the metric of each method: in every replicate [M, B], and as it is [M]."""
     place = {who: i for i, who in enumerate(people)}
     drawn, seen = [], []
     for method in methods:

@@ -72,7 +72,7 @@ class OneClass:
         self.first = np.flatnonzero(np.diff(scores, prepend=-np.inf) > 0)
 
     def roc_auc(self, weights: Array) -> Array:
-        """Chance that a positive scores above a negative, ties half (`roc_auc_score`).
+        """Compute the chance that a positive scores above a negative, ties half (`roc_auc_score`).
 
         The Mann-Whitney form (Hanley and McNeil 1982); NaN without positives or negatives.
         """
@@ -84,7 +84,7 @@ class OneClass:
         return _divide(np.einsum("ir,ir->r", positive, at), pairs)
 
     def average_precision(self, weights: Array) -> Array:
-        """Precision at each threshold, by the recall it adds (`average_precision_score`).
+        """Sum precision at each threshold by the recall it adds (`average_precision_score`).
 
         0 without positives, as scikit-learn has it.
         """
@@ -99,39 +99,39 @@ class OneClass:
 
 
 def roc_auc(scores: Scores, weights: Array) -> Array:
-    """Binary, or the plain mean of one-versus-rest (`roc_auc_ovr`); NaN if a class is absent."""
+    """Take the binary one, or the mean of one-versus-rest; NaN if a class is absent."""
     return np.mean([one.roc_auc(weights) for one in scores.columns], axis=0)
 
 
 def roc_auc_ovr_weighted(scores: Scores, weights: Array) -> Array:
-    """One-versus-rest, averaged by support (`roc_auc_ovr_weighted`); NaN if a class is absent."""
+    """Average one-versus-rest by support (`roc_auc_ovr_weighted`); NaN if a class is absent."""
     support = np.stack([weights[one.positive].sum(0) for one in scores.columns])
     values = np.stack([one.roc_auc(weights) for one in scores.columns])
     return _divide((values * support).sum(0), support.sum(0))
 
 
 def average_precision(scores: Scores, weights: Array) -> Array:
-    """Of the last of two classes, or the plain mean over classes (`average_precision`)."""
+    """Take that of the last of two classes, or the plain mean over classes."""
     value: Array = np.mean([one.average_precision(weights) for one in scores.columns], axis=0)
     return np.where(weights.sum(0) > 0, value, np.nan)
 
 
 def log_loss(scores: Scores, weights: Array) -> Array:
-    """Mean of -log of the true class's probability, clipped as in scikit-learn (`log_loss`)."""
+    """Average -log of the true class's probability, clipped as in scikit-learn (`log_loss`)."""
     small = np.finfo(np.float64).eps
     true = scores.probs[np.arange(len(scores.truth)), scores.truth]
     return _mean(-np.log(np.clip(true, small, 1 - small)), weights)
 
 
 def brier_score_loss(scores: Scores, weights: Array) -> Array:
-    """Mean squared distance to the outcome (Brier 1950; `brier_score_loss`): halved for two."""
+    """Average the squared distance to the outcome (Brier 1950), halved for two classes."""
     n_classes = scores.probs.shape[1]
     squares = ((np.eye(n_classes)[scores.truth] - scores.probs) ** 2).sum(1)
     return _mean(squares / 2 if n_classes == 2 else squares, weights)
 
 
 def calibration_slope(scores: Scores, weights: Array) -> Array:
-    """Slope of outcome on the logit of confidence (Cox 1958): 1 is right, below is overconfident.
+    """Fit outcome on the logit of confidence (Cox 1958): slope 1 is right, below is overconfident.
 
     NaN where outcomes are all alike or separated, so that no finite slope is the most likely.
     """
@@ -157,7 +157,7 @@ def calibration_slope(scores: Scores, weights: Array) -> Array:
 
 
 def calibration_intercept(scores: Scores, weights: Array) -> Array:
-    """Shift of the logit at slope 1 that makes the mean right (Cox 1958): 0 is right.
+    """Find the shift of the logit at slope 1 that makes the mean right (Cox 1958): 0 is right.
 
     "Calibration in the large" of Steyerberg (2019); NaN where outcomes are all alike.
     """
@@ -177,7 +177,7 @@ def calibration_intercept(scores: Scores, weights: Array) -> Array:
 
 
 def calibration_error(scores: Scores, weights: Array) -> Array:
-    """Root mean squared gap of confidence and outcome in fixed bins, debiased.
+    """Compute the root mean squared gap of confidence and outcome in fixed bins, debiased.
 
     Kumar, Liang and Ma (2019), section 4: from each bin's squared gap its expectation under
     perfect calibration is taken, y(1 - y)/(n - 1), so that few images do not look miscalibrated.
@@ -210,14 +210,14 @@ SCORES: dict[str, Callable[[Scores, Array], Array]] = {
 def compute_scores(
     scores: Scores, names: Iterable[str], weights: Array | None = None
 ) -> dict[str, Array]:
-    """Each named metric of `scores` for every column of `weights` [n, R] (all 1 if None): [R]."""
+    """Compute each named metric for every column of `weights` [n, R] (all 1 if None): [R]."""
     if weights is None:
         weights = np.ones((len(scores.truth), 1))
     return {name: SCORES[name](scores, weights) for name in names}
 
 
 def _from_zero(rows: Array) -> Array:
-    """Running sums down the rows, beginning with 0: [m + 1, R]."""
+    """Sum down the rows, beginning with 0: [m + 1, R]."""
     out = np.zeros((len(rows) + 1, rows.shape[1]))
     np.cumsum(rows, axis=0, out=out[1:])
     return out

@@ -51,7 +51,7 @@ class Pooled:
 
 
 def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
-    """Mean of S seeds; variance = group variance of that mean + s² / S, Satterthwaite's t.
+    """Average S seeds; variance = group variance of that mean + s² / S, Satterthwaite's t.
 
     The effective degrees of freedom of a sum of two variances (Satterthwaite 1946): (v + w)² /
     (v² / (G - 1) + w² / (S - 1)). Of one seed w is unknown, and the interval is of that model.
@@ -73,7 +73,7 @@ def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
 
 
 def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
-    """Mean over repeated cross-validation with Nadeau and Bengio's (2003) corrected variance.
+    """Average over repeated cross-validation with Nadeau and Bengio's (2003) corrected variance.
 
     Folds share training data, so s² / J is too small; (1 / J + n_test / n_train) s² with t of
     J - 1 is their correction. Give differences between two methods on the same folds to compare.
@@ -190,7 +190,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
 
 
 def _folds(run: Predictions, sample: Sample) -> list[Sample]:
-    """The rows of each fold; rows that are groups are in the fold of their images."""
+    """Take the rows of each fold; rows that are groups are in the fold of their images."""
     of_row: dict[str, int] = {}
     for column in ("group_id", "image_id"):
         folds = zip(run.table[column].map(str), run.table["fold"], strict=True)

@@ -54,7 +54,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
         )
         for row in frame.to_dict("records")
     )
-    caption = f"Paired comparisons of {title}{', in percent and points' * is_share(metric)}"
+    caption = f"Paired comparisons of {title.lower()}{', in percent and points' * is_share(metric)}"
     elsewhere = "are in the JSON of the same comparisons"
     return Table(columns, rows, tuple(_notes(frame)), caption, elsewhere)
 

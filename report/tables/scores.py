@@ -153,6 +153,7 @@ def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
 
     `metrics` are those of the columns.
     """
+    frame = frame[frame["metric"].isin(metrics)]
     weighted = any(name.endswith("_weighted") for name in metrics)
     average = " Averages over classes are weighted by their images." if weighted else ""
     yield Note(f"{_sizes(frame)} {_methods(frame)}{average}")

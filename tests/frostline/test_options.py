@@ -266,7 +266,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "evaluate --format": Acts(EVALUATE, f"{EVALUATE} --format csv"),
     "compare --metric": Acts(COMPARE, f"{COMPARE} --metric balanced_accuracy"),
-    "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "freez"),
+    "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "frozen"),
     "compare --margin": Acts(COMPARE, f"{COMPARE} --margin 0.5"),
     "compare --split": Acts(COMPARE, f"{COMPARE} --split val"),
     "compare --replicates": Acts(
@@ -279,7 +279,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         "compare centroid.parquet short.parquet --replicates 100 --intersection",
         "compare knn.parquet short.parquet --replicates 100 --intersection",
     ),
-    "compare --ranks": Refused(COMPARE, f"{COMPARE} --ranks", "data set"),
+    "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
     "report --with-images": Passes(

@@ -285,7 +285,7 @@ def test_what_cannot_be_paired(run):
         "run-1: there is no image_id, so its rows cannot be paired "
     )
     assert sentence(run(), run(seed=1), metric="recall_weighted") == (
-        "recall_weighted is the same number as accuracy: compare by accuracy."
+        "`recall_weighted` is the same number as accuracy: compare by accuracy."
     )
     plain = run(seed=1)
     plain.table = plain.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])

@@ -11,7 +11,13 @@ import subprocess
 import pytest
 
 from frostline.cache import InputError
-from frostline.report import compare, comparison_sentences, render_comparison
+from frostline.report import (
+    compare,
+    comparison_sentences,
+    comparison_table,
+    render_comparison,
+    table_html,
+)
 
 HOSTILE = "<script>|& $x_1$ \u202e" + "y" * 90
 
@@ -78,3 +84,11 @@ def test_latex_compiles(frame, tmp_path):
 def test_unknown_format(frame):
     with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from table, csv, "):
         render_comparison(frame, "xls")
+
+
+def test_a_notebook_shows_each_pair(frame):
+    text = table_html(comparison_table(frame))
+    assert text.count('<tr role="row">') == 1 + len(frame)
+    assert "<script" not in text
+    assert f'data-value="{frame["p_adjusted"].iloc[0]}"' in text
+    assert "<bdi>better</bdi>" in text

@@ -10,7 +10,7 @@ import pytest
 
 import frostline
 from frostline.cache import InputError
-from frostline.report import compare, evaluate, over_seeds, write_predictions
+from frostline.report import compare, evaluate, over_seeds, rank_methods, write_predictions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 
@@ -22,6 +22,8 @@ def share_right(truth, prediction, probabilities):
 def test_the_example_of_the_docs(run, tmp_path, monkeypatch, capsys):
     one = run()
     write_predictions(tmp_path / "run.parquet", one.table, one.meta)
+    other = run(seed=1, skill=-1.0)
+    write_predictions(tmp_path / "other.parquet", other.table, other.meta)
     monkeypatch.chdir(tmp_path)
     text = DOCS.read_text(encoding="utf-8").partition("test_own_metric.py -->")[2]
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
@@ -34,6 +36,11 @@ def test_the_example_of_the_docs(run, tmp_path, monkeypatch, capsys):
     assert row["estimate"] == pytest.approx((sick["prediction"] != "PNEUMONIA").mean())
     assert row["low"] < row["estimate"] < row["high"]
     assert "missed" in capsys.readouterr().out
+    pair = names["found"].iloc[0]
+    assert pair["estimate_a"] == row["estimate"]
+    # Fewer are missed by the first, and that is better.
+    assert pair["difference"] < 0
+    assert pair["verdict"] == "better"
 
 
 def test_it_is_the_bootstrap_over_groups_that_the_same_metric_has(run):
@@ -99,15 +106,34 @@ def test_mistakes_are_sentences(run):
         with pytest.raises(InputError) as caught:
             evaluate([run()], metrics=[metric], replicates=100, **options)
         assert str(caught.value).startswith(message)
-    for call in (
-        lambda: compare([run(), run(seed=1)], metric=share_right),
-        lambda: over_seeds([run()], metrics=[share_right]),
-    ):
-        with pytest.raises(InputError, match="a function of your own"):
-            call()
+    with pytest.raises(InputError, match="^A function of your own is scored by "):
+        rank_methods([run(), run(seed=1, unfreeze="all")], metric=share_right)
 
 
 def test_the_face_takes_it_too(run):
     assert frostline.evaluate(run(), metrics=[share_right], replicates=100)["metric"][0] == (
         "share_right"
     )
+
+
+@pytest.mark.parametrize("n_groups", [8, 50])
+def test_comparing_by_it_is_comparing_by_the_same_metric(run, n_groups):
+    runs = [run(n_groups=n_groups), run(seed=1, skill=0.5, n_groups=n_groups)]
+    own, ours = (
+        compare(runs, metric=metric, margin=0.1, replicates=2000).iloc[0]
+        for metric in (share_right, "accuracy")
+    )
+    for name in ("estimate_a", "difference", "low", "high", "group_error", "equivalence_p"):
+        assert own[name] == pytest.approx(ours[name]), name
+    assert own["p"] == pytest.approx(ours["p"], abs=0.015)
+    assert own["metric"] == "share_right"
+
+
+def test_seeds_are_pooled_by_it(run):
+    runs = [run(seed=s, run=f"s{s}") for s in range(3)]
+    for seed, one in enumerate(runs):
+        one.meta["seed"] = seed
+    frame = over_seeds(runs, metrics=["accuracy", share_right])
+    ours, own = frame.to_dict("records")
+    for name in ("estimate", "group_error", "seed_error", "df"):
+        assert own[name] == pytest.approx(ours[name]), name

@@ -70,7 +70,7 @@ def test_swaps_are_all_swaps_of_whole_groups(metric):
 def test_replicates_and_left_out_units_are_those_of_rows(metric):
     groups = np.random.default_rng(2).integers(0, 15, 60)
     truth, probs, paired = made(groups)
-    scores = paired.probabilities(metric)
+    scores = paired.by_rows(metric)
     left, counts = leave_out_values(paired, metric)
     assert counts.tolist() == [1] * 15
     slow = [BY_HAND[metric](truth[groups != g], probs[1][groups != g]) for g in range(15)]

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.paired import Paired, make_paired
+from frostline.report.statistics.comparisons.paired_own import make_paired_own
 from frostline.report.statistics.evaluation import Scored
+from frostline.report.statistics.own_metrics import Answers
 from frostline.report.statistics.sample import Sample
 
 Codes = npt.NDArray[np.int64]
@@ -70,7 +72,8 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
     notes = _check_shared(names, indexes, len(shared), intersection)
     rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
     truth = first.truth[rows[0]]
-    answers, probs = [], []
+    answers, probs, own = [], [], []
+    names_of_classes = np.array(first.classes, dtype=object)
     for name, sample, chosen in zip(names, samples, rows, strict=True):
         recode = np.array([first.classes.index(label) for label in sample.classes])
         wrong = np.flatnonzero(recode[sample.truth[chosen]] != truth)
@@ -80,11 +83,14 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
                 "correct one of them."
             )
         answers.append(recode[sample.prediction[chosen]])
-        if sample.probs is not None:
-            probs.append(sample.probs[chosen][:, np.argsort(recode)])
+        given = None if sample.probs is None else sample.probs[chosen][:, np.argsort(recode)]
+        own.append(Answers(names_of_classes[truth], names_of_classes[answers[-1]], given))
+        if given is not None:
+            probs.append(given)
     groups = _groups(samples, rows, names)
     known = dict.fromkeys(note for sample in samples for note in sample.notes)
     paired = make_paired(truth, answers, first.classes, groups)
+    paired = replace(paired, own=make_paired_own(own, groups))
     if len(probs) == len(answers):
         paired = replace(paired, rows=(truth, probs, groups))
     return Aligned(

@@ -30,7 +30,7 @@ from frostline.report.statistics.comparisons.families import find_pairs
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_names
 from frostline.report.statistics.evaluation import Scored, place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
-from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.metrics import OwnMetric, find_metric, name_own_metric
 
 FAMILIES: tuple[str, ...] = get_args(Family)
 NOT_COMPARED = "not compared"
@@ -63,7 +63,7 @@ class Comparison:
 def compare(
     predictions: Sequence[Predictions | Path | str],
     *,
-    metric: str = "accuracy",
+    metric: str | OwnMetric = "accuracy",
     family: str = "pairs",
     margin: float | None = None,
     split: str = "test",
@@ -81,9 +81,10 @@ def compare(
     ----------
     predictions : sequence of Predictions or paths
         Runs of at least two methods of a data set.
-    metric : str
-        The one primary metric, of the confusion matrix or of probabilities. `recall_weighted` is
-        refused: it is the same number as accuracy.
+    metric : str or function
+        The one primary metric, of the confusion matrix or of probabilities, or a function of your
+        own as in `evaluate`; where lower is better, set `function.higher_is_better = False`.
+        `recall_weighted` is refused: it is the same number as accuracy.
     family : "pairs" or "freezing"
         What is tested together within a data set: all pairs, or every frozen method against the
         unfrozen ones of its backbone.
@@ -110,7 +111,8 @@ def compare(
     InputError
         If there is nothing to compare, or runs cannot be paired.
     """
-    options = Options(metric, family, margin, replicates, seed)
+    name = name_own_metric(metric) if callable(metric) else metric
+    options = Options(name, family, margin, replicates, seed)
     check_options(options)
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     if len(scored) < 2:
@@ -182,17 +184,12 @@ def comparison_frame(comparisons: Sequence[Comparison], options: Options) -> pd.
 def check_options(options: Options) -> None:
     """Refuse what cannot be compared by."""
     metric = options.metric
-    if callable(metric):
-        raise InputError(
-            "Methods are compared by a metric's name: a function of your own is scored by "
-            "`evaluate` alone."
-        )
     if options.family not in FAMILIES:
         raise InputError(
             f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
         )
     if metric == "recall_weighted":
-        raise InputError("recall_weighted is the same number as accuracy: compare by accuracy.")
+        raise InputError("`recall_weighted` is the same number as accuracy: compare by accuracy.")
     find_metric(metric)
     if metric in NO_INTERVAL:
         raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")

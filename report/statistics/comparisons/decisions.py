@@ -1,4 +1,4 @@
-"""Verdicts, and the p-values that they rest on besides swaps."""
+"""Verdicts, and the p-values of tests that swap nothing."""
 
 from __future__ import annotations
 

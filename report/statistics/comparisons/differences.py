@@ -33,7 +33,7 @@ from frostline.report.statistics.comparisons.paired import (
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
 from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
 from frostline.report.statistics.intervals.intervals import MANY_UNITS
-from frostline.report.statistics.metrics import Array, of_probabilities
+from frostline.report.statistics.metrics import Array, of_rows
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
 Codes = npt.NDArray[np.int64]
@@ -234,8 +234,8 @@ def _replicates(paired: Paired, options: Options) -> Array | None:
 def _differing(paired: Paired, pair: Pair, metric: str) -> int:
     """Count the units in which some run of the one method differs from some run of the other."""
     runs = [(a, b) for a in _places(pair[0]) for b in _places(pair[1])]
-    if of_probabilities(metric):
-        scores = paired.probabilities(metric)
+    if of_rows(metric):
+        scores = paired.by_rows(metric)
         return int(np.any([scores.differing(*one) for one in runs], axis=0).sum())
     return int(paired.counts @ np.any([paired.differing(*one) for one in runs], axis=0))
 

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.cache.errors import InputError
+from frostline.report.statistics.comparisons.paired_own import PairedOwn
 from frostline.report.statistics.comparisons.paired_scores import PairedScores, make_paired_scores
 from frostline.report.statistics.metrics import (
+    OWN_METRICS,
     Array,
     compute_metrics,
     find_metric,
-    of_probabilities,
+    of_rows,
 )
 from frostline.report.statistics.resampling.bootstrap import multinomial, unit_contents
 
@@ -42,12 +44,15 @@ class Paired:
         The class list of all runs.
     rows : (truth [n], probabilities [n, K] of each run, groups [n] or None) or None
         What metrics of probabilities are compared by; None where a run has none.
+    own : PairedOwn or None
+        What a user's own metric is compared by.
     """
 
     matrices: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     rows: tuple[Codes, Sequence[Array], Codes | None] | None = None
+    own: PairedOwn | None = None
 
     @property
     def n_units(self) -> int:
@@ -61,12 +66,15 @@ class Paired:
 
     def estimates(self, metric: str) -> Array:
         """Compute the metric of each run: [M]."""
-        if of_probabilities(metric):
-            return self.probabilities(metric).estimates(metric)
+        if of_rows(metric):
+            return self.by_rows(metric).estimates(metric)
         return self.values(metric, self.totals)
 
-    def probabilities(self, metric: str) -> PairedScores:
-        """Give the probabilities, which this metric needs."""
+    def by_rows(self, metric: str) -> PairedScores | PairedOwn:
+        """Give what a metric of rows is computed from: probabilities, or a user's function."""
+        if metric in OWN_METRICS:
+            assert self.own is not None
+            return self.own
         if self.rows is None:
             raise InputError(
                 f"{find_metric(metric).title} needs probabilities, and not every run has them: "
@@ -113,8 +121,8 @@ def replicate_values(
 
     The paired bootstrap (Efron and Tibshirani 1993, section 8.3).
     """
-    if of_probabilities(metric):
-        return paired.probabilities(metric).replicates(metric, replicates, rng)
+    if of_rows(metric):
+        return paired.by_rows(metric).replicates(metric, replicates, rng)
     shape = paired.matrices.shape
     flat = paired.matrices.reshape(shape[0], -1).astype(np.float64)
     parts = []
@@ -127,7 +135,7 @@ def replicate_values(
 
 def leave_out_values(paired: Paired, metric: str) -> tuple[Array, npt.NDArray[np.int64]]:
     """Leave out each unit: every run's metric [M, U], and how many units have that value [U]."""
-    if of_probabilities(metric):
-        left = paired.probabilities(metric).left_out(metric)
+    if of_rows(metric):
+        left = paired.by_rows(metric).left_out(metric)
         return left, np.ones(left.shape[1], dtype=np.int64)
     return paired.values(metric, paired.totals - paired.matrices).T, paired.counts

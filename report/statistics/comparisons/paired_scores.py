@@ -38,11 +38,11 @@ class PairedScores:
     n_units: int
 
     def estimates(self, metric: str) -> Array:
-        """The metric of each run: [M]."""
+        """Compute the metric of each run: [M]."""
         return self._weighted(metric, np.ones((self.n_units, 1)))[:, 0]
 
     def replicates(self, metric: str, replicates: int, rng: np.random.Generator) -> Array:
-        """Bootstrap replicates of every run by the same draws of units: [M, replicates]."""
+        """Draw bootstrap replicates of every run by the same units: [M, replicates]."""
         everyone = np.zeros(self.n_units, dtype=np.int64)
         return np.concatenate(
             [
@@ -53,7 +53,7 @@ class PairedScores:
         )
 
     def left_out(self, metric: str) -> Array:
-        """Every run's metric with each unit left out: [M, G]."""
+        """Compute every run's metric with each unit left out: [M, G]."""
         parts, start = [], 0
         for size in _blocks(self.n_units, len(self.member)):
             counts = np.ones((self.n_units, size))
@@ -63,12 +63,12 @@ class PairedScores:
         return np.concatenate(parts, axis=1)
 
     def differing(self, a: int, b: int) -> npt.NDArray[np.bool_]:
-        """Which units have a row that two runs gave different probabilities: [G]."""
+        """Mark units with a row that two runs gave different probabilities: [G]."""
         apart = (self.runs[a].probs != self.runs[b].probs).any(1)
         return np.bincount(self.member[apart], minlength=self.n_units) > 0
 
     def swapped(self, metric: str, a: int, b: int, swaps: Array) -> Array:
-        """Difference of two runs after arrangements [B, G], 1 where a unit is swapped: [B]."""
+        """Compute the difference after arrangements [B, G], 1 where a unit is swapped: [B]."""
         one, other = self.runs[a], self.runs[b]
         both = Scores(np.tile(one.truth, 2), np.concatenate([one.probs, other.probs]))
         parts = []

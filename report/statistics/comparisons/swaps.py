@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import Paired
+from frostline.report.statistics.comparisons.paired_own import PairedOwn
 from frostline.report.statistics.comparisons.paired_scores import PairedScores
-from frostline.report.statistics.metrics import Array, of_probabilities
+from frostline.report.statistics.metrics import Array, of_rows
 
 # Up to this many units that differ, all arrangements are visited instead of drawn.
 MOST_ENUMERATED = 14
@@ -54,8 +55,8 @@ def swap_units(
     for clusters Gail and others 1996). With at most 14 units that differ all arrangements are
     visited, else they are drawn.
     """
-    if of_probabilities(metric):
-        return _swap_scores(paired.probabilities(metric), metric, pairs, permutations, rng)
+    if of_rows(metric):
+        return _swap_scores(paired.by_rows(metric), metric, pairs, permutations, rng)
     differing = np.stack([paired.differing(a, b) for a, b in pairs])
     used = differing.any(0)
     counts, k = paired.counts[used], len(paired.classes)
@@ -78,13 +79,13 @@ def swap_units(
 
 
 def _swap_scores(
-    scores: PairedScores,
+    scores: PairedScores | PairedOwn,
     metric: str,
     pairs: Sequence[tuple[int, int]],
     permutations: int,
     rng: np.random.Generator,
 ) -> Swaps:
-    """Swap units by their probabilities, each of its own kind."""
+    """Swap units of rows, each of its own kind."""
     differing = np.stack([scores.differing(a, b) for a, b in pairs])
     used = np.flatnonzero(differing.any(0))
     complete = len(used) <= MOST_ENUMERATED

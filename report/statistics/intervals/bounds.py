@@ -17,7 +17,7 @@ UNVARYING = "Leaving out any unit changes nothing, so the interval has no width.
 
 
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
-    """The central 95% of replicates [B], and a sentence on replicates in which it is undefined."""
+    """Take the central 95% of replicates [B], with a sentence on undefined ones."""
     undefined = int(np.isnan(values).sum())
     share = undefined / len(values)
     if share > MOST_UNDEFINED:
@@ -28,7 +28,7 @@ def percentile_bounds(values: Array) -> tuple[float, float, str]:
 
 
 def jackknife_scale(name: str) -> tuple[float, float] | None:
-    """Lowest and highest value of a metric, infinite for losses; None where it has neither."""
+    """Give a metric's lowest and highest value, infinite for losses; None where it has neither."""
     return (0.0, np.inf) if name in LOSSES else find_metric(name).bounds
 
 

@@ -28,12 +28,12 @@ class Draws:
     stratified: bool = False
 
     def generator(self) -> np.random.Generator:
-        """A fresh generator of the seed, so that no metric's numbers depend on another's."""
+        """Make a fresh generator of the seed, so that no metric's numbers depend on another's."""
         return np.random.default_rng(self.seed)
 
 
 def estimate(sample: Sample, names: Sequence[str]) -> dict[str, float]:
-    """The metrics of the sample itself."""
+    """Compute the metrics of the sample itself."""
     counted, scored = _by_need(names)
     values = compute_metrics(sample.confusion, counted, sample.classes)
     if scored:
@@ -42,7 +42,7 @@ def estimate(sample: Sample, names: Sequence[str]) -> dict[str, float]:
 
 
 def replicate(sample: Sample, names: Sequence[str], draws: Draws) -> dict[str, Array]:
-    """Bootstrap replicates of the metrics: each [replicates]."""
+    """Draw bootstrap replicates of the metrics: each [replicates]."""
     counted, scored = _by_need(names)
     values: dict[str, Array] = {}
     if counted:
@@ -60,7 +60,7 @@ def replicate(sample: Sample, names: Sequence[str], draws: Draws) -> dict[str, A
 def leave_out(
     sample: Sample, names: Sequence[str]
 ) -> dict[str, tuple[Array, npt.NDArray[np.int64]]]:
-    """Each metric with one unit left out, and how many units have that value.
+    """Compute each metric with one unit left out, and how many units have that value.
 
     Units of one kind leave the same behind, so that each kind is computed once.
     """

@@ -1,7 +1,7 @@
 """When an interval is given but may not cover: the limits that the coverage atlas found.
 
 `benchmarks/coverage_atlas.py` measured them and `docs/statistics.md` shows them. A flag is a note
-beside the interval; nothing is hidden.
+with the interval; nothing is hidden.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ BY_CLASS = (
 
 
 def class_of(name: str, sample: Sample) -> int | None:
-    """The number of the class that a metric such as `recall[melanoma]` is about, or None."""
+    """Give the number of the class that a metric such as `recall[melanoma]` is about, or None."""
     base, bracket, rest = name.partition("[")
     return sample.classes.index(rest[:-1]) if bracket and base in PER_CLASS else None
 
 
 def trials(name: str, sample: Sample) -> int:
-    """Units that had the chance to be wrong where none was: those of a class for its recall.
+    """Count units that had the chance to be wrong where none was: a class's for its recall.
 
     For averages that weigh classes alike, those of the rarest class: its share is the least sure.
     """

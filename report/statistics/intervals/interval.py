@@ -9,7 +9,7 @@ from frostline.report.notes import Notes
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% interval; `low` and `high` are NaN where there is none, see `notes`.
+    """An estimate with its 95% interval; without one `low` and `high` are NaN, and `notes` say why.
 
     `n_units` counts the units that were resampled, `unit` says which they were.
     """

@@ -46,7 +46,7 @@ Method = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
 
 
 def percentile(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """Percentile bootstrap over the sample's units (Efron and Tibshirani 1993, section 13.3)."""
+    """Take the percentile bootstrap over units (Efron and Tibshirani 1993, section 13.3)."""
     centres = estimate(sample, metrics)
     out = {}
     for name, values in replicate(sample, metrics, draws).items():
@@ -57,7 +57,7 @@ def percentile(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str
 
 
 def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """Bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, chapter 14).
+    """Correct for bias and acceleration (Efron 1987; Efron and Tibshirani 1993, chapter 14).
 
     The acceleration is of the jackknife that deletes one unit, kinds weighted by how many units
     they stand for; the bias correction counts half of the replicates that equal the estimate.
@@ -74,7 +74,7 @@ def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inter
 
 
 def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """Delete-one-group jackknife with Student's t of G - 1, on the scale where it is symmetric.
+    """Leave out one group: Student's t of G - 1, on the scale where it is symmetric.
 
     The standard error is Tukey's (1958); the logit of a bounded metric is symmetric where the
     metric is not, and its error is s / (p (1 - p)) by the delta method (Korn and Graubard 1998
@@ -92,7 +92,7 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
 
 
 def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """The paper's kind: mean of image-level replicates, and the interval of *that mean*.
+    """Take the paper's kind: the mean of image-level replicates, and *that mean's* interval.
 
     Its half-width is 1.96 sd / sqrt(replicates): it shrinks with the number of replicates, not with
     the data, and is no interval of the metric. For comparison with the paper only.
@@ -116,7 +116,7 @@ def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict
 
 
 def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """The method that covers: see `choose_method`."""
+    """Take the method that covers: see `choose_method`."""
     centres = estimate(sample, metrics)
     chosen: dict[str, list[str]] = {}
     for name in metrics:
@@ -133,10 +133,10 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
 
 
 def choose_method(sample: Sample, name: str, centre: float) -> str:
-    """What `auto` uses for one metric, by the coverage atlas of `docs/statistics.md`.
+    """Choose what `auto` uses for a metric, by the coverage atlas of `docs/statistics.md`.
 
     Clopper-Pearson where every unit is right or every unit wrong; the percentile bootstrap with
-    400 units or more of which 50 or more have an error, and 150 or more of every class that the
+    400 units or more, if 50 or more have an error, and 150 or more of every class that the
     metric hangs on; else jackknife-t, which covers there too.
     """
     if find_metric(name).share and centre in (0.0, 1.0):
@@ -146,7 +146,7 @@ def choose_method(sample: Sample, name: str, centre: float) -> str:
 
 
 def clopper_pearson(name: str, interval: Interval, units: int) -> Interval:
-    """Clopper and Pearson's (1934) interval of a proportion that is 0 or 1, units as trials."""
+    """Bound a proportion that is 0 or 1, units as trials (Clopper and Pearson 1934)."""
     if units == 0:
         return replace(interval, notes=_notes("No interval: there is no unit of this class.", name))
     miss = TAIL ** (1 / units)
@@ -179,7 +179,7 @@ def compute_intervals(
     seed: int = 0,
     stratified: bool = False,
 ) -> dict[str, Interval]:
-    """The interval of every metric by the method named `ci`.
+    """Compute the interval of every metric by the method named `ci`.
 
     Parameters
     ----------

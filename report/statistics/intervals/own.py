@@ -1,8 +1,6 @@
-"""The interval of a user's own metric: a function of truth, prediction and probabilities."""
+"""The interval of a user's own metric."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +10,8 @@ from frostline.report.notes import Note
 from frostline.report.statistics.intervals.bounds import percentile_bounds
 from frostline.report.statistics.intervals.estimates import Draws
 from frostline.report.statistics.intervals.interval import Interval
-from frostline.report.statistics.metrics import OWN_METRICS, Array
+from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.own_metrics import Answers, number_units
 from frostline.report.statistics.resampling.units import draw_units
 from frostline.report.statistics.sample import Sample
 
@@ -38,48 +37,32 @@ def own_interval(sample: Sample, name: str, ci: str, draws: Draws) -> Interval:
             f"{name} is a function of your own, which has the percentile bootstrap alone: ask for "
             f"ci='percentile' or 'auto', not {ci!r}."
         )
-    columns = _columns(sample)
-    try:
-        centre = _call(name, columns)
-    except Exception as error:
-        raise InputError(f"Your metric {name} failed: {type(error).__name__}: {error}.") from error
-    low, high, text = percentile_bounds(_replicates(sample, name, columns, draws))
-    notes = (Note(text, (name,)),) if text else ()
-    return Interval(
-        centre, low, high, "percentile", draws.replicates, sample.unit, sample.n_units, notes
-    )
-
-
-def _columns(sample: Sample) -> list[Any]:
-    """Give truth and prediction as names of classes, and probabilities; rows sorted by name."""
+    # Rows in the order of their names, so that the draws do not depend on the file's.
+    n = len(sample.truth)
+    order = np.arange(n) if sample.ids is None else np.argsort(sample.ids)
+    truth, groups = sample.truth[order], sample.groups
     classes = np.array(sample.classes, dtype=object)
-    order = np.arange(len(sample.truth)) if sample.ids is None else np.argsort(sample.ids)
     probs = None if sample.probs is None else sample.probs[order]
-    return [classes[sample.truth[order]], classes[sample.prediction[order]], probs, order]
+    answers = Answers(classes[truth], classes[sample.prediction[order]], probs)
+    member, units = number_units(None if groups is None else groups[order], n)
+    centre = answers.score(name)
+    values = _replicates(answers, name, truth, (member, units), draws)
+    low, high, text = percentile_bounds(values)
+    notes = (Note(text, (name,)),) if text else ()
+    return Interval(centre, low, high, "percentile", draws.replicates, sample.unit, units, notes)
 
 
-def _call(name: str, columns: list[Any], rows: Codes | None = None) -> float:
-    given = [part if part is None or rows is None else part[rows] for part in columns[:3]]
-    return float(OWN_METRICS[name](*given))
-
-
-def _replicates(sample: Sample, name: str, columns: list[Any], draws: Draws) -> Array:
-    order = columns[3]
-    n = len(order)
-    member = np.arange(n) if sample.groups is None else sample.groups[order]
-    _, first, member = np.unique(member, return_index=True, return_inverse=True)
-    # Numbered in the order of their first rows, so that the draws do not depend on the file's.
-    member = np.argsort(np.argsort(first))[member]
-    stratum = _strata(sample.truth[order], member, len(first))
+def _replicates(
+    answers: Answers, name: str, truth: Codes, units: tuple[Codes, int], draws: Draws
+) -> Array:
+    member, n_units = units
+    stratum = _strata(truth, member, n_units)
     rng, values = draws.generator(), []
     for start in range(0, draws.replicates, BLOCK):
         size = min(BLOCK, draws.replicates - start)
         counts = draw_units(stratum, size, rng, stratified=draws.stratified)
-        for column in counts.T:
-            try:
-                values.append(_call(name, columns, np.repeat(np.arange(n), column[member])))
-            except ValueError:
-                values.append(np.nan)
+        rows = np.arange(len(truth))
+        values += [answers.score_rows(name, np.repeat(rows, one[member])) for one in counts.T]
     return np.array(values)
 
 

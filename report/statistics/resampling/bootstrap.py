@@ -77,7 +77,7 @@ def find_kinds(
 def unit_contents(
     cells: npt.NDArray[np.integer], groups: npt.NDArray[np.integer] | None = None
 ) -> tuple[list[tuple[tuple[int, int], ...]], npt.NDArray[np.int64]]:
-    """The distinct contents of units, and how many units have each, most frequent first.
+    """Find the distinct contents of units, and how many units have each, most frequent first.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def draw_counts(
 def multinomial(
     counts: npt.NDArray[np.int64], replicates: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """As many draws as there are units, with their shares: int64 [replicates, U], exactly.
+    """Draw as often as there are units, with their shares: int64 [replicates, U], exactly.
 
     A Poisson number of draws has independent Poisson counts (Kingman 1993, Poisson Processes,
     section 1.2), which are drawn faster than the dependent counts of a fixed number. So nearly all
@@ -150,7 +150,7 @@ def multinomial(
 
 
 def replicate_confusions(kinds: Kinds, counts: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Confusion matrices of drawn counts [..., U]: float64 [..., K, K], whole numbers."""
+    """Sum confusion matrices of drawn counts [..., U]: float64 [..., K, K], whole numbers."""
     n_classes = kinds.matrices.shape[-1]
     if kinds.matrices.sum() == len(kinds.counts):
         # Units are images: a kind is a cell.

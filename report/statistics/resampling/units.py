@@ -45,7 +45,7 @@ class Units:
         return len(self.stratum)
 
     def weights(self, counts: npt.NDArray[np.number]) -> Array:
-        """Weights of rows [n, R] of how often each unit was drawn [G, R]."""
+        """Weigh rows [n, R] by how often each unit was drawn [G, R]."""
         if len(self.member) == self.n_units:
             return np.asarray(counts, dtype=np.float64)
         return counts[self.member].astype(np.float64)
@@ -97,7 +97,7 @@ def replicate_scores(
     *,
     stratified: bool = False,
 ) -> dict[str, Array]:
-    """Bootstrap replicates of metrics of probabilities: each [replicates].
+    """Draw bootstrap replicates of metrics of probabilities: each [replicates].
 
     Exactly the bootstrap that resamples rows (Efron and Tibshirani 1993, chapter 6), with the rows
     sorted once instead of once a replicate.
@@ -114,7 +114,7 @@ def replicate_scores(
 
 
 def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
-    """Each metric with one unit left out: [G] (Efron and Tibshirani 1993, chapter 11)."""
+    """Compute each metric with one unit left out: [G] (Efron and Tibshirani 1993, chapter 11)."""
     parts, start = [], 0
     for size in _blocks(units.n_units, len(units.member)):
         counts = np.ones((units.n_units, size))
