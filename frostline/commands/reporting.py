@@ -7,8 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.idle import Idle, refuse_idle
-from frostline.commands.options import DEFAULT_WORKSPACE, SettingOption, WorkspaceOption
+from frostline.commands.options import (
+    DEFAULT_WORKSPACE,
+    Idle,
+    SettingOption,
+    WorkspaceOption,
+    refuse_idle,
+)
 from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
 
 Over = Literal["seeds", "folds"]

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from frostline.cache import InputError
 from frostline.commands.cli import app
+from frostline.commands.reference import COMMON
 from frostline.commands.reporting import IDLE_IN_COMPARE, IDLE_IN_EVALUATE
 from frostline.report import write_predictions
 
@@ -145,7 +146,7 @@ def acting(command, mode):
                if (key, value) in mode for name in names}  # fmt: skip
     taken = {name for name, _ in mode}
     (found,) = [one for one in typer.main.get_command(app).commands.values() if one.name == command]
-    names = {one.name for one in found.params} - {"predictions", "help"}
+    names = {one.name for one in found.params} - {"predictions", *COMMON}
     assert names <= set(VALUES), "an option without a value to try"
     return sorted(names - refused - taken)
 
