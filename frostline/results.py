@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report import Predictions, read_predictions
-from frostline.scores import Scores, evaluate, to_html
+from frostline.scores import Scores, evaluate
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace as Places
@@ -116,7 +116,7 @@ class Sweep:
         return evaluate(self.runs, **options)
 
     def _repr_html_(self) -> str:
-        return f"<p>Best heads, chosen on validation</p>{to_html(self.best)}"
+        return _html(self.best, "Best heads, chosen on validation")
 
 
 @dataclass(eq=False)
@@ -154,9 +154,16 @@ class Audit:
         return bool((self.findings["severity"] == "leak").any())
 
     def _repr_html_(self) -> str:
-        tables = [self.classes, self.findings, self.controls]
-        shown = "".join(to_html(table) for table in tables if table is not None)
-        return f"<p>Data set {escape(self.dataset)}</p>{shown}"
+        tables = {
+            "images and groups of each class": self.classes,
+            "what the audit found": self.findings,
+            "negative controls": self.controls,
+        }
+        return "".join(
+            _html(table, f"{self.dataset}: {name}")
+            for name, table in tables.items()
+            if table is not None
+        )
 
 
 @dataclass(eq=False)
@@ -201,3 +208,10 @@ class Report:
 def run_at(places: Places, run: str) -> Run:
     """Give the run of a workspace by its id."""
     return Run(places.predictions(run), places.model(run))
+
+
+def _html(frame: pd.DataFrame, caption: str) -> str:
+    from frostline.report import table_html
+    from frostline.report.tables.data import frame_table
+
+    return table_html(frame_table(frame, caption))

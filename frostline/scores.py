@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,12 +28,9 @@ class Scores(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         """Show a row for each run and a column for each metric, in percent."""
-        table = pd.DataFrame(self)
-        cells = [_interval(row) for row in table.to_dict("records")]
-        wide = table.assign(cell=cells).pivot_table(
-            index="run", columns="metric", values="cell", aggfunc="first", sort=False
-        )
-        return to_html(wide.rename_axis(None, axis=1).reset_index())
+        from frostline.report import score_table, table_html
+
+        return table_html(score_table(pd.DataFrame(self)))
 
 
 class Comparison(pd.DataFrame):
@@ -47,13 +44,10 @@ class Comparison(pd.DataFrame):
         return pd.DataFrame
 
     def _repr_html_(self) -> str:
-        """Show each pair with its difference in points, adjusted p and verdict."""
-        table = pd.DataFrame(self)
-        points = [_interval(row, "difference", sign="+") for row in table.to_dict("records")]
-        shown = table[["a", "b", "metric"]].assign(
-            difference=points, p=table["p_adjusted"].map("{:.3g}".format), verdict=table["verdict"]
-        )
-        return to_html(shown)
+        """Show each pair with its difference in points, p and verdict."""
+        from frostline.report import comparison_table, table_html
+
+        return table_html(comparison_table(pd.DataFrame(self)))
 
 
 def evaluate(
@@ -178,16 +172,3 @@ def _tables(predictions: Runs) -> list[Predictions | Path | str]:
         else:
             found.append(Path(item) if isinstance(item, os.PathLike) else item)
     return found
-
-
-def _interval(row: Mapping[Any, Any], name: str = "estimate", sign: str = "") -> str:
-    """Write an estimate with its interval, in percent or points."""
-    value, low, high = (100 * float(row[key]) for key in (name, "low", "high"))
-    if value != value:
-        return "–"
-    return f"{value:{sign}.1f}" + ("" if low != low else f" [{low:.1f}, {high:.1f}]")
-
-
-def to_html(table: pd.DataFrame) -> str:
-    """Write a table without its index, with escaped text."""
-    return str(table.to_html(index=False, border=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frostline.cache import Workspace
 from frostline.study.costs.estimate import estimate_plan
@@ -13,6 +13,8 @@ from frostline.study.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from frostline.report.tables.table import Table
 
 # Weights, the best ones, the optimiser's two moments: what a fine-tuned run holds while it trains.
 CHECKPOINT = 4
@@ -25,13 +27,15 @@ def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> b
     are not fetched.
     """
     from frostline.console import out, say
+    from frostline.report.tables.writers.terminal import to_terminal
     from frostline.study.runner import plan_study
 
     plan = plan_study(workspace, study, only, fetch=False)
     for sentence in plan.left_out:
         say(sentence)
     table = estimate_plan(workspace, study, plan)
-    out.print(draw_table(table))
+    text = to_terminal(plan_table(table), out.width)
+    out.print(text, markup=False, highlight=False, end="")
     for line in [*say_sums(workspace, table), *_to_fetch(plan)]:
         out.print(line, markup=False)
     return not (table["state"] == "cannot start").any()
@@ -45,30 +49,22 @@ def _to_fetch(plan: Plan) -> Iterator[str]:
         yield f"Weights that are not on this machine are fetched first: {', '.join(names)}."
 
 
-def draw_table(table: pd.DataFrame) -> Any:
-    """Draw a rich table of `estimate_plan`, with one line for all seeds of a run."""
-    from rich.table import Table
-    from rich.text import Text
+def plan_table(plan: pd.DataFrame) -> Table:
+    """Lay out `estimate_plan`, with one row for all seeds of a run."""
+    from frostline.report.tables.table import Row, Table, columns, words
 
-    drawn = Table(box=None, pad_edge=False)
-    drawn.add_column("backbone", overflow="fold")
-    drawn.add_column("step", overflow="fold")
-    drawn.add_column("state", no_wrap=True)
-    for name in ("time", "disk", "GPU memory"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for dataset, rows in table.groupby("dataset", sort=False):
-        drawn.add_row(Text(str(dataset), style="bold"))
+    rows = []
+    for dataset, part in plan.groupby("dataset", sort=False):
         before = None
-        for (backbone, step), alike in rows.groupby(["backbone", "step"], sort=False):
-            shown = "" if backbone == before else backbone
+        for (backbone, step), alike in part.groupby(["backbone", "step"], sort=False):
             takes = _time(alike["seconds"]) if "missing" in set(alike["state"]) else ""
-            size = _size(int(alike["disk"].sum()))
             # Seeds follow one another: what one takes, all do.
-            memory = _size(int(alike["memory"].max()))
-            names = (Text(f"  {shown}"), Text(str(step)))  # Text: a name's brackets are no markup
-            drawn.add_row(*names, _state(alike), takes, size, memory)
+            sizes = _size(int(alike["disk"].sum())), _size(int(alike["memory"].max()))
+            shown = "" if backbone == before else backbone
+            rows.append(Row(words(shown, step, _state(alike), takes, *sizes), str(dataset)))
             before = backbone
-    return drawn
+    headings = ("Backbone", "Step", "State", "Time", "Disk", "GPU memory")
+    return Table(columns(headings, left=3), tuple(rows))
 
 
 def _state(rows: pd.DataFrame) -> str:
@@ -84,7 +80,6 @@ def _state(rows: pd.DataFrame) -> str:
 def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
     """Say what all steps take, what this machine has, and why some runs cannot start."""
     done = int((table["state"] == "done").sum())
-    yield ""
     takes = _time(table["seconds"])
     yield f"{done} of {len(table)} steps are done; the others take about {takes}."
     training = table.loc[table["kind"] == "finetune", "disk"].max()

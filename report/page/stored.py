@@ -72,7 +72,7 @@ def _write(path: Path, frame: pd.DataFrame, key: str) -> None:
 
 
 def _read(path: Path, key: str) -> pd.DataFrame | None:
-    """Read a table; give None without one, or if it is damaged or was made from other things."""
+    """Read a table; give None if it is missing, damaged or made from other things."""
     try:
         data, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
     except InputError:

@@ -124,8 +124,8 @@ class Table:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The data sets, in order."""
-        return tuple(dict.fromkeys(row.dataset for row in self.rows))
+        """The data sets, in order; one without a name where there are no rows."""
+        return tuple(dict.fromkeys(row.dataset for row in self.rows)) or ("",)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def test_results_show_themselves_and_lead_on(ws: frostline.Workspace) -> None:
     run = ws.probe("mine", "timm:test_vit", "centroid")
     assert repr(run) == f"<Run {run.id}>"
     assert run.id in run._repr_html_()
-    assert "balanced_accuracy" in run._repr_html_()
+    assert "Balanced accuracy" in run._repr_html_()
     assert isinstance(run.predictions, Predictions)
     assert "<table" in run.predictions._repr_html_()
     X, y, _ = store.arrays("test")
@@ -78,9 +78,9 @@ def test_results_show_themselves_and_lead_on(ws: frostline.Workspace) -> None:
     assert len(y) == len(answers)
     other = ws.probe("mine", "timm:test_vit", "knn")
     both = frostline.compare([run, other], replicates=200)
-    assert "verdict" in both._repr_html_()
+    assert "Verdict on A" in both._repr_html_()
     assert type(both[["a"]]) is pd.DataFrame  # a part of it is an ordinary table
-    assert "severity" in ws.audit("mine")._repr_html_()
+    assert "Severity" in ws.audit("mine")._repr_html_()
     new = ws.predict(run, ["images/sick", "images/well"])
     assert len(new.table) == 24
 
