@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from frostline.report.statistics.intervals import compute_intervals
-from frostline.report.statistics.resampling.replicates import Draws, replicate
+from frostline.report.statistics.intervals.estimates import Draws, replicate
+from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.sample import Sample
 
 FOUR = ["accuracy", "precision_weighted", "recall_weighted", "f1_weighted"]

@@ -40,7 +40,8 @@ from situations import (
     true_values,
 )
 
-from frostline.report.statistics.flags import (
+from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED, TAIL, jackknife_scale
+from frostline.report.statistics.intervals.flags import (
     BY_CLASS,
     FEWEST_FLAWLESS,
     FEWEST_IMAGES,
@@ -51,14 +52,7 @@ from frostline.report.statistics.flags import (
     FEWEST_WRONG_OF_LOSSES,
     LOSSES,
 )
-from frostline.report.statistics.intervals import (
-    MANY_OF_A_CLASS,
-    MANY_UNITS,
-    MANY_WRONG,
-    MOST_UNDEFINED,
-    TAIL,
-    jackknife_scale,
-)
+from frostline.report.statistics.intervals.intervals import MANY_OF_A_CLASS, MANY_UNITS, MANY_WRONG
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.resampling.units import draw_units
 

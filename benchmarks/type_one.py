@@ -38,9 +38,10 @@ from situations import (
     push_of,
 )
 
-from frostline.report.statistics.comparisons.comparison import few_differ_p
-from frostline.report.statistics.comparisons.paired import MOST_ENUMERATED, TIE
-from frostline.report.statistics.intervals import MANY_UNITS, TAIL
+from frostline.report.statistics.comparisons.decisions import few_differ_p
+from frostline.report.statistics.comparisons.swaps import MOST_ENUMERATED, TIE
+from frostline.report.statistics.intervals.bounds import TAIL
+from frostline.report.statistics.intervals.intervals import MANY_UNITS
 from frostline.report.statistics.resampling.units import draw_units
 
 TRIALS, SWAPS, REPLICATES = 100, 999, 1_000

@@ -1,11 +1,12 @@
-from .atomic import atomic_write, clear_temporary, lock_file
+from .atomic import atomic_write, clear_temporary, write_text
 from .embeddings import EmbeddingStore
 from .errors import InputError
 from .keys import content_key, file_key, run_id, spec_difference, spec_key
+from .locks import lock_file
 from .manifest import Manifest, read_manifest, write_manifest
+from .stamped import NewerFormatError
+from .stores.part import EMBEDDINGS, PIXELS
 from .stores.store import (
-    EMBEDDINGS,
-    PIXELS,
     Store,
     choose_store,
     find_stores,
@@ -21,6 +22,7 @@ __all__ = [
     "EmbeddingStore",
     "InputError",
     "Manifest",
+    "NewerFormatError",
     "Store",
     "StoreWriter",
     "Workspace",
@@ -38,4 +40,5 @@ __all__ = [
     "spec_key",
     "store_spec",
     "write_manifest",
+    "write_text",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,15 +38,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _locked_temporary(path: Path) -> tuple[Path, int]:
-    while True:
-        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, descriptor
-        # Another process cleared it in the instant between its making and its locking.
-        os.close(descriptor)
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def flush_to_disk(path: Path) -> None:
@@ -63,6 +58,20 @@ def clear_temporary(folder: Path) -> int:
     return sum(_delete_if_unlocked(path) for path in sorted(folder.glob(f"{TEMPORARY}*")))
 
 
+@contextmanager
+def writer_is_dead(path: Path) -> Iterator[bool]:
+    """Say whether nobody holds the lock of a temporary file; during the block nobody gets it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _delete_if_unlocked(path: Path) -> bool:
     with writer_is_dead(path) as dead:
         if dead:
@@ -70,50 +79,32 @@ def _delete_if_unlocked(path: Path) -> bool:
         return dead
 
 
-@contextmanager
-def writer_is_dead(path: Path) -> Iterator[bool]:
-    """Whether nobody holds the lock of a temporary file; while the block runs, nobody gets it."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        yield _lock_now(descriptor)
-    finally:
+def _locked_temporary(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(descriptor, wait=True)
+        if temporary.exists():
+            return temporary, descriptor
+        # Another process cleared it in the instant between its making and its locking.
         os.close(descriptor)
 
 
-@contextmanager
-def lock_file(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock of a file that exists for this alone; give whether it was to be had.
+# Not filelock, which `locks.py` uses: this lock lies on the temporary file itself, which is renamed
+# while it is held, and looking for dead writers must neither make a file nor touch its bytes.
+# filelock makes the file where it is gone, and some of its releases empty the one that is there.
+if sys.platform == "win32":
 
-    The file's existence means nothing: the lock (`flock`) ends with its process.
+    def _lock(descriptor: int, *, wait: bool = False) -> bool:
+        """Lock nothing: no writer is known to be dead, so that nothing is ever cleared."""
+        return wait
+else:
+    import fcntl
 
-    Parameters
-    ----------
-    wait : bool
-        Until another process lets go of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if wait:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield wait or _lock_now(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock_now(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    def _lock(descriptor: int, *, wait: bool = False) -> bool:
+        """Lock an open file, waiting for others or not; give whether that worked."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True

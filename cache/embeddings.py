@@ -76,7 +76,7 @@ class EmbeddingStore:
     def frame(
         self, manifest: Manifest | None = None, *, label: str = "label", split: str = "split"
     ) -> pd.DataFrame:
-        """One row an image that has an embedding: `label`, `group_id`, `split`, then e0, e1, ….
+        """Make a table, one row an image with an embedding: `label`, `group_id`, `split`, e0, e1, …
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class EmbeddingStore:
     def arrays(
         self, *splits: str, label: str = "label", split: str = "split"
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Embeddings, labels and groups of the labelled images of some splits, all if none given.
+        """Return embeddings, labels and groups of the labelled images of some splits, or of all.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class EmbeddingStore:
         if images.empty:
             raise InputError(
                 f"Data set {self.manifest.meta.get('dataset')!r} has no image with a label and an "
-                f"embedding in split {' or '.join(splits) or 'any'}."
+                f"embedding in split {' or '.join(splits) or 'any'}: run `frostline extract`."
             )
         return X, images["label"].to_numpy(str), images["group_id"].to_numpy(str)
 

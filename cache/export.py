@@ -44,7 +44,10 @@ def export_embeddings(
         raise InputError(f"Embeddings cannot be exported to {to!r}: use {', '.join(WRITERS)}.")
     frame = store.frame(label=label, split=split)
     if frame.empty:
-        raise InputError(f"No image of the data set has an embedding in {store.store.folder}.")
+        raise InputError(
+            f"No image of the data set has an embedding in {store.store.folder}: run "
+            "`frostline extract` first."
+        )
     about = frame.reset_index()[list(ABOUT)]
     X = frame.iloc[:, len(ABOUT) - 1 :].to_numpy(store.store.dtype)
     with atomic_write(path) as temporary:
@@ -53,7 +56,7 @@ def export_embeddings(
 
 
 def _texts(about: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Columns as arrays of text; what is not known is empty."""
+    """Return the columns as arrays of text, empty where nothing is known."""
     return {name: about[name].fillna("").to_numpy(str) for name in ABOUT}
 
 

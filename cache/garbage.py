@@ -1,4 +1,4 @@
-"""What no manifest needs: found first, deleted when asked."""
+"""Rows and files that no manifest needs: found first, deleted when asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frostline.cache.workspace import Workspace
 
 @dataclass(frozen=True)
 class Garbage:
-    """What of one store no manifest needs.
+    """Rows and files of one store that no manifest needs.
 
     Attributes
     ----------
@@ -37,16 +37,16 @@ class Garbage:
 
 
 @dataclass
-class Plan:
-    """What would be deleted, and a sentence for each store where nothing can be decided."""
+class Cleanup:
+    """All that would be deleted, and a sentence for each store where nothing can be decided."""
 
     garbage: list[Garbage] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
-def find_garbage(workspace: Workspace) -> Plan:
-    """Look for rows and files that no manifest needs; nothing is changed."""
-    plan = Plan()
+def find_garbage(workspace: Workspace) -> Cleanup:
+    """Look for rows and files that no manifest needs, and change nothing."""
+    plan = Cleanup()
     for folder in workspace_stores(workspace):
         try:
             keys = manifest_contents(workspace, store_dataset(workspace, folder))
@@ -64,7 +64,7 @@ def find_garbage(workspace: Workspace) -> Plan:
 
 
 def delete_garbage(workspace: Workspace, garbage: Garbage) -> None:
-    """Delete what was found in one store; rows are dropped by writing the others anew.
+    """Delete what was found in one store; rows go by writing the others again.
 
     The manifest is read again: rows that it needs by now stay.
     """

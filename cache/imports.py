@@ -1,4 +1,4 @@
-"""Embeddings that another tool made, taken into a store and marked as such."""
+"""Embeddings of another tool, taken into a store that says so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.cache.keys import file_key, spec_key
 from frostline.cache.manifest import as_keys, read_manifest
-from frostline.cache.stores.store import EMBEDDINGS, Store, part_files
+from frostline.cache.stores.part import EMBEDDINGS
+from frostline.cache.stores.store import Store, part_files
 from frostline.cache.stores.writer import StoreWriter
 from frostline.cache.workspace import Workspace
 
@@ -76,7 +77,7 @@ def import_embeddings(
 
 def _read(path: Path) -> tuple[pd.Series, np.ndarray]:
     if not path.is_file():
-        raise InputError(f"There is no file {path} to import.")
+        raise InputError(f"There is no file {path} to import: check its name.")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
@@ -110,9 +111,12 @@ def _check(path: Path, ids: pd.Series, values: np.ndarray) -> None:
             "be one vector an image."
         )
     if ids.duplicated().any():
-        raise InputError(f"image_id {ids[ids.duplicated()].iloc[0]!r} occurs twice in {path}.")
+        raise InputError(
+            f"Image id {ids[ids.duplicated()].iloc[0]!r} occurs twice in {path}: keep one row."
+        )
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise InputError(
-            f"The embedding of image {ids[bad].iloc[0]!r} in {path} holds NaN or infinity."
+            f"The embedding of image {ids[bad].iloc[0]!r} in {path} holds NaN or infinity: leave "
+            "such images out."
         )

@@ -12,37 +12,37 @@ KEY_BYTES = 16
 
 
 def canonical_json(value: Any) -> str:
-    """JSON that is equal if and only if the values are: sorted keys, no spaces, no NaN."""
+    """Write JSON that is equal if and only if the values are: sorted keys, no spaces, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
 def spec_key(spec: Mapping[str, Any]) -> str:
-    """The key of a store: 32 hexadecimal digits that change whenever anything in the spec does."""
+    """Digest a spec: 32 hexadecimal digits that change whenever anything in it does."""
     return _blake(canonical_json(spec).encode()).hex()
 
 
 def run_id(slug: str, config: Mapping[str, Any]) -> str:
-    """A readable slug and ten hexadecimal digits of everything that the run depends on."""
+    """Join a readable slug and ten hexadecimal digits of everything that the run depends on."""
     return f"{slug}-{spec_key(config)[:10]}"
 
 
 def file_key(path: Path) -> bytes:
-    """BLAKE2b-128 of a file's bytes."""
+    """Digest a file's bytes (BLAKE2b-128)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=KEY_BYTES)).digest()
 
 
 def content_key(file: bytes, frame: int | None) -> bytes:
-    """The key of one image: its file's key, mixed with the frame where the file holds several."""
+    """Return the key of one image: its file's, mixed with the frame if the file holds several."""
     if frame is None:
         return file
     return _blake(file + frame.to_bytes(8, "little", signed=True))
 
 
 def spec_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
-    """The fields in which two specs differ, as 'pixels.geometry.crop: 224 / 192'."""
+    """List the fields in which two specs differ, like 'pixels.geometry.crop: 224 / 192'."""
     a, b = _flatten(left), _flatten(right)
     return [
         f"{name}: {_short(a.get(name))} / {_short(b.get(name))}"

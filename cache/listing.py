@@ -1,4 +1,4 @@
-"""What lies in the caches of a workspace."""
+"""The stores of a workspace, listed and described."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PART_TIME = re.compile(r"part-(\d{20})-")
 
 
 def workspace_stores(workspace: Workspace) -> list[Path]:
-    """Folders of all stores: of pixels, of embeddings, of activations at a boundary."""
+    """List the folders of all stores: pixels, embeddings, activations at a boundary."""
     patterns = ("pixels/*", "embeddings/*/*", "boundaries/*/*")
     parents = [path for pattern in patterns for path in sorted(workspace.root.glob(pattern))]
     return [folder for parent in parents for folder in find_stores(parent)]
 
 
 def store_dataset(workspace: Workspace, folder: Path) -> str:
-    """The data set that a store's folder is of."""
+    """Return the data set whose store lies in a folder."""
     return folder.relative_to(workspace.root).parts[1]
 
 
 def describe_store(workspace: Workspace, folder: Path) -> dict[str, Any]:
-    """What `frostline cache ls` says of a store, as plain values.
+    """Describe a store in plain values, for `frostline cache ls`.
 
     Returns
     -------
@@ -68,14 +68,14 @@ def describe_store(workspace: Workspace, folder: Path) -> dict[str, Any]:
 
 
 def manifest_contents(workspace: Workspace, dataset: str) -> np.ndarray:
-    """Distinct content keys of a data set's images, uint8 [n, 16]."""
+    """Return the distinct content keys of a data set's images, uint8 [n, 16]."""
     table = read_manifest(workspace.manifest(dataset)).table
     distinct = table["content_key"].drop_duplicates()
     return np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
 
 
 def short_spec(spec: Mapping[str, Any]) -> str:
-    """A spec in a few words, for people: what usually differs between stores."""
+    """Describe a spec in a few words: the fields that usually differ between stores."""
     pixels: Mapping[str, Any] = spec.get("pixels", spec)
     geometry = pixels.get("geometry") if isinstance(pixels, Mapping) else None
     words = [] if not isinstance(geometry, Mapping) else [str(geometry.get("crop", ""))]
@@ -88,6 +88,6 @@ def short_spec(spec: Mapping[str, Any]) -> str:
 
 
 def _closed(part: Path) -> float:
-    """When a part was closed, in seconds since 1970, as its name says."""
+    """Return when a part was closed, in seconds since 1970, according to its name."""
     found = PART_TIME.match(part.name)
     return int(found[1]) / 1e9 if found else part.stat().st_mtime

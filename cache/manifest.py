@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
+from frostline.cache.stamped import read_parquet, write_parquet
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 1
@@ -57,7 +56,7 @@ class Manifest:
         return len(self.table)
 
     def file(self, row: int) -> Path:
-        """The file of row number `row`."""
+        """Return the file of row number `row`."""
         root = self.meta["roots"][self.table["root"].to_numpy()[row]]
         return Path(root) / str(self.table["path"].iat[row])
 
@@ -71,11 +70,11 @@ class Manifest:
         return f"<p>{title}</p>{counts.to_html(border=0)}"
 
     def keys(self) -> np.ndarray:
-        """Content keys, uint8 [n, 16], in the order of the table."""
+        """Return the content keys, uint8 [n, 16], in the order of the table."""
         return as_keys(self.table["content_key"])
 
     def images(self, label: str = "label", split: str = "split") -> pd.DataFrame:
-        """The table with `label` and `split` taken from the columns of these names.
+        """Return the table with `label` and `split` taken from the columns of these names.
 
         Raises
         ------
@@ -99,7 +98,7 @@ class Manifest:
         return table
 
     def digest(self, label: str = "label", split: str = "split") -> str:
-        """Digest of ids, contents, labels, groups and splits, whatever the order of the rows."""
+        """Digest ids, contents, labels, groups and splits, whatever the order of the rows."""
         columns = ["image_id", "label", "group_id", "split", "content_key"]
         table = self.images(label, split)[columns].sort_values("image_id")
         digest = hashlib.blake2b(digest_size=KEY_BYTES)
@@ -110,7 +109,7 @@ class Manifest:
 
 
 def as_keys(column: pd.Series) -> np.ndarray:
-    """A column of 16-byte strings as uint8 [n, 16]."""
+    """Convert a column of 16-byte strings to uint8 [n, 16]."""
     return np.frombuffer(b"".join(column), dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 
@@ -123,46 +122,30 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         If an image_id occurs twice, or a path leaves its root.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = _typed(manifest.table)
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
     for name in ("file_key", "content_key"):
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
-    meta = {**manifest.meta, "format": FORMAT, "format_version": FORMAT_VERSION}
-    schema = schema.with_metadata({**(schema.metadata or {}), b"frostline": json.dumps(meta)})
-    with atomic_write(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False), temporary)
+    arrow = pa.Table.from_pandas(table, schema, preserve_index=False)
+    write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read and check a manifest.
 
     Raises
     ------
     InputError
-        If there is none, it is not one, or a newer release wrote it.
+        If there is none, it is damaged or something else, or a newer release wrote it.
     """
-    import pyarrow.parquet as pq
-
     if not path.exists():
         raise InputError(
             f"There is no data set {path.stem!r} in workspace {path.parent.parent}: "
             f"make it with `frostline index {path.stem} --root DIR`."
         )
-    try:
-        arrow = pq.read_table(path)
-        meta = json.loads((arrow.schema.metadata or {})[b"frostline"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a manifest of Frostline: {error}.") from error
-    if meta.get("format") != FORMAT:
-        raise InputError(f"{path} is not a manifest of Frostline but {meta.get('format')!r}.")
-    if meta["format_version"] > FORMAT_VERSION:
-        raise InputError(
-            f"{path} has manifest format version {meta['format_version']}, this release reads up "
-            f"to {FORMAT_VERSION}: install a newer Frostline."
-        )
+    arrow, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
     manifest = Manifest(_typed(arrow.to_pandas()), meta)
     _check(manifest.table, str(path))
     return manifest
@@ -176,7 +159,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 def _check(table: pd.DataFrame, where: str) -> None:
     twice = table["image_id"][table["image_id"].duplicated()]
     if len(twice):
-        raise InputError(f"image_id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
+        raise InputError(f"Image id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
     for path in table["path"].unique():
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise InputError(f"Path {path!r} in {where} leaves its root: paths must stay inside.")

@@ -1,4 +1,4 @@
-"""Versions of what computed a result, for everything that says how it came about."""
+"""Versions of Python and of the libraries that compute results."""
 
 from __future__ import annotations
 

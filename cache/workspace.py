@@ -1,4 +1,4 @@
-"""Where everything lies (docs/format.md, 'Workspace')."""
+"""Paths of a workspace (docs/format.md, 'Workspace')."""
 
 from __future__ import annotations
 
@@ -16,46 +16,48 @@ class Workspace:
     root: Path
 
     def manifest(self, dataset: str) -> Path:
-        """The table of images of a data set."""
+        """Return the path of a data set's manifest."""
         return self.root / "manifests" / f"{checked_name(dataset)}.parquet"
 
     def pixels(self, dataset: str) -> Path:
-        """The folder with a data set's pixel stores, one sub-folder a key."""
+        """Return the folder of a data set's pixel stores, one sub-folder a key."""
         return self.root / "pixels" / checked_name(dataset)
 
     def embeddings(self, dataset: str, backbone: str) -> Path:
-        """The folder with the embedding stores of a data set and backbone, one sub-folder a key."""
+        """Return the folder of the embedding stores of a backbone, one sub-folder a key."""
         return self.root / "embeddings" / checked_name(dataset) / file_safe(backbone)
 
     def boundaries(self, dataset: str, backbone: str) -> Path:
-        """The folder with the boundary stores of a data set and backbone, one sub-folder a key."""
+        """Return the folder of the boundary stores of a backbone, one sub-folder a key."""
         return self.root / "boundaries" / checked_name(dataset) / file_safe(backbone)
 
     def model(self, run: str) -> Path:
-        """The folder of a run's model."""
+        """Return the folder of a run's model."""
         return self.root / "models" / run
 
     def predictions(self, run: str) -> Path:
-        """The predictions file of a run."""
+        """Return the path of a run's predictions."""
         return self.root / "predictions" / f"{run}.parquet"
 
     def report(self, study: str) -> Path:
-        """The folder of a study's report."""
+        """Return the folder of a study's report."""
         return self.root / "reports" / checked_name(study)
 
     def record(self, key: str) -> Path:
-        """What a study's runner noted of a step (docs/format.md, 'Studies')."""
+        """Return the path of a step's record (docs/format.md, 'Studies')."""
         return self.root / "runs" / f"{key}.json"
 
     def datasets(self) -> list[str]:
-        """Names of the data sets that have a manifest, sorted."""
+        """List the data sets that have a manifest, sorted by name."""
         return sorted(path.stem for path in (self.root / "manifests").glob("[!.]*.parquet"))
 
 
 def checked_name(name: str) -> str:
     """Return `name` if it can name a data set or study, else raise InputError."""
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise InputError(f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_' only.")
+        raise InputError(
+            f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_', no dot in front."
+        )
     return name
 
 

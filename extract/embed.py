@@ -48,7 +48,8 @@ class Extraction:
     skipped : list of str
         A sentence for each image that could not be read.
     differs : list of str
-        If a store was begun beside others: the fields in which it differs from the nearest.
+        If a store was begun and there are others: the fields in which it differs from the
+        nearest.
     """
 
     key: str
@@ -122,7 +123,7 @@ def embed_features(
     load : callable
         Gives the backbone; called only if there is anything to embed.
     engine : {"torch", "onnx"}
-        What computes: recorded, and no part of the key, as the embeddings agree.
+        What computes: recorded, and no part of the key, because the embeddings agree.
 
     Raises
     ------
@@ -190,7 +191,7 @@ class _Target:
         return cls(folder, spec, lacks, done)
 
     def skips(self, keys: np.ndarray) -> np.ndarray:
-        """Which of the keys the store has, from an earlier run that was stopped."""
+        """Say which of the keys the store has, from an earlier run that was stopped."""
         return np.array([key.tobytes() in self.has for key in keys], bool)
 
 
@@ -222,7 +223,7 @@ def _embed(
 
 
 def _differences(folder: Path, spec: dict[str, Any]) -> list[str]:
-    """How a store about to be begun differs from the nearest one beside it."""
+    """Say how a store about to be begun differs from the nearest of the same backbone."""
     if part_files(folder):
         return []
     others = [store_spec(path) for path in find_stores(folder.parent)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from frostline.extract.backbones.features import Feature
 
 Engine = Literal["torch", "onnx"]
-# How far the engines' embeddings may be apart: the order of additions, no more.
+# How far the engines' embeddings may differ: by the order of additions, no more.
 COSINE = 0.999999
 OPSET = 17
 
@@ -42,7 +42,7 @@ class _Features(nn.Module):
 def onnx_features(
     backbone: Backbone, features: Sequence[Feature], example: Tensor
 ) -> Callable[[Tensor], list[Tensor]]:
-    """A function that computes features with ONNX Runtime, after comparing it with PyTorch.
+    """Make a function that computes features with ONNX Runtime, after comparing it with PyTorch.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _least_cosine(left: Tensor, right: Tensor) -> float:
 
 
 def engine_version(engine: Engine) -> str:
-    """Name and version of an engine, for a part's provenance."""
+    """Give name and version of an engine, for a part's provenance."""
     from importlib.metadata import version
 
     package = {"torch": "torch", "onnx": "onnxruntime"}[engine]

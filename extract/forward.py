@@ -89,7 +89,7 @@ def pad(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def device_name(device: str) -> str:
-    """The name of a GPU, or `cpu`."""
+    """Give the name of a GPU, or `cpu`."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(device)

@@ -1,4 +1,4 @@
-"""Cached equals live: embeddings of a store against ones computed afresh from the files."""
+"""Cached equals live: embeddings of a store against ones computed again from the files."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def draw_patient(
 
 
 def _draw_head(position: Array, rng: np.random.Generator) -> tuple[Array, NDArray, Array]:
-    """Scalp, skull, cerebrospinal fluid, grey and white matter, ventricles."""
+    """Draw scalp, skull, cerebrospinal fluid, grey and white matter, ventricles."""
     width, length = rng.uniform(62, 68), rng.uniform(78, 84)
     semi_axes = np.array([width, length, 62.0])[:, None, None, None]
     bumps = 0.012 * _smooth(rng, 16.0)
@@ -148,7 +148,7 @@ def _draw_tumour(
 
 
 def _position() -> Array:
-    """Positions in mm from the middle of the head, float32 [3, x, y, z]."""
+    """Give positions in mm from the middle of the head, float32 [3, x, y, z]."""
     axes = [
         (np.arange(size) - (size - 1) / 2) * step for size, step in zip(SHAPE, SPACING, strict=True)
     ]
@@ -156,7 +156,7 @@ def _position() -> Array:
 
 
 def _smooth(rng: np.random.Generator, millimetres: float) -> Array:
-    """A random field of mean 0 and variance 1, correlated over a length."""
+    """Make a random field of mean 0 and variance 1, correlated over a length."""
     noise = rng.standard_normal(SHAPE, dtype=np.float32)
     field = gaussian_filter(
         noise, [millimetres / step for step in SPACING], mode="wrap", truncate=3.0
@@ -165,7 +165,7 @@ def _smooth(rng: np.random.Generator, millimetres: float) -> Array:
 
 
 def _inside(distance: Array, edge: float, softness: float) -> Array:
-    """1 where a distance is less than the edge, 0 beyond, soft in between."""
+    """Give 1 where a distance is less than the edge, 0 beyond, soft in between."""
     return 1 / (1 + np.exp(np.clip((distance - edge) / softness, -30, 30)))
 
 

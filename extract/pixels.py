@@ -64,7 +64,7 @@ class PixelSource:
         return pixel_spec(self.geometry, self.channels)
 
     def batches(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
-        """Pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
+        """Yield pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
 
         Yields
         ------
@@ -135,7 +135,7 @@ class PixelSource:
 
 
 def _files(images: pd.DataFrame) -> list[File]:
-    """Rows of `distinct_images` by file, in their order."""
+    """Group rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
     rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
     files = []
@@ -183,19 +183,19 @@ def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None
 
 
 def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
-    """Everything that changes the pixels."""
+    """Collect everything that changes the pixels."""
     return {"geometry": geometry.to_spec(), "channels": channels}
 
 
 def manifest_channels(manifest: Manifest) -> Channels:
-    """`grey` if every readable image has one channel, else `rgb`."""
+    """Say `grey` if every readable image has one channel, else `rgb`."""
     table = manifest.table.dropna(subset="mode")
     grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")
     return "grey" if len(table) and grey.all() else "rgb"
 
 
 def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:
-    """One row a distinct content: `content_key`, `file` (text), `frame`; frames of a file together.
+    """List distinct contents: `content_key`, `file` (text), `frame`; frames of a file together.
 
     Parameters
     ----------

@@ -82,18 +82,18 @@ def assign_splits(
     return result
 
 
-def wanted(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:
-    """How many of a stratum's groups are to be test and validation.
+def part_sizes(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:
+    """Say how many of a stratum's groups are to be test and validation.
 
-    >>> wanted(10, 0.3, 0.2), wanted(3, 0.3, 0.2), wanted(2, 0.3, 0.2), wanted(1, 0.3, 0.2)
-    ((3, 1), (1, 1), (1, 0), (0, 0))
+    >>> [part_sizes(groups, 0.3, 0.2) for groups in (10, 3, 2, 1)]
+    [(3, 1), (1, 1), (1, 0), (0, 0)]
     """
     test = _share(groups, test_fraction)
     return test, _share(groups - test, val_fraction)
 
 
 def made_parts(splits: Iterable[str | None]) -> list[str]:
-    """The parts that the data lack, and that are therefore made."""
+    """List the parts that the data lack, and that are therefore made."""
     present = set(splits)
     return [part for part in ("test", "val") if part not in present]
 
@@ -114,7 +114,7 @@ def _given_parts(groups: Sequence[str], splits: Sequence[str | None]) -> dict[st
 def _strata(
     groups: Sequence[str], labels: Sequence[str | None], free: set[str]
 ) -> dict[str, list[str]]:
-    """Names of the free groups by their most common label (ties: the first by name)."""
+    """Give the free groups by their most common label (ties: the first by name)."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for group, label in zip(groups, labels, strict=True):
         if group in free:
@@ -133,8 +133,8 @@ def _in_order(names: list[str], seed: int) -> list[str]:
 
 
 def _fill(names: list[str], have: Counter[str], fractions: Mapping[str, float]) -> dict[str, str]:
-    """Parts of new groups, given how many groups each part of this stratum already has."""
-    test, val = wanted(len(names) + have.total(), fractions["test"], fractions["val"])
+    """Choose the parts of new groups, given how many groups each part has."""
+    test, val = part_sizes(len(names) + have.total(), fractions["test"], fractions["val"])
     missing = {"test": max(0, test - have["test"]), "val": max(0, val - have["val"])}
     parts = ["train"] * (have["train"] == 0)
     parts += ["test"] * missing["test"] + ["val"] * missing["val"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from frostline.cache import InputError, atomic_write
+from frostline.cache.stamped import read_json, write_json
 from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 from frostline.finetune.model import Classifier
@@ -34,9 +34,7 @@ def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic_write(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
-    stamped = {"format": FORMAT, "format_version": VERSION, **card}
-    with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(stamped, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / CARD, FORMAT, VERSION, card)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -45,18 +43,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no model, or a newer release wrote it.
+        If there is no model, its card is damaged, or a newer release wrote it.
     """
     path = folder / CARD
     if not path.is_file():
         raise InputError(f"There is no fine-tuned model in {folder}: check the run's name.")
-    card: dict[str, Any] = json.loads(path.read_text())
-    if card.get("format") != FORMAT or card["format_version"] > VERSION:
-        raise InputError(
-            f"{path} has model format {card.get('format')!r} version {card.get('format_version')}, "
-            f"this release reads up to {FORMAT!r} version {VERSION}: install a newer Frostline."
-        )
-    return card
+    return read_json(path, FORMAT, VERSION, remedy=f"delete {folder} and train again")
 
 
 def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifier, dict[str, Any]]:

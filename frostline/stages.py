@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from frostline.extract.embed import Extraction
     from frostline.extract.images.geometry import Geometry
     from frostline.extract.pixels import PixelSource
-    from frostline.finetune.task import Execution
+    from frostline.finetune.recipe import Recipe
+    from frostline.finetune.task import Execution, Task
     from frostline.finetune.training.epochs import Epoch
 
 Progress = Callable[[int, int], None]
@@ -295,48 +296,23 @@ def finetune(
     on_epoch : callable, optional
         Called with each `Epoch`.
     progress : callable, optional
-        Called while images are decoded, and while the output of frozen blocks is computed, with how
-        many are done and how many there are.
+        Called with how many images are decoded, then computed by frozen blocks, and of how many.
     """
-    from frostline.cache import read_manifest
     from frostline.extract.pixels import fill_pixels
-    from frostline.finetune.inputs.augment import kept_geometry
     from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import finetune_run
-    from frostline.finetune.task import Execution, Task
+    from frostline.finetune.task import Execution
 
     if network.transform is not None:
         raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
-    recipe = make_recipe(network.protocol, **(changes or {}))
-    machine, columns = machine or Machine(), columns or Columns()
-    manifest = read_manifest(workspace.manifest(dataset))
-    inputs = network.inputs(manifest)
-    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
-    source = machine.source(workspace, manifest, kept)
-    device, precision = machine.resolve()
-    known = network.identify(workspace, inputs)
-    task = Task(
-        dataset=dataset,
-        backbone=network.backbone_name,
-        weights=known.weights,
-        weights_source=known.weights_source,
-        feature=known.feature,
-        pixels=source.folder.name,
-        mean=_three(inputs.normalisation["mean"]),
-        std=_three(inputs.normalisation["std"]),
-        unfreeze=unfreeze,
-        seed=seed,
-        protocol=network.protocol,
-        recipe=recipe,
-        precision=precision,
-        label=columns.label,
-        split=columns.split,
-        crop=inputs.geometry.crop if kept != inputs else None,
-    )
-
+    recipe, machine = make_recipe(network.protocol, **(changes or {})), machine or Machine()
+    task, source, inputs = _task(workspace, dataset, network, recipe, machine)
+    columns = columns or Columns()
+    task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
+    device, _ = machine.resolve()
     how = replace(
         execution or Execution(),
         device=device,
@@ -353,6 +329,36 @@ def finetune(
         return finetune_run(
             workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
         )
+
+
+def _task(
+    workspace: Workspace, dataset: str, network: Network, recipe: Recipe, machine: Machine
+) -> tuple[Task, PixelSource, Inputs]:
+    """Find what a network is trained on and how; with the pixels at rest, and what it sees."""
+    from frostline.cache import read_manifest
+    from frostline.finetune.inputs.augment import kept_geometry
+    from frostline.finetune.task import Task
+
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
+    source = machine.source(workspace, manifest, kept)
+    known = network.identify(workspace, inputs)
+    task = Task(
+        dataset=dataset,
+        backbone=network.backbone_name,
+        weights=known.weights,
+        weights_source=known.weights_source,
+        feature=known.feature,
+        pixels=source.folder.name,
+        mean=_three(inputs.normalisation["mean"]),
+        std=_three(inputs.normalisation["std"]),
+        protocol=network.protocol,
+        recipe=recipe,
+        precision=machine.resolve()[1],
+        crop=inputs.geometry.crop if kept != inputs else None,
+    )
+    return task, source, inputs
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -104,8 +104,9 @@ def _check_probabilities(table: pd.DataFrame, classes: Sequence[str], source: So
     if (rows := np.isnan(values).any(axis=1)).any():
         raise source.error("a probability is missing or NaN", "fill it", pd.Series(rows))
     if (rows := (values < 0).any(axis=1)).any():
-        raise source.error("a probability is negative", "give probabilities, not scores",
-                           pd.Series(rows))  # fmt: skip
+        raise source.error(
+            "a probability is negative", "give probabilities, not scores", pd.Series(rows)
+        )
     sums = values.sum(axis=1)
     rows = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
     if rows.any():

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, order=True)
@@ -33,6 +37,22 @@ class Note:
 
 
 Notes = tuple[Note, ...]
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a table whose column `notes` is text, for CSV, which carries no structure."""
+    return frame.assign(notes=[" ".join(texts(notes)) for notes in frame["notes"]])
+
+
+def notes_to_json(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    """Give notes as JSON can say them, a mapping of their fields each."""
+    return [asdict(note) for note in notes]
+
+
+def notes_from_json(given: Iterable[dict[str, Any]]) -> Notes:
+    """Make notes again from what `notes_to_json` gave."""
+    lists = ("metrics", "classes", "runs")
+    return tuple(Note(**{**one, **{name: tuple(one[name]) for name in lists}}) for one in given)
 
 
 def texts(notes: Iterable[Note]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,43 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from frostline.cache.atomic import atomic_write, write_text
+from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
+from frostline.cache.stamped import (
+    check_stamp,
+    read_any_parquet,
+    reading,
+    write_json,
+    write_parquet,
+)
 from frostline.report.check import Source, check_meta, check_table
+from frostline.report.notes import Note, Notes
 
 FORMAT = "frostline-predictions"
 FORMAT_VERSION = 1
-METADATA_KEY = b"frostline"
+REMEDY = "make it again"
 
 META_KEYS = (
-    "run", "dataset", "backbone", "weights", "protocol", "unfreeze", "feature", "head",
-    "hyperparameters", "seed", "train_fraction", "classes", "class_counts", "store_key",
-    "manifest_digest", "candidates", "seconds", "versions", "created",
-)  # fmt: skip
+    "run",
+    "dataset",
+    "backbone",
+    "weights",
+    "protocol",
+    "unfreeze",
+    "feature",
+    "head",
+    "hyperparameters",
+    "seed",
+    "train_fraction",
+    "classes",
+    "class_counts",
+    "store_key",
+    "manifest_digest",
+    "candidates",
+    "seconds",
+    "versions",
+    "created",
+)
 TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
 LABEL_NAMES = ("label", "true_label", "target")
 IMAGE_NAMES = ("image_id", "image_name")
@@ -46,13 +70,13 @@ class Predictions:
         further columns.
     meta : dict
         Every key of `META_KEYS`, None where not known, and any further keys.
-    notes : tuple of str
-        What a reader of results has to be told about this file.
+    notes : tuple of Note
+        What a reader of results should know about this file.
     """
 
     table: pd.DataFrame
     meta: dict[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: Notes = ()
 
     def __post_init__(self) -> None:
         self.meta = {**dict.fromkeys(META_KEYS), **self.meta}
@@ -146,14 +170,12 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
     check_meta(full, source)
     table = _tidy(table, source)
     check_table(table, full["classes"], source, needs_ids=True)
-    stamped = {"format": FORMAT, "format_version": FORMAT_VERSION, **full}
-    text = json.dumps(stamped, ensure_ascii=False, allow_nan=False)
     if path.suffix == ".csv":
         # The JSON goes first: predictions that are there always have what made them beside them.
-        write_text(path.with_suffix(".json"), text + "\n")
+        write_json(path.with_suffix(".json"), FORMAT, FORMAT_VERSION, full)
         write_text(path, table.to_csv(index=False, lineterminator="\n"))
     else:
-        _write_parquet(path, table, text)
+        _write_parquet(path, table, full)
 
 
 def read_predictions(path: Path | str) -> Predictions:
@@ -178,37 +200,27 @@ def read_predictions(path: Path | str) -> Predictions:
         table, meta = _read_csv(path), _read_json(path.with_suffix(".json"))
     else:
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
-    notes: list[str] = []
+    notes: list[Note] = []
     if meta is None:
         table, meta = _foreign(table, path, source, notes)
     else:
-        _check_version(meta, path)
+        check_stamp(meta, path, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
         check_meta(meta, source)
         table = _tidy(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
     return Predictions(table, meta, tuple(notes))
 
 
-def _write_parquet(path: Path, table: pd.DataFrame, text: str) -> None:
+def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    data = pa.Table.from_pandas(table, preserve_index=False)
-    data = data.replace_schema_metadata({METADATA_KEY: text.encode()})
-    with atomic_write(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    data = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    write_parquet(path, data, FORMAT, FORMAT_VERSION, meta)
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        data = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file; make it again.") from error
-    text = (data.schema.metadata or {}).get(METADATA_KEY)
-    return data.to_pandas(), None if text is None else _parse(text.decode(), path)
+    data, meta = read_any_parquet(path, remedy=REMEDY)
+    return data.to_pandas(), meta
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -230,30 +242,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     """Metadata beside a CSV; None if there is none, or if that JSON is not about predictions."""
     if not path.is_file():
         return None
-    meta = _parse(path.read_text(encoding="utf-8"), path)
-    return meta if meta.get("format") == FORMAT else None
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: its metadata is not valid JSON; write it again.") from error
-    return meta if isinstance(meta, dict) else {}
-
-
-def _check_version(meta: Mapping[str, Any], path: Path) -> None:
-    if meta.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: its metadata says format {meta.get('format')!r}, not {FORMAT!r}; "
-            "give a predictions file."
-        )
-    version = meta.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise InputError(
-            f"{path}: written in predictions format {version}, and this Frostline reads up to "
-            f"{FORMAT_VERSION}; install a newer Frostline."
-        )
+    with reading(path, REMEDY):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    return meta if isinstance(meta, dict) and meta.get("format") == FORMAT else None
 
 
 def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
@@ -278,7 +269,7 @@ def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 
 def _foreign(
-    table: pd.DataFrame, path: Path, source: Source, notes: list[str]
+    table: pd.DataFrame, path: Path, source: Source, notes: list[Note]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Someone else's table in our columns, with the class list it implies."""
     label = _pick(table, LABEL_NAMES)
@@ -317,11 +308,11 @@ def _pick(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in table), None)
 
 
-def _drop_overall(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _drop_overall(table: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
     """Leave out the last row of the paper's own CSVs: totals under the name "Overall"."""
     first = table["image_id"] if "image_id" in table else table.iloc[:, 0]
     if len(table) and str(first.iloc[-1]).strip().lower() == "overall":
-        notes.append('last row "Overall" is not an image and was left out')
+        notes.append(Note('The last row, "Overall", is no image and was left out.'))
         return table.iloc[:-1]
     return table
 

@@ -1,9 +1,7 @@
-"""Many parts of a store into one, while others read and write."""
+"""Merging the parts of a store into one, while others read and write."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from frostline.cache.atomic import atomic_write, clear_temporary, flush_to_disk
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
+from frostline.cache.locks import lock_file
 from frostline.cache.stores.part import (
     block_digest,
     header_digest,
@@ -76,7 +75,7 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
 
 
 def _write_merged(store: Store, rows: np.ndarray) -> Path:
-    """The rows as one part, a block at a time: the store may be larger than memory."""
+    """Write rows as one part, a block at a time: the store may be larger than memory."""
     first = store.parts[0]
     path = new_part_name(store.folder)
     block_rows = rows_in_block(int(np.prod(store.shape)) * store.dtype.itemsize)
@@ -105,20 +104,14 @@ def _write_merged(store: Store, rows: np.ndarray) -> Path:
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second compaction away; the lock ends with the process."""
     if not folder.is_dir():
-        raise InputError(f"There is no store in {folder}.")
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
+    with lock_file(folder / LOCK) as mine:
+        if not mine:
+            raise InputError(f"Another process is compacting {folder}: wait for it, and try again.")
         yield
-    except BlockingIOError:
-        raise InputError(
-            f"Another process is compacting {folder}: wait for it, and try again."
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if [path.name for path in folder.iterdir()] == [LOCK]:
-        (folder / LOCK).unlink()
+    if {path.name for path in folder.iterdir()} <= {LOCK}:
+        (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()

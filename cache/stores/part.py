@@ -17,29 +17,24 @@ import h5py
 import numpy as np
 import xxhash
 
+from frostline.cache import stamped
 from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
+from frostline.cache.stamped import check_stamp, reading
 
+PIXELS = "frostline-pixels"
+EMBEDDINGS = "frostline-embeddings"
+FORMATS = (PIXELS, EMBEDDINGS)
 FORMAT_VERSION = 1
+REMEDY = (
+    "set it aside with `frostline cache verify --repair` and run `frostline extract` again, which "
+    "computes only its rows"
+)
 BLOCK_BYTES = 1 << 20
 # More than all of a part but its rows takes.
 HEADER_BYTES = 1 << 16
-# What HDF5 and JSON raise over bytes that are not what was written.
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-)
 _ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
-
-
-class NewerFormatError(InputError):
-    """A file of a newer release: it is whole, and a newer Frostline reads it."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +57,17 @@ class Part:
         return self.shape[0]
 
     def kind_of_rows(self) -> tuple[str, np.dtype, tuple[int, ...]]:
-        """What all parts of a store have in common: format, type and shape of a row."""
+        """Return what all parts of a store have in common: format, type and shape of a row."""
         return self.format, self.dtype, self.shape[1:]
 
     def values(self) -> np.ndarray:
-        """The values, memory-mapped, read-only; digests are the caller's to check."""
+        """Map the values into memory, read-only; digests are the caller's to check."""
         if not len(self):
             return np.empty(self.shape, self.dtype)
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
     def block_span(self, block: int) -> tuple[int, int]:
-        """First row of a block, and the row after its last."""
+        """Return the first row of a block, and the row after its last."""
         start = block * self.block_rows
         return start, min(start + self.block_rows, len(self))
 
@@ -136,19 +131,19 @@ def write_part(
 
 
 def rows_in_block(row_bytes: int) -> int:
-    """How many rows make a block."""
+    """Return how many rows make a block."""
     return max(1, BLOCK_BYTES // max(1, row_bytes))
 
 
 def new_part_name(folder: Path) -> Path:
-    """A name that no other writer takes."""
+    """Return a name that no other writer takes."""
     return folder / f"part-{time.time_ns():020d}-{secrets.token_hex(4)}.h5"
 
 
 def part_attributes(
     kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any], block_rows: int
 ) -> dict[str, Any]:
-    """The attributes of a part but the digest of its header."""
+    """Return the attributes of a part without the digest of its header."""
     return {
         "format": kind,
         "format_version": FORMAT_VERSION,
@@ -213,24 +208,15 @@ def read_part(path: Path) -> Part:
     InputError
         If the file is truncated, changed, not a part, or written by a newer release.
     FileNotFoundError
-        If it is not there.
+        If it is not there: compacted away, or set aside, since the folder was listed.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _read_header(path, file)
-    except (FileNotFoundError, InputError):
-        raise  # the former: compacted away, or set aside, since the folder was listed
-    except UNREADABLE as error:
-        raise damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from error
+    with reading(path, REMEDY), h5py.File(path, "r", locking=False) as file:
+        return _read_header(path, file)
 
 
 def _read_header(path: Path, file: h5py.File) -> Part:
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has format version {version}, this release reads up to {FORMAT_VERSION}: "
-            "install a newer Frostline."
-        )
+    stamp = {name: _python(file.attrs[name]) for name in ("format", "format_version")}
+    check_stamp(stamp, path, FORMATS, FORMAT_VERSION, remedy=REMEDY)
     values, keys, digests = (
         _plain_dataset(path, file, name) for name in ("values", "content_key", "block_digest")
     )
@@ -258,7 +244,7 @@ def _read_header(path: Path, file: h5py.File) -> Part:
 
 
 def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose bytes lie in this very file, in one piece."""
+    """Return a dataset; its bytes must lie in this very file, in one piece."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise damaged(path, f"{name!r} is a link")
     dataset = file[name]
@@ -271,7 +257,7 @@ def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
-    """XXH3-128 of the bytes of a block's values, then of its keys."""
+    """Digest the bytes of a block's values, then of its keys (XXH3-128)."""
     digest = xxhash.xxh3_128(values.reshape(-1).view(np.uint8).data if values.size else b"")
     digest.update(np.ascontiguousarray(keys).tobytes())
     return digest.digest()
@@ -280,17 +266,14 @@ def block_digest(values: np.ndarray, keys: np.ndarray) -> bytes:
 def header_digest(
     attributes: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype, digests: bytes
 ) -> str:
-    """XXH3-128 of everything in a part but its rows, in hexadecimal digits."""
+    """Digest everything in a part but its rows (XXH3-128, in hexadecimal digits)."""
     header = {**attributes, "shape": list(shape), "dtype": np.dtype(dtype).str}
     return xxhash.xxh3_128_hexdigest(canonical_json(header).encode() + digests)
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """The error for a part that cannot be trusted."""
-    return InputError(
-        f"{path} is damaged ({why}): set it aside with `frostline cache verify --repair` and run "
-        "`frostline extract` again, which computes only its rows."
-    )
+    """Build the error for a part that cannot be trusted."""
+    return stamped.damaged(path, why, REMEDY)
 
 
 def _python(value: Any) -> Any:

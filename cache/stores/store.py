@@ -15,8 +15,6 @@ from frostline.cache.keys import spec_difference
 from frostline.cache.stores.part import Part, damaged, read_part
 from frostline.cache.stores.rows import read_run
 
-PIXELS = "frostline-pixels"
-EMBEDDINGS = "frostline-embeddings"
 RUN_BYTES = 8 << 20
 LISTINGS = 20
 
@@ -115,7 +113,7 @@ class Store:
         return high[first], order[first]
 
     def locate(self, keys: np.ndarray) -> np.ndarray:
-        """Row number of each key (uint8 [m, 16]), int64 [m]; -1 where the store lacks it."""
+        """Find the row of each key (uint8 [m, 16]): int64 [m], -1 where the store lacks it."""
         high, rows = self._index
         low = _halves(self.keys)[1]
         wanted_high, wanted_low = _halves(keys)
@@ -135,7 +133,7 @@ class Store:
         return found
 
     def distinct_rows(self) -> np.ndarray:
-        """Numbers of the rows that `locate` finds, int64 [n], ascending."""
+        """Return the numbers of the rows that `locate` finds, int64 [n], ascending."""
         if "_index" not in self.__dict__:
             high = np.sort(_halves(self.keys)[0])
             if (high[1:] != high[:-1]).all():
@@ -176,7 +174,7 @@ class Store:
         return out
 
     def _read_part(self, number: int, rows: np.ndarray, out: np.ndarray, where: np.ndarray) -> None:
-        """Put rows of one part where they belong in `out`."""
+        """Read rows of one part to where they belong in `out`."""
         part = self.parts[number]
         if number not in self._checked:
             self._checked[number] = np.zeros(len(part.block_digest), bool)
@@ -198,19 +196,19 @@ class Store:
 
 
 def part_files(folder: Path) -> list[Path]:
-    """The parts in a folder, in order of their names."""
+    """List the parts in a folder, in order of their names."""
     return sorted(folder.glob("part-*.h5"))
 
 
 def find_stores(folder: Path) -> list[Path]:
-    """Folders of the stores beside each other in `folder` that have at least one part."""
+    """List the stores in `folder`, one sub-folder each, that have at least one part."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.is_dir() and part_files(path))
 
 
 def store_spec(folder: Path) -> dict[str, Any]:
-    """The spec of the store in `folder`, from its first part alone."""
+    """Read the spec of the store in `folder`, from its first part alone."""
     return read_part(part_files(folder)[0]).spec
 
 
@@ -239,7 +237,7 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
         f"{first} and {other} differ in {', '.join(spec_difference(spec, theirs))}"
         for other, theirs in others
     )
-    raise InputError(f"{len(matching)} stores lie in {folder}: choose by --key. {differences}.")
+    raise InputError(f"{len(matching)} stores lie in {folder}: choose by --key; {differences}.")
 
 
 def _read_parts(folder: Path) -> list[Part]:
@@ -252,7 +250,7 @@ def _read_parts(folder: Path) -> list[Part]:
 
 
 def _is_run(numbers: np.ndarray) -> bool:
-    """Whether the numbers are consecutive."""
+    """Say whether the numbers are consecutive."""
     return bool(numbers[-1] - numbers[0] + 1 == len(numbers) and (np.diff(numbers) == 1).all())
 
 

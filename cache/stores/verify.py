@@ -6,14 +6,15 @@ from pathlib import Path
 
 from frostline.cache.atomic import flush_to_disk
 from frostline.cache.errors import InputError
-from frostline.cache.stores.part import NewerFormatError, Part, damaged, read_part
+from frostline.cache.stamped import NewerFormatError
+from frostline.cache.stores.part import Part, damaged, read_part
 from frostline.cache.stores.store import part_files
 
 ASIDE = "damaged-"
 
 
 def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
-    """Check header and every block of every part; a sentence for each part that fails.
+    """Check header and blocks of every part; give a sentence for each part that fails.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ PART_SECONDS = 60.0
 
 @dataclass
 class _Rows:
-    """Memory for the rows of one part, of which the first `count` are there."""
+    """Memory for the rows of one part; the first `count` are filled."""
 
     keys: np.ndarray
     values: np.ndarray

@@ -1,1 +1,1 @@
-"""Audit: what in a data set would make its results better or worse than they are."""
+"""Audit: leaks, conflicts and damage, which make results look better or worse than they are."""

@@ -1,4 +1,4 @@
-"""Audit: what in a data set would make its results better or worse than they are."""
+"""Audit: leaks, conflicts and damage, which make results look better or worse than they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from frostline.cache import Manifest
-from frostline.extract.audit.findings import Finding, examples, many
+from frostline.extract.audit.findings import (
+    PARTS,
+    Finding,
+    class_findings,
+    crossing_findings,
+    duplicate_findings,
+    grouping_findings,
+    unreadable_findings,
+)
 from frostline.extract.audit.headers import (
     HeaderAccuracy,
     header_accuracy,
@@ -17,8 +25,6 @@ from frostline.extract.audit.headers import (
 )
 from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
 from frostline.extract.images.decode import why_unreadable
-
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,13 @@ def audit(
     accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
-        *_crossing_findings(crossing),
-        *_duplicate_findings(duplicates),
+        *crossing_findings(crossing),
+        *duplicate_findings(duplicates),
         *near_findings(near),
         *header_findings(accuracy),
-        *_unreadable_findings(unreadable, len(images)),
-        *_class_findings(images),
-        *_grouping_findings(images),
+        *unreadable_findings(unreadable, len(images)),
+        *class_findings(images),
+        *grouping_findings(images),
     ]
     order = ("leak", "warning", "note")
     return Audit(
@@ -202,91 +208,6 @@ def _reason(path: Path) -> str:
     if reason is None:
         return "it could not be read when it was indexed, and now it can; index again"
     return reason.removeprefix(f"Cannot read image {path}: ").removesuffix(".")
-
-
-def _crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
-    return [
-        Finding(
-            "leak",
-            f"{many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
-            f"({examples(part['group_id'])}).",
-        )
-        for splits, part in crossing.groupby("splits")
-    ]
-
-
-def _duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
-    if not len(duplicates):
-        return []
-    findings = []
-    across = duplicates[duplicates["across_splits"]]
-    if len(across):
-        count = many(across["copy"].nunique(), "image occurs", "images occur")
-        findings.append(
-            Finding(
-                "leak",
-                f"{count} in more than one split, byte for byte ({examples(across['image_id'])}).",
-            )
-        )
-    conflicts = duplicates[duplicates["label_conflict"]]
-    if len(conflicts):
-        count = many(conflicts["copy"].nunique(), "image has", "images have")
-        findings.append(
-            Finding(
-                "warning",
-                f"{count} byte-identical copies with another label "
-                f"({examples(conflicts['image_id'])}).",
-            )
-        )
-    within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
-    if within:
-        count = many(within, "image has", "images have")
-        findings.append(Finding("note", f"{count} byte-identical copies within one split."))
-    return findings
-
-
-def _unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
-    if not len(unreadable):
-        return []
-    return [
-        Finding(
-            "warning",
-            f"{len(unreadable)} of {images} images cannot be read "
-            f"({examples(unreadable['image_id'])}).",
-        )
-    ]
-
-
-def _class_findings(images: pd.DataFrame) -> list[Finding]:
-    labels = set(images["label"].dropna())
-    findings = []
-    for part in PARTS:
-        there = images.loc[images["split"] == part, "label"]
-        missing = sorted(labels - set(there))
-        if len(there) == 0:
-            findings.append(Finding("warning", f"There are no images in {part}."))
-        elif missing:
-            findings.append(Finding("warning", f"{part} has no image of {', '.join(missing)}."))
-    if len(labels) == 1:
-        findings.append(Finding("warning", f"All images have the one label {labels.pop()}."))
-    unlabelled = int(images["label"].isna().sum())
-    if unlabelled:
-        findings.append(
-            Finding("warning", f"{many(unlabelled, 'image has', 'images have')} no label.")
-        )
-    return findings
-
-
-def _grouping_findings(images: pd.DataFrame) -> list[Finding]:
-    if (images["group_id"] == images["image_id"]).all():
-        return [
-            Finding(
-                "note",
-                "Every image is its own group: if a patient has several, say so with a group "
-                "column or pattern, or they may be on both sides of a split.",
-            )
-        ]
-    return []
 
 
 def _joined(parts: pd.Series) -> str:

@@ -1,10 +1,12 @@
-"""What an audit says: sentences, and how bad they are."""
+"""Findings of an audit: sentences, and how bad they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import pandas as pd
+
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,93 @@ def examples(names: pd.Series) -> str:
     """Name the first three that differ."""
     shown = list(dict.fromkeys(names))[:3]
     return ", ".join(shown) + (", …" if names.nunique() > len(shown) else "")
+
+
+def crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
+    """Say which groups are in several splits."""
+    return [
+        Finding(
+            "leak",
+            f"{many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
+            f"({examples(part['group_id'])}).",
+        )
+        for splits, part in crossing.groupby("splits")
+    ]
+
+
+def duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
+    """Say which images occur twice, byte for byte."""
+    if not len(duplicates):
+        return []
+    findings = []
+    across = duplicates[duplicates["across_splits"]]
+    if len(across):
+        count = many(across["copy"].nunique(), "image occurs", "images occur")
+        findings.append(
+            Finding(
+                "leak",
+                f"{count} in more than one split, byte for byte ({examples(across['image_id'])}).",
+            )
+        )
+    conflicts = duplicates[duplicates["label_conflict"]]
+    if len(conflicts):
+        count = many(conflicts["copy"].nunique(), "image has", "images have")
+        findings.append(
+            Finding(
+                "warning",
+                f"{count} byte-identical copies with another label "
+                f"({examples(conflicts['image_id'])}).",
+            )
+        )
+    within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
+    if within:
+        count = many(within, "image has", "images have")
+        findings.append(Finding("note", f"{count} byte-identical copies within one split."))
+    return findings
+
+
+def unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
+    """Say which images cannot be read."""
+    if not len(unreadable):
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{len(unreadable)} of {images} images cannot be read "
+            f"({examples(unreadable['image_id'])}).",
+        )
+    ]
+
+
+def class_findings(images: pd.DataFrame) -> list[Finding]:
+    """Say which splits lack classes, and which images a label."""
+    labels = set(images["label"].dropna())
+    findings = []
+    for part in PARTS:
+        there = images.loc[images["split"] == part, "label"]
+        missing = sorted(labels - set(there))
+        if len(there) == 0:
+            findings.append(Finding("warning", f"There are no images in {part}."))
+        elif missing:
+            findings.append(Finding("warning", f"{part} has no image of {', '.join(missing)}."))
+    if len(labels) == 1:
+        findings.append(Finding("warning", f"All images have the one label {labels.pop()}."))
+    unlabelled = int(images["label"].isna().sum())
+    if unlabelled:
+        findings.append(
+            Finding("warning", f"{many(unlabelled, 'image has', 'images have')} no label.")
+        )
+    return findings
+
+
+def grouping_findings(images: pd.DataFrame) -> list[Finding]:
+    """Say so where every image is its own group."""
+    if (images["group_id"] == images["image_id"]).all():
+        return [
+            Finding(
+                "note",
+                "Every image is its own group: if a patient has several, say so with a group "
+                "column or pattern, or they may be on both sides of a split.",
+            )
+        ]
+    return []

@@ -1,4 +1,4 @@
-"""Sizes, formats and bit depths: a class that these alone give away needs no image."""
+"""Sizes, formats and bit depths of files, and how far they give the class away."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _features(images: pd.DataFrame) -> np.ndarray:
 
 
 def _bits(modes: pd.Series) -> pd.Series:
-    """Bits a channel: Pillow's modes, or the dtype of a volume."""
+    """Find the bits a channel of Pillow's modes, or of a volume's dtype."""
     return modes.map({mode: _bits_of(str(mode)) for mode in set(modes)}).astype(int)
 
 

@@ -59,7 +59,7 @@ def _sets(audit: Audit) -> Iterator[tuple[str, list[str]]]:
         return
     worst = near.assign(worst=2 * near["across_splits"] + near["label_conflict"])
     for pair in worst.sort_values("worst", ascending=False, kind="stable").itertuples():
-        yield f"{pair.distance:.0f} bits apart", [str(pair.image_id), str(pair.other_image_id)]
+        yield f"{pair.distance:.0f} bits differ", [str(pair.image_id), str(pair.other_image_id)]
 
 
 def _place(

@@ -1,8 +1,8 @@
-"""Near-duplicates: images that are the same but for compression, size or brightness.
+"""Thumbnails and their hashes: which images are the same but for compression, size or brightness.
 
 A perceptual hash after C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
 Functions" (2010): an image's low frequencies (discrete cosine transform), each above or below their
-median. With 16 x 16 frequencies instead of 8 x 8, as medical images of one kind are alike.
+median. With 16 x 16 frequencies instead of 8 x 8, because medical images of one kind are alike.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def cosine_pairs(embeddings: NDArray[np.floating], min_cosine: float = MIN_COSIN
 
 
 def _product_pairs(vectors: NDArray[np.float32], least: float) -> Pairs:
-    """Pairs whose inner product is at least a number: block by block, in bounded memory."""
+    """Find pairs whose inner product is at least a number: block by block, in bounded memory."""
     pairs, products = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     for rows, columns in _blocks(len(vectors)):
         block = vectors[rows] @ vectors[columns].T
@@ -139,7 +139,7 @@ def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _averaging(size: int) -> NDArray[np.float32]:
-    """Weights [32, size] that average pixels into 32 parts of equal width."""
+    """Make weights [32, size] that average pixels into 32 parts of equal width."""
     edges = np.linspace(0, size, THUMBNAIL + 1)
     starts, ends = edges[:-1, None], edges[1:, None]
     pixel = np.arange(size)

@@ -39,7 +39,7 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
 
 
 def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.Module:
-    """A model to ask about its features, if possible without memory or time for its weights.
+    """Build a model to ask about its features, if possible without memory or time for its weights.
 
     Parameters
     ----------

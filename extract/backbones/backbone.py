@@ -89,11 +89,11 @@ class Backbone:
     __call__ = forward
 
     def find(self, feature: str) -> Feature:
-        """A feature of this backbone by its name; InputError if it has none such."""
+        """Find a feature of this backbone by its name; InputError if there is no such feature."""
         return find_feature(feature, self.model, self.name)
 
     def several(self, images: Tensor, features: Sequence[Feature]) -> list[Tensor]:
-        """Several features of the same images in one pass, each float [n, dim]."""
+        """Compute several features of the same images in one pass, each float [n, dim]."""
         return compute_features(self.model, images, features)
 
 

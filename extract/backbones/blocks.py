@@ -66,7 +66,7 @@ class Block(NamedTuple):
 
 
 def blocks(model: nn.Module) -> list[Block]:
-    """The blocks of a timm or torchvision model, from input to output.
+    """List the blocks of a timm or torchvision model, from input to output.
 
     Together they hold every parameter once. A norm that follows the last block belongs to it.
     """
@@ -95,7 +95,7 @@ def _matcher(model: nn.Module) -> Matcher:
 
 
 def _vgg_matcher(model: nn.Module) -> Mapping[str, Any]:
-    """A VGG's stages end at its max poolings; its hidden linear layers are the last block."""
+    """Group a VGG: stages end at max poolings; hidden linear layers are the last block."""
     stage, stages = 1, []
     for index, layer in model.features.named_children():  # type: ignore[union-attr]
         if isinstance(layer, nn.MaxPool2d):
@@ -120,7 +120,7 @@ def _block(model: nn.Module, name: str, parameters: list[str]) -> Block:
 
 
 def _name(parameter: str, matcher: Matcher) -> str:
-    """The part of a parameter's name by which the matcher knows its group; "stem" for that."""
+    """Find the part of a parameter's name by which the matcher knows its group; "stem" for that."""
     if callable(matcher):
         found = re.match(r"[^.]+(\.\d+)?", parameter)
         return found[0] if found else parameter

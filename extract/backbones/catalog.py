@@ -1,4 +1,4 @@
-"""Which backbones have names, and what each name means; nothing here needs torch until asked."""
+"""Names of backbones and their meaning; nothing here needs torch until asked."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def resolve(name: str) -> Entry:
 
 
 def library_models(library: str) -> list[str]:
-    """Names of a library's models that can serve as backbones."""
+    """List the names of a library's models that can serve as backbones."""
     if library == "timm":
         import timm
 
@@ -135,7 +135,7 @@ def library_models(library: str) -> list[str]:
 
 
 def pretrained_tags(entry: Entry) -> list[str]:
-    """The library's names for the pretrained weights of a model, its default first."""
+    """List the library's names for the pretrained weights of a model, its default first."""
     if entry.library == "timm":
         import timm
 
@@ -150,7 +150,7 @@ def pretrained_tags(entry: Entry) -> list[str]:
 
 
 def timm_config(entry: Entry) -> Any:
-    """timm's `PretrainedCfg` of a model and its tag."""
+    """Look up timm's `PretrainedCfg` of a model and its tag."""
     import timm
 
     return timm.get_pretrained_cfg(f"{entry.model}.{entry.tag}" if entry.tag else entry.model)
@@ -169,7 +169,7 @@ def _checked_tag(entry: Entry) -> Entry:
 
 
 def _nearest(name: str, full: Mapping[str, str]) -> str:
-    """The three names most like `name`, those that begin with it first, as they must be written."""
+    """Offer the three names most like `name`, those that begin with it first."""
     longer = sorted((other for other in full if other.startswith(name)), key=len) if name else []
     matches = longer + difflib.get_close_matches(name, full, n=3, cutoff=0.5)
     nearest = list(dict.fromkeys(full[match] for match in matches))[:3]

@@ -1,4 +1,4 @@
-"""What is taken from a backbone as its embedding: one function a feature, in one table."""
+"""Features: what is taken from a backbone as its embedding, one function each, in one table."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Feature:
     layers : callable
         Names of the layers of a model whose outputs are tapped.
     tap : callable
-        (model, layer, its output) to what is kept of it. It is called at once, as later layers
+        (model, layer, its output) to what is kept of it. It is called at once, because later layers
         may write into the output.
     """
 
@@ -84,12 +84,12 @@ class Feature:
     tap: Callable[[nn.Module, nn.Module, Tensor], Tensor] = _whole
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Float [n, 3, height, width] to float [n, dim]."""
+        """Compute this feature: float [n, 3, height, width] to [n, dim]."""
         return compute_features(model, images, [self])[0]
 
 
 def compute_features(model: nn.Module, images: Tensor, features: Sequence[Feature]) -> list[Tensor]:
-    """Several features of the same images in one pass, each float [n, dim]."""
+    """Compute several features of the same images in one pass, each float [n, dim]."""
     done = ForwardPass(model, images)
     with ExitStack() as stack:
         tapped = [stack.enter_context(_tapped(model, feature)) for feature in features]
@@ -144,7 +144,7 @@ def _cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
 
 
 def _last_cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
-    """The input of DINOv2's own four-layer linear heads."""
+    """Make the input of DINOv2's own four-layer linear heads."""
     classes = [tokens[:, 0] for tokens in tapped]
     return torch.cat([*classes, _patches(done.model, tapped[-1]).mean(dim=1)], dim=1)
 
@@ -195,7 +195,7 @@ def _layer(name: str) -> Feature:
 
 
 def _logits(model: nn.Module) -> Feature:
-    """The classifier on the feature that it was made for."""
+    """Put the classifier on the feature that it was made for."""
     classifier = model.get_submodule(CLASSIFIER)
     base = FEATURES[str(classifier.feature)]
 
@@ -206,13 +206,13 @@ def _logits(model: nn.Module) -> Feature:
 
 
 def available_features(model: nn.Module) -> list[str]:
-    """Names of the features that a model can give, single layers aside."""
+    """List the features that a model can give, besides single layers."""
     logits = [LOGITS] if hasattr(model, CLASSIFIER) else []
     return [name for name, feature in FEATURES.items() if feature.suits(model)] + logits
 
 
 def default_feature(model: nn.Module) -> str:
-    """`cls` for a transformer that pools by its class token, else what its classifier sees."""
+    """Choose `cls` for a transformer that pools by its class token, else `pre_logits`."""
     pools_token = getattr(model, "global_pool", None) == "token"
     return "cls" if has_class_token(model) and pools_token else "pre_logits"
 
@@ -244,7 +244,7 @@ def find_feature(name: str, model: nn.Module, backbone: str) -> Feature:
 
 
 def feature_dim(feature: Feature, model: nn.Module, image_size: int) -> int:
-    """Length of a feature's vector, found by one forward pass over an empty image."""
+    """Measure the length of a feature's vector by one forward pass over an empty image."""
     parameter = next(model.parameters(), torch.empty(0))
     image = torch.zeros(
         (1, 3, image_size, image_size), device=parameter.device, dtype=parameter.dtype

@@ -1,6 +1,6 @@
 """Hugging Face models as backbones: `hf:ORG/NAME`, or `hf:FOLDER` for one in a local folder.
 
-They are built by transformers' own classes from `config.json`; code that lies beside a model is
+They are built by transformers' own classes from `config.json`; code that comes with a model is
 never run, and weights are read from safetensors alone.
 """
 
@@ -55,7 +55,7 @@ class HubModel(nn.Module):
         return self._has_class_token or None
 
     def forward_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Last hidden state, and the pooled vector [n, dim], of images [n, 3, height, width].
+        """Give the last hidden state and the pooled vector [n, dim] of float [n, 3, height, width].
 
         The vector is the model's own `pooler_output`; where there is none, the class token, or
         the mean over positions where there is none of these either.
@@ -76,11 +76,11 @@ class HubModel(nn.Module):
         return hidden, hidden.mean(dim=1 if hidden.ndim == 3 else (2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pooled vector, float [n, dim]."""
+        """Give the pooled vector, float [n, dim]."""
         return self.forward_both(images)[1]
 
     def group_matcher(self, coarse: bool = False) -> Mapping[str, Any]:
-        """timm's way to say which parameters form a block."""
+        """Say, in timm's way, which parameters form a block."""
         if not any(re.match(BLOCKS, name) for name, _ in self.named_parameters()):
             raise InputError(
                 f"The blocks of a {type(self.network).__name__} are not known: "
@@ -90,7 +90,7 @@ class HubModel(nn.Module):
 
 
 def build_hub(entry: Entry, image_size: int) -> HubModel:
-    """A model by its configuration, with random weights from the global random state.
+    """Build a model by its configuration, with random weights from the global random state.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _check_patches(entry: Entry, config: Any, image_size: int) -> None:
 
 
 def convert_hub(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under the names that this release of transformers gives them.
+    """Put a file's tensors under the names that this release of transformers gives them.
 
     Task heads are left out, and so is what the file lacks: nothing is made up.
     """
@@ -172,7 +172,7 @@ def convert_hub(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no reports from transformers: mismatches are named by Frostline."""
+    """Silence progress bars and reports from transformers: mismatches are named by Frostline."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""A layer's output as one vector an image."""
+"""Pooling: a layer's output made one vector an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frostline.cache import InputError
 
 
 def pool_positions(model: nn.Module, module: nn.Module, output: Tensor) -> Tensor:
-    """Mean over positions: of a map its pixels, of a transformer's tokens those of patches.
+    """Average over positions: the pixels of a map, the patches of a transformer.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def pool_positions(model: nn.Module, module: nn.Module, output: Tensor) -> Tenso
 
 
 def _prefix(model: nn.Module, positions: int) -> int:
-    """Class and register tokens in front of the patches: timm says how many, torchvision has 1."""
+    """Count class and register tokens before the patches: timm says it, torchvision has 1."""
     prefix = int(getattr(model, "num_prefix_tokens", hasattr(model, "class_token")))
     # Some layers, the patch embedding for one, come before these tokens are added. Patches of a
     # square image make a square.

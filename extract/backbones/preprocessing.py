@@ -1,4 +1,4 @@
-"""How each backbone was shown its images in training, as its library says (protocol `standard`)."""
+"""Preprocessing: how a backbone saw its images in training (protocol `standard`)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Preprocessing:
     resize: Literal["shorter", "squash"] = "shorter"
 
     def geometry(self) -> dict[str, Any]:
-        """Size, shorter side before the crop, their ratio and the interpolation."""
+        """Give size, shorter side before the crop, their ratio and the interpolation."""
         return {
             "size": self.size,
             "resize_to": self.resize_to,
@@ -57,7 +57,7 @@ DINOV2 = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 224, 256, "bicubic")
 
 
 def own_preprocessing(entry: Entry) -> Preprocessing:
-    """What the library says of a backbone; torchvision models without weights get ImageNet's."""
+    """Look up what the library says of a backbone; `UNKNOWN` where it says nothing."""
     if entry.is_dinov2:
         return DINOV2
     if entry.library == "hf":
@@ -126,7 +126,7 @@ def _side(size: Any) -> int:
 
 
 def _hub_statistics(said: dict[str, Any]) -> tuple[Colour, Colour]:
-    """Mean and standard deviation of images in 0 to 1, whatever scale the file's are for."""
+    """Find mean and standard deviation of images in 0 to 1, whatever scale the file's are for."""
     scale = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255.0
     normalises = said.get("do_normalize", True)
     mean = said["image_mean"] if normalises else [0.0] * 3

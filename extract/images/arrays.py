@@ -67,7 +67,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every archive has a first image."""
+    """Give 0: every archive has a first image."""
     return 0
 
 

@@ -205,9 +205,9 @@ def read_image(
 
 
 def _source(path: Path) -> Path | BinaryIO:
-    """The bytes of a small file: Pillow's many short reads of a file would each release the
-    interpreter's lock, and threads that decode side by side would wait for it most of the time.
-    """
+    """Read a small file at once."""
+    # Pillow's many short reads would each release the interpreter's lock, and threads that decode
+    # side by side would wait for it most of the time.
     return io.BytesIO(path.read_bytes()) if path.stat().st_size <= SMALL else path
 
 

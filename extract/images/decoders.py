@@ -131,7 +131,7 @@ class Decoders:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All files in their order, but archives first; two chunks ahead of the one in hand."""
+        """Yield all files in their order, but archives first, and decode two chunks ahead."""
         for archive in self._archives:
             yield from self._archive_chunks(archive)
         number = 0
@@ -148,7 +148,7 @@ class Decoders:
             self._size = max(1, self._size // 2) if slow else min(2 * self._size, self._capacity)
 
     def remains(self) -> Iterator[Chunk]:
-        """What is decoded of the chunks that were begun; the rest of them is given up."""
+        """Yield what the chunks that were begun have decoded, and give the rest of them up."""
         for chunk in self._waiting:
             for _, future in chunk:
                 future.cancel()
@@ -182,7 +182,7 @@ class Decoders:
         return _chunk(keys, values, np.array(good), failures)
 
     def _archive_chunks(self, file: File) -> Iterator[Chunk]:
-        """As many images as a data set has, in one pass: one by one, never all in memory."""
+        """Yield the images of an archive in one pass: one by one, never all in memory."""
         images = decode_file(Path(file.path), file.frames, *self._how)
         keys = iter(file.keys)
         while True:
@@ -208,7 +208,7 @@ def _chunk(keys: list[bytes], values: np.ndarray, good: np.ndarray, failures: li
 
 
 def _result(task: _Task, future: Future[list[str | None]]) -> list[str | None]:
-    """One sentence for each file that could not be read, an empty one for what was given up."""
+    """Give a sentence for each file that could not be read, an empty one for what was given up."""
     try:
         return future.result()
     except CancelledError:
@@ -260,7 +260,7 @@ def _end_with(parent: int) -> None:
 
 
 def _shared_memory(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory that forked processes share; only what is used of it costs anything."""
+    """Reserve memory that forked processes share; only what is used of it costs anything."""
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)  # every process meets 512 times fewer new pages

@@ -88,7 +88,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every image has a first frame."""
+    """Give 0: every image has a first frame."""
     return 0
 
 
@@ -124,7 +124,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Any:
 
 
 def frame_count(dataset: Any) -> int:
-    """How many frames a file says that it has; 1 if it says nothing that makes sense."""
+    """Count the frames that a file says it has; 1 if it says nothing that makes sense."""
     text = str(dataset.get("NumberOfFrames", None) or 1)
     return int(text) if text.isdecimal() and int(text) else 1
 

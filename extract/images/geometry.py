@@ -126,7 +126,7 @@ class Geometry:
         return out
 
     def resized_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height after resizing, before the crop."""
+        """Give width and height after resizing, before the crop."""
         if self.resize == "squash":
             return self.resize_to, self.resize_to
         longer = int(self.resize_to * max(width, height) / min(width, height))

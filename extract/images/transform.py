@@ -79,7 +79,8 @@ class Transform(Geometry):
     def with_options(self, options: Mapping[str, Any]) -> Transform:
         """Take `window` and `spacing` from a data set's reading options, where it has them."""
         known = {key: options[key] for key in ("window", "spacing") if options.get(key)}
-        return Transform(self.function, self.given, **known) if known else self
+        both = {"window": self.window, "spacing": self.spacing, **known}
+        return Transform(self.function, self.given, **both) if known else self
 
     def apply(
         self, image: Image.Image | np.ndarray, channels: Channels, out: np.ndarray | None = None
@@ -157,5 +158,5 @@ def _parts(function: Any) -> Iterable[Any]:
 
 def _hides(part: Any) -> bool:
     names = [name for name in getattr(part, "__dict__", {}) if not name.startswith("_")]
-    told = [name for name in names if name not in ("training", "transforms")]
-    return bool(told) and not any(f"{name}=" in repr(part) for name in told)
+    public = [name for name in names if name not in ("training", "transforms")]
+    return bool(public) and not any(f"{name}=" in repr(part) for name in public)

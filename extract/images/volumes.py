@@ -101,7 +101,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def slice_count(path: Path, spacing: Sequence[float] | None = None) -> int:
-    """How many axial slices a volume has, resampled to `spacing` where that is given."""
+    """Count the axial slices of a volume, resampled to `spacing` where that is given."""
     grid = read_grid(path)
     if spacing is None:
         return grid.shape[2]
@@ -204,7 +204,7 @@ def facts(path: Path) -> Facts | None:
 
 
 def first_frame(path: Path) -> int:
-    """Every volume has a first slice."""
+    """Give 0: every volume has a first slice."""
     return 0
 
 

@@ -77,7 +77,7 @@ def _rows(
     except InputError as error:
         if "pydicom" in str(error):
             raise
-        header = None  # it stays in the table, as a file that cannot be read
+        header = None  # it stays in the table: a file that cannot be read
     if header is not None and not _has_image(path, header):
         notes["without_image"] += 1
         return

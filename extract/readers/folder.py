@@ -29,7 +29,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     Raises
     ------
     InputError
-        If there is no image, an image lies in no class folder, or split folders lie beside
+        If there is no image, an image lies in no class folder, or split folders lie next to
         others that hold images.
     """
     if options["label_folder"] not in ("first", "last"):

@@ -1,7 +1,7 @@
 """Kinds `ham10000` and `isic2018`: dermoscopic images of seven kinds of lesions.
 
 The 10,015 images of HAM10000 (Tschandl et al. 2018) are the training set of task 3 of the ISIC 2018
-challenge, which has test and validation sets besides.
+challenge, which has test and validation sets, too.
 """
 
 from __future__ import annotations

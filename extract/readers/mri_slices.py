@@ -127,7 +127,7 @@ def _slices(
 def marked_slices(
     image_path: Path, mask_path: Path, min_roi: int, spacing: Sequence[float] | None
 ) -> pd.DataFrame:
-    """Slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
+    """Find the slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
 
     Parameters
     ----------

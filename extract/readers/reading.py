@@ -1,4 +1,4 @@
-"""What every reader gives, and the words that readers share."""
+"""What every reader gives, and how readers name files, images and parts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Listing:
                     self._images.setdefault(path.stem, []).append(file)
 
     def images(self) -> list[tuple[int, str]]:
-        """All images, as number of the root and path in it."""
+        """List all images, as number of the root and path in it."""
         return sorted(file for files in self._images.values() for file in files)
 
     def image(self, name: str, where: str) -> tuple[int, str]:

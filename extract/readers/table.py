@@ -35,7 +35,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
 
     Where the images are is said by `image_column` (paths relative to a root) or by `image`,
     a pattern such as `images/{image_id}.jpg` that is filled from the columns of each row. Pages
-    of a file, counted from 0, are told apart by `frame_column`.
+    of a file, counted from 0, are given by `frame_column`.
 
     Raises
     ------

@@ -105,7 +105,7 @@ class TableFile:
         return ["".join(row) for row in zip(*columns, strict=True)]
 
     def extra_columns(self, used: dict[str, str | None]) -> pd.DataFrame:
-        """Give all columns to keep beside the manifest's own.
+        """Give all columns to keep next to the manifest's own.
 
         Parameters
         ----------

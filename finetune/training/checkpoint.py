@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import pickle
 import shutil
@@ -18,11 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from frostline.cache import InputError, atomic_write
+from frostline.cache import InputError, lock_file, write_text
 from frostline.cache.atomic import TEMPORARY, flush_to_disk
+from frostline.cache.stamped import damaged, read_json, write_json
 
 FORMAT, VERSION = "frostline-checkpoint", 2
-POINTER, LOCK = "latest", "lock"
+POINTER, STATE, LOCK = "latest", "state.json", "lock"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
 
 
@@ -88,19 +87,14 @@ class Checkpoints:
         InputError
             If another process is training it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with lock_file(self.folder / LOCK) as mine:
+            if not mine:
+                raise InputError(
+                    f"Run {self.folder.parent.name} is being trained by another process: "
+                    "wait for it, or stop it and run this again."
+                )
             self._clear_temporary()
             yield
-        except BlockingIOError:
-            raise InputError(
-                f"Run {self.folder.parent.name} is being trained by another process: "
-                "wait for it, or stop it and run this again."
-            ) from None
-        finally:
-            os.close(descriptor)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, point to it, then remove the ones before it."""
@@ -120,8 +114,7 @@ class Checkpoints:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         flush_to_disk(self.folder)
-        with atomic_write(self.folder / POINTER) as pointer:
-            pointer.write_text(name)
+        write_text(self.folder / POINTER, name)
         self._remove_all_but(name)
 
     def load(self) -> Checkpoint | None:
@@ -135,11 +128,17 @@ class Checkpoints:
         folder = self._latest()
         if folder is None:
             return None
+        remedy = f"delete {self.folder} to train again from the start"
+        if not (folder / STATE).is_file():
+            raise damaged(folder, f"it has no {STATE}", remedy)
+        state = read_json(folder / STATE, FORMAT, VERSION, remedy=remedy)
+        if state["format_version"] < VERSION:
+            raise InputError(
+                f"Checkpoint {folder} has format version {state['format_version']} of an older "
+                f"release: finish with that one, or {remedy}."
+            )
+        average = folder / "average.safetensors"
         try:
-            state = json.loads((folder / "state.json").read_text())
-            if state["format"] == FORMAT and state["format_version"] != VERSION:
-                raise InputError(_other_version(folder, state["format_version"]))
-            average = folder / "average.safetensors"
             return Checkpoint(
                 epoch=state["epoch"],
                 history=state["history"],
@@ -150,13 +149,8 @@ class Checkpoints:
                 average=load_file(average) if average.exists() else {},
                 micro_batch=state["micro_batch"],
             )
-        except InputError:
-            raise
         except (*UNREADABLE, SafetensorError) as error:
-            raise InputError(
-                f"Checkpoint {folder} is damaged ({error}): delete {self.folder} to train again "
-                "from the start."
-            ) from error
+            raise damaged(folder, str(error), remedy) from error
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -185,14 +179,12 @@ class Checkpoints:
             save_file(checkpoint.best, folder / "best.safetensors")
         torch.save(checkpoint.optimizer, folder / "optimizer.pt")
         state = {
-            "format": FORMAT,
-            "format_version": VERSION,
             "epoch": checkpoint.epoch,
             "best_epoch": checkpoint.best_epoch,
             "micro_batch": checkpoint.micro_batch,
             "history": checkpoint.history,
         }
-        (folder / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        write_json(folder / STATE, FORMAT, VERSION, state)
 
     def _remove_all_but(self, name: str) -> None:
         for path in self.folder.iterdir():
@@ -205,18 +197,6 @@ class Checkpoints:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-def _other_version(folder: Path, version: int) -> str:
-    if version < VERSION:
-        return (
-            f"Checkpoint {folder} has format version {version} of an older release: finish with "
-            f"that one, or delete {folder.parent} to train again from the start."
-        )
-    return (
-        f"Checkpoint {folder} has format version {version}, this release reads up to {VERSION}: "
-        "install a newer Frostline."
-    )
 
 
 def _name(epoch: int) -> str:

@@ -75,7 +75,7 @@ def train(
     seed : int
         Of the order of images, of augmentation and of dropout.
     checkpoints : Checkpoints, optional
-        Where each epoch is saved; if there are any, training goes on from the last.
+        Where epochs are saved; training goes on from the last.
     on_epoch : callable, optional
         Called with each `Epoch` that is trained now.
     on_rows : callable, optional
@@ -84,8 +84,7 @@ def train(
     Raises
     ------
     InputError
-        If the loss is not finite, with the epoch, the batch and its images; if the device's
-        memory does not suffice; or if the metric that selects is not defined.
+        If the loss is not finite, the memory too small, or the metric that selects not defined.
     """
     device = torch.device(conditions.device)
     model.to(device).to(memory_format=torch.channels_last)

@@ -42,7 +42,7 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """List the stores: data set, backbone, how many rows there are and should be, size, age, spec.
+    """List the stores: data set, backbone, how many images they have, size, age, settings.
 
     Example: frostline cache ls --json
     """
@@ -236,9 +236,9 @@ def _read_spec(path: Path) -> dict[str, Any]:
     try:
         spec = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"--spec {path} cannot be read as JSON: {error}.") from error
+        raise InputError(f"--spec {path} cannot be read as JSON ({error}): correct it.") from error
     if not isinstance(spec, dict):
-        raise InputError(f"--spec {path} holds no JSON object.")
+        raise InputError(f"--spec {path} holds no JSON object: write one, {{…}}.")
     return spec
 
 
@@ -250,5 +250,8 @@ def _chosen(workspace: Path, datasets: list[str] | None) -> list[Path]:
     folders = workspace_stores(place)
     chosen = [f for f in folders if not datasets or store_dataset(place, f) in datasets]
     if datasets and not chosen:
-        raise InputError(f"There is no store of {' or '.join(datasets)} in {workspace}.")
+        raise InputError(
+            f"There is no store of {' or '.join(datasets)} in {workspace}: `frostline cache ls` "
+            "lists what there is."
+        )
     return chosen

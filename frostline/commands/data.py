@@ -17,7 +17,7 @@ from frostline.commands.options import (
 )
 
 _COLUMN = "Column of the table with the {}."
-# The keys of `frostline.extract.readers.kinds.KINDS`, which the help must not import.
+# As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
 Kind = Literal[
     "folder",
     "table",
@@ -35,7 +35,7 @@ def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
     root: Annotated[list[Path], typer.Option(help="Folder with the images; repeated.")],
     kind: Annotated[
-        Kind, typer.Option(help="What the folder holds (docs/datasets.md).")
+        Kind, typer.Option(help="What the data look like: docs/datasets.md describes each kind.")
     ] = "folder",
     table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
     image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
@@ -67,7 +67,8 @@ def index(
         typer.Option(metavar="NAME=VALUE", help="Another option of the kind; repeated."),
     ] = None,
     group_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression that finds the patient in a file name.")
+        str | None,
+        typer.Option(help="Regular expression that finds the patient in every file name."),
     ] = None,
     test_fraction: Annotated[
         float | None,
@@ -78,14 +79,13 @@ def index(
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0,
     resplit: Annotated[
-        bool,
-        typer.Option("--resplit", help="Make new splits; without, groups stay where they are."),
+        bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a data set's manifest, or bring it up to date.
 
-    Example: frostline index mine --root images --group-pattern '(patient[0-9]+)'
+    Example: frostline index photos --root photos --group-pattern 'patient\\d+'
     """
     from frostline.cache import Workspace
     from frostline.console import progress, say

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from frostline.commands.options import (
-    BackboneOption,
     DeviceOption,
     ImageSizeOption,
     LabelOption,
@@ -25,7 +24,9 @@ from frostline.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from frostline.finetune.task import Execution
     from frostline.stages import Columns, Machine, Network
+
 
 Command = Callable[..., None]
 
@@ -67,9 +68,8 @@ def _parameters(group: Any) -> Iterator[Parameter]:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Which backbone, with which weights, seeing what."""
+    """Which weights a backbone has, and what it sees."""
 
-    backbone: BackboneOption
     protocol: ProtocolOption = "paper"
     weights: WeightsOption = "pretrained"
     weights_seed: Annotated[
@@ -77,7 +77,9 @@ class NetworkOptions:
     ] = None
     image_size: ImageSizeOption = None
 
-    def network(self, feature: str | None = None, head_weights: str | None = None) -> Network:
+    def network(
+        self, backbone: str, feature: str | None = None, head_weights: str | None = None
+    ) -> Network:
         """Give the network of the stages.
 
         Raises
@@ -93,7 +95,7 @@ class NetworkOptions:
                 f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
             )
         return Network(
-            self.backbone,
+            backbone,
             self.weights,
             self.weights_seed or 0,
             feature,
@@ -187,6 +189,37 @@ class RecipeOptions:
                 raise InputError(f"The field {name!r} is given twice: give it once.")
             found[name] = value
         return found
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How a training is carried out, which is no part of its recipe."""
+
+    boundary: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(
+            help="Compute the output of frozen blocks once and keep it; auto: if that spares work "
+            "and takes at most 20 GB and half of the free disk. The same numbers."
+        ),
+    ] = "auto"
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = (
+        False
+    )
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
+    ] = False
+
+    def execution(self) -> Execution:
+        """Give the execution, which says its sentences on standard error."""
+        from frostline.console import say
+        from frostline.finetune.task import Execution
+
+        return Execution(
+            compiled=self.compiled,
+            tensorboard=self.tensorboard,
+            boundary=self.boundary,
+            said=say,
+        )
 
 
 @dataclass(frozen=True)

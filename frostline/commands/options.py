@@ -107,14 +107,3 @@ def rank_device(device: str) -> str:
 def is_first_rank() -> bool:
     """Whether this is the process of torchrun that speaks, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def check_on_error(text: str) -> Literal["stop", "skip"]:
-    """Return `stop` or `skip`, or raise InputError."""
-    from frostline.cache import InputError
-
-    if text == "stop":
-        return "stop"
-    if text == "skip":
-        return "skip"
-    raise InputError(f"--on-error is stop or skip, not {text!r}.")

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.commands.idle import Idle, refuse_idle
 from frostline.commands.options import DEFAULT_WORKSPACE, SettingOption, WorkspaceOption
+from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
 
+Over = Literal["seeds", "folds"]
+Format = Literal["table", "csv", "json", "markdown", "latex"]
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
 ]
 SplitScored = Annotated[str, typer.Option("--split", help="Which split is scored; or all.")]
-UnitOption = Annotated[str, typer.Option(help="What is resampled: group or image.")]
+UnitOption = Annotated[Unit, typer.Option(help="What is resampled.")]
 AggregateOption = Annotated[
-    str,
-    typer.Option(help="One row a group first: mean, vote or none; auto: mean for volumes."),
+    Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.")]
 ImagesOption = Annotated[
     bool,
     typer.Option("--with-images", help="Show the images that were most confidently wrong."),
 ]
-FormatOption = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How results are written.")]
+
+# What does not act: means over seeds and folds have an interval of their own, folds are scored
+# whole, the jackknife draws nothing, and the paper's interval resamples images whatever they are.
+DRAWS = ("replicates", "seed", "stratified")
+IDLE_IN_EVALUATE: Idle = {
+    ("over", "seeds"): ("ci", *DRAWS, "against"),
+    ("over", "folds"): ("ci", *DRAWS, "against", "split"),
+    ("ci", "jackknife-t"): DRAWS,
+    ("ci", "replicate-mean"): ("unit",),
+}
+# Ranks are of patients, over all data sets.
+IDLE_IN_COMPARE: Idle = {("ranks", True): ("family", "margin", "unit", "intersection")}
 
 
+@refuse_idle(IDLE_IN_EVALUATE)
 def evaluate(
     predictions: PredictionsArgument,
     split: SplitScored = "test",
-    ci: Annotated[
-        str,
-        typer.Option(help="Interval: auto, percentile, bca, jackknife-t or replicate-mean."),
-    ] = "auto",
+    ci: Annotated[IntervalKind, typer.Option(help="Kind of interval.")] = "auto",
     replicates: Annotated[
         int | None, typer.Option(help="Bootstrap replicates: 10,000; 5,000 for replicate-mean.")
     ] = None,
@@ -47,64 +60,70 @@ def evaluate(
         bool, typer.Option("--stratified", help="Resample within classes.")
     ] = False,
     against: Annotated[
-        str | None, typer.Option(help="paper: put the published rows beside ours, untested.")
+        Literal["paper"] | None,
+        typer.Option(help="Put the published rows next to ours, untested."),
     ] = None,
     over: Annotated[
-        str | None,
+        Over | None,
         typer.Option(help="One row a method: its mean over seeds, or over folds of probe --cv."),
     ] = None,
     format: FormatOption = "table",
 ) -> None:
-    """Score predictions with 95% intervals, beside the majority class.
+    """Score predictions with 95% intervals, next to the majority class.
 
     Example: frostline evaluate frostline-workspace/predictions/*.parquet --format csv
     """
+    scoring: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
     if over is not None:
-        options = {"metrics": metric or None, "unit": unit, "aggregate": aggregate}
-        typer.echo(_over(predictions, over, split, format, options), nl=False)
+        typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)
         return
-    from frostline.report import evaluate as score
     from frostline.report import render
+    from frostline.report.statistics.evaluation import score, tabulate
 
-    frame = score(
-        predictions, split=split, ci=ci, replicates=replicates, unit=unit, seed=seed,
-        metrics=metric or None, aggregate=aggregate, stratified=stratified,
-    )  # fmt: skip
+    rows = score(predictions, **scoring)
+    options: dict[str, Any] = {"ci": ci, "replicates": replicates, "seed": seed}
+    frame, _ = tabulate(rows, metrics=metric or None, stratified=stratified, **options)
     if against is None:
-        typer.echo(render(frame, format), nl=False)
+        text = render(frame, format)
     else:
-        from frostline.report.paper.published import render_against
-        from frostline.report.statistics.evaluation import score as scored
+        from frostline.report.paper.against import render_against
 
-        rows = scored(predictions, split=split, unit=unit, aggregate=aggregate)
-        typer.echo(render_against(frame, rows, against, format), nl=False)
+        text = render_against(frame, rows, against, format)
+    typer.echo(text, nl=False)
 
 
 def _over(
-    predictions: list[Path], over: str, split: str, format: str, options: dict[str, Any]
+    predictions: list[Path],
+    over: Over,
+    format: str,
+    scoring: dict[str, Any],
+    metrics: list[str] | None,
 ) -> str:
-    from frostline.cache import InputError
     from frostline.report.statistics.seeds import over_folds, over_seeds
     from frostline.report.tables.methods import render_over
 
-    if over == "folds":
-        return render_over(over_folds(predictions, **options), over, format)
     if over == "seeds":
-        return render_over(over_seeds(predictions, split=split, **options), over, format)
-    raise InputError(f"there is no --over {over!r}; choose from seeds, folds.")
+        return render_over(over_seeds(predictions, metrics=metrics, **scoring), over, format)
+    # Every fold is scored, whatever its split.
+    del scoring["split"]
+    return render_over(over_folds(predictions, metrics=metrics, **scoring), over, format)
 
 
+@refuse_idle(IDLE_IN_COMPARE)
 def compare(
     predictions: PredictionsArgument,
     metric: Annotated[str, typer.Option(help="The one metric that decides.")] = "accuracy",
     family: Annotated[
-        str, typer.Option(help="Tested together: pairs, or freezing (frozen against unfrozen).")
+        Family, typer.Option(help="Tested together: all pairs, or frozen against unfrozen.")
     ] = "pairs",
     margin: Annotated[
         float | None, typer.Option(help="Differences below this fraction do not matter: 0.02.")
     ] = None,
     split: SplitScored = "test",
-    replicates: Annotated[int, typer.Option(help="Replicates and swaps that are drawn.")] = 10_000,
+    replicates: Annotated[
+        int | None,
+        typer.Option(help="Replicates and swaps that are drawn: 10,000; 2,000 for --ranks."),
+    ] = None,
     unit: UnitOption = "group",
     aggregate: AggregateOption = "auto",
     seed: SeedOption = 0,
@@ -116,27 +135,26 @@ def compare(
     ] = False,
     format: FormatOption = "table",
 ) -> None:
-    """Say which run is better, and whether that is more than luck.
+    """Say which method is better, and whether that is more than luck.
+
+    Runs that differ in their seed alone are one method.
 
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
+    drawn = {} if replicates is None else {"replicates": replicates}
+    options: dict[str, Any] = {"metric": metric, "split": split, "aggregate": aggregate}
+    options |= {"seed": seed, **drawn}
     if ranks:
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
-        frame = rank_methods(
-            predictions, metric=metric, split=split, unit=unit, aggregate=aggregate, seed=seed
-        )
-        typer.echo(render_ranks(frame, metric, format), nl=False)
+        typer.echo(render_ranks(rank_methods(predictions, **options), metric, format), nl=False)
         return
     from frostline.report import compare as compare_runs
     from frostline.report import render_comparison
 
-    frame = compare_runs(
-        predictions, metric=metric, family=family, margin=margin, split=split, unit=unit,
-        aggregate=aggregate, replicates=replicates, seed=seed, intersection=intersection,
-    )  # fmt: skip
-    typer.echo(render_comparison(frame, format), nl=False)
+    options |= {"family": family, "margin": margin, "unit": unit, "intersection": intersection}
+    typer.echo(render_comparison(compare_runs(predictions, **options), format), nl=False)
 
 
 def report(

@@ -8,6 +8,7 @@ import typer
 
 from frostline.commands.groups import (
     ColumnOptions,
+    ExecutionOptions,
     MachineOptions,
     NetworkOptions,
     RecipeOptions,
@@ -15,6 +16,7 @@ from frostline.commands.groups import (
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    BackboneOption,
     DatasetOption,
     FeatureOption,
     WorkspaceOption,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @grouped
 def extract(
     dataset: DatasetOption,
+    backbone: BackboneOption,
     network: NetworkOptions,
     machine: MachineOptions,
     feature: Annotated[
@@ -69,8 +72,11 @@ def extract(
         raise InputError("--head-weights is for --feature imagenet-logits: leave it out.")
     if fail_on_skip and machine.on_error != "skip":
         raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
-    chosen, where = network.network(None, head_weights), machine.machine(batch=batch, engine=engine)
-    with progress(f"Embedding {dataset} with {network.backbone}") as update:
+    chosen, where = (
+        network.network(backbone, None, head_weights),
+        machine.machine(batch=batch, engine=engine),
+    )
+    with progress(f"Embedding {dataset} with {backbone}") as update:
         done = stages.extract_features(
             Workspace(workspace),
             dataset,
@@ -103,8 +109,10 @@ def _say_extracted(done: list[Extraction]) -> None:
 @grouped
 def finetune(
     dataset: DatasetOption,
+    backbone: BackboneOption,
     network: NetworkOptions,
     recipe: RecipeOptions,
+    execution: ExecutionOptions,
     machine: MachineOptions,
     columns: ColumnOptions,
     unfreeze: Annotated[
@@ -115,19 +123,6 @@ def finetune(
         ),
     ] = "all",
     feature: FeatureOption = None,
-    boundary: Annotated[
-        Literal["auto", "on", "off"],
-        typer.Option(
-            help="Compute the output of frozen blocks once and keep it; auto: if that spares work "
-            "and takes at most 20 GB and half of the free disk. The same numbers."
-        ),
-    ] = "auto",
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Train through torch.compile.")
-    ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
-    ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -140,11 +135,10 @@ def finetune(
     from frostline import stages
     from frostline.cache import Workspace
     from frostline.commands.scores import say_score
-    from frostline.console import progress, say, say_epoch
-    from frostline.finetune.task import Execution
+    from frostline.console import progress, say_epoch
 
     place = Workspace(workspace)
-    chosen, where = network.network(feature), machine.machine()
+    chosen, where = network.network(backbone, feature), machine.machine()
     with progress(f"Preparing {dataset}") as update:
         run, _ = stages.finetune(
             place,
@@ -155,12 +149,7 @@ def finetune(
             seed=seed,
             columns=columns.columns(),
             changes=recipe.changes(),
-            execution=Execution(
-                compiled=compiled,
-                tensorboard=tensorboard,
-                boundary=boundary,
-                said=say,
-            ),
+            execution=execution.execution(),
             on_epoch=say_epoch,
             progress=update,
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frostline.cache import InputError, Store, Workspace, read_manifest
 from frostline.doctor.check import Check
@@ -118,14 +117,10 @@ def _load(workspace: Workspace, store: Store, found: Weights) -> Backbone:
 
 def _known_files(workspace: Workspace) -> dict[str, Path]:
     """Read which files of weights were used in this workspace, by their digest."""
-    try:
-        entries: dict[str, Any] = json.loads((workspace.root / "weights.json").read_text())
-        found = {
-            one["digest"]: Path(key.partition(" from ")[2])
-            for key, one in entries["entries"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError):  # it is a memory only
-        return {}
+    from frostline.extract.backbones.weights.digests import read_digests
+
+    entries = read_digests(workspace.root / "weights.json")
+    found = {one["digest"]: Path(key.partition(" from ")[2]) for key, one in entries.items()}
     return {digest: path for digest, path in found.items() if path.is_file()}
 
 

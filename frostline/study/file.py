@@ -302,7 +302,7 @@ def _check_names(study: Study, where: str) -> None:
 
 def _check_scoring(study: Study, where: str) -> None:
     """Check what the report would refuse after everything is trained."""
-    from frostline.report.statistics.intervals import check_interval
+    from frostline.report.statistics.intervals.intervals import check_interval
     from frostline.report.statistics.metrics import find_metric
 
     for key, check in (("primary_metric", find_metric), ("ci", check_interval)):

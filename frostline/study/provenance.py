@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace
+from frostline.cache.stamped import write_json
 from frostline.cache.versions import versions
 from frostline.study.file import Study
 from frostline.study.plan import Plan
-from frostline.study.records import read_record, write_json
+from frostline.study.records import read_record
 
 
 def write_provenance(
@@ -27,8 +28,6 @@ def write_provenance(
     dropped = ("format", "format_version", "traceback")
     known = [record for record in records if record]
     found = {
-        "format": "frostline-provenance",
-        "format_version": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "study": study.model_dump(mode="json"),
@@ -44,7 +43,7 @@ def write_provenance(
         "failed": dict(failed),
         "left_out": plan.left_out,
     }
-    write_json(path, found)
+    write_json(path, "frostline-provenance", 1, found)
     return path
 
 

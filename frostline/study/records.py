@@ -7,15 +7,16 @@ import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.cache import InputError, Manifest, Workspace, atomic_write, spec_difference
+from frostline.cache import Manifest, Workspace, spec_difference
+from frostline.cache.stamped import read_json, write_json
 
 if TYPE_CHECKING:
     from frostline.study.plan import Step
 
 FORMAT, VERSION = "frostline-step", 1
+PLAN = ("frostline-plan", 1)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
 # Inputs that are digests, and what a person calls them.
 DIGESTS = {
@@ -36,7 +37,8 @@ def read_record(workspace: Workspace, key: str) -> dict[str, Any] | None:
     InputError
         If a newer release wrote it, or it is not one.
     """
-    return read_json(workspace.record(key), FORMAT, VERSION)
+    path = workspace.record(key)
+    return read_json(path, FORMAT, VERSION) if path.is_file() else None
 
 
 def write_record(
@@ -44,8 +46,6 @@ def write_record(
 ) -> dict[str, Any]:
     """Write that a step is `done` or `failed`, with further facts about it."""
     record = {
-        "format": FORMAT,
-        "format_version": VERSION,
         "kind": step.kind,
         "name": step.name,
         "key": step.key,
@@ -56,7 +56,7 @@ def write_record(
         "host": socket.gethostname(),
         **facts,
     }
-    write_json(workspace.record(step.key), record)
+    write_json(workspace.record(step.key), FORMAT, VERSION, record)
     return record
 
 
@@ -72,8 +72,7 @@ def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
 def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> list[str]:
     """Say in a sentence which runs this study made from other inputs before; then record these."""
     path = workspace.report(study) / "plan.json"
-    found = read_json(path, "frostline-plan", 1)
-    before = dict((found or {}).get("steps", {}))
+    before = dict(read_json(path, *PLAN)["steps"]) if path.is_file() else {}
     now = {step.name: step for step in planned}
     sentences = []
     for name, step in now.items():
@@ -82,7 +81,7 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
             reason = _reason(old["inputs"], step.inputs)
             sentences.append(f"{name} is trained again because {reason}.")
     keys = before | {name: step.key for name, step in now.items()}
-    write_json(path, {"format": "frostline-plan", "format_version": 1, "steps": keys})
+    write_json(path, *PLAN, {"steps": keys})
     return sentences
 
 
@@ -112,32 +111,3 @@ def manifest_digests(manifest: Manifest) -> dict[str, str]:
         digest.update(names.encode())
         digests[column] = digest.hexdigest()
     return digests
-
-
-def read_json(path: Path, format: str, version: int) -> dict[str, Any] | None:
-    """Read a JSON file of Frostline; return None if it does not exist.
-
-    Raises
-    ------
-    InputError
-        If it is not of that format, or of a newer version.
-    """
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        known = found["format"] == format
-        newer = found["format_version"] > version
-    except (ValueError, KeyError, TypeError):
-        known, newer = False, False
-    if not known:
-        raise InputError(f"{path} is not what Frostline wrote there: delete it and run again.")
-    if newer:
-        raise InputError(f"{path} was written by a newer Frostline: install that release.")
-    return dict(found)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

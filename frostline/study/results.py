@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from frostline import __version__
 from frostline.cache import InputError, Workspace, read_manifest, spec_key
-from frostline.cache.atomic import write_text
+from frostline.cache.stamped import read_json, write_json
 from frostline.console import summary
 from frostline.study.audits import audit_datasets
 from frostline.study.file import Study
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from frostline.report import Failed, Predictions
     from frostline.study.plan import Cell
 
-ANSWER = "answer.txt"
+FORMAT, VERSION = "frostline-study", 1
+STATE, ANSWER = "study.json", "answer.txt"
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
 DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
 
@@ -60,8 +61,6 @@ def update_report(
     folder = workspace.report(study.name)
     names = list(study.datasets) if datasets is None else list(datasets)
     state = {
-        "format": "frostline-study",
-        "format_version": 1,
         "frostline": __version__,
         "study": study.model_dump(mode="json"),
         "predictions": [path.name for path in predictions],
@@ -74,7 +73,7 @@ def update_report(
     if again or _key_of(folder) != state["key"] or not (folder / ANSWER).exists():
         _write(workspace, study, predictions, state)
         # Last: a key that is there says that the report is whole.
-        write_text(folder / "study.json", json.dumps(state, indent=1) + "\n")
+        write_json(folder / STATE, FORMAT, VERSION, state)
     return folder
 
 
@@ -100,7 +99,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         raise InputError(
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
-    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    last = read_json(folder / STATE, FORMAT, VERSION)
     try:
         # In this release's fields: the release that ran it may have had fewer.
         before = Study.model_validate(last["study"]).model_dump(mode="json")
@@ -131,7 +130,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
 
 def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Read the ids of the runs that a report shows, and the sentences of those that failed."""
-    last = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    last = read_json(folder / STATE, FORMAT, VERSION)
     return [Path(name).stem for name in last["predictions"]], dict(last.get("failed") or {})
 
 
@@ -143,8 +142,8 @@ def _settings(study: dict[str, Any], name: str) -> Any:
 
 
 def _key_of(folder: Path) -> str | None:
-    path = folder / "study.json"
-    return json.loads(path.read_text(encoding="utf-8"))["key"] if path.exists() else None
+    path = folder / STATE
+    return str(read_json(path, FORMAT, VERSION)["key"]) if path.is_file() else None
 
 
 def _write(

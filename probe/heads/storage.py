@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 from sklearn.utils.validation import check_is_fitted
 
 from frostline.cache import InputError, atomic_write
+from frostline.cache.stamped import damaged, read_json, write_json
 from frostline.probe.heads.registry import class_named
 
 FORMAT = "frostline-head"
@@ -52,8 +53,6 @@ def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -
         (params if _is_json(value) else left_out)[name] = value
     data = save(tensors)
     content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "class": type(head).__name__,
         "params": {name: _plain(value) for name, value in params.items()},
         "left_out": {name: repr(value) for name, value in left_out.items()},
@@ -61,11 +60,9 @@ def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -
         "digest": _digest(data),
         "about": dict(about or {}),
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_write(folder / "head.safetensors") as temporary:
         temporary.write_bytes(data)
-    with atomic_write(folder / "head.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "head.json", FORMAT, FORMAT_VERSION, content)
 
 
 def save_no_head(folder: Path, params: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -73,16 +70,8 @@ def save_no_head(folder: Path, params: Mapping[str, Any], about: Mapping[str, An
 
     The fitted estimator itself is not kept, for reading it would run code that is stored.
     """
-    content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "class": OWN,
-        "params": dict(params),
-        "about": dict(about),
-    }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic_write(folder / "head.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    content = {"class": OWN, "params": dict(params), "about": dict(about)}
+    write_json(folder / "head.json", FORMAT, FORMAT_VERSION, content)
 
 
 def load_head(folder: Path) -> Any:
@@ -107,15 +96,9 @@ def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
     path = folder / "head.json"
     if not path.exists():
         raise InputError(f"There is no trained head in {folder}: run `frostline probe` first.")
+    remedy = f"delete {folder} and run again"
+    content = read_json(path, FORMAT, FORMAT_VERSION, remedy=remedy)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise InputError(f"{path} is not a head of Frostline but {content['format']!r}.")
-        if content["format_version"] > FORMAT_VERSION:
-            raise InputError(
-                f"{path} has head format version {content['format_version']}, this release reads "
-                f"up to {FORMAT_VERSION}: install a newer Frostline."
-            )
         if content["class"] == OWN:
             raise InputError(
                 f"The head in {folder} was your own estimator ({content['params']['class']}), "
@@ -132,8 +115,8 @@ def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
         tensors = load(data)
         for name, packed in content["fitted"].items():
             setattr(head, name, _unpack(packed, tensors))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-        raise InputError(f"{path} is not a readable head of Frostline: {error!r}.") from error
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        raise damaged(path, repr(error), remedy) from error
     return head, content["about"]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from frostline.cache import InputError, Workspace, atomic_write
+from frostline.cache import InputError, Workspace
+from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.probe.heads.scoring import METRICS, score_heads
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, at_edge, choices, hyperparameters, select
@@ -232,14 +232,11 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """Read what was swept, as the file of its results says."""
-    kept: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"frostline"])["sweep"]
-    return kept
+    return dict(read_parquet(path, FORMAT, FORMAT_VERSION, columns=[])[1]["sweep"])
 
 
 def _write(path: Path, table: pd.DataFrame, sweep: Sweep) -> None:
-    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "sweep": sweep.model_dump()}
     types = {"train_groups": "Int64", "draw": "Int64", "images": "Int64", "seed": "int64"}
     data = pa.Table.from_pandas(table.astype(types), preserve_index=False)
-    data = data.replace_schema_metadata({b"frostline": json.dumps(meta).encode()})
-    with atomic_write(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    meta = {"sweep": sweep.model_dump()}
+    write_parquet(path, data.replace_schema_metadata(None), FORMAT, FORMAT_VERSION, meta)

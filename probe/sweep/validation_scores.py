@@ -10,9 +10,9 @@ import json
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from frostline.cache import InputError, Workspace, atomic_write
+from frostline.cache import Workspace
+from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.probe.heads.training import Candidate
 from frostline.probe.sweep.head_run import HeadRun
 
@@ -29,25 +29,15 @@ def read_scores(workspace: Workspace, run: HeadRun) -> pd.DataFrame | None:
         If the file is damaged, or a newer release wrote it.
     """
     path = run.scores_path(workspace)
-    if not path.exists():
+    if not path.is_file():
         return None
-    try:
-        table = pq.read_table(path)
-        meta = json.loads((table.schema.metadata or {})[b"frostline"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no scores of a sweep ({error!r}): delete it.") from error
-    if meta.get("format") != FORMAT or meta.get("format_version", 0) > FORMAT_VERSION:
-        raise InputError(f"{path} was written by a newer Frostline: install that, or delete it.")
-    return table.to_pandas()
+    return read_parquet(path, FORMAT, FORMAT_VERSION)[0].to_pandas()
 
 
 def write_scores(workspace: Workspace, run: HeadRun, scores: pd.DataFrame) -> None:
     """Write scores of candidates: columns `candidate` (JSON), `part`, `fold`, `epoch`, metrics."""
-    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, **run.identity()}
-    data = pa.Table.from_pandas(scores, preserve_index=False)
-    data = data.replace_schema_metadata({b"frostline": json.dumps(meta).encode()})
-    with atomic_write(run.scores_path(workspace)) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+    data = pa.Table.from_pandas(scores, preserve_index=False).replace_schema_metadata(None)
+    write_parquet(run.scores_path(workspace), data, FORMAT, FORMAT_VERSION, run.identity())
 
 
 def text_of(candidate: Candidate) -> str:

@@ -1,4 +1,4 @@
-"""Confusion matrices: one, or one panel a method."""
+"""Confusion matrices: one, or one panel for each method."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def confusion_figure(
     confusion: npt.NDArray[np.generic], classes: Sequence[str], title: str = ""
 ) -> Figure:
-    """A confusion matrix [K, K], rows truth: counts, shaded by the share of their row."""
+    """Draw a confusion matrix [K, K], rows truth: counts, shaded by the share of their row."""
     return confusion_panels({title: np.asarray(confusion)}, classes)
 
 
 def confusion_panels(
     matrices: Mapping[str, npt.NDArray[np.generic]], classes: Sequence[str]
 ) -> Figure:
-    """Confusion matrices [K, K] of one class list, by their titles, in rows."""
+    """Draw confusion matrices [K, K] of one class list, by their titles."""
     names = [escape.plain(name, 18) for name in classes]
     k, cell = len(names), 0.62 if len(names) <= 3 else 0.46
     longest = 0.085 * max(map(len, names))
@@ -42,8 +42,12 @@ def confusion_panels(
         x, y = 0.28 + column * across + left, height - row * down - top - k * cell
         axes = figure.add_axes((x / width, y / height, k * cell / width, k * cell / height))
         _matrix(axes, np.asarray(matrix, dtype=np.int64), names, turned)
-        axes.set_title(escape.plain(title, int(k * cell / 0.075) + 6), color=INK, fontsize=SMALL,
-                       parse_math=False)  # fmt: skip
+        axes.set_title(
+            escape.plain(title, int(k * cell / 0.075) + 6),
+            color=INK,
+            fontsize=SMALL,
+            parse_math=False,
+        )
     figure.text(0.5, 0.05 / height, "Predicted", color=INK, fontsize=NORMAL, ha="center")
     figure.text(0.06 / width, 0.5, "True", color=INK, fontsize=NORMAL, va="center", rotation=90)
     return figure
@@ -56,8 +60,15 @@ def _matrix(axes: Any, counts: npt.NDArray[np.int64], names: Sequence[str], turn
     size = SMALL if counts.max() < 10_000 else 7
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.55 else "#10202f"
-        axes.text(column + 0.5, row + 0.5, f"{counts[row, column]:,}", ha="center", va="center",
-                  color=colour, fontsize=size)  # fmt: skip
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            f"{counts[row, column]:,}",
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=size,
+        )
     places = np.arange(len(names)) + 0.5
     axes.set_xticks(places, names, rotation=90 if turned else 0)
     axes.set_yticks(places, names)

@@ -1,4 +1,4 @@
-"""Curves over thresholds, a panel a backbone or a class: ROC, precision, reliability, decisions."""
+"""Curves over thresholds: ROC, precision-recall, calibration, decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AXES = {
 
 
 def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
-    """ROC or precision–recall curves with their bands, a panel a backbone, a line a way to train.
+    """Draw ROC or precision-recall curves with their bands, a panel for each backbone.
 
     Parameters
     ----------
@@ -32,8 +32,9 @@ def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
     for one, title in zip(axes, titles, strict=True):
         for way, line in part[part["panel"] == title].groupby("way", sort=False):
             colour, _, dash = STYLES[str(way)]
-            one.fill_between(line["x"], line["low"], line["high"], color=colour, alpha=0.22,
-                             linewidth=0)  # fmt: skip
+            one.fill_between(
+                line["x"], line["low"], line["high"], color=colour, alpha=0.22, linewidth=0
+            )
             one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
         if kind == "roc":
             one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
@@ -43,7 +44,7 @@ def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
 
 
 def reliability_figure(bins: pd.DataFrame) -> Figure:
-    """Frequency against confidence, a panel a backbone, with bars of what calibration would show.
+    """Draw frequency against confidence, with bars of what good calibration would show.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def reliability_figure(bins: pd.DataFrame) -> Figure:
 
 
 def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
-    """Net benefit against the threshold, a panel a backbone or a class.
+    """Draw net benefit against the threshold, a panel for each backbone or class.
 
     Parameters
     ----------
@@ -79,8 +80,9 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
     tops = _tops(curves)
     # Panels of one class have one prevalence, and so one scale.
     alike = max(tops.values()) < 1.5 * min(tops.values())
-    figure, axes = panels(titles, xlabel="Threshold probability", ylabel="Net benefit",
-                          own_axes=not alike)  # fmt: skip
+    figure, axes = panels(
+        titles, xlabel="Threshold probability", ylabel="Net benefit", own_axes=not alike
+    )
     styles = {
         name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
         for i, (name, way) in enumerate(lines.items())
@@ -106,7 +108,7 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
 
 
 def _tops(curves: pd.DataFrame) -> dict[str, float]:
-    """The highest net benefit of each panel."""
+    """Find the highest net benefit of each panel."""
     highest = curves.groupby("panel", sort=False)["y"].max()
     return {str(title): max(float(top), 0.02) for title, top in highest.items()}
 

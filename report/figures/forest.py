@@ -22,8 +22,8 @@ from frostline.report.figures.style import (
 )
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import describe
 from frostline.report.tables import escape
-from frostline.report.tables.layout import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -> Figure:
-    """Estimates and 95% intervals of `metric`, a line a run, those of one backbone together.
+    """Draw estimates and 95% intervals of `metric`, the runs of one backbone together.
 
     Names in order of their best run; where there are several depths, each is marked by its number
     of blocks. The dashed line is the majority class; if it lies far below
@@ -69,7 +69,7 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
 
 
 def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Figure:
-    """One line a backbone of one data set: frozen minus fine-tuned, in points, with its interval.
+    """Draw frozen minus fine-tuned for each backbone of one data set, in points, with intervals.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _lines(
     *,
     legend: bool = True,
 ) -> tuple[Figure, Any]:
-    """A name above its lines, and so on down."""
+    """Draw each name above its lines, from the top down."""
     inside = sum(NAME + LINE * len(rows) for rows in groups.values()) + 0.1
     top, bottom = 0.3 if legend else 0.04, 0.48
     height = top + inside + bottom
@@ -109,8 +109,16 @@ def _lines(
     y = 0.0
     for name, rows in groups.items():
         y -= NAME
-        axes.text(0, y + 0.02, escape.plain(name, 58), va="bottom", parse_math=False, color=INK,
-                  fontsize=SMALL, transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.text(
+            0,
+            y + 0.02,
+            escape.plain(name, 58),
+            va="bottom",
+            parse_math=False,
+            color=INK,
+            fontsize=SMALL,
+            transform=axes.get_yaxis_transform(),
+        )
         for row in rows:
             _line(axes, y - LINE / 2, row, value)
             y -= LINE
@@ -125,11 +133,24 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
         "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
     )
     number = number.replace("-", "\N{MINUS SIGN}")
-    axes.text(1.03, y, number, va="center", color=INK, fontsize=SMALL,
-              transform=axes.get_yaxis_transform())  # fmt: skip
+    axes.text(
+        1.03,
+        y,
+        number,
+        va="center",
+        color=INK,
+        fontsize=SMALL,
+        transform=axes.get_yaxis_transform(),
+    )
     if middle < axes.get_xlim()[0]:
-        axes.plot([0.012], [y], marker="<", color=colour, markersize=6,
-                  transform=axes.get_yaxis_transform())  # fmt: skip
+        axes.plot(
+            [0.012],
+            [y],
+            marker="<",
+            color=colour,
+            markersize=6,
+            transform=axes.get_yaxis_transform(),
+        )
         return
     numbered = marker.startswith("$")
     # A line through a number would make it another one.
@@ -150,7 +171,7 @@ def _look(row: Record) -> tuple[str, str]:
 
 
 def _rule(axes: Any, groups: Mapping[str, Sequence[Record]], value: float, **style: Any) -> None:
-    """A vertical line beside the intervals, which crosses no name."""
+    """Draw a vertical line next to the intervals, which crosses no name."""
     y = 0.0
     for rows in groups.values():
         bottom = y - NAME - LINE * len(rows)

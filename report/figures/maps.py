@@ -1,4 +1,4 @@
-"""Maps of embeddings: one row a backbone, coloured by class at the left, by group at the right."""
+"""Maps of embeddings: a row for each backbone, coloured by class and by group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_GROUPS = 6
 
 
 def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
-    """Embeddings in two dimensions.
+    """Draw embeddings in two dimensions.
 
     Groups in colour are the `MOST_GROUPS` with the most images; the others are grey. Where every
     group is one image there is only the panel of classes.
@@ -36,9 +36,13 @@ def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
     grouped = bool(len(sizes)) and int(sizes.iloc[0]) > 1
     ways = ["class", "group"] if grouped else ["class"]
     figure, axes = panels(
-        [f"{title}, by {way}" for title in titles for way in ways], xlabel="", ylabel="",
-        height=1.75 if grouped else 2.6, columns=len(ways), legend=True,
-    )  # fmt: skip
+        [f"{title}, by {way}" for title in titles for way in ways],
+        xlabel="",
+        ylabel="",
+        height=1.75 if grouped else 2.6,
+        columns=len(ways),
+        legend=True,
+    )
     largest = list(sizes.index[:MOST_GROUPS])
     for number, one in enumerate(axes):
         part = points[points["panel"] == titles[number // len(ways)]]
@@ -58,26 +62,54 @@ def _scatter(
         spine.set_visible(True)
         spine.set_color(GREY)
     rest = ~of.isin(list(names))
-    axes.scatter(part["x"][rest], part["y"][rest], s=3, color="#b0b0b0", alpha=0.6, linewidths=0,
-                 rasterized=True)  # fmt: skip
+    axes.scatter(
+        part["x"][rest],
+        part["y"][rest],
+        s=3,
+        color="#b0b0b0",
+        alpha=0.6,
+        linewidths=0,
+        rasterized=True,
+    )
     # The commonest first, so that rare ones are not hidden.
     for i in sorted(range(len(names)), key=lambda i: -int(np.sum(of == names[i]))):
         chosen = of == names[i]
-        axes.scatter(part["x"][chosen], part["y"][chosen], s=5 if all_ else 16, linewidths=0,
-                     color=COLOURS[i % 8], marker=MARKERS[i % 8], rasterized=True)  # fmt: skip
+        axes.scatter(
+            part["x"][chosen],
+            part["y"][chosen],
+            s=5 if all_ else 16,
+            linewidths=0,
+            color=COLOURS[i % 8],
+            marker=MARKERS[i % 8],
+            rasterized=True,
+        )
 
 
 def _legend(figure: Figure, classes: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=COLOURS[i % 8], marker=MARKERS[i % 8], linestyle="", markersize=5,
-               label=escape.plain(name, 10))
+        Line2D(
+            [],
+            [],
+            color=COLOURS[i % 8],
+            marker=MARKERS[i % 8],
+            linestyle="",
+            markersize=5,
+            label=escape.plain(name, 10),
+        )
         for i, name in enumerate(classes)
-    ]  # fmt: skip
-    legend = figure.legend(handles=handles, loc="upper left", frameon=False, labelcolor=INK,
-                           fontsize=SMALL, ncols=min(len(classes), 7), columnspacing=0.7,
-                           handletextpad=-0.2,
-                           borderaxespad=0.1)  # fmt: skip
+    ]
+    legend = figure.legend(
+        handles=handles,
+        loc="upper left",
+        frameon=False,
+        labelcolor=INK,
+        fontsize=SMALL,
+        ncols=min(len(classes), 7),
+        columnspacing=0.7,
+        handletextpad=-0.2,
+        borderaxespad=0.1,
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)

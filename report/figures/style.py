@@ -2,7 +2,7 @@
 
 Made from Figure objects, never through pyplot, so that nothing of the caller's plotting changes.
 Figures are as wide as a column, so that text set in 9 points or more is legible in print and on a
-telephone alike. Colours are Okabe and Ito's (2008), told apart by shape or dash too.
+telephone alike. Colours are Okabe and Ito's (2008), and differ in shape or dash too.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
+from frostline.report.statistics.names import trained_word
 from frostline.report.tables import escape
-from frostline.report.tables.layout import trained_word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure; sizes in inches."""
+    """Make an empty figure; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
@@ -69,7 +69,7 @@ def panels(
     own_axes: bool = False,
     legend: bool = True,
 ) -> tuple[Figure, list[Any]]:
-    """A figure with one panel a title, in rows of `columns`, and its panels.
+    """Make a figure with one panel for each title, in rows of `columns`, and give its panels.
 
     Panels have the same limits, and ticks are labelled at the left and below alone; with
     `own_axes` each has its own.
@@ -102,7 +102,7 @@ def panels(
 
 
 def tidy(axes: Any, title: str = "") -> None:
-    """Axes in the colours of the page, without the lines that say nothing."""
+    """Give axes the colours of the page, and take away the lines that say nothing."""
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(INK)
@@ -113,30 +113,49 @@ def tidy(axes: Any, title: str = "") -> None:
         axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
-def key(figure: Figure, names: Sequence[str], styles: Mapping[str, tuple[str, str, Any]],
-        *, lines: bool = True) -> None:  # fmt: skip
-    """A legend in one row above the panels."""
+def key(
+    figure: Figure,
+    names: Sequence[str],
+    styles: Mapping[str, tuple[str, str, Any]],
+    *,
+    lines: bool = True,
+) -> None:
+    """Draw a legend in one row above the panels."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=styles[name][0], marker="" if lines else styles[name][1],
-               linestyle=styles[name][2] if lines else "", markersize=6.5, linewidth=2,
-               markeredgewidth=1.5,
-               label=escape.plain(name, 24 if len(names) < 2 else 20))
+        Line2D(
+            [],
+            [],
+            color=styles[name][0],
+            marker="" if lines else styles[name][1],
+            linestyle=styles[name][2] if lines else "",
+            markersize=6.5,
+            linewidth=2,
+            markeredgewidth=1.5,
+            label=escape.plain(name, 24 if len(names) < 2 else 20),
+        )
         for name in names
-    ]  # fmt: skip
+    ]
     if handles:
         legend = figure.legend(
-            handles=handles, loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK,
-            fontsize=SMALL, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.1,
+            handles=handles,
+            loc="upper left",
+            ncols=len(handles),
+            frameon=False,
+            labelcolor=INK,
+            fontsize=SMALL,
+            handletextpad=0.4,
+            columnspacing=1.0,
+            borderaxespad=0.1,
             handlelength=2.2 if lines else 1,
-        )  # fmt: skip
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
 
 
 def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
-    """The name in `STYLES` of how a run was trained; of several depths, these are one way."""
+    """Name how a run was trained, as `STYLES` does; several `depths` are one way."""
     if len(depths) > 1 and str(unfreeze) in depths:
         return DEPTHS
     if head == MAJORITY_HEAD:
@@ -159,7 +178,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
 
 
 def to_svg(figure: Figure) -> str:
-    """A figure as an SVG file, on white, its text as text."""
+    """Write a figure as SVG, on white, its text as text."""
     import matplotlib as mpl
 
     out = io.StringIO()
@@ -169,7 +188,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> str:
-    """What `to_svg` gave as markup of a page, in the page's colours and fonts.
+    """Write what `to_svg` gave as markup of a page, in the page's colours and fonts.
 
     `name` makes the ids inside unique in the page, `description` is read to those who do not see.
     `adapt` lets the page change colours on dark; not where points are pixels, which cannot change.
@@ -186,7 +205,7 @@ def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> 
 
 
 def _in_page(tag: str, name: str, adapt: bool) -> str:
-    """A tag with ids of its own, and the page's colours and font."""
+    """Give a tag ids of its own, and the page's colours and font."""
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'href="#', f'href="#{name}-', tag)
     tag = tag.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.figures.style import (
@@ -26,12 +27,12 @@ from frostline.report.tables import escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Lines that are told apart in one panel.
+# Lines that can be distinguished in one panel.
 MOST_LINES = len(COLOURS)
 
 
 def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -> Figure:
-    """Score against the number of training groups, a panel a data set, a line a backbone and head.
+    """Draw the score against the number of training groups, a panel for each data set.
 
     A line is the mean over draws, its band the middle 95% of them (from the lowest to the highest
     of fewer than 40). The largest size, all groups, is one training set and has no band.
@@ -48,9 +49,13 @@ def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -
     titles = list(dict.fromkeys(part["dataset"]))
     lines = -(-len(names) // 2)
     figure, axes = panels(
-        titles, xlabel="Training groups", ylabel=_label(metric), height=1.9,
-        columns=1 if len(titles) == 1 else 2, own_axes=len(titles) > 1,
-    )  # fmt: skip
+        titles,
+        xlabel="Training groups",
+        ylabel=_label(metric),
+        height=1.9,
+        columns=1 if len(titles) == 1 else 2,
+        own_axes=len(titles) > 1,
+    )
     for one, title in zip(axes, titles, strict=True):
         for place, name in enumerate(names):
             mine = part[(part["dataset"] == title) & (part["line"] == name)]
@@ -65,7 +70,7 @@ def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -
 
 
 def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) -> Figure:
-    """Validation scores over two hyper-parameters, or one and the backbone; the best is framed.
+    """Draw validation scores over two hyper-parameters, or one and the backbone, the best framed.
 
     Parameters
     ----------
@@ -79,11 +84,7 @@ def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) 
     higher = find_metric(metric).higher
     table = scores.pivot_table(index=rows, columns=columns, values="score", sort=True)
     values = table.to_numpy(dtype=np.float64)
-    # Log losses of weak penalties are many times the best: colour shows what is near it.
-    good = np.sort(values[np.isfinite(values)])
-    low, high = float(good[0]), float(good[-1])
-    if not higher:
-        high = min(high, max(low + 3 * (float(np.median(good)) - low), low + 1e-9))
+    low, high = _colour_limits(values, higher)
     names = [escape.plain(_number(name), 24) for name in table.index]
     left = 0.35 + 0.075 * max(map(len, names))
     cell = min(0.34, 2.4 / len(names)) if len(names) > 7 else 0.34
@@ -93,30 +94,55 @@ def heat_map_figure(scores: pd.DataFrame, rows: str, columns: str, metric: str) 
         (left / WIDTH, 1.05 / height, (WIDTH - left - 0.1) / WIDTH, cell * len(names) / height)
     )
     shown = axes.pcolormesh(
-        values, cmap="viridis" if higher else "viridis_r", vmin=low, vmax=high,
-        edgecolors="white", linewidth=0.4 if values.shape[1] < 16 else 0,
-    )  # fmt: skip
+        values,
+        cmap="viridis" if higher else "viridis_r",
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+        linewidth=0.4 if values.shape[1] < 16 else 0,
+    )
     best = np.nanargmax(values) if higher else np.nanargmin(values)
     row, column = divmod(int(best), values.shape[1])
     _frame(axes, row, column)
-    tidy(axes)
-    _ticks(axes, table.columns.tolist())
-    axes.set_yticks(np.arange(len(names)) + 0.5, names)
-    axes.invert_yaxis()
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    _label_cells(axes, table.columns.tolist(), names)
     style: dict[str, Any] = {"fontsize": NORMAL, "color": INK, "parse_math": False}
     axes.set_xlabel(columns, **style)
     at = f"{rows} {_number(table.index[row])}, {columns} {_number(table.columns[column])}"
-    figure.text(0.02, 1 - 0.06 / height, escape.plain(f"Best (framed): {at}", 60), va="top",
-                fontsize=SMALL, color=INK, parse_math=False)  # fmt: skip
+    figure.text(
+        0.02,
+        1 - 0.06 / height,
+        escape.plain(f"Best (framed): {at}", 60),
+        va="top",
+        fontsize=SMALL,
+        color=INK,
+        parse_math=False,
+    )
     bar = figure.add_axes((left / WIDTH, 0.42 / height, (WIDTH - left - 0.1) / WIDTH, 0.1 / height))
     figure.colorbar(shown, cax=bar, orientation="horizontal", extend=_extend(values, low, high))
     bar.tick_params(colors=INK, labelsize=SMALL, width=0.8, length=2)
     bar.locator_params(nbins=4)
     figure.text(left / WIDTH, 0.04 / height, f"Validation: {_label(metric)}", va="bottom", **style)
     return figure
+
+
+def _colour_limits(values: npt.NDArray[np.float64], higher: bool) -> tuple[float, float]:
+    """Choose the ends of the colours: of losses many times the best, all have one colour."""
+    good = np.sort(values[np.isfinite(values)])
+    low, high = float(good[0]), float(good[-1])
+    if not higher:
+        high = min(high, max(low + 3 * (float(np.median(good)) - low), low + 1e-9))
+    return low, high
+
+
+def _label_cells(axes: Any, columns: Sequence[Any], rows: Sequence[str]) -> None:
+    """Label the rows and columns of a heat map, the first row at the top."""
+    tidy(axes)
+    _ticks(axes, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
 def _line(axes: Any, mine: pd.DataFrame, colour: str, marker: str) -> None:
@@ -132,14 +158,21 @@ def _line(axes: Any, mine: pd.DataFrame, colour: str, marker: str) -> None:
 
 
 def _key_below(figure: Figure, names: Sequence[str], lines: int) -> None:
-    """A legend of as many lines as it takes, for which the figure grows at its top."""
+    """Draw a legend of as many lines as it takes, for which the figure grows at its top."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], markersize=4, linewidth=1.5,
-               label=escape.plain(name, 34))
+        Line2D(
+            [],
+            [],
+            color=COLOURS[i],
+            marker=MARKERS[i],
+            markersize=4,
+            linewidth=1.5,
+            label=escape.plain(name, 34),
+        )
         for i, name in enumerate(names)
-    ]  # fmt: skip
+    ]
     width, height = figure.get_size_inches()
     more = 0.18 * max(lines - 1, 0)
     places = [(one, one.get_position(), one.get_title(loc="left")) for one in figure.axes]
@@ -151,15 +184,23 @@ def _key_below(figure: Figure, names: Sequence[str], lines: int) -> None:
         x, y = text.get_position()
         text.set_position((x, y * height / (height + more)))
     legend = figure.legend(
-        handles=handles, loc="upper left", ncols=2, frameon=False, labelcolor=INK, fontsize=SMALL,
-        handletextpad=0.4, columnspacing=1.0, borderaxespad=0.1, handlelength=2,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper left",
+        ncols=2,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=SMALL,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        borderaxespad=0.1,
+        handlelength=2,
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def _size_ticks(axes: Any, sizes: Any, room: float) -> None:
-    """Every size, but for those that would run into the one before: `room` is a share of all."""
+    """Label every size but those that would run into the one before; `room` is a share of all."""
     from matplotlib.ticker import NullLocator
 
     shown: list[int] = []
@@ -172,7 +213,7 @@ def _size_ticks(axes: Any, sizes: Any, room: float) -> None:
 
 
 def _ticks(axes: Any, values: Sequence[Any]) -> None:
-    """Every column if there are few, else those nearest to powers of ten (or of a hundred)."""
+    """Label every column if there are few, else those nearest to powers of ten."""
     places = list(range(len(values)))
     names = [_number(value) for value in values]
     if len(values) > 7 and all(isinstance(value, int | float) and value > 0 for value in values):

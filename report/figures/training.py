@@ -17,8 +17,8 @@ from frostline.report.figures.style import (
     way_of,
 )
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import FROM_SCRATCH
 from frostline.report.tables import escape
-from frostline.report.tables.layout import FROM_SCRATCH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ COSTS = {
 
 
 def learning_figure(history: pd.DataFrame) -> Figure:
-    """Loss by epoch, a panel a method, a thin line a seed; a dot at the epoch that was kept.
+    """Draw the loss by epoch, a panel for each method, a dot at the epoch that was kept.
 
     Parameters
     ----------
@@ -55,8 +55,13 @@ def learning_figure(history: pd.DataFrame) -> Figure:
                     run["epoch"], run[COLUMNS[name]], color=colour, linestyle=dash, linewidth=1
                 )
             kept = run[run["epoch"] == run["best"]]
-            one.plot(kept["epoch"], kept["val_loss"], "o", color=LOSSES["validation loss"][0],
-                     markersize=4)  # fmt: skip
+            one.plot(
+                kept["epoch"],
+                kept["val_loss"],
+                "o",
+                color=LOSSES["validation loss"][0],
+                markersize=4,
+            )
         one.set_ylim(0, 1.05 * top)
         one.set_xlim(0, float(history["epoch"].max()) + 0.5)
         one.locator_params(axis="both", nbins=4, integer=False)
@@ -65,7 +70,7 @@ def learning_figure(history: pd.DataFrame) -> Figure:
 
 
 def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
-    """The primary metric against what it costs, a panel a cost, a point a method; costs as logs.
+    """Draw the primary metric against what it costs, a panel for each cost, on a log scale.
 
     Parameters
     ----------
@@ -77,8 +82,14 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
 
     kinds = [kind for kind in COSTS if kind in set(costs["cost"])]
     title = find_metric(metric).title
-    figure, axes = panels([COSTS[kind] for kind in kinds], xlabel="", ylabel=f"{title} (%)",
-                          columns=1, height=1.7, own_axes=True)  # fmt: skip
+    figure, axes = panels(
+        [COSTS[kind] for kind in kinds],
+        xlabel="",
+        ylabel=f"{title} (%)",
+        columns=1,
+        height=1.7,
+        own_axes=True,
+    )
     depths = {name for name in costs["unfreeze"].astype(str) if name.isdigit()}
     styles = STYLES | {FROM_SCRATCH: SCRATCH}
     ways = [
@@ -91,8 +102,14 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         for row in part.to_dict("records"):
             colour, marker, _ = styles[row["way"]]
             marker = f"${row['unfreeze']}$" if row["way"] == DEPTHS else marker
-            one.plot([row["value"]], [100 * row["estimate"]], marker=marker, color=colour,
-                     markersize=6, markeredgewidth=0.6)  # fmt: skip
+            one.plot(
+                [row["value"]],
+                [100 * row["estimate"]],
+                marker=marker,
+                color=colour,
+                markersize=6,
+                markeredgewidth=0.6,
+            )
         one.set_xscale("log")
         one.margins(x=0.16, y=0.18)
         one.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
@@ -116,6 +133,14 @@ def _name_points(axes: Any, part: pd.DataFrame) -> None:
         while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken) and y > 0.09:
             y -= 0.09
         taken.append((x, y))
-        axes.text(x + (-0.03 if side == "right" else 0.03), y, escape.plain(row["name"], 24),
-                  ha=side, va="center", fontsize=SMALL - 1, color=INK, parse_math=False,
-                  transform=axes.transAxes)  # fmt: skip
+        axes.text(
+            x + (-0.03 if side == "right" else 0.03),
+            y,
+            escape.plain(row["name"], 24),
+            ha=side,
+            va="center",
+            fontsize=SMALL - 1,
+            color=INK,
+            parse_math=False,
+            transform=axes.transAxes,
+        )

@@ -12,23 +12,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.report.statistics.comparisons.differences import compare_methods, verdict
-from frostline.report.statistics.comparisons.freezing import NOT_COMPARED, frozen_against_unfrozen
-from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.compare import (
+    NOT_COMPARED,
+    compare_methods,
+    compare_scored,
+    comparison_frame,
+)
+from frostline.report.statistics.comparisons.differences import Options
+from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
-from frostline.report.statistics.methods import Method, group_methods
 from frostline.report.statistics.metrics import find_metric, of_probabilities
+from frostline.report.statistics.names import describe, seeds_word, trained_word
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.layout import describe, percent, trained_word
+from frostline.report.tables.numbers import percent
 
-__all__ = ["answer", "frozen_against_unfrozen"]
 Record = dict[Any, Any]
 MEANS = "replicate-mean"
 COUNTED = {
-    "better": "helped in", "worse": "cost in", "equivalent": "did not matter in",
-    "undecided": "is undecided in", NOT_COMPARED: "was not compared in",
-}  # fmt: skip
+    "better": "helped in",
+    "worse": "cost in",
+    "equivalent": "did not matter in",
+    "undecided": "is undecided in",
+    NOT_COMPARED: "was not compared in",
+}
 BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
 
 
@@ -38,19 +46,22 @@ def answer(
     runs: Runs,
     *,
     differences: pd.DataFrame | None = None,
+    marks: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Sentences: whether freezing helped, then which run is best, for every data set.
+    """Write sentences: whether freezing helped, then which run is best, for every data set.
 
     Parameters
     ----------
     frame : DataFrame
-        What `evaluate` or `tabulate` returned: the scores that are shown beside the sentences.
+        What `evaluate` or `tabulate` returned: the scores that are shown with the sentences.
     primary : str
         The one metric that decides.
     runs : sequence of Predictions or paths, or of what `score` or `tabulate` returned
         The runs of the frame; methods are compared on their images, over their seeds.
     differences : DataFrame, optional
         What `frozen_against_unfrozen` returned for these runs, where it is at hand.
+    marks : DataFrame, optional
+        What `mark_best` returned for every data set, where it is at hand.
     """
     if primary not in set(frame["metric"]):
         primary = str(frame["metric"].iloc[0])
@@ -61,16 +72,40 @@ def answer(
     for dataset in frame["dataset"].unique():
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
         own = [item for item in scored if str(item[0].meta["dataset"] or "") == dataset]
-        sentences.append(_best(part, own, primary, f"On {dataset}, " if dataset else ""))
+        marked = None if marks is None else marks[marks["dataset"] == dataset]
+        sentences.append(_best(part, own, primary, marked))
     if (frame["method"] == MEANS).any():
         sentences.append(BOOTSTRAP_MEAN)
-    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
+    return sentences
+
+
+def frozen_against_unfrozen(
+    runs: Runs, primary: str = "accuracy", *, margin: float | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Compare every frozen method with every unfrozen one of its backbone, as `compare` does.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `compare` (a is frozen) and `backbone`, `protocol`, `weights`, `head`,
+        `unfreeze`, `unfrozen_head`. Where two methods cannot be paired the verdict is "not
+        compared" and the first of `notes` says why. Empty where there is no such pair.
+    """
+    options = Options(primary, "freezing", margin, seed=seed)
+    found = compare_scored(as_scored(runs), options, skip=True)
+    about = {
+        name: [str(one.a.meta[name] or "") for one in found]
+        for name in ("backbone", "protocol", "weights", "head")
+    }
+    about["unfreeze"] = [str(one.b.meta["unfreeze"]) for one in found]
+    about["unfrozen_head"] = [str(one.b.meta["head"] or "") for one in found]
+    return comparison_frame(found, options).assign(**about)
 
 
 def freezing_sentences(differences: pd.DataFrame) -> list[str]:
-    """What `frozen_against_unfrozen` found, in words: a summary of many, then a sentence each."""
+    """Write what `frozen_against_unfrozen` found: a summary of many, then a sentence each."""
     rows = differences.to_dict("records")
-    sentences = [_freezing(row, _told(row, rows)) for row in rows]
+    sentences = [_freezing(row, _distinction(row, rows)) for row in rows]
     if len(rows) > 2:
         counts = differences["verdict"].value_counts()
         found = [f"{word} {counts[name]}" for name, word in COUNTED.items() if name in counts]
@@ -78,19 +113,19 @@ def freezing_sentences(differences: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _freezing(row: Record, told: str) -> str:
+def _freezing(row: Record, distinction: str) -> str:
     metric = find_metric(row["metric"])
     place = f" on {row['dataset']}" if row["dataset"] else ""
-    model = f"{row['backbone']}{place}{told}"
+    model = f"{row['backbone']}{place}{distinction}"
     if row["verdict"] == NOT_COMPARED:
-        return f"Freezing {model} was not compared: {row['note']}"
+        return f"Freezing {model} was not compared: {row['notes'][0].text}"
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign
     low, high = sorted((sign * row["low"], sign * row["high"]))
     decided = row["verdict"] in ("better", "worse")
     amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
-    scores = [_value(row[name], row["metric"]) for name in ("estimate_frozen", "estimate_unfrozen")]
+    scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
     behind = f"{scores[0]} against {scores[1]} {_tuning(row['unfreeze'])}{_seeds(row)}"
     if row["verdict"] == "better":
         return f"Freezing helped {model} by {amount}: {behind}."
@@ -101,24 +136,28 @@ def _freezing(row: Record, told: str) -> str:
     return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
 
 
-def _told(row: Record, rows: Sequence[Record]) -> str:
-    """What sets this pair apart from others of its backbone and data set."""
+def _distinction(row: Record, rows: Sequence[Record]) -> str:
+    """Name what distinguishes this pair from others of its backbone and data set."""
     kin = [o for o in rows if all(o[n] == row[n] for n in ("dataset", "backbone"))]
-    varying = [name for name in ("protocol", "weights", "head", "unfrozen_head")
-               if len({o[name] for o in kin}) > 1]  # fmt: skip
+    varying = [
+        name
+        for name in ("protocol", "weights", "head", "unfrozen_head")
+        if len({o[name] for o in kin}) > 1
+    ]
     words = [str(row[name]) for name in varying if row[name]]
     return f" ({', '.join(dict.fromkeys(words))})" if words else ""
 
 
 def _seeds(row: Record) -> str:
-    one, other = row["seeds_frozen"], row["seeds_unfrozen"]
+    one, other = row["seeds_a"], row["seeds_b"]
     if one == other == 1:
         return ""
-    return f" (mean of {one} seeds each)" if one == other else f" ({one} and {other} seeds)"
+    seeds = f"mean of {one} seeds each" if one == other else f"means of {one} and {other} seeds"
+    return f" ({seeds})"
 
 
 def _amount(difference: float, low: float, high: float, metric: str, sign: str) -> str:
-    """A difference with its unit and interval."""
+    """Write a difference with its unit and interval."""
     share, title = find_metric(metric).bounds is not None, find_metric(metric).title.lower()
     scale, digits = (100, 1) if share else (1, 3)
     interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
@@ -127,10 +166,13 @@ def _amount(difference: float, low: float, high: float, metric: str, sign: str) 
     return f"{scale * difference:{sign}.{digits}f} {points}{title} {interval}"
 
 
-def _best(part: pd.DataFrame, scored: Sequence[Scored], metric: str, place: str) -> str:
-    """Which method scored highest, and which ones paired comparisons do not set it apart from."""
+def _best(
+    part: pd.DataFrame, scored: Sequence[Scored], metric: str, marks: pd.DataFrame | None
+) -> str:
+    """Say which method scored highest, and which others are not separated from it."""
     title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
     methods = group_methods(scored)
+    place = f"On {methods[0].dataset}, " if methods[0].dataset else ""
     rows = {one.name: _row(one, part, metric) for one in methods}
     ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
     best = ranked[0]
@@ -138,15 +180,15 @@ def _best(part: pd.DataFrame, scored: Sequence[Scored], metric: str, place: str)
     text = f"{place}{rows[best.name]['name']} scored {scores}"
     if len(ranked) > 1:
         text = f"{place}{rows[best.name]['name']} scored {'highest' if higher else 'lowest'}: "
-        text += scores + _apart(methods, best, rows, metric)
+        marks = mark_best(methods, metric) if marks is None else marks
+        text += scores + _separated(best, rows, marks)
     majority = [item for item in scored if item[0].meta["head"] == MAJORITY_HEAD]
     for item in [one for one in majority if one[1].test_set == best.sample.test_set][:1]:
         text += _above_majority(best, item, metric)
     return text + "."
 
 
-def _apart(methods: list[Method], best: Method, rows: dict[str, Record], metric: str) -> str:
-    marks = mark_best(methods, metric)
+def _separated(best: Method, rows: dict[str, Record], marks: pd.DataFrame) -> str:
     if marks["why"].any():
         return f"; not compared with the others: {marks['why'].iloc[0]}"
     close = [rows[name]["name"] for name in marks["run"] if name != best.name]
@@ -159,27 +201,27 @@ def _above_majority(best: Method, majority: Scored, metric: str) -> str:
     if of_probabilities(metric):
         return ""
     answer = majority[1].classes[int(majority[1].prediction[0])]
-    runs = [(run, _numbered(sample)) for run, sample in best.runs]
-    constant = [
-        (run, replace(sample, prediction=np.full_like(
-            sample.truth, sample.classes.index(answer)))) for run, sample in runs[:1]
-    ]  # fmt: skip
-    found = compare_methods(runs, constant, metric)
+    runs = tuple((run, _numbered(sample)) for run, sample in best.runs)
+    run, sample = runs[0]
+    always = np.full_like(sample.truth, sample.classes.index(answer))
+    constant = Method(((run, replace(sample, prediction=always, probs=None)),))
+    found = compare_methods([Method(runs), constant], Options(metric))[0].found
+    assert found is not None
     level = _value(found.estimate_b, metric)
-    if verdict(found.difference, found.p, 1.0, metric) == "better":
+    if found.verdict == "better":
         return f". Always giving the commonest answer scores {level}"
     return f". Not clearly better than always giving the commonest answer, {level}"
 
 
 def _numbered(sample: Sample) -> Sample:
-    """With names of rows, where the file has none: the same rows are compared with each other."""
+    """Name rows where the file does not: the same rows are compared with each other."""
     if sample.ids is not None:
         return sample
     return replace(sample, ids=np.arange(len(sample.truth)).astype(object))
 
 
 def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
-    """Name and score of a method; of several seeds their mean."""
+    """Give name and score of a method; over several seeds their mean."""
     row: Record = part.set_index("run", drop=False).loc[method.name].to_dict()
     if len(method.runs) > 1:
         row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
@@ -196,7 +238,8 @@ def _name(row: Record, labels: dict[str, tuple[str, str]], seeds: int) -> str:
     model, details = labels[row["run"]]
     if seeds > 1:
         parts = [part for part in details.split(", ") if not part.startswith("seed ")]
-        details = ", ".join(filter(None, [*parts, f"{seeds} seeds"])).replace(f"{row['run']}, ", "")
+        parts = [part for part in parts if part != row["run"]]
+        details = ", ".join([*filter(None, parts), seeds_word(seeds)])
     way = trained_word(str(row["unfreeze"]))
     words = ", ".join(word for word in (way, details) if word)
     return f"{model} ({words})" if words else model

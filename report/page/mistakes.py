@@ -1,20 +1,28 @@
-"""Images that were most confidently wrong."""
+"""Images that were most confidently wrong: which they are, and as the page shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.methods import Method
+from frostline.report.statistics.comparisons.methods import Method
+from frostline.report.tables.numbers import percent
 
+Images = Callable[[str, Sequence[str]], Mapping[str, npt.NDArray[np.uint8]]]
 MOST = 12
+THUMBNAIL = 160  # pixels that an image on a page is wide at most
 MISTAKE_COLUMNS = ("dataset", "image_id", "label", "prediction", "confidence", "wrong", "runs")
 
 
 def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) -> pd.DataFrame:
-    """The images of one data set to whose wrong class all runs gave most probability, on average.
+    """Find the images of a data set whose wrong class got the most probability from all runs.
 
     Returns
     -------
@@ -50,10 +58,45 @@ def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) 
 
 
 def _scored_rows(run: Predictions, split: str) -> pd.DataFrame | None:
-    """The labelled images of a split by their ids; None without probabilities or ids."""
+    """Give the labelled images of a split by their ids; None without probabilities or ids."""
     table = run.table
     if f"prob_{run.classes[0]}" not in table or table["image_id"].isna().any():
         return None
     if table["split"].notna().any() and split != "all":
         table = table[(table["split"] == split).fillna(False)]
     return table[table["label"].notna()].set_index("image_id")
+
+
+def mistaken_images(mistakes: pd.DataFrame, images: Images) -> dict[str, Any] | None:
+    """Show what `confident_mistakes` found: the images of one data set that `images` has.
+
+    Returns
+    -------
+    dict or None
+        `dataset`, and `images`: the columns of `mistakes` and `source`, a data URI. None if there
+        are no mistakes.
+    """
+    if not len(mistakes):
+        return None
+    dataset = str(mistakes["dataset"].iloc[0])
+    arrays = images(dataset, list(mistakes["image_id"]))
+    shown = [
+        {
+            **row,
+            "confidence": percent(row["confidence"], 0),
+            "source": _data_uri(arrays[row["image_id"]]),
+        }
+        for row in mistakes.to_dict("records")
+        if row["image_id"] in arrays
+    ]
+    return {"dataset": dataset, "images": shown}
+
+
+def _data_uri(array: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(array, dtype=np.uint8))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

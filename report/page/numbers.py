@@ -1,8 +1,7 @@
-"""All numbers of a report, as plain tables: computed once, and remembered."""
+"""All numbers of a report, as plain tables: computed once, and kept with it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from frostline.report.figures.style import way_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
-from frostline.report.page.maps import Embedded, project, umap_version
+from frostline.report.page.method_titles import method_titles
 from frostline.report.page.mistakes import confident_mistakes
-from frostline.report.page.stored import digest_of, digest_predictions, remember
+from frostline.report.page.projections import Embedded, project, umap_version
+from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.marking import mark_best
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
 from frostline.report.statistics.evaluation import (
     MAJORITY_HEAD,
@@ -25,25 +25,19 @@ from frostline.report.statistics.evaluation import (
     tabulate,
     with_majority,
 )
-from frostline.report.statistics.methods import Method, group_methods, tabulate_methods
+from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
-from frostline.report.tables.layout import (
-    FROM_SCRATCH,
-    describe,
-    freeze_word,
-    trained_word,
-    weights_word,
-)
+from frostline.report.tables.classes import class_frame
 
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 2  # one more whenever the same runs would give other tables
+VERSION = 5  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class OfDataset:
+class DatasetNumbers:
     """What is known of one data set; every table may be empty.
 
     Attributes
@@ -79,9 +73,18 @@ class OfDataset:
         """The class list of its first method."""
         return self.methods[0].sample.classes
 
+    @property
+    def class_scores(self) -> pd.DataFrame:
+        """What `class_frame` makes of the scores of each class."""
+        first = self.methods[0]
+        counts = first.confusion.sum(1) // len(first.runs)
+        images = dict(zip(self.class_list, map(int, counts), strict=True))
+        titles = dict(zip(self.names["run"], self.names["title"], strict=True))
+        return class_frame(self.classes, titles, images)
+
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportNumbers:
     """All of a report.
 
     Attributes
@@ -92,35 +95,43 @@ class Evidence:
         The metric that decides.
     sentences : list of str
         The answer.
-    datasets : list of OfDataset
+    datasets : list of DatasetNumbers
     """
 
     frame: pd.DataFrame
     by_method: pd.DataFrame
     primary: str
     sentences: list[str]
-    datasets: list[OfDataset]
+    datasets: list[DatasetNumbers]
 
     @property
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
 
+    @property
+    def answer(self) -> tuple[list[str], list[str], list[str]]:
+        """The sentence that sums up, one for each comparison, and those on the best."""
+        compared = sum(len(part.freezing) for part in self.datasets)
+        summed = int(compared > 2)
+        said = self.sentences
+        return said[:summed], said[summed : summed + compared], said[summed + compared :]
 
-def gather(
+
+def compute_numbers(
     folder: Path,
     predictions: Sequence[Predictions | Path | str],
     *,
     primary: str = "accuracy",
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
-) -> Evidence:
-    """Score runs and compute what the report shows; what is in `folder` already is read.
+) -> ReportNumbers:
+    """Score runs and compute what the report shows, or read it where `folder` has it.
 
     Parameters
     ----------
     folder : Path
-        Where statistics are remembered.
+        Where statistics are kept.
     embeddings : mapping, optional
         By data set and backbone.
     **options
@@ -137,19 +148,33 @@ def gather(
     for number, items in enumerate(_by_dataset(rows), 1):
         methods = group_methods(items)
         given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
-        shelf = _Shelf(folder, number, given)
-        frame, by_method, part = _of_dataset(items, methods, how, shelf, embeddings or {})
+        store = _Store(folder, number, given)
+        frame, by_method, part = _of_dataset(items, methods, how, store, embeddings or {})
         frames.append(frame)
         pooled.append(by_method)
         parts.append(part)
     frame = pd.concat(frames, ignore_index=True)
-    shelf = _Shelf(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
+    store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
-    sentences = shelf("answer", lambda: pd.DataFrame({"sentence": answer(
-        frame, how.primary, with_majority(rows), differences=differences)}))  # fmt: skip
-    return Evidence(frame, pd.concat(pooled, ignore_index=True), how.primary,
-                    list(sentences["sentence"]), parts)  # fmt: skip
+    marks = pd.concat([part.marks for part in parts])
+    sentences = store(
+        "answer",
+        lambda: pd.DataFrame(
+            {
+                "sentence": answer(
+                    frame,
+                    how.primary,
+                    with_majority(rows),
+                    differences=differences,
+                    marks=marks,
+                )
+            }
+        ),
+    )
+    return ReportNumbers(
+        frame, pd.concat(pooled, ignore_index=True), how.primary, list(sentences["sentence"]), parts
+    )
 
 
 @dataclass(frozen=True)
@@ -167,8 +192,8 @@ class _How:
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """The remembered tables of one data set."""
+class _Store:
+    """The stored tables of one data set."""
 
     folder: Path
     number: int
@@ -178,40 +203,54 @@ class _Shelf:
         self, what: str, compute: Callable[[], pd.DataFrame], *more: object
     ) -> pd.DataFrame:
         path = self.folder / f"{what}-{self.number}.parquet"
-        return remember(path, [what, VERSION, *self.given, *more], compute)
+        return read_or_compute(path, [what, VERSION, *self.given, *more], compute)
 
 
 def _of_dataset(
     items: Sequence[Scored],
     methods: list[Method],
     how: _How,
-    shelf: _Shelf,
+    store: _Store,
     embeddings: Mapping[str, Mapping[str, Embedded]],
-) -> tuple[pd.DataFrame, pd.DataFrame, OfDataset]:
-    """Scores by run and by method, each with the majority class, and all else of a data set."""
+) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
+    """Score by run and by method, each with the majority class, and compute all else."""
     name, seed = methods[0].dataset, int(how.options.get("seed", 0))
     names = how.all_metrics
-    frame = shelf("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
-    by_method = shelf("methods", lambda: _with_majority(
-        tabulate_methods(methods, names, how.options, how.scoring), frame))  # fmt: skip
+    frame = store("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
+    by_method = store(
+        "methods",
+        lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
+    )
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
-    part = OfDataset(
-        name, digest_of([shelf.given, {k: one.digest() for k, one in given.items()}]), methods,
-        _names(by_method),
-        marks=shelf("marks", lambda: mark_best(methods, how.primary, seed=seed)),
-        freezing=shelf("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
-        classes=shelf("classes", lambda: tabulate_methods(
-            methods, of_a_class, how.options, how.scoring)),
-        curves=shelf("curves", lambda: pd.concat([
-            table for one in methods
-            for table in (roc_and_precision_recall(one, seed), net_benefit(one))])),
-        reliability=shelf("reliability", lambda: pd.concat([
-            reliability_of(one, seed) for one in methods])),
-        mistakes=shelf("mistakes", lambda: confident_mistakes(
-            methods, how.scoring.get("split", "test"))),
-        maps=_maps(shelf, given, seed),
-    )  # fmt: skip
+    part = DatasetNumbers(
+        name,
+        digest_of([store.given, {k: one.digest() for k, one in given.items()}]),
+        methods,
+        method_titles(by_method),
+        marks=store("marks", lambda: mark_best(methods, how.primary, seed=seed)),
+        freezing=store("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
+        classes=store(
+            "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
+        ),
+        curves=store(
+            "curves",
+            lambda: pd.concat(
+                [
+                    table
+                    for one in methods
+                    for table in (roc_and_precision_recall(one, seed), net_benefit(one))
+                ]
+            ),
+        ),
+        reliability=store(
+            "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
+        ),
+        mistakes=store(
+            "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
+        ),
+        maps=_maps(store, given, seed),
+    )
     return frame, by_method, part
 
 
@@ -221,13 +260,16 @@ def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame
     return whole.astype(dict.fromkeys(SHARES, "float64") | dict.fromkeys(COUNTS, "int64"))
 
 
-def _maps(shelf: _Shelf, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
+def _maps(store: _Store, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
     if not embeddings:
         return pd.DataFrame()
     digests = {name: one.digest() for name, one in embeddings.items()}
-    return shelf("maps", lambda: pd.concat([
-        project(name, one, seed=seed) for name, one in embeddings.items()
-    ]), digests, umap_version())  # fmt: skip
+    return store(
+        "maps",
+        lambda: pd.concat([project(name, one, seed=seed) for name, one in embeddings.items()]),
+        digests,
+        umap_version(),
+    )
 
 
 def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:
@@ -235,23 +277,3 @@ def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:
     for run, sample in rows:
         parts.setdefault(str(run.meta["dataset"] or ""), []).append((run, sample))
     return list(parts.values())
-
-
-def _names(by_method: pd.DataFrame) -> pd.DataFrame:
-    """What each method is called, and the panel and style in which it is drawn."""
-    rows = []
-    runs = by_method[by_method["head"] != MAJORITY_HEAD].drop_duplicates("run")
-    labels = describe(by_method)
-    ways = {row["run"]: way_of(row["unfreeze"]) for row in runs.to_dict("records")}
-    alike = Counter((labels[run][0], way) for run, way in ways.items())
-    for row in runs.to_dict("records"):
-        run, word = row["run"], trained_word(row["unfreeze"])
-        model, details = labels[run]
-        # As short as can be: a panel is as wide as a word or three.
-        partly = freeze_word(row["unfreeze"]) if ways[run] != word else ""
-        scratch = weights_word(row["weights"], row["unfreeze"]) == FROM_SCRATCH
-        panel = [model, *([partly, details] if alike[model, ways[run]] > 1 else [])]
-        short = [model, "" if scratch else partly or word, details]
-        named = (", ".join(filter(None, words)) for words in ([model, word, details], short, panel))
-        rows.append((run, *named, ways[run]))
-    return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])

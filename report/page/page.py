@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,22 +11,23 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.report.figures import FILE_FORMATS
-from frostline.report.page import sections
-from frostline.report.page.drawings import TITLES, Drawing, Swept, draw_all
-from frostline.report.page.maps import Embedded
-from frostline.report.page.numbers import Evidence, gather
+from frostline.report.page.drawing import Drawing, draw_all
+from frostline.report.page.mistakes import Images
+from frostline.report.page.numbers import ReportNumbers, compute_numbers
+from frostline.report.page.projections import Embedded
+from frostline.report.page.provenance import versions_text
+from frostline.report.page.rendering import FEW, Content, render_page
+from frostline.report.page.training_figures import Swept
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables import data as data_section
-from frostline.report.tables import formats as tables
+from frostline.report.tables.data import DataAudit, data_markdown
 from frostline.report.tables.escape import plain
-from frostline.report.tables.failed import Failed, with_failed
-from frostline.report.tables.layout import Grid, make_grid
+from frostline.report.tables.failed import Failed
+from frostline.report.tables.formats import WRITERS
+from frostline.report.tables.scores import ON_PAGE, paper_scores, score_table
+from frostline.report.tables.writers.records import frame_to_csv, scores_to_csv
+from frostline.report.tables.writers.terminal import to_terminal
 
-TEMPLATES = Path(__file__).parent / "templates"
 WIDTH = 80
-# Of more comparisons than this the sentences are folded away.
-FEW = 4
 
 
 def write_report(
@@ -38,9 +37,9 @@ def write_report(
     title: str,
     primary: str = "accuracy",
     about: Mapping[str, object] | None = None,
-    audits: Mapping[str, data_section.DataAudit] | None = None,
+    audits: Mapping[str, DataAudit] | None = None,
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
-    images: sections.Images | None = None,
+    images: Images | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
@@ -49,7 +48,7 @@ def write_report(
 ) -> dict[str, Path]:
     """Write `index.html`, `answer.txt`, `tables/` and `figures/`, each file atomically.
 
-    Statistics are remembered in `statistics/`: what the same runs gave is read the next time.
+    Statistics are kept in `statistics/`: what the same runs gave is read the next time.
 
     Parameters
     ----------
@@ -86,104 +85,55 @@ def write_report(
         Every file written for a reader, by its path relative to `folder`.
     """
     folder = Path(folder)
-    evidence = gather(folder / "statistics", predictions, primary=primary, embeddings=embeddings,
-                      **options)  # fmt: skip
-    drawn = draw_all(evidence, folder, figure_formats, costs or {}, swept)
-    written = {name: folder / name for _, files in drawn for name in files}
-    grid = with_failed(
-        make_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary), failed
+    numbers = compute_numbers(
+        folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
-    texts = _tables(evidence, grid, failed) | {"answer.txt": _answer(evidence, grid)}
-    if audits:
-        texts["tables/data.md"] = data_section.to_markdown(audits)
-    # The page last: while it is there, so is all that it names.
-    texts["index.html"] = _page(
-        evidence, [drawing for drawing, _ in drawn],
-        grid=grid,
-        title=title,
-        about={**(about or {}), "versions of this report": sections.versions()},
-        data=data_section.make_section(audits) if audits else None,
-        wrong=sections.wrong_images(evidence, images) if images else None,
-    )  # fmt: skip
+    drawn = draw_all(numbers, folder, figure_formats, costs or {}, swept)
+    about = {**(about or {}), "versions of this report": versions_text()}
+    content = Content(title, about, audits or {}, failed, images)
+    texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():
         write_text(folder / name, text)
-        written[name] = folder / name
-    return written
+    return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}
 
 
-def _tables(evidence: Evidence, wide: Grid, failed: Sequence[Failed]) -> dict[str, str]:
-    """Each table in each format: every run as numbers, every method as it is shown."""
-    paper = with_failed(
-        tables.paper_grid(evidence.by_method, marks=evidence.marks, primary=evidence.primary),
-        failed,
+def _texts(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> dict[str, str]:
+    """Write every file of text; the page last: while it is there, so is all that it names."""
+    texts = _tables(numbers, content.failed) | {"answer.txt": _answer(numbers, content.failed)}
+    if content.audits:
+        texts["tables/data.md"] = data_markdown(content.audits)
+    return texts | {"index.html": render_page(numbers, drawings, content)}
+
+
+def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
+    """Write each table in each format: every run as numbers, every method as it is shown."""
+    shown: dict[str, Any] = {"marks": numbers.marks, "primary": numbers.primary, "failed": failed}
+    scores = score_table(numbers.by_method, freeze=True, elsewhere=ON_PAGE, **shown)
+    paper = paper_scores(numbers.by_method, **shown)
+    texts = {"tables/runs.csv": scores_to_csv(numbers.frame)}
+    for suffix, write in WRITERS.items():
+        texts[f"tables/scores.{suffix}"] = write(scores)
+        texts[f"tables/paper.{suffix}"] = write(paper)
+    texts["tables/classes.csv"] = frame_to_csv(
+        pd.concat([part.class_scores for part in numbers.datasets])
     )
-    suffixes = {"markdown": "md", "latex": "tex", "html": "html", "csv": "csv"}
-    texts = {"tables/runs.csv": tables.to_csv(evidence.frame)}
-    for format, suffix in suffixes.items():
-        texts[f"tables/scores.{suffix}"] = tables.WRITERS[format](wide)
-        texts[f"tables/paper.{suffix}"] = tables.WRITERS[format](paper)
-    classes = pd.concat([sections.class_table(part) for part in evidence.datasets])
-    texts["tables/classes.csv"] = classes.to_csv(index=False, lineterminator="\n")
-    freezing = sections.freezing_table(evidence)
-    if len(freezing):
-        texts["tables/freezing.csv"] = freezing.to_csv(index=False, lineterminator="\n")
+    freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
+    if freezing:
+        texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))
     return texts
 
 
-def _answer(evidence: Evidence, grid: Grid) -> str:
-    """The answer and the table, for a terminal of 80 columns."""
+def _answer(numbers: ReportNumbers, failed: Sequence[Failed]) -> str:
+    """Write the answer and the table of scores for a terminal."""
     wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
-    lead, each, best = _sentences(evidence)
-    shown = [*lead, *(each if len(each) <= FEW else []), *best]
-    sentences = [wrap.fill(plain(text)) for text in shown]
-    return "\n".join(["", *sentences, "", tables.grid_to_terminal(grid, WIDTH)])
-
-
-def _sentences(evidence: Evidence) -> tuple[list[str], list[str], list[str]]:
-    """The sentence that sums up, one for each comparison, and those of the best."""
-    compared = sum(len(part.freezing) for part in evidence.datasets)
-    summed = int(compared > 2)
-    said = evidence.sentences
-    return said[:summed], said[summed : summed + compared], said[summed + compared :]
-
-
-def _page(evidence: Evidence, drawings: Sequence[Drawing], **words: object) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["plain"] = plain
-    environment.tests["short"] = data_section.is_short
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    shown: dict[str, list[dict[str, object]]] = {kind: [] for kind in TITLES}
-    for one in drawings:
-        # Made by us from escaped text, so it enters the page as markup.
-        number = int(one.name.rpartition("-")[2])
-        item = {"heading": one.heading, "svg": Markup(one.svg), "number": number}
-        shown[one.kind].append(item)
-    lead, each, best = _sentences(evidence)
-    runs = [run for part in evidence.datasets for method in part.methods for run, _ in method.runs]
-    return environment.get_template("page.html.jinja").render(
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script), script_digest=digest,
-        lead=lead, each=each, best=best, few=FEW,
-        metric=find_metric(evidence.primary).title.lower(),
-        all_runs=make_grid(evidence.frame) if len(runs) > len(evidence.by_method["run"].unique())
-        else None,
-        figures=shown,
-        parts=[_part(part, evidence.primary) for part in evidence.datasets],
-        runs=[sections.provenance(run) for run in runs],
-        **words,
-    )  # fmt: skip
-
-
-def _part(part: Any, primary: str) -> dict[str, Any]:
-    return {
-        "dataset": part.name, "classes": list(part.class_list),
-        "freezing": sections.freezing_rows(part, primary),
-        "matrices": sections.matrices(part), "per_class": sections.class_rows(part),
-    }  # fmt: skip
+    lead, each, best = numbers.answer
+    said = [*lead, *(each if len(each) <= FEW else []), *best]
+    table = score_table(
+        numbers.by_method,
+        marks=numbers.marks,
+        primary=numbers.primary,
+        failed=failed,
+        elsewhere=ON_PAGE,
+    )
+    sentences = [wrap.fill(plain(text)) for text in said]
+    return "\n".join(["", *sentences, "", to_terminal(table, WIDTH)])

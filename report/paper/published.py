@@ -1,29 +1,18 @@
-"""What the paper reports, as facts: its Tables I to IV, and our rows put beside them.
+"""What the paper reports, as facts: its Tables I to IV.
 
 Source: Huang, Zou, Meng, Yue, Zhao, Li, Song, Jimenez, Li and Fu, "Comparative Analysis of ImageNet
 Pre-Trained Deep Learning Models and DINOv2 in Medical Imaging Classification", IEEE COMPSAC 2024.
-Its intervals are of the bootstrap mean and not of the metric (`docs/paper.md`), so nothing is
-tested against them.
+Its intervals are of the bootstrap mean and not of the metric (`docs/paper.md`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frostline.cache.errors import InputError
-from frostline.report.statistics.evaluation import MAJORITY_HEAD, Scored
-from frostline.report.statistics.sample import Sample
-from frostline.report.tables.plain import render_plain
-
 SOURCE = "Huang, Zou et al., IEEE COMPSAC 2024"
-AGAINST = ("paper",)
-# Data sets whose published rows score slices of volumes.
-SLICED = {"T1", "T2", "T2 FLAIR"}
 
 
 @dataclass(frozen=True)
@@ -45,24 +34,52 @@ class PaperDataset:
 DATASETS = {
     one.name: one
     for one in (
-        PaperDataset("T1", "III", {"Grade2": 1392, "Grade3": 1198, "Grade4": 1232},
-                     {"Grade2": 510, "Grade3": 457, "Grade4": 646}, (70, 30)),
-        PaperDataset("T2", "III", {"Grade2": 404, "Grade3": 330, "Grade4": 327},
-                     {"Grade2": 179, "Grade3": 139, "Grade4": 139}, (70, 31)),
-        PaperDataset("T2 FLAIR", "III", {"Grade2": 532, "Grade3": 491, "Grade4": 478},
-                     {"Grade2": 196, "Grade3": 179, "Grade4": 201}, (25, 11)),
-        PaperDataset("Chest X-ray", "IV", {"Normal": 1341, "Pneumonia": 3875},
-                     {"Normal": 234, "Pneumonia": 390}),
-        PaperDataset("iChallenge-AMD", "IV", {"AMD": 62, "Non-AMD": 183},
-                     {"AMD": 27, "Non-AMD": 128}),
         PaperDataset(
-            "HAM10000", "IV",
-            {"AKIEC": 327, "BCC": 514, "BKL": 1099, "DF": 115, "MEL": 1113, "NV": 6705,
-             "VASC": 142},
+            "T1",
+            "III",
+            {"Grade2": 1392, "Grade3": 1198, "Grade4": 1232},
+            {"Grade2": 510, "Grade3": 457, "Grade4": 646},
+            (70, 30),
+        ),
+        PaperDataset(
+            "T2",
+            "III",
+            {"Grade2": 404, "Grade3": 330, "Grade4": 327},
+            {"Grade2": 179, "Grade3": 139, "Grade4": 139},
+            (70, 31),
+        ),
+        PaperDataset(
+            "T2 FLAIR",
+            "III",
+            {"Grade2": 532, "Grade3": 491, "Grade4": 478},
+            {"Grade2": 196, "Grade3": 179, "Grade4": 201},
+            (25, 11),
+        ),
+        PaperDataset(
+            "Chest X-ray",
+            "IV",
+            {"Normal": 1341, "Pneumonia": 3875},
+            {"Normal": 234, "Pneumonia": 390},
+        ),
+        PaperDataset(
+            "iChallenge-AMD", "IV", {"AMD": 62, "Non-AMD": 183}, {"AMD": 27, "Non-AMD": 128}
+        ),
+        PaperDataset(
+            "HAM10000",
+            "IV",
+            {
+                "AKIEC": 327,
+                "BCC": 514,
+                "BKL": 1099,
+                "DF": 115,
+                "MEL": 1113,
+                "NV": 6705,
+                "VASC": 142,
+            },
             {"AKIEC": 43, "BCC": 93, "BKL": 217, "DF": 44, "MEL": 171, "NV": 909, "VASC": 35},
         ),
     )
-}  # fmt: skip
+}
 # Percent: accuracy, low, high; weighted precision; weighted F1. Recall is accuracy in every row,
 # its interval too. Freeze is the paper's word: Y for a frozen backbone, N for a trained one.
 _PRINTED = """
@@ -140,19 +157,10 @@ DINOv2-l N 69.77 69.74 69.81  68.27 68.23 68.31  68.60 68.56 68.63
 DINOv2-l Y 78.71 78.68 78.74  79.13 79.10 79.16  78.54 78.51 78.57
 """
 PUBLISHED_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
-# Names under which our runs may know the paper's data sets and models.
-_DATASETS = {
-    "chest": "Chest X-ray", "xray": "Chest X-ray", "amd": "iChallenge-AMD",
-    "ham10000": "HAM10000", "flair": "T2 FLAIR", "t2": "T2", "t1": "T1",
-}  # fmt: skip
-_MODELS = {
-    name.lower(): name
-    for name in ("VGG16", "ResNet50", "DenseNet121", "DINOv2-s", "DINOv2-b", "DINOv2-l")
-}
 
 
 def published() -> pd.DataFrame:
-    """Tables III and IV in long form, as fractions.
+    """Give Tables III and IV in long form, as fractions.
 
     Returns
     -------
@@ -172,94 +180,3 @@ def published() -> pd.DataFrame:
             rows.append((DATASETS[dataset].table, dataset, model, freeze, metric, *values))
     names = ["table", "dataset", "model", "freeze", "metric", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=names)
-
-
-def paper_dataset(name: str) -> str | None:
-    """The paper's name of one of our data sets, by the words in it; None if it is not one."""
-    words = name.lower().replace("-", "_").split("_")
-    text = "_".join(words)
-    for part, title in _DATASETS.items():
-        if part in words or (len(part) > 2 and part in text):
-            return title
-    return None
-
-
-def against_paper(frame: pd.DataFrame, scored: Sequence[Scored]) -> pd.DataFrame:
-    """Our rows beside the published ones, without a test.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        What `evaluate` returned.
-    scored : sequence
-        The scored rows, for the class counts of the test sets.
-
-    Returns
-    -------
-    DataFrame
-        `dataset`, `run`, `model`, `freeze`, `metric`, ours (`estimate`, `low`, `high`,
-        `n_images`), `published`, `published_low`, `published_high`, `published_images`,
-        `test_set`: "different test set" unless images of every class are as many as the paper's.
-    """
-    names = ["dataset", "model", "freeze", "metric"]
-    table: dict[Any, Any] = published().set_index(names).to_dict("index")
-    same = {run.run: _same_test_set(run.meta.get("dataset"), sample) for run, sample in scored}
-    rows = []
-    for row in frame.to_dict("records"):
-        dataset = paper_dataset(str(row["dataset"]))
-        model = _MODELS.get(str(row["backbone"]).lower())
-        freeze = {"none": "Y", "all": "N"}.get(str(row["unfreeze"]))
-        random = str(row["weights"]).startswith("random")
-        key = (dataset, model, freeze, row["metric"])
-        if row["head"] == MAJORITY_HEAD or random or key not in table:
-            continue
-        theirs = table[key]
-        rows.append({
-            "dataset": dataset, "run": row["run"], "model": model, "freeze": freeze,
-            **{name: row[name] for name in ("metric", "estimate", "low", "high", "n_images")},
-            "published": theirs["estimate"], "published_low": theirs["low"],
-            "published_high": theirs["high"], "published_images": DATASETS[str(dataset)].n_test,
-            "test_set": "same counts of classes" if same[row["run"]] else "different test set",
-        })  # fmt: skip
-    columns = [
-        "dataset", "run", "model", "freeze", "metric", "estimate", "low", "high", "n_images",
-        "published", "published_low", "published_high", "published_images", "test_set",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _same_test_set(name: object, sample: Sample) -> bool:
-    """Whether images of every class are as many as in the paper's Table II."""
-    dataset = paper_dataset(str(name or ""))
-    if dataset is None:
-        return False
-    counts = sample.confusion.sum(1).tolist()
-    return sorted(counts) == sorted(DATASETS[dataset].test.values())
-
-
-def render_against(frame: pd.DataFrame, scored: Sequence[Scored], against: str, format: str) -> str:
-    """`against_paper` as text in every format; the table of a terminal is Markdown."""
-    if against not in AGAINST:
-        raise InputError(f"there is no --against {against!r}; choose from {', '.join(AGAINST)}.")
-    beside = against_paper(frame, scored)
-    # The table of a terminal is Markdown too: whole rows, however long.
-    format = "markdown" if format == "table" else format
-    if not len(beside) and format in ("markdown", "latex"):
-        return "No row of these runs has a published counterpart.\n"
-    headings = ("Data set", "Model", "Freeze", "Metric", "Ours", "Published", "Test set")
-    rows = []
-    for row in beside.to_dict("records"):
-        ours = f"{100 * row['estimate']:.1f}"
-        if not np.isnan(row["low"]):
-            ours += f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-        rows.append((
-            row["dataset"], row["model"], row["freeze"], row["metric"], ours,
-            f"{100 * row['published']:.2f}", row["test_set"],
-        ))  # fmt: skip
-    notes = [
-        f"Published: {SOURCE}; its printed intervals are of the bootstrap mean, not of the metric, "
-        "and are left out. Nothing is tested: a different test set or split is not comparable.",
-    ]
-    if set(beside["dataset"]) & SLICED:
-        notes.append("The paper's MRI rows score slices; --aggregate none does the same here.")
-    return render_plain(beside, headings, rows, notes, format)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
+from frostline.report.statistics.choices import Aggregate
 
-AGGREGATES = ("auto", "mean", "vote", "none")
+AGGREGATES = get_args(Aggregate)
 SLICE_MARK = "#z="
 IMAGES = "images_of_group"
 
@@ -37,45 +40,47 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
         asked of a file without probabilities.
     """
     if how not in AGGREGATES:
-        raise InputError(f"there is no aggregate {how!r}; choose from {', '.join(AGGREGATES)}.")
+        raise InputError(f"There is no aggregate {how!r}: choose from {', '.join(AGGREGATES)}.")
     table, name = predictions.table, predictions.run
     known = bool(table["group_id"].notna().any())
     if how == "auto":
-        how, note = _choose(predictions, known)
-        if note:
-            predictions = replace(predictions, notes=(*predictions.notes, note))
+        how, notes = _choose(predictions, known)
+        predictions = replace(predictions, notes=(*predictions.notes, *notes))
     if how == "none":
         return predictions
     if not known:
-        raise InputError(f"{name}: no group_id, so nothing to aggregate by; use --aggregate none.")
+        raise InputError(
+            f"{name}: there is no group_id, so nothing to aggregate by: use --aggregate none."
+        )
     for column in ("label", "split"):
         differing = table.groupby("group_id", sort=False)[column].nunique()
         if (differing > 1).any():
             group = differing.index[differing > 1][0]
             raise InputError(
-                f"{name}: the images of group {group!r} differ in {column}; correct them or use "
+                f"{name}: the images of group {group!r} differ in {column}: correct them or use "
                 "--aggregate none."
             )
     columns = [f"prob_{label}" for label in predictions.classes]
     probs = set(columns) <= set(table.columns)
     if how == "mean" and not probs:
-        raise InputError(f"{name}: no probabilities to average; use --aggregate vote.")
+        raise InputError(f"{name}: there are no probabilities to average: use --aggregate vote.")
     rows = _merge(table, predictions.classes, columns if probs else [], how)
-    words = {"mean": "mean of probabilities", "vote": "majority vote"}[how]
-    note = f"one row a group, by {words} of its images; --aggregate none scores images"
+    words = {"mean": "the mean of its images' probabilities", "vote": "a vote of its images"}[how]
+    note = Note(f"One row a group, by {words}.")
     return replace(predictions, table=rows, notes=(*predictions.notes, note))
 
 
-def _choose(predictions: Predictions, known: bool) -> tuple[str, str]:
-    """What `auto` is for these predictions, and what has to be said of it."""
+def _choose(predictions: Predictions, known: bool) -> tuple[str, Notes]:
+    """Decide what `auto` is for these predictions, and what to say about it."""
     table = predictions.table
     volumes = known and table["image_id"].str.contains(SLICE_MARK, regex=False).fillna(False).any()
     if not volumes:
-        return "none", ""
+        return "none", ()
     if (table.groupby("group_id")["label"].nunique() > 1).any():
-        return "none", "slices of a group differ in label: slices scored, not patients"
+        note = "Slices of a group differ in their label, so slices are scored, not patients."
+        return "none", (Note(note),)
     probs = all(f"prob_{label}" in table for label in predictions.classes)
-    return ("mean", "") if probs else ("vote", "")
+    return "mean" if probs else "vote", ()
 
 
 def _merge(table: pd.DataFrame, classes: list[str], probs: list[str], how: str) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def reliability(
         `frequency`, `bar_low`, `bar_high`.
     """
     if sample.probs is None:
-        raise InputError("no probabilities, so no reliability; give prob_ columns.")
+        raise InputError("There is no reliability without probabilities: give prob_ columns.")
     confidence, outcome = Scores(sample.truth, sample.probs).called
     # An order of their own contents, so that the draws do not depend on the order of rows.
     order = np.lexsort((outcome, confidence))
@@ -39,7 +39,8 @@ def reliability(
         said, right = confidence[place == number], outcome[place == number]
         drawn = (rng.random((replicates, len(said))) < said).mean(1)
         low, high = np.quantile(drawn, [0.025, 0.975])
-        rows.append((number / bins, (number + 1) / bins, len(said), said.mean(), right.mean(),
-                     low, high))  # fmt: skip
+        rows.append(
+            (number / bins, (number + 1) / bins, len(said), said.mean(), right.mean(), low, high)
+        )
     names = ["low_edge", "high_edge", "images", "confidence", "frequency", "bar_low", "bar_high"]
     return pd.DataFrame(rows, columns=names)

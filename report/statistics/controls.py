@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.statistics.intervals import compute_intervals
+from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array, compute_metrics, confusion_matrix
 from frostline.report.statistics.sample import Sample
 
@@ -62,13 +62,13 @@ def negative_controls(
         If there are too few groups of a class to cross-validate by.
     """
     if features is None and metadata is None:
-        raise InputError("neither embeddings nor metadata are given; nothing to control.")
+        raise InputError("Neither embeddings nor metadata are given: give one of them to control.")
     names, truth = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     member = pd.factorize(np.asarray(groups, dtype=str))[0].astype(np.int64)
     fewest = min(len(np.unique(member[truth == c])) for c in range(len(names)))
     if fewest < FOLDS or len(names) < 2:
         raise InputError(
-            f"the rarest class has {fewest} groups; controls need two classes of {FOLDS} or more."
+            f"The rarest class has {fewest} groups: controls need two classes of {FOLDS} or more."
         )
     chance = 1 / len(names)
     rows: list[tuple[Any, ...]] = []
@@ -103,8 +103,14 @@ def _permuted(
         drawn.append(_balanced(shuffled, cross_predict(matrix, shuffled, member, seed), n_classes))
     low, high = np.quantile(drawn, [0.025, 0.975])
     chance = 1 / n_classes
-    return ("labels permuted by group", float(np.mean(drawn)), low, high, chance,
-            _at_chance(low, high, chance))  # fmt: skip
+    return (
+        "labels permuted by group",
+        float(np.mean(drawn)),
+        low,
+        high,
+        chance,
+        _at_chance(low, high, chance),
+    )
 
 
 def _splits(
@@ -158,7 +164,7 @@ def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int
 def metadata_matrix(metadata: pd.DataFrame) -> Array:
     """Numbers as they are (missing ones by the median, and marked), text as one column a value."""
     if not len(metadata.columns):
-        raise InputError("the metadata has no columns; give size, format, age, sex or site.")
+        raise InputError("The metadata has no columns: give size, format, age, sex or site.")
     parts = []
     for name in metadata.columns:
         column = metadata[name]
@@ -177,8 +183,9 @@ def metadata_matrix(metadata: pd.DataFrame) -> Array:
 def _scored(
     control: str, truth: Codes, called: Codes, groups: Codes, names: Any, chance: float
 ) -> tuple[Any, ...]:
-    sample = Sample(truth, called, groups, tuple(map(str, names)), "group", "", "all", (),
-                    n_images=len(truth))  # fmt: skip
+    sample = Sample(
+        truth, called, groups, tuple(map(str, names)), "group", "", "all", (), n_images=len(truth)
+    )
     one = compute_intervals(sample, [METRIC])[METRIC]
     return control, one.estimate, one.low, one.high, chance
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.statistics.calibration import reliability
-from frostline.report.statistics.methods import Method
+from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array
 
 GRID = np.linspace(0, 1, 101)
@@ -47,10 +47,12 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
         both = [one.curves(weights) for one in sorted_rows]
         roc.append(_mean([pair[0] for pair in both]))
         precision.append(_mean([pair[1] for pair in both]))
-    return pd.concat([
-        _banded(method.name, "roc", np.concatenate(roc)),
-        _banded(method.name, "precision-recall", np.concatenate(precision)),
-    ])  # fmt: skip
+    return pd.concat(
+        [
+            _banded(method.name, "roc", np.concatenate(roc)),
+            _banded(method.name, "precision-recall", np.concatenate(precision)),
+        ]
+    )
 
 
 def _mean(curves: list[Array]) -> Array:
@@ -135,10 +137,13 @@ def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.
         np.arange(len(sample.truth)) if sample.ids is None else np.argsort(sample.ids.astype(str))
         for _, sample in method.runs
     ]
-    probs = np.stack([
-        sample.probs[order] for (_, sample), order in zip(method.runs, orders, strict=True)
-        if sample.probs is not None
-    ])  # fmt: skip
+    probs = np.stack(
+        [
+            sample.probs[order]
+            for (_, sample), order in zip(method.runs, orders, strict=True)
+            if sample.probs is not None
+        ]
+    )
     groups = np.arange(len(first.truth)) if first.groups is None else first.groups[orders[0]]
     return first.truth[orders[0]], probs, np.unique(groups, return_inverse=True)[1]
 
@@ -146,5 +151,6 @@ def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.
 def _banded(run: str, kind: str, drawn: Array) -> pd.DataFrame:
     """The estimate is the first row, the replicates are the rest."""
     low, high = np.nanquantile(drawn[1:], [0.025, 0.975], axis=0)
-    return pd.DataFrame({"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0],
-                         "low": low, "high": high})  # fmt: skip
+    return pd.DataFrame(
+        {"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0], "low": low, "high": high}
+    )

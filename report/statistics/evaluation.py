@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,28 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
-from frostline.report.statistics.intervals import Interval, compute_intervals
-from frostline.report.statistics.metrics import check_metrics, of_probabilities
-from frostline.report.statistics.sample import NEVER_PREDICTS, Sample, make_sample
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.intervals import compute_intervals
+from frostline.report.statistics.metrics import (
+    OWN_METRICS,
+    OwnMetric,
+    check_metrics,
+    of_probabilities,
+)
+from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS, Sample, make_sample
 
 RUN_COLUMNS = (
-    "dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights",
-    "train_fraction", "candidates",
-)  # fmt: skip
+    *("dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights"),
+    *("train_fraction", "candidates"),
+)
 COLUMNS = (
-    "run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high",
-    "n_units", "n_images", "unit", "method", "replicates", "seed", "note",
-)  # fmt: skip
+    *("run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high"),
+    *("n_units", "n_images", "unit", "method", "replicates", "seed", "notes"),
+)
 MAJORITY_HEAD = "majority class"
+ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)
 
 Scored = tuple[Predictions, Sample]
 Runs = Sequence[Predictions | Path | str] | Sequence[Scored]
@@ -38,7 +46,7 @@ def evaluate(
     replicates: int | None = None,
     unit: str = "group",
     seed: int = 0,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
 ) -> pd.DataFrame:
@@ -58,9 +66,11 @@ def evaluate(
         What is resampled: groups (patients, lesions) where the file has them, else images.
     seed : int
         Seed of the bootstrap.
-    metrics : sequence of str, optional
+    metrics : sequence of str or function, optional
         Names of `frostline.report.METRICS`, or `f1_per_class` and the like; by default
-        `DEFAULT_METRICS`.
+        `DEFAULT_METRICS`. A function of your own takes truth and prediction (names of classes, [n])
+        and probabilities ([n, K], columns in the order of the class list; None where a file has
+        none), gives a number, and is called by its `__name__`.
     aggregate : "auto", "mean", "vote" or "none"
         How images become one row a group first; `auto` takes the mean for slices of volumes.
     stratified : bool
@@ -90,7 +100,7 @@ def tabulate(
     ci: str = "auto",
     replicates: int | None = None,
     seed: int = 0,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | OwnMetric] | None = None,
     stratified: bool = False,
 ) -> tuple[pd.DataFrame, list[Scored]]:
     """What `evaluate` returns of runs already read, and the scored rows with the majority's."""
@@ -100,7 +110,9 @@ def tabulate(
         names = check_metrics(metrics, sample.classes)
         if run.meta["head"] == MAJORITY_HEAD:
             # One answer to all has no probabilities to score.
-            names = [name for name in names if not of_probabilities(name)]
+            names = [
+                name for name in names if not of_probabilities(name) and name not in OWN_METRICS
+            ]
         if not names:
             continue
         intervals = compute_intervals(
@@ -108,8 +120,8 @@ def tabulate(
         )
         about = _about(run, sample) | {"seed": seed}
         for name, interval in intervals.items():
-            note = _join_notes(sample.notes, interval)
-            records.append(about | vars(interval) | {"metric": name, "note": note})
+            notes = place_notes(_notes(sample, interval), name, _dataset(run), {run.run: [run.run]})
+            records.append(about | vars(interval) | {"metric": name, "notes": notes})
     return pd.DataFrame(records, columns=list(COLUMNS)), rows
 
 
@@ -122,9 +134,10 @@ def score(
 ) -> list[Scored]:
     """Read what is given as paths, name the runs apart, and take the rows to score."""
     if not predictions:
-        raise InputError("there are no predictions to evaluate; give at least one file.")
-    runs = [item if isinstance(item, Predictions) else read_predictions(item)
-            for item in predictions]  # fmt: skip
+        raise InputError("There are no predictions to evaluate: give at least one file.")
+    runs = [
+        item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
+    ]
     return [
         (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
         for run in _named_apart(runs)
@@ -152,7 +165,7 @@ def with_majority(scored: Sequence[Scored]) -> list[Scored]:
             key = (_dataset(run), sample.test_set, answer)
             rows.setdefault(key, _majority_row(run, sample, answer))
         elif (_dataset(run), sample.test_set) not in known:
-            note = "no majority row: class counts of training not given"
+            note = Note("There is no majority row: class counts of training are not given.")
             sample = replace(sample, notes=(*sample.notes, note))
         runs.append((run, sample))
     named = _named_apart([run for run, _ in rows.values()])
@@ -169,17 +182,19 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
     code = sample.classes.index(answer)
     name = f"majority-{_dataset(run)}" if _dataset(run) else "majority"
     meta = dict.fromkeys(run.meta) | {
-        "run": name, "dataset": run.meta.get("dataset"), "head": MAJORITY_HEAD,
-        "classes": run.meta["classes"], "class_counts": run.meta["class_counts"],
-    }  # fmt: skip
-    kept = tuple(
-        note for note in sample.notes if note not in run.notes and NEVER_PREDICTS not in note
-    )
+        "run": name,
+        "dataset": run.meta.get("dataset"),
+        "head": MAJORITY_HEAD,
+        "classes": run.meta["classes"],
+        "class_counts": run.meta["class_counts"],
+    }
+    of_rows = [replace(note, runs=()) for note in sample.notes if not note.metrics]
+    kept = [note for note in of_rows if note not in run.notes]
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),
         probs=None,
-        notes=(*kept, f'majority class is "{answer}", by training\'s counts'),
+        notes=(*kept, Note("The majority class is that of training.", classes=(answer,))),
     )
     return Predictions(run.table.iloc[:0], meta), answers
 
@@ -203,13 +218,35 @@ def _about(run: Predictions, sample: Sample) -> dict[str, Any]:
     about = {name: run.meta.get(name) for name in RUN_COLUMNS}
     about = {name: "" if value is None else value for name, value in about.items()}
     return about | {
-        "run": run.run, "unfreeze": str(about["unfreeze"]), "run_seed": run.meta.get("seed"),
-        "split": sample.split, "n_images": sample.n_images,
-    }  # fmt: skip
+        "run": run.run,
+        "unfreeze": str(about["unfreeze"]),
+        "run_seed": run.meta.get("seed"),
+        "split": sample.split,
+        "n_images": sample.n_images,
+    }
 
 
-def _join_notes(notes: Sequence[str], interval: Interval) -> str:
-    if interval.method == "replicate-mean":
-        # Images are its unit whatever the groups, so this is said of all alike.
-        notes = [note for note in notes if "independence" not in note] + ["independence assumed"]
-    return "; ".join(note for note in (*notes, interval.note) if note)
+def _notes(sample: Sample, interval: Interval) -> Notes:
+    if interval.method != "replicate-mean":
+        return (*sample.notes, *interval.notes)
+    # Images are its unit whatever the groups, so this is said of all alike.
+    kept = [note for note in sample.notes if note.text not in ASSUMED]
+    return (*kept, INDEPENDENT, *interval.notes)
+
+
+def place_notes(
+    notes: Iterable[Note], metric: str, dataset: str, owners: Mapping[str, Collection[str]]
+) -> Notes:
+    """Keep the notes about a metric and these rows, each once, and name data set and rows in them.
+
+    Parameters
+    ----------
+    owners : mapping
+        For the name of each row the runs that it stands for.
+    """
+    placed = []
+    for note in notes:
+        about = [name for name, runs in owners.items() if not note.runs or set(runs) & {*note.runs}]
+        if about and (not note.metrics or metric in note.metrics):
+            placed.append(replace(note, runs=tuple(about), dataset=dataset))
+    return tuple(dict.fromkeys(placed))

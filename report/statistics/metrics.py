@@ -21,6 +21,10 @@ import numpy.typing as npt
 from frostline.cache.errors import InputError
 
 Array = npt.NDArray[np.float64]
+# A function of truth, prediction (names of classes, [n]) and probabilities ([n, K] or None).
+OwnMetric = Callable[[npt.NDArray[np.object_], npt.NDArray[np.object_], Array | None], float]
+# Functions that were given where a metric's name goes, by their names.
+OWN_METRICS: dict[str, OwnMetric] = {}
 PER_CLASS_SUFFIX = "_per_class"
 
 
@@ -148,9 +152,7 @@ METRICS: dict[str, Metric] = {
     "precision_macro": Metric(_macro(precision_of_classes), "Precision (macro)", macro=True),
     "recall_macro": Metric(_macro(recall_of_classes), "Recall (macro)", macro=True),
     "f1_macro": Metric(_macro(f1_of_classes), "F1 score (macro)", macro=True),
-    "specificity_macro": Metric(
-        _macro(specificity_of_classes), "Specificity (macro)", macro=True
-    ),
+    "specificity_macro": Metric(_macro(specificity_of_classes), "Specificity (macro)", macro=True),
     "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0), share=False),
     "cohen_kappa_quadratic": Metric(
         cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0), share=False
@@ -164,22 +166,28 @@ METRICS: dict[str, Metric] = {
     "calibration_slope": Metric(None, "Calibration slope", None, share=False),
     "calibration_intercept": Metric(None, "Calibration intercept", None, share=False),
     "calibration_error": Metric(None, "Calibration error", None, share=False, higher=False),
-}  # fmt: skip
+}
 DEFAULT_METRICS = (
-    "accuracy", "balanced_accuracy", "precision_weighted", "recall_weighted", "f1_weighted",
-)  # fmt: skip
+    "accuracy",
+    "balanced_accuracy",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+)
 
 
 def find_metric(name: str) -> Metric:
     """What is known of a metric by its name, `f1[melanoma]` included."""
     if name in METRICS:
         return METRICS[name]
+    if name in OWN_METRICS:
+        return Metric(None, name, None, share=False)
     base, _, rest = name.partition("[")
     if base in PER_CLASS and rest.endswith("]"):
         return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
     families = [f"{base}{PER_CLASS_SUFFIX}" for base in PER_CLASS]
     raise InputError(
-        f"there is no metric {name!r}; choose from {', '.join([*METRICS, *families])}."
+        f"There is no metric {name!r}: choose from {', '.join([*METRICS, *families])}."
     )
 
 
@@ -188,13 +196,18 @@ def of_probabilities(name: str) -> bool:
     return name in METRICS and METRICS[name].function is None
 
 
-def check_metrics(names: Iterable[str] | None, classes: Sequence[str] = ()) -> list[str]:
+def check_metrics(
+    names: Iterable[str | OwnMetric] | None, classes: Sequence[str] = ()
+) -> list[str]:
     """The metrics asked for, or the default ones; an unknown one is refused with the list.
 
     `f1_per_class` stands for `f1[NAME]` of every name in `classes`.
     """
     chosen: list[str] = []
     for name in DEFAULT_METRICS if names is None else names:
+        if callable(name):
+            chosen.append(name_own_metric(name))
+            continue
         base = name.removesuffix(PER_CLASS_SUFFIX)
         if name != base and base in PER_CLASS:
             chosen += [f"{base}[{label}]" for label in classes]
@@ -202,6 +215,23 @@ def check_metrics(names: Iterable[str] | None, classes: Sequence[str] = ()) -> l
         find_metric(name)
         chosen.append(name)
     return chosen
+
+
+def name_own_metric(function: OwnMetric) -> str:
+    """Remember a user's function as a metric by its `__name__`, and give that name.
+
+    Raises
+    ------
+    InputError
+        If it has no name of its own.
+    """
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise InputError("A metric without a name cannot be in a table: write it with `def`.")
+    if name in METRICS:
+        raise InputError(f"There is a metric {name!r} already: give your function another name.")
+    OWN_METRICS[name] = function
+    return name
 
 
 def compute_metrics(
@@ -220,12 +250,17 @@ def compute_metrics(
         function = find_metric(name).function
         if function is not None:
             out[name] = function(values)
+        elif name in OWN_METRICS:
+            raise InputError(
+                f"{name} is a function of your own, which `evaluate` alone can score: take a "
+                "metric by name here."
+            )
         elif of_probabilities(name):
-            raise InputError(f"{name} is of probabilities; a confusion matrix has none.")
+            raise InputError(f"{name} needs probabilities: a confusion matrix has none.")
         else:
             base, label = name[:-1].split("[", 1)
             if label not in classes:
-                raise InputError(f"{name}: the classes are {', '.join(classes)}; choose of them.")
+                raise InputError(f"{name}: the classes are {', '.join(classes)}; choose from them.")
             if base not in of_classes:
                 of_classes[base] = PER_CLASS[base][0](values)
             out[name] = of_classes[base][..., list(classes).index(label)]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.align import align
+from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.evaluation import Scored, score
 from frostline.report.statistics.metrics import (
     Array,
@@ -23,8 +22,8 @@ from frostline.report.statistics.metrics import (
     confusion_matrix,
     find_metric,
 )
+from frostline.report.statistics.names import method_words
 from frostline.report.statistics.sample import Sample
-from frostline.report.tables.layout import trained_word, weights_word
 
 RANK_COLUMNS = ("method", "mean_rank", "low", "high", "best_share", "cohorts", "datasets", "seeds")
 REPLICATES = 2_000
@@ -57,7 +56,7 @@ def rank_methods(
     Raises
     ------
     InputError
-        If fewer than two methods were scored on every data set.
+        If Fewer than two methods were scored on every data set.
     """
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     sets: dict[str, dict[str, list[Scored]]] = {}
@@ -66,7 +65,7 @@ def rank_methods(
         sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
     methods = [m for m in next(iter(sets.values())) if all(m in part for part in sets.values())]
     if len(methods) < 2:
-        raise InputError("fewer than two methods were scored on every data set; nothing to rank.")
+        raise InputError("Fewer than two methods were scored on every data set: nothing to rank.")
     for part in sets.values():
         align([item for method in methods for item in part[method]])
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})
@@ -83,11 +82,18 @@ def rank_methods(
             seen += _ranks(sign * own[:, None])[:, 0] / len(names) / len(cohorts)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     best = (drawn <= drawn.min(0) + 1e-12).mean(1)
-    frame = pd.DataFrame({
-        "method": methods, "mean_rank": seen, "low": low, "high": high, "best_share": best,
-        "cohorts": len(cohorts), "datasets": len(sets),
-        "seeds": [min(len(part[m]) for part in sets.values()) for m in methods],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "method": methods,
+            "mean_rank": seen,
+            "low": low,
+            "high": high,
+            "best_share": best,
+            "cohorts": len(cohorts),
+            "datasets": len(sets),
+            "seeds": [min(len(part[m]) for part in sets.values()) for m in methods],
+        }
+    )
     return frame.sort_values("mean_rank", kind="stable").reset_index(drop=True)
 
 
@@ -104,23 +110,6 @@ def find_cohorts(people: Mapping[str, set[str]]) -> list[list[str]]:
 def method_name(run: Predictions) -> str:
     """A method in words: backbone, how it was trained, protocol and head."""
     return method_words(run.meta, run.run)
-
-
-def method_words(about: Mapping[Any, Any], otherwise: str) -> str:
-    """The same of metadata or of a table's row; `otherwise` where no backbone is named."""
-    return ", ".join(word for word in method_parts(about) if word) or otherwise
-
-
-def method_parts(about: Mapping[Any, Any]) -> tuple[str, ...]:
-    """Backbone, what was trained, protocol, head, feature, weights; empty where nothing is said.
-
-    All are empty where no backbone is named.
-    """
-    meta = {key: str(value or "") for key, value in about.items()}
-    if not meta["backbone"]:
-        return ("",) * 6
-    return (meta["backbone"], trained_word(meta["unfreeze"]), meta["protocol"], meta["head"],
-            meta["feature"], weights_word(meta["weights"], meta["unfreeze"]))  # fmt: skip
 
 
 def _people(item: Scored) -> set[str]:

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
+from frostline.report.statistics.choices import Unit
 from frostline.report.statistics.metrics import confusion_matrix
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
 
-UNITS = ("group", "image")
-NEVER_PREDICTS = " never predicts "
+UNITS = get_args(Unit)
+INDEPENDENT = Note("Images are the unit: independence assumed.")
+NO_GROUPS = Note("There are no groups: independence assumed.")
 
 
-def notes_about(metric: str, notes: Iterable[str]) -> list[str]:
-    """Without what concerns precision alone, unless the metric is one."""
-    precision = metric.startswith("precision")
-    return [note for note in notes if precision or NEVER_PREDICTS not in note]
+def never_predicted(classes: Sequence[str]) -> Notes:
+    """Say for each of these classes that its precision counts as 0."""
+    text, averages = (
+        "Precision counts as 0 for a class that is never predicted.",
+        (
+            "precision_weighted",
+            "precision_macro",
+        ),
+    )
+    return tuple(Note(text, (*averages, f"precision[{name}]"), (name,)) for name in classes)
 
 
 Codes = npt.NDArray[np.int64]
@@ -49,8 +59,8 @@ class Sample:
         Digest of the images and labels scored: equal for runs that were scored on the same ones.
     split : str
         The split scored, "all" where every row was.
-    notes : tuple of str
-        What a reader of the results has to be told.
+    notes : tuple of Note
+        What a reader of the results should know; each names this run.
     probs : float64 [n, K] or None
         Probabilities, None where the file has none.
     n_images : int
@@ -66,7 +76,7 @@ class Sample:
     unit: str
     test_set: str
     split: str
-    notes: tuple[str, ...]
+    notes: Notes
     probs: npt.NDArray[np.float64] | None = None
     n_images: int = 0
     ids: npt.NDArray[np.object_] | None = None
@@ -90,7 +100,7 @@ class Sample:
     def units(self) -> Units:
         """The units with their probabilities; only for samples that have them."""
         if self.probs is None:
-            raise InputError("these predictions have no probabilities.")
+            raise InputError("These predictions have no probabilities: give prob_ columns.")
         return make_units(self.truth, self.probs, self.groups)
 
     @cached_property
@@ -131,8 +141,8 @@ def make_sample(
         If nothing is left to score.
     """
     if unit not in UNITS:
-        raise InputError(f"there is no unit {unit!r}; choose from {', '.join(UNITS)}.")
-    notes: list[str] = []
+        raise InputError(f"There is no unit {unit!r}: choose from {', '.join(UNITS)}.")
+    notes: list[Note] = []
     chosen = _in_split(predictions, split, notes)
     table = _labelled(chosen, predictions.run, split, notes)
     whole = chosen is predictions.table
@@ -142,9 +152,7 @@ def make_sample(
     classes = tuple(predictions.classes)
     truth, prediction = (_codes(table[name], classes) for name in ("label", "prediction"))
     never = [classes[c] for c in sorted(set(truth.tolist()) - set(prediction.tolist()))]
-    if never:
-        about = f"{predictions.run}{NEVER_PREDICTS}{', '.join(never)}"
-        notes.append(f"{about}: precision counts as 0")
+    notes += never_predicted(never)
     columns = [f"prob_{name}" for name in classes]
     has_probs = set(columns) <= set(table.columns)
     return Sample(
@@ -155,39 +163,40 @@ def make_sample(
         unit="image" if groups is None else "group",
         test_set=_digest(table),
         split="all" if whole else split,
-        notes=tuple(notes),
+        notes=tuple(replace(note, runs=(predictions.run,)) for note in notes),
         probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
         n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
         ids=None if table["image_id"].isna().any() else table["image_id"].to_numpy(dtype=object),
     )
 
 
-def _in_split(predictions: Predictions, split: str, notes: list[str]) -> pd.DataFrame:
+def _in_split(predictions: Predictions, split: str, notes: list[Note]) -> pd.DataFrame:
     table = predictions.table
     if split == "all":
         return table
     if table["split"].isna().all():
-        notes.append("no split column: all rows scored")
+        notes.append(Note("There is no split column: all rows are scored."))
         return table
     chosen = table[(table["split"] == split).fillna(False)]
     if not len(chosen):
         there = ", ".join(sorted(table["split"].dropna().unique()))
         raise InputError(
-            f"{predictions.run}: no row is of split {split!r}; it has {there}: choose one of them."
+            f"{predictions.run}: no row is of split {split!r}, but of {there}: choose one of them."
         )
     return chosen
 
 
-def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[str]) -> pd.DataFrame:
+def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[Note]) -> pd.DataFrame:
     labelled = table[table["label"].notna()]
     if not len(labelled):
-        raise InputError(f"{run}: no row of split {split!r} has a label; add labels to score it.")
+        raise InputError(f"{run}: no row of split {split!r} has a label: add labels to score it.")
     if len(labelled) < len(table):
-        notes.append(f"{len(table) - len(labelled)} rows without a label left out")
+        left_out = len(table) - len(labelled)
+        notes.append(Note(f"{left_out} rows without a label are left out."))
     return labelled
 
 
-def _groups(table: pd.DataFrame, unit: str, notes: list[str]) -> Codes | None:
+def _groups(table: pd.DataFrame, unit: str, notes: list[Note]) -> Codes | None:
     if IMAGES in table:
         # Rows are patients: one each, and that is what is resampled.
         return np.arange(len(table), dtype=np.int64)
@@ -195,7 +204,7 @@ def _groups(table: pd.DataFrame, unit: str, notes: list[str]) -> Codes | None:
     if known and not table["group_id"].duplicated().any():
         return None
     if unit == "image" or not known:
-        notes.append("independence assumed" if known else "no groups: independence assumed")
+        notes.append(INDEPENDENT if known else NO_GROUPS)
         return None
     return np.asarray(pd.factorize(table["group_id"])[0], dtype=np.int64)
 

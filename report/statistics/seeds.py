@@ -15,20 +15,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.align import align
+from frostline.report.statistics.comparisons.aligned import align
+from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.comparisons.paired import leave_out_values
-from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored
-from frostline.report.statistics.intervals import NO_INTERVAL, TAIL
+from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored, place_notes
+from frostline.report.statistics.intervals.bounds import TAIL
+from frostline.report.statistics.intervals.estimates import estimate
+from frostline.report.statistics.intervals.intervals import NO_INTERVAL, no_probabilities
 from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
-from frostline.report.statistics.resampling.replicates import estimate, jackknife_error
-from frostline.report.statistics.sample import NEVER_PREDICTS, Sample
+from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
+from frostline.report.statistics.sample import Sample
 
-ONE_SEED = "one seed: this trained model, not the method"
+ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
-    "run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df",
-    "n_seeds", "n_units", "n_images", "unit", "note",
-)  # fmt: skip
+    *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
+    *("n_seeds", "n_units", "n_images", "unit", "notes"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,13 @@ def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
     group_error : float
         Delete-one-group jackknife standard error of their mean.
     """
-    seeds, centre = len(values), float(values.mean())
-    group = group_error**2
-    between = float(values.var(ddof=1)) / seeds if seeds > 1 else float("nan")
-    total = group + (between if seeds > 1 else 0.0)
-    parts = group**2 / max(n_units - 1, 1)
-    parts += between**2 / (seeds - 1) if seeds > 1 else 0.0
-    df = total**2 / parts if parts > 0 else float("nan")
-    return _pooled(centre, total, df, group_error, float(np.sqrt(between)))
+    centre, seeds = float(values.mean()), len(values)
+    if seeds == 1:
+        total, df = satterthwaite([group_error**2], [n_units])
+        return _pooled(centre, total, df, group_error, float("nan"))
+    between = float(values.var(ddof=1)) / seeds
+    total, df = satterthwaite([group_error**2, between], [n_units, seeds])
+    return _pooled(centre, total, df, group_error, between**0.5)
 
 
 def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
@@ -84,9 +87,9 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
     """
     folds = np.asarray(values, dtype=np.float64)
     if len(folds) < 2:
-        raise InputError("one fold alone shows no variation; give at least two.")
+        raise InputError("One fold alone shows no variation: give at least two.")
     if not 0 < test_share < 1:
-        raise InputError(f"the test share {test_share} is not between 0 and 1; give a fraction.")
+        raise InputError(f"The test share {test_share} is not between 0 and 1: give a fraction.")
     variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
     return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
 
@@ -105,7 +108,7 @@ def over_seeds(
     -------
     DataFrame
         Columns `SEED_COLUMNS`; `run` is the first seed's. A method with one seed is labelled
-        "one seed: this trained model, not the method".
+        "One seed: this trained model, not the method."
 
     Raises
     ------
@@ -113,7 +116,8 @@ def over_seeds(
         If seeds of a method have different test sets.
     """
     scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
-    records = [record for family in group_seeds(scored) for record in _pool_method(family, metrics)]
+    methods = group_methods(scored, by_test_set=False)
+    records = [record for method in methods for record in _pool_method(method, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
 
 
@@ -145,12 +149,15 @@ def over_folds(
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
-                f"{run.run}: not the folds of a cross-validation; give runs of `probe --cv`, or "
-                "pool by --over seeds."
+                f"{run.run}: these are not folds of a cross-validation: give runs of `probe --cv`, "
+                "or pool by --over seeds."
             )
         # Folds differ a little in how many groups train.
-        known = [str(run.meta.get(name)) for name in RUN_COLUMNS if name not in (
-            "candidates", "train_fraction")]  # fmt: skip
+        known = [
+            str(run.meta.get(name))
+            for name in RUN_COLUMNS
+            if name not in ("candidates", "train_fraction")
+        ]
         kin.setdefault((*known, str(run.meta["cv"]["folds"])), []).append(item)
     records = [record for family in kin.values() for record in _pool_repeats(family, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
@@ -158,16 +165,26 @@ def over_folds(
 
 def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
     run, sample = family[0]
-    names = [name for name in check_metrics(metrics, sample.classes) if name not in NO_INTERVAL
-             and not (of_probabilities(name) and sample.probs is None)]  # fmt: skip
+    names = [
+        name
+        for name in check_metrics(metrics, sample.classes)
+        if name not in NO_INTERVAL and not (of_probabilities(name) and sample.probs is None)
+    ]
     scores = [estimate(part, names) for item in family for part in _folds(*item)]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
-        "run": run.run, "n_seeds": len(scores), "n_units": sample.n_units,
-        "n_images": sample.n_images, "unit": sample.unit, "note": "; ".join(sample.notes),
-    }  # fmt: skip
+        "run": run.run,
+        "n_seeds": len(scores),
+        "n_units": sample.n_units,
+        "n_images": sample.n_images,
+        "unit": sample.unit,
+    }
     share = 1 / int(run.meta["cv"]["folds"])
+    owners = {run.run: [one.run for one, _ in family]}
+    dataset = str(run.meta.get("dataset") or "")
     return [
-        about | vars(pool_folds([one[name] for one in scores], share)) | {"metric": name}
+        about
+        | vars(pool_folds([one[name] for one in scores], share))
+        | {"metric": name, "notes": place_notes(sample.notes, name, dataset, owners)}
         for name in names
     ]
 
@@ -185,47 +202,37 @@ def _folds(run: Predictions, sample: Sample) -> list[Sample]:
 
 def _rows(sample: Sample, rows: npt.NDArray[np.int64]) -> Sample:
     return replace(
-        sample, truth=sample.truth[rows], prediction=sample.prediction[rows],
+        sample,
+        truth=sample.truth[rows],
+        prediction=sample.prediction[rows],
         groups=None if sample.groups is None else sample.groups[rows],
         probs=None if sample.probs is None else sample.probs[rows],
-    )  # fmt: skip
+    )
 
 
-def group_seeds(scored: Sequence[Scored]) -> list[list[Scored]]:
-    """Runs of one method together, a run a seed; runs of equal seed are not seeds of a method."""
-    kin: dict[tuple[str, ...], list[Scored]] = {}
-    for item in scored:
-        kin.setdefault(method_key(item[0]), []).append(item)
-    out = []
-    for family in kin.values():
-        seeds = [run.meta["seed"] for run, _ in family]
-        out += [family] if len(set(seeds)) == len(seeds) else [[item] for item in family]
-    return out
-
-
-def method_key(run: Predictions) -> tuple[str, ...]:
-    """What two runs of one method share; runs that say nothing of themselves stay alone."""
-    known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
-    return known if run.meta.get("backbone") else (*known, run.run)
-
-
-def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> list[dict[str, Any]]:
-    run = family[0][0]
+def _pool_method(method: Method, metrics: Sequence[str] | None) -> list[dict[str, Any]]:
+    family, run = method.runs, method.runs[0][0]
     aligned = align(family)
     paired = aligned.paired
     names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
-        "run": run.run, "n_seeds": len(family), "n_units": paired.n_units,
-        "n_images": aligned.n_images, "unit": aligned.unit,
-    }  # fmt: skip
-    said = [note for note in aligned.notes if NEVER_PREDICTS not in note]
-    said += [ONE_SEED] if len(family) == 1 else []
+        "run": run.run,
+        "n_seeds": len(family),
+        "n_units": paired.n_units,
+        "n_images": aligned.n_images,
+        "unit": aligned.unit,
+    }
+    # The row stands for all seeds, and is named by the first.
+    owners = {run.run: [one.run for one, _ in family]}
+    notes = [*aligned.notes]
+    notes += [ONE_SEED] if len(family) == 1 else []
     records = []
     for name in names:
-        about["note"] = "; ".join([*said, *_unpredicted(family, name)])
-        if of_probabilities(name) and paired.rows is None:
-            note = f"no probabilities, so no {find_metric(name).title.lower()}"
-            records.append(about | {"metric": name, "note": f"{about['note']}; {note}".strip("; ")})
+        silent = of_probabilities(name) and paired.rows is None
+        said = [*notes, no_probabilities(name)] if silent else notes
+        about |= {"metric": name, "notes": place_notes(said, name, method.dataset, owners)}
+        if silent:
+            records.append(dict(about))
             continue
         left, counts = leave_out_values(paired, name)
         error = jackknife_error(left.mean(0), counts)
@@ -233,18 +240,8 @@ def _pool_method(family: Sequence[Scored], metrics: Sequence[str] | None) -> lis
         # Student's t knows nothing of where a metric ends.
         lowest, highest = find_metric(name).bounds or (-np.inf, np.inf)
         ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
-        records.append(about | vars(pooled) | ends | {"metric": name})
+        records.append(about | vars(pooled) | ends)
     return records
-
-
-def _unpredicted(family: Sequence[Scored], metric: str) -> list[str]:
-    """Of precision, the classes that some seed never predicts, once for all seeds."""
-    if not metric.startswith("precision"):
-        return []
-    samples = [sample for _, sample in family]
-    absent = {c for one in samples for c in set(one.truth) - set(one.prediction)}
-    names = ", ".join(samples[0].classes[c] for c in sorted(absent))
-    return [f"a seed{NEVER_PREDICTS}{names}: precision counts as 0"] if absent else []
 
 
 def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:

@@ -1,182 +1,144 @@
-"""Comparisons in every format, and in sentences."""
+"""Comparisons as a table, and in sentences."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from frostline.cache.errors import InputError
+from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables import escape
-from frostline.report.tables.formats import to_json
+from frostline.report.tables.formats import render_results
+from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
+from frostline.report.tables.table import Cell, Column, Row, Table, words
+from frostline.report.tables.writers.terminal import notes_to_terminal, wrapped
 
 Record = Mapping[Any, Any]
-HEADINGS = ("A", "B", "A", "B", "Difference", "p", "adjusted p", "Verdict on A")
 VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",
     "equivalent": "is equivalent to",
-    "undecided": "cannot be told from",
+    "undecided": "cannot be separated from",
 }
+
+
+def comparison_table(frame: pd.DataFrame) -> Table:
+    """Lay out what `compare` returned: one row for each pair, A minus B."""
+    metric = str(frame["metric"].iloc[0])
+    title = find_metric(metric).title
+    columns = (
+        Column("A"),
+        Column("B"),
+        Column(f"{title} of A", True, metric),
+        Column(f"{title} of B", True, metric),
+        Column("Difference", True),
+        Column("p", True),
+        Column("Adjusted p", True),
+        Column("Verdict on A"),
+    )
+    rows = tuple(
+        Row(
+            (
+                *words(row["a"], row["b"]),
+                *(_plain_score(row, name) for name in ("estimate_a", "estimate_b")),
+                difference_cell(row),
+                Cell(p_word(row["p"]), value=float(row["p"])),
+                Cell(p_word(row["p_adjusted"]), value=float(row["p_adjusted"])),
+                Cell(row["verdict"]),
+            ),
+            str(row["dataset"]),
+            # Notes on two runs are on their pair.
+            run=_pair(row),
+            title=_pair(row),
+        )
+        for row in frame.to_dict("records")
+    )
+    caption = f"Paired comparisons of {title}{', in percent and points' * is_share(metric)}"
+    elsewhere = "are in the JSON of the same comparisons"
+    return Table(columns, rows, tuple(_notes(frame)), caption, elsewhere)
 
 
 def comparison_sentences(frame: pd.DataFrame) -> list[str]:
-    """Each verdict in words, with the difference in points, its interval and the p-value."""
-    out = []
-    for row in frame.to_dict("records"):
-        place = f"On {row['dataset']}, " if row["dataset"] else ""
-        text = f"{place}{row['a']} {VERDICTS[row['verdict']]} {row['b']}"
-        margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
-        points = " points" if _is_share(row) else ""
-        p = f"p {p_word(row['p_adjusted'])}"
-        if row["family_size"] > 1:
-            p += f" by {row['adjustment']} of {row['family_size']}"
-        title = find_metric(row["metric"]).title.lower()
-        out.append(f"{text}{margin}: {title} {_difference(row)}{points} {_interval(row)}, {p}.")
-    return [sentence[:1].upper() + sentence[1:] for sentence in out]
-
-
-def comparison_footnotes(frame: pd.DataFrame) -> list[str]:
-    """What was done, and what a reader has to be told."""
-    first = frame.iloc[0].to_dict()
-    sizes = {}
-    for row in frame.to_dict("records"):
-        name = f"{row['dataset']}: " if row["dataset"] else ""
-        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
-        sizes[f"{name}{units}{row['n_images']:,} images"] = 0
-    family = {"max-T": "all pairs of a data set", "Holm": "frozen against unfrozen of a data set"}
-    lines = [
-        f"Compared by {find_metric(first['metric']).title.lower()}"
-        f"{', in percent and points' if _is_share(first) else ''}, A minus B: {'; '.join(sizes)}.",
-        f"95% intervals: {', '.join(frame['method'].unique())}; p by swapping whole "
-        f"{first['unit']}s between the two runs; seed {first['seed']}.",
-        f"Family: {family[first['adjustment']]}, adjusted by {first['adjustment']}. Smallest p "
-        f"that {'every pair' if len(frame) > 1 else 'the pair'} could have: "
-        f"{p_word(frame['smallest_p'].max())}.",
-    ]
-    if first["margin"] is not None and not pd.isna(first["margin"]):
-        lines.append(f"Equivalent: within {_margin(first)} by two one-sided tests.")
-    if frame["mcnemar_p"].notna().any():
-        values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
-        lines.append(f"McNemar's exact p, each group being one image: {values}.")
-    return lines + _notes(frame)
-
-
-def p_word(p: float) -> str:
-    """A p-value as papers print it."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def to_csv(frame: pd.DataFrame) -> str:
-    """Every column, fractions in full precision."""
-    return frame.to_csv(index=False, lineterminator="\n")
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A pipe table with footnotes."""
-    head = ["Data set", *HEADINGS]
-    lines = ["| " + " | ".join(head) + " |"]
-    lines.append("|" + " --- |" * 3 + " ---: |" * 5 + " --- |")
-    for row in frame.to_dict("records"):
-        cells = [escape.markdown(cell) for cell in (row["dataset"], *_cells(row))]
-        lines.append("| " + " | ".join(cells) + " |")
-    notes = [f"{escape.markdown(note)}  " for note in comparison_footnotes(frame)]
-    return "\n".join([*lines, "", *notes]) + "\n"
-
-
-def to_latex(frame: pd.DataFrame) -> str:
-    """A `tabular` with booktabs rules and the footnotes as a paragraph."""
-    body = [
-        " & ".join(escape.latex(name) for name in ("Data set", *HEADINGS)) + r" \\",
-        r"\midrule",
-    ]
-    for row in frame.to_dict("records"):
-        cells = [f"{{{escape.latex(cell)}}}" for cell in (row["dataset"], *_cells(row))]
-        body.append(" & ".join(cells) + r" \\")
-    notes = r" \\ ".join(f"{{{escape.latex(note)}}}" for note in comparison_footnotes(frame))
-    return "\n".join([
-        r"% needs \usepackage{booktabs,graphicx,textcomp} and \usepackage[T1]{fontenc}",
-        r"\resizebox{\textwidth}{!}{%", r"\begin{tabular}{lllrrrrrl}", r"\toprule", *body,
-        r"\bottomrule", r"\end{tabular}}", r"\par\medskip",
-        rf"\begin{{minipage}}{{\textwidth}}\footnotesize {notes}\end{{minipage}}",
-    ]) + "\n"  # fmt: skip
-
-
-def to_terminal(frame: pd.DataFrame, width: int = 80) -> str:
-    """Sentences and footnotes, wrapped to `width`."""
-    from rich.console import Console
-    from rich.text import Text
-
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, legacy_windows=False)
-    for sentence in comparison_sentences(frame):
-        console.print(Text(escape.plain(sentence)))
-    console.print()
-    for note in comparison_footnotes(frame):
-        console.print(Text(escape.plain(note)))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-COMPARISON_FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
-    "table": to_terminal,
-    "csv": to_csv,
-    "json": to_json,
-    "markdown": to_markdown,
-    "latex": to_latex,
-}
+    """Say each verdict in words, with the difference in points, its interval and the p-value."""
+    return [_sentence(row) for row in frame.to_dict("records")]
 
 
 def render_comparison(frame: pd.DataFrame, format: str = "table") -> str:
-    """What `compare` returned as text, in one of `COMPARISON_FORMATS`."""
-    if format not in COMPARISON_FORMATS:
-        raise InputError(
-            f"there is no format {format!r}; choose from {', '.join(COMPARISON_FORMATS)}."
-        )
-    return COMPARISON_FORMATS[format](frame)
+    """Write what `compare` returned in one of `FORMATS`; on a terminal sentences, not a table."""
+    if format == "table":
+        notes = notes_to_terminal(comparison_table(frame))
+        return wrapped([*comparison_sentences(frame), "", *notes])
+    return render_results(frame, format, lambda: comparison_table(frame))
 
 
-def _notes(frame: pd.DataFrame) -> list[str]:
-    """Every note once, with its pairs where it is not about all."""
-    pairs: dict[str, list[str]] = {}
+def _sentence(row: Record) -> str:
+    place = f"On {row['dataset']}, " if row["dataset"] else ""
+    margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
+    metric = find_metric(row["metric"])
+    difference = difference_cell(row)
+    points = " points" if is_share(row["metric"]) else ""
+    interval = difference.interval or "(no interval)"
+    p = f"p {p_word(row['p_adjusted'])}"
+    if row["family_size"] > 1:
+        p += f" by {row['adjustment']} of {row['family_size']}"
+    return (
+        f"{place}{row['a']} {VERDICTS[row['verdict']]} {row['b']}{margin}: "
+        f"{metric.title.lower()} {difference.text}{points} {interval}, {p}."
+    )
+
+
+def _plain_score(row: Record, name: str) -> Cell:
+    return Cell(number(row[name], row["metric"]), value=float(row[name]))
+
+
+def _pair(row: Record) -> str:
+    return f"{row['a']} and {row['b']}"
+
+
+def _notes(frame: pd.DataFrame) -> Iterator[Note]:
+    """Say what was done, and what a reader should know."""
+    first = frame.iloc[0].to_dict()
+    sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
-        for note in filter(None, row["note"].split("; ")):
-            pairs.setdefault(note, []).append(f"{row['a']} and {row['b']}")
-    out = []
-    for note, about in pairs.items():
-        text = note if len(about) == len(frame) else f"{', '.join(about)}: {note}"
-        out.append(f"{text[:1].upper()}{text[1:]}.")
-    return out
+        name = f"{row['dataset']}: " if row["dataset"] else ""
+        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
+        sizes[f"{name}{units}{row['n_images']:,} images"] = None
+    yield Note(f"{_measure(str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
+    yield Note(
+        f"95% intervals: {_unique(frame['method'])}; p by {_unique(frame['test'])}; "
+        f"seed {first['seed']}."
+    )
+    yield Note(_adjusted(frame))
+    if first["margin"] is not None and not pd.isna(first["margin"]):
+        yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
+    for row in frame.to_dict("records"):
+        for note in row["notes"]:
+            yield Note(note.text, note.metrics, note.classes, (_pair(row),), str(row["dataset"]))
+    if frame["mcnemar_p"].notna().any():
+        values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
+        yield Note(f"McNemar's exact p, each group being one image: {values}.")
 
 
-def _cells(row: Record) -> list[str]:
-    return [
-        row["a"], row["b"], _number(row, "estimate_a"), _number(row, "estimate_b"),
-        f"{_difference(row)} {_interval(row)}", p_word(row["p"]),
-        p_word(row["p_adjusted"]), row["verdict"],
-    ]  # fmt: skip
+def _measure(metric: str) -> str:
+    title = find_metric(metric).title.lower()
+    return f"Compared by {title}{', in percent and points' if is_share(metric) else ''}"
 
 
-def _interval(row: Record) -> str:
-    if pd.isna(row["low"]):
-        return "(no interval)"
-    return f"[{_number(row, 'low')}, {_number(row, 'high')}]"
+def _adjusted(frame: pd.DataFrame) -> str:
+    """Say how p is adjusted, and how small it could have become."""
+    if frame["family_size"].max() == 1:
+        text = "One comparison for each data set: p needs no adjustment."
+    else:
+        text = f"p adjusted by {_unique(frame['adjustment'])} for all comparisons of a data set."
+    if frame["smallest_p"].notna().any():
+        text += f" Smallest p that could have been found: {p_word(frame['smallest_p'].max())}."
+    return text
 
 
-def _is_share(row: Record) -> bool:
-    """Whether percent says something: what has no highest value is no share."""
-    return find_metric(row["metric"]).bounds is not None
-
-
-def _number(row: Record, name: str) -> str:
-    return f"{100 * row[name]:.1f}" if _is_share(row) else f"{row[name]:.3f}"
-
-
-def _difference(row: Record) -> str:
-    return ("+" if row["difference"] >= 0 else "") + _number(row, "difference")
+def _unique(column: pd.Series) -> str:
+    return ", ".join(map(str, column.unique()))
 
 
 def _margin(row: Record) -> str:
-    return f"{100 * row['margin']:g} points" if _is_share(row) else f"{row['margin']:g}"
+    return f"{100 * row['margin']:g} points" if is_share(row["metric"]) else f"{row['margin']:g}"

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from frostline.report.tables import escape
+from frostline.report.tables.table import NONE, Column, Row, Table, words
+from frostline.report.tables.writers.markdown import to_markdown
 
-SHOWN = 20  # rows of a table on the page
-UNBROKEN = 10  # characters of a word that a narrow column must not break
-NONE = "\N{EN DASH}"
+MOST_ROWS = 20  # of a table on the page
 SPLITS_CAPTION = "Groups and images of each split"
-CLASSES_CAPTION = "Images and groups of each class by split"
+CLASSES_CAPTION = "images and groups of each class by split"
 
 
 @dataclass(frozen=True)
@@ -39,88 +38,60 @@ class DataAudit:
     findings: Sequence[tuple[str, str]] = ()
     flagged: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as text; `cut` says how much of it is there, and is empty if all of it is."""
-
-    caption: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    cut: str
+    @property
+    def leaks(self) -> bool:
+        """Whether a leak was found."""
+        return any(severity == "leak" for severity, _ in self.findings)
 
 
-@dataclass(frozen=True)
-class DataBlock:
-    """One data set of the section."""
-
-    dataset: str
-    findings: tuple[tuple[str, str], ...]
-    classes: TextTable
-    flagged: tuple[TextTable, ...]
+def splits_table(audits: Mapping[str, DataAudit]) -> Table:
+    """Lay out the groups and images of each split, one row for each data set."""
+    frame = pd.concat([audit.splits for audit in audits.values()], ignore_index=True)
+    return frame_table(frame, SPLITS_CAPTION)
 
 
-@dataclass(frozen=True)
-class DataSection:
-    """The section of the page; `leaking` names the data sets that have a leak."""
-
-    splits: TextTable
-    blocks: tuple[DataBlock, ...]
-    leaking: tuple[str, ...]
+def classes_table(dataset: str, audit: DataAudit, most: int | None = None) -> Table:
+    """Lay out the images and groups of each class; of more than `most` rows the first."""
+    return frame_table(audit.classes, f"{dataset}: {CLASSES_CAPTION}", most)
 
 
-def make_section(audits: Mapping[str, DataAudit]) -> DataSection:
-    """Lay out the audits of data sets, given by name; of long tables the first `SHOWN` rows."""
-    blocks = tuple(
-        DataBlock(
-            dataset,
-            tuple(audit.findings),
-            _table(CLASSES_CAPTION, audit.classes, SHOWN),
-            tuple(_table(name, rows, SHOWN) for name, rows in audit.flagged.items() if len(rows)),
-        )
-        for dataset, audit in audits.items()
-    )
-    leaking = (
-        block.dataset
-        for block in blocks
-        if any(severity == "leak" for severity, _ in block.findings)
-    )
-    return DataSection(_table(SPLITS_CAPTION, _all_splits(audits)), blocks, tuple(leaking))
-
-
-def to_markdown(audits: Mapping[str, DataAudit]) -> str:
-    """Write the tables of splits and of classes, whole, as pipe tables under their captions."""
-    tables = [_table(SPLITS_CAPTION, _all_splits(audits))]
-    tables += [
-        _table(f"{dataset}: {CLASSES_CAPTION.lower()}", audit.classes)
-        for dataset, audit in audits.items()
+def flagged_tables(
+    dataset: str, audit: DataAudit, most: int | None = None
+) -> list[tuple[str, Table]]:
+    """Lay out what the findings of an audit are about, by caption; empty tables are left out."""
+    return [
+        (caption, frame_table(frame, f"{dataset}: {caption}", most))
+        for caption, frame in audit.flagged.items()
+        if len(frame)
     ]
-    return "\n".join(map(_pipe_table, tables))
 
 
-def is_short(text: str) -> bool:
-    """Whether the words of a text are short enough to be left whole in a narrow column."""
-    return all(len(word) <= UNBROKEN for word in text.split())
+def data_markdown(audits: Mapping[str, DataAudit]) -> str:
+    """Write the tables of splits and of classes, whole, as pipe tables under their captions."""
+    tables = [splits_table(audits)]
+    tables += [classes_table(dataset, audit) for dataset, audit in audits.items()]
+    return "\n".join(map(to_markdown, tables))
 
 
-def _all_splits(audits: Mapping[str, DataAudit]) -> pd.DataFrame:
-    return pd.concat([audit.splits for audit in audits.values()], ignore_index=True)
-
-
-def _table(caption: str, frame: pd.DataFrame, shown: int | None = None) -> TextTable:
-    part = frame if shown is None else frame.head(shown)
-    rows = part.astype(object).itertuples(index=False, name=None)
-    return TextTable(
-        caption,
-        tuple(_heading(str(name)) for name in frame.columns),
-        tuple(tuple(map(_text, row)) for row in rows),
-        f"the first {len(part)} of {len(frame):,} rows" if len(part) < len(frame) else "",
+def frame_table(frame: pd.DataFrame, caption: str, most: int | None = None) -> Table:
+    """Lay out any frame by the names of its columns; of more than `most` rows the first."""
+    part = frame if most is None else frame.head(most)
+    if len(part) < len(frame):
+        caption = f"{caption}, the first {len(part)} of {len(frame):,} rows"
+    columns = tuple(
+        Column(_heading(str(name)), numbers=_is_number(frame[name])) for name in frame.columns
     )
+    rows = part.astype(object).itertuples(index=False, name=None)
+    return Table(columns, tuple(Row(words(*map(_text, row))) for row in rows), (), caption)
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _heading(name: str) -> str:
-    words = name.replace("_", " ").replace("dataset", "data set")
-    return words[:1].upper() + words[1:]
+    text = name.replace("_", " ").replace("dataset", "data set")
+    return text[:1].upper() + text[1:]
 
 
 def _text(value: object) -> str:
@@ -133,13 +104,3 @@ def _text(value: object) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _pipe_table(table: TextTable) -> str:
-    lines = [
-        table.headings,
-        ["---", *["---:"] * (len(table.headings) - 1)],
-        *([escape.markdown(cell) for cell in row] for row in table.rows),
-    ]
-    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"**{escape.markdown(table.caption)}**\n\n{body}\n"

@@ -6,17 +6,36 @@ import re
 import unicodedata
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "_": r"\_", "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "·": r"\textperiodcentered{}", "\N{EN DASH}": "--", "\N{EM DASH}": "---", "…": r"\dots{}",
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "·": r"\textperiodcentered{}",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "…": r"\dots{}",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
-}  # fmt: skip
+    "\N{MINUS SIGN}": r"$-$",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+}
 
 
 def plain(text: object, limit: int | None = None) -> str:
-    """One line without control or direction-changing characters, in the middle cut to `limit`."""
+    """Write one line, cut in the middle to `limit`, without control characters.
+
+    Nor has it characters that change the direction of writing.
+    """
     line = " ".join(str(text).split())
     line = "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c
@@ -29,15 +48,17 @@ def plain(text: object, limit: int | None = None) -> str:
 
 
 def markdown(text: object) -> str:
-    """Text for a cell of a Markdown table."""
-    line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Write text for a cell of a Markdown table."""
+    line = plain(text).replace("&", "&amp;").replace(">", "&gt;")
+    # Before a space it is no tag, and "p < 0.001" stays legible.
+    line = re.sub(r"<(?! )", "&lt;", line)
     line = re.sub(r"([\\`*\[\]|~!])", r"\\\1", line)
     # An underscore or hash inside a word is harmless, and run names are full of them.
     return re.sub(r"(?<![A-Za-z0-9])[_#]|[_#](?![A-Za-z0-9])", r"\\\g<0>", line)
 
 
 def latex(text: object) -> str:
-    """Text for a cell of a LaTeX table; scripts that pdfTeX cannot set need LuaLaTeX."""
+    """Write text for a cell of a LaTeX table; scripts that pdfTeX cannot set need LuaLaTeX."""
     line = plain(text).replace("\N{REPLACEMENT CHARACTER}", "?")
     # Two hyphens would be set as one dash.
     return "".join(_LATEX.get(c, c) for c in line.replace("--", "-\0-")).replace("\0", "{}")

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from frostline.report.notes import Note
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.tables.layout import (
-    Block,
-    Grid,
-    Row,
-    Score,
-    freeze_word,
-    trained_word,
-    weights_word,
-)
-
-FAILED = Score("failed", "")
+from frostline.report.statistics.names import freeze_word, trained_word, weights_word
+from frostline.report.tables.table import Cell, Row, Table
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class Failed:
     dataset, backbone, unfreeze, weights : str
         As runs say them of themselves.
     details : str
-        What tells the method apart: the name of its protocol.
+        What distinguishes the method: the name of its protocol.
     seeds : tuple of int
         Those that failed.
     alone : bool
@@ -47,28 +39,37 @@ class Failed:
     alone: bool
     sentence: str
 
-    def row(self, metrics: int) -> Row:
-        """A row without scores."""
-        details = ", ".join(filter(None, [weights_word(self.weights, self.unfreeze), self.details]))
-        ways = freeze_word(self.unfreeze), trained_word(self.unfreeze)
-        return Row("", self.backbone, *ways, details, (FAILED,) * metrics)
-
-    def footnote(self) -> str:
-        """What failed and why."""
+    def note(self) -> Note:
+        """Say what failed and why."""
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
-        return f"Failed: {self.dataset}, {self.backbone}, {self.details}, {seeds}. {self.sentence}"
+        return Note(
+            f"Failed: {self.dataset}, {self.backbone}, {self.details}, {seeds}. {self.sentence}"
+        )
+
+    def row(self, scores: int, freeze: bool) -> Row:
+        """Make a row without scores."""
+        details = [weights_word(self.weights, self.unfreeze), self.details]
+        ways = [Cell(freeze_word(self.unfreeze))] if freeze else []
+        if not freeze:
+            details.insert(0, trained_word(self.unfreeze))
+        name = Cell(self.backbone, ", ".join(filter(None, details)))
+        cells = [Cell("failed", value=float("nan"))] * scores
+        return Row((name, *ways, *cells), self.dataset)
 
 
-def with_failed(grid: Grid, failed: Sequence[Failed]) -> Grid:
-    """A table with a row for every method that failed, above the majority class, and footnotes."""
-    blocks = {block.dataset: list(block.rows) for block in grid.blocks}
+def with_failed(table: Table, failed: Sequence[Failed], *, freeze: bool) -> Table:
+    """Add a row for every method that failed, above the majority class, and notes.
+
+    `freeze` is that of `score_table`.
+    """
+    parts = {dataset: list(rows) for dataset, rows in table.parts()}
     for one in failed:
         if one.alone:
-            rows = blocks.setdefault(one.dataset, [])
-            end = len(rows) - bool(rows and rows[-1].model == MAJORITY_HEAD)
-            rows.insert(end, one.row(len(grid.headings)))
+            rows = parts.setdefault(one.dataset, [])
+            end = len(rows) - bool(rows and rows[-1].cells[0].text == MAJORITY_HEAD)
+            rows.insert(end, one.row(sum(bool(column.metric) for column in table.columns), freeze))
     return replace(
-        grid,
-        blocks=tuple(Block(dataset, tuple(rows)) for dataset, rows in blocks.items()),
-        footnotes=(*grid.footnotes, *(one.footnote() for one in failed)),
+        table,
+        rows=tuple(row for rows in parts.values() for row in rows),
+        notes=(*(one.note() for one in failed), *table.notes),
     )

@@ -1,98 +1,117 @@
-"""Means over seeds or folds, and ranks over data sets, in every format."""
+"""Means over seeds or folds, and ranks over data sets, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.layout import percent
-from frostline.report.tables.plain import render_plain
+from frostline.report.statistics.names import differing_names
+from frostline.report.tables.formats import render_results
+from frostline.report.tables.numbers import number, percent, score_cell
+from frostline.report.tables.table import Cell, Row, Table, columns
 
 Record = Mapping[Any, Any]
+OVER = {
+    "seeds": "Mean over seeds. The variance is that of the mean between patients "
+    "(delete-one-group jackknife) plus s²/S of the seeds; Student's t with Satterthwaite's df. "
+    "Shares in percent.",
+    "folds": "Mean over all folds of all repeats. The variance is corrected for shared training "
+    "data (Nadeau and Bengio 2003); Student's t. Shares in percent.",
+}
+RANKS_ARE_OF = (
+    "Intervals and how often a method was best come from drawing patients and seeds again. They "
+    "say nothing about other data sets."
+)
+
+
+def over_table(frame: pd.DataFrame, over: str) -> Table:
+    """Lay out what `over_seeds` or `over_folds` returned, with both parts of the error.
+
+    `over` is "seeds" or "folds".
+    """
+    records = frame.to_dict("records")
+    names, shared = differing_names(records)
+    headings = ("Method", "Metric", "Mean", "s.e. patients", f"s.e. {over}", "df", over.title())
+    rows = []
+    for name, row in zip(names, records, strict=True):
+        cells = (
+            Cell(name),
+            Cell(find_metric(row["metric"]).title),
+            score_cell(row),
+            Cell(number(row["group_error"], row["metric"], 2)),
+            Cell(number(row["seed_error"], row["metric"], 2)),
+            Cell("" if pd.isna(row["df"]) else f"{row['df']:.1f}"),
+            Cell(str(row["n_seeds"])),
+        )
+        rows.append(Row(cells, run=_run(row), metric=row["metric"]))
+    return Table(
+        columns(headings, left=2),
+        tuple(rows),
+        tuple(_over_notes(records, shared, over)),
+        f"Means over {over} with 95% intervals",
+        "are in the JSON of the same means",
+    )
+
+
+def rank_table(frame: pd.DataFrame, metric: str) -> Table:
+    """Lay out what `rank_methods` returned."""
+    parts = [str(method).split(", ") for method in frame["method"]]
+    shared = [word for word in parts[0] if len(parts) > 1 and all(word in own for own in parts)]
+    names = [", ".join(word for word in own if word not in shared) for own in parts]
+    rows = [
+        Row(
+            (
+                Cell(name or row["method"]),
+                Cell(
+                    f"{row['mean_rank']:.2f}",
+                    "",
+                    f"{row['low']:.2f}",
+                    f"{row['high']:.2f}",
+                    value=float(row["mean_rank"]),
+                ),
+                Cell(f"{percent(row['best_share'], 0)}%", value=float(row["best_share"])),
+                Cell(str(row["seeds"])),
+            )
+        )
+        for name, row in zip(names, frame.to_dict("records"), strict=True)
+    ]
+    first = frame.iloc[0]
+    title = find_metric(metric).title.lower()
+    notes = [
+        *([Note(f"All: {', '.join(shared)}.")] if shared else []),
+        Note(
+            f"Ranks by {title}, 1 is best, averaged over {first['datasets']} data sets of "
+            f"{first['cohorts']} cohorts: data sets that share patients are one."
+        ),
+        Note(RANKS_ARE_OF),
+    ]
+    headings = columns(("Method", "Mean rank", "Best in", "Seeds"))
+    return Table(headings, tuple(rows), tuple(notes), "Mean ranks with 95% intervals")
 
 
 def render_over(frame: pd.DataFrame, over: str, format: str = "table") -> str:
-    """What `over_seeds` or `over_folds` returned, both parts of the error shown."""
-    repeats = "folds" if over == "folds" else "seeds"
-    headings = ("Method", "Metric", "Mean [95% interval]", "s.e. patients", f"s.e. {repeats}",
-                "df", repeats.title())  # fmt: skip
-    rows = []
-    records = frame.to_dict("records")
-    names, shared = _method_names(records)
-    for name, row in zip(names, records, strict=True):
-        interval = f" [{_number(row, 'low')}, {_number(row, 'high')}]"
-        mean = _number(row, "estimate") + ("" if pd.isna(row["low"]) else interval)
-        rows.append((
-            name, find_metric(row["metric"]).title, mean, _number(row, "group_error", 2),
-            _number(row, "seed_error", 2), "" if pd.isna(row["df"]) else f"{row['df']:.1f}",
-            str(row["n_seeds"]),
-        ))  # fmt: skip
-    notes = [
-        "Mean over seeds; variance: that between patients of the mean (delete-one-group jackknife) "
-        "plus s²/S of the seeds, Student's t with Satterthwaite's df. Shares in percent."
-        if over == "seeds" else
-        "Mean over all folds of all repeats; variance corrected for shared training data (Nadeau "
-        "and Bengio 2003), Student's t. Shares in percent."
-    ]  # fmt: skip
-    if shared:
-        notes.insert(0, f"All: {shared}.")
-    about: dict[str, list[str]] = {}
-    for name, row in zip(names, records, strict=True):
-        for note in filter(None, row["note"].split("; ")):
-            about.setdefault(note, []).append(name)
-    for note, who in about.items():
-        named = "" if len(who) == len(frame) else f"{'; '.join(dict.fromkeys(who))}: "
-        notes.append(f"{named or note[:1].upper()}{note if named else note[1:]}.")
-    return render_plain(frame, headings, rows, notes, format)
+    """Write what `over_seeds` or `over_folds` returned in one of `FORMATS`."""
+    return render_results(frame, format, lambda: over_table(frame, over))
 
 
 def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str:
-    """What `rank_methods` returned."""
-    headings = ("Method", "", "Mean rank [95%]", "Best in", "Seeds")
-    words = [str(method).split(", ") for method in frame["method"]]
-    shared = [word for word in words[0] if len(words) > 1 and all(word in own for own in words)]
-    names = [", ".join(word for word in own if word not in shared) for own in words]
-    rows = [
-        (name or row["method"], "", f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
-         f"{percent(row['best_share'], 0)}%", str(row["seeds"]))
-        for name, row in zip(names, frame.to_dict("records"), strict=True)
-    ]  # fmt: skip
-    first = frame.iloc[0]
-    notes = [
-        *([f"All: {', '.join(shared)}."] if shared else []),
-        f"Ranks by {find_metric(metric).title.lower()}, 1 is best, averaged over "
-        f"{first['datasets']} data sets of {first['cohorts']} cohorts: data sets that share "
-        "patients are one.",
-        "Intervals and how often a method was best: patients and seeds drawn anew. They say "
-        "nothing of other data sets.",
-    ]
-    return render_plain(frame, headings, rows, notes, format)
+    """Write what `rank_methods` returned in one of `FORMATS`."""
+    return render_results(frame, format, lambda: rank_table(frame, metric))
 
 
-def _method_names(records: Sequence[Record]) -> tuple[list[str], str]:
-    """What tells each row's method from the others', and what all of them share."""
-    from frostline.report.statistics.ranks import method_parts
-
-    parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in records]
-    if len(set(parts)) == 1:
-        return [_joined(own, str(row["run"])) for own, row in zip(parts, records, strict=True)], ""
-    shared = [len({own[place] for own in parts}) == 1 for place in range(len(parts[0]))]
-    names = [
-        _joined([word for word, same in zip(own, shared, strict=True) if not same], str(row["run"]))
-        for own, row in zip(parts, records, strict=True)
-    ]
-    return names, _joined([word for word, same in zip(parts[0], shared, strict=True) if same], "")
+def _over_notes(records: Sequence[Record], shared: str, over: str) -> Iterator[Note]:
+    if shared:
+        yield Note(f"All: {shared}.")
+    yield Note(OVER[over])
+    for row in records:
+        for note in row["notes"]:
+            # A row has the name of its first run alone.
+            yield Note(note.text, note.metrics, note.classes, (_run(row),))
 
 
-def _joined(words: Sequence[str], otherwise: str) -> str:
-    return ", ".join(word for word in words if word) or otherwise
-
-
-def _number(row: Record, name: str, decimals: int = 1) -> str:
-    if pd.isna(row[name]):
-        return "–"
-    share = find_metric(row["metric"]).bounds is not None
-    return percent(row[name], decimals) if share else f"{row[name]:.{decimals + 2}f}"
+def _run(row: Record) -> str:
+    return f"{row.get('dataset') or ''} {row['run']}".strip()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def test_only_a_dead_writers_temporary_file_is_cleared(tmp_path: Path) -> None:
 
 
 HOLDER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from frostline.cache import lock_file
 with lock_file(Path(sys.argv[1])) as mine:
@@ -81,3 +83,26 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         assert mine
     with lock_file(path, wait=True) as mine, lock_file(path) as other:
         assert (mine, other) == (True, False)
+
+
+FORKED = HOLDER.replace("    print(mine", "    print(os.fork() or time.sleep(60)")
+
+
+def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -> None:
+    """As workers that load images live on for a while."""
+    path = tmp_path / "lock"
+    holder = subprocess.Popen([sys.executable, "-c", FORKED, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    try:
+        deadline = time.monotonic() + 20  # the child lets go when it runs for the first time
+        mine = False
+        while not mine and time.monotonic() < deadline:
+            with lock_file(path) as mine:
+                os.kill(child, 0)  # it lives
+        assert mine
+    finally:
+        os.kill(child, signal.SIGKILL)

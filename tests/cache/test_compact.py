@@ -174,7 +174,7 @@ def test_without_a_readable_manifest_nothing_is_decided(workspace: Workspace, da
     assert plan.garbage == []
     (sentence,) = plan.refused
     assert "is left as it is: " in sentence
-    assert ("There is no data set" if damage == "missing" else "not a manifest") in sentence
+    assert ("There is no data set" if damage == "missing" else "is damaged (") in sentence
 
 
 def test_a_store_is_described_even_when_damaged(workspace: Workspace) -> None:

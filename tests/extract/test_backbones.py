@@ -70,8 +70,11 @@ def test_the_table_is_true_of_large_backbones(name: str) -> None:
 def test_own_preprocessing_is_the_librarys() -> None:
     resnet = load_backbone("resnet50", weights="random", image_size=32)
     assert resnet.geometry_hint == {
-        "size": 224, "resize_to": 256, "crop_pct": 0.875, "interpolation": "bilinear"
-    }  # fmt: skip
+        "size": 224,
+        "resize_to": 256,
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+    }
     assert resnet.std == (0.229, 0.224, 0.225)
     tiny = load_backbone("timm:test_vit", weights="random", image_size=32)
     assert tiny.geometry_hint["size"] == 160

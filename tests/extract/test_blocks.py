@@ -16,15 +16,22 @@ EXPECTED = {
     "resnet50": ["stem", "layer1", "layer2", "layer3", "layer4"],
     "densenet121": ["stem", *(f"features.denseblock{n}" for n in range(1, 5))],
     "torchvision:vgg11": [
-        "features.0", "features.3", "features.6", "features.11", "features.16", "classifier"
+        "features.0",
+        "features.3",
+        "features.6",
+        "features.11",
+        "features.16",
+        "classifier",
     ],
     "torchvision:convnext_tiny": ["stem", "features.1", "features.2", "features.4", "features.6"],
     "torchvision:shufflenet_v2_x0_5": ["stem", "stage2", "stage3", "stage4", "conv5"],
     "torchvision:mnasnet0_5": ["stem", *(f"layers.{n}" for n in range(8, 14))],
     "torchvision:mobilenet_v3_small": [
-        "stem", *(f"features.{n}" for n in range(1, 13)), "classifier"
+        "stem",
+        *(f"features.{n}" for n in range(1, 13)),
+        "classifier",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -7,16 +7,22 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pydicom
 import pytest
+import typer
 from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from frostline.cache import read_manifest
+from frostline.cache import InputError, read_manifest
 from frostline.commands.cli import app
+from frostline.commands.data import Kind
+from frostline.commands.reference import commands as reference_commands
+from frostline.commands.reference import examples
+from frostline.extract.groups import groups_from_names
 from frostline.extract.phantom import make_phantom_glioma
 from frostline.extract.readers.kinds import KINDS
 
@@ -100,8 +106,16 @@ def amd(root: Path) -> None:
 
 
 LAYOUTS: list[Callable[[Path], None]] = [
-    photos, clinic, glioma_lgg, scans, medmnist, chest_xray, ham10000, isic2018, amd,
-]  # fmt: skip
+    photos,
+    clinic,
+    glioma_lgg,
+    scans,
+    medmnist,
+    chest_xray,
+    ham10000,
+    isic2018,
+    amd,
+]
 
 
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +133,49 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
         assert manifest.table["split"].notna().all(), line
         kinds.add(manifest.meta["kind"])
     assert kinds == set(KINDS)
+
+
+def test_the_example_of_the_help_works_on_the_data_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "photos")
+    group = typer.main.get_command(app)
+    (example,) = examples(dict(reference_commands(group))["frostline index"])
+    program, *arguments = shlex.split(example)
+    assert program == "frostline"
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(tmp_path / "frostline-workspace/manifests/photos.parquet")
+    assert manifest.table["group_id"].nunique() == 5
+
+
+def test_readmes_first_pattern_fits_the_files_it_shows() -> None:
+    text = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    (pattern, *_) = re.findall(r"--group-pattern '([^']+)'", text)
+    names = re.findall(r"^images/\S+\.png$", text, re.MULTILINE)
+    assert groups_from_names(names, pattern) == ["patient001", "patient002"]
+
+
+def test_a_pattern_that_misses_names_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chest_xray(tmp_path / "chest_xray")
+    wrong = ("index", "chest", "--root", "chest_xray", "--group-pattern", r"(person\d+)_")
+    with pytest.raises(InputError) as caught:
+        app([*wrong], standalone_mode=False)
+    assert str(caught.value).startswith(
+        r"--group-pattern '(person\d+)_' finds no group in 12 of 24 names, such as "
+        "IM-0300-0001.jpeg: change it so that it matches them all, or"
+    )
+
+
+def test_the_help_lists_the_kinds_there_are() -> None:
+    assert get_args(Kind) == tuple(KINDS)
+    wrong = CliRunner().invoke(app, ["index", "x", "--root", ".", "--kind", "folders"])
+    assert wrong.exit_code == 2
+    assert "'folders' is not one of 'folder', 'table'," in " ".join(wrong.output.split())
 
 
 def run(*arguments: object) -> Result:

@@ -81,9 +81,12 @@ def test_rescale_then_window(tmp_path: Path) -> None:
     path = save(tmp_path / "a.dcm", WindowCenter=-200, WindowWidth=801, **options)
     assert_array_equal(grey(path), linear(units, -200.5 - 400, -200.5 + 400))
     path = save(
-        tmp_path / "b.dcm", WindowCenter=[-200, 5], WindowWidth=[800, 9],
-        VOILUTFunction="LINEAR_EXACT", **options,
-    )  # fmt: skip
+        tmp_path / "b.dcm",
+        WindowCenter=[-200, 5],
+        WindowWidth=[800, 9],
+        VOILUTFunction="LINEAR_EXACT",
+        **options,
+    )
     assert_array_equal(grey(path), linear(units, -600, 200))
     path = save(
         tmp_path / "c.dcm", WindowCenter=-200, WindowWidth=800, VOILUTFunction="SIGMOID", **options

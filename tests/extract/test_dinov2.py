@@ -159,7 +159,11 @@ def test_swiglu_and_register_names_become_those_of_timm() -> None:
     }
     converted = convert_official(state)
     assert set(converted) == {
-        "pos_embed", "cls_token", "reg_token", "blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.bias"
-    }  # fmt: skip
+        "pos_embed",
+        "cls_token",
+        "reg_token",
+        "blocks.0.mlp.fc1.weight",
+        "blocks.0.mlp.fc2.bias",
+    }
     assert torch.equal(converted["cls_token"], 1 + position[:, :1])
     assert torch.equal(converted["pos_embed"], position[:, 1:])

@@ -23,15 +23,26 @@ from frostline.protocols import protocol_inputs
 transformers: Any = pytest.importorskip("transformers")
 
 TINY = {
-    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
-    "image_size": 56, "patch_size": 14,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 56,
+    "patch_size": 14,
+}
 # As microsoft/rad-dino has it, smaller.
 PROCESSOR = {
-    "do_center_crop": True, "crop_size": {"height": 56, "width": 56}, "do_resize": True,
-    "size": {"shortest_edge": 64}, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255,
-    "do_normalize": True, "image_mean": [0.5307] * 3, "image_std": [0.2583] * 3,
-}  # fmt: skip
+    "do_center_crop": True,
+    "crop_size": {"height": 56, "width": 56},
+    "do_resize": True,
+    "size": {"shortest_edge": 64},
+    "resample": 3,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5307] * 3,
+    "image_std": [0.2583] * 3,
+}
 
 
 def save(folder: Path, model: Any, seed: int = 0) -> str:

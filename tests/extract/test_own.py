@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from torchvision.transforms import v2
 
 from frostline.apply.load import load_run
 from frostline.cache import EmbeddingStore, InputError, Workspace, find_stores
+from frostline.doctor.stores import check_store
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.embed import embed_images, embedding_spec
@@ -266,3 +268,22 @@ def test_images_of_several_sizes_are_named(place: Workspace) -> None:
 def test_a_transform_decides_the_size(place: Workspace) -> None:
     with pytest.raises(InputError, match="^Your own transform decides the size: leave out image"):
         extract(place, "set", Network(net(), image_size=32, transform=PREPARE))
+
+
+def test_the_doctor_does_not_check_what_only_the_user_can_make(place: Workspace) -> None:
+    for network, reason in (
+        (Network(net(), image_size=SIDE), r"its weights \(own module, digest "),
+        (Network("timm:test_vit", "random", transform=PREPARE), "your own transform made its pix"),
+    ):
+        done = extract(place, "set", network, machine=Machine("cpu"))
+        folder = place.embeddings("set", network.backbone_name) / done.key
+        found = check_store(place, folder, 2)
+        assert found.state == "note"
+        assert re.search(rf"not checked, .*{reason}", found.found)
+
+
+def test_engines_agree_on_an_own_module(place: Workspace) -> None:
+    pytest.importorskip("onnxruntime")
+    network = Network(net(), transform=PREPARE)
+    done = extract(place, "set", network, machine=Machine("cpu", engine="onnx"))
+    assert done.embedded == 12  # the engine compares its first batch with PyTorch's

@@ -47,8 +47,9 @@ def test_photographs_are_read_by_the_kinds_of_their_data_sets(tmp_path: Path) ->
     assert set(table["mode"]) == {"L"}
     make_phantom_amd(tmp_path / "amd", share=0.1, scale=0.02)
     assert indexed(tmp_path / "amd", "ichallenge-amd").table["label"].value_counts().to_dict() == {
-        "Non-AMD": 31, "AMD": 9,
-    }  # fmt: skip
+        "Non-AMD": 31,
+        "AMD": 9,
+    }
     make_phantom_ham10000(tmp_path / "ham", share=0.001, scale=0.1)
     ham = indexed(tmp_path / "ham", "ham10000").table
     assert set(ham["label"]) == set(HAM10000)
@@ -85,7 +86,12 @@ def test_sequences_of_a_patient_differ_and_some_are_missing(
     assert not np.array_equal(first["t1"], first["t2"])
     pattern = "{patient_id}/{patient_id}_t2"
     table = indexed(
-        tmp_path / "glioma", "mri-slices", image=f"{pattern}.nii.gz", mask=f"{pattern}_mask.nii.gz",
-        table="labels.csv", group_column="patient_id", label_column="grade",
-    ).table  # fmt: skip
+        tmp_path / "glioma",
+        "mri-slices",
+        image=f"{pattern}.nii.gz",
+        mask=f"{pattern}_mask.nii.gz",
+        table="labels.csv",
+        group_column="patient_id",
+        label_column="grade",
+    ).table
     assert table["group_id"].nunique() == 4

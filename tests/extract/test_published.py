@@ -188,8 +188,14 @@ def test_ham10000_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     assert (len(table), table["group_id"].nunique()) == (10_015, 7_470)
     assert (table.groupby("group_id")["split"].nunique() == 1).all()
     assert Counter(table["label"]) == {
-        "akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142,
-    }  # fmt: skip
+        "akiec": 327,
+        "bcc": 514,
+        "bkl": 1099,
+        "df": 115,
+        "mel": 1113,
+        "nv": 6705,
+        "vasc": 142,
+    }
 
 
 # ichallenge-amd
@@ -266,8 +272,11 @@ def test_medmnist(root: Path, shape: tuple[int, ...]) -> None:
     assert table["image_id"].iat[7] == "pneumoniamnist.npz#i=7"
     assert table["content_key"].is_unique
     assert table.loc[0, ["width", "height", "mode", "format"]].tolist() == [
-        28, 28, "RGB" if len(shape) == 3 else "L", "NPZ",
-    ]  # fmt: skip
+        28,
+        28,
+        "RGB" if len(shape) == 3 else "L",
+        "NPZ",
+    ]
     named = index("medmnist", root, "named", data="pneumoniamnist", label_names=True).table
     assert set(named["label"]) == {"normal", "pneumonia"}
     pixels = np.concatenate([arrays[f"{part}_images"] for part in ("train", "val", "test")])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.cache import InputError
-from frostline.extract.splits import assign_splits, made_parts, wanted
+from frostline.extract.splits import assign_splits, made_parts, part_sizes
 
 Rows = list[tuple[str, str]]  # group, label
 fractions = st.floats(0.05, 0.6)
@@ -54,7 +54,7 @@ def test_no_group_crosses_and_every_class_is_everywhere(
         assert parts["train"] >= 1
         assert (parts["test"] >= 1) == (parts.total() >= 2)
         assert (parts["val"] >= 1) == (parts.total() - parts["test"] >= 2)
-        assert (parts["test"], parts["val"]) == wanted(parts.total(), test, val)
+        assert (parts["test"], parts["val"]) == part_sizes(parts.total(), test, val)
 
 
 @given(data_sets(), st.integers(), st.randoms())
@@ -72,7 +72,7 @@ def test_adding_groups_moves_none(first: Rows, more: Rows, seed: int) -> None:
     assert {group: after[group] for group in before} == before
     earlier = count(first, before)
     for label, parts in count(both, after).items():
-        assert parts["test"] == max(wanted(parts.total(), 0.3, 0.2)[0], earlier[label]["test"])
+        assert parts["test"] == max(part_sizes(parts.total(), 0.3, 0.2)[0], earlier[label]["test"])
         if parts.total() >= 3:
             assert all(parts[part] for part in ("train", "val", "test")), label
 
@@ -98,7 +98,7 @@ def test_only_val_is_made_where_test_is_given(rows: Rows, seed: int) -> None:
     part_of = split(rows, given, seed=seed)
     assert [group for group, part in part_of.items() if part == "test"] == ["official"]
     for parts in count(rows[:-1], part_of).values():
-        assert parts["val"] == wanted(parts.total(), 0, 0.2)[1]
+        assert parts["val"] == part_sizes(parts.total(), 0, 0.2)[1]
 
 
 def test_numbers_of_the_paper_recipe() -> None:

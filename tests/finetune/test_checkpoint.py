@@ -71,7 +71,7 @@ def test_without_links_the_best_weights_are_written_again(
 
 @pytest.mark.parametrize(
     "where",
-    ["torch.save", "frostline.finetune.training.checkpoint.atomic_write", "pathlib.Path.rename"],
+    ["torch.save", "frostline.finetune.training.checkpoint.write_text", "pathlib.Path.rename"],
 )
 def test_a_failure_on_the_way_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -123,29 +123,42 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
     with pytest.raises(InputError) as caught:
         checkpoints.load()
     message = str(caught.value)
-    assert message.startswith(f"Checkpoint {tmp_path / '000001'} is damaged (")
+    assert message.startswith(str(tmp_path / "000001"))
+    assert " is damaged (" in message
     assert message.endswith(f"): delete {tmp_path} to train again from the start.")
 
 
 @pytest.mark.parametrize(
-    ("version", "ending"),
+    ("version", "sentence"),
     [
-        (3, "has format version 3, this release reads up to 2: install a newer Frostline."),
+        (
+            3,
+            "{0}/000001/state.json has format version 3, this release reads up to 2: install a "
+            "newer Frostline.",
+        ),
         (
             1,
-            "has format version 1 of an older release: finish with that one, or delete {} to "
-            "train again from the start.",
+            "Checkpoint {0}/000001 has format version 1 of an older release: finish with that one, "
+            "or delete {0} to train again from the start.",
         ),
     ],
 )
-def test_another_format_says_so(tmp_path: Path, version: int, ending: str) -> None:
+def test_another_format_says_so(tmp_path: Path, version: int, sentence: str) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(checkpoint(1, 1))
     path = tmp_path / "000001" / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
     with pytest.raises(InputError) as caught:
         checkpoints.load()
-    assert str(caught.value) == f"Checkpoint {path.parent} {ending.format(tmp_path)}"
+    assert str(caught.value) == sentence.format(tmp_path)
+
+
+def test_a_checkpoint_that_is_pointed_to_and_gone_says_so(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(checkpoint(1, 1))
+    (tmp_path / "000001" / "state.json").unlink()
+    with pytest.raises(InputError, match=r"000001 is damaged \(it has no state.json\): delete "):
+        checkpoints.load()
 
 
 def test_the_average_is_kept_beside_the_weights_and_is_what_was_best(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,19 +56,38 @@ class Staged(nn.Module):
         return self.features(images).mean(dim=(2, 3))
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "finetuning.md"
+
+
+def index(root: Path, name: str, workspace: Path) -> Workspace:
+    """Index forty images of two kinds."""
     rng = np.random.default_rng(0)
     for number in range(40):
         label = "sick" if number % 2 else "well"
         pixels = rng.integers(0, 100, (32, 32, 3), dtype=np.uint8)
         pixels[..., 0] += 100 * (label == "sick")
-        path = tmp_path / "images" / label / f"{number:02d}.png"
+        path = root / label / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    place = ("--root", str(tmp_path / "images"), "--workspace", str(tmp_path / "ws"))
-    app(["index", "set", *place], standalone_mode=False)
-    return Workspace(tmp_path / "ws")
+    place = ("--root", str(root), "--workspace", str(workspace))
+    app(["index", name, *place], standalone_mode=False)
+    return Workspace(workspace)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return index(tmp_path / "images", "set", tmp_path / "ws")
+
+
+def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    index(Path("images"), "chest", Path("frostline-workspace"))
+    (example,) = re.findall(r"```python\n(.*?class SmallNet.*?)```", PAGE.read_text("utf-8"), re.S)
+    names: dict[str, Any] = {}
+    exec(compile(example, "finetuning.md", "exec"), names)
+    assert names["card"]["trained_blocks"] == ["features.1"]
+    assert names["card"]["run"] == names["tuned"].predictions.run
+    assert "accuracy" in set(names["scores"]["metric"])
 
 
 @pytest.mark.parametrize("protocol", ["paper", "standard"])

@@ -121,6 +121,6 @@ def test_too_few_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     indexed(tmp_path / "images", "set")
     result = CliRunner().invoke(app, ["audit", "set", "--controls"])
     assert isinstance(result.exception, Exception)
-    assert "the rarest class has 4 groups; controls need two classes of 5 or more." in str(
+    assert "The rarest class has 4 groups: controls need two classes of 5 or more." in str(
         result.exception
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Workspace, read_manifest
+from frostline.commands.cli import USAGE_ERROR, app
 from frostline.commands.groups import RecipeOptions
 from frostline.finetune import Recipe, read_card
 from frostline.finetune.training.logs import TensorBoard
@@ -51,6 +53,14 @@ def indexed(tmp_path: Path, frostline: Run) -> Run:
     return frostline
 
 
+@pytest.fixture
+def indexed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set `set` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    make_stripes(Path("images"), 12)
+    app(["index", "set", "--root", "images"], standalone_mode=False)
+
+
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "frostline-workspace")
 
@@ -74,7 +84,10 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
         f"lr {number}/2  epoch {epoch}/2" for number in (1, 2) for epoch in (1, 2)
     ]
     assert all(" images/s  0:00:" in line for line in lines)
+    # The path is all of standard output; the score is for people.
     run = Path(done.stdout.strip()).stem
+    score = r"accuracy \d+\.\d% \[.*\] on 16 test images; majority class \d+\.\d%"
+    assert re.fullmatch(score, done.stderr.splitlines()[-1])
     meta = read_predictions(workspace(tmp_path).predictions(run)).meta
     settings = meta["hyperparameters"]
     assert (settings["epochs"], settings["ema"], settings["clip_grad_norm"]) == (2, 0.9, 1.0)
@@ -129,6 +142,69 @@ def test_a_setting_that_cannot_be(setting: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         RecipeOptions(lr="1e-3", setting=[setting]).changes()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("finetune", "--weights-seed", "3"),
+            "--weights-seed is for --weights random, not 'pretrained': leave it out.",
+        ),
+        (
+            ("extract", "--weights-seed", "0", "--weights", "x.pth"),
+            "--weights-seed is for --weights random, not 'x.pth': leave it out.",
+        ),
+        (
+            ("extract", "--head-weights", "x.pth"),
+            "--head-weights is for --feature imagenet-logits: leave it out.",
+        ),
+        (
+            ("extract", "--fail-on-skip"),
+            "--fail-on-skip is for --on-error skip: give both, or neither.",
+        ),
+        (
+            ("extract", "--engine", "onnx", "--precision", "bfloat16"),
+            "--engine onnx computes float32 on a CPU, not bfloat16 on cpu: leave out --device and "
+            "--precision, or use --engine torch.",
+        ),
+        (
+            ("extract", "--shard", "0/2"),
+            "--shard is not for torchrun, whose processes are the shards: leave it out.",
+        ),
+        (
+            ("finetune", "--feature", "imagenet-logits"),
+            "Feature 'imagenet-logits' is for `extract`: choose another to train on.",
+        ),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    indexed_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    if "--shard" in arguments:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError) as caught:
+        app([*arguments, "-d", "set", "-b", "effnet-lite0"], standalone_mode=False)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (("finetune", "--protocol", "best"), "'paper', 'standard'"),
+        (("finetune", "--boundary", "maybe"), "'auto', 'on', 'off'"),
+        (("finetune", "--precision", "float8"), "'float32', 'bfloat16', 'float16'"),
+        (("extract", "--engine", "tensorrt"), "'torch', 'onnx'"),
+        (("extract", "--on-error", "no"), "'stop', 'skip'"),
+    ],
+)
+def test_closed_lists_are_choices(arguments: tuple[str, ...], choices: str) -> None:
+    with pytest.raises(USAGE_ERROR) as caught:
+        app([*arguments, "-d", "set", "-b", "effnet-lite0"], standalone_mode=False)
+    assert choices in caught.value.format_message()
 
 
 def test_settings_are_read_from_text() -> None:

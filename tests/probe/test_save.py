@@ -95,10 +95,10 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "start"),
     [
-        ({"format": "other"}, "{path} is not a head of Frostline but 'other'."),
-        ({"format_version": 99}, "{path} has head format version 99, this release reads up to 1:"),
-        ({"class": "os.system"}, "{path} is not a readable head of Frostline: KeyError("),
-        ({"params": {"D": 1}}, "{path} is not a readable head of Frostline: TypeError("),
+        ({"format": "other"}, "{path} is not a frostline-head file but 'other': delete "),
+        ({"format_version": 99}, "{path} has format version 99, this release reads up to 1:"),
+        ({"class": "os.system"}, "{path} is damaged (KeyError("),
+        ({"params": {"D": 1}}, "{path} is damaged (TypeError("),
     ],
 )
 def test_strange_heads(tmp_path: Path, change: dict[str, Any], start: str) -> None:

@@ -38,11 +38,17 @@ def make_run(
         }
     )
     about = {
-        "run": f"run-{seed}", "dataset": "chest", "backbone": "resnet50", "weights": "pretrained",
-        "protocol": "paper", "unfreeze": "none", "head": "logistic", "seed": 0,
+        "run": f"run-{seed}",
+        "dataset": "chest",
+        "backbone": "resnet50",
+        "weights": "pretrained",
+        "protocol": "paper",
+        "unfreeze": "none",
+        "head": "logistic",
+        "seed": 0,
         "classes": list(classes),
         "class_counts": {name: 10 * (i + 1) for i, name in enumerate(classes)},
-    }  # fmt: skip
+    }
     return Predictions(table, {**about, **meta})
 
 

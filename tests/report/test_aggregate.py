@@ -8,6 +8,7 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import Predictions, evaluate
+from frostline.report.notes import texts
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 
 
@@ -45,7 +46,7 @@ def test_auto_takes_the_mean_of_slices_alone():
     one = frame.iloc[0]
     assert one["estimate"] == pytest.approx(2 / 3)
     assert (one["unit"], one["n_units"], one["n_images"]) == ("group", 3, 6)
-    assert "one row a group, by mean of probabilities of its images" in one["note"]
+    assert "One row a group, by the mean of its images' probabilities." in texts(one["notes"])
     photos = evaluate([volumes(marked=False)], replicates=100).iloc[0]
     assert photos["estimate"] == pytest.approx(3 / 6)
     slices = evaluate([volumes()], aggregate="none", replicates=100).iloc[0]
@@ -54,7 +55,7 @@ def test_auto_takes_the_mean_of_slices_alone():
 
 def test_auto_votes_without_probabilities():
     one = evaluate([volumes(probs=False)], replicates=100).iloc[0]
-    assert "by majority vote of its images" in one["note"]
+    assert "One row a group, by a vote of its images." in texts(one["notes"])
 
 
 def test_order_of_rows_changes_nothing():
@@ -71,18 +72,23 @@ def test_mixed_labels():
     with pytest.raises(InputError) as caught:
         aggregate_predictions(mixed, "mean")
     assert str(caught.value) == (
-        "r: the images of group 'p1' differ in label; correct them or use --aggregate none."
+        "r: the images of group 'p1' differ in label: correct them or use --aggregate none."
     )
     one = evaluate([mixed], replicates=100).iloc[0]
-    assert "slices of a group differ in label: slices scored, not patients" in one["note"]
+    said = "Slices of a group differ in their label, so slices are scored, not patients."
+    assert said in texts(one["notes"])
     assert one["n_images"] == 6
 
 
 @pytest.mark.parametrize(
     ("how", "change", "message"),
     [
-        ("median", {}, "there is no aggregate 'median'; choose from auto, mean, vote, none."),
-        ("mean", {"probs": False}, "r: no probabilities to average; use --aggregate vote."),
+        ("median", {}, "There is no aggregate 'median': choose from auto, mean, vote, none."),
+        (
+            "mean",
+            {"probs": False},
+            "r: there are no probabilities to average: use --aggregate vote.",
+        ),
     ],
 )
 def test_wrong_options(how, change, message):
@@ -94,5 +100,5 @@ def test_wrong_options(how, change, message):
 def test_no_groups():
     alone = volumes()
     alone.table["group_id"] = np.nan
-    with pytest.raises(InputError, match=r"^r: no group_id, so nothing to aggregate by; "):
+    with pytest.raises(InputError, match=r"^r: there is no group_id, so nothing to aggregate by: "):
         aggregate_predictions(alone, "vote")

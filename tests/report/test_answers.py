@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from frostline.report import answer, compare, evaluate
+from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen
-from frostline.report.statistics.comparisons.paired import TIE
+from frostline.report.statistics.comparisons.swaps import TIE
 from frostline.report.statistics.evaluation import score, tabulate
 
 
@@ -38,7 +39,7 @@ def test_a_difference_that_the_test_shows_is_said_with_its_interval(run):
     first, best = said(runs)
     row = frozen_against_unfrozen(runs).iloc[0]
     points = [f"{100 * row[name]:.1f}" for name in ("difference", "low", "high")]
-    scores = [f"{100 * row[f'estimate_{name}']:.1f}%" for name in ("frozen", "unfrozen")]
+    scores = [f"{100 * row[f'estimate_{name}']:.1f}%" for name in "ab"]
     assert first == (
         f"Freezing helped resnet50 on chest by {points[0]} points of accuracy "
         f"[{points[1]}, {points[2]}]: {scores[0]} against {scores[1]} fine-tuned."
@@ -57,7 +58,7 @@ def test_the_pair_of_one_seed_is_what_compare_finds(run):
     other = compare(runs, family="freezing").iloc[0]
     for name in ("difference", "low", "high", "p", "p_adjusted", "verdict", "n_units"):
         assert one[name] == pytest.approx(other[name], abs=TIE), name
-    assert one["note"].endswith("one seed: these trained models, not the methods")
+    assert texts(one["notes"])[-1] == "One seed: these trained models, not the methods."
 
 
 def test_seeds_add_their_variance(run):
@@ -70,7 +71,7 @@ def test_seeds_add_their_variance(run):
     assert row["seed_error"] == pytest.approx(between**0.5)
     half = (row["high"] - row["low"]) / 2
     assert half > 1.9 * np.hypot(row["group_error"], row["seed_error"])
-    assert (row["test"], row["seeds_frozen"], row["seeds_unfrozen"]) == ("Student's t", 3, 3)
+    assert (row["test"], row["seeds_a"], row["seeds_b"]) == ("Student's t", 3, 3)
     first, best = said(runs)
     assert "(mean of 3 seeds each)" in first
     assert "3 seeds" in best
@@ -90,7 +91,7 @@ def test_runs_that_cannot_be_paired_are_said(run):
     differences = frozen_against_unfrozen(runs)
     assert differences["verdict"].tolist() == ["not compared"]
     assert said(runs)[0].startswith(
-        "Freezing resnet50 on chest was not compared: different test sets: "
+        "Freezing resnet50 on chest was not compared: The test sets differ: "
     )
 
 

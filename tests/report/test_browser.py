@@ -33,14 +33,24 @@ def study(run, data_audits, tmp_path_factory) -> Path:
     """Two data sets with all that a page can have, seeds, maps and images included."""
     history = [{"epoch": e, "train_loss": 1 / e, "val_loss": 1.1 / e} for e in (1, 2, 3)]
     runs = [
-        run(classes, run=f"{dataset}-{backbone}-{way}-{seed}", seed=hash_of(backbone, way, seed),
-            dataset=dataset, backbone=backbone, unfreeze=way, skill=skill, candidates=3,
-            seconds=9.0, history=history if way == "all" else None, best_epoch=2)
+        run(
+            classes,
+            run=f"{dataset}-{backbone}-{way}-{seed}",
+            seed=hash_of(backbone, way, seed),
+            dataset=dataset,
+            backbone=backbone,
+            unfreeze=way,
+            skill=skill,
+            candidates=3,
+            seconds=9.0,
+            history=history if way == "all" else None,
+            best_epoch=2,
+        )
         for dataset, classes in (("chest", ("NORMAL", "PNEUMONIA")), ("skin", tuple("abcdefg")))
         for backbone, skill in (("resnet50", 1.0), ("vgg16", 2.5))
         for way in ("none", "all")
         for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     for one, seed in zip(runs, [0, 1] * 8, strict=True):
         one.meta["seed"] = seed
     rng = np.random.default_rng(0)
@@ -48,10 +58,14 @@ def study(run, data_audits, tmp_path_factory) -> Path:
         rng.normal(size=(15, 4)), list("ab") * 7 + ["a"], [str(i // 3) for i in range(15)]
     )
     return write(
-        tmp_path_factory.mktemp("study"), runs, title="A study", audits=data_audits,
-        embeddings={"chest": {"resnet50": embedded}}, costs={"vgg16": {"parameters": 1e8}},
+        tmp_path_factory.mktemp("study"),
+        runs,
+        title="A study",
+        audits=data_audits,
+        embeddings={"chest": {"resnet50": embedded}},
+        costs={"vgg16": {"parameters": 1e8}},
         images=lambda dataset, ids: dict.fromkeys(ids, np.eye(24, dtype=np.uint8)),
-    )  # fmt: skip
+    )
 
 
 def hash_of(*words: object) -> int:
@@ -82,8 +96,14 @@ def open_page(browser):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append("dialog"))
-        page.on("request", lambda request: complaints.append(request.url)
-                if not request.url.startswith(("file:", "data:")) else None)  # fmt: skip
+        page.on(
+            "request",
+            lambda request: (
+                complaints.append(request.url)
+                if not request.url.startswith(("file:", "data:"))
+                else None
+            ),
+        )
         page.goto(path.as_uri())
         return page
 
@@ -187,9 +207,12 @@ def test_hostile_text_stays_text(run, open_page, tmp_path, size):
     ]
     image = np.zeros((8, 8, 3), np.uint8)
     path = write(
-        tmp_path, runs, title=HOSTILE[0], about={HOSTILE[1]: HOSTILE[0]},
+        tmp_path,
+        runs,
+        title=HOSTILE[0],
+        about={HOSTILE[1]: HOSTILE[0]},
         images=lambda dataset, ids: dict.fromkeys(ids, image),
-    )  # fmt: skip
+    )
     page = open_page(path, size)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.locator("h1").inner_text() == HOSTILE[0]

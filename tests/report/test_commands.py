@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from frostline.cache import InputError
 from frostline.commands.cli import app
+from frostline.commands.reporting import IDLE_IN_COMPARE, IDLE_IN_EVALUATE
 from frostline.report import write_predictions
 
 
@@ -16,6 +18,21 @@ def files(run, tmp_path):
     for one in (run(skill=3.0, n_groups=60), run(seed=1, skill=0.2, n_groups=60, unfreeze="all")):
         paths.append(str(tmp_path / f"{one.run}.parquet"))
         write_predictions(paths[-1], one.table, one.meta)
+    return paths
+
+
+@pytest.fixture
+def several(run, tmp_path):
+    """Three methods of two seeds, whose groups have several images of one label, and two splits."""
+    paths = []
+    for place, (unfreeze, skill) in enumerate((("none", 1.5), ("all", 0.8), ("2", 1.2))):
+        for seed in range(2):
+            one = run(n=180, n_groups=60, skill=skill, seed=10 * place + seed, unfreeze=unfreeze)
+            one.meta["seed"] = seed
+            one.table["label"] = one.table.groupby("group_id")["label"].transform("first")
+            one.table.loc[one.table["group_id"].str.endswith("7"), "split"] = "val"
+            paths.append(str(tmp_path / f"{unfreeze}-{seed}.parquet"))
+            write_predictions(paths[-1], one.table, one.meta)
     return paths
 
 
@@ -35,25 +52,125 @@ def test_compare(files):
 
 def test_evaluate_with_metrics_and_aggregate(files):
     lines = invoke(
-        "evaluate", files[0], "--metric", "roc_auc", "--metric", "f1_per_class",
-        "--aggregate", "none", "--format", "csv",
-    ).splitlines()  # fmt: skip
+        "evaluate",
+        files[0],
+        "--metric",
+        "roc_auc",
+        "--metric",
+        "f1_per_class",
+        "--aggregate",
+        "none",
+        "--format",
+        "csv",
+    ).splitlines()
     assert lines[0] == "run,metric,estimate,low,high"
     assert [line.split(",")[1] for line in lines[1:4]] == ["roc_auc", "f1[NORMAL]", "f1[PNEUMONIA]"]
 
 
 def test_against_the_paper(files):
-    text = invoke("evaluate", *files, "--against", "paper", "--replicates", "100")
+    text = invoke(
+        "evaluate", *files, "--against", "paper", "--replicates", "100", "--format", "markdown"
+    )
     assert "| Chest X-ray | ResNet50 | Y | accuracy | " in text
     assert "different test set" in text
 
 
 def test_mistakes_are_sentences(files):
     for words, message in (
-        (["evaluate", files[0], "--against", "us"], "there is no --against 'us'; choose from "),
-        (["compare", files[0]], "one run alone cannot be compared; give at least two."),
-        (["evaluate", files[0], "--ci", "wald"], "there is no interval 'wald'; choose from auto, "),
+        (["compare", files[0]], "One run alone cannot be compared: give at least two."),
+        (
+            ["evaluate", files[0], "--metric", "f2"],
+            "There is no metric 'f2': choose from accuracy, ",
+        ),
     ):
         with pytest.raises(InputError) as caught:
             invoke(*words)
         assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--ci", "wald"],
+        ["evaluate", "--unit", "slice"],
+        ["evaluate", "--aggregate", "median"],
+        ["evaluate", "--over", "years"],
+        ["evaluate", "--against", "us"],
+        ["evaluate", "--format", "xls"],
+        ["compare", "--family", "all"],
+        ["compare", "--format", "xls"],
+    ],
+)
+def test_closed_lists_are_choices(files, words):
+    done = CliRunner().invoke(app, [words[0], *files, *words[1:]])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{words[1]}'" in done.output
+
+
+VALUES = {
+    "ci": "bca", "replicates": "150", "seed": "3", "stratified": None, "against": "paper",
+    "split": "all", "unit": "image", "family": "freezing", "margin": "0.4", "intersection": None,
+    "metric": "f1_macro", "aggregate": "vote", "over": "seeds", "format": "markdown",
+    "ranks": None,
+}  # fmt: skip
+
+
+# An option that is a mode itself, in which this mode does not act.
+MODES_APART = [("over", [("ci", kind)]) for kind in ("percentile", "jackknife-t", "replicate-mean")]
+
+
+def option(name, value=None):
+    return [f"--{name}", *([] if value is None else [value])]
+
+
+@pytest.mark.parametrize(("command", "idle"), [("evaluate", IDLE_IN_EVALUATE),
+                                               ("compare", IDLE_IN_COMPARE)])  # fmt: skip
+def test_an_option_that_does_not_act_is_refused(files, command, idle):
+    for (mode, value), names in idle.items():
+        mode = option(mode, None if value is True else value)
+        for name in names:
+            words = [command, *files, *mode, *option(name, VALUES[name])]
+            with pytest.raises(InputError) as caught:
+                invoke(*words)
+            said = " ".join(mode)
+            assert str(caught.value) == (
+                f"`--{name}` does not act with `{said}`: leave one of them out."
+            )
+
+
+def acting(command, mode):
+    """The options of a command that are not refused in a mode, and the mode's own words."""
+    idle = {"evaluate": IDLE_IN_EVALUATE, "compare": IDLE_IN_COMPARE}[command]
+    refused = {name for (key, value), names in idle.items()
+               if (key, value) in mode for name in names}  # fmt: skip
+    taken = {name for name, _ in mode}
+    (found,) = [one for one in typer.main.get_command(app).commands.values() if one.name == command]
+    names = {one.name for one in found.params} - {"predictions", "help"}
+    assert names <= set(VALUES), "an option without a value to try"
+    return sorted(names - refused - taken)
+
+
+@pytest.mark.parametrize(
+    ("command", "mode"),
+    [
+        ("evaluate", [("ci", "percentile")]),
+        ("evaluate", [("ci", "jackknife-t")]),
+        ("evaluate", [("ci", "replicate-mean")]),
+        ("evaluate", [("over", "seeds")]),
+        ("compare", []),
+        ("compare", [("ranks", True)]),
+    ],
+)
+def test_every_other_option_acts(several, command, mode):
+    # With one seed each, swaps are drawn.
+    words = [command, *(several if mode else several[::2])]
+    for name, value in mode:
+        words += option(name, None if value is True else value)
+    before = invoke(*words)
+    for name in acting(command, mode):
+        if (name, mode) in MODES_APART:
+            with pytest.raises(InputError, match=" does not act with "):
+                invoke(*words, *option(name, VALUES[name]))
+        # On runs with different images: test_different_test_sets.
+        elif name != "intersection":
+            assert invoke(*words, *option(name, VALUES[name])) != before, name

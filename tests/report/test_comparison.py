@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,24 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from typer.testing import CliRunner
 
 from frostline.cache import InputError
-from frostline.report import Predictions, compare
-from frostline.report.statistics.comparisons.comparison import (
-    COMPARISON_COLUMNS,
-    equivalence_p,
-    few_differ_p,
-    mcnemar_p,
-)
+from frostline.commands.cli import app
+from frostline.report import Predictions, answer, compare, render_comparison, write_predictions
+from frostline.report.notes import texts
+from frostline.report.page.answers import frozen_against_unfrozen
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
+from frostline.report.statistics.comparisons.decisions import equivalence_p, few_differ_p, mcnemar_p
+from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (
-    Swaps,
     leave_out_values,
     make_paired,
     replicate_values,
-    swap_p_values,
-    swap_units,
 )
+from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
+from frostline.report.statistics.evaluation import score, tabulate
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 ROWS = st.lists(
@@ -92,7 +94,7 @@ def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
     b, groups = np.where(rng.random(60) < 0.5, truth, a), np.arange(60) // 5
     paired = make_paired(truth, [a, b], CLASSES, groups)
     exact = swap_p_values(swap_units(paired, "f1_macro", [(0, 1)], 0, rng))[0][0]
-    monkeypatch.setattr("frostline.report.statistics.comparisons.paired.MOST_ENUMERATED", 3)
+    monkeypatch.setattr("frostline.report.statistics.comparisons.swaps.MOST_ENUMERATED", 3)
     swaps = swap_units(paired, "f1_macro", [(0, 1)], 20_000, rng)
     assert not swaps.complete
     assert swap_p_values(swaps)[0][0] == pytest.approx(exact, abs=0.01)
@@ -177,7 +179,11 @@ def test_equivalent_undecided_and_never_differing(run):
     same, again = run(n=300, n_groups=250), run(n=300, n_groups=250, run="again")
     (row,) = compare([same, again], margin=0.02).to_dict("records")
     assert (row["difference"], row["p"], row["verdict"]) == (0, 1, "equivalent")
-    assert row["note"] == "the two runs never differ"
+    assert texts(row["notes"]) == [
+        "The two never differ, so there is no interval.",
+        "One seed: these trained models, not the methods.",
+    ]
+    assert np.isnan(row["low"])
     close = run(n=300, n_groups=250, seed=1)
     assert compare([same, close])["verdict"].tolist() == ["undecided"]
     assert compare([same, close], margin=0.2)["verdict"].tolist() == ["equivalent"]
@@ -202,8 +208,8 @@ def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
-    assert row["note"].endswith(
-        "too few groups differ for p to fall below 0.12: no test can decide"
+    assert texts(row["notes"])[-2] == (
+        "Too few groups differ for p to fall below 0.12: no test can decide."
     )
     assert row["verdict"] == "undecided"
 
@@ -235,12 +241,13 @@ def test_different_test_sets(run):
     with pytest.raises(InputError) as caught:
         compare([run(), short])
     assert str(caught.value) == (
-        "different test sets: only 50 images are in all runs (run-0 60, run-1 50); use "
+        "The test sets differ: only 50 images are in all runs (run-0 60, run-1 50); use "
         "--intersection to compare on those."
     )
     (row,) = compare([run(), short], intersection=True).to_dict("records")
     assert row["n_images"] == 50
-    assert "compared on the 50 images that all runs have (run-0 60, run-1 50)" in row["note"]
+    said = "Compared on the 50 images that all runs have (run-0 60, run-1 50)."
+    assert said in texts(row["notes"])
 
 
 def changed(one, column, value, row=3):
@@ -254,40 +261,42 @@ def test_what_cannot_be_paired(run):
             compare(list(runs), **options)
         return str(caught.value)
 
-    assert sentence(run()) == "one run alone cannot be compared; give at least two."
+    assert sentence(run()) == "One run alone cannot be compared: give at least two."
     assert sentence(run(), run(dataset="skin")).startswith(
-        "nothing to compare: no two of these runs are of one data set; "
+        "Nothing to compare: no data set has runs of two methods "
     )
     assert sentence(run(), run(seed=1), family="freezing").startswith(
-        "nothing to compare: of no backbone is there a frozen and an unfrozen run "
+        "Nothing to compare: no backbone has a frozen and an unfrozen run "
     )
     assert sentence(run(), run(("NORMAL", "OTHER"), seed=1)) == (
-        "run-0 and run-1 have different classes (NORMAL, PNEUMONIA and NORMAL, OTHER); "
+        "run-0 and run-1 have different classes (NORMAL, PNEUMONIA and NORMAL, OTHER): "
         "compare runs of one class list."
     )
     flipped = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}[run().table.loc[3, "label"]]
     assert sentence(run(), changed(run(seed=1), "label", flipped)) == (
-        "run-0 and run-1 give image 'image-003.png' different labels; correct one of them."
+        "run-0 and run-1 give image 'image-003.png' different labels: correct one of them."
     )
     assert sentence(run(), changed(run(seed=1), "group_id", run().table.loc[4, "group_id"])) == (
-        "run-0 and run-1 have different groups; correct one of them."
+        "run-0 and run-1 have different groups: correct one of them."
     )
     bare = run(seed=1)
     bare.table["image_id"] = None
-    assert sentence(run(), bare).startswith("run-1: no image_id, so its rows cannot be paired ")
+    assert sentence(run(), bare).startswith(
+        "run-1: there is no image_id, so its rows cannot be paired "
+    )
     assert sentence(run(), run(seed=1), metric="recall_weighted") == (
-        "recall_weighted is the same number as accuracy; compare by accuracy."
+        "recall_weighted is the same number as accuracy: compare by accuracy."
     )
     plain = run(seed=1)
     plain.table = plain.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     assert sentence(run(), plain, metric="roc_auc") == (
-        "roc auc needs probabilities, and not every run has them; compare by another metric."
+        "ROC AUC needs probabilities, and not every run has them: compare by another metric."
     )
     assert sentence(run(), run(seed=1), metric="calibration_error").startswith(
-        "calibration_error is not compared: it has no interval; "
+        "calibration_error is not compared, because it has no interval: "
     )
-    assert sentence(run(), run(seed=1), margin=-1.0).startswith("the margin -1.0 is not above 0;")
-    assert sentence(run(), run(seed=1), family="all").startswith("there is no family 'all'; ")
+    assert sentence(run(), run(seed=1), margin=-1.0).startswith("The margin -1.0 is not above 0:")
+    assert sentence(run(), run(seed=1), family="all").startswith("There is no family 'all': ")
     assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")
 
 
@@ -297,3 +306,94 @@ def test_classes_in_another_order_are_the_same(run):
     one, same = compare([run(), other]), compare([run(), turned])
     assert one["difference"].tolist() == same["difference"].tolist()
     assert one["p"].tolist() == same["p"].tolist()
+
+
+def seeds_of(run, skills, seeds=3, **meta):
+    """Runs of a method for each skill, by how much was trained."""
+    made = []
+    for place, (unfreeze, skill) in enumerate(skills.items()):
+        for seed in range(seeds):
+            one = run(
+                n=120,
+                n_groups=80,
+                skill=skill,
+                seed=10 * place + seed,
+                unfreeze=unfreeze,
+                run=f"{unfreeze}-s{seed}",
+                **meta,
+            )
+            one.meta["seed"] = seed
+            made.append(one)
+    return made
+
+
+def test_command_page_terminal_and_latex_give_one_answer(run, tmp_path):
+    """Three seeds at two depths: one difference, interval, p and verdict, wherever it is shown."""
+    runs = seeds_of(run, {"none": 2.5, "2": 0.5})
+    paths = []
+    for one in runs:
+        paths.append(str(tmp_path / f"{one.run}.parquet"))
+        write_predictions(paths[-1], one.table, one.meta)
+
+    def command(format):
+        words = ["compare", *paths, "--family", "freezing", "--format", format]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    (row,) = json.loads(command("json"))
+    assert (row["a"], row["b"]) == (
+        "resnet50, frozen, paper, logistic, 3 seeds",
+        "resnet50, last 2 blocks fine-tuned, paper, logistic, 3 seeds",
+    )
+    assert (row["seeds_a"], row["seeds_b"], row["test"]) == (3, 3, "Student's t")
+    assert row["verdict"] == "better"
+    (here,) = compare(paths, family="freezing").to_dict("records")
+    (shown,) = frozen_against_unfrozen(paths).to_dict("records")
+    for name in ("difference", "low", "high", "p", "p_adjusted", "verdict", "df", "estimate_a"):
+        assert row[name] == here[name] == shown[name], name
+    points = [f"{100 * row[name]:.1f}" for name in ("difference", "low", "high")]
+    frame, rows = tabulate(score(paths), replicates=200)
+    assert answer(frame, "accuracy", rows)[0].startswith(
+        f"Freezing helped resnet50 on chest by {points[0]} points of accuracy "
+        f"[{points[1]}, {points[2]}]: "
+    )
+    p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
+    sentence = f"{row['a']} is better than {row['b']}: accuracy +{points[0]} points "
+    signed = [f"+{value}" for value in points[1:]]
+    assert f"{sentence}[{', '.join(signed)}], p {p}" in command("table")
+    latex = command("latex").replace(r"\textless{}", "<")
+    assert f"+{points[0]} [{', '.join(signed)}]" in latex
+    assert p in latex
+    # The marks of tables come from the same comparison.
+    marks = mark_best(group_methods(score(paths)), "accuracy")
+    assert marks[["run", "mark"]].values.tolist() == [["none-s0", "alone"]]
+
+
+def test_several_seeds_are_methods_in_every_family(run):
+    runs = seeds_of(run, {"none": 2.5, "2": 2.2, "all": 0.5})
+    pairs = compare(runs)
+    assert len(pairs) == 3
+    assert set(pairs["adjustment"]) == {"Holm"}
+    np.testing.assert_allclose(pairs["p_adjusted"], holm(pairs["p"]))
+    mixed = compare([*runs[:3], runs[3]])
+    assert mixed[["seeds_a", "seeds_b", "b"]].values.tolist() == [[3, 1, "2-s0"]]
+    assert "One seed: these trained models, not the methods." in texts(mixed["notes"][0])
+    with pytest.raises(InputError, match=r"^Nothing to compare: no data set has runs of two "):
+        compare(runs[:3])
+    # Random weights are one kind, whatever their seed.
+    other = [run(weights="random, seed 0"), run(weights="random, seed 3", unfreeze="all", seed=1)]
+    assert len(compare(other, family="freezing")) == 1
+
+
+def test_a_users_name_stays_as_typed(run):
+    runs = [
+        run(run="ensAll", backbone=None, dataset=None),
+        run(run="eb", seed=1, backbone=None, dataset=None),
+    ]
+    frame, rows = tabulate(score(runs), replicates=100)
+    assert "ensAll" in render_comparison(compare(runs))
+    assert not any(
+        "EnsAll" in text
+        for text in (render_comparison(compare(runs)), *answer(frame, "accuracy", rows))
+    )

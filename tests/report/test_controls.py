@@ -65,10 +65,10 @@ def test_metadata_as_numbers():
     assert metadata_matrix(table).tolist() == [
         [40, 0, 0, 1, 0], [50, 1, 1, 0, 0], [60, 0, 0, 0, 1]
     ]  # fmt: skip
-    with pytest.raises(InputError, match=r"^the metadata has no columns; "):
+    with pytest.raises(InputError, match=r"^The metadata has no columns: "):
         metadata_matrix(table[[]])
 
 
 def test_too_few_groups():
-    with pytest.raises(InputError, match=r"^the rarest class has 2 groups; controls need "):
+    with pytest.raises(InputError, match=r"^The rarest class has 2 groups: controls need "):
         negative_controls(embeddings(0)[:16], LABELS[:16], GROUPS[:16])

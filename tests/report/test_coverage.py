@@ -13,8 +13,9 @@ from sklearn import metrics as sk
 
 from frostline.report import METRICS
 from frostline.report.statistics.comparisons.multiplicity import max_t
-from frostline.report.statistics.comparisons.paired import make_paired, swap_p_values, swap_units
-from frostline.report.statistics.intervals import INTERVALS, compute_intervals
+from frostline.report.statistics.comparisons.paired import make_paired
+from frostline.report.statistics.comparisons.swaps import swap_p_values, swap_units
+from frostline.report.statistics.intervals.intervals import INTERVALS, compute_intervals
 from frostline.report.statistics.metrics import PER_CLASS, compute_metrics
 from frostline.report.statistics.sample import Sample
 
@@ -140,7 +141,7 @@ def test_auto_of_the_atlas_is_auto(
                 if one.method != "percentile":
                     assert expected == held, name
                 if held >= 0:
-                    assert bool(one.note) >= bool(coverage.flags(cell, name, row)[0]), name
+                    assert bool(one.notes) >= bool(coverage.flags(cell, name, row)[0]), name
 
 
 def test_bounds_of_the_atlas_are_the_package_s(coverage, situations):

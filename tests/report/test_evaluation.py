@@ -8,8 +8,11 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import Predictions, evaluate, read_predictions
+from frostline.report.notes import texts
 from frostline.report.statistics.evaluation import COLUMNS
-from frostline.report.statistics.intervals import percentile_bounds
+from frostline.report.statistics.intervals.bounds import percentile_bounds
+from frostline.report.statistics.intervals.intervals import BOOTSTRAP_MEAN
+from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS
 
 
 def row(frame, metric="accuracy", run=None):
@@ -29,7 +32,7 @@ def test_long_form(run):
     assert one["n_images"] == 60
     assert one["method"] == "percentile"
     assert one["replicates"] == 500
-    assert one["note"] == ""
+    assert one["notes"] == ()
 
 
 def test_interval_agrees_with_resampling_rows(run):
@@ -58,7 +61,8 @@ def test_majority_row_comes_from_training_counts(run):
     frame = evaluate([one], replicates=300)
     score = row(frame, run="majority-chest")
     assert score["estimate"] == pytest.approx((one.table["label"] == "NORMAL").mean())
-    assert score["note"] == 'majority class is "NORMAL", by training\'s counts'
+    (note,) = score["notes"]
+    assert (note.text, note.classes) == ("The majority class is that of training.", ("NORMAL",))
     assert row(frame, "balanced_accuracy", "majority-chest")["estimate"] == 0.5
 
 
@@ -75,37 +79,43 @@ def test_one_majority_row_for_each_data_set_and_test_set(run):
 def test_no_majority_row_without_counts(run):
     frame = evaluate([run(class_counts=None)], replicates=100)
     assert frame["run"].unique().tolist() == ["run-0"]
-    assert row(frame)["note"] == "no majority row: class counts of training not given"
+    assert texts(row(frame)["notes"]) == [
+        "There is no majority row: class counts of training are not given."
+    ]
 
 
 def test_counts_of_one_run_serve_all_of_its_test_set(run):
     frame = evaluate([run(run="a"), run(run="b", class_counts=None)], replicates=100)
     assert frame["run"].unique().tolist() == ["a", "b", "majority-chest"]
-    assert row(frame, run="b")["note"] == ""
+    assert row(frame, run="b")["notes"] == ()
 
 
 def test_images_as_units_are_said(run):
     by_image = row(evaluate([run()], unit="image", replicates=100))
     assert (by_image["unit"], by_image["n_units"]) == ("image", 60)
-    assert by_image["note"] == "independence assumed"
+    assert texts(by_image["notes"]) == [INDEPENDENT.text]
     without = run()
     without.table["group_id"] = None
-    assert row(evaluate([without], replicates=100))["note"] == "no groups: independence assumed"
+    assert texts(row(evaluate([without], replicates=100))["notes"]) == [NO_GROUPS.text]
 
 
 def test_groups_of_one_image_need_no_assumption(run):
     alone = run()
     alone.table["group_id"] = alone.table["image_id"]
     one = row(evaluate([alone], replicates=100))
-    assert (one["unit"], one["n_units"], one["note"]) == ("image", 60, "")
+    assert (one["unit"], one["n_units"], one["notes"]) == ("image", 60, ())
 
 
 def test_a_class_that_is_never_predicted_is_said(run):
     one = run()
     one.table["prediction"] = "PNEUMONIA"
     frame = evaluate([one], replicates=100)
-    assert "run-0 never predicts NORMAL: precision counts as 0" in row(frame)["note"]
-    assert "never" not in row(frame, run="majority-chest")["note"]
+    assert not any("never" in text for text in texts(row(frame)["notes"]))
+    (note,) = row(frame, metric="precision_weighted")["notes"]
+    assert note.text == "Precision counts as 0 for a class that is never predicted."
+    assert (note.classes, note.runs, note.dataset) == (("NORMAL",), ("run-0",), "chest")
+    majority = row(frame, run="majority-chest", metric="precision_weighted")
+    assert not any("never" in text for text in texts(majority["notes"]))
 
 
 def test_replicate_mean_is_labelled_and_as_narrow_as_the_papers(run):
@@ -119,8 +129,7 @@ def test_replicate_mean_is_labelled_and_as_narrow_as_the_papers(run):
     one = row(evaluate([published], ci="replicate-mean"))
     assert one["replicates"] == 5000
     assert (one["unit"], one["n_units"]) == ("image", 624)
-    assert "interval of the bootstrap mean, not of the metric" in one["note"]
-    assert "independence assumed" in one["note"]
+    assert texts(one["notes"])[1:] == [INDEPENDENT.text, BOOTSTRAP_MEAN.text]
     assert one["high"] - one["low"] == pytest.approx(0.0009, abs=0.0001)
     honest = row(evaluate([published], ci="percentile", unit="image"))
     assert (honest["low"], honest["high"]) == pytest.approx((0.809, 0.867), abs=0.002)
@@ -143,14 +152,15 @@ def test_split_is_chosen_and_its_absence_said(run):
     mixed.table["split"] = None
     one = row(evaluate([mixed], replicates=100))
     assert (one["n_images"], one["split"]) == (60, "all")
-    assert one["note"] == "no split column: all rows scored"
+    assert texts(one["notes"]) == ["There is no split column: all rows are scored."]
 
 
 def test_rows_without_label_are_left_out_and_said(run):
     partly = run()
     partly.table.loc[:4, "label"] = None
     one = row(evaluate([partly], replicates=100))
-    assert (one["n_images"], one["note"]) == (55, "5 rows without a label left out")
+    assert one["n_images"] == 55
+    assert texts(one["notes"]) == ["5 rows without a label are left out."]
 
 
 def test_runs_of_one_name_are_told_apart(run):
@@ -164,21 +174,21 @@ def test_undefined_replicates():
     low, high, note = percentile_bounds(values)
     assert low == pytest.approx(0.03, abs=0.01)
     assert high == pytest.approx(0.975, abs=0.01)
-    assert note == "undefined in 5 of 1000 replicates"
+    assert note == "Undefined in 5 of 1000 replicates."
     values[:20] = np.nan
     low, high, note = percentile_bounds(values)
     assert np.isnan([low, high]).all()
-    assert note == "no interval: undefined in 2.0% of replicates"
+    assert note == "No interval: undefined in 2.0% of replicates."
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ci": "wald"}, "there is no interval 'wald'; choose from auto, percentile, "),
-        ({"unit": "slice"}, "there is no unit 'slice'; choose from group, image."),
-        ({"replicates": 1}, "1 replicates make no interval; ask for 1000 or more."),
-        ({"split": "tset"}, "run-0: no row is of split 'tset'; it has test: choose one of them."),
-        ({"metrics": ["f2"]}, "there is no metric 'f2'; choose from accuracy, "),
+        ({"ci": "wald"}, "There is no interval 'wald': choose from auto, percentile, "),
+        ({"unit": "slice"}, "There is no unit 'slice': choose from group, image."),
+        ({"replicates": 1}, "1 replicates make no interval: ask for 1000 or more."),
+        ({"split": "tset"}, "run-0: no row is of split 'tset', but of test: choose one of them."),
+        ({"metrics": ["f2"]}, "There is no metric 'f2': choose from accuracy, "),
     ],
 )
 def test_wrong_options(run, options, message):
@@ -188,11 +198,11 @@ def test_wrong_options(run, options, message):
 
 
 def test_nothing_to_score(run):
-    with pytest.raises(InputError, match=r"^there are no predictions to evaluate; "):
+    with pytest.raises(InputError, match=r"^There are no predictions to evaluate: "):
         evaluate([])
     unlabelled = run()
     unlabelled.table["label"] = None
-    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label; "):
+    with pytest.raises(InputError, match=r"^run-0: no row of split 'test' has a label: "):
         evaluate([unlabelled])
 
 
@@ -203,3 +213,15 @@ def test_paths_and_foreign_files(tmp_path):
     assert frame["run"].unique().tolist() == ["mine", "majority"]
     assert row(frame)["estimate"] == 0.5
     assert read_predictions(path).meta["class_counts"] == {"a": 1, "b": 0}
+
+
+def test_names_of_classes_may_hold_any_mark(run):
+    """No text is taken apart again: classes come as they are called, in the notes' own field."""
+    odd = ("nevus; benign", "melanoma: thick", "a, b never predicts c")
+    one = run(odd)
+    one.table["prediction"] = odd[0]
+    frame = evaluate([one], metrics=["precision_macro"], replicates=100)
+    notes = [note for note in row(frame, metric="precision_macro")["notes"] if note.classes]
+    assert [note.classes for note in notes if "never" in note.text] == [(odd[1],), (odd[2],)]
+    assert {name for note in notes for name in note.classes} == set(odd)
+    assert not any(mark in note.text for note in notes for mark in odd)

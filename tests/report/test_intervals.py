@@ -8,12 +8,13 @@ from scipy import stats
 
 from frostline.cache import InputError
 from frostline.report import evaluate, render
-from frostline.report.statistics.intervals import (
+from frostline.report.notes import texts
+from frostline.report.statistics.intervals.bounds import jackknife_bounds
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
-    Interval,
     clopper_pearson,
     compute_intervals,
-    jackknife_bounds,
 )
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.scores import SCORES
@@ -68,8 +69,8 @@ def test_jackknife_t_of_accuracy_is_on_the_logit_scale(run):
 @pytest.mark.parametrize(
     ("left", "bounds", "note"),
     [
-        ([0.5], (0, 1), "no interval: one unit alone shows no variation"),
-        ([0.5, np.nan], (0, 1), "no interval: undefined when one unit is left out"),
+        ([0.5], (0, 1), "No interval: one unit alone shows no variation."),
+        ([0.5, np.nan], (0, 1), "No interval: undefined when one unit is left out."),
         ([0.9, 1.0], None, ""),
     ],
 )
@@ -85,9 +86,9 @@ def test_jackknife_says_why_not(left, bounds, note):
 def test_clopper_pearson_is_scipys(n):
     blank = Interval(1.0, np.nan, np.nan, "", 0, "image", n)
     theirs = stats.binomtest(n, n).proportion_ci(method="exact")
-    assert clopper_pearson(blank, n).low == pytest.approx(theirs.low)
+    assert clopper_pearson("accuracy", blank, n).low == pytest.approx(theirs.low)
     none = stats.binomtest(0, n).proportion_ci(method="exact")
-    other = clopper_pearson(Interval(0.0, np.nan, np.nan, "", 0, "image", n), n)
+    other = clopper_pearson("accuracy", Interval(0.0, np.nan, np.nan, "", 0, "image", n), n)
     assert other.high == pytest.approx(none.high)
 
 
@@ -114,7 +115,7 @@ def test_every_method_of_every_metric(run, ci):
     for name, one in found.items():
         if name == "calibration_error":
             assert np.isnan(one.low)
-            assert one.note.startswith("no interval: calibration error is not resampled")
+            assert texts(one.notes)[0].startswith("No interval: calibration error is not ")
         else:
             assert one.low < one.estimate < one.high, name
 
@@ -122,24 +123,24 @@ def test_every_method_of_every_metric(run, ci):
 def test_rare_classes_are_flagged_where_they_weigh(run):
     sample = make_sample(run(n=60, n_groups=25))
     names = ["accuracy", "f1_weighted", "f1_macro", "recall[NORMAL]"]
-    notes = {name: one.note for name, one in compute_intervals(sample, names).items()}
+    notes = {name: one.notes for name, one in compute_intervals(sample, names).items()}
     units = dict(zip(sample.classes, sample.class_units, strict=True))
     assert 10 <= min(units.values()) < 20
-    few = ", ".join(f"{name} ({n})" for name, n in units.items() if n < 20)
-    assert (
-        notes["f1_macro"] == f"few groups of {few}: the interval of F1 score (macro) may not cover"
-    )
-    assert notes["accuracy"] == notes["f1_weighted"] == ""
+    (note,) = notes["f1_macro"]
+    assert note.text == "Fewer than 20 groups of a class: the interval may not cover."
+    assert note.classes == tuple(name for name, n in units.items() if n < 20)
+    assert note.metrics == ("f1_macro",)
+    assert notes["accuracy"] == notes["f1_weighted"] == ()
 
 
 def test_few_units_and_few_errors_are_flagged(run):
     few = compute_intervals(make_sample(run(n_groups=9)), ["accuracy"])["accuracy"]
-    assert few.note == "only 9 groups: intervals may not cover"
+    assert texts(few.notes) == ["Only 9 groups: intervals may not cover."]
     sample = make_sample(run(n=200, n_groups=200, skill=3.0, seed=1))
     assert 0 < sample.wrong_units < 5
     sure = compute_intervals(sample, ["accuracy"])["accuracy"]
-    note = f"only {sample.wrong_units} groups with an error: intervals are cautious"
-    assert sure.note == note
+    note = f"Only {sample.wrong_units} groups with an error: intervals are cautious."
+    assert texts(sure.notes) == [note]
 
 
 def test_a_flawless_class_is_as_sure_as_its_units(run):
@@ -152,8 +153,10 @@ def test_a_flawless_class_is_as_sure_as_its_units(run):
     found = compute_intervals(sample, ["recall[a]", "balanced_accuracy", "accuracy"])
     units = int(sample.class_units[0])
     assert found["recall[a]"].low == pytest.approx(0.025 ** (1 / units))
-    assert f"few groups of a ({units})" in found["balanced_accuracy"].note
-    assert found["accuracy"].note == ""
+    (note,) = found["balanced_accuracy"].notes
+    assert note.classes == ("a",)
+    assert note.text.startswith("Fewer than 100 groups of a class without an error: ")
+    assert found["accuracy"].notes == ()
 
 
 def test_many_undefined_replicates_give_no_interval(run):
@@ -163,7 +166,7 @@ def test_many_undefined_replicates_give_no_interval(run):
     one.table = one.table.drop(one.table.index[one.table["label"] == "c"][3:])
     found = compute_intervals(make_sample(one), ["roc_auc"], ci="percentile")["roc_auc"]
     assert np.isnan(found.low)
-    assert found.note.startswith("no interval: undefined in ")
+    assert texts(found.notes)[0].startswith("No interval: undefined in ")
     within = compute_intervals(
         make_sample(one), ["roc_auc"], ci="percentile", replicates=500, stratified=True
     )["roc_auc"]
@@ -176,18 +179,19 @@ def test_without_probabilities_what_needs_them_is_left_out(run):
     frame = evaluate([bare], metrics=["accuracy", "roc_auc"], replicates=100)
     one = frame[frame["metric"] == "roc_auc"].iloc[0]
     assert np.isnan([one["estimate"], one["low"]]).all()
-    assert one["note"] == "no probabilities, so no roc auc"
+    assert texts(one["notes"]) == ["There are no probabilities, so it has no value."]
 
 
 def test_the_majority_row_has_no_probabilities_and_says_nothing_of_them(run):
     frame = evaluate([run()], metrics=["accuracy", "roc_auc"], replicates=100)
     majority = frame[frame["run"].str.contains("majority")]
     assert majority["metric"].tolist() == ["accuracy"]
-    assert not frame["note"].str.contains("no probabilities").any()
+    said = [text for notes in frame["notes"] for text in texts(notes)]
+    assert not any("no probabilities" in text for text in said)
     assert set(evaluate([run()], metrics=["roc_auc"], replicates=100)["run"]) == {"run-0"}
     assert "none" not in render(frame)
 
 
 def test_unknown_interval(run):
-    with pytest.raises(InputError, match=r"^there is no interval 'wald'; choose from auto, "):
+    with pytest.raises(InputError, match=r"^There is no interval 'wald': choose from auto, "):
         compute_intervals(make_sample(run()), ["accuracy"], ci="wald")

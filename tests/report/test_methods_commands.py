@@ -40,9 +40,24 @@ def of_seeds(run, seeds, **meta):
 def test_over_seeds(run, tmp_path):
     runs = of_seeds(run, 3) + of_seeds(run, 1, unfreeze="all", head="linear")
     paths = written(tmp_path, runs)
-    rows = list(csv.DictReader(io.StringIO(
-        invoke("evaluate", *paths, "--over", "seeds", "--metric", "accuracy", "--metric",
-               "log_loss", "--format", "csv"))))  # fmt: skip
+    rows = list(
+        csv.DictReader(
+            io.StringIO(
+                invoke(
+                    "evaluate",
+                    *paths,
+                    "--over",
+                    "seeds",
+                    "--metric",
+                    "accuracy",
+                    "--metric",
+                    "log_loss",
+                    "--format",
+                    "csv",
+                )
+            )
+        )
+    )
     ours = over_seeds(runs, metrics=["accuracy", "log_loss"])
     assert [float(row["seed_error"] or "nan") for row in rows] == pytest.approx(
         ours["seed_error"].tolist(), nan_ok=True
@@ -52,9 +67,10 @@ def test_over_seeds(run, tmp_path):
     shared = runs[0].meta["backbone"]
     assert text.count(str(shared)) == 1  # said once, below the table
     assert "fine-tuned" in text
-    assert "One seed: this trained model, not the method" in text.replace("one seed", "One seed")
+    assert "One seed: this trained model, not the method (fine-tuned, linear)." in text
     first = ours.iloc[0]
-    assert f"{100 * first['estimate']:.1f} [" in text
+    assert f"{100 * first['estimate']:.1f} " in text
+    assert f"[{100 * first['low']:.1f}, {100 * first['high']:.1f}]" in text
     for name in ("group_error", "seed_error"):
         assert f"{100 * first[name]:.2f}" in text
     for format in ("markdown", "latex"):
@@ -71,13 +87,15 @@ def test_over_folds_is_nadeau_and_bengio_of_every_fold(run, tmp_path):
         one.table["fold"] = one.table["group_id"].str.split("-").str[1].astype(int) % 5
         runs.append(one)
     paths = written(tmp_path, runs)
-    (row,) = json.loads(invoke("evaluate", *paths, "--over", "folds", "--metric", "accuracy",
-                               "--format", "json"))  # fmt: skip
+    (row,) = json.loads(
+        invoke("evaluate", *paths, "--over", "folds", "--metric", "accuracy", "--format", "json")
+    )
     scores = []
     for one in runs:
         for _, part in one.table.groupby("fold"):
-            codes = [part[name].map(one.classes.index).to_numpy() for name in
-                     ("label", "prediction")]  # fmt: skip
+            codes = [
+                part[name].map(one.classes.index).to_numpy() for name in ("label", "prediction")
+            ]
             scores.append(float(compute_metrics(confusion_matrix(*codes, 2))["accuracy"]))
     pooled = pool_folds(scores, 1 / 5)
     assert row["n_seeds"] == len(scores) == 10
@@ -89,16 +107,24 @@ def test_over_folds_is_nadeau_and_bengio_of_every_fold(run, tmp_path):
 
 def test_ranks(run, tmp_path):
     runs = [
-        run(seed=10 * d + i, n=120, n_groups=60, dataset=dataset, backbone=backbone, skill=skill,
-            run=f"{dataset}-{backbone}")
+        run(
+            seed=10 * d + i,
+            n=120,
+            n_groups=60,
+            dataset=dataset,
+            backbone=backbone,
+            skill=skill,
+            run=f"{dataset}-{backbone}",
+        )
         for d, dataset in enumerate(("chest", "skin"))
         for i, (backbone, skill) in enumerate((("vgg16", 0.3), ("resnet50", 3.0)))
-    ]  # fmt: skip
+    ]
     for one in runs:
         one.table["group_id"] = one.meta["dataset"] + one.table["group_id"]
     paths = written(tmp_path, runs)
-    rows = list(csv.DictReader(io.StringIO(invoke("compare", *paths, "--ranks", "--format",
-                                                  "csv"))))  # fmt: skip
+    rows = list(
+        csv.DictReader(io.StringIO(invoke("compare", *paths, "--ranks", "--format", "csv")))
+    )
     ours = rank_methods(runs)
     assert [row["method"] for row in rows] == ours["method"].tolist()
     assert rows[0]["method"].startswith("resnet50")
@@ -110,9 +136,11 @@ def test_ranks(run, tmp_path):
 def test_what_cannot_be_pooled(run, tmp_path):
     paths = written(tmp_path, [run(), run(seed=1)])
     for words, message in (
-        (["evaluate", *paths, "--over", "years"], "there is no --over 'years'; choose from seeds"),
-        (["evaluate", *paths, "--over", "folds"], "run-0: not the folds of a cross-validation; "),
-        (["compare", *paths, "--ranks"], "fewer than two methods were scored on every data set"),
+        (
+            ["evaluate", *paths, "--over", "folds"],
+            "run-0: these are not folds of a cross-valid",
+        ),
+        (["compare", *paths, "--ranks"], "Fewer than two methods were scored on every data set"),
     ):
         with pytest.raises((InputError, OptionError)) as caught:
             invoke(*words)

@@ -107,15 +107,15 @@ def test_metrics_of_one_class():
     values = compute_metrics(confusion, names, ["a", "b"])
     assert {k: float(v) for k, v in values.items()} == {"recall[a]": 0.75, "precision[b]": 0.8}
     assert find_metric("f1[x [1]]").title == "F1 score: x [1]"
-    with pytest.raises(InputError, match=r"^recall\[c\]: the classes are a, b; choose of them.$"):
+    with pytest.raises(InputError, match=r"^recall\[c\]: the classes are a, b; choose from them.$"):
         compute_metrics(confusion, ["recall[c]"], ["a", "b"])
 
 
 def test_probabilities_are_not_in_a_matrix():
-    with pytest.raises(InputError, match=r"^roc_auc is of probabilities; a confusion matrix "):
+    with pytest.raises(InputError, match=r"^roc_auc needs probabilities: a confusion matrix "):
         compute_metrics(np.eye(2), ["roc_auc"])
 
 
 def test_unknown_metric():
-    with pytest.raises(InputError, match=r"^there is no metric 'f2'; choose from accuracy, "):
+    with pytest.raises(InputError, match=r"^There is no metric 'f2': choose from accuracy, "):
         compute_metrics(np.eye(2), ["f2"])

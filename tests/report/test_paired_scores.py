@@ -15,9 +15,8 @@ from frostline.report.statistics.comparisons.paired import (
     leave_out_values,
     make_paired,
     replicate_values,
-    swap_p_values,
-    swap_units,
 )
+from frostline.report.statistics.comparisons.swaps import swap_p_values, swap_units
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.resampling.units import draw_units
 
@@ -90,7 +89,7 @@ def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
     groups = np.arange(60) // 5
     _, _, paired = made(groups)
     exact = swap_p_values(swap_units(paired, "log_loss", [(0, 1)], 0, np.random.default_rng(0)))
-    monkeypatch.setattr("frostline.report.statistics.comparisons.paired.MOST_ENUMERATED", 3)
+    monkeypatch.setattr("frostline.report.statistics.comparisons.swaps.MOST_ENUMERATED", 3)
     swaps = swap_units(paired, "log_loss", [(0, 1)], 20_000, np.random.default_rng(0))
     assert not swaps.complete
     assert swap_p_values(swaps)[0][0] == pytest.approx(exact[0][0], abs=0.01)
@@ -146,7 +145,7 @@ def test_many_units_are_resampled_by_probabilities_too(run):
 def test_words_of_a_metric_that_is_no_share(run):
     runs = [run(skill=3.0, n_groups=40), run(seed=1, skill=0.3, n_groups=40)]
     text = " ".join(render_comparison(compare(runs, metric="log_loss", replicates=300)).split())
-    assert "run-0 is better than run-1: log loss -0." in text
+    assert "run-0 is better than run-1: log loss \N{MINUS SIGN}0." in text
     assert "points" not in text
 
 

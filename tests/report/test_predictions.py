@@ -11,7 +11,8 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import read_predictions, write_predictions
-from frostline.report.predictions import META_KEYS, METADATA_KEY
+from frostline.report.notes import texts
+from frostline.report.predictions import META_KEYS
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
@@ -69,7 +70,7 @@ def test_the_papers_csv(tmp_path):
     assert back.table["image_id"].tolist() == ["a.png", "b.png", "c.png"]
     assert back.table["label"].tolist() == ["1", "1", "0"]
     assert back.classes == ["0", "1"]
-    assert back.notes == ('last row "Overall" is not an image and was left out',)
+    assert texts(back.notes) == ['The last row, "Overall", is no image and was left out.']
     assert back.run == "dinov2"
 
 
@@ -146,7 +147,9 @@ def test_other_wrong_files(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "latin.csv").write_bytes("label,prediction\né,é\n".encode("latin-1"))
     assert sentence("no.csv").startswith("no.csv: there is no such file; ")
-    assert sentence("a.parquet") == "a.parquet: not a readable Parquet file; make it again."
+    damaged = sentence("a.parquet")
+    assert damaged.startswith("a.parquet is damaged (")
+    assert damaged.endswith("): make it again.")
     assert sentence("a.txt").startswith("a.txt: predictions are read from .parquet or .csv; ")
     assert sentence("latin.csv") == "latin.csv: not UTF-8 text; save it as UTF-8."
 
@@ -155,13 +158,12 @@ def test_a_newer_version_is_refused_with_the_remedy(run, tmp_path):
     path = tmp_path / "run.parquet"
     write_predictions(path, run().table, run().meta)
     data = pq.read_table(path)
-    meta = json.loads(data.schema.metadata[METADATA_KEY]) | {"format_version": 2}
-    pq.write_table(data.replace_schema_metadata({METADATA_KEY: json.dumps(meta)}), path)
+    meta = json.loads(data.schema.metadata[b"frostline"]) | {"format_version": 2}
+    pq.write_table(data.replace_schema_metadata({b"frostline": json.dumps(meta)}), path)
     with pytest.raises(InputError) as caught:
         read_predictions(path)
     assert str(caught.value) == (
-        f"{path}: written in predictions format 2, and this Frostline reads up to 1; "
-        "install a newer Frostline."
+        f"{path} has format version 2, this release reads up to 1: install a newer Frostline."
     )
 
 

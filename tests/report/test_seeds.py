@@ -8,6 +8,7 @@ from scipy import stats
 
 from frostline.cache import InputError
 from frostline.report import evaluate
+from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.ranks import find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
@@ -39,7 +40,7 @@ def test_satterthwaite_lies_between_its_parts():
 
 def test_one_seed_is_this_model(run):
     (row,) = over_seeds(seeds(run, 1), metrics=["accuracy"]).to_dict("records")
-    assert ONE_SEED in row["note"]
+    assert ONE_SEED.text in texts(row["notes"])
     assert np.isnan(row["seed_error"])
     assert row["df"] == pytest.approx(row["n_units"] - 1)
 
@@ -80,13 +81,13 @@ def test_seeds_are_pooled_by_probabilities_too(run):
         one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
     assert np.isnan(row["estimate"])
-    assert row["note"] == "no probabilities, so no log loss"
+    assert texts(row["notes"]) == ["There are no probabilities, so it has no value."]
 
 
 def test_seeds_of_other_test_sets_are_refused(run):
     other = run(seed=1, n=50)
     other.meta["seed"] = 1
-    with pytest.raises(InputError, match=r"^different test sets: "):
+    with pytest.raises(InputError, match=r"^The test sets differ: "):
         over_seeds([run(), other])
 
 
@@ -97,9 +98,9 @@ def test_nadeau_and_bengio():
     error = np.sqrt((1 / 10 + 0.25) * folds.var(ddof=1))
     assert pooled.high - pooled.estimate == pytest.approx(stats.t.ppf(0.975, 9) * error)
     assert pooled.df == 9
-    with pytest.raises(InputError, match=r"^one fold alone shows no variation; "):
+    with pytest.raises(InputError, match=r"^One fold alone shows no variation: "):
         pool_folds([0.1], 0.2)
-    with pytest.raises(InputError, match=r"^the test share 20 is not between 0 and 1; "):
+    with pytest.raises(InputError, match=r"^The test share 20 is not between 0 and 1: "):
         pool_folds([0.1, 0.2], 20)
 
 
@@ -127,7 +128,7 @@ def test_ranks(run):
     assert set(frame["cohorts"]) == {1}
     assert set(frame["seeds"]) == {2}
     assert frame["best_share"].iloc[0] > 0.95
-    with pytest.raises(InputError, match=r"^fewer than two methods were scored on every data set"):
+    with pytest.raises(InputError, match=r"^Fewer than two methods were scored on every data set"):
         rank_methods([runs[0], runs[-1]])
 
 
@@ -155,7 +156,7 @@ def test_consistency_bars_hold_true_probabilities(run):
     assert outside.mean() > 0.5
     bare = run()
     bare.table = bare.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
-    with pytest.raises(InputError, match=r"^no probabilities, so no reliability; "):
+    with pytest.raises(InputError, match=r"^There is no reliability without probabilities: "):
         reliability(make_sample(bare))
 
 
@@ -165,7 +166,8 @@ def test_a_class_that_a_seed_never_predicts_is_said_once_and_of_precision_alone(
         one.meta["seed"] = seed
     runs[1].table["prediction"] = runs[1].classes[0]
     frame = over_seeds(runs, metrics=["accuracy", "precision_macro"]).set_index("metric")
-    assert frame.loc["accuracy", "note"] == ""
-    absent = ", ".join(runs[0].classes[1:])
-    expected = f"a seed never predicts {absent}: precision counts as 0"
-    assert frame.loc["precision_macro", "note"] == expected
+    assert frame.loc["accuracy", "notes"] == ()
+    (note,) = frame.loc["precision_macro", "notes"]
+    assert note.text == "Precision counts as 0 for a class that is never predicted."
+    assert note.classes == tuple(runs[0].classes[1:])
+    assert note.runs == ("r0",)

@@ -15,8 +15,9 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.report import FORMATS, evaluate, paper_table, render
+from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score
-from frostline.report.statistics.methods import group_methods, tabulate_methods
+from frostline.report.statistics.methods import tabulate_methods
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -30,21 +31,26 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def frame(run):
     return evaluate(
-        [run(), run(seed=1, unfreeze="all", head="linear"),
-         run(seed=2, unfreeze="all", head="linear", weights="random, seed 0", skill=0.2),
-         run(seed=3, unfreeze="none", weights="random, seed 0", backbone="vgg16", skill=0.1),
-         run(seed=4, unfreeze="2", backbone="vgg16")],
+        [
+            run(),
+            run(seed=1, unfreeze="all", head="linear"),
+            run(seed=2, unfreeze="all", head="linear", weights="random, seed 0", skill=0.2),
+            run(seed=3, unfreeze="none", weights="random, seed 0", backbone="vgg16", skill=0.1),
+            run(seed=4, unfreeze="2", backbone="vgg16"),
+        ],
         replicates=200,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
 def hostile(run):
     return evaluate(
-        [run(HOSTILE, seed=i, run=text, dataset=text, backbone=text if i % 2 else "")
-         for i, text in enumerate(HOSTILE)],
+        [
+            run(HOSTILE, seed=i, run=text, dataset=text, backbone=text if i % 2 else "")
+            for i, text in enumerate(HOSTILE)
+        ],
         replicates=100,
-    )  # fmt: skip
+    )
 
 
 def test_csv_is_exact(frame):
@@ -95,7 +101,7 @@ def test_footnotes_say_units_method_and_seed(frame, run):
         text = " ".join(render(frame, format).split())
         assert f"chest: {n_groups} groups of 60 images (test)" in text
         assert "intervals: jackknife-t over groups." in text
-        assert "averages over classes weighted by their images" in text
+        assert "Averages over classes are weighted by their images" in text
 
 
 def test_terminal_fits_80_columns(frame, hostile):
@@ -105,9 +111,23 @@ def test_terminal_fits_80_columns(frame, hostile):
     assert "from scratch" in render(frame)
 
 
+def test_a_terminal_shows_every_number_however_many_columns(run):
+    classes = tuple(f"a class with a long name, {i}" for i in range(9))
+    frame = evaluate([run(classes, n=200)], metrics=["f1_per_class"], replicates=50)
+    text = render(frame)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for row in frame.to_dict("records"):
+        assert f"{100 * row['estimate']:.1f}" in text
+        if row["low"] == row["low"]:
+            assert f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert text.count("resnet50") == text.count("Model")
+
+
 def test_details_are_shown_only_where_they_differ(run):
-    frame = evaluate([run(seed=0), run(seed=1, head="adam"), run(seed=2, unfreeze="all")],
-                     replicates=50)  # fmt: skip
+    frame = evaluate(
+        [run(seed=0), run(seed=1, head="adam"), run(seed=2, unfreeze="all")], replicates=50
+    )
     text = paper_table(frame)
     assert "| resnet50 (logistic) | Y |" in text
     assert "| resnet50 (adam) | Y |" in text
@@ -154,8 +174,11 @@ def test_latex_compiles(frame, marks, tmp_path, format, alone):
     name = "table" if alone else "paper"
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / f"{name}.pdf").stat().st_size > 1000
 
@@ -174,12 +197,16 @@ def test_marks_in_every_format(frame, marks):
     estimate = f"{100 * frame['estimate'].iloc[0]:.2f}"
     assert f"| <ins>resnet50</ins> | Y | <ins>{estimate}</ins> [" in table("markdown")
     assert f"| **resnet50** | Y | **{estimate}** [" in table("markdown", "alone")
-    assert rf"\underline{{resnet50}} & Y & {{\underline{{{estimate}}} [" in table("latex")
-    assert rf"\textbf{{resnet50}} & Y & {{\textbf{{{estimate}}} [" in table("latex", "alone")
-    assert f'<th scope="row"><u>resnet50</u></th><td>Y</td><td><u>{estimate}</u> [' in table("html")
+    assert rf"{{\underline{{resnet50}}}} & {{Y}} & {{\underline{{{estimate}}} [" in table("latex")
+    assert rf"{{\textbf{{resnet50}}}} & {{Y}} & {{\textbf{{{estimate}}} [" in table(
+        "latex", "alone"
+    )
+    assert f"<u><bdi>{estimate}</bdi></u></span> <span" in table("html")
     assert table("html").count("<u>") == 4
     assert table("csv").splitlines()[1].startswith(f"chest,resnet50,Y,alike,{estimate},")
-    assert "not separated from the best in accuracy by all-pairs max-T" in table("markdown")
+    assert "not separated from the best in accuracy at 5%, adjusted for all pairs" in table(
+        "markdown"
+    )
 
 
 def test_why_nothing_is_marked_is_said(frame):
@@ -187,7 +214,7 @@ def test_why_nothing_is_marked_is_said(frame):
         [("chest", "", "", "other images")], columns=["dataset", "run", "mark", "why"]
     )
     text = paper_table(frame, marks=why, primary="accuracy")
-    assert "chest: no row is marked as best: other images." in text
+    assert "No row is marked as best: other images." in text
     assert "Underlined" not in text
 
 
@@ -208,14 +235,14 @@ def test_footnotes_say_candidates_and_seeds(run):
     assert "Candidates tried on validation: logistic 45." in text
     assert "Means over seeds (0, 1, 2): intervals hold the variance of groups and of seeds." in text
     assert "| resnet50 | Y |" in text
-    assert frame["estimate"].iloc[0] == np.mean([
-        evaluate([one], metrics=["accuracy"], replicates=100)["estimate"].iloc[0] for one in runs
-    ])  # fmt: skip
+    assert frame["estimate"].iloc[0] == np.mean(
+        [evaluate([one], metrics=["accuracy"], replicates=100)["estimate"].iloc[0] for one in runs]
+    )
 
 
 def test_unknown_format(frame):
-    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from table, csv, "):
+    with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from table, csv, "):
         render(frame, "xls")
-    with pytest.raises(InputError, match=r"^there is no format 'xls'; choose from markdown, "):
+    with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from markdown, "):
         paper_table(frame, "xls")
     assert set(FORMATS) == {"table", "csv", "json", "markdown", "latex"}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frostline.report.statistics.intervals.estimates import Draws, leave_out, replicate
 from frostline.report.statistics.resampling import units as module
-from frostline.report.statistics.resampling.replicates import Draws, leave_out, replicate
 from frostline.report.statistics.resampling.units import (
     draw_units,
     leave_out_scores,

@@ -18,7 +18,7 @@ OFFICIAL = "https://dl.fbaipublicfiles.com/dinov2/{0}/{0}_linear4_head.pth"
 
 
 def classifier_of_model(entry: Entry, state: State, names: tuple[str, ...]) -> State:
-    """The classifier among a checkpoint's tensors, as `weight` [classes, dim] and `bias`.
+    """Find the classifier among a checkpoint's tensors, as `weight` [classes, dim] and `bias`.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def classifier_of_model(entry: Entry, state: State, names: tuple[str, ...]) -> S
 
 
 def classifier_in_file(path: Path) -> State:
-    """A linear head alone in a file: one matrix [classes, dim] and at most one vector.
+    """Read a linear head alone in a file: one matrix [classes, dim] and at most one vector.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class LinearHead(nn.Linear):
 
 
 def no_classifier(entry: Entry, source: str) -> InputError:
-    """The error for weights that have no classifier."""
+    """Make the error for weights that have no classifier."""
     return InputError(
         f"Backbone {entry.name!r} ({source}) has no classifier for {LOGITS!r}: "
         f"give a linear head with --head-weights FILE{_official(entry)}."

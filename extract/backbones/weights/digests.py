@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from frostline.cache import atomic_write
+from frostline.cache import InputError
+from frostline.cache.stamped import read_json, write_json
 
 FORMAT, VERSION = "frostline-digests", 1
 
@@ -32,7 +32,7 @@ class DigestMemory:
     def get(self) -> str | None:
         """Give the digest, or None if it is not remembered or the file has changed."""
         found = self._read().get(self.key)
-        if not isinstance(found, dict) or found.get("file") != _stamp(self.file):
+        if not isinstance(found, dict) or found.get("file") != _size_and_time(self.file):
             return None
         digest = found.get("digest")
         return digest if isinstance(digest, str) else None
@@ -41,23 +41,28 @@ class DigestMemory:
         """Remember a digest; of two processes at once the later one's file stays, whole."""
         if self.path is None or self.get() == digest:
             return
-        entries = self._read() | {self.key: {"file": _stamp(self.file), "digest": digest}}
-        whole = {"format": FORMAT, "format_version": VERSION, "entries": entries}
-        with atomic_write(self.path) as temporary:
-            temporary.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+        entries = self._read() | {self.key: {"file": _size_and_time(self.file), "digest": digest}}
+        write_json(self.path, FORMAT, VERSION, {"entries": dict(sorted(entries.items()))})
 
     def _read(self) -> dict[str, Any]:
-        if self.path is None or not self.path.is_file():
-            return {}
-        try:
-            whole = json.loads(self.path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            return {}  # it is a memory only: what it lost is computed again
-        known = isinstance(whole, dict) and whole.get("format_version") == VERSION
-        return dict(whole.get("entries", {})) if known else {}
+        return {} if self.path is None else read_digests(self.path)
 
 
-def _stamp(file: Path | None) -> dict[str, int] | None:
+def read_digests(path: Path) -> dict[str, Any]:
+    """Read all entries of a file of digests; none if it is not there or not readable.
+
+    Returns
+    -------
+    dict
+        By what each is of: `digest`, and `file` (size and time), null where it is of no file.
+    """
+    try:
+        return dict(read_json(path, FORMAT, VERSION)["entries"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return {}  # what was remembered can be computed again
+
+
+def _size_and_time(file: Path | None) -> dict[str, int] | None:
     if file is None or not file.is_file():
         return None
     status = file.stat()

@@ -43,28 +43,27 @@ def _with_registers(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def fit_position(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Resample `pos_embed` of a DINOv2 checkpoint to a timm model's grid of patches."""
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
     stored, wanted = state.get("pos_embed"), getattr(model, "pos_embed", None)
     if stored is None or wanted is None or stored.shape == wanted.shape:
         return state
     patches: Any = model.patch_embed
     grid: tuple[int, int] = patches.grid_size
     prefix = wanted.shape[1] - grid[0] * grid[1]
-    registers = "reg_token" in state
-    resampled = resample_position(
-        stored, grid, prefix, offset=0.0 if registers else OFFSET, antialias=registers
-    )
-    return {**state, "pos_embed": resampled}
+    if "reg_token" in state:
+        fitted = resample_abs_pos_embed(stored, list(grid), num_prefix_tokens=prefix)
+    else:
+        fitted = resample_position(stored, grid, prefix)
+    return {**state, "pos_embed": fitted}
 
 
-def resample_position(
-    position: Tensor,
-    grid: tuple[int, int],
-    prefix: int = 1,
-    *,
-    offset: float = OFFSET,
-    antialias: bool = False,
-) -> Tensor:
-    """Resample a position embedding as the official code does.
+def resample_position(position: Tensor, grid: tuple[int, int], prefix: int = 1) -> Tensor:
+    """Resample a position embedding as the official code does, with `OFFSET`.
+
+    The offset is added to the new grid's sides to make the scale factor; it cancels a rounding
+    error of PyTorch's interpolation but shifts the samples, and the weights are used with that
+    shift.
 
     Parameters
     ----------
@@ -74,9 +73,6 @@ def resample_position(
         Rows and columns of the new grid.
     prefix : int
         Number of leading tokens (class token) that have no place in the grid.
-    offset : float
-        Added to the new grid's sides to make the scale factor; it cancels a rounding error of
-        PyTorch's interpolation but shifts the samples, and the weights are used with that shift.
 
     Returns
     -------
@@ -86,12 +82,7 @@ def resample_position(
     if side * side != position.shape[1] - prefix or (side, side) == tuple(grid):
         return position
     patches = position[:, prefix:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    scale = {"scale_factor": tuple((length + offset) / side for length in grid)}
-    resampled = functional.interpolate(
-        patches,
-        mode="bicubic",
-        antialias=antialias,
-        **(scale if offset else {"size": tuple(grid)}),
-    )
+    scale = tuple((length + OFFSET) / side for length in grid)
+    resampled = functional.interpolate(patches, scale_factor=scale, mode="bicubic")
     flat = resampled.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1)
     return torch.cat([position[:, :prefix], flat.to(position.dtype)], dim=1)

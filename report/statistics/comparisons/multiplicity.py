@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.comparisons.paired import TIE, Swaps
+from frostline.report.statistics.comparisons.swaps import TIE, Swaps
 from frostline.report.statistics.metrics import Array
 
 
 def holm(p_values: npt.ArrayLike) -> Array:
-    """Holm's (1979) step-down adjustment: valid whatever depends on what."""
+    """Adjust by Holm's (1979) step-down: valid whatever depends on what."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -20,7 +20,7 @@ def holm(p_values: npt.ArrayLike) -> Array:
 
 
 def max_t(swaps: Swaps) -> Array:
-    """Step-down max-T over all pairs: p-values adjusted by the pairs' joint law, [P].
+    """Adjust by step-down max-T over all pairs, by the pairs' joint law: [P].
 
     Westfall and Young (1993); that stepping down keeps the error rate with resampling is Romano
     and Wolf's (2005). The same units are swapped in every pair, which keeps how the differences

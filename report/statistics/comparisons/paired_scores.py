@@ -44,10 +44,13 @@ class PairedScores:
     def replicates(self, metric: str, replicates: int, rng: np.random.Generator) -> Array:
         """Bootstrap replicates of every run by the same draws of units: [M, replicates]."""
         everyone = np.zeros(self.n_units, dtype=np.int64)
-        return np.concatenate([
-            self._weighted(metric, draw_units(everyone, size, rng, stratified=False))
-            for size in _blocks(replicates, len(self.member))
-        ], axis=1)  # fmt: skip
+        return np.concatenate(
+            [
+                self._weighted(metric, draw_units(everyone, size, rng, stratified=False))
+                for size in _blocks(replicates, len(self.member))
+            ],
+            axis=1,
+        )
 
     def left_out(self, metric: str) -> Array:
         """Every run's metric with each unit left out: [M, G]."""
@@ -73,8 +76,9 @@ class PairedScores:
         for size in _blocks(len(swaps), 2 * len(self.member)):
             moved = swaps[start : start + size, self.member].T
             first = np.concatenate([1 - moved, moved])
-            values = [compute_scores(both, [metric], weights)[metric]
-                      for weights in (first, 1 - first)]  # fmt: skip
+            values = [
+                compute_scores(both, [metric], weights)[metric] for weights in (first, 1 - first)
+            ]
             parts.append(values[0] - values[1])
             start += size
         return np.concatenate(parts)

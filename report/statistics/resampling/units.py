@@ -103,10 +103,13 @@ def replicate_scores(
     sorted once instead of once a replicate.
     """
     parts = [
-        compute_scores(units.scores, names, units.weights(
-            draw_units(units.stratum, size, rng, stratified=stratified)))
+        compute_scores(
+            units.scores,
+            names,
+            units.weights(draw_units(units.stratum, size, rng, stratified=stratified)),
+        )
         for size in _blocks(replicates, len(units.member))
-    ]  # fmt: skip
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 

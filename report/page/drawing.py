@@ -1,0 +1,162 @@
+"""The figures of a report: drawn once, and kept as files and as markup for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from frostline.cache.atomic import write_text
+from frostline.cache.errors import InputError
+from frostline.cache.stamped import read_json, write_json
+from frostline.report import figures
+from frostline.report.page import score_figures as scores
+from frostline.report.page import training_figures as training
+from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
+from frostline.report.page.projections import PCA, UMAP
+from frostline.report.page.stored import FORMAT, FORMAT_VERSION, digest_of
+from frostline.report.page.training_figures import Costs, Swept
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables.escape import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Raised whenever a figure is drawn differently.
+VERSION = 6
+TITLES = {
+    "freezing": "Frozen against fine-tuned",
+    "forest": "Forest plot of {lower}",
+    "confusion": "Confusion matrices",
+    "roc": "ROC curves",
+    "precision-recall": "Precision-recall curves",
+    "decision": "Decision curves",
+    "reliability": "Calibration",
+    "efficiency": "Label efficiency",
+    "validation": "Validation scores by strength of the penalty",
+    "learning": "Learning curves",
+    "cost": "{metric} against cost",
+    "embeddings-pca": "Embeddings by PCA",
+    "embeddings-umap": "Embeddings by UMAP",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of a data set.
+
+    `kind` is its place in the page, `name` that of its files and `svg` its markup for the page.
+    """
+
+    kind: str
+    name: str
+    heading: str
+    description: str
+    svg: str
+
+
+def draw_all(
+    numbers: ReportNumbers,
+    folder: Path,
+    formats: Iterable[str],
+    costs: Costs,
+    swept: Swept | None = None,
+) -> list[tuple[Drawing, list[str]]]:
+    """Draw every figure there is something to draw for, and write its files below `folder`.
+
+    What was drawn from the same numbers before is not drawn again.
+
+    Parameters
+    ----------
+    costs : mapping
+        By backbone: `parameters`, `embedding_seconds`, `memory`, as far as they are known.
+    swept : Swept, optional
+        What sweeps found.
+
+    Returns
+    -------
+    list of (Drawing, list of str)
+        Each with its files, relative to `folder`.
+    """
+    formats, version = tuple(formats), metadata.version("matplotlib")
+    drawn = []
+    for number, part in enumerate(numbers.datasets, 1):
+        own = (swept or Swept()).of(part)
+        made_from = [part.key, costs, formats, version, VERSION, *(t.to_csv() for t in own)]
+        key, path = digest_of(made_from), folder / "statistics" / f"figures-{number}.json"
+        found = _read(path, key, folder)
+        if found is None:
+            made = _draw(numbers, part, number, costs, own)
+            found = [_write(*item, folder, formats) for item in made]
+            _keep(path, key, found)
+        drawn += found
+    return drawn
+
+
+def _draw(
+    numbers: ReportNumbers, part: DatasetNumbers, number: int, costs: Costs, swept: Swept
+) -> Iterator[tuple[Drawing, Figure]]:
+    """Draw the figures of one data set."""
+    makers: dict[str, Callable[[], tuple[Figure, str] | None]] = {
+        "freezing": lambda: scores.draw_freezing(numbers, part),
+        "forest": lambda: scores.draw_forest(numbers, part),
+        "confusion": lambda: scores.draw_confusion(part),
+        "roc": lambda: scores.draw_curves(part, "roc"),
+        "precision-recall": lambda: scores.draw_curves(part, "precision-recall"),
+        "decision": lambda: scores.draw_decision(numbers, part),
+        "reliability": lambda: scores.draw_reliability(part),
+        "efficiency": lambda: training.draw_efficiency(swept.efficiency, numbers.primary),
+        "validation": lambda: training.draw_validation(swept.validation),
+        "learning": lambda: training.draw_learning(part),
+        "cost": lambda: training.draw_cost(numbers, part, costs),
+        "embeddings-pca": lambda: training.draw_maps(part, PCA),
+        "embeddings-umap": lambda: training.draw_maps(part, UMAP),
+    }
+    for kind, title in TITLES.items():
+        made = makers[kind]()
+        if made is not None:
+            figure, words = made
+            name = find_metric(numbers.primary).title
+            title = title.format(metric=name, lower=name.lower())
+            heading = f"{part.name}: {title}" if part.name else title
+            description = plain(f"{heading}. {words}")
+            yield Drawing(kind, f"{kind}-{number}", heading, description, ""), figure
+
+
+def _write(
+    drawing: Drawing, figure: Figure, folder: Path, formats: Sequence[str]
+) -> tuple[Drawing, list[str]]:
+    """Write the files of a figure; the drawing gets its markup."""
+    svg = figures.to_svg(figure)
+    files = [f"figures/{drawing.name}.{kind}" for kind in formats]
+    for name in files:
+        if name.endswith(".svg"):
+            write_text(folder / name, svg)
+        else:
+            figures.save_figure(figure, folder / name)
+    if drawing.kind == "confusion":
+        # The page has tables of counts instead.
+        return drawing, files
+    adapt = "embeddings" not in drawing.kind
+    markup = figures.inline_svg(svg, drawing.name, drawing.description, adapt=adapt)
+    return replace(drawing, svg=markup), files
+
+
+def _read(path: Path, key: str, folder: Path) -> list[tuple[Drawing, list[str]]] | None:
+    """Read the figures that were drawn under this key, unless a file of them is gone."""
+    try:
+        found = read_json(path, FORMAT, FORMAT_VERSION)
+    except InputError:
+        return None
+    if (found["format_version"], found["key"]) != (FORMAT_VERSION, key):
+        return None
+    items = [(Drawing(**one), files) for one, files in found["drawings"]]
+    whole = all((folder / name).is_file() for _, files in items for name in files)
+    return items if whole else None
+
+
+def _keep(path: Path, key: str, items: Sequence[tuple[Drawing, list[str]]]) -> None:
+    drawings = [(asdict(drawing), files) for drawing, files in items]
+    write_json(path, FORMAT, FORMAT_VERSION, {"key": key, "drawings": drawings})

@@ -1,0 +1,149 @@
+"""The page as HTML: what is shown where, given to the template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.report.page.confusion import confusion_matrices
+from frostline.report.page.drawing import TITLES, Drawing
+from frostline.report.page.mistakes import Images, mistaken_images
+from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
+from frostline.report.page.provenance import provenance
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables import data
+from frostline.report.tables.classes import class_table
+from frostline.report.tables.data import DataAudit
+from frostline.report.tables.escape import plain
+from frostline.report.tables.failed import Failed
+from frostline.report.tables.freezing import freezing_table
+from frostline.report.tables.scores import score_table
+from frostline.report.tables.table import Table
+from frostline.report.tables.writers.html import table_html
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Of more comparisons than this the sentences are folded away.
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a page shows besides numbers and figures; the fields are arguments of `write_report`."""
+
+    title: str
+    about: Mapping[str, object]
+    audits: Mapping[str, DataAudit]
+    failed: Sequence[Failed]
+    images: Images | None
+
+
+def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
+    """Write the page; `drawings` are the figures of all data sets."""
+    runs = [run for part in numbers.datasets for one in part.methods for run, _ in one.runs]
+    pooled = len(runs) > len(numbers.by_method["run"].unique())
+    lead, each, best = numbers.answer
+    scores = score_table(
+        numbers.by_method, marks=numbers.marks, primary=numbers.primary, failed=content.failed
+    )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=content.title,
+            style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+            script=_markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            lead=lead,
+            each=each,
+            best=best,
+            few=FEW,
+            metric=find_metric(numbers.primary).title.lower(),
+            scores=_table(scores),
+            all_runs=_table(score_table(numbers.frame)) if pooled else None,
+            figures=_by_kind(drawings),
+            parts=[_part(part, numbers.primary) for part in numbers.datasets],
+            data=_data(content.audits) if content.audits else None,
+            wrong=_wrong(numbers, content.images) if content.images else [],
+            about=content.about,
+            runs=[provenance(run) for run in runs],
+        )
+    )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = plain
+    return environment
+
+
+def _markup(text: str) -> Any:
+    """Pass on text that we made from escaped text, so that it enters the page as it is."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def _table(table: Table) -> Any:
+    return _markup(table_html(table))
+
+
+def _by_kind(drawings: Sequence[Drawing]) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = {kind: [] for kind in TITLES}
+    for one in drawings:
+        number = int(one.name.rpartition("-")[2])
+        item = {"heading": one.heading, "svg": _markup(one.svg), "number": number}
+        found[one.kind].append(item)
+    return found
+
+
+def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
+    freezing = freezing_table(part.freezing, primary) if len(part.freezing) else None
+    return {
+        "dataset": part.name,
+        "classes": list(part.class_list),
+        "freezing": _table(freezing) if freezing and freezing.rows else None,
+        "matrices": confusion_matrices(part),
+        "per_class": _table(class_table(part.class_scores)),
+        "class_rows": len(part.class_scores),
+    }
+
+
+def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:
+    found = (mistaken_images(part.mistakes, images) for part in numbers.datasets)
+    return [one for one in found if one is not None]
+
+
+def _data(audits: Mapping[str, DataAudit]) -> dict[str, Any]:
+    blocks = [
+        {
+            "dataset": dataset,
+            "findings": audit.findings,
+            "classes": _table(data.classes_table(dataset, audit, data.MOST_ROWS)),
+            "flagged": [
+                (caption, _table(table))
+                for caption, table in data.flagged_tables(dataset, audit, data.MOST_ROWS)
+            ],
+        }
+        for dataset, audit in audits.items()
+    ]
+    return {
+        "splits": _table(data.splits_table(audits)),
+        "blocks": blocks,
+        "leaking": [dataset for dataset, audit in audits.items() if audit.leaks],
+    }

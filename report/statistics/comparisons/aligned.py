@@ -1,0 +1,140 @@
+"""Runs brought onto the same images, or one sentence why they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
+from frostline.report.statistics.comparisons.paired import Paired, make_paired
+from frostline.report.statistics.evaluation import Scored
+from frostline.report.statistics.sample import Sample
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Runs on the same rows.
+
+    Attributes
+    ----------
+    paired : Paired
+        What they answered.
+    alone : bool
+        Whether every unit is one row, as McNemar's test needs.
+    n_images : int
+        Images compared.
+    unit : "group" or "image"
+        What is resampled and swapped.
+    notes : tuple of Note
+        What a reader should know.
+    """
+
+    paired: Paired
+    alone: bool
+    n_images: int
+    unit: str
+    notes: Notes
+
+
+def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
+    """Pair the rows of runs by `image_id`.
+
+    Parameters
+    ----------
+    scored : sequence of (Predictions, Sample)
+        What `score` returned.
+    intersection : bool
+        Compare on the images that all runs have; else runs with different images are refused.
+
+    Raises
+    ------
+    InputError
+        If rows have no names, runs have different images, classes, labels or groups.
+    """
+    names, samples = [run.run for run, _ in scored], [sample for _, sample in scored]
+    first = samples[0]
+    indexes = [_index(name, sample) for name, sample in zip(names, samples, strict=True)]
+    for name, sample in zip(names, samples, strict=True):
+        if set(sample.classes) != set(first.classes):
+            raise InputError(
+                f"{names[0]} and {name} have different classes ({', '.join(first.classes)} and "
+                f"{', '.join(sample.classes)}): compare runs of one class list."
+            )
+    shared = sorted(set.intersection(*(set(index) for index in indexes)))
+    notes = _check_shared(names, indexes, len(shared), intersection)
+    rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
+    truth = first.truth[rows[0]]
+    answers, probs = [], []
+    for name, sample, chosen in zip(names, samples, rows, strict=True):
+        recode = np.array([first.classes.index(label) for label in sample.classes])
+        wrong = np.flatnonzero(recode[sample.truth[chosen]] != truth)
+        if len(wrong):
+            raise InputError(
+                f"{names[0]} and {name} give image {shared[wrong[0]]!r} different labels: "
+                "correct one of them."
+            )
+        answers.append(recode[sample.prediction[chosen]])
+        if sample.probs is not None:
+            probs.append(sample.probs[chosen][:, np.argsort(recode)])
+    groups = _groups(samples, rows, names)
+    known = dict.fromkeys(note for sample in samples for note in sample.notes)
+    paired = make_paired(truth, answers, first.classes, groups)
+    if len(probs) == len(answers):
+        paired = replace(paired, rows=(truth, probs, groups))
+    return Aligned(
+        paired,
+        alone=groups is None or len(np.unique(groups)) == len(shared),
+        n_images=first.n_images if len(shared) == len(first.truth) else len(shared),
+        unit="image" if groups is None else "group",
+        notes=(*known, *notes),
+    )
+
+
+def _index(name: str, sample: Sample) -> dict[str, int]:
+    """Give the row of each image."""
+    if sample.ids is None:
+        raise InputError(
+            f"{name}: there is no image_id, so its rows cannot be paired with another run's: add "
+            "the column."
+        )
+    return {image: row for row, image in enumerate(sample.ids.tolist())}
+
+
+def _check_shared(
+    names: Sequence[str], indexes: Sequence[dict[str, int]], shared: int, intersection: bool
+) -> Notes:
+    if all(len(index) == shared for index in indexes):
+        return ()
+    sizes = ", ".join(f"{name} {len(index)}" for name, index in zip(names, indexes, strict=True))
+    if not shared:
+        raise InputError(
+            f"No image is in all of these runs ({sizes}): compare runs of the same data."
+        )
+    if not intersection:
+        raise InputError(
+            f"The test sets differ: only {shared} images are in all runs ({sizes}); use "
+            "--intersection to compare on those."
+        )
+    return (Note(f"Compared on the {shared} images that all runs have ({sizes})."),)
+
+
+def _groups(samples: Sequence[Sample], rows: Sequence[Codes], names: Sequence[str]) -> Codes | None:
+    """Give the groups of the shared rows; runs that have groups must have the same."""
+    found: Codes | None = None
+    owner = ""
+    for name, sample, chosen in zip(names, samples, rows, strict=True):
+        if sample.groups is None:
+            continue
+        # The same partition whatever the numbers: each group named by its first row.
+        _, first, member = np.unique(sample.groups[chosen], return_index=True, return_inverse=True)
+        own = first[member]
+        if found is not None and (own != found).any():
+            raise InputError(f"{owner} and {name} have different groups: correct one of them.")
+        found, owner = own, name
+    return found

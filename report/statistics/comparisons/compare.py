@@ -1,0 +1,278 @@
+"""Compare methods: which is better, and whether that is more than luck.
+
+The one engine of comparisons: the command, the page and its sentences, the terminal, LaTeX and the
+marks of tables all show what `compare_scored` found. `docs/statistics.md` says what is tested and
+why. One primary metric decides; what is tested together is declared as a family and adjusted for
+its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.choices import Family
+from frostline.report.statistics.comparisons.aligned import Aligned, align
+from frostline.report.statistics.comparisons.differences import (
+    Difference,
+    Options,
+    adjust_by_holm,
+    compare_family,
+)
+from frostline.report.statistics.comparisons.families import find_pairs
+from frostline.report.statistics.comparisons.methods import Method, group_methods, method_names
+from frostline.report.statistics.evaluation import Scored, place_notes, score
+from frostline.report.statistics.intervals.intervals import NO_INTERVAL
+from frostline.report.statistics.metrics import find_metric
+
+FAMILIES: tuple[str, ...] = get_args(Family)
+NOT_COMPARED = "not compared"
+NOTHING = {
+    "pairs": "Nothing to compare: no data set has runs of two methods (runs that differ in their "
+    "seed alone are one method). Give runs of two methods on one data set.",
+    "freezing": "Nothing to compare: no backbone has a frozen and an unfrozen run on one data set. "
+    "Give such runs.",
+}
+COMPARISON_COLUMNS = (
+    *("dataset", "a", "b", "metric", "estimate_a", "estimate_b", "difference", "low", "high"),
+    *("method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p"),
+    *("margin", "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed"),
+    *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods and what was found; `found` is None, and the note says why, if nothing was."""
+
+    a: Method
+    b: Method
+    names: tuple[str, str]
+    aligned: Aligned | None
+    found: Difference | None
+    notes: Notes
+
+
+def compare(
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    metric: str = "accuracy",
+    family: str = "pairs",
+    margin: float | None = None,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    replicates: int = 10_000,
+    seed: int = 0,
+    intersection: bool = False,
+) -> pd.DataFrame:
+    """Compare methods on the same images, data set by data set.
+
+    Runs that differ in their seed alone are one method, scored by its mean over seeds.
+
+    Parameters
+    ----------
+    predictions : sequence of Predictions or paths
+        Runs of at least two methods of a data set.
+    metric : str
+        The one primary metric, of the confusion matrix or of probabilities. `recall_weighted` is
+        refused: it is the same number as accuracy.
+    family : "pairs" or "freezing"
+        What is tested together within a data set: all pairs, or every frozen method against the
+        unfrozen ones of its backbone.
+    margin : float, optional
+        Differences smaller than this do not matter, as a fraction; with it, methods can be found
+        equivalent (two one-sided tests).
+    split, unit, aggregate
+        As in `evaluate`.
+    replicates : int
+        Of the bootstrap, and arrangements drawn where there are too many to visit.
+    seed : int
+        Of both.
+    intersection : bool
+        Compare runs with different test sets on the images that all have.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COMPARISON_COLUMNS`, a row a pair; `difference` is a minus b. `a` and `b` name a
+        run, or where there are several seeds the method in words.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare, or runs cannot be paired.
+    """
+    options = Options(metric, family, margin, replicates, seed)
+    check_options(options)
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    if len(scored) < 2:
+        raise InputError("One run alone cannot be compared: give at least two.")
+    found = compare_scored(scored, options, intersection=intersection)
+    if not found:
+        raise InputError(NOTHING[family])
+    return comparison_frame(found, options)
+
+
+def compare_scored(
+    scored: Sequence[Scored],
+    options: Options,
+    *,
+    intersection: bool = False,
+    skip: bool = False,
+) -> list[Comparison]:
+    """Compare the methods of runs already read, data set by data set.
+
+    Parameters
+    ----------
+    intersection : bool
+        As in `compare`.
+    skip : bool
+        Where methods cannot be paired, say so of each pair and compare the others; else that is an
+        error.
+    """
+    check_options(options)
+    datasets: dict[str, list[Method]] = {}
+    for method in group_methods(scored, by_test_set=False):
+        datasets.setdefault(method.dataset, []).append(method)
+    found = []
+    for methods in datasets.values():
+        found += compare_methods(methods, options, intersection=intersection, skip=skip)
+    return found
+
+
+def compare_methods(
+    methods: Sequence[Method],
+    options: Options,
+    *,
+    intersection: bool = False,
+    skip: bool = False,
+) -> list[Comparison]:
+    """Compare the methods of one data set: one family; as `compare_scored`."""
+    pairs, names = find_pairs(methods, options.family), method_names(methods)
+    if not pairs:
+        return []
+    try:
+        aligned, found = _test(methods, pairs, options, intersection)
+        results: list[Result] = [(aligned, one) for one in found]
+    except InputError:
+        if not skip:
+            raise
+        results = _test_apart(methods, pairs, options)
+    return [
+        _compared(methods[a], methods[b], (names[a], names[b]), result, options)
+        for (a, b), result in zip(pairs, results, strict=True)
+    ]
+
+
+def comparison_frame(comparisons: Sequence[Comparison], options: Options) -> pd.DataFrame:
+    """Give a table of comparisons, a row each, in the columns `COMPARISON_COLUMNS`."""
+    return pd.DataFrame(
+        [_record(one, options) for one in comparisons], columns=list(COMPARISON_COLUMNS)
+    )
+
+
+def check_options(options: Options) -> None:
+    """Refuse what cannot be compared by."""
+    metric = options.metric
+    if callable(metric):
+        raise InputError(
+            "Methods are compared by a metric's name: a function of your own is scored by "
+            "`evaluate` alone."
+        )
+    if options.family not in FAMILIES:
+        raise InputError(
+            f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
+        )
+    if metric == "recall_weighted":
+        raise InputError("recall_weighted is the same number as accuracy: compare by accuracy.")
+    find_metric(metric)
+    if metric in NO_INTERVAL:
+        raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")
+    if options.margin is not None and options.margin <= 0:
+        raise InputError(
+            f"The margin {options.margin} is not above 0: give a fraction such as 0.02."
+        )
+    if options.replicates < 100:
+        raise InputError(
+            f"{options.replicates} replicates are too few to test by: ask for 1000 or more."
+        )
+
+
+Result = tuple[Aligned, Difference] | InputError
+
+
+def _test(
+    methods: Sequence[Method],
+    pairs: Sequence[tuple[int, int]],
+    options: Options,
+    intersection: bool,
+) -> tuple[Aligned, list[Difference]]:
+    """Align the methods of these pairs, and test them as one family."""
+    places: dict[int, slice] = {}
+    runs: list[Scored] = []
+    for i in sorted({i for pair in pairs for i in pair}):
+        places[i] = slice(len(runs), len(runs) + len(methods[i].runs))
+        runs += methods[i].runs
+    aligned = align(runs, intersection=intersection)
+    return aligned, compare_family(aligned, [(places[a], places[b]) for a, b in pairs], options)
+
+
+def _test_apart(
+    methods: Sequence[Method], pairs: Sequence[tuple[int, int]], options: Options
+) -> list[Result]:
+    """Align and test each pair on its own images; those that can be are one family."""
+    results: list[Result] = []
+    for pair in pairs:
+        try:
+            aligned, (one,) = _test(methods, [pair], options, intersection=False)
+            results.append((aligned, one))
+        except InputError as error:
+            results.append(error)
+    found = [result[1] for result in results if isinstance(result, tuple)]
+    adjusted = iter(adjust_by_holm(found, options.metric))
+    return [(r[0], next(adjusted)) if isinstance(r, tuple) else r for r in results]
+
+
+def _compared(
+    a: Method, b: Method, names: tuple[str, str], result: Result, options: Options
+) -> Comparison:
+    if isinstance(result, InputError):
+        note = Note(str(result), runs=names, dataset=a.dataset)
+        return Comparison(a, b, names, None, None, (note,))
+    aligned, found = result
+    owners = {
+        name: {run.run for run, _ in one.runs} for name, one in zip(names, (a, b), strict=True)
+    }
+    notes = place_notes(found.notes, options.metric, a.dataset, owners)
+    return Comparison(a, b, names, aligned, found, notes)
+
+
+def _record(one: Comparison, options: Options) -> dict[str, Any]:
+    record: dict[str, Any] = {"verdict": NOT_COMPARED}
+    if one.found is not None and one.aligned is not None:
+        record = vars(one.found) | {
+            "n_units": one.aligned.paired.n_units,
+            "n_images": one.aligned.n_images,
+            "unit": one.aligned.unit,
+        }
+    return record | {
+        "dataset": one.a.dataset,
+        "a": one.names[0],
+        "b": one.names[1],
+        "seeds_a": len(one.a.runs),
+        "seeds_b": len(one.b.runs),
+        "metric": options.metric,
+        "family": options.family,
+        "margin": options.margin,
+        "replicates": options.replicates,
+        "seed": options.seed,
+        "notes": one.notes,
+    }

@@ -1,0 +1,1 @@
+"""Intervals of metrics: estimates, replicates, bounds, and flags where they may not cover."""

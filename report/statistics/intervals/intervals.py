@@ -1,0 +1,232 @@
+"""Intervals of metrics, each method by its name in `INTERVALS`.
+
+A method takes a sample and the metrics and gives an `Interval` for each; a new one is a function
+and a line in the table. `docs/statistics.md` shows how often each covers, and why `auto` chooses
+as it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from frostline.cache.errors import InputError
+from frostline.report.notes import Note, Notes
+from frostline.report.statistics.intervals.bounds import (
+    TAIL,
+    UNVARYING,
+    bca_bounds,
+    jackknife_bounds,
+    jackknife_scale,
+    percentile_bounds,
+)
+from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
+from frostline.report.statistics.intervals.flags import flag, trials
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.own import REPLICATES as OWN_REPLICATES
+from frostline.report.statistics.intervals.own import own_interval
+from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
+from frostline.report.statistics.sample import Sample
+
+NORMAL_975 = 1.959963984540054
+# From these on `auto` takes the percentile interval; chosen by benchmarks/coverage_atlas.py.
+MANY_UNITS = 400
+MANY_WRONG = 50
+# Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
+MANY_OF_A_CLASS = 150
+BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.")
+NO_INTERVAL = {
+    "calibration_error": "No interval: calibration error is not resampled; bars show it.",
+}
+
+
+Method = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
+
+
+def percentile(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
+    """Percentile bootstrap over the sample's units (Efron and Tibshirani 1993, section 13.3)."""
+    centres = estimate(sample, metrics)
+    out = {}
+    for name, values in replicate(sample, metrics, draws).items():
+        low, high, note = percentile_bounds(values)
+        one = _blank(sample, centres[name], "percentile", draws.replicates)
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
+    return out
+
+
+def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
+    """Bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, chapter 14).
+
+    The acceleration is of the jackknife that deletes one unit, kinds weighted by how many units
+    they stand for; the bias correction counts half of the replicates that equal the estimate.
+    """
+    centres, left = estimate(sample, metrics), leave_out(sample, metrics)
+    out = {}
+    for name, values in replicate(sample, metrics, draws).items():
+        low, high, note = percentile_bounds(values)
+        if not np.isnan(low):
+            low, high, note = bca_bounds(values, centres[name], *left[name], note)
+        one = _blank(sample, centres[name], "bca", draws.replicates)
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
+    return out
+
+
+def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
+    """Delete-one-group jackknife with Student's t of G - 1, on the scale where it is symmetric.
+
+    The standard error is Tukey's (1958); the logit of a bounded metric is symmetric where the
+    metric is not, and its error is s / (p (1 - p)) by the delta method (Korn and Graubard 1998
+    compare such intervals for proportions of clustered data). Losses, which have a lower bound
+    alone, are on the log scale in the same way. No random numbers.
+    """
+    centres, out = estimate(sample, metrics), {}
+    for name, (left, counts) in leave_out(sample, metrics).items():
+        one = _blank(sample, centres[name], "jackknife-t", 0)
+        low, high, note = jackknife_bounds(centres[name], left, counts, jackknife_scale(name))
+        # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
+        note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
+        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
+    return out
+
+
+def replicate_mean(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
+    """The paper's kind: mean of image-level replicates, and the interval of *that mean*.
+
+    Its half-width is 1.96 sd / sqrt(replicates): it shrinks with the number of replicates, not with
+    the data, and is no interval of the metric. For comparison with the paper only.
+    """
+    by_image = replace(sample, groups=None, unit="image")
+    out = {}
+    for name, values in replicate(by_image, metrics, draws).items():
+        centre = float(np.mean(values))
+        half = NORMAL_975 * float(np.std(values, ddof=1)) / float(np.sqrt(draws.replicates))
+        out[name] = Interval(
+            centre,
+            centre - half,
+            centre + half,
+            "replicate-mean",
+            draws.replicates,
+            "image",
+            by_image.n_units,
+            (BOOTSTRAP_MEAN,),
+        )
+    return out
+
+
+def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
+    """The method that covers: see `choose_method`."""
+    centres = estimate(sample, metrics)
+    chosen: dict[str, list[str]] = {}
+    for name in metrics:
+        chosen.setdefault(choose_method(sample, name, centres[name]), []).append(name)
+    out: dict[str, Interval] = {}
+    for method, names in chosen.items():
+        if method == "clopper-pearson":
+            blanks = {name: _blank(sample, centres[name], method, 0) for name in names}
+            for name, blank in blanks.items():
+                out[name] = clopper_pearson(name, blank, trials(name, sample))
+        else:
+            out |= INTERVALS[method](sample, names, draws)
+    return {name: out[name] for name in metrics}
+
+
+def choose_method(sample: Sample, name: str, centre: float) -> str:
+    """What `auto` uses for one metric, by the coverage atlas of `docs/statistics.md`.
+
+    Clopper-Pearson where every unit is right or every unit wrong; the percentile bootstrap with
+    400 units or more of which 50 or more have an error, and 150 or more of every class that the
+    metric hangs on; else jackknife-t, which covers there too.
+    """
+    if find_metric(name).share and centre in (0.0, 1.0):
+        return "clopper-pearson"
+    many = sample.n_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
+    return "percentile" if many and trials(name, sample) >= MANY_OF_A_CLASS else "jackknife-t"
+
+
+def clopper_pearson(name: str, interval: Interval, units: int) -> Interval:
+    """Clopper and Pearson's (1934) interval of a proportion that is 0 or 1, units as trials."""
+    if units == 0:
+        return replace(interval, notes=_notes("No interval: there is no unit of this class.", name))
+    miss = TAIL ** (1 / units)
+    low, high = (miss, 1.0) if interval.estimate == 1 else (0.0, 1 - miss)
+    return replace(interval, low=low, high=high, method="clopper-pearson", replicates=0)
+
+
+INTERVALS: dict[str, Method] = {
+    "auto": auto,
+    "percentile": percentile,
+    "bca": bca,
+    "jackknife-t": jackknife_t,
+    "replicate-mean": replicate_mean,
+}
+DEFAULT_REPLICATES = {"replicate-mean": 5_000}
+
+
+def check_interval(ci: str) -> None:
+    """Refuse a name of no interval, with the list of those there are."""
+    if ci not in INTERVALS:
+        raise InputError(f"There is no interval {ci!r}: choose from {', '.join(INTERVALS)}.")
+
+
+def compute_intervals(
+    sample: Sample,
+    metrics: Sequence[str],
+    *,
+    ci: str = "auto",
+    replicates: int | None = None,
+    seed: int = 0,
+    stratified: bool = False,
+) -> dict[str, Interval]:
+    """The interval of every metric by the method named `ci`.
+
+    Parameters
+    ----------
+    replicates : int, optional
+        10,000 unless said; 5,000 for `replicate-mean`, as in the paper; 1,000 for functions.
+    seed : int
+        Of numpy's Generator. The numbers do not depend on the order of rows.
+    stratified : bool
+        Resample within classes, so that their shares stay as they are in the sample.
+    """
+    check_interval(ci)
+    own = [name for name in metrics if name in OWN_METRICS]
+    of_own = Draws(replicates or OWN_REPLICATES, seed, stratified)
+    if replicates is None:
+        replicates = DEFAULT_REPLICATES.get(ci, 10_000)
+    if replicates < 2:
+        raise InputError(f"{replicates} replicates make no interval: ask for 1000 or more.")
+    silent = [name for name in metrics if sample.probs is None and of_probabilities(name)]
+    plain = [name for name in metrics if name in NO_INTERVAL and name not in silent]
+    there = [name for name in metrics if name not in {*silent, *plain, *own}]
+    draws = Draws(replicates, seed, stratified)
+    found = INTERVALS[ci](sample, there, draws) if there else {}
+    found |= {name: own_interval(sample, name, ci, of_own) for name in own}
+    for name, centre in estimate(sample, plain).items():
+        blank = _blank(sample, centre, "none", 0)
+        found[name] = replace(blank, notes=_notes(NO_INTERVAL[name], name))
+    for name in silent:
+        blank = _blank(sample, float("nan"), "none", 0)
+        found[name] = replace(blank, notes=(no_probabilities(name),))
+    return {name: _flagged(name, found[name], sample) for name in metrics}
+
+
+def no_probabilities(metric: str) -> Note:
+    """Say why this metric has no value."""
+    return Note("There are no probabilities, so it has no value.", (metric,))
+
+
+def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Interval:
+    nan = float("nan")
+    return Interval(centre, nan, nan, method, replicates, sample.unit, sample.n_units)
+
+
+def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
+    if np.isnan(interval.low) or interval.method == "replicate-mean":
+        return interval
+    return replace(interval, notes=(*interval.notes, *flag(name, sample)))
+
+
+def _notes(text: str, metric: str) -> Notes:
+    return (Note(text, (metric,)),) if text else ()

@@ -1,0 +1,136 @@
+"""Names of runs and methods in words, from their metadata; a user's own words are never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from frostline.report.statistics.evaluation import MAJORITY_HEAD
+
+FROM_SCRATCH = "from scratch"
+NONE = "\N{EN DASH}"
+# Shown behind a model's name where rows of the same data set differ in it.
+DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
+
+
+def weights_word(weights: object, unfreeze: str) -> str:
+    """Say which weights a run began with; nothing about the ordinary ones."""
+    text = str(weights or "")
+    if text.startswith("random"):
+        return FROM_SCRATCH if unfreeze == "all" else "random weights"
+    return "" if text in ("", "pretrained") else f"weights {text}"
+
+
+def freeze_word(unfreeze: str) -> str:
+    """Give the paper's Freeze column: Y, N, or how many last blocks were trained."""
+    if unfreeze in ("none", "all", ""):
+        return {"none": "Y", "all": "N", "": NONE}[unfreeze]
+    return f"last {unfreeze}" if unfreeze.isdigit() else unfreeze
+
+
+def trained_word(unfreeze: str) -> str:
+    """Say how a run was trained: frozen, fine-tuned, or how much of it."""
+    if unfreeze in ("none", "all", ""):
+        return {"none": "frozen", "all": "fine-tuned", "": ""}[unfreeze]
+    if not unfreeze.isdigit():
+        return f"fine-tuned ({unfreeze})"
+    return "last block fine-tuned" if unfreeze == "1" else f"last {unfreeze} blocks fine-tuned"
+
+
+def seeds_word(seeds: int) -> str:
+    """Say over how many seeds a method was scored."""
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def method_parts(about: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Give backbone, what was trained, protocol, head, feature, weights; "" where unknown.
+
+    `about` is a run's metadata or a table's row. All are empty where no backbone is named.
+    """
+    meta = {key: str(value or "") for key, value in about.items()}
+    if not meta["backbone"]:
+        return ("",) * 6
+    return (
+        meta["backbone"],
+        trained_word(meta["unfreeze"]),
+        meta["protocol"],
+        meta["head"],
+        meta["feature"],
+        weights_word(meta["weights"], meta["unfreeze"]),
+    )
+
+
+def method_words(about: Mapping[Any, Any], otherwise: str) -> str:
+    """Name a method by all its parts; `otherwise` where no backbone is named."""
+    return ", ".join(word for word in method_parts(about) if word) or otherwise
+
+
+def differing_names(rows: Sequence[Mapping[Any, Any]]) -> tuple[list[str], str]:
+    """Name each row's method by the parts in which rows differ, then say what all share.
+
+    Each row has `dataset`, `run` and what `method_parts` reads.
+    """
+    parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in rows]
+    if len(set(parts)) == 1:
+        return [_joined(own) or str(row["run"]) for own, row in zip(parts, rows, strict=True)], ""
+    same = [len({own[place] for own in parts}) == 1 for place in range(len(parts[0]))]
+    names = [
+        _joined([word for word, known in zip(own, same, strict=True) if not known])
+        or str(row["run"])
+        for own, row in zip(parts, rows, strict=True)
+    ]
+    return names, _joined([word for word, known in zip(parts[0], same, strict=True) if known])
+
+
+def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Give the model and the distinguishing details of each run of one data set, by run.
+
+    Random weights are always named: "from scratch" where all of the backbone was trained on them.
+
+    Parameters
+    ----------
+    part : DataFrame
+        Rows of `evaluate`.
+    """
+    runs = part.drop_duplicates("run")
+    models = runs[runs["head"] != MAJORITY_HEAD]
+    # A head or seed is worth naming only where rows that were frozen alike differ in it.
+    kinds = models[list(DETAILS)].map(str).groupby(models["unfreeze"]).nunique()
+    out = {}
+    for row in runs.to_dict("records"):
+        if row["head"] == MAJORITY_HEAD:
+            out[row["run"]] = (MAJORITY_HEAD, "")
+            continue
+        words = [weights_word(row["weights"], row["unfreeze"])]
+        varying = [name for name in DETAILS if kinds.loc[row["unfreeze"], name] > 1]
+        words += [_detail(name, row[name]) for name in varying]
+        model = str(row["backbone"]) or str(row["run"])
+        out[row["run"]] = (model, _joined(words))
+    return _with_run_names(out, runs)
+
+
+def _detail(name: str, value: object) -> str:
+    if value is None or value == "" or pd.isna(value):  # type: ignore[call-overload]
+        return ""
+    words = {"train_fraction": "{:.4g} of training", "run_seed": "seed {:.0f}"}
+    return words[name].format(value) if name in words else str(value)
+
+
+def _with_run_names(
+    labels: dict[str, tuple[str, str]], runs: pd.DataFrame
+) -> dict[str, tuple[str, str]]:
+    """Add the run's name to rows that would still look alike."""
+    unfreeze = dict(zip(runs["run"], runs["unfreeze"], strict=True))
+    looks = [(*label, unfreeze[run]) for run, label in labels.items()]
+    return {
+        run: (model, _joined([details, run]))
+        if looks.count((model, details, unfreeze[run])) > 1
+        else (model, details)
+        for run, (model, details) in labels.items()
+    }
+
+
+def _joined(words: Sequence[str]) -> str:
+    return ", ".join(word for word in words if word)

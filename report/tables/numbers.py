@@ -1,0 +1,61 @@
+"""Numbers as text: shares in percent, what has no highest value as it is, and p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables.table import NONE, Cell
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def percent(value: float, decimals: int = 1) -> str:
+    """Write a fraction in percent, without the sign."""
+    return NONE if pd.isna(value) else f"{100 * value:.{decimals}f}"
+
+
+def is_share(metric: str) -> bool:
+    """Say whether percent means something: what has no highest value is no share."""
+    return find_metric(metric).bounds is not None
+
+
+def number(value: float, metric: str, decimals: int = 1, sign: str = "") -> str:
+    """Write a value of a metric: shares in percent, others with two more decimals.
+
+    `sign` is that of `format`: "+" for signs of both kinds.
+    """
+    if pd.isna(value):
+        return NONE
+    text = (
+        f"{100 * value:{sign}.{decimals}f}"
+        if is_share(metric)
+        else f"{value:{sign}.{decimals + 2}f}"
+    )
+    return text.replace("-", MINUS) if sign else text
+
+
+def score_cell(row: Mapping[Any, Any], decimals: int = 1, mark: str = "") -> Cell:
+    """Write the estimate of a row of `evaluate`, with its interval."""
+    metric, bounds = row["metric"], ("", "")
+    if not pd.isna(row["low"]):
+        bounds = (number(row["low"], metric, decimals), number(row["high"], metric, decimals))
+    value = float(row["estimate"])
+    return Cell(number(value, metric, decimals), "", *bounds, mark, value)
+
+
+def difference_cell(row: Mapping[Any, Any]) -> Cell:
+    """Write the difference of a row of a comparison, in points, with its interval."""
+    metric, bounds = row["metric"], ("", "")
+    if not pd.isna(row["low"]):
+        bounds = (number(row["low"], metric, sign="+"), number(row["high"], metric, sign="+"))
+    text = number(row["difference"], metric, sign="+")
+    return Cell(text, "", *bounds, value=float(row["difference"]))
+
+
+def p_word(p: float) -> str:
+    """Write a p-value as papers print it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,1 @@
+"""One writer of tables for each format."""

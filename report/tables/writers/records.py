@@ -1,0 +1,49 @@
+"""What programs read: results in full precision, every column of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pandas as pd
+
+from frostline.report.notes import in_words, notes_to_json
+
+SCORE_COLUMNS = ("run", "metric", "estimate", "low", "high")
+
+
+def scores_to_csv(frame: pd.DataFrame) -> str:
+    """Write `run,metric,estimate,low,high`, as fractions; bounds are empty if there are none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(SCORE_COLUMNS)
+    for row in frame[list(SCORE_COLUMNS)].itertuples(index=False):
+        numbers = ["" if pd.isna(value) else repr(float(value)) for value in row[2:]]
+        writer.writerow([*row[:2], *numbers])
+    return out.getvalue()
+
+
+def frame_to_csv(frame: pd.DataFrame) -> str:
+    """Write every column; of notes, the texts one after the other."""
+    frame = in_words(frame) if "notes" in frame else frame
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def frame_to_json(frame: pd.DataFrame) -> str:
+    """Write a list of objects with every column; missing values are null, notes are objects."""
+    records = [
+        {name: _json_value(value) for name, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
+    return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, tuple):
+        return notes_to_json(value)
+    if isinstance(value, dict | list | str | bool):
+        return value
+    if value is None or pd.isna(value):  # type: ignore[call-overload]
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,113 @@
+"""A function of your own where a metric's name goes: the example of the docs, and mistakes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import frostline
+from frostline.cache import InputError
+from frostline.report import compare, evaluate, over_seeds, write_predictions
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
+
+
+def share_right(truth, prediction, probabilities):
+    return (truth == prediction).mean()
+
+
+def test_the_example_of_the_docs(run, tmp_path, monkeypatch, capsys):
+    one = run()
+    write_predictions(tmp_path / "run.parquet", one.table, one.meta)
+    monkeypatch.chdir(tmp_path)
+    text = DOCS.read_text(encoding="utf-8").partition("test_own_metric.py -->")[2]
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    names: dict[str, object] = {}
+    exec(compile(code[1], str(DOCS), "exec"), names)
+    frame = names["scores"]
+    row = frame[frame["metric"] == "missed"].iloc[0]
+    sick = one.table[one.table["label"] == "PNEUMONIA"]
+    assert row["estimate"] == pytest.approx((sick["prediction"] != "PNEUMONIA").mean())
+    assert row["low"] < row["estimate"] < row["high"]
+    assert "missed" in capsys.readouterr().out
+
+
+def test_it_is_the_bootstrap_over_groups_that_the_same_metric_has(run):
+    one = run(n=200, n_groups=50)
+    frame = evaluate(
+        [one], metrics=["accuracy", share_right], ci="percentile", replicates=4000
+    ).set_index(["run", "metric"])
+    own, ours = (frame.loc[("run-0", name)] for name in ("share_right", "accuracy"))
+    assert own["estimate"] == pytest.approx(ours["estimate"])
+    assert (own["n_units"], own["unit"], own["method"]) == (
+        ours["n_units"],
+        "group",
+        "percentile",
+    )
+    for name in ("low", "high"):
+        assert own[name] == pytest.approx(ours[name], abs=0.006)
+    shuffled = run(n=200, n_groups=50)
+    shuffled.table = shuffled.table.sample(frac=1, random_state=1)
+    again = evaluate([shuffled], metrics=[share_right], ci="percentile", replicates=4000).iloc[0]
+    assert (again["low"], again["high"]) == (own["low"], own["high"])
+
+
+def test_probabilities_come_in_the_order_of_the_classes(run):
+    one = run()
+
+    def first_is_normal(truth, prediction, probabilities):
+        return ((probabilities[:, 0] > 0.5) == (prediction == "NORMAL")).mean()
+
+    assert evaluate([one], metrics=[first_is_normal], replicates=100)["estimate"][0] == 1
+    one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
+
+    def without(truth, prediction, probabilities):
+        return float(probabilities is None)
+
+    assert evaluate([one], metrics=[without], replicates=100)["estimate"][0] == 1
+
+
+def test_a_replicate_without_a_value_counts_as_undefined(run):
+    def brittle(truth, prediction, probabilities):
+        if len(set(truth[:9])) < 2:
+            raise ValueError("one class")
+        return np.nan if truth[0] == truth[1] else 0.5
+
+    row = evaluate([run()], metrics=[brittle], replicates=200).iloc[0]
+    assert np.isnan(row["low"])
+    assert row["notes"][0].text.startswith("No interval: undefined in ")
+    assert row["notes"][0].metrics == ("brittle",)
+
+
+def test_mistakes_are_sentences(run):
+    def broken(truth, prediction, probabilities):
+        return truth.no_such_thing
+
+    def accuracy(truth, prediction, probabilities):
+        return 0.5
+
+    for metric, options, message in (
+        (broken, {}, "Your metric broken failed: AttributeError: "),
+        (accuracy, {}, "There is a metric 'accuracy' already: give your function another name."),
+        (lambda t, p, q: 0.5, {}, "A metric without a name cannot be in a table: "),
+        (share_right, {"ci": "bca"}, "share_right is a function of your own, which has the "),
+    ):
+        with pytest.raises(InputError) as caught:
+            evaluate([run()], metrics=[metric], replicates=100, **options)
+        assert str(caught.value).startswith(message)
+    for call in (
+        lambda: compare([run(), run(seed=1)], metric=share_right),
+        lambda: over_seeds([run()], metrics=[share_right]),
+    ):
+        with pytest.raises(InputError, match="a function of your own"):
+            call()
+
+
+def test_the_face_takes_it_too(run):
+    assert frostline.evaluate(run(), metrics=[share_right], replicates=100)["metric"][0] == (
+        "share_right"
+    )
