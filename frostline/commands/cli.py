@@ -12,7 +12,7 @@ import typer
 
 from frostline import __version__
 from frostline.commands import applying, cache, data, doctor, probing, reporting, running, training
-from frostline.commands.verbosity import with_verbosity
+from frostline.commands.options import with_verbosity
 from frostline.console import VERBOSE, show_warning, verbosity
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.

@@ -1,12 +1,18 @@
-"""Options that several commands share, each defined once."""
+"""Options that several commands share, each defined once, and those that all have."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
 
 VARIABLE = "FROSTLINE_WORKSPACE"
 DEFAULT_WORKSPACE = Path("frostline-workspace")
@@ -107,3 +113,36 @@ def rank_device(device: str) -> str:
 def is_first_rank() -> bool:
     """Whether this is the process of torchrun that speaks, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print details and times, and where errors rise.")
+]
+VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
+
+
+def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--quiet` and `--verbose`, behind its own."""
+
+    @wraps(command)
+    def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
+        if quiet and verbose:
+            raise typer.BadParameter("give --quiet or --verbose, not both.")
+        set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
+        start = time.perf_counter()
+        command(**given)
+        detail(f"Finished after {time.perf_counter() - start:.1f} s.")
+
+    own = signature(command, eval_str=True)
+    more = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=option)
+        for name, option in VERBOSITY.items()
+    ]
+    kept = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
+    both = own.replace(parameters=[*kept, *more])
+    speaking.__dict__["__signature__"] = both
+    speaking.__annotations__ = {each.name: each.annotation for each in both.parameters.values()}
+    return speaking
