@@ -16,8 +16,8 @@ from frostline.commands.options import (
     SplitOption,
     WorkspaceOption,
     complete_dataset,
+    with_verbosity,
 )
-from frostline.commands.verbosity import with_verbosity
 from frostline.console import summary
 
 cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)

@@ -22,7 +22,7 @@ from frostline.commands import (
     sweeping,
     training,
 )
-from frostline.commands.verbosity import with_verbosity
+from frostline.commands.options import with_verbosity
 from frostline.console import VERBOSE, show_warning, verbosity
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.

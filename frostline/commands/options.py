@@ -1,15 +1,18 @@
-"""Options that several commands share, each defined once."""
+"""Options that several commands share, each defined once, and those that all have."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
 
 VARIABLE = "FROSTLINE_WORKSPACE"
 # For a mode, which is an option with a value, the parameters that do not act in it.
@@ -131,18 +134,18 @@ def refuse_idle(idle: Idle) -> Callable[[Callable[..., None]], Callable[..., Non
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
+        @wraps(command)
         def checked(**values: Any) -> None:
             _check(values.pop(CONTEXT), values, idle)
             command(**values)
 
         # typer reads what a command takes from its signature, and gives the context by its type.
         hints = get_type_hints(command, include_extras=True)
-        own = inspect.signature(command).parameters.values()
+        own = signature(command).parameters.values()
         parameters = [one.replace(annotation=hints[one.name]) for one in own]
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        context = inspect.Parameter(CONTEXT, kind, annotation=typer.Context)
-        checked.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+        kind = Parameter.POSITIONAL_OR_KEYWORD
+        context = Parameter(CONTEXT, kind, annotation=typer.Context)
+        checked.__signature__ = Signature([context, *parameters])  # type: ignore[attr-defined]
         checked.__annotations__ = {CONTEXT: typer.Context, **hints}
         return checked
 
@@ -167,3 +170,36 @@ def _check(context: typer.Context, values: Mapping[str, object], idle: Idle) -> 
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print details and times, and where errors rise.")
+]
+VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
+
+
+def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--quiet` and `--verbose`, behind its own."""
+
+    @wraps(command)
+    def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
+        if quiet and verbose:
+            raise typer.BadParameter("give --quiet or --verbose, not both.")
+        set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
+        start = time.perf_counter()
+        command(**given)
+        detail(f"Finished after {time.perf_counter() - start:.1f} s.")
+
+    own = signature(command, eval_str=True)
+    more = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=option)
+        for name, option in VERBOSITY.items()
+    ]
+    kept = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
+    both = own.replace(parameters=[*kept, *more])
+    speaking.__dict__["__signature__"] = both
+    speaking.__annotations__ = {each.name: each.annotation for each in both.parameters.values()}
+    return speaking

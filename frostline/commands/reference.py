@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from frostline.commands.verbosity import OPTIONS
+from frostline.commands.options import VERBOSITY
 
 HEAD = """# Reference: every command
 
@@ -24,7 +24,7 @@ What `frostline COMMAND --help` says, on one page. Every command also has `--hel
 where errors rise). The variable FROSTLINE_WORKSPACE stands for `--workspace`.
 `frostline --install-completion` completes commands, options, data sets and backbones in your shell.
 """
-COMMON = ("help", *OPTIONS)
+COMMON = ("help", *VERBOSITY)
 EXAMPLE = (
     "<!-- not run: names data of its own; a test checks that the command reads these options -->"
 )

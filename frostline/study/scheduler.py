@@ -1,4 +1,4 @@
-"""The scheduler of one runner: does what is free, leaves what others do, until all is done."""
+"""The scheduler of one runner, which does free steps and leaves those of other runners."""
 
 from __future__ import annotations
 

@@ -78,17 +78,20 @@ class Passes:
 
 
 INDEX = "index new --root images"
+MINE = "index mine --root images --group-pattern '(patient[0-9]+)'"
 TABLE = f"{INDEX} --kind table --table table.csv --image-column file --label-column label"
 SLICES = "index new --root volumes --kind mri-slices --table grades.csv --label-column grade"
-SLICES += " --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
+SLICES += " --group-column patient --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
 EXTRACT = f"extract --dataset mine {TINY}"
 FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
 SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
 EVALUATE = "evaluate centroid.parquet --replicates 100"
 COMPARE = "compare centroid.parquet knn.parquet --replicates 100"
-PREDICT = "predict images/sick --run probed"
-EXPORT = "export --run probed"
+PROBED = "mine-timm%3Atest_vit-cls-centroid"
+PREDICT = f"predict images/sick --run {PROBED}"
+VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
+EXPORT = "export --run mine-timm-test_vit-paper"
 RUN = "run study.yaml"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
@@ -115,10 +118,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "index --label-column": Acts(TABLE, TABLE.replace("-column label", "-column site")),
     "index --group-column": Acts(TABLE, f"{TABLE} --group-column patient"),
     "index --split-column": Acts(TABLE, f"{TABLE} --split-column part"),
-    "index --image": Refused(SLICES, SLICES.replace("_flair", "_t1"), "t1"),
+    "index --image": Refused(SLICES, SLICES.replace("_flair", "_t1"), "without image"),
     "index --mask": Acts(SLICES, SLICES.replace("_mask", "_core")),
     "index --min-roi": Acts(SLICES, f"{SLICES} --min-roi 60"),
-    "index --spacing": Acts(SLICES, f"{SLICES} --spacing 2 2 2"),
+    "index --spacing": Acts(SLICES, f"{SLICES} --spacing 0.5 0.5 1"),
     "index --keep-val": Refused(INDEX, f"{INDEX} --keep-val", "keep_val"),
     "index --follow": Acts(f"{INDEX} --seed 5", f"{INDEX} --seed 5 --follow mine"),
     "index --option": Refused(INDEX, f"{INDEX} --option colour=red", "colour"),
@@ -127,8 +130,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "index --val-fraction": Acts(INDEX, f"{INDEX} --val-fraction 0.5"),
     "index --seed": Acts(INDEX, f"{INDEX} --seed 1"),
     "index --resplit": Acts(
-        f"{INDEX.replace('new', 'mine')} --seed 9",
-        f"{INDEX.replace('new', 'mine')} --seed 9 --resplit",
+        f"{MINE} --seed 9",
+        f"{MINE} --seed 9 --resplit",
     ),
     "index --workspace": Acts(INDEX, f"{INDEX} --workspace other"),
     "audit --strict": Acts("audit leaking", "audit leaking --strict"),
@@ -200,8 +203,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "sweep --draws": Acts(
         f"{SWEEP} --train-groups 4 --draws 1", f"{SWEEP} --train-groups 4 --draws 2"
     ),
-    "sweep --cv": Acts(SWEEP, f"{SWEEP} --cv 2x1"),
-    "sweep --test-dataset": Acts(SWEEP, f"{SWEEP} --test-dataset again"),
+    "sweep --cv": Acts(SWEEP, f"{SWEEP} --cv 3x1"),
+    "sweep --test-dataset": Refused(
+        SWEEP, f"{SWEEP} --test-dataset again", "a test must be of others"
+    ),
     "sweep --jobs": Passes(
         "frostline.probe.sweep.run:workers", SWEEP, SWEEP.replace("--jobs 1", "--jobs 2")
     ),
@@ -240,11 +245,13 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "finetune --split": Refused(FINETUNE, f"{FINETUNE} --split fold", "fold"),
     "finetune --unfreeze": Acts(FINETUNE, FINETUNE.replace("freeze 1", "freeze 2")),
     "finetune --feature": Acts(FINETUNE, f"{FINETUNE} --feature mean"),
-    "finetune --boundary": Acts(f"{FINETUNE} --boundary off", f"{FINETUNE} --boundary on"),
+    "finetune --boundary": Acts(
+        f"{FINETUNE} --seed 7 --boundary off", f"{FINETUNE} --seed 7 --boundary on"
+    ),
     "finetune --compile": Passes(
         "frostline.finetune.run:finetune_run", FINETUNE, f"{FINETUNE} --compile"
     ),
-    "finetune --tensorboard": Acts(FINETUNE, f"{FINETUNE} --tensorboard"),
+    "finetune --tensorboard": Acts(f"{FINETUNE} --seed 7", f"{FINETUNE} --seed 7 --tensorboard"),
     "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
     "finetune --workspace": Refused(FINETUNE, f"{FINETUNE} --workspace other", "no data set"),
     "evaluate --split": Acts(EVALUATE, f"{EVALUATE} --split val"),
@@ -290,26 +297,25 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "report --workspace": Refused(
         "report done.yaml", "report done.yaml --workspace other", "no report"
     ),
-    "predict --run": Acts(PREDICT, PREDICT.replace("probed", "tuned")),
+    "predict --run": Acts(PREDICT, PREDICT.replace(PROBED, "tuned")),
     "predict --out": Acts(PREDICT, f"{PREDICT} --out new.csv"),
     "predict --overwrite": Refused(
         f"{PREDICT} --out table.csv --overwrite", f"{PREDICT} --out table.csv", "--overwrite"
     ),
     "predict --slices": Acts(
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz") + " --slices 2:4",
+        VOLUME,
+        VOLUME + " --slices 2:4",
     ),
     "predict --mask": Acts(
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz")
-        + " --mask volumes/p00_mask.nii.gz",
+        VOLUME,
+        VOLUME + " --mask volumes/p00_mask.nii.gz",
     ),
     "predict --min-roi": Refused(PREDICT, f"{PREDICT} --min-roi 5", "--mask"),
     "predict --weights": Refused(PREDICT, f"{PREDICT} --weights vit.pth", "--weights"),
     "predict --head-weights": Refused(PREDICT, f"{PREDICT} --head-weights vit.pth", "head"),
     "predict --aggregate": Acts(
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz"),
-        PREDICT.replace("images/sick", "volumes/p00_flair.nii.gz") + " --aggregate mean",
+        VOLUME,
+        VOLUME + " --aggregate mean",
     ),
     "predict --device": Refused(PREDICT, f"{PREDICT} --device gpu", "'gpu'"),
     "predict --on-error": Refused(
@@ -318,7 +324,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         "broken",
     ),
     "predict --workspace": Refused(PREDICT, f"{PREDICT} --workspace other", "no run"),
-    "export --run": Acts(EXPORT, EXPORT.replace("probed", "tuned")),
+    "export --run": Refused(EXPORT, f"export --run {PROBED}", "not a layer"),
     "export --out": Acts(EXPORT, f"{EXPORT} --out new.onnx"),
     "export --overwrite": Refused(
         f"{EXPORT} --out old.onnx --overwrite", f"{EXPORT} --out old.onnx", "--overwrite"
@@ -371,7 +377,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
 
 GROWN = "index grown --root growing --group-pattern '(patient[0-9]+)'"
 PREPARING = (
-    "index mine --root images --group-pattern '(patient[0-9]+)'",
+    MINE,
     "index two --root elsewhere/images",
     "index again --root images --group-pattern '(patient[0-9]+)' --seed 3",
     "index broken --root broken",
@@ -385,6 +391,9 @@ PREPARING = (
     PROBE.replace("knn", "centroid"),
     FINETUNE,
     "run done.yaml",
+    SLICES.replace("new", "brains"),
+    EXTRACT.replace("mine", "brains"),
+    PROBE.replace("mine", "brains"),
 )
 
 
@@ -402,11 +411,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_volumes()
         make_weights()
         Path("study.yaml").write_text(yaml.safe_dump(STUDY))
-        Path("done.yaml").write_text(yaml.safe_dump(STUDY | {"name": "done"}))
+        simple = {"most": {"head": "majority", "image_size": 32}}
+        done = STUDY | {"name": "done", "protocols": simple}
+        Path("done.yaml").write_text(yaml.safe_dump(done))
         for line in PREPARING:
             done = invoke(line)
             assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
-        shutil.copy("elsewhere/images/well/patient000_0.png", "growing/well/patient099_0.png")
+        make_images(Path("more"), 1, size=40)
+        shutil.copy("more/well/patient000_0.png", "growing/well/patient099_0.png")
         assert invoke(GROWN).exit_code == 0
         make_runs(Path("frostline-workspace"))
         make_faults(Path("frostline-workspace"))
@@ -463,7 +475,6 @@ def make_runs(place: Path) -> None:
     for head in ("knn", "centroid"):
         (path,) = (place / "predictions").glob(f"mine-timm*-{head}-paper-*[!0-9]*.parquet")
         shutil.copy(path, f"{head}.parquet")
-    shutil.copytree(place / "models" / path.stem, "probed")
     (model,) = (path.parent for path in (place / "models").glob("*/model.json"))
     shutil.copytree(model, "tuned")
     short = read_predictions("knn.parquet")
