@@ -92,7 +92,7 @@ def extract(
 
 
 def _say_extracted(done: list[Extraction]) -> None:
-    from frostline.console import say
+    from frostline.console import say, summary
 
     for sentence in done[0].skipped:
         say(f"Skipped: {sentence}")
@@ -100,7 +100,7 @@ def _say_extracted(done: list[Extraction]) -> None:
         if one.differs:
             say(f"A new store, because it differs from the nearest in {', '.join(one.differs)}.")
         reused = one.images - one.embedded - len(one.skipped)
-        typer.echo(
+        summary(
             f"{one.images} distinct images: {one.embedded} embedded now ({one.decoded} "
             f"decoded), {reused} reused, {len(one.skipped)} skipped. Key {one.key[:12]}."
         )

@@ -154,6 +154,7 @@ def test_importing_costs_next_to_nothing() -> None:
 def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
     ws: frostline.Workspace, place: Path
 ) -> None:
+    ws.index("mine", "images", group_pattern="(patient[0-9]+)")
     with pytest.raises(frostline.InputError, match="There is no data set 'other'"):
         ws.extract("other", "effnet-lite0")
     with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
