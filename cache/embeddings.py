@@ -16,7 +16,7 @@ from frostline.cache.stores.store import Store, choose_store
 from frostline.cache.workspace import Workspace
 
 
-@dataclass
+@dataclass(repr=False)
 class EmbeddingStore:
     """The embeddings of a data set by one backbone, and the manifest that says what they are of.
 
@@ -48,15 +48,21 @@ class EmbeddingStore:
         manifest = read_manifest(workspace.manifest(dataset))
         return cls(choose_store(workspace.embeddings(dataset, backbone), key), manifest)
 
+    def __repr__(self) -> str:
+        return f"<EmbeddingStore: {self._summary()}>"
+
     def _repr_html_(self) -> str:
-        """Show how many embeddings there are, of what, and by which backbone."""
-        dataset = html.escape(str(self.manifest.meta.get("dataset", "")))
-        backbone = html.escape(str(self.store.spec.get("backbone", self.store.folder.parent.name)))
-        feature = html.escape(str(self.store.spec.get("feature", "")))
+        return f"<p>{html.escape(self._summary())}</p>"
+
+    def _summary(self) -> str:
+        """Say how many embeddings there are, of what, and by which backbone."""
+        dataset = self.manifest.meta.get("dataset", "")
+        backbone = self.store.spec.get("backbone", self.store.folder.parent.name)
+        feature = self.store.spec.get("feature", "")
         shape = " × ".join(map(str, self.store.shape))
         return (
-            f"<p>{len(self.keys)} embeddings of {dataset} by {backbone}: {feature} [{shape}], "
-            f"key <code>{self.store.key[:12]}</code></p>"
+            f"{len(self.keys)} embeddings of {dataset} by {backbone}: {feature} [{shape}], "
+            f"key {self.store.key[:12]}"
         )
 
     @cached_property

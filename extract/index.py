@@ -48,6 +48,8 @@ def index_dataset(
     options are not valid, an InputError is raised and nothing is written.
     """
     previous, folders = _previous(workspace, name), _folders(roots)
+    if previous is not None and not resplit:
+        _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
     reading = reader.read(folders, resolved, previous)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
@@ -78,6 +80,16 @@ def index_dataset(
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
     path = workspace.manifest(name)
     return read_manifest(path) if path.exists() else None
+
+
+def _check_pattern(name: str, before: str | None, now: str | None) -> None:
+    """Check that groups are found as before: under other names none would keep its split."""
+    if before is not None and now != before:
+        raise InputError(
+            f"Data set {name!r} was indexed with --group-pattern {before!r}, and "
+            + ("now has none" if now is None else f"now has {now!r}")
+            + ": give the same again, or --resplit for new groups and new splits."
+        )
 
 
 def _folders(roots: Sequence[Path]) -> list[Path]:

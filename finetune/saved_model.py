@@ -71,7 +71,7 @@ def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifie
     if own and module is None:
         raise InputError(
             f"The backbone of the model in {folder} is a module of your own, {name!r}: give one "
-            "like it in Python, by module=."
+            "like it in Python, such as `ws.predict(run, images, module=...)`."
         )
     if module is not None and not own:
         raise InputError(f"The backbone of the model in {folder} is {name!r}: give no module.")

@@ -263,6 +263,8 @@ class Workspace:
             the store's key.
         label, split : str
             Columns of the manifest.
+        seed : int
+            For heads that depend on one: `adam`, and classifiers with a `random_state`.
         hyperparameters : mapping, optional
             Instead of the head's own; validation chooses from a list.
         on_error : str
@@ -276,19 +278,26 @@ class Workspace:
         >>> frozen.predictions.table["prediction"].isin(["sick", "well"]).all()
         np.True_
         """
+        from frostline.cache.errors import InputError
+        from frostline.probe.heads.registry import find_head
         from frostline.probe.run import Source, probe_head
         from frostline.protocols import PROTOCOL_HEADS, check_protocol
 
-        missing: Literal["skip", "error"] = "skip" if on_error == "skip" else "error"
+        chosen = PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head
+        # The same head under another seed would be a second run of it, with equal numbers.
+        if seed and isinstance(chosen, str) and not find_head(chosen).seeded:
+            raise InputError(f"Head {chosen!r} does not depend on a seed: leave seed out.")
+        if on_error not in ("stop", "skip"):
+            raise InputError(f"There is no on_error {on_error!r}: choose stop or skip.")
         run, _ = probe_head(
             self.paths,
             dataset,
             _network(backbone).backbone_name,
-            head=PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head,
+            head=chosen,
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=Source(feature, key, label, split, missing),
+            source=Source(feature, key, label, split, "skip" if on_error == "skip" else "error"),
         )
         return self._run(run)
 
@@ -406,6 +415,7 @@ class Workspace:
         aggregate: Literal["none", "mean"] = "none",
         weights: PathLike | None = None,
         head_weights: PathLike | None = None,
+        module: nn.Module | None = None,
         machine: Machine | None = None,
     ) -> Predictions:
         """Apply a run to new images.
@@ -424,6 +434,8 @@ class Workspace:
             `mean`: one row for each file, by its slices' mean probabilities.
         weights, head_weights : path, optional
             Files of a probe's backbone and its head for `imagenet-logits`, if it had them.
+        module : torch.nn.Module, optional
+            For a run that fine-tuned a module of your own: one like it, whatever its weights.
 
         Examples
         --------
@@ -443,7 +455,7 @@ class Workspace:
             self.paths,
             _run_name(run),
             device=machine.resolve()[0],
-            weights=Weights(_text(weights), _text(head_weights)),
+            weights=Weights(_text(weights), _text(head_weights), module),
         )
         paths = [images] if isinstance(images, str | os.PathLike) else images
         chosen = Slices(*slices, None if mask is None else Path(mask), min_roi)
@@ -468,12 +480,13 @@ class Workspace:
         overwrite: bool = False,
         weights: PathLike | None = None,
         head_weights: PathLike | None = None,
+        module: nn.Module | None = None,
     ) -> Path:
         """Write a run as one ONNX file, from pixels to probabilities, and compare it with PyTorch.
 
         Parameters
         ----------
-        run, weights, head_weights
+        run, weights, head_weights, module
             As in `predict`.
         path : path, optional
             `RUN.onnx` if not given; returned.
@@ -485,7 +498,9 @@ class Workspace:
         from frostline.cache.errors import InputError
 
         found = load_run(
-            self.paths, _run_name(run), weights=Weights(_text(weights), _text(head_weights))
+            self.paths,
+            _run_name(run),
+            weights=Weights(_text(weights), _text(head_weights), module),
         )
         target = Path(path or f"{found.run}.onnx")
         if target.exists() and not overwrite:
@@ -630,6 +645,12 @@ def _network(backbone: Backbone, **given: Any) -> Network:
     from frostline.stages import Network
 
     if not isinstance(backbone, Network):
+        # A module is known by its state: torch is not imported for a name.
+        if not (isinstance(backbone, str) or hasattr(backbone, "state_dict")):
+            raise InputError(
+                "A backbone is a name, a torch.nn.Module or a frostline.Network, not "
+                f"{backbone!r}: `frostline backbones` lists the names."
+            )
         return Network(backbone, **given)
     defaults = {field.name: field.default for field in fields(Network)}
     for name, value in given.items():

@@ -145,9 +145,9 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
+            hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"Kind {kind} has no option {name!r}; {hint}its options are {', '.join(known)}."
+                f"Kind {kind} has no option {name!r}: its options are {', '.join(known)}.{hint}"
             )
     resolved = {name: given.get(name, default) for name, default in known.items()}
     missing = [name for name, value in resolved.items() if value is REQUIRED]

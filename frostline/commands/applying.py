@@ -37,7 +37,7 @@ class SliceOptions:
     """Which slices of volumes are predicted."""
 
     slices: Annotated[
-        str | None, typer.Option(help="Axial slices of volumes, as 40:60; all if not given.")
+        str | None, typer.Option(help="Axial slices of volumes, such as 40:60; all if not given.")
     ] = None
     mask: Annotated[
         Path | None, typer.Option(help="Volume that marks the slices of the one volume given.")

@@ -67,6 +67,8 @@ def _print_stores(rows: list[dict[str, Any]]) -> None:
 
     names = ("data set", "backbone", "rows", "size", "age", "parts", "key", "spec")
     table = Table(*names, box=None)
+    for column in table.columns:  # names and keys are copied from here: nothing is cut off
+        column.overflow, column.no_wrap = "fold", column.header == "key"
     for row in rows:
         damaged = "damaged" in row
         of = "?" if row.get("wanted") is None else row["wanted"]

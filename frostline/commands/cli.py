@@ -105,6 +105,8 @@ def main() -> NoReturn:
         sentence = "Interrupted: run the same command again to go on from what is finished."
         _fail(sentence, INTERRUPTED)
     except USAGE_ERROR as error:
+        # typer checks choices with pydantic, whose name for the error means nothing here.
+        error.message = error.message.removeprefix("Value error, ")
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:

@@ -163,7 +163,7 @@ class RecipeOptions:
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any field of the recipe, as augmentation=horizontal_flip,random_crop, "
+            help="Any field of the recipe, such as augmentation=horizontal_flip,random_crop, "
             "select=roc_auc or ema=0.999 (docs/finetuning.md); repeated.",
         ),
     ] = None

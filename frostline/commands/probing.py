@@ -55,14 +55,16 @@ def probe(
         typer.Option(
             "--set",
             metavar="NAME=VALUES",
-            help="A hyper-parameter of the head, as C=0.01,1,100; repeated. Of several values "
+            help="A hyper-parameter of the head, such as C=0.01,1,100; repeated. Of several values "
             "validation chooses.",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of head adam.")] = None,
     feature: FeatureOption = None,
-    protocol: Annotated[Protocol, typer.Option(help="Named recipe, as predictions say.")] = "paper",
+    protocol: Annotated[
+        Protocol, typer.Option(help="Named recipe that its predictions name.")
+    ] = "paper",
     *,
     source: SourceOptions,
 ) -> None:

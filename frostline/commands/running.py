@@ -23,7 +23,7 @@ def run(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these runs: DATASET/BACKBONE/PROTOCOL, as 'chest/*/frozen'; repeated."
+            help="Only these runs: DATASET/BACKBONE/PROTOCOL, such as 'chest/*/frozen'; repeated."
         ),
     ] = None,
     setting: SettingOption = None,

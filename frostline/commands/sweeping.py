@@ -43,12 +43,13 @@ class HeadOptions:
     grid: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="HEAD.NAME=VALUES", help="Values to try, as logistic.C=0.01,1,100; repeated."
+            metavar="HEAD.NAME=VALUES",
+            help="Values to try, such as logistic.C=0.01,1,100; repeated.",
         ),
     ] = None
     protocol: Annotated[
         Protocol | None,
-        typer.Option(help="Named recipe, as predictions say it; paper if not given."),
+        typer.Option(help="Named recipe that its predictions name; paper if not given."),
     ] = None
     seed: Annotated[
         list[int] | None, typer.Option(help="Random seed of heads that have one; repeated.")
@@ -65,10 +66,15 @@ class TrainingOptions:
 
     train_groups: Annotated[
         str | None,
-        typer.Option(help="Sizes of the training part, as 10,50,0.5,all: label efficiency."),
+        typer.Option(help="Sizes of the training part, such as 10,50,0.5,all: label efficiency."),
     ] = None
     draws: Annotated[
-        int | None, typer.Option(help="Random draws of every size; 10 if not given.", min=1)
+        int | None,
+        typer.Option(
+            help="Random draws of every size: 10 if not given, and no fewer of sizes under 100 "
+            "groups.",
+            min=1,
+        ),
     ] = None
     cv: Annotated[
         str | None, typer.Option(help="5x3: 5 folds of groups, 3 times, instead of the splits.")
@@ -208,9 +214,10 @@ def _print_best(place: Workspace, results: Results) -> None:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     # A pipe has no width: nothing is cut off there.
     (out if out.is_terminal else Console(width=160)).print(table)
+    count = len(results.predictions)
     typer.echo(
-        f"{len(results.predictions)} predictions files in {place.root / 'predictions'}, every "
-        f"score in {results.path}."
+        f"{count} predictions file{'s' if count > 1 else ''} in {place.root / 'predictions'}, "
+        f"every score in {results.path}."
     )
 
 

@@ -175,6 +175,8 @@ def _contradictions(sweep: Sweep) -> Iterator[str]:
     """What cannot be together, or cannot be at all, in sentences."""
     if sweep.name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
         yield f"{sweep.name!r} cannot name a sweep; use letters, digits, '.', '-' and '_'."
+    if sweep.name == "cells":
+        yield "'cells' cannot name a sweep, because scores of all sweeps lie there: take another."
     for size in sweep.train_groups:
         if size != "all" and (size <= 0 or (isinstance(size, float) and size >= 1)):
             yield (

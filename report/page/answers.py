@@ -193,8 +193,8 @@ def _separated(best: Method, rows: dict[str, Record], marks: pd.DataFrame) -> st
         return f"; not compared with the others: {marks['why'].iloc[0]}"
     close = [rows[name]["name"] for name in marks["run"] if name != best.name]
     if close:
-        return f"; paired comparisons do not set it apart from {_listed(close)}"
-    return "; paired comparisons set it apart from every other"
+        return f"; paired comparisons do not separate it from {_listed(close)}"
+    return "; paired comparisons separate it from every other"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:

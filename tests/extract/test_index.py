@@ -134,6 +134,14 @@ def test_adding_images_moves_no_group(index: Index, root: Path) -> None:
     after = splits(index(group_pattern=r"^\w\d+", seed=5, test_fraction=0.5))
     assert {group: after[group] for group in before} == before
     assert sum(part == "test" for part in after.values()) == 40
+    # Under other names no group would be known, and a test patient could come into training.
+    for pattern, now in ((None, "now has none"), (r"\d+", r"now has '\\d+'")):
+        with pytest.raises(InputError) as caught:
+            index(group_pattern=pattern)
+        assert str(caught.value).endswith(
+            rf"was indexed with --group-pattern '^\\w\\d+', and {now}: give the same again, or "
+            "--resplit for new groups and new splits."
+        )
     resplit = splits(index(group_pattern=r"^\w\d+", seed=5, resplit=True))
     assert {group: resplit[group] for group in before} != before
 

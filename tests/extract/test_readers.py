@@ -48,9 +48,9 @@ def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"label_colum": "dx"})
     assert str(caught.value) == (
-        "Kind table has no option 'label_colum'; did you mean label_column? its options are "
-        "table, image_column, image, label_column, group_column, split_column, frame_column, "
-        "window, follow."
+        "Kind table has no option 'label_colum': its options are table, image_column, image, "
+        "label_column, group_column, split_column, frame_column, window, follow. Did you mean "
+        "label_column?"
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"image_column": "file", "label_column": None})

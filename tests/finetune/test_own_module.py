@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import frostline
 from frostline.apply.load import Weights, load_run
 from frostline.apply.predict import predict_images
 from frostline.cache import InputError, Workspace
@@ -111,11 +112,14 @@ def test_a_module_is_trained_saved_and_applied(
     paths = [tmp_path / "images" / name for name in found.table["image_id"]]
     again = predict_images(loaded, paths).table
     np.testing.assert_array_equal(again["prob_sick"].to_numpy(), found.table["prob_sick"])
+    ws = frostline.Workspace(workspace.root)
+    same = ws.predict(run, paths, module=TinyNet(seed=5), machine=CPU).table
+    np.testing.assert_array_equal(same["prob_sick"].to_numpy(), found.table["prob_sick"])
     with pytest.raises(InputError) as caught:
         load_run(workspace, run)
     assert str(caught.value) == (
         f"The backbone of the model in {workspace.model(run)} is a module of your own, 'TinyNet': "
-        "give one like it in Python, by module=."
+        "give one like it in Python, such as `ws.predict(run, images, module=...)`."
     )
     with pytest.raises(InputError, match="is damaged or of another model"):
         load_model(workspace.model(run), Staged())

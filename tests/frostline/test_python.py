@@ -66,6 +66,7 @@ def test_results_show_themselves_and_lead_on(ws: frostline.Workspace) -> None:
     assert "<th>sick</th>" in manifest._repr_html_()
     store = ws.extract("mine", "timm:test_vit", **TINY)  # type: ignore[arg-type]
     assert "24 embeddings of mine by timm:test_vit" in store._repr_html_()
+    assert repr(store).startswith("<EmbeddingStore: 24 embeddings of mine by timm:test_vit: ")
     run = ws.probe("mine", "timm:test_vit", "centroid")
     assert repr(run) == f"<Run {run.id}>"
     assert run.id in run._repr_html_()
@@ -157,6 +158,13 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
     ws.index("mine", "images", group_pattern="(patient[0-9]+)")
     with pytest.raises(frostline.InputError, match="There is no data set 'other'"):
         ws.extract("other", "effnet-lite0")
+    for backbone in (None, 3, lambda images: images):
+        with pytest.raises(InputError, match="A backbone is a name, a torch.nn.Module or a "):
+            ws.extract("mine", backbone)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Head 'knn' does not depend on a seed: leave seed out"):
+        ws.probe("mine", "effnet-lite0", "knn", seed=1)
+    with pytest.raises(InputError, match="There is no on_error 'skp': choose stop or skip"):
+        ws.probe("mine", "effnet-lite0", "knn", on_error="skp")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
         ws.finetune("mine", "effnet-lite0", epoch=3)
     with pytest.raises(InputError, match=r"nowhere\.csv"):

@@ -187,6 +187,15 @@ def test_a_warning_is_a_sentence_and_not_a_line_of_code(
     assert "test_trouble.py:" in said.partition("\n")[2]
 
 
+def test_a_wrong_choice_lists_the_others_in_plain_words(tmp_path: Path, frostline: Run) -> None:
+    done = frostline("probe", "-d", "set", "-b", "resnet50", "--head", "svm")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "Error: Invalid value for '--head': 'svm' is not one of 'logistic', 'adam', 'knn', "
+        "'centroid', 'majority'.\n"
+    )
+
+
 def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, frostline: Run) -> None:
     index(frostline, make_images(tmp_path / "images", 4))
     unknown = frostline("extract", "-d", "set", "-b", "resnet5")

@@ -107,6 +107,11 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
             "The options: no seed changes knn; leave seeds out.",
         ),
         (
+            "sweep --head knn --name cells",
+            "The options: 'cells' cannot name a sweep, because scores of all sweeps lie there: "
+            "take another.",
+        ),
+        (
             "sweep --head knn --draws 5",
             "The options: draws are for sizes in train_groups; name some, or leave draws out.",
         ),

@@ -31,7 +31,7 @@ def said(runs, primary="accuracy", **options):
 def test_too_small_a_difference_is_undecided(run):
     first, best = said(runs_of(run, 2.0, 2.1))
     assert first.startswith("Whether freezing helps resnet50 on chest is undecided: ")
-    assert "; paired comparisons do not set it apart from " in best
+    assert "; paired comparisons do not separate it from " in best
 
 
 def test_a_difference_that_the_test_shows_is_said_with_its_interval(run):
@@ -45,7 +45,7 @@ def test_a_difference_that_the_test_shows_is_said_with_its_interval(run):
         f"[{points[1]}, {points[2]}]: {scores[0]} against {scores[1]} fine-tuned."
     )
     assert best.startswith("On chest, resnet50 (frozen) scored highest: accuracy ")
-    assert "; paired comparisons set it apart from every other. Always giving " in best
+    assert "; paired comparisons separate it from every other. Always giving " in best
     first, _ = said(runs_of(run, 0.5, 4.0))
     # Of a loss the amount and both its bounds are above 0.
     assert first.startswith("Freezing cost resnet50 on chest ")
