@@ -31,7 +31,9 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     assert [(row["kind"], row["needed"], row["wanted"]) for row in listed] == [
         ("pixels", 24, 24), ("embeddings", 24, 24), ("embeddings", 24, 24)
     ]  # fmt: skip
-    assert "24 of 24" in out("cache", "ls")
+    shown = out("cache", "ls")
+    assert "24 of 24" in shown
+    assert listed[0]["key"][:12] in shown  # whole: it is what --key takes
     assert " parts became 1." in out("cache", "compact", "--dataset", "set")
     assert "0 damaged parts" in out("cache", "verify")
     assert "24 reused" in out(*extract, "--feature", "cls")
