@@ -300,7 +300,6 @@ def finetune(
     """
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.parallel import first_rank_first, process_group
-    from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import finetune_run
     from frostline.finetune.task import Execution
 
@@ -308,7 +307,7 @@ def finetune(
         raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
-    recipe, machine = make_recipe(network.protocol, **(changes or {})), machine or Machine()
+    recipe, machine = _recipe(network.protocol, unfreeze, changes or {}), machine or Machine()
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
     columns = columns or Columns()
     task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
@@ -329,6 +328,20 @@ def finetune(
         return finetune_run(
             workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
         )
+
+
+def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:
+    """Make the recipe of a training, all of whose changed fields act."""
+    from frostline.finetune.recipe import OF_BLOCKS, make_recipe
+
+    recipe = make_recipe(protocol, **changes)
+    for field in OF_BLOCKS:
+        if unfreeze == "none" and field in changes:
+            raise InputError(
+                f"With unfreeze none the head alone trains, and {field} is for blocks: leave it "
+                "out, or let blocks train."
+            )
+    return recipe
 
 
 def _task(

@@ -110,6 +110,40 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            ("--lr", "1e6", "--batch-size", "7"),
+            r"The loss is (nan|inf) in epoch 1, batch \d \(images .*\)",
+        ),
+        # One batch an epoch: its loss is finite, and what it leaves is not.
+        (
+            ("--lr", "1e6"),
+            "Training diverged: after epoch 1 the network gives no finite numbers for the "
+            "validation images",
+        ),
+    ],
+)
+def test_a_training_that_diverges_says_so(
+    indexed: Run, tmp_path: Path, settings: tuple[str, ...], sentence: str
+) -> None:
+    done = indexed(*TINY, *settings)
+    remedy = r"try a lower learning rate than 1e\+06, or --precision float32."
+    assert re.fullmatch(f"Error: {sentence}: {remedy}\n", done.stderr)
+    assert done.returncode == 2
+    assert not (tmp_path / "frostline-workspace" / "predictions").exists()
+
+
+def test_a_field_for_blocks_is_refused_where_none_trains(frostline: Run) -> None:
+    done = frostline(*TINY, "--unfreeze", "none", "--set", "layer_decay=0.5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: With unfreeze none the head alone trains, and layer_decay is for blocks: leave it "
+        "out, or let blocks train.\n",
+    )
+
+
 def logged(folder: Path, name: str) -> dict[str, list[float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
