@@ -484,7 +484,7 @@ def test_only_fits_runs_or_says_how_they_are_called(finished: Path) -> None:
         ("sedes=[1]", "there is no key 'sedes'; the keys there are name, title, datasets"),
         ("protocols.tuned.lrr=1", "there is no key 'protocols.tuned.lrr'; the keys there are"),
         ("sweeps.few.protocol=tuned", "must be a protocol with unfreeze: none (frozen), not"),
-        ("sweeps.few.draws=0", "sweeps.few: draws"),
+        ("sweeps.few.draws=0", "sweeps.few.draws: input should be greater"),
     ],
 )
 def test_a_setting_that_cannot_be(tmp_path: Path, setting: str, sentence: str) -> None:
