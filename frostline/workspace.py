@@ -358,12 +358,11 @@ class Workspace:
         from frostline import stages
         from frostline.console import say_epoch
 
-        given = {"weights": os.fspath(weights), "feature": feature, "protocol": protocol}
-        given |= {"image_size": image_size}
+        given = {"feature": feature, "protocol": protocol, "image_size": image_size}
         run, _ = stages.finetune(
             self.paths,
             dataset,
-            _network(backbone, **given),
+            _network(backbone, weights=os.fspath(weights), **given),
             unfreeze=str(unfreeze),
             machine=machine or self.machine,
             seed=seed,
