@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache.errors import InputError
+from frostline.cache.keys import spec_key
 from frostline.cache.workspace import Workspace
+from frostline.console import detail
 from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
@@ -256,6 +258,10 @@ def extract_features(
         )
         for one in known
     ]
+    stores = workspace.embeddings(dataset, network.backbone_name)
+    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
+    for spec in specs:
+        detail(f"Embeddings in {stores / spec_key(spec)}.")
     return embed_features(
         workspace,
         source,
@@ -311,7 +317,8 @@ def finetune(
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
     columns = columns or Columns()
     task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
-    device, _ = machine.resolve()
+    device, precision = machine.resolve()
+    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     how = replace(
         execution or Execution(),
         device=device,

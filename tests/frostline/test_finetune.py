@@ -135,6 +135,23 @@ def test_a_training_that_diverges_says_so(
     assert not (tmp_path / "frostline-workspace" / "predictions").exists()
 
 
+def test_details_say_the_device_and_the_stores(indexed: Run, tmp_path: Path) -> None:
+    arguments = ["extract", *TINY[1:], "--feature", "cls", "--feature", "mean"]
+    done = indexed(*arguments, "-v")
+    assert done.returncode == 0, done.stderr
+    place = Path("frostline-workspace")
+    (pixels,) = (tmp_path / place / "pixels" / "set").iterdir()
+    first, *stores = done.stderr.splitlines()[:3]
+    assert first == f"Computing on cpu in float32; pixels in {place / 'pixels/set' / pixels.name}."
+    folder = place / "embeddings" / "set" / "timm%3Atest_vit"
+    named = [f"Embeddings in {folder / store.name}." for store in (tmp_path / folder).iterdir()]
+    assert sorted(stores) == sorted(named)
+    again = indexed(*arguments)
+    assert "Computing on" not in again.stderr
+    tuned = indexed(*TINY, "--epochs", 1, "-v")
+    assert tuned.stderr.splitlines()[0] == first
+
+
 def test_a_field_for_blocks_is_refused_where_none_trains(frostline: Run) -> None:
     done = frostline(*TINY, "--unfreeze", "none", "--set", "layer_decay=0.5")
     assert (done.returncode, done.stderr) == (
