@@ -113,7 +113,7 @@ def _sweep(
     seed: int,
     source: Source,
 ) -> Sweep:
-    """Make the sweep of which a probe is the one run."""
+    """Make a sweep of one run: that of the probe."""
     return Sweep(
         datasets=[dataset],
         backbones=[backbone],

@@ -62,7 +62,7 @@ class BackboneEntry(_Strict):
 
 
 def _optional(called: str, model: type[BaseModel], names: Iterable[str]) -> type[_Strict]:
-    """Make a model of fields of another, with their types and rules, all of which may be None."""
+    """Make a model of some fields of another, with their types and rules; each may be None."""
     known = {name: model.model_fields[name] for name in names}
     fields: dict[str, Any] = {
         name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
