@@ -74,13 +74,17 @@ def main() -> None:
     options = parser.parse_args()
     make = lambda: make_sample(1_512, 7)  # noqa: E731
     fast, slow = ours(make, FOUR, 5_000), usual_way(make(), four_by_sklearn, 5_000, 200)
-    print(f"5,000 replicates of four metrics, 1,512 images, 7 classes: {slow:.1f} s the usual way, "
-          f"{1000 * fast:.1f} ms here, ratio {slow / fast:,.0f}")  # fmt: skip
+    print(
+        f"5,000 replicates of four metrics, 1,512 images, 7 classes: {slow:.1f} s the usual way, "
+        f"{1000 * fast:.1f} ms here, ratio {slow / fast:,.0f}"
+    )
     for n, few in ((1_512, 300), (10_015, 100)):
         make = lambda n=n: make_sample(n, 2)  # noqa: E731
         fast, slow = ours(make, ["roc_auc"], 10_000), usual_way(make(), auc_by_sklearn, 10_000, few)
-        print(f"10,000 replicates of ROC AUC, {n:,} images: {slow:.1f} s the usual way, "
-              f"{fast:.2f} s here, ratio {slow / fast:,.0f}")  # fmt: skip
+        print(
+            f"10,000 replicates of ROC AUC, {n:,} images: {slow:.1f} s the usual way, "
+            f"{fast:.2f} s here, ratio {slow / fast:,.0f}"
+        )
     if options.ham10000:
         table = pd.read_csv(options.ham10000)
         groups = pd.factorize(table["lesion_id"])[0].astype(np.int64)
@@ -88,12 +92,23 @@ def main() -> None:
         truth = table["dx"].map(names.index).to_numpy()
         rng = np.random.default_rng(0)
         called = np.where(rng.random(len(truth)) < 0.8, truth, rng.integers(0, 7, len(truth)))
-        make = lambda: Sample(truth, called, groups, tuple(names), "group", "", "test", (),  # noqa: E731
-                              n_images=len(truth))  # fmt: skip
+        make = lambda: Sample(
+            truth,
+            called,
+            groups,
+            tuple(names),
+            "group",
+            "",
+            "test",
+            (),
+            n_images=len(truth),
+        )
         fast = ours(make, FOUR, 10_000)
         kinds = len(make().kinds.counts)
-        print(f"10,000 replicates by lesion, {len(truth):,} images of {groups.max() + 1:,} lesions "
-              f"({kinds} kinds): {fast:.2f} s, grouping included")  # fmt: skip
+        print(
+            f"10,000 replicates by lesion, {len(truth):,} images of {groups.max() + 1:,} lesions "
+            f"({kinds} kinds): {fast:.2f} s, grouping included"
+        )
         start = time.perf_counter()
         compute_intervals(make(), FOUR)
         print(f"intervals of the four by `auto`: {time.perf_counter() - start:.2f} s")

@@ -124,8 +124,10 @@ def rank_units(
     positive: np.ndarray, unit: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """`rank_rows` with units weighted [G, B], by columns that fit the processor's cache."""
-    parts = [rank_rows(positive, weights[:, start : start + COLUMNS][unit])
-             for start in range(0, weights.shape[1], COLUMNS)]  # fmt: skip
+    parts = [
+        rank_rows(positive, weights[:, start : start + COLUMNS][unit])
+        for start in range(0, weights.shape[1], COLUMNS)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in RANKING}
 
 
@@ -176,11 +178,14 @@ def describe(units: np.ndarray) -> dict[str, np.ndarray]:
     flawless = true.sum(-1) == right.sum(-1)
     most = units.shape[-1] + 1
     return {
-        "least": np.where(present > 0, present, most).min(-1), "rare": present[:, 0],
-        "wrong": (right.sum(-2) < true.sum(-2)).sum(-1), "absent": (present == 0).sum(-1),
-        "flawless": np.where(flawless, present, most).min(-1), "rare_flawless": flawless[:, 0],
+        "least": np.where(present > 0, present, most).min(-1),
+        "rare": present[:, 0],
+        "wrong": (right.sum(-2) < true.sum(-2)).sum(-1),
+        "absent": (present == 0).sum(-1),
+        "flawless": np.where(flawless, present, most).min(-1),
+        "rare_flawless": flawless[:, 0],
         "answers": (called.sum(-1) > 0).sum(-1),
-    }  # fmt: skip
+    }
 
 
 def score_metric(
@@ -337,11 +342,18 @@ def _summary(cell: Cell, name: str, table: pd.DataFrame) -> list[dict[str, float
         values, marked = values[there], flagged[there]
         given = values >= 0
         clean = given & ~marked
-        rows.append(cell.about | {
-            "metric": name, "method": method, "trials": len(values),
-            "given": given.mean(), "covered": _share(values[given]),
-            "unflagged": clean.mean(), "covered_unflagged": _share(values[clean]),
-        })  # fmt: skip
+        rows.append(
+            cell.about
+            | {
+                "metric": name,
+                "method": method,
+                "trials": len(values),
+                "given": given.mean(),
+                "covered": _share(values[given]),
+                "unflagged": clean.mean(),
+                "covered_unflagged": _share(values[clean]),
+            }
+        )
     return rows
 
 
@@ -413,8 +425,12 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = ("accuracy", "precision_weighted", "f1_weighted", "balanced_accuracy")
-    methods = {"percentile": "#D55E00", "bca": "#CC79A7", "jackknife-t": "#0072B2",
-               "auto": "#009E73"}  # fmt: skip
+    methods = {
+        "percentile": "#D55E00",
+        "bca": "#CC79A7",
+        "jackknife-t": "#0072B2",
+        "auto": "#009E73",
+    }
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     for axes, name in zip(figure.subplots(2, 2, sharey=True).flat, names, strict=True):
         for place, (method, colour) in enumerate(methods.items()):
@@ -425,12 +441,23 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             label = f"{method}, not flagged" if method == "auto" else method
             axes.plot(x, 100 * part[column], ".", color=colour, alpha=0.35, markersize=5)
             middle = part.groupby("units")[column].mean()
-            axes.plot([UNITS.index(u) + (place - 1.5) * 0.2 for u in middle.index], 100 * middle,
-                      "_", color=colour, markersize=16, markeredgewidth=3, label=label)  # fmt: skip
+            axes.plot(
+                [UNITS.index(u) + (place - 1.5) * 0.2 for u in middle.index],
+                100 * middle,
+                "_",
+                color=colour,
+                markersize=16,
+                markeredgewidth=3,
+                label=label,
+            )
         axes.axhspan(92, 97, color="#7f7f7f", alpha=0.2, linewidth=0)
         axes.axhline(95, color="#7f7f7f", linewidth=0.8)
-        axes.set(xticks=range(len(UNITS)), xticklabels=UNITS, ylim=(60, 101),
-                 title=find_metric(name).title)  # fmt: skip
+        axes.set(
+            xticks=range(len(UNITS)),
+            xticklabels=UNITS,
+            ylim=(60, 101),
+            title=find_metric(name).title,
+        )
     figure.supxlabel("Units (images or patients) in the test set")
     figure.supylabel("Trials in which the 95% interval held the true value (%)")
     figure.axes[0].legend(loc="lower right", fontsize=8)

@@ -23,8 +23,10 @@ from frostline.study.records import manifest_digests
 def make(count: int) -> Manifest:
     """A manifest of made-up images."""
     rng = np.random.default_rng(0)
-    names = [f"patient{number // 2:07d}/study{number % 7}/image{number:08d}.png"
-             for number in range(count)]  # fmt: skip
+    names = [
+        f"patient{number // 2:07d}/study{number % 7}/image{number:08d}.png"
+        for number in range(count)
+    ]
     keys = [key.tobytes() for key in rng.integers(0, 256, (count, 16), dtype=np.uint8)]
     labels = np.array(["benign", "malignant"], object)[rng.integers(0, 2, count)]
     splits = np.array(["train", "val", "test"], object)[rng.choice(3, count, p=[0.56, 0.14, 0.3])]

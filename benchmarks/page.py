@@ -30,14 +30,20 @@ DATASETS = {
     "chest-xray": (624, 624, ("NORMAL", "PNEUMONIA"), (0.375, 0.625)),
     "amd": (155, 155, ("AMD", "Non-AMD"), (0.174, 0.826)),
     "ham10000": (
-        1512, 1160, ("AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"),
+        1512,
+        1160,
+        ("AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"),
         (0.028, 0.062, 0.144, 0.029, 0.113, 0.601, 0.023),
     ),
-}  # fmt: skip
+}
 BACKBONES = {
-    "vgg16": (1.6, 138.4), "resnet50": (1.8, 25.6), "densenet121": (1.9, 8.0),
-    "dinov2-s": (2.2, 22.1), "dinov2-b": (2.4, 86.6), "dinov2-l": (2.5, 304.4),
-}  # fmt: skip
+    "vgg16": (1.6, 138.4),
+    "resnet50": (1.8, 25.6),
+    "densenet121": (1.9, 8.0),
+    "dinov2-s": (2.2, 22.1),
+    "dinov2-b": (2.4, 86.6),
+    "dinov2-l": (2.5, 304.4),
+}
 SEEDS = range(3)
 
 
@@ -67,24 +73,39 @@ def make_run(dataset: str, backbone: str, unfreeze: str, seed: int) -> Predictio
     scores *= 1.8 if unfreeze == "all" else 1.0
     probs = np.exp(scores - scores.max(1, keepdims=True))
     probs /= probs.sum(1, keepdims=True)
-    table = pd.DataFrame({
-        "image_id": [f"{dataset}/image-{i:05d}.png" for i in range(n)],
-        "group_id": [f"patient-{g}" for g in member], "split": "test",
-        "label": np.array(classes)[truth], "prediction": np.array(classes)[probs.argmax(1)],
-        **{f"prob_{name}": probs[:, i] for i, name in enumerate(classes)},
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "image_id": [f"{dataset}/image-{i:05d}.png" for i in range(n)],
+            "group_id": [f"patient-{g}" for g in member],
+            "split": "test",
+            "label": np.array(classes)[truth],
+            "prediction": np.array(classes)[probs.argmax(1)],
+            **{f"prob_{name}": probs[:, i] for i, name in enumerate(classes)},
+        }
+    )
     way = "logistic-paper" if unfreeze == "none" else "paper-unfreeze-all"
     meta: dict[str, Any] = {
-        "run": f"{dataset}-{backbone}-{way}-s{seed}", "dataset": dataset, "backbone": backbone,
-        "weights": "pretrained", "protocol": "paper", "unfreeze": unfreeze, "seed": seed,
-        "feature": "pre_logits", "head": "logistic" if unfreeze == "none" else "linear",
-        "hyperparameters": {"epochs": 30, "lr": 1e-4, "batch_size": 32}, "train_fraction": 1.0,
-        "classes": list(classes), "candidates": 45 if unfreeze == "none" else 1,
+        "run": f"{dataset}-{backbone}-{way}-s{seed}",
+        "dataset": dataset,
+        "backbone": backbone,
+        "weights": "pretrained",
+        "protocol": "paper",
+        "unfreeze": unfreeze,
+        "seed": seed,
+        "feature": "pre_logits",
+        "head": "logistic" if unfreeze == "none" else "linear",
+        "hyperparameters": {"epochs": 30, "lr": 1e-4, "batch_size": 32},
+        "train_fraction": 1.0,
+        "classes": list(classes),
+        "candidates": 45 if unfreeze == "none" else 1,
         "class_counts": {name: int(3000 * s) for name, s in zip(classes, shares, strict=True)},
-        "seconds": 4.0 if unfreeze == "none" else 20 * parameters, "store_key": "0" * 32,
-        "manifest_digest": "1" * 32, "versions": {"frostline": "0.1.0", "torch": "2.15.0"},
-        "parameters": int(1e6 * parameters), "created": "2026-11-22T00:00:00+00:00",
-    }  # fmt: skip
+        "seconds": 4.0 if unfreeze == "none" else 20 * parameters,
+        "store_key": "0" * 32,
+        "manifest_digest": "1" * 32,
+        "versions": {"frostline": "0.1.0", "torch": "2.15.0"},
+        "parameters": int(1e6 * parameters),
+        "created": "2026-11-22T00:00:00+00:00",
+    }
     if unfreeze == "all":
         meta["history"] = make_history(own)
     return Predictions(table, meta)
@@ -96,10 +117,15 @@ def make_history(rng: np.random.Generator) -> list[dict[str, float]]:
     train = np.exp(-epochs / 6) + 0.02 * rng.random(30)
     val = 0.4 + 0.6 * np.exp(-epochs / 5) + 0.006 * epochs + 0.04 * rng.random(30)
     return [
-        {"epoch": int(e), "train_loss": float(t), "val_loss": float(v),
-         "val_accuracy": float(0.95 - 0.3 * v / 2), "lr": 1e-4}
+        {
+            "epoch": int(e),
+            "train_loss": float(t),
+            "val_loss": float(v),
+            "val_accuracy": float(0.95 - 0.3 * v / 2),
+            "lr": 1e-4,
+        }
         for e, t, v in zip(epochs, train, val, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def make_embeddings() -> dict[str, dict[str, Embedded]]:
@@ -114,9 +140,10 @@ def make_embeddings() -> dict[str, dict[str, Embedded]]:
             centres = rng.normal(size=(len(classes), 384)) * 0.3
             values = centres[truth] + rng.normal(size=(n, 384))
             out.setdefault(dataset, {})[backbone] = Embedded(
-                values.astype(np.float32), [classes[t] for t in truth],
+                values.astype(np.float32),
+                [classes[t] for t in truth],
                 [f"patient-{g}" for g in member],
-            )  # fmt: skip
+            )
     return out
 
 
@@ -134,9 +161,11 @@ def open_page(path: Path) -> dict[str, float]:
         nodes = page.evaluate("document.querySelectorAll('*').length")
         chromium.close()
     return {
-        "interactive": timing["domContentLoadedEventEnd"] / 1000, "click to sorted": click / 1000,
-        "loaded": timing["loadEventEnd"] / 1000, "nodes": nodes,
-    }  # fmt: skip
+        "interactive": timing["domContentLoadedEventEnd"] / 1000,
+        "click to sorted": click / 1000,
+        "loaded": timing["loadEventEnd"] / 1000,
+        "nodes": nodes,
+    }
 
 
 CLICK = """() => new Promise((done) => {
@@ -153,15 +182,20 @@ def main() -> None:
     print(f"{len(runs)} runs, folder {folder}")
     for what in ("first, statistics and figures made", "again, statistics and figures read"):
         start = time.perf_counter()
-        paths = write_report(folder, runs, title="Three data sets, six backbones, two ways",
-                             embeddings=embeddings)  # fmt: skip
+        paths = write_report(
+            folder, runs, title="Three data sets, six backbones, two ways", embeddings=embeddings
+        )
         print(f"{what}: {time.perf_counter() - start:.1f} s")
         if what.startswith("first"):
             start = time.perf_counter()
             for path in (folder / "statistics").glob("figures-*.json"):
                 path.unlink()
-            write_report(folder, runs, title="Three data sets, six backbones, two ways",
-                         embeddings=embeddings)  # fmt: skip
+            write_report(
+                folder,
+                runs,
+                title="Three data sets, six backbones, two ways",
+                embeddings=embeddings,
+            )
             print(f"statistics read, figures made: {time.perf_counter() - start:.1f} s")
     print(f"index.html: {paths['index.html'].stat().st_size / 1e6:.1f} MB")
     for name, value in open_page(paths["index.html"]).items():

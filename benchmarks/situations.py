@@ -28,9 +28,17 @@ RAREST = {2: (0.01, 0.05, 0.2, 0.5), 3: (0.01, 0.05, 0.2, 1 / 3), 7: (0.01, 0.05
 ACCURACY = (0.5, 0.7, 0.9, 0.99)
 MOST_IMAGES = 12
 COUNTED = (
-    "accuracy", "balanced_accuracy", "precision_weighted", "f1_weighted", "f1_macro",
-    "precision_macro", "cohen_kappa", "matthews_corrcoef", "recall[0]", "specificity[0]",
-)  # fmt: skip
+    "accuracy",
+    "balanced_accuracy",
+    "precision_weighted",
+    "f1_weighted",
+    "f1_macro",
+    "precision_macro",
+    "cohen_kappa",
+    "matthews_corrcoef",
+    "recall[0]",
+    "specificity[0]",
+)
 MEANS = ("log_loss", "brier_score_loss")
 SMALLEST = float(np.log(np.finfo(np.float64).eps))
 FIELDS = ("units", "classes", "rarest", "accuracy", "grouped")
@@ -232,8 +240,11 @@ def _true_losses(classes: int, accuracy: float, grouped: bool) -> dict[str, floa
     sums, times, size = np.zeros(2), 40, 50_000
     for _ in range(times):
         noise = rng.standard_normal((size, 1, classes), dtype=np.float32)
-        one = Images(np.zeros(size, dtype=np.int64), noise * np.float32(spread_of(grouped)),
-                     np.ones((size, 1), dtype=bool))  # fmt: skip
+        one = Images(
+            np.zeros(size, dtype=np.int64),
+            noise * np.float32(spread_of(grouped)),
+            np.ones((size, 1), dtype=bool),
+        )
         sums += losses(one, one.logits(push), push).sum(-1, dtype=np.float64)
     return dict(zip(MEANS, (sums / times / size).tolist(), strict=True))
 

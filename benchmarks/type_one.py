@@ -68,8 +68,7 @@ def run_chunk(cell: Cell, number: int) -> pd.DataFrame:
         runs = [another(cell, images, rng) for _ in range(3)]
         logits = [run.logits(push) for run in runs]
         units = [margins(run, one) for run, one in zip(runs, logits, strict=True)]
-        loss = [losses(run, one, push)[:, :1]
-                for run, one in zip(runs[:2], logits, strict=False)]  # fmt: skip
+        loss = [losses(run, one, push)[:, :1] for run, one in zip(runs[:2], logits, strict=False)]
         row = swap_tests(units, loss, signs)
         row["mcnemar by image"] = mcnemar(images, logits)
         row |= intervals(units, loss, drawn if cell.units >= MANY_UNITS else None)
@@ -82,8 +81,9 @@ def run_chunk(cell: Cell, number: int) -> pd.DataFrame:
 def another(cell: Cell, images: Images, rng: np.random.Generator) -> Images:
     """What another model makes of the images: noise that is three quarters the images' own."""
     own = make_noise(cell, images.truth.shape, rng)
-    return images.with_noise(np.float32(SHARED**0.5) * images.noise
-                             + np.float32((1 - SHARED) ** 0.5) * own)  # fmt: skip
+    return images.with_noise(
+        np.float32(SHARED**0.5) * images.noise + np.float32((1 - SHARED) ** 0.5) * own
+    )
 
 
 def swap_tests(
@@ -97,12 +97,19 @@ def swap_tests(
     return {
         "swap: accuracy": over_arrangements(_sums, apart[:, :1], differ[0], signs),
         "swap: f1_macro": over_arrangements(
-            _f1, np.concatenate([units[0][:, 1:], units[1][:, 1:]], 1).reshape(
-                len(gap), -1, gap.shape[-1]), differ[0], signs, units[0][:, 0]),
+            _f1,
+            np.concatenate([units[0][:, 1:], units[1][:, 1:]], 1).reshape(
+                len(gap), -1, gap.shape[-1]
+            ),
+            differ[0],
+            signs,
+            units[0][:, 0],
+        ),
         "swap: log_loss": over_arrangements(_sums, gap, gap[:, 0] != 0, signs),
         "max-T: accuracy, three runs": over_arrangements(
-            _largest, apart, np.any(differ, axis=0), signs),
-    }  # fmt: skip
+            _largest, apart, np.any(differ, axis=0), signs
+        ),
+    }
 
 
 def over_arrangements(statistic, features, differ, signs, true=None) -> np.ndarray:
@@ -162,9 +169,16 @@ def _f1(features: np.ndarray, signs: np.ndarray, true: np.ndarray) -> tuple[np.n
     for part in (np.ones((signs.shape[0], 1), dtype=np.float32), signs):
         half = (a - b) @ part
         of_class = true.sum(-1)[:, None, :, None]
-        sums = [np.concatenate([np.broadcast_to(of_class, (*of_class.shape[:3], half.shape[-1])),
-                                (one / 2).reshape(shape)], 1)
-                for one in (middle + half, middle - half)]  # fmt: skip
+        sums = [
+            np.concatenate(
+                [
+                    np.broadcast_to(of_class, (*of_class.shape[:3], half.shape[-1])),
+                    (one / 2).reshape(shape),
+                ],
+                1,
+            )
+            for one in (middle + half, middle - half)
+        ]
         values = [metrics_of_margins(one, ["f1_macro"])["f1_macro"] for one in sums]
         found.append(np.abs(values[0] - values[1]))
     return found[0][:, 0] - 1e-6, found[1]
@@ -254,8 +268,10 @@ def seeds(cell: Cell, images: Images, push: float, rng: np.random.Generator) -> 
     values = right.sum(-1) / size.sum(-1)
     gap = right[:SEEDS].mean(0) - right[SEEDS:].mean(0)
     left = (gap.sum(1, keepdims=True) - gap) / (size.sum(1, keepdims=True) - size)
-    variances = [_jackknife(left), *(values[part].var(0, ddof=1) / SEEDS
-                                     for part in (slice(SEEDS), slice(SEEDS, None)))]  # fmt: skip
+    variances = [
+        _jackknife(left),
+        *(values[part].var(0, ddof=1) / SEEDS for part in (slice(SEEDS), slice(SEEDS, None))),
+    ]
     total = sum(variances)
     df = [cell.units - 1, SEEDS - 1, SEEDS - 1]
     with np.errstate(all="ignore"):
@@ -285,22 +301,28 @@ def summarise(folder: Path) -> pd.DataFrame:
         if files:
             table = pd.concat([pd.read_parquet(file) for file in files])
             # A test that was added later was tried in later chunks.
-            rows += [cell.about | {"test": name, "trials": one.count(), "rejected": one.mean()}
-                     for name, one in table.items()]  # fmt: skip
+            rows += [
+                cell.about | {"test": name, "trials": one.count(), "rejected": one.mean()}
+                for name, one in table.items()
+            ]
     return pd.DataFrame(rows)
 
 
 def as_markdown(table: pd.DataFrame) -> str:
     """The table of `docs/statistics.md`: mean and largest share by test and number of units."""
     sizes = sorted(table["units"].unique())
-    lines = ["| test | " + " | ".join(f"{n} units" for n in sizes) + " |",
-             "| --- |" + " ---: |" * len(sizes)]  # fmt: skip
+    lines = [
+        "| test | " + " | ".join(f"{n} units" for n in sizes) + " |",
+        "| --- |" + " ---: |" * len(sizes),
+    ]
     for name in table["test"].unique():
         part = table[table["test"] == name]
         kinds = [(name, part)]
         if name.startswith("mcnemar"):
-            kinds = [(f"{name}, {word}", part[part["grouped"] == grouped]) for grouped, word in (
-                (False, "one image a unit"), (True, "several (refused)"))]  # fmt: skip
+            kinds = [
+                (f"{name}, {word}", part[part["grouped"] == grouped])
+                for grouped, word in ((False, "one image a unit"), (True, "several (refused)"))
+            ]
         for title, one in kinds:
             shares = [100 * one[one["units"] == n]["rejected"] for n in sizes]
             cells = [f"{s.mean():.1f} ({s.max():.1f})" if len(s) else "–" for s in shares]

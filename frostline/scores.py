@@ -26,6 +26,12 @@ class Scores(pd.DataFrame):
     def _constructor(self) -> Callable[..., pd.DataFrame]:
         return pd.DataFrame  # a part of it is an ordinary table
 
+    def __repr__(self) -> str:
+        """Show the same in a terminal."""
+        from frostline.report import render
+
+        return render(pd.DataFrame(self))
+
     def _repr_html_(self) -> str:
         """Show a row for each run and a column for each metric, in percent."""
         from frostline.report import score_table, table_html
@@ -42,6 +48,12 @@ class Comparison(pd.DataFrame):
     @property
     def _constructor(self) -> Callable[..., pd.DataFrame]:
         return pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Show the same in a terminal, in sentences."""
+        from frostline.report import render_comparison
+
+        return render_comparison(pd.DataFrame(self))
 
     def _repr_html_(self) -> str:
         """Show each pair with its difference in points, p and verdict."""

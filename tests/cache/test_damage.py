@@ -16,8 +16,14 @@ from frostline.cache.stores.verify import verify_store
 from .conftest import SPEC, fill, rows
 
 ATTRIBUTES = (
-    "format", "format_version", "key", "spec", "provenance", "block_rows", "header_digest",
-)  # fmt: skip
+    "format",
+    "format_version",
+    "key",
+    "spec",
+    "provenance",
+    "block_rows",
+    "header_digest",
+)
 
 
 @pytest.fixture

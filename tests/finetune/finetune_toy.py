@@ -17,11 +17,15 @@ from frostline.finetune import Recipe, Task
 SIZE = 32
 SPEC = {
     "geometry": {
-        "resize": "shorter", "resize_to": SIZE, "crop": SIZE, "interpolation": "bilinear",
-        "window": None, "spacing": None,
+        "resize": "shorter",
+        "resize_to": SIZE,
+        "crop": SIZE,
+        "interpolation": "bilinear",
+        "window": None,
+        "spacing": None,
     },
     "channels": "grey",
-}  # fmt: skip
+}
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -74,20 +78,38 @@ def fill_workspace(root: Path) -> Workspace:
 
 def make_task(backbone: str = "timm:test_resnet", **changes: Any) -> Task:
     task = Task(
-        dataset="toy", backbone=backbone, weights="of seed 0", weights_source="random, seed 0",
-        feature="pre_logits", pixels=spec_key(SPEC), mean=HALF, std=HALF,
+        dataset="toy",
+        backbone=backbone,
+        weights="of seed 0",
+        weights_source="random, seed 0",
+        feature="pre_logits",
+        pixels=spec_key(SPEC),
+        mean=HALF,
+        std=HALF,
         recipe=Recipe(epochs=3, batch_size=8, lr=(1e-3,)),
-    )  # fmt: skip
+    )
     return replace(task, **changes)
 
 
 # All that has a state or chance of its own.
 EVERYTHING = Recipe(
-    epochs=3, batch_size=8, lr=(1e-3, 3e-3), optimizer="adamw", weight_decay=0.05,
-    schedule="cosine", warmup_epochs=1, micro_batch=3, layer_decay=0.7, clip_grad_norm=1.0,
+    epochs=3,
+    batch_size=8,
+    lr=(1e-3, 3e-3),
+    optimizer="adamw",
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_epochs=1,
+    micro_batch=3,
+    layer_decay=0.7,
+    clip_grad_norm=1.0,
     augmentation=("random_resized_crop", "horizontal_flip", "color_jitter", "rand_augment"),
-    class_weights="balanced", label_smoothing=0.1, ema=0.9, patience=3, select="roc_auc",
-)  # fmt: skip
+    class_weights="balanced",
+    label_smoothing=0.1,
+    ema=0.9,
+    patience=3,
+    select="roc_auc",
+)
 
 
 def everything_task() -> Task:

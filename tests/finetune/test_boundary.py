@@ -58,8 +58,11 @@ def trained(
 
 
 def stores(workspace: Workspace, kind: str) -> list[Store]:
-    return [Store.open(path) for parent in workspace.root.glob(f"{kind}/*/*")
-            for path in find_stores(parent)]  # fmt: skip
+    return [
+        Store.open(path)
+        for parent in workspace.root.glob(f"{kind}/*/*")
+        for path in find_stores(parent)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -202,9 +205,12 @@ def test_the_key_is_of_all_that_changes_the_activations() -> None:
     specs.append(boundary_spec(replace(boundary, block="layer3"), COMMON))
     smaller = {**SPEC, "geometry": {**SPEC["geometry"], "crop": 16}}  # type: ignore[dict-item]
     others = {
-        "pixels": smaller, "normalisation": {"mean": [0.4] * 3, "std": [0.5] * 3},
-        "backbone": "c", "weights": "1" * 32, "compute": "bfloat16",
-    }  # fmt: skip
+        "pixels": smaller,
+        "normalisation": {"mean": [0.4] * 3, "std": [0.5] * 3},
+        "backbone": "c",
+        "weights": "1" * 32,
+        "compute": "bfloat16",
+    }
     specs += [boundary_spec(boundary, {**COMMON, name: value}) for name, value in others.items()]
     assert len({spec_key(spec) for spec in specs}) == 9
     # What the head is given of the backbone does not change what enters a block.
@@ -298,16 +304,18 @@ def test_where_there_is_no_boundary(kind: type[_Skipping], how: str, reason: str
             "augmentation changes the images in every epoch",
         ),
         (
-            {}, "4",
+            {},
+            "4",
             "reading their output would take as long as computing it (229 multiplications a byte, "
             "and 300 are needed)",
         ),
         (
-            {}, "1",
+            {},
+            "1",
             "their output would take 0.0 GB of disk and --boundary auto writes 0.0 GB",
         ),
     ],
-)  # fmt: skip
+)
 def test_when_auto_does_not_keep_them(
     workspace: Workspace,
     open_pixels: Pixels,

@@ -23,11 +23,24 @@ SOURCES = {
 
 def test_the_papers_recipe() -> None:
     assert RECIPES["paper"].to_dict() == {
-        "epochs": 100, "batch_size": 32, "optimizer": "adam", "lr": 1e-4, "weight_decay": 0.0,
-        "schedule": "constant", "warmup_epochs": 0, "shuffle": True, "select": "accuracy",
-        "micro_batch": 0, "layer_decay": 1.0, "clip_grad_norm": 0.0, "augmentation": [],
-        "class_weights": "none", "label_smoothing": 0.0, "ema": 0.0, "patience": 0,
-    }  # fmt: skip
+        "epochs": 100,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup_epochs": 0,
+        "shuffle": True,
+        "select": "accuracy",
+        "micro_batch": 0,
+        "layer_decay": 1.0,
+        "clip_grad_norm": 0.0,
+        "augmentation": [],
+        "class_weights": "none",
+        "label_smoothing": 0.0,
+        "ema": 0.0,
+        "patience": 0,
+    }
 
 
 def test_every_field_says_who_says_so() -> None:
@@ -43,9 +56,14 @@ def test_every_field_can_be_set() -> None:
 
 def test_values_may_be_typed_as_text() -> None:
     recipe = make_recipe(
-        "paper", epochs="3", lr="1e-4, 3e-4", shuffle="false", micro_batch="auto",
-        augmentation="vertical_flip,random_crop", ema=".5",
-    )  # fmt: skip
+        "paper",
+        epochs="3",
+        lr="1e-4, 3e-4",
+        shuffle="false",
+        micro_batch="auto",
+        augmentation="vertical_flip,random_crop",
+        ema=".5",
+    )
     assert (recipe.epochs, recipe.lr, recipe.shuffle) == (3, (1e-4, 3e-4), False)
     assert (recipe.micro_batch, recipe.ema) == ("auto", 0.5)
     assert recipe.augmentation == ("random_crop", "vertical_flip")

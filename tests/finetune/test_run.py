@@ -104,16 +104,28 @@ def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> Non
         *(
             replace(task, recipe=task.recipe.model_copy(update=change))
             for change in (
-                {"epochs": 4}, {"batch_size": 4}, {"optimizer": "adamw"}, {"lr": (2e-3,)},
-                {"weight_decay": 0.1}, {"schedule": "cosine"}, {"warmup_epochs": 1},
-                {"shuffle": False}, {"select": "log_loss"}, {"lr": (1e-3, 2e-3)},
-                {"micro_batch": 2}, {"micro_batch": "auto"}, {"layer_decay": 0.5},
-                {"clip_grad_norm": 1.0}, {"augmentation": ("horizontal_flip",)},
-                {"class_weights": "balanced"}, {"label_smoothing": 0.1}, {"ema": 0.9},
+                {"epochs": 4},
+                {"batch_size": 4},
+                {"optimizer": "adamw"},
+                {"lr": (2e-3,)},
+                {"weight_decay": 0.1},
+                {"schedule": "cosine"},
+                {"warmup_epochs": 1},
+                {"shuffle": False},
+                {"select": "log_loss"},
+                {"lr": (1e-3, 2e-3)},
+                {"micro_batch": 2},
+                {"micro_batch": "auto"},
+                {"layer_decay": 0.5},
+                {"clip_grad_norm": 1.0},
+                {"augmentation": ("horizontal_flip",)},
+                {"class_weights": "balanced"},
+                {"label_smoothing": 0.1},
+                {"ema": 0.9},
                 {"patience": 2},
             )
         ),
-    ]  # fmt: skip
+    ]
     names = {other.run_id(manifest) for other in [task, *others]}
     assert len(names) == len(others) + 1
     assert replace(task, weights_source="file x.pth").run_id(manifest) == task.run_id(manifest)

@@ -114,9 +114,13 @@ def test_blocks_far_from_the_head_learn_slowly() -> None:
     model = classifier()
     scales = layer_scales(model, 0.5)
     assert {name.split(".")[1]: scale for name, scale in scales.items()} == {
-        "conv1": 0.5**5, "bn1": 0.5**5, "layer1": 0.5**4, "layer2": 0.5**3,
-        "layer3": 0.5**2, "layer4": 0.5,
-    }  # fmt: skip
+        "conv1": 0.5**5,
+        "bn1": 0.5**5,
+        "layer1": 0.5**4,
+        "layer2": 0.5**3,
+        "layer3": 0.5**2,
+        "layer4": 0.5,
+    }
     recipe = Recipe(batch_size=8, layer_decay=0.5)
     stepper = Stepper(model, TRAIN, recipe, CPU)
     stepper.step(PLACE, UNEVEN, TRAIN.pixels.batch(UNEVEN), 0.4)
@@ -187,14 +191,26 @@ def test_a_resumed_training_keeps_the_part_that_was_found(
 @pytest.mark.parametrize(
     ("batch_size", "fits", "message"),
     [
-        (24, 20, "The device ran out of memory with 24 images at a time: use --batch-size auto, or "
-         "--set micro_batch=16."),
-        (16, 10, "The device ran out of memory with 16 images at a time: use --batch-size auto, or "
-         "--set micro_batch=8."),
-        (1, 0, "The device's memory does not hold the training of one image: use --precision "
-         "bfloat16, a smaller --image-size, or unfreeze fewer blocks."),
+        (
+            24,
+            20,
+            "The device ran out of memory with 24 images at a time: use --batch-size auto, or "
+            "--set micro_batch=16.",
+        ),
+        (
+            16,
+            10,
+            "The device ran out of memory with 16 images at a time: use --batch-size auto, or "
+            "--set micro_batch=8.",
+        ),
+        (
+            1,
+            0,
+            "The device's memory does not hold the training of one image: use --precision "
+            "bfloat16, a smaller --image-size, or unfreeze fewer blocks.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_memory_that_runs_out_says_what_to_try(
     monkeypatch: pytest.MonkeyPatch, batch_size: int, fits: int, message: str
 ) -> None:

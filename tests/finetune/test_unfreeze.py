@@ -104,8 +104,12 @@ def test_dropout_acts_only_behind_what_trains() -> None:
     set_modes(model)
     modes = {name: child.training for name, child in model.backbone.named_children()}
     assert modes == {
-        "before": False, "frozen": False, "between": False, "trained": True, "behind": True
-    }  # fmt: skip
+        "before": False,
+        "frozen": False,
+        "between": False,
+        "trained": True,
+        "behind": True,
+    }
     assert model.backbone.trained[1].training
     assert not model.backbone.frozen[1].training
 

@@ -308,10 +308,26 @@ def test_slices_of_volumes(
     monkeypatch.chdir(tmp_path)
     make_volumes(Path("mri"))
     command(
-        "index", "mri", "--root", "mri", "--kind", "mri-slices", "--table", "mri/table.csv",
-        "--group-column", "patient", "--label-column", "grade", "--image",
-        "{patient}/flair.nii.gz", "--mask", "{patient}/mask.nii.gz", "--min-roi", "30", *spacing,
-    )  # fmt: skip
+        "index",
+        "mri",
+        "--root",
+        "mri",
+        "--kind",
+        "mri-slices",
+        "--table",
+        "mri/table.csv",
+        "--group-column",
+        "patient",
+        "--label-column",
+        "grade",
+        "--image",
+        "{patient}/flair.nii.gz",
+        "--mask",
+        "{patient}/mask.nii.gz",
+        "--min-roi",
+        "30",
+        *spacing,
+    )
     own = read_predictions(command("finetune", "-d", "mri", *NET, "--epochs", 1, *CPU))
     patient = str(own.table["group_id"].iloc[0])
     volume = Path("mri") / patient / "flair.nii.gz"
@@ -388,9 +404,11 @@ def test_an_exported_run_gives_the_same(
     geometry = Geometry.from_spec(json.loads(about["geometry"]))
     assert json.loads(about["classes"]) == own.classes
     pixels = np.stack(
-        [decode(place / "images" / name, None, geometry, about["channels"])
-         for name in test["image_id"]]
-    )  # fmt: skip
+        [
+            decode(place / "images" / name, None, geometry, about["channels"])
+            for name in test["image_id"]
+        ]
+    )
     (found,) = session.run(None, {"images": pixels})
     names = [f"prob_{name}" for name in own.classes]
     np.testing.assert_allclose(found, test[names].to_numpy(), atol=1e-4)

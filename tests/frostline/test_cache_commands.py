@@ -29,8 +29,10 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     assert several.count("24 embedded now") == 2
     listed = json.loads(out("cache", "ls", "--json"))
     assert [(row["kind"], row["needed"], row["wanted"]) for row in listed] == [
-        ("pixels", 24, 24), ("embeddings", 24, 24), ("embeddings", 24, 24)
-    ]  # fmt: skip
+        ("pixels", 24, 24),
+        ("embeddings", 24, 24),
+        ("embeddings", 24, 24),
+    ]
     shown = out("cache", "ls")
     assert "24 of 24" in shown
     assert listed[0]["key"][:12] in shown  # whole: it is what --key takes

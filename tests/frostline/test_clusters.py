@@ -33,9 +33,13 @@ def started(script: list[str], folder: Path, **variables: str) -> list[str]:
     binary.chmod(0o755)
     path = f"{binary.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        script, cwd=folder, env={"PATH": path, **variables}, capture_output=True, text=True,
+        script,
+        cwd=folder,
+        env={"PATH": path, **variables},
+        capture_output=True,
+        text=True,
         check=True,
-    )  # fmt: skip
+    )
     return done.stdout.splitlines()
 
 

@@ -41,18 +41,33 @@ def patients(root: Path, *, tell: bool, images: int = 3) -> None:
 
 def indexed(root: Path, name: str) -> None:
     found = run(
-        "index", name, "--kind", "table", "--root", root, "--table", root / "table.csv",
-        "--image-column", "file", "--label-column", "label", "--group-column", "patient",
-        "--test-fraction", "0.3",
-    )  # fmt: skip
+        "index",
+        name,
+        "--kind",
+        "table",
+        "--root",
+        root,
+        "--table",
+        root / "table.csv",
+        "--image-column",
+        "file",
+        "--label-column",
+        "label",
+        "--group-column",
+        "patient",
+        "--test-fraction",
+        "0.3",
+    )
     assert found.exit_code == 0, found.output
 
 
 def lines_of(output: str) -> dict[str, tuple[float, str]]:
     """Balanced accuracy and verdict by control."""
     pattern = r"^  (\S.*?) +(\d+\.\d) \[.*?\] +chance \d+\.\d *(.*)$"
-    return {name: (float(score), verdict)
-            for name, score, verdict in re.findall(pattern, output, re.MULTILINE)}  # fmt: skip
+    return {
+        name: (float(score), verdict)
+        for name, score, verdict in re.findall(pattern, output, re.MULTILINE)
+    }
 
 
 def test_controls_without_embeddings_say_what_is_left_out(
@@ -83,8 +98,11 @@ def test_controls_with_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     result = run("audit", "set", "--controls")
     found = lines_of(result.output)
     assert list(found) == [
-        "labels permuted by group", "metadata alone", "split by group", "split by image",
-    ]  # fmt: skip
+        "labels permuted by group",
+        "metadata alone",
+        "split by group",
+        "split by image",
+    ]
     assert found["labels permuted by group"][1] == "at chance, as it should be"
     assert found["metadata alone"][1] == "at chance, as it should be"
     # Patients are alike within and of no class: only a split that tears them apart sees them.

@@ -25,9 +25,18 @@ from frostline.study.file import ProtocolEntry, parse_study
 from .conftest import Run, command, environment
 
 TINY = (
-    "finetune", "--dataset", "set", "--backbone", "timm:test_vit", "--weights", "random",
-    "--image-size", "32", "--device", "cpu",
-)  # fmt: skip
+    "finetune",
+    "--dataset",
+    "set",
+    "--backbone",
+    "timm:test_vit",
+    "--weights",
+    "random",
+    "--image-size",
+    "32",
+    "--device",
+    "cpu",
+)
 # Ctrl-C is heard, which a shell that runs the tests in the background has its children ignore.
 HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 
@@ -73,11 +82,23 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     indexed: Run, tmp_path: Path
 ) -> None:
     done = indexed(
-        *TINY, "--epochs", 2, "--batch-size", "auto", "--lr", "1e-3,3e-4",
-        "--set", "select=roc_auc",
-        "--set", "augmentation=random_crop,horizontal_flip", "--set", "ema=0.9",
-        "--set", "clip_grad_norm=1", "--tensorboard",
-    )  # fmt: skip
+        *TINY,
+        "--epochs",
+        2,
+        "--batch-size",
+        "auto",
+        "--lr",
+        "1e-3,3e-4",
+        "--set",
+        "select=roc_auc",
+        "--set",
+        "augmentation=random_crop,horizontal_flip",
+        "--set",
+        "ema=0.9",
+        "--set",
+        "clip_grad_norm=1",
+        "--tensorboard",
+    )
     assert done.returncode == 0, done.stderr
     lines = epoch_lines(done.stderr)
     assert [line.partition("  train loss")[0] for line in lines] == [
@@ -101,13 +122,17 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     with (folder / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["candidate"], row["epoch"]) for row in rows] == [
-        ("1", "1"), ("1", "2"), ("2", "1"), ("2", "2"),
-    ]  # fmt: skip
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "1"),
+        ("2", "2"),
+    ]
     scores = [float(row["score"]) for row in rows]
     assert max(scores) == meta["history"][meta["best_epoch"] - 1]["score"]
     assert logged(folder / "tensorboard", "score") == {
-        "candidate-1": pytest.approx(scores[:2]), "candidate-2": pytest.approx(scores[2:]),
-    }  # fmt: skip
+        "candidate-1": pytest.approx(scores[:2]),
+        "candidate-2": pytest.approx(scores[2:]),
+    }
 
 
 @pytest.mark.parametrize(
@@ -280,8 +305,11 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_next_run_goes_on(
     arguments = command(*TINY, "--epochs", 400, "--set", "patience=6", "--lr", "1e-9")
     process = subprocess.Popen(
         [sys.executable, "-c", HEARD + arguments[2], *arguments[3:]],
-        cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     seen: list[str] = []
     while len(epoch_lines("".join(seen))) < 2:
@@ -296,8 +324,11 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_next_run_goes_on(
     # The epoch that was being told may have been saved before its line was.
     assert int(kept.name) in (len(lines), len(lines) + 1)
     assert {path.name for path in kept.iterdir()} == {
-        "best.safetensors", "optimizer.pt", "state.json", "weights.safetensors",
-    }  # fmt: skip
+        "best.safetensors",
+        "optimizer.pt",
+        "state.json",
+        "weights.safetensors",
+    }
     again = indexed(*TINY, "--epochs", 400, "--set", "patience=6", "--lr", "1e-9")
     assert again.returncode == 0, again.stderr
     first = epoch_lines(again.stderr)[0]
@@ -311,18 +342,40 @@ def torchrun(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[
     """Two processes on this CPU."""
     return subprocess.run(
         [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
             *map(str, arguments),
         ],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 SHARED = (
-    "--epochs", 2, "--batch", 5, "--lr", "1e-3", "--set", "micro_batch=2", "--set",
-    "class_weights=balanced", "--set", "augmentation=horizontal_flip", "--set", "ema=0.5", "--set",
+    "--epochs",
+    2,
+    "--batch",
+    5,
+    "--lr",
+    "1e-3",
+    "--set",
+    "micro_batch=2",
+    "--set",
+    "class_weights=balanced",
+    "--set",
+    "augmentation=horizontal_flip",
+    "--set",
+    "ema=0.5",
+    "--set",
     "clip_grad_norm=1",
-)  # fmt: skip
+)
 
 
 def test_two_processes_train_as_one(indexed: Run, tmp_path: Path) -> None:
@@ -394,24 +447,36 @@ def test_an_error_in_one_process_ends_all(indexed: Run, tmp_path: Path) -> None:
 
 def study(**protocol: Any) -> Any:
     return {
-        "name": "s", "datasets": {"a": {"root": "x"}}, "backbones": ["resnet50"],
+        "name": "s",
+        "datasets": {"a": {"root": "x"}},
+        "backbones": ["resnet50"],
         "protocols": {"p": protocol},
-    }  # fmt: skip
+    }
 
 
 def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
     assert Recipe.model_fields.keys() <= ProtocolEntry.model_fields.keys()
     entry = parse_study(
         study(
-            recipe="standard", unfreeze="all", batch="auto", lr=["1e-3", 1e-4], ema="0.99",
-            augmentation="horizontal_flip", select="roc_auc", epochs=4,
+            recipe="standard",
+            unfreeze="all",
+            batch="auto",
+            lr=["1e-3", 1e-4],
+            ema="0.99",
+            augmentation="horizontal_flip",
+            select="roc_auc",
+            epochs=4,
         ),
         "s.yaml",
-    ).protocols["p"]  # fmt: skip
+    ).protocols["p"]
     assert entry.changes() == {
-        "micro_batch": "auto", "lr": (1e-3, 1e-4), "ema": 0.99, "epochs": 4,
-        "augmentation": ("horizontal_flip",), "select": "roc_auc",
-    }  # fmt: skip
+        "micro_batch": "auto",
+        "lr": (1e-3, 1e-4),
+        "ema": 0.99,
+        "epochs": 4,
+        "augmentation": ("horizontal_flip",),
+        "select": "roc_auc",
+    }
     assert parse_study(study(batch=8), "s.yaml").protocols["p"].changes() == {"batch_size": 8}
 
 

@@ -19,9 +19,17 @@ from .conftest import command, environment
 
 # One epoch, random weights, images of 112 pixels, slices with much tumour: what fits a small CPU.
 SMALL = (
-    "--set", "backbones.*.weights=random", "--set", "protocols.*.epochs=1",
-    "--set", "protocols.*.image_size=112", "--set", "replicates=100", "--set", "device=cpu",
-)  # fmt: skip
+    "--set",
+    "backbones.*.weights=random",
+    "--set",
+    "protocols.*.epochs=1",
+    "--set",
+    "protocols.*.image_size=112",
+    "--set",
+    "replicates=100",
+    "--set",
+    "device=cpu",
+)
 FEW_SLICES = ("--set", "datasets.*.options.min_roi=80")
 
 
@@ -34,8 +42,12 @@ def test_a_table_of_the_paper_from_files_to_latex(
     make_phantom_paper(tmp_path / "data", share=0.0, scale=0.2)
     done = subprocess.run(
         command("run", study, "--data", "data", *SMALL, *more),
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     report = tmp_path / "frostline-workspace" / "reports" / study
     table = (report / "tables" / "paper.tex").read_text()
@@ -71,7 +83,9 @@ def test_built_in_studies_find_the_layouts(
     protocols = len(chosen.protocols) - ("from scratch" in chosen.protocols)
     assert len(plan.runs()) == len(chosen.datasets) * protocols * len(chosen.seeds)
     if study == "paper-mri":
-        tables = [read_manifest(tmp_path / f"ws/manifests/{name}.parquet").table
-                  for name in chosen.datasets]  # fmt: skip
+        tables = [
+            read_manifest(tmp_path / f"ws/manifests/{name}.parquet").table
+            for name in chosen.datasets
+        ]
         parts = pd.concat(tables).groupby("group_id")["split"].nunique()
         assert (parts == 1).all(), "a patient is on both sides of the split"

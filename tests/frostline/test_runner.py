@@ -72,8 +72,12 @@ def test_the_plan_has_every_step_and_what_it_needs(finished: Path) -> None:
     plan = plan_study(Workspace(finished / "ws"), study_at(finished))
     kinds = [step.kind for step in plan.steps]
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        "pixels": 1, "embeddings": 2, "probe": 2, "sweep": 2, "finetune": 2,
-    }  # fmt: skip
+        "pixels": 1,
+        "embeddings": 2,
+        "probe": 2,
+        "sweep": 2,
+        "finetune": 2,
+    }
     assert [step.name for step in plan.runs()] == RUNS
     seen: set[str] = set()
     for step in plan.steps:
@@ -148,15 +152,20 @@ def test_what_fails_is_told_and_the_rest_goes_on(
 ) -> None:
     (finished / "junk").write_text("")
     study = study_at(
-        finished, "protocols.tuned.unfreeze=99", "sweeps={}", "costs=false",
+        finished,
+        "protocols.tuned.unfreeze=99",
+        "sweeps={}",
+        "costs=false",
         "datasets.gone={root: nowhere}",
-    )  # fmt: skip
+    )
     workspace = Workspace(tmp_path / "ws")
     outcome = run_study(workspace, study, only=["*/timm:test_vit/*"])
     assert len(outcome.predictions) == 1
     assert list(outcome.failed) == [
-        "gone/timm:test_vit/frozen/0", "gone/timm:test_vit/tuned/0", "set/timm:test_vit/tuned/0",
-    ]  # fmt: skip
+        "gone/timm:test_vit/frozen/0",
+        "gone/timm:test_vit/tuned/0",
+        "set/timm:test_vit/tuned/0",
+    ]
     assert "Unfreeze must be none, all, or a number" in outcome.failed["set/timm:test_vit/tuned/0"]
     assert "There is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
     page = (workspace.report("small") / "index.html").read_text()
@@ -183,11 +192,21 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
     study_at(finished)
     done = subprocess.run(
         command(
-            "run", finished / "small.yaml", "--workspace", tmp_path / "ws", "--only", "*/frozen",
-            "--set", "datasets.set.root=nowhere",
+            "run",
+            finished / "small.yaml",
+            "--workspace",
+            tmp_path / "ws",
+            "--only",
+            "*/frozen",
+            "--set",
+            "datasets.set.root=nowhere",
         ),
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1, done.stderr
     assert "2 of the study's runs and sweeps failed:" in done.stdout
     assert "  set/timm:test_vit/frozen/0: There is no folder " in done.stdout
@@ -248,9 +267,12 @@ def test_shards_share_the_runs_and_each_has_what_it_needs(
 
 
 def test_a_step_that_another_runner_holds_is_left_and_then_taken_over(
-    finished: Path, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch,
+    finished: Path,
+    tmp_path: Path,
+    fake: Fake,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     workspace, study = Workspace(tmp_path), study_at(finished)
     plan = plan_study(Workspace(finished / "ws"), study)
     held = plan.runs()[0]
@@ -325,11 +347,13 @@ def test_the_last_shard_writes_the_report(
         "frostline.study.runner.update_report", lambda *a, **_: shown.append(len(a[2]))
     )
     study = study_at(
-        finished, "sweeps={}", "costs=false",
+        finished,
+        "sweeps={}",
+        "costs=false",
         "backbones=[{name: 'timm:test_vit', weights: random}]",
         "protocols={a: {unfreeze: none, image_size: 32, head: logistic}, "
         "b: {unfreeze: none, image_size: 32, epochs: 1}}",
-    )  # fmt: skip
+    )
     workspace = Workspace(tmp_path / "ws")
     (a, b) = (int(step.in_shard((1, 2))) for step in plan_study(workspace, study).runs())
     assert a != b, "both runs are of one shard: rename a protocol"
@@ -422,8 +446,12 @@ def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
     study_at(finished)
     done = subprocess.run(
         command("report", "small.yaml", "--workspace", "ws", "--set", "title=Other words"),
-        cwd=finished, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=finished,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Other words" in (workspace.report("small") / "index.html").read_text()
     path = workspace.report("small") / "study.json"

@@ -38,8 +38,9 @@ def test_settings_reach_every_name_and_leave_the_file_as_it_was() -> None:
         study, ["backbones.*.weights=random", "protocols.*.lr=2", "seeds=[0, 1]"]
     )
     assert changed["backbones"] == [
-        {"name": "a", "weights": "random"}, {"name": "b", "weights": "random"},
-    ]  # fmt: skip
+        {"name": "a", "weights": "random"},
+        {"name": "b", "weights": "random"},
+    ]
     assert changed["protocols"] == {"x": {"lr": 2}, "y": {"lr": 2}}
     assert changed["seeds"] == [0, 1]
     assert study["backbones"] == ["a", {"name": "b"}]

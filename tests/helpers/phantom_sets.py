@@ -21,9 +21,14 @@ from frostline.extract.phantom import GRADES, draw_patient, write_volume
 CHEST = {"NORMAL": (1341, 234), "PNEUMONIA": (3875, 390)}
 AMD = {"AMD": 89, "Non-AMD": 311}
 HAM10000 = {
-    "akiec": (327, 43), "bcc": (514, 93), "bkl": (1099, 217), "df": (115, 44), "mel": (1113, 171),
-    "nv": (6705, 909), "vasc": (142, 35),
-}  # fmt: skip
+    "akiec": (327, 43),
+    "bcc": (514, 93),
+    "bkl": (1099, 217),
+    "df": (115, 44),
+    "mel": (1113, 171),
+    "nv": (6705, 909),
+    "vasc": (142, 35),
+}
 PATIENTS = {"t1": 100, "t2": 101, "flair": 36}
 # Width and height in pixels: of chest X-rays about the median, of the others those of the camera.
 SIZES = {"chest": (1280, 900), "amd": (2124, 2056), "ham10000": (600, 450)}

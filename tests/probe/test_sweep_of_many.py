@@ -87,17 +87,32 @@ def test_data_sets_times_backbones_times_features(tmp_path: Path) -> None:
     assert all(len(found) == 1 for found in counts.values())
     assert len({str(found) for found in counts.values()}) > 2
 
-    frostline(place, "sweep", str(file), "--head", "centroid", "--head", "logistic",
-              "--grid", "logistic.C=0.01,1.0", "--name", "other")  # fmt: skip
+    frostline(
+        place,
+        "sweep",
+        str(file),
+        "--head",
+        "centroid",
+        "--head",
+        "logistic",
+        "--grid",
+        "logistic.C=0.01,1.0",
+        "--name",
+        "other",
+    )
     after = {path: path.stat().st_mtime_ns for path in (place / "predictions").iterdir()}
     assert len(after) == len(predictions) + 66
     assert all(after[path] == before for path, before in predictions.items())
 
     drawn = {path.stem for path in figures.glob("*.svg")}
     assert drawn == {
-        "efficiency-balanced_accuracy", "efficiency-log_loss", "validation-one-knn",
-        "validation-one-logistic", "validation-two-knn", "validation-two-logistic",
-    }  # fmt: skip
+        "efficiency-balanced_accuracy",
+        "efficiency-log_loss",
+        "validation-one-knn",
+        "validation-one-logistic",
+        "validation-two-knn",
+        "validation-two-logistic",
+    }
     assert {path.stem for path in figures.glob("*.pdf")} == drawn
     curves = pd.read_csv(figures / "efficiency.csv")
     assert list(curves) == [*places, "groups", "fraction", "draw", "seed", "metric", "score"]

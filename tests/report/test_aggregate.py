@@ -21,12 +21,18 @@ def volumes(probs=True, marked=True):
     ]
     table = pd.DataFrame(
         [
-            {"image_id": f"{patient}.nii{'#z=' if marked else '-'}{z}", "group_id": patient,
-             "split": "test", "label": label, "prediction": "ab"[int(b > a)],
-             **({"prob_a": a, "prob_b": b} if probs else {})}
-            for patient, label, slices in rows for z, (a, b) in enumerate(slices)
+            {
+                "image_id": f"{patient}.nii{'#z=' if marked else '-'}{z}",
+                "group_id": patient,
+                "split": "test",
+                "label": label,
+                "prediction": "ab"[int(b > a)],
+                **({"prob_a": a, "prob_b": b} if probs else {}),
+            }
+            for patient, label, slices in rows
+            for z, (a, b) in enumerate(slices)
         ]
-    )  # fmt: skip
+    )
     return Predictions(table, {"run": "r", "classes": ["a", "b"]})
 
 

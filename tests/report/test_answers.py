@@ -16,8 +16,17 @@ def runs_of(run, frozen, tuned, seeds=1, **meta):
     made = []
     for seed in range(seeds):
         made.append(run(n=300, n_groups=250, skill=frozen, seed=2 * seed + 1, **meta))
-        made.append(run(n=300, n_groups=250, skill=tuned, seed=2 * seed + 2, unfreeze="all",
-                        head="linear", **meta))  # fmt: skip
+        made.append(
+            run(
+                n=300,
+                n_groups=250,
+                skill=tuned,
+                seed=2 * seed + 2,
+                unfreeze="all",
+                head="linear",
+                **meta,
+            )
+        )
         for one in made[-2:]:
             one.meta["seed"] = seed
     return made

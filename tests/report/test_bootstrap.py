@@ -122,8 +122,9 @@ def test_poisson_draws_have_the_multinomial_law(monkeypatch):
     seen = Counter(map(tuple, drawn.tolist()))
     law = {
         key: multinomial.pmf(key, 6, counts / 6)
-        for key in itertools.product(range(7), repeat=3) if sum(key) == 6
-    }  # fmt: skip
+        for key in itertools.product(range(7), repeat=3)
+        if sum(key) == 6
+    }
     likely = [key for key, share in law.items() if share * 40_000 >= 5]
     expected = np.array([law[key] for key in likely]) * 40_000
     observed = np.array([seen[key] for key in likely])

@@ -109,11 +109,22 @@ def test_closed_lists_are_choices(files, words):
 
 
 VALUES = {
-    "ci": "bca", "replicates": "150", "seed": "3", "stratified": None, "against": "paper",
-    "split": "all", "unit": "image", "family": "freezing", "margin": "0.4", "intersection": None,
-    "metric": "f1_macro", "aggregate": "vote", "over": "seeds", "format": "markdown",
+    "ci": "bca",
+    "replicates": "150",
+    "seed": "3",
+    "stratified": None,
+    "against": "paper",
+    "split": "all",
+    "unit": "image",
+    "family": "freezing",
+    "margin": "0.4",
+    "intersection": None,
+    "metric": "f1_macro",
+    "aggregate": "vote",
+    "over": "seeds",
+    "format": "markdown",
     "ranks": None,
-}  # fmt: skip
+}
 
 
 # An option that is a mode itself, in which this mode does not act.
@@ -124,8 +135,9 @@ def option(name, value=None):
     return [f"--{name}", *([] if value is None else [value])]
 
 
-@pytest.mark.parametrize(("command", "idle"), [("evaluate", IDLE_IN_EVALUATE),
-                                               ("compare", IDLE_IN_COMPARE)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "idle"), [("evaluate", IDLE_IN_EVALUATE), ("compare", IDLE_IN_COMPARE)]
+)
 def test_an_option_that_does_not_act_is_refused(files, command, idle):
     for (mode, value), names in idle.items():
         mode = option(mode, None if value is True else value)
@@ -142,8 +154,9 @@ def test_an_option_that_does_not_act_is_refused(files, command, idle):
 def acting(command, mode):
     """The options of a command that are not refused in a mode, and the mode's own words."""
     idle = {"evaluate": IDLE_IN_EVALUATE, "compare": IDLE_IN_COMPARE}[command]
-    refused = {name for (key, value), names in idle.items()
-               if (key, value) in mode for name in names}  # fmt: skip
+    refused = {
+        name for (key, value), names in idle.items() if (key, value) in mode for name in names
+    }
     taken = {name for name, _ in mode}
     (found,) = [one for one in typer.main.get_command(app).commands.values() if one.name == command]
     names = {one.name for one in found.params} - {"predictions", *COMMON}

@@ -32,9 +32,7 @@ from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, 
 from frostline.report.statistics.evaluation import score, tabulate
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
-ROWS = st.lists(
-    st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 6)), min_size=1, max_size=40
-)  # fmt: skip
+ROWS = st.lists(st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 6)), min_size=1, max_size=40)
 CLASSES = ("a", "b", "c")
 
 
@@ -77,8 +75,9 @@ def test_paired_replicates_are_resampled_groups(rows, seed):
     left, counts = leave_out_values(paired, "accuracy")
     slow = sorted(
         round(metric_of(truth[groups != g], one[groups != g], "accuracy"), 12)
-        for g in np.unique(groups) if (groups != g).any()
-    )  # fmt: skip
+        for g in np.unique(groups)
+        if (groups != g).any()
+    )
     if slow:
         fast = np.sort(np.repeat(left[0], counts))
         np.testing.assert_allclose(fast, slow, atol=1e-11)
@@ -149,7 +148,7 @@ def test_long_form(run):
     assert pd.isna(one["mcnemar_p"])
     (mirrored,) = compare(
         [run(seed=1, skill=0.2, n_groups=60), run(skill=3.0, n_groups=60)]
-    ).to_dict("records")  # fmt: skip
+    ).to_dict("records")
     assert mirrored["verdict"] == "worse"
     assert mirrored["low"] == pytest.approx(-one["high"])
 
@@ -198,8 +197,9 @@ def test_an_undefined_metric_decides_nothing(run):
     (row,) = compare(flat, metric="cohen_kappa", margin=0.1).to_dict("records")
     assert np.isnan(row["difference"])
     assert (row["p"], row["p_adjusted"], row["verdict"]) == (1, 1, "undecided")
-    swaps = Swaps(np.array([0.5, np.nan]), np.array([[0.5, np.nan, 0.1, 0.1]] * 2), False,
-                  np.array([9, 9]))  # fmt: skip
+    swaps = Swaps(
+        np.array([0.5, np.nan]), np.array([[0.5, np.nan, 0.1, 0.1]] * 2), False, np.array([9, 9])
+    )
     assert swap_p_values(swaps)[0].tolist() == [3 / 5, 1.0]
     assert max_t(swaps).tolist() == [3 / 5, 1.0]
 
@@ -218,9 +218,16 @@ def test_families(run):
     runs = [
         run(seed=i, run=f"{backbone}-{way}", backbone=backbone, unfreeze=way, dataset=dataset)
         for dataset in ("chest", "skin")
-        for i, (backbone, way) in enumerate([("vgg16", "none"), ("vgg16", "all"), ("vgg16", "2"),
-                                             ("resnet50", "none"), ("resnet50", "all")])
-    ]  # fmt: skip
+        for i, (backbone, way) in enumerate(
+            [
+                ("vgg16", "none"),
+                ("vgg16", "all"),
+                ("vgg16", "2"),
+                ("resnet50", "none"),
+                ("resnet50", "all"),
+            ]
+        )
+    ]
     for each in runs:
         each.meta["seed"] = 0
     freezing = compare(runs, family="freezing", replicates=500)

@@ -62,9 +62,7 @@ def test_permuting_keeps_groups_whole():
 
 def test_metadata_as_numbers():
     table = pd.DataFrame({"age": [40.0, np.nan, 60.0], "sex": ["f", None, "m"]})
-    assert metadata_matrix(table).tolist() == [
-        [40, 0, 0, 1, 0], [50, 1, 1, 0, 0], [60, 0, 0, 0, 1]
-    ]  # fmt: skip
+    assert metadata_matrix(table).tolist() == [[40, 0, 0, 1, 0], [50, 1, 1, 0, 0], [60, 0, 0, 0, 1]]
     with pytest.raises(InputError, match=r"^The metadata has no columns: "):
         metadata_matrix(table[[]])
 

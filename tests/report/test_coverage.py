@@ -59,8 +59,9 @@ def type_one(benchmarks):
 def sample_of(situations, images, logits, push, trial=None):
     """The rows of one trial as `evaluate` sees them."""
     if trial is not None:
-        images = situations.Images(*(getattr(images, name)[trial]
-                                     for name in ("truth", "noise", "there")))  # fmt: skip
+        images = situations.Images(
+            *(getattr(images, name)[trial] for name in ("truth", "noise", "there"))
+        )
         logits = logits[trial]
     truth, probs, unit = situations.rows_of(images, logits, push)
     names = tuple(str(c) for c in range(logits.shape[-1]))
@@ -119,8 +120,11 @@ def test_auto_of_the_atlas_is_auto(
     make = coverage.make_images
     monkeypatch.setattr(coverage, "make_images", lambda *a: kept.append(make(*a)) or kept[-1])
     tables = [coverage.run_chunk(cell, 0, push, situations.true_values(cell))]
-    samples = [sample_of(situations, images, images.logits(push), push, trial)
-               for images in kept for trial in range(len(images.truth))]  # fmt: skip
+    samples = [
+        sample_of(situations, images, images.logits(push), push, trial)
+        for images in kept
+        for trial in range(len(images.truth))
+    ]
     if classes == 2:
         kept.clear()
         tables.append(coverage.ranking_chunk(cell, 0, push, situations.true_ranking(cell)))

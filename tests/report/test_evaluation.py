@@ -122,9 +122,14 @@ def test_replicate_mean_is_labelled_and_as_narrow_as_the_papers(run):
     """Published: chest X-ray 83.82 [83.77, 83.86] with n = 624 and 5,000 replicates."""
     right = np.arange(624) < 523
     table = pd.DataFrame(
-        {"image_id": np.arange(624).astype(str), "group_id": "one", "split": "test",
-         "label": "a", "prediction": np.where(right, "a", "b")}
-    )  # fmt: skip
+        {
+            "image_id": np.arange(624).astype(str),
+            "group_id": "one",
+            "split": "test",
+            "label": "a",
+            "prediction": np.where(right, "a", "b"),
+        }
+    )
     published = Predictions(table, {**run().meta, "classes": ["a", "b"], "class_counts": None})
     one = row(evaluate([published], ci="replicate-mean"))
     assert one["replicates"] == 5000

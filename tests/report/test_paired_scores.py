@@ -102,8 +102,9 @@ def test_rows_and_names_of_groups_do_not_matter():
     rows = (truth[order], [one[order] for one in probs], 8 - groups[order])
     other = Paired(paired.matrices, paired.counts, CLASSES, rows)
     for metric in BY_HAND:
-        one, same = (replicate_values(p, metric, 30, np.random.default_rng(0))
-                     for p in (paired, other))  # fmt: skip
+        one, same = (
+            replicate_values(p, metric, 30, np.random.default_rng(0)) for p in (paired, other)
+        )
         assert (one == same).all()
 
 
@@ -124,11 +125,13 @@ def test_compare_by_probabilities(run, metric):
     }[metric]
     assert row["estimate_a"] == pytest.approx(by_hand(truth, probs[0]))
     groups = table["group_id"].to_numpy()
-    left = np.array([
-        by_hand(truth[groups != g], probs[0][groups != g])
-        - by_hand(truth[groups != g], probs[1][groups != g])
-        for g in np.unique(groups)
-    ])  # fmt: skip
+    left = np.array(
+        [
+            by_hand(truth[groups != g], probs[0][groups != g])
+            - by_hand(truth[groups != g], probs[1][groups != g])
+            for g in np.unique(groups)
+        ]
+    )
     units = len(left)
     error = np.sqrt((units - 1) / units * ((left - left.mean()) ** 2).sum())
     reach = stats.t.ppf(0.975, units - 1) * error
@@ -152,7 +155,6 @@ def test_words_of_a_metric_that_is_no_share(run):
 def test_classes_in_another_order_are_the_same(run):
     other = run(seed=1, skill=1.0)
     turned = Predictions(other.table, {**other.meta, "classes": other.classes[::-1]})
-    one, same = (compare([run(), two], metric="roc_auc", replicates=200)
-                 for two in (other, turned))  # fmt: skip
+    one, same = (compare([run(), two], metric="roc_auc", replicates=200) for two in (other, turned))
     assert one["difference"].tolist() == same["difference"].tolist()
     assert one["p"].tolist() == same["p"].tolist()

@@ -92,39 +92,63 @@ def test_foreign_parquet(tmp_path):
 
 HEAD = "image_id,label,prediction,prob_a,prob_b\n"
 WRONG = {
-    "prediction column": ("label,guess\na,a\n",
-        "{}: no column prediction; it has label, guess: rename or add one."),
-    "both columns": ("truth,guess\na,a\n",
+    "prediction column": (
+        "label,guess\na,a\n",
+        "{}: no column prediction; it has label, guess: rename or add one.",
+    ),
+    "both columns": (
+        "truth,guess\na,a\n",
         "{}: no column label (or true_label) and no column prediction; it has truth, guess: "
-        "rename or add one."),
+        "rename or add one.",
+    ),
     "empty file": ("", "{}: the file is empty; it needs a header and rows."),
     "no rows": (HEAD, "{}: there are no rows; give a file with one row an image."),
-    "duplicate": (HEAD + "i,a,a,1,0\nj,b,b,0,1\ni,a,a,1,0\n",
-        "{}, row 3 (line 4): image_id 'i' occurs twice; keep one row an image."),
-    "NaN": (HEAD + "i,a,a,1,0\nj,a,a,,1\n",
-        "{}, row 2 (line 3): a probability is missing or NaN; fill it."),
-    "text for number": (HEAD + "i,a,a,high,0\n",
-        "{}, row 1 (line 2): prob_a is not a number; write a number."),
-    "negative": (HEAD + "i,a,a,1.5,-0.5\nj,a,a,2,-1\n",
+    "duplicate": (
+        HEAD + "i,a,a,1,0\nj,b,b,0,1\ni,a,a,1,0\n",
+        "{}, row 3 (line 4): image_id 'i' occurs twice; keep one row an image.",
+    ),
+    "NaN": (
+        HEAD + "i,a,a,1,0\nj,a,a,,1\n",
+        "{}, row 2 (line 3): a probability is missing or NaN; fill it.",
+    ),
+    "text for number": (
+        HEAD + "i,a,a,high,0\n",
+        "{}, row 1 (line 2): prob_a is not a number; write a number.",
+    ),
+    "negative": (
+        HEAD + "i,a,a,1.5,-0.5\nj,a,a,2,-1\n",
         "{}, row 1 (line 2), and 1 more: a probability is negative; "
-        "give probabilities, not scores."),
-    "sum": (HEAD + "i,a,a,0.7,0.7\n",
-        "{}, row 1 (line 2): the probabilities sum to 1.4, not 1; give probabilities, not scores."),
-    "label": (HEAD + "i,c,a,1,0\n",
+        "give probabilities, not scores.",
+    ),
+    "sum": (
+        HEAD + "i,a,a,0.7,0.7\n",
+        "{}, row 1 (line 2): the probabilities sum to 1.4, not 1; give probabilities, not scores.",
+    ),
+    "label": (
+        HEAD + "i,c,a,1,0\n",
         "{}, row 1 (line 2): label 'c' is not in the class list (a, b); "
-        "correct the label or the class list."),
-    "prediction": (HEAD + "i,a,c,1,0\n",
+        "correct the label or the class list.",
+    ),
+    "prediction": (
+        HEAD + "i,a,c,1,0\n",
         "{}, row 1 (line 2): prediction 'c' is not in the class list (a, b); "
-        "correct the prediction or the class list."),
-    "empty prediction": (HEAD + "i,a,,1,0\n",
-        "{}, row 1 (line 2): the prediction is empty; fill it or remove the row."),
-    "half the groups": ("label,prediction,group_id\na,a,g\na,a,\n",
+        "correct the prediction or the class list.",
+    ),
+    "empty prediction": (
+        HEAD + "i,a,,1,0\n",
+        "{}, row 1 (line 2): the prediction is empty; fill it or remove the row.",
+    ),
+    "half the groups": (
+        "label,prediction,group_id\na,a,g\na,a,\n",
         "{}, row 2 (line 3): group_id is empty while other rows have one; "
-        "fill it in every row or in none."),
-    "ragged": ("label,prediction\na,a\na,a,a,a\n",
+        "fill it in every row or in none.",
+    ),
+    "ragged": (
+        "label,prediction\na,a\na,a,a,a\n",
         "{}: not a readable CSV (Error tokenizing data. C error: Expected 2 fields in line 3, "
-        "saw 4); correct that line."),
-}  # fmt: skip
+        "saw 4); correct that line.",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -111,14 +111,22 @@ def test_cohorts_join_data_sets_that_share_patients():
 
 def test_ranks(run):
     def method(backbone, skill, dataset, seed):
-        return run(seed=seed, run=f"{backbone}-{dataset}-{seed}", backbone=backbone, skill=skill,
-                   dataset=dataset, n=200, n_groups=60)  # fmt: skip
+        return run(
+            seed=seed,
+            run=f"{backbone}-{dataset}-{seed}",
+            backbone=backbone,
+            skill=skill,
+            dataset=dataset,
+            n=200,
+            n_groups=60,
+        )
 
     runs = [
         method(name, skill, dataset, seed)
-        for dataset in ("t1", "t2") for seed in (0, 1)
+        for dataset in ("t1", "t2")
+        for seed in (0, 1)
         for name, skill in (("good", 4.0), ("bad", 0.3), ("fair", 2.0))
-    ]  # fmt: skip
+    ]
     frame = rank_methods(runs, replicates=300)
     assert [name.split(",")[0] for name in frame["method"]] == ["good", "fair", "bad"]
     assert frame["mean_rank"].tolist() == [1, 2, 3]

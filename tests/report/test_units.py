@@ -37,8 +37,10 @@ def test_weights_equal_resampled_rows_of_the_same_draws(case, seed):
     fast = replicate_scores(units, NAMES, 4, np.random.default_rng(seed))
     counts = draw_units(units.stratum, 4, np.random.default_rng(seed), stratified=False)
     for i in range(4):
-        again = [np.flatnonzero(units.member == u) for u in np.repeat(np.arange(units.n_units),
-                                                                       counts[:, i])]  # fmt: skip
+        again = [
+            np.flatnonzero(units.member == u)
+            for u in np.repeat(np.arange(units.n_units), counts[:, i])
+        ]
         picked = np.concatenate(again)
         slow = compute_scores(Scores(units.scores.truth[picked], units.scores.probs[picked]), NAMES)
         for name in NAMES:
@@ -87,8 +89,9 @@ def test_block_size_changes_no_number(monkeypatch):
 def make_sample(n=60, groups=None, seed=0):
     rng = np.random.default_rng(seed)
     truth, probs = rng.integers(0, 3, n), rng.dirichlet(np.ones(3), n)
-    return Sample(truth, probs.argmax(1), groups, ("a", "b", "c"), "group", "", "test", (),
-                  probs, n)  # fmt: skip
+    return Sample(
+        truth, probs.argmax(1), groups, ("a", "b", "c"), "group", "", "test", (), probs, n
+    )
 
 
 @pytest.mark.parametrize("grouped", [False, True], ids=["images", "groups"])
