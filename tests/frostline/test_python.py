@@ -157,7 +157,7 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
     ws.index("mine", "images", group_pattern="(patient[0-9]+)")
     with pytest.raises(frostline.InputError, match="There is no data set 'other'"):
         ws.extract("other", "effnet-lite0")
-    with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
+    with pytest.raises(InputError, match="The recipe has no field 'epoch': there are"):
         ws.finetune("mine", "effnet-lite0", epoch=3)
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         frostline.evaluate("nowhere.csv")
