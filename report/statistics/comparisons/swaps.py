@@ -12,6 +12,7 @@ from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.paired_own import PairedOwn
 from frostline.report.statistics.comparisons.paired_scores import PairedScores
 from frostline.report.statistics.metrics import Array, of_rows
+from frostline.report.statistics.resampling.units import block_sizes
 
 # Up to this many units that differ, all arrangements are visited instead of drawn.
 MOST_ENUMERATED = 14
@@ -130,6 +131,5 @@ def _arrangements(
         member = (units[:, None] == np.arange(len(counts))).astype(np.float64)
         yield bits @ member
         return
-    for start in range(0, permutations, BLOCK):
-        size = min(BLOCK, permutations - start)
+    for size in block_sizes(permutations, BLOCK):
         yield rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)
