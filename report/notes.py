@@ -27,6 +27,8 @@ class Note:
         Runs that it is about, likewise. Empty: all.
     dataset : str
         The data set that it is about; "" for all.
+    first : bool
+        Whether it is shown before all others, because without it the numbers mean something else.
     """
 
     text: str
@@ -34,6 +36,7 @@ class Note:
     classes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     dataset: str = ""
+    first: bool = False
 
 
 Notes = tuple[Note, ...]

@@ -97,7 +97,7 @@ def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one sentence and a non-zero exit."""
     warnings.showwarning = show_warning
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False, prog_name="frostline") or 0
         if code == INTERRUPTED:  # typer has turned the interrupt into an exit code
             raise KeyboardInterrupt
         sys.exit(code)
@@ -105,8 +105,7 @@ def main() -> NoReturn:
         sentence = "Interrupted: run the same command again to go on from what is finished."
         _fail(sentence, INTERRUPTED)
     except USAGE_ERROR as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _fail(_usage(error), error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
@@ -120,6 +119,15 @@ def main() -> NoReturn:
         if not isinstance(error, InputError):
             raise
         _fail(str(error), 2)
+
+
+def _usage(error: Any) -> str:
+    """Say what is wrong with an option, and where all are shown."""
+    # Typer checks closed lists by pydantic, whose messages begin with the kind of the error.
+    sentence = error.format_message().replace("Value error, ", "").strip()
+    sentence += "" if sentence.endswith((".", "?")) else "."
+    command = error.ctx.command_path if error.ctx is not None else "frostline"
+    return f"{sentence} `{command} -h` shows what it takes."
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

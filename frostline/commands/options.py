@@ -198,7 +198,9 @@ def with_verbosity(command: Command) -> Command:
 
     def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
         if quiet and verbose:
-            raise typer.BadParameter("give --quiet or --verbose, not both.")
+            from frostline.cache import InputError
+
+            raise InputError("Give --quiet or --verbose, not both.")
         set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
         start = time.perf_counter()
         command(**given)

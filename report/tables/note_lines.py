@@ -36,7 +36,7 @@ def left_out(table: Table, rest: Sequence[str]) -> list[str]:
 def note_sentences(table: Table, marks: tuple[str, str]) -> list[str]:
     """Write the notes on what the table shows as sentences; equal ones become one."""
     kin: dict[tuple[str, bool], list[Note]] = {}
-    for note in table.notes:
+    for note in sorted(table.notes, key=lambda note: not note.first):
         if _is_about(note, table):
             kin.setdefault((note.text, bool(note.classes)), []).append(note)
     sentences = [_sentence(notes, table) for notes in kin.values()]

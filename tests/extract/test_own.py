@@ -279,7 +279,7 @@ def test_the_doctor_does_not_check_what_only_the_user_can_make(place: Workspace)
         folder = place.embeddings("set", network.backbone_name) / done.key
         found = check_store(place, folder, 2)
         assert found.state == "note"
-        assert re.search(rf"not checked, .*{reason}", found.found)
+        assert re.search(rf"not checked because .*{reason}", found.found)
 
 
 def test_engines_agree_on_an_own_module(place: Workspace) -> None:

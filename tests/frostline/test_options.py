@@ -47,7 +47,8 @@ STUDY = {
 }
 # What is never the same twice.
 TIMES = re.compile(
-    r"\d+ images/s|[\d.]+ [kMG]?B/s|\d+:\d\d:\d\d left|[\d.]+ s\b|\d+ MB/s|[\d.]+ G[Bi]+|about \S+"
+    r"\d+ images/s|[\d.]+ [kMG]?B/s|\d+:\d\d:\d\d left|[\d.]+ s\b|\d+ min\b|\d+ MB/s|"
+    r"[\d.]+ G[Bi]+|about \S+"
 )
 
 

@@ -184,7 +184,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(
         "gone/timm:test_vit/frozen/0", "gone/timm:test_vit/tuned/0", "set/timm:test_vit/tuned/0",
     ]  # fmt: skip
     assert "Unfreeze must be none, all, or a number" in outcome.failed["set/timm:test_vit/tuned/0"]
-    assert "there is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
+    assert "There is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
     page = (workspace.report("small") / "index.html").read_text()
     assert "failed: set/timm:test_vit/tuned/0" in page
     for table in ("scores.md", "paper.md"):
@@ -216,7 +216,7 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "2 of the study's runs and sweeps failed:" in done.stdout
-    assert "  set/timm:test_vit/frozen/0: there is no folder " in done.stdout
+    assert "  set/timm:test_vit/frozen/0: There is no folder " in done.stdout
     assert "Traceback" not in done.stderr
     # A plan that cannot be says so before anything is done.
     broken = study_at(finished, "datasets.set.root=nowhere")

@@ -144,13 +144,20 @@ def test_an_unreadable_image_among_many(tmp_path: Path, frostline: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("index", "x", "--root", "empty"), "there is no image under"),
-        (("index", "x", "--root", "nowhere"), "there is no folder"),
+        (("index", "x", "--root", "empty"), "There is no image under"),
+        (("index", "x", "--root", "nowhere"), "There is no folder"),
         (
             (*INDEX_TABLE, "--image-column", "file", "--label-column", "grade"),
             "t.csv has no column 'grade' for the label; it has 'file', 'label'",
         ),
-        (("index", "x", "--root", "images", "--kind", "tabel"), "there is no kind 'tabel'"),
+        (
+            ("index", "x", "--root", "images", "--kind", "tabel"),
+            "'tabel' is not one of 'folder', 'table'",
+        ),
+        (("probe", "--hed", "knn"), "No such option: --hed (Possible options: --head"),
+        (("probe", "-d", "x"), "Missing option '--backbone' / '-b'. `frostline probe -h` shows"),
+        (("probee",), "Did you mean 'probe'? `frostline -h` shows what it takes."),
+        (("audit", "x", "-q", "-v"), "Give --quiet or --verbose, not both."),
         (("extract", "-d", "x", "-b", "resnet50"), "There is no data set 'x' in workspace"),
         (("evaluate", "t.csv"), "no column prediction"),
         (("run", "study.yaml"), "There is no study file study.yaml; built-in studies are demo"),

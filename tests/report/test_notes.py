@@ -120,7 +120,7 @@ def test_the_reports_page_has_an_example_that_runs(run, tmp_path, monkeypatch):
 def test_json_has_every_note_as_data(run):
     frame = evaluate([run(n=20, n_groups=5)], replicates=100)
     first = json.loads(render(frame, "json"))[0]["notes"][0]
-    assert set(first) == {"text", "metrics", "classes", "runs", "dataset"}
+    assert set(first) == {"text", "metrics", "classes", "runs", "dataset", "first"}
 
 
 def test_a_missing_score_is_sorted_last_and_not_called_nan(run):

@@ -36,7 +36,7 @@ MANY_UNITS = 400
 MANY_WRONG = 50
 # Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
 MANY_OF_A_CLASS = 150
-BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.")
+BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.", first=True)
 NO_INTERVAL = {
     "calibration_error": "No interval: calibration error is not resampled; bars show it.",
 }
