@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from frostline.cache.workspace import VARIABLE
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    VARIABLE,
     WorkspaceOption,
     complete_backbone,
     complete_dataset,

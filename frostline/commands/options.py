@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
 
-VARIABLE = "FROSTLINE_WORKSPACE"
 Command = Callable[..., None]
 # For a mode, which is an option with a value, the parameters that do not act in it.
 Idle = Mapping[tuple[str, object], Sequence[str]]
 CONTEXT = "context_of_idle"
-DEFAULT_WORKSPACE = Path("frostline-workspace")
+DEFAULT_WORKSPACE = Path(DEFAULT)
 
 
 def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:

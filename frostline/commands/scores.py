@@ -38,7 +38,7 @@ def score_sentence(path: Path) -> str:
         return f"no test score: {error}"
     majority = scores["run"].str.startswith("majority")
     own = scores[~majority].iloc[0]
-    score = score_cell(own)
+    score = score_cell(own.to_dict())
     words = f"{METRIC} {score.text}% {score.interval} on {own['n_units']} test {_units(own)}"
     if majority.any():
         words += f"; majority class {percent(scores[majority].iloc[0]['estimate'])}%"

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import AdamGrid
 from frostline.probe.heads.preparation import Index, Probe, TrainingData, folds, prepare
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 Array = NDArray[np.floating]
 PAPER = AdamGrid()
@@ -91,7 +91,7 @@ class AdamProbe(Probe):
         data = prepare(self, X, y, sample_weight, self.class_weight)
         self.classes_ = data.classes
         seed = _seed(self.random_state)
-        recipe = Recipe(self.lr, self.weight_decay, self.hidden)
+        recipe = HeadRecipe(self.lr, self.weight_decay, self.hidden)
         parts = [] if self.cv is None else folds(self.cv, data, groups)
         selections = [
             select_epochs(data, part, [recipe], self.epochs, self.batch_size, seed)
@@ -155,7 +155,7 @@ class Selection:
 def select_epochs(
     data: TrainingData,
     part: tuple[Index, Index],
-    recipes: list[Recipe],
+    recipes: list[HeadRecipe],
     epochs: int,
     batch_size: int,
     seed: int,

@@ -14,13 +14,13 @@ from scipy.special import softmax
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.scoring import score_heads
 from frostline.probe.heads.training import Candidate, Fit, Index, Part, Pool, Scores, Trainer
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 
 def _score(
     pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], shared: Candidate, seed: int
 ) -> Scores:
-    recipes = [Recipe(**candidate) for candidate in candidates]
+    recipes = [HeadRecipe(**candidate) for candidate in candidates]
     tables = []
     for part in parts:
         watched = _Watched(pool, part)
@@ -64,7 +64,7 @@ def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[
         layers = train_heads(
             _batches(pool, fit.rows, shared),
             len(pool.classes),
-            [Recipe(**fit.candidate)],
+            [HeadRecipe(**fit.candidate)],
             epochs=fit.epoch,
             seed=seed,
         )[0]

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array
-from frostline.report.statistics.own_metrics import Answers, number_units
+from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, number_units
 from frostline.report.statistics.resampling.units import block_sizes, draw_units
 
 Codes = npt.NDArray[np.int64]
-BLOCK = 100
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class PairedOwn:
         """Draw bootstrap replicates of every run by the same units: [M, replicates]."""
         everyone = np.zeros(self.n_units, dtype=np.int64)
         parts = []
-        for size in block_sizes(replicates, BLOCK):
+        for size in block_sizes(replicates, CALLS_AT_ONCE):
             parts += list(draw_units(everyone, size, rng, stratified=False).T)
         return self._by_counts(metric, parts)
 
