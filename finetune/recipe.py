@@ -77,6 +77,10 @@ def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -
     return Field(default, json_schema_extra={"from": source}, **rule)
 
 
+# What a head alone does not have: it has no blocks.
+OF_BLOCKS = ("layer_decay",)
+
+
 class Recipe(BaseModel):
     """A recipe of training; the defaults are the paper's.
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache.errors import InputError
+from frostline.cache.keys import spec_key
 from frostline.cache.workspace import Workspace
+from frostline.console import detail
 from frostline.protocols import Inputs, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
@@ -256,6 +258,10 @@ def extract_features(
         )
         for one in known
     ]
+    stores = workspace.embeddings(dataset, network.backbone_name)
+    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
+    for spec in specs:
+        detail(f"Embeddings in {stores / spec_key(spec)}.")
     return embed_features(
         workspace,
         source,
@@ -300,7 +306,6 @@ def finetune(
     """
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.parallel import first_rank_first, process_group
-    from frostline.finetune.recipe import make_recipe
     from frostline.finetune.run import finetune_run
     from frostline.finetune.task import Execution
 
@@ -308,11 +313,12 @@ def finetune(
         raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
     if network.feature == "imagenet-logits":
         raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
-    recipe, machine = make_recipe(network.protocol, **(changes or {})), machine or Machine()
+    recipe, machine = _recipe(network.protocol, unfreeze, changes or {}), machine or Machine()
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
     columns = columns or Columns()
     task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
-    device, _ = machine.resolve()
+    device, precision = machine.resolve()
+    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     how = replace(
         execution or Execution(),
         device=device,
@@ -329,6 +335,20 @@ def finetune(
         return finetune_run(
             workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
         )
+
+
+def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:
+    """Make the recipe of a training, all of whose changed fields act."""
+    from frostline.finetune.recipe import OF_BLOCKS, make_recipe
+
+    recipe = make_recipe(protocol, **changes)
+    for field in OF_BLOCKS:
+        if unfreeze == "none" and field in changes:
+            raise InputError(
+                f"With unfreeze none the head alone trains, and {field} is for blocks: leave it "
+                "out, or let blocks train."
+            )
+    return recipe
 
 
 def _task(

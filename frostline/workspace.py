@@ -46,6 +46,11 @@ class Workspace:
     paths : frostline.cache.Workspace
         Where everything lies in the folder.
 
+    Raises
+    ------
+    InputError
+        By every method: a ValueError that says in one sentence what is wrong, where and what to do.
+
     Examples
     --------
     >>> ws = frostline.Workspace()
@@ -87,19 +92,14 @@ class Workspace:
 
         Parameters
         ----------
-        name : str
-            What to call the data set.
-        root : path or paths
-            Folders with the images.
+        name, root
+            What to call the data set, and the folder or folders with the images.
         kind : str
             What reads them: `folder`, `table`, `mri-slices`, … (docs/datasets.md).
         group_pattern : str, optional
             Regular expression that finds the patient in a file's name.
-        test_fraction, val_fraction, seed
-            Fractions of the groups, for splits that the data lack. The kind's own test fraction if
-            None.
-        resplit : bool
-            Make new splits; else every group stays where it is.
+        test_fraction, val_fraction, seed, resplit
+            Fractions of the groups, for splits that the data lack; or make all splits again.
         options : mapping, optional
             Options of the kind, such as `{"table": "labels.csv", "label_column": "diagnosis"}`.
 
@@ -107,12 +107,6 @@ class Workspace:
         -------
         Manifest
             Its `table` is a pandas DataFrame with one row for each image.
-
-        Raises
-        ------
-        InputError
-            A ValueError that says in one sentence what is wrong, where and what to do; here and in
-            every method.
 
         Examples
         --------
@@ -185,8 +179,7 @@ class Workspace:
             A name of `frostline.backbones()`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; a
             module of your own; or a `frostline.Network`, which says all about it.
         feature : str, optional
-            What to take as the embedding, such as `cls` or `cls+mean`; the backbone's default if
-            None.
+            What to take as the embedding, such as `cls+mean`; the backbone's default if None.
         protocol : str
             `paper` or `standard`: decides geometry and normalisation.
         weights : str or path
@@ -194,8 +187,7 @@ class Workspace:
         image_size : int, optional
             Side of what the backbone sees, in pixels; the protocol's if None.
         transform : callable, optional
-            Your own, from a PIL image to pixels, instead of the protocol's
-            (docs/how-to/own-backbone.md).
+            Your own, from a PIL image to pixels (docs/how-to/own-backbone.md).
         machine : Machine, optional
             Instead of the workspace's.
 
@@ -215,20 +207,12 @@ class Workspace:
         from frostline.cache import EmbeddingStore
         from frostline.console import progress
 
-        network = _network(
-            backbone,
-            weights=os.fspath(weights),
-            weights_seed=weights_seed,
-            feature=feature,
-            protocol=protocol,
-            image_size=image_size,
-            transform=transform,
-        )
+        given = {"weights": os.fspath(weights), "weights_seed": weights_seed, "feature": feature}
+        given |= {"protocol": protocol, "image_size": image_size, "transform": transform}
+        network, machine = _network(backbone, **given), machine or self.machine
         name = network.backbone_name
         with progress(f"Embedding {dataset} with {name}") as update:
-            done = stages.extract(
-                self.paths, dataset, network, machine=machine or self.machine, progress=update
-            )
+            done = stages.extract(self.paths, dataset, network, machine=machine, progress=update)
         for sentence in done.skipped:
             warnings.warn(f"Skipped: {sentence}", stacklevel=2)
         return EmbeddingStore.open(self.paths, dataset, name, done.key)
@@ -342,7 +326,6 @@ class Workspace:
         feature: str | None = None,
         weights: PathLike = "pretrained",
         image_size: int | None = None,
-        transform: Callable[..., Any] | None = None,
         seed: int = 0,
         label: str = "label",
         split: str = "split",
@@ -353,7 +336,7 @@ class Workspace:
 
         Parameters
         ----------
-        dataset, backbone, feature, weights, image_size, transform, machine
+        dataset, backbone, feature, weights, image_size, machine
             As in `extract`; a `Network` has further fields, such as the seed of random weights.
         unfreeze : str or int
             How much of the backbone trains: `none`, its last N blocks, or `all`.
@@ -374,17 +357,11 @@ class Workspace:
         from frostline import stages
         from frostline.console import say_epoch
 
+        given = {"feature": feature, "protocol": protocol, "image_size": image_size}
         run, _ = stages.finetune(
             self.paths,
             dataset,
-            _network(
-                backbone,
-                weights=os.fspath(weights),
-                feature=feature,
-                protocol=protocol,
-                image_size=image_size,
-                transform=transform,
-            ),
+            _network(backbone, weights=os.fspath(weights), **given),
             unfreeze=str(unfreeze),
             machine=machine or self.machine,
             seed=seed,
@@ -438,19 +415,14 @@ class Workspace:
         from frostline.stages import Machine
 
         machine = machine or self.machine or Machine()
-        found = load_run(
-            self.paths,
-            _run_name(run),
-            device=machine.resolve()[0],
-            weights=Weights(_text(weights), _text(head_weights)),
-        )
+        files = Weights(_text(weights), _text(head_weights))
+        found = load_run(self.paths, _run_name(run), device=machine.resolve()[0], weights=files)
         paths = [images] if isinstance(images, str | os.PathLike) else images
-        chosen = Slices(*slices, None if mask is None else Path(mask), min_roi)
         with progress("Predicting") as update:
             done = predict_images(
                 found,
                 [Path(path) for path in paths],
-                slices=chosen,
+                slices=Slices(*slices, None if mask is None else Path(mask), min_roi),
                 aggregate=aggregate,
                 on_error=machine.on_error,
                 progress=update,
@@ -542,14 +514,8 @@ class Workspace:
 
         folder = study_data(os.fspath(study), Path(data) if data else None, self.paths)
         chosen = read_study(Path(study), data=folder, settings=_several(settings))
-        outcome = run_study(
-            self.paths,
-            chosen,
-            with_images=with_images,
-            only=_several(only),
-            jobs=jobs,
-            shard=shard,
-        )
+        how: dict[str, Any] = {"jobs": jobs, "shard": shard, "with_images": with_images}
+        outcome = run_study(self.paths, chosen, only=_several(only), **how)
         if outcome.failed:
             name, sentence = next(iter(outcome.failed.items()))
             count = f"{len(outcome.failed)} run{'s' if len(outcome.failed) > 1 else ''}"

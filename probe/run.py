@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from frostline.cache import Workspace
 from frostline.probe.choices import OnMissing, Protocol
 from frostline.probe.heads.registry import make_grid
@@ -54,27 +56,21 @@ def probe_head(
 ) -> tuple[str, bool]:
     """Train a head on the embeddings of a data set, unless that was done before.
 
-    Its grid is compared on validation images, and the best candidate is fitted to train and
-    validation (`adam`: kept as it was after its best epoch). Predictions are written for every
-    image whose split is val or test, labelled or not, and the head to `models/<run>/`. Those on
-    val come from the head as it was fitted to train alone, so that no prediction is of an image
-    that was trained on. `logistic` standardises features by the images of train and validation,
-    never their labels, and never by test images (docs/sweeps.md).
+    As in every sweep (docs/sweeps.md): validation chooses from its grid, the best is fitted to
+    train and validation (`adam`: kept as after its best epoch), and the predictions on val are
+    those of the head before that.
 
     Parameters
     ----------
     workspace : Workspace
     dataset, backbone : str
-        Names as given to `frostline index` and `frostline extract`.
     head : str or classifier
         A name of `frostline.probe.heads.registry.HEADS`, or a classifier of scikit-learn.
     hyperparameters : mapping, optional
         Instead of the defaults of the head's grid (`frostline.probe.heads.grids`); a list is what
         validation chooses from.
-    seed : int
-        Changes heads that are seeded; others only say it.
-    protocol : {"paper", "standard"}
-        The recipe that this run belongs to, as the predictions say.
+    seed, protocol
+        The seed changes heads that are seeded; the predictions say both.
     source : Source, optional
         Which embeddings, labels and splits.
 
@@ -90,22 +86,10 @@ def probe_head(
     InputError
         If something is not there or no head can be trained on it.
     """
-    source = source or Source()
     own = None if isinstance(head, str) else own_estimator(head, hyperparameters)
-    # An own estimator has nothing to choose either.
-    name = "majority" if own else head
-    sweep = Sweep(
-        datasets=[dataset],
-        backbones=[backbone],
-        features=None if source.feature is None else [source.feature],
-        key=source.key,
-        heads={name: make_grid(name, hyperparameters or {})},
-        protocol=protocol,
-        seeds=[seed],
-        label=source.label,
-        split=source.split,
-        on_missing=source.on_missing,
-    )
+    name = "majority" if own else head  # an own estimator has nothing to choose either
+    grid = make_grid(name, hyperparameters or {})
+    sweep = _sweep(dataset, backbone, {name: grid}, protocol, seed, source or Source())
     run = plan_sweep(workspace, sweep).runs[0]
     run = _with_own(run, own) if own else run
     if run.is_predicted(workspace):
@@ -119,6 +103,29 @@ def probe_head(
     for sentence in at_edge([(run, choice) for choice in choices(run, scores)]):
         warnings.warn(sentence, stacklevel=2)
     return run.run(), True
+
+
+def _sweep(
+    dataset: str,
+    backbone: str,
+    heads: dict[str, BaseModel],
+    protocol: Protocol,
+    seed: int,
+    source: Source,
+) -> Sweep:
+    """Make a sweep of one run: that of the probe."""
+    return Sweep(
+        datasets=[dataset],
+        backbones=[backbone],
+        features=None if source.feature is None else [source.feature],
+        key=source.key,
+        heads=heads,
+        protocol=protocol,
+        seeds=[seed],
+        label=source.label,
+        split=source.split,
+        on_missing=source.on_missing,
+    )
 
 
 def _with_own(run: HeadRun, own: OwnEstimator) -> HeadRun:

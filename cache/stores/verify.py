@@ -13,8 +13,8 @@ from frostline.cache.stores.store import part_files
 ASIDE = "damaged-"
 
 
-def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
-    """Check header and blocks of every part; give a sentence for each part that fails.
+def verify_store(folder: Path, *, repair: bool = False) -> list[InputError]:
+    """Check header and blocks of every part; give the error of each part that fails.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
         Rename damaged parts to `damaged-…`, so that the next extraction computes their rows. Parts
         of a newer format are left where they are.
     """
-    found = []
+    found: list[InputError] = []
     first: Part | None = None
     for path in part_files(folder):
         try:
@@ -31,7 +31,7 @@ def verify_store(folder: Path, *, repair: bool = False) -> list[str]:
         except FileNotFoundError:
             continue  # compacted meanwhile: its rows are in a newer part
         except InputError as error:
-            found.append(str(error))
+            found.append(error)
             if repair and not isinstance(error, NewerFormatError):
                 path.rename(path.with_name(f"{ASIDE}{path.name}"))
                 flush_to_disk(folder)

@@ -194,13 +194,23 @@ class Training:
         more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
         raise InputError(
             f"The loss is {float(losses[batch])} in epoch {self.epoch}, batch {batch + 1} (images "
-            f"{', '.join(ids[:SHOWN])}{more}): try a lower learning rate or --precision float32."
+            f"{', '.join(ids[:SHOWN])}{more}): {self._remedy}."
         )
+
+    @property
+    def _remedy(self) -> str:
+        (lr,) = self.recipe.lr
+        return f"try a lower learning rate than {lr:g}, or --precision float32"
 
     def _validate(self) -> Measured:
         """Measure the weights, or their average, and keep them if they are the best."""
         with self.average.in_model() if self.average else nullcontext():
             logits = predict(self.model, self.val_part, self.conditions, self.stepper.together)
+            if not bool(torch.isfinite(logits).all()):
+                raise InputError(
+                    f"Training diverged: after epoch {self.epoch} the network gives no finite "
+                    f"numbers for the validation images: {self._remedy}."
+                )
             found = measure(logits, self.val_part.labels, self.recipe.select)
             if self._is_better(found.score):
                 self.best = copied_state(self.model, self.names)

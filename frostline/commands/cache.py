@@ -104,14 +104,15 @@ def verify(
     """
     from frostline.cache import Workspace
     from frostline.cache.listing import workspace_stores
+    from frostline.cache.stamped import NewerFormatError
     from frostline.cache.stores.verify import verify_store
 
     folders = workspace_stores(Workspace(workspace))
     damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
     for error in damaged:
-        typer.echo(error, err=True)
+        typer.echo(str(error), err=True)
     if repair and damaged:
-        newer = sum("install a newer" in error for error in damaged)
+        newer = sum(isinstance(error, NewerFormatError) for error in damaged)
         summary(
             f"Set {len(damaged) - newer} parts aside: run `frostline extract` to compute their "
             "rows again."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from frostline.cache.workspace import VARIABLE
+from frostline.commands.groups import grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     WorkspaceOption,
@@ -31,56 +33,92 @@ Kind = Literal[
 ]
 
 
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a kind of data is read: each kind has some of these options."""
+
+    table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None
+    image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None
+    label_column: Annotated[str | None, typer.Option(help=_COLUMN.format("labels"))] = None
+    group_column: Annotated[
+        str | None, typer.Option(help=_COLUMN.format("patients or lesions"))
+    ] = None
+    split_column: Annotated[str | None, typer.Option(help=_COLUMN.format("splits"))] = None
+    image: Annotated[
+        str | None, typer.Option(help="Pattern of paths, such as 'images/{image_id}.jpg'.")
+    ] = None
+    mask: Annotated[str | None, typer.Option(help="Pattern of paths of tumour masks.")] = None
+    min_roi: Annotated[
+        int | None, typer.Option(help="Take slices whose mask has more pixels than this.")
+    ] = None
+    spacing: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Voxel size in mm (x y z) to which volumes are resampled."),
+    ] = None
+    keep_val: Annotated[
+        bool, typer.Option("--keep-val", help="Keep a validation part that the paper leaves out.")
+    ] = False
+    follow: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set whose groups keep their split here; repeated."),
+    ] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Another option of the kind; repeated."),
+    ] = None
+
+    def options(self, kind: str) -> dict[str, Any]:
+        """Give those that are given, by their names.
+
+        Raises
+        ------
+        InputError
+            If `--option` is not NAME=VALUE.
+        """
+        from frostline.extract.readers.kinds import parse_option
+
+        given = vars(self) | {
+            "option": None,
+            "table": str(self.table) if self.table else None,
+            "spacing": list(self.spacing) if self.spacing else None,
+            "keep_val": self.keep_val or None,
+            "follow": self.follow or None,
+        }
+        given |= dict(parse_option(kind, text) for text in self.option or [])
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Which images belong together, and the splits that are made."""
+
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression that finds the patient in every file name."),
+    ] = None
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help="Fraction of groups for test, if there is none: 0.3, or the paper's."),
+    ] = None
+    val_fraction: Annotated[
+        float, typer.Option(help="Fraction of training groups for validation, where there is none.")
+    ] = 0.2
+    seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
+    ] = False
+
+
+@grouped
 def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
     root: Annotated[list[Path], typer.Option(help="Folder with the images; repeated.")],
     kind: Annotated[
         Kind, typer.Option(help="What the data look like: docs/datasets.md describes each kind.")
     ] = "folder",
-    table: Annotated[Path | None, typer.Option(help="CSV, TSV or Parquet file.")] = None,
-    image_column: Annotated[str | None, typer.Option(help=_COLUMN.format("paths"))] = None,
-    label_column: Annotated[str | None, typer.Option(help=_COLUMN.format("labels"))] = None,
-    group_column: Annotated[
-        str | None, typer.Option(help=_COLUMN.format("patients or lesions"))
-    ] = None,
-    split_column: Annotated[str | None, typer.Option(help=_COLUMN.format("splits"))] = None,
-    image: Annotated[
-        str | None, typer.Option(help="Pattern of paths, such as 'images/{image_id}.jpg'.")
-    ] = None,
-    mask: Annotated[str | None, typer.Option(help="Pattern of paths of tumour masks.")] = None,
-    min_roi: Annotated[
-        int | None, typer.Option(help="Take slices whose mask has more pixels than this.")
-    ] = None,
-    spacing: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(help="Voxel size in mm (x y z) to which volumes are resampled."),
-    ] = None,
-    keep_val: Annotated[
-        bool, typer.Option("--keep-val", help="Keep a validation part that the paper leaves out.")
-    ] = False,
-    follow: Annotated[
-        list[str] | None,
-        typer.Option(help="Data set whose groups keep their split here; repeated."),
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Another option of the kind; repeated."),
-    ] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(help="Regular expression that finds the patient in every file name."),
-    ] = None,
-    test_fraction: Annotated[
-        float | None,
-        typer.Option(help="Fraction of groups for test, if there is none: 0.3, or the paper's."),
-    ] = None,
-    val_fraction: Annotated[
-        float, typer.Option(help="Fraction of training groups for validation, where there is none.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0,
-    resplit: Annotated[
-        bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
-    ] = False,
+    *,
+    reading: ReadingOptions,
+    splits: SplitOptions,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a data set's manifest, or bring it up to date.
@@ -91,35 +129,16 @@ def index(
     from frostline.console import progress, say
     from frostline.extract.audit.audit import audit, render_audit
     from frostline.extract.index import index_dataset
-    from frostline.extract.readers.kinds import parse_option
 
-    options = {
-        "table": str(table) if table else None,
-        "image_column": image_column,
-        "label_column": label_column,
-        "group_column": group_column,
-        "split_column": split_column,
-        "image": image,
-        "mask": mask,
-        "min_roi": min_roi,
-        "spacing": list(spacing) if spacing else None,
-        "keep_val": keep_val or None,
-        "follow": follow or None,
-        **dict(parse_option(kind, text) for text in option or []),
-    }
     with progress("Reading files", "files") as update:
         manifest = index_dataset(
             Workspace(workspace),
             name,
             kind=kind,
             roots=root,
-            group_pattern=group_pattern,
-            seed=seed,
-            test_fraction=test_fraction,
-            val_fraction=val_fraction,
-            resplit=resplit,
-            options={key: value for key, value in options.items() if value is not None},
+            options=reading.options(kind),
             progress=update,
+            **asdict(splits),
         )
     typer.echo(render_audit(audit(manifest)))
     say(f"Next: frostline extract --dataset {name} --backbone BACKBONE{_same(workspace)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from frostline.commands.options import (
     WorkspaceOption,
     parse_shard,
 )
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace
+    from frostline.study.file import Study
 
 
 def run(
@@ -51,23 +56,17 @@ def run(
 
     frostline run paper-public --data DATA --only 'chest/*/frozen' --dry-run
     """
-    from frostline.cache import InputError, Workspace
+    from frostline.cache import Workspace
     from frostline.study.demo import study_data
     from frostline.study.file import read_study
     from frostline.study.results import print_report
     from frostline.study.runner import run_study
 
     place = Workspace(workspace)
-    folder = study_data(study, data, place)
-    chosen = read_study(study, data=folder, settings=setting or [])
+    chosen = read_study(study, data=study_data(study, data, place), settings=setting or [])
     if dry_run:
-        from frostline.study.dry_run import show_plan
-
         given = {"--jobs": jobs > 1, "--shard": shard is not None, "--with-images": with_images}
-        for option in (name for name, is_given in given.items() if is_given):
-            raise InputError(f"--dry-run shows the plan and runs nothing: leave {option} out.")
-        if not show_plan(place, chosen, only or []):
-            raise typer.Exit(1)
+        _show_plan(place, chosen, only or [], given)
         return
     # Shards of runs are asked for by name: a rank of torchrun is none.
     share = None if shard is None else parse_shard(shard)
@@ -80,4 +79,15 @@ def run(
         typer.echo(f"\n{len(outcome.failed)} of the study's runs and sweeps failed:")
         for name, sentence in outcome.failed.items():
             typer.echo(f"  {name}: {sentence}")
+        raise typer.Exit(1)
+
+
+def _show_plan(place: Workspace, study: Study, only: list[str], given: Mapping[str, bool]) -> None:
+    """Show what would be done; refuse the options that only a run has."""
+    from frostline.cache import InputError
+    from frostline.study.dry_run import show_plan
+
+    for option in (name for name, is_given in given.items() if is_given):
+        raise InputError(f"--dry-run shows the plan and runs nothing: leave {option} out.")
+    if not show_plan(place, study, only):
         raise typer.Exit(1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from frostline.cache import InputError
 from frostline.cache.validation import validated
 from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 
-if TYPE_CHECKING:
-    from frostline.probe.sweep.settings import Sweep
-
-
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
+# Of a sweep's fields those that a study leaves open, besides its heads.
+SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
 
 
@@ -63,11 +62,18 @@ class BackboneEntry(_Strict):
     optional: bool = False
 
 
-_OPTIONAL: dict[str, Any] = {
-    name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
-    for name, field in Recipe.model_fields.items()
-}
-RecipeFields = create_model("RecipeFields", __base__=_Strict, **_OPTIONAL)
+def _optional(called: str, model: type[BaseModel], names: Iterable[str]) -> type[_Strict]:
+    """Make a model of some fields of another, with their types and rules; each may be None."""
+    known = {name: model.model_fields[name] for name in names}
+    fields: dict[str, Any] = {
+        name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
+        for name, field in known.items()
+    }
+    return create_model(called, __base__=_Strict, **fields)
+
+
+RecipeFields = _optional("RecipeFields", Recipe, Recipe.model_fields)
+SweepFields = _optional("SweepFields", Sweep, SWEPT)
 
 
 class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
@@ -133,24 +139,21 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
                 raise InputError(f"Head {head!r} takes {takes} of the recipe: leave {name} out.")
 
 
-class SweepEntry(_Strict):
+class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
     """A sweep over the embeddings of every data set and backbone.
 
-    The keys but the first are those of a sweep file (`docs/sweeps.md`), which checks them.
+    Further keys are those of a sweep file (`docs/sweeps.md`), with its types and rules.
 
     Attributes
     ----------
     protocol : str
         The protocol of the study whose embeddings it takes.
+    heads : str, list or dict, optional
+        Names of heads, or their grids by name.
     """
 
     protocol: str
-    heads: Any = None
-    train_groups: Any = None
-    draws: Any = None
-    seeds: Any = None
-    cv: Any = None
-    metric: Any = None
+    heads: str | list[str] | dict[str, dict[str, Any] | None] | None = None
 
     def sweep(
         self,
@@ -175,8 +178,6 @@ class SweepEntry(_Strict):
         InputError
             If a value cannot be.
         """
-        from frostline.probe.sweep.settings import parse_sweep
-
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
         place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
         return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")

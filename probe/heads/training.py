@@ -96,10 +96,17 @@ class Trainer:
         `(pool, parts, candidates, shared, seed) -> Scores`.
     fit : callable
         `(pool, fits, shared, seed) -> list` of fitted estimators, one a fit.
+    train : callable, optional
+        `(pool, part, candidates, shared, seed) -> (table, list)`: score the candidates on one part,
+        and give each as it was after the epoch with the best mean accuracy.
     """
 
     score: Callable[[Pool, Sequence[Part], Sequence[Candidate], Candidate, int], Scores]
     fit: Callable[[Pool, Sequence[Fit], Candidate, int], list[Any]]
+    train: (
+        Callable[[Pool, Part, Sequence[Candidate], Candidate, int], tuple[pd.DataFrame, list[Any]]]
+        | None
+    ) = None
 
 
 def score_part(pool: Pool, part: Part, answer: Callable[[Index], Any]) -> pd.DataFrame:

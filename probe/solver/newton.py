@@ -32,7 +32,7 @@ def minimise(
     Parameters
     ----------
     problem, start
-        What to minimise, on orthogonal columns (see `rotation`), and where to begin.
+        On orthogonal columns (see `rotation`).
     power : float64 [r]
         Mean square of each column.
     size : callable
@@ -44,8 +44,7 @@ def minimise(
     max_iter : int
         Newton steps at most.
     """
-    heads = len(problem.penalty)
-    found = Solution.begin(start)
+    heads, found = len(problem.penalty), Solution.begin(start)
     live, at = np.arange(heads), Parameters(start.coef.copy(), start.intercept.copy())
     logits = problem.logits(at)
     eps = float(np.finfo(logits.dtype).eps)
@@ -57,10 +56,7 @@ def minimise(
         preconditioner = Turned.at(power, problem, P)
         decrement = gradient.dot(preconditioner.apply(gradient))
         limit = problem.reachable(value, tol)
-        candidates = np.flatnonzero(decrement <= limit)
-        done = np.zeros(len(live), bool)
-        if len(candidates):
-            done[candidates[size(gradient.take(candidates)) <= tol]] = True
+        done = _flat(gradient, decrement <= limit, size, tol)
         # Newton's steps no longer gain, and what is left is below rounding: that is the minimum.
         idle = (decrement > 0.5 * last) | (found.steps[live] > 50)
         done |= (decrement <= eps) & (idle | stuck)
@@ -71,11 +67,8 @@ def minimise(
             break
         if not keep.all():
             live, at, logits, P = live[keep], at.take(keep), logits[..., keep], P[..., keep]
-            problem, preconditioner, gradient = (
-                problem.take(keep),
-                preconditioner.take(keep),
-                gradient.take(keep),
-            )
+            problem, gradient = problem.take(keep), gradient.take(keep)
+            preconditioner = preconditioner.take(keep)
             decrement, value, limit = decrement[keep], value[keep], limit[keep]
         found.steps[live] += 1
         last = decrement
@@ -85,6 +78,20 @@ def minimise(
         slope = gradient.dot(step)
         P, value, stuck = _search(problem, at, logits, step, moved, value, slope, 8 * eps)
     return found
+
+
+def _flat(
+    gradient: Parameters,
+    reached: NDArray[np.bool_],
+    size: Callable[[Parameters], Vector],
+    tol: float,
+) -> NDArray[np.bool_]:
+    """Say which heads that have `reached` their least decrease have a small gradient: bool [h]."""
+    flat = np.zeros(len(reached), bool)
+    candidates = np.flatnonzero(reached)
+    if len(candidates):
+        flat[candidates[size(gradient.take(candidates)) <= tol]] = True
+    return flat
 
 
 def _search(

@@ -78,20 +78,17 @@ def solve_logistic(
     Parameters
     ----------
     X : float32 or float64 [n, p]
-        Embeddings. Float32 is computed in float32 while that is accurate enough, and finished in
-        float64 where it is not.
+        Embeddings; float32 is finished in float64 where it is not accurate enough.
     y : int [n]
         Class codes below `n_classes`; a class may be absent.
     C : float [h]
         Inverse strength of each head's penalty.
-    n_classes : int
     sample_weight : float [f, n] or [n], optional
         Rows of weights; ones if not given.
     weight_row : int [h], optional
         Which row of `sample_weight` each head uses; the first if not given.
     standard : (float [p], float [p]), optional
-        Mean and scale: features are `(X - mean) / scale`, and so are the coefficients', without
-        a copy of X that is. See `on_embeddings`.
+        Mean and scale: features are `(X - mean) / scale`, without a copy. See `on_embeddings`.
     tol : float
         Largest entry of the gradient of the mean loss at which a head is done, as in
         scikit-learn's lbfgs solver.
@@ -102,9 +99,7 @@ def solve_logistic(
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
-    rows = np.zeros(len(strengths), np.intp)
-    if weight_row is not None:
-        rows = np.asarray(weight_row, dtype=np.intp)
+    rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
     if standard is None:
         standard = np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype)
     sweep = _Sweep(X, *standard, codes, n_classes, strengths, weights, rows)
@@ -117,8 +112,8 @@ def solve_logistic(
         todo = np.flatnonzero(~heads.converged)
     if len(todo):
         sweep.finish(heads, todo, tol, max_iter)
-    if not heads.converged.all():
-        count = np.count_nonzero(~heads.converged)
+    count = np.count_nonzero(~heads.converged)
+    if count:
         warnings.warn(
             f"{count} of {len(strengths)} logistic heads did not converge in {max_iter} steps; "
             "raise max_iter or tol, or standardise the features",

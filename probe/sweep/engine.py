@@ -103,13 +103,14 @@ def train_runs(workspace: Workspace, runs: Sequence[HeadRun], loaded: Loaded) ->
     """Score what is new of runs of one head and seed, and write what validation selects."""
     start = time.perf_counter()
     rows = [training_rows(run, loaded.images, loaded.embedded.images) for run in runs]
+    heads = _train_once(workspace, loaded.pool, runs[0], rows[0]) if len(runs) == 1 else None
     _score_missing(workspace, loaded.pool, runs, rows)
     todo = [place for place, run in enumerate(runs) if not run.is_predicted(workspace)]
     if not todo:
         return
     runs, rows = [runs[place] for place in todo], [rows[place] for place in todo]
     chosen = [_choices(workspace, run) for run in runs]
-    heads = _fit(loaded.pool, runs, rows, chosen)
+    heads = heads or _fit(loaded.pool, runs, rows, chosen)
     seconds = (time.perf_counter() - start) / len(runs)
     for run, own, picks, found in zip(runs, rows, chosen, heads, strict=True):
         trained = Trained(run, own, picks, found, round(seconds, 3))
@@ -120,6 +121,27 @@ def _choices(workspace: Workspace, run: HeadRun) -> list[Choice]:
     scores = read_scores(workspace, run)
     assert scores is not None  # just written
     return choices(run, scores)
+
+
+def _train_once(
+    workspace: Workspace, pool: Pool, run: HeadRun, rows: TrainingRows
+) -> list[list[Any]] | None:
+    """Score the one candidate of a run, and give the head as it was after its best epoch.
+
+    So what is scored is not trained again. None, and nothing is done, where the head is fitted to
+    other rows, was scored before, or is one of several: trained side by side they are rounded
+    otherwise than alone.
+    """
+    if run.kind.refits or run.training.cv or len(run.candidates) > 1:
+        return None
+    trainer = run.kind.load_trainer()
+    if trainer.train is None or read_scores(workspace, run) is not None:
+        return None
+    (part,) = rows.parts
+    table, heads = trainer.train(pool, part, run.candidates, run.shared, run.seed)
+    name = np.array([text_of(run.candidates[0])], dtype=object)
+    write_scores(workspace, run, _joined([table], name, None))
+    return [heads]
 
 
 def _score_missing(

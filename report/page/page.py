@@ -46,38 +46,33 @@ def write_report(
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
-    """Write `index.html`, `answer.txt`, `tables/` and `figures/`, each file atomically.
-
-    Statistics are kept in `statistics/`: what the same runs gave is read the next time.
+    """Write `index.html`, `answer.txt`, `tables/` and `figures/`; keep statistics for next time.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there; files of an earlier report are replaced.
+        Files of an earlier report are replaced.
     predictions : sequence of Predictions or paths
         One a run.
-    title : str
-        Heading of the page.
-    primary : str
-        The metric of the first sentence and of the forest plots.
+    title, primary : str
+        Heading of the page, and the metric of its first sentence and of the forest plots.
     about : mapping, optional
-        What made this report (study, command, …), shown under "How this was made".
+        What made this report (study, command, …).
     audits : mapping of str to DataAudit, optional
-        What is known of each data set, shown under "The data" and in `tables/data.md`.
+        What is known of each data set; also in `tables/data.md`.
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
     images : callable, optional
-        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids; with it the page
-        shows those that were most confidently wrong.
+        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids, to show those
+        that were most confidently wrong.
     costs : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
     swept : Swept, optional
-        What sweeps found: label efficiency, and validation scores by strength.
+        What sweeps found.
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
     **options
-        `split`, `ci`, `replicates`, `unit`, `seed`, `metrics`, `aggregate`, `stratified`, as in
-        `evaluate`.
+        Those of `evaluate`, such as `split`, `ci` and `unit`.
 
     Returns
     -------

@@ -6,7 +6,7 @@ them. Data sets of the same patients (three MRI modalities) are one piece of evi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,18 +56,10 @@ def rank_methods(
     Raises
     ------
     InputError
-        If Fewer than two methods were scored on every data set.
+        If fewer than two methods were scored on every data set.
     """
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
-    sets: dict[str, dict[str, list[Scored]]] = {}
-    for item in scored:
-        name = str(item[0].meta.get("dataset") or "")
-        sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
-    methods = [m for m in next(iter(sets.values())) if all(m in part for part in sets.values())]
-    if len(methods) < 2:
-        raise InputError("Fewer than two methods were scored on every data set: nothing to rank.")
-    for part in sets.values():
-        align([item for method in methods for item in part[method]])
+    sets = _by_dataset(score(predictions, split=split, unit=unit, aggregate=aggregate))
+    methods = _common_methods(sets)
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})
     sign = -1.0 if find_metric(metric).higher else 1.0
     rng = np.random.default_rng(seed)
@@ -95,6 +87,25 @@ def rank_methods(
         }
     )
     return frame.sort_values("mean_rank", kind="stable").reset_index(drop=True)
+
+
+def _by_dataset(scored: Iterable[Scored]) -> dict[str, dict[str, list[Scored]]]:
+    """Sort runs by data set and method."""
+    sets: dict[str, dict[str, list[Scored]]] = {}
+    for item in scored:
+        name = str(item[0].meta.get("dataset") or "")
+        sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
+    return sets
+
+
+def _common_methods(sets: Mapping[str, Mapping[str, list[Scored]]]) -> list[str]:
+    """List the methods that every data set has, after checking that their runs can be paired."""
+    methods = [m for m in next(iter(sets.values())) if all(m in part for part in sets.values())]
+    if len(methods) < 2:
+        raise InputError("Fewer than two methods were scored on every data set: nothing to rank.")
+    for part in sets.values():
+        align([item for method in methods for item in part[method]])
+    return methods
 
 
 def find_cohorts(people: Mapping[str, set[str]]) -> list[list[str]]:

@@ -183,7 +183,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_images() -> None:
         fit(model, recipe)
     assert str(caught.value) == (
         "The loss is nan in epoch 1, batch 1 (images i0, i1, i2 and 5 more): "
-        "try a lower learning rate or --precision float32."
+        "try a lower learning rate than 0.001, or --precision float32."
     )
 
 

@@ -110,6 +110,57 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            ("--lr", "1e6", "--batch-size", "7"),
+            r"The loss is (nan|inf) in epoch 1, batch \d \(images .*\)",
+        ),
+        # One batch an epoch: its loss is finite, and what it leaves is not.
+        (
+            ("--lr", "1e6"),
+            "Training diverged: after epoch 1 the network gives no finite numbers for the "
+            "validation images",
+        ),
+    ],
+)
+def test_a_training_that_diverges_says_so(
+    indexed: Run, tmp_path: Path, settings: tuple[str, ...], sentence: str
+) -> None:
+    done = indexed(*TINY, *settings)
+    remedy = r"try a lower learning rate than 1e\+06, or --precision float32."
+    assert re.fullmatch(f"Error: {sentence}: {remedy}\n", done.stderr)
+    assert done.returncode == 2
+    assert not (tmp_path / "frostline-workspace" / "predictions").exists()
+
+
+def test_details_say_the_device_and_the_stores(indexed: Run, tmp_path: Path) -> None:
+    arguments = ["extract", *TINY[1:], "--feature", "cls", "--feature", "mean"]
+    done = indexed(*arguments, "-v")
+    assert done.returncode == 0, done.stderr
+    place = Path("frostline-workspace")
+    (pixels,) = (tmp_path / place / "pixels" / "set").iterdir()
+    first, *stores = done.stderr.splitlines()[:3]
+    assert first == f"Computing on cpu in float32; pixels in {place / 'pixels/set' / pixels.name}."
+    folder = place / "embeddings" / "set" / "timm%3Atest_vit"
+    named = [f"Embeddings in {folder / store.name}." for store in (tmp_path / folder).iterdir()]
+    assert sorted(stores) == sorted(named)
+    again = indexed(*arguments)
+    assert "Computing on" not in again.stderr
+    tuned = indexed(*TINY, "--epochs", 1, "-v")
+    assert tuned.stderr.splitlines()[0] == first
+
+
+def test_a_field_for_blocks_is_refused_where_none_trains(frostline: Run) -> None:
+    done = frostline(*TINY, "--unfreeze", "none", "--set", "layer_decay=0.5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: With unfreeze none the head alone trains, and layer_decay is for blocks: leave it "
+        "out, or let blocks train.\n",
+    )
+
+
 def logged(folder: Path, name: str) -> dict[str, list[float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,4 +1,4 @@
-"""A study as a plan: what is done, shared, done again, failed; what --set and --only choose."""
+"""A study as a plan: what is done, shared, done again, failed; what --only chooses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.probe.sweep.planning import training_shares
@@ -20,7 +19,7 @@ from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import read_predictions
 from frostline.study.costs.estimate import estimate_plan
 from frostline.study.dry_run import show_plan
-from frostline.study.file import Study, read_study
+from frostline.study.file import Study
 from frostline.study.plan import Step, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.records import changed_runs, read_record
@@ -28,35 +27,10 @@ from frostline.study.report_data import swept_tables
 from frostline.study.results import report_study
 from frostline.study.runner import _start_helper, plan_study, run_study
 from frostline.study.scheduler import Scheduler, Settled
-from frostline.study.settings import replace_fields
 from frostline.study.steps import DO
 
 from .conftest import command, environment, make_images
-
-STUDY: dict[str, Any] = {
-    "name": "small",
-    "datasets": {"set": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
-    "backbones": [
-        {"name": "timm:test_vit", "weights": "random", "weights_seed": 3},
-        {"name": "timm:test_resnet", "weights": "random"},
-        {"name": "timm:test_efficientnet", "weights": "nowhere.pth", "optional": True},
-    ],
-    "protocols": {
-        "frozen": {"unfreeze": "none", "image_size": 32, "epochs": 2},
-        "tuned": {"unfreeze": "all", "image_size": 32, "epochs": 1},
-    },
-    "sweeps": {"few": {"protocol": "frozen", "train_groups": [4, "all"], "draws": 1}},
-    "replicates": 100,
-    "costs": True,
-    "device": "cpu",
-}
-RUNS = [f"set/timm:test_{net}/{how}/0" for net in ("vit", "resnet") for how in ("frozen", "tuned")]
-
-
-def study_at(folder: Path, *settings: str) -> Study:
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
-    return read_study(path, settings=settings)
+from .small_study import RUNS, study_at
 
 
 @pytest.fixture(scope="module")
@@ -471,39 +445,6 @@ def test_only_fits_runs_or_says_how_they_are_called(finished: Path) -> None:
         "--only chest/* fits no run: they are called DATASET/BACKBONE/PROTOCOL/SEED, such as "
         "set/timm:test_vit/frozen/0."
     )
-
-
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
-        ("seeds", "--set is FIELD=VALUE, such as seeds=[0,1,2], not 'seeds'."),
-        ("seeds=[", "--set seeds: '[' is not YAML."),
-        ("protocol.x.lr=1", "--set protocol.x.lr: there is no 'protocol'; there are name, "),
-        ("protocols.cold.lr=1", "there is no 'cold'; there are frozen, tuned."),
-        ("name.x=1", "--set name.x: there are no fields to set in 'small'."),
-        ("sedes=[1]", "has no key 'sedes': there are name, title, datasets"),
-        ("protocols.tuned.lrr=1", "has no key 'protocols.tuned.lrr': there are epochs"),
-        ("sweeps.few.protocol=tuned", "must be a protocol with unfreeze: none (frozen), not"),
-        ("sweeps.few.draws=0", "sweeps.few: draws"),
-    ],
-)
-def test_a_setting_that_cannot_be(tmp_path: Path, setting: str, sentence: str) -> None:
-    with pytest.raises(InputError) as caught:
-        study_at(tmp_path, setting)
-    assert sentence in str(caught.value)
-
-
-def test_settings_reach_every_name_and_leave_the_file_as_it_was() -> None:
-    study = {"backbones": ["a", {"name": "b"}], "protocols": {"x": {}, "y": {"lr": 1}}, "seeds": 1}
-    changed = replace_fields(
-        study, ["backbones.*.weights=random", "protocols.*.lr=2", "seeds=[0, 1]"]
-    )
-    assert changed["backbones"] == [
-        {"name": "a", "weights": "random"}, {"name": "b", "weights": "random"},
-    ]  # fmt: skip
-    assert changed["protocols"] == {"x": {"lr": 2}, "y": {"lr": 2}}
-    assert changed["seeds"] == [0, 1]
-    assert study["backbones"] == ["a", {"name": "b"}]
 
 
 def test_costs_and_sweeps_are_beside_the_report(finished: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.probe import Source, load_head, probe_head
+from frostline.probe.heads.train_adam import ADAM
+from frostline.probe.heads.training import Trainer
 from frostline.report import read_predictions
 
 from .conftest import SPEC, Build, embeddings
@@ -236,3 +239,20 @@ def test_no_warning_in_an_ordinary_run(build: Build) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         probe_head(build(), "mri", "tiny")
+
+
+def test_a_head_that_is_scored_is_not_trained_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predicted(trainer: Trainer) -> pd.DataFrame:
+        place = build()
+        monkeypatch.setattr("frostline.probe.heads.train_adam.ADAM", trainer)
+        run, new = probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
+        assert new
+        table = read_predictions(place.predictions(run)).table
+        shutil.rmtree(place.root)
+        return table
+
+    once = predicted(Trainer(ADAM.score, lambda *_: pytest.fail("trained again"), ADAM.train))
+    twice = predicted(Trainer(ADAM.score, ADAM.fit))
+    pd.testing.assert_frame_equal(once, twice, rtol=0, atol=0)

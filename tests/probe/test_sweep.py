@@ -156,7 +156,7 @@ class Spy:
             self.asked.append((len(parts), len(candidates)))
             return trainer.score(pool, parts, candidates, shared, seed)
 
-        return Trainer(score, trainer.fit)
+        return Trainer(score, trainer.fit, trainer.train)
 
 
 def test_again_computes_only_what_is_new(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

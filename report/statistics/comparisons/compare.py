@@ -91,20 +91,18 @@ def compare(
     margin : float, optional
         Differences smaller than this do not matter, as a fraction; with it, methods can be found
         equivalent (two one-sided tests).
-    split, unit, aggregate
+    split, unit, aggregate, seed
         As in `evaluate`.
     replicates : int
         Of the bootstrap, and arrangements drawn where there are too many to visit.
-    seed : int
-        Of both.
     intersection : bool
         Compare runs with different test sets on the images that all have.
 
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, a row a pair; `difference` is a minus b. `a` and `b` name a
-        run, or where there are several seeds the method in words.
+        Columns `COMPARISON_COLUMNS`, a row a pair; `difference` is a minus b, which name a run,
+        or the method in words where there are several seeds.
 
     Raises
     ------
