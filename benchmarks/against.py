@@ -47,7 +47,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from frostline.probe import AdamProbe, LogisticProbe
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 STRENGTHS = np.logspace(-6, 2, 45)
 RATES = [float(rate) for rate in np.geomspace(1e-5, 1e-1, 13)]
@@ -134,7 +134,7 @@ def rates_here(data: Data, epochs: int, seed: int) -> float:
     heads = train_heads(
         batches,
         data.classes,
-        [Recipe(rate) for rate in RATES],
+        [HeadRecipe(rate) for rate in RATES],
         epochs=epochs,
         seed=seed,
         watch=watch,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -92,17 +93,8 @@ def main() -> None:
         truth = table["dx"].map(names.index).to_numpy()
         rng = np.random.default_rng(0)
         called = np.where(rng.random(len(truth)) < 0.8, truth, rng.integers(0, 7, len(truth)))
-        make = lambda: Sample(
-            truth,
-            called,
-            groups,
-            tuple(names),
-            "group",
-            "",
-            "test",
-            (),
-            n_images=len(truth),
-        )
+        about = (tuple(names), "group", "", "test", ())
+        make = partial(Sample, truth, called, groups, *about, n_images=len(truth))
         fast = ours(make, FOUR, 10_000)
         kinds = len(make().kinds.counts)
         print(

@@ -18,7 +18,7 @@ import torch
 from exported import read_exported
 from torch.utils.data import DataLoader, TensorDataset
 
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 
 def plain(X: torch.Tensor, y: torch.Tensor, held_out: torch.Tensor, epochs: int) -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     held_out = torch.from_numpy(values[len(X) :])
     y = torch.from_numpy(rng.integers(0, options.classes, len(X)))
     epochs = 1 if options.quick else 2
-    recipes = [Recipe(float(lr)) for lr in np.geomspace(1e-5, 1e-2, options.heads)]
+    recipes = [HeadRecipe(float(lr)) for lr in np.geomspace(1e-5, 1e-2, options.heads)]
     data = Batches(X, y, torch.ones(len(X)), 32)
 
     def watch(epoch: int, logits: torch.Tensor) -> np.ndarray:

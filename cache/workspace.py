@@ -8,6 +8,9 @@ from pathlib import Path
 
 from frostline.cache.errors import InputError
 
+# Where a workspace is unless a folder is given: what this variable says, else here.
+VARIABLE, DEFAULT = "FROSTLINE_WORKSPACE", "frostline-workspace"
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from frostline.extract.backbones.features import Feature
 
 Engine = Literal["torch", "onnx"]
-# How far the engines' embeddings may differ: by the order of additions, no more.
+# How far embeddings of another engine, batch or number of threads may differ: by the order of
+# additions, no more.
 COSINE = 0.999999
 OPSET = 17
 

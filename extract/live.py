@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store
+from frostline.extract.engine import COSINE
 from frostline.extract.forward import pad, several_forward
 from frostline.extract.images.decode import decode
 from frostline.extract.images.geometry import Geometry
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone
-
-# Same numbers but for the order of additions: another batch, another number of threads.
-COSINE = 0.999999
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from frostline.cache import InputError, Workspace, atomic_write
 
 KEY_FILE = "patient-key"
-KEY_BYTES = 32
+SECRET_BYTES = 32
 
 
 def hide_columns(table: pd.DataFrame, columns: Sequence[str], workspace: Workspace) -> pd.DataFrame:
@@ -42,10 +42,10 @@ def workspace_key(workspace: Workspace) -> bytes:
     if not path.exists():
         workspace.root.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_bytes(secrets.token_bytes(KEY_BYTES))
+            temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
             os.chmod(temporary, 0o600)
     key = path.read_bytes()
-    if len(key) != KEY_BYTES:
+    if len(key) != SECRET_BYTES:
         raise InputError(
             f"{path} is damaged: delete it, and index the DICOM data sets again with --resplit."
         )

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from frostline.cache import InputError
-
-PARTS = ("train", "val", "test")
+from frostline.cache.manifest import SPLITS
 
 
 def assign_splits(
@@ -154,7 +153,7 @@ def _check(splits: Sequence[str | None], test_fraction: float, val_fraction: flo
     for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
         if not 0 <= fraction < 1:
             raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}.")
-    unknown = {split for split in splits if split is not None} - set(PARTS)
+    unknown = {split for split in splits if split is not None} - set(SPLITS)
     if unknown:
         raise InputError(f"A split must be train, val or test, not {min(unknown)!r}.")
 

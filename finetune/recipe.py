@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,12 +12,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
 from frostline.cache.errors import InputError
+from frostline.cache.validation import validated
 from frostline.report.statistics.metrics import METRICS
 
 # In the order in which they are applied.
@@ -203,23 +202,8 @@ def make_recipe(protocol: str, **changes: Any) -> Recipe:
     if protocol not in RECIPES:
         raise InputError(f"There is no protocol {protocol!r}; choose {' or '.join(RECIPES)}.")
     base = RECIPES[protocol]
-    try:
-        recipe = Recipe(**{**base.model_dump(), "warmup_epochs": 0, **changes})
-    except ValidationError as error:
-        raise InputError(_sentence(error)) from None
+    fields = {**base.model_dump(), "warmup_epochs": 0, **changes}
+    recipe = validated(Recipe, fields, "The recipe", "field")
     if "warmup_epochs" in changes:
         return recipe
     return recipe.model_copy(update={"warmup_epochs": min(base.warmup_epochs, recipe.epochs - 1)})
-
-
-def _sentence(error: ValidationError) -> str:
-    """Say the first mistake in words; the kinds of one field are joined by "or"."""
-    problems = error.errors()
-    first = problems[0]
-    name, value = first["loc"][0], first["input"]
-    if first["type"] == "extra_forbidden":
-        return f"A recipe has no field {name!r}; it has {', '.join(Recipe.model_fields)}."
-    same = [each for each in problems if each["loc"][0] == name and each["input"] is value]
-    noise = r"^(Input should be |Value error, )|, (unable|got) .*$"
-    rule = " or ".join(re.sub(noise, "", each["msg"]) for each in same)
-    return f"{name} of the recipe must be {rule}, not {value!r}."

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from frostline.cache.workspace import DEFAULT, VARIABLE
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 
     Backbone: TypeAlias = str | nn.Module | Network
     PathLike: TypeAlias = str | os.PathLike[str]
-
-DEFAULT = "frostline-workspace"
-VARIABLE = "FROSTLINE_WORKSPACE"
 
 
 class Workspace:

@@ -78,7 +78,7 @@ class Part:
         """
         start, stop = self.block_span(block)
         if block_digest(values, self.keys[start:stop]) != self.block_digest[block].tobytes():
-            raise damaged(self.path, f"rows {start} to {stop - 1} changed")
+            raise damaged_part(self.path, f"rows {start} to {stop - 1} changed")
 
     def check_all(self) -> None:
         """Check every block."""
@@ -224,10 +224,10 @@ def _read_header(path: Path, file: h5py.File) -> Part:
     block_digests = digests[()]
     expected = header_digest(attributes, values.shape, values.dtype, block_digests.tobytes())
     if _python(file.attrs["header_digest"]) != expected:
-        raise damaged(path, "its header changed")
+        raise damaged_part(path, "its header changed")
     spec = json.loads(attributes["spec"])
     if spec_key(spec) != attributes["key"]:
-        raise damaged(path, "its key is not the digest of its spec")
+        raise damaged_part(path, "its key is not the digest of its spec")
     return Part(
         path=path,
         format=attributes["format"],
@@ -246,13 +246,13 @@ def _read_header(path: Path, file: h5py.File) -> Part:
 def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     """Return a dataset; its bytes must lie in this very file, in one piece."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise damaged(path, f"{name!r} is a link")
+        raise damaged_part(path, f"{name!r} is a link")
     dataset = file[name]
     if dataset.chunks or dataset.external or dataset.is_virtual:
-        raise damaged(path, f"{name!r} is not contiguous in the file itself")
+        raise damaged_part(path, f"{name!r} is not contiguous in the file itself")
     end = (dataset.id.get_offset() or 0) + dataset.nbytes
     if end > path.stat().st_size:
-        raise damaged(path, f"it is cut short at {path.stat().st_size} of {end} bytes")
+        raise damaged_part(path, f"it is cut short at {path.stat().st_size} of {end} bytes")
     return dataset
 
 
@@ -271,7 +271,7 @@ def header_digest(
     return xxhash.xxh3_128_hexdigest(canonical_json(header).encode() + digests)
 
 
-def damaged(path: Path, why: str) -> InputError:
+def damaged_part(path: Path, why: str) -> InputError:
     """Build the error for a part that cannot be trusted."""
     return stamped.damaged(path, why, REMEDY)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from frostline.cache.stores.part import Part, damaged
+from frostline.cache.stores.part import Part, damaged_part
 
 # Blocks a read: few enough to be hashed from the processor's cache.
 BLOCKS = 4
@@ -65,5 +65,5 @@ def _read_into(part: Part, file: int, row: int, out: np.ndarray) -> None:
     while data:
         count = os.preadv(file, [data], place)
         if not count:
-            raise damaged(part.path, f"it ends at row {row} or soon after")
+            raise damaged_part(part.path, f"it ends at row {row} or soon after")
         data, place = data[count:], place + count

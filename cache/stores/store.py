@@ -12,7 +12,7 @@ import numpy as np
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_difference
-from frostline.cache.stores.part import Part, damaged, read_part
+from frostline.cache.stores.part import Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
 
 RUN_BYTES = 8 << 20
@@ -59,9 +59,9 @@ class Store:
             raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
         for part in parts:
             if part.key != folder.name:
-                raise damaged(part.path, f"it belongs to store {part.key}")
+                raise damaged_part(part.path, f"it belongs to store {part.key}")
             if part.kind_of_rows() != parts[0].kind_of_rows():
-                raise damaged(part.path, "its rows are of another shape or type")
+                raise damaged_part(part.path, "its rows are of another shape or type")
         return cls(folder, parts)
 
     @property

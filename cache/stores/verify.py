@@ -7,7 +7,7 @@ from pathlib import Path
 from frostline.cache.atomic import flush_to_disk
 from frostline.cache.errors import InputError
 from frostline.cache.stamped import NewerFormatError
-from frostline.cache.stores.part import Part, damaged, read_part
+from frostline.cache.stores.part import Part, damaged_part, read_part
 from frostline.cache.stores.store import part_files
 
 ASIDE = "damaged-"
@@ -41,8 +41,8 @@ def verify_store(folder: Path, *, repair: bool = False) -> list[InputError]:
 def _check(path: Path, folder: Path, first: Part | None) -> Part:
     part = read_part(path)
     if part.key != folder.name:
-        raise damaged(path, f"it belongs to store {part.key}")
+        raise damaged_part(path, f"it belongs to store {part.key}")
     part.check_all()
     if first is not None and part.kind_of_rows() != first.kind_of_rows():
-        raise damaged(path, "its rows are of another shape or type")
+        raise damaged_part(path, "its rows are of another shape or type")
     return part

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from frostline.cache import Manifest
+from frostline.cache.manifest import SPLITS
 from frostline.extract.audit.findings import (
-    PARTS,
     Finding,
     class_findings,
     crossing_findings,
@@ -145,7 +145,7 @@ def table_of_splits(audit: Audit) -> pd.DataFrame:
     columns = {
         f"{what}_{part}": [int(whole[what].get(part, 0))]
         for what in ("groups", "images")
-        for part in PARTS
+        for part in SPLITS
     }
     return pd.DataFrame({"dataset": [audit.dataset], **columns, "classes": [classes]})
 
@@ -155,18 +155,18 @@ def table_of_classes(audit: Audit) -> pd.DataFrame:
     counts = audit.counts[audit.counts["label"] != "all"]
     wide = counts.pivot(index="label", columns="split", values=["images", "groups"])
     wide.columns = ["_".join(pair) for pair in wide.columns.to_list()]
-    order = [f"{what}_{part}" for what in ("images", "groups") for part in (*PARTS, "none")]
+    order = [f"{what}_{part}" for what in ("images", "groups") for part in (*SPLITS, "none")]
     wide = wide.reindex(columns=[name for name in order if name in wide]).fillna(0).astype(int)
     return wide.reset_index()
 
 
 def _counts(images: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for part in [*PARTS, None]:
+    for part in [*SPLITS, None]:
         inside = images[images["split"] == part if part else images["split"].isna()]
         for name, group in inside.groupby("label", sort=True, dropna=False):
             rows.append((part or "none", "no label" if pd.isna(name) else name, group))
-    for part in PARTS:
+    for part in SPLITS:
         inside = images[images["split"] == part]
         if len(inside):
             rows.append((part, "all", inside))
@@ -211,7 +211,7 @@ def _reason(path: Path) -> str:
 
 
 def _joined(parts: pd.Series) -> str:
-    return ", ".join(sorted(set(parts), key=PARTS.index))
+    return ", ".join(sorted(set(parts), key=SPLITS.index))
 
 
 def _plain(table: pd.DataFrame, rows: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-PARTS = ("train", "val", "test")
+from frostline.cache.manifest import SPLITS
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def class_findings(images: pd.DataFrame) -> list[Finding]:
     """Say which splits lack classes, and which images a label."""
     labels = set(images["label"].dropna())
     findings = []
-    for part in PARTS:
+    for part in SPLITS:
         there = images.loc[images["split"] == part, "label"]
         missing = sorted(labels - set(there))
         if len(there) == 0:

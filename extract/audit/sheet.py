@@ -15,7 +15,7 @@ from frostline.extract.images.decode import decode
 from frostline.extract.images.geometry import Geometry
 
 SIDE = 160  # pixels of a picture
-CAPTION = 40
+CAPTION_HEIGHT = 40
 SETS = 60
 IN_A_ROW = 4
 
@@ -35,11 +35,13 @@ def picture_sheet(audit: Audit, manifest: Manifest, path: Path) -> int:
     sets = list(_sets(audit))[:SETS]
     if not sets:
         return 0
-    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(sets) * (SIDE + CAPTION)), "white")
+    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(sets) * (SIDE + CAPTION_HEIGHT)), "white")
     rows = {name: row for row, name in enumerate(manifest.table["image_id"])}
     for line, (title, members) in enumerate(sets):
         for column, name in enumerate(members[:IN_A_ROW]):
-            _place(sheet, manifest, rows[name], (column * SIDE, line * (SIDE + CAPTION)), title)
+            _place(
+                sheet, manifest, rows[name], (column * SIDE, line * (SIDE + CAPTION_HEIGHT)), title
+            )
     with atomic_write(path) as temporary:
         sheet.save(temporary, format="PNG")
     return len(sets)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from frostline.cache import Store
 
-THUMBNAIL = 32  # pixels a side, whose transform is taken
+HASHED_SIDE = 32  # pixels a side, whose transform is taken
 FREQUENCIES = 16  # a side of the square that is kept, but for the mean
 HASH_BITS = FREQUENCIES**2 - 1
 # Bits in which near-duplicates may differ; random images differ in half. Among 2,500 chest X-rays
@@ -131,7 +131,7 @@ def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     if channels:  # the mean of the channels and of the columns in one product
         across = np.repeat(across, 3, axis=0) / np.float32(3)
     buffer = np.empty((height, len(across)), np.float32)
-    small = np.empty((len(pixels), THUMBNAIL, THUMBNAIL), np.float32)
+    small = np.empty((len(pixels), HASHED_SIDE, HASHED_SIDE), np.float32)
     for image, thumbnail in zip(pixels, small, strict=True):
         np.copyto(buffer, image.reshape(height, -1))
         np.matmul(down @ buffer, across, out=thumbnail)
@@ -140,7 +140,7 @@ def _thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _averaging(size: int) -> NDArray[np.float32]:
     """Make weights [32, size] that average pixels into 32 parts of equal width."""
-    edges = np.linspace(0, size, THUMBNAIL + 1)
+    edges = np.linspace(0, size, HASHED_SIDE + 1)
     starts, ends = edges[:-1, None], edges[1:, None]
     pixel = np.arange(size)
     share = np.clip(np.minimum(ends, pixel + 1) - np.maximum(starts, pixel), 0, None)

@@ -93,13 +93,13 @@ def _check_reachable(host: str) -> None:
 
 def config_digest(model: str) -> str:
     """Digest what in a model's configuration can change its numbers: BLAKE2b-128, hexadecimal."""
-    config = read_json(hub_file(model, CONFIG))
+    config = read_hub_json(hub_file(model, CONFIG))
     telling = {key: value for key, value in config.items() if key not in SILENT}
     text = json.dumps(telling, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_hub_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object; InputError if it does not."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, timm_config
-from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_json
+from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_hub_json
 
 Colour = tuple[float, float, float]
 
@@ -96,7 +96,7 @@ RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 def _of_hub(entry: Entry) -> Preprocessing:
     path = hub_file(entry.model, PREPROCESSOR)
-    said = read_json(path)
+    said = read_hub_json(path)
     try:
         mean, std = _hub_statistics(said)
         size, shorter = _side(said["size"]), "shortest_edge" in _sides(said["size"])

@@ -13,10 +13,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
+from frostline.cache.manifest import SPLITS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry
 
-PARTS = ("train", "val", "test")
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -58,7 +58,7 @@ def facts(path: Path) -> Facts | None:
     """Read size and mode of the images; None if the file cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            shape, dtype = image_header(path, archive, PARTS[0])
+            shape, dtype = image_header(path, archive, SPLITS[0])
     except (InputError, *READ_ERRORS):
         return None
     if dtype != np.uint8 or not is_flat(shape):
@@ -95,7 +95,7 @@ def _chosen(path: Path, archive: zipfile.ZipFile, wanted: list[int]) -> Iterator
     start = 0
     left = iter(wanted)
     number = next(left, None)
-    for part in PARTS:
+    for part in SPLITS:
         (count, *shape), dtype = image_header(path, archive, part)
         if dtype != np.uint8 or not is_flat((count, *shape)):
             raise cannot_read(

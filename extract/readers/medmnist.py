@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.manifest import SPLITS
 from frostline.extract.images import arrays
 from frostline.extract.images.decode import unreadable
 from frostline.extract.readers.reading import REQUIRED, Reading, image_id
@@ -42,7 +43,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     root, path = _find(roots, options)
     try:
         with zipfile.ZipFile(path) as archive:
-            tables = [_part(path, archive, part) for part in arrays.PARTS]
+            tables = [_part(path, archive, part) for part in SPLITS]
     except arrays.READ_ERRORS as error:
         if isinstance(error, InputError):
             raise

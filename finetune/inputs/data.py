@@ -10,10 +10,8 @@ import pandas as pd
 import torch
 
 from frostline.cache import InputError, Manifest, Store
-from frostline.cache.manifest import as_keys
+from frostline.cache.manifest import SPLITS, as_keys
 from frostline.finetune.inputs.pixels import Part, StorePixels
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from frostline.apply.load import LoadedRun
 from frostline.cache import InputError, atomic_write
+from frostline.extract.engine import OPSET
 from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.logistic import LogisticProbe
@@ -20,7 +21,6 @@ from frostline.probe.heads.logistic import LogisticProbe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OPSET = 17
 INPUT, OUTPUT = "images", "probabilities"
 # The largest difference of probabilities: the order of additions, no more.
 TOLERANCE = 1e-4

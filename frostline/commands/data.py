@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.workspace import VARIABLE
 from frostline.commands.groups import grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    VARIABLE,
     WorkspaceOption,
     complete_backbone,
     complete_dataset,

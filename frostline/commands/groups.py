@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from inspect import Parameter, Signature, signature
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from frostline.commands.options import (
+    Command,
     DeviceOption,
     ImageSizeOption,
     LabelOption,
@@ -20,7 +21,10 @@ from frostline.commands.options import (
     SplitOption,
     WeightsOption,
     WorkersOption,
+    option,
+    parameters_of,
     rank_device,
+    taking,
 )
 
 if TYPE_CHECKING:
@@ -28,42 +32,33 @@ if TYPE_CHECKING:
     from frostline.stages import Columns, Machine, Network
 
 
-Command = Callable[..., None]
-
-
 def grouped(command: Command) -> Command:
     """Make a command of a function some of whose parameters are dataclasses of options.
 
     Their fields, annotated as Typer's options, stand in the place of such a parameter.
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in parameters_of(command):
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            parameters += _options_of(parameter.annotation)
+        else:
+            parameters.append(parameter)
 
     def run(**given: Any) -> None:
         for name, kind in groups.items():
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
         command(**given)
 
-    parameters: list[Parameter] = []
-    for parameter in signature(command).parameters.values():
-        if parameter.name in groups:
-            parameters += _parameters(groups[parameter.name])
-        else:
-            parameters.append(
-                parameter.replace(annotation=hints[parameter.name], kind=Parameter.KEYWORD_ONLY)
-            )
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    return taking(run, command, parameters)
 
 
-def _parameters(group: Any) -> Iterator[Parameter]:
+def _options_of(group: Any) -> Iterator[Parameter]:
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         default = Parameter.empty if field.default is MISSING else field.default
-        yield Parameter(
-            field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
-        )
+        yield option(field.name, hints[field.name], default)
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import update_wrapper
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
 
-VARIABLE = "FROSTLINE_WORKSPACE"
+Command = Callable[..., None]
 # For a mode, which is an option with a value, the parameters that do not act in it.
 Idle = Mapping[tuple[str, object], Sequence[str]]
 CONTEXT = "context_of_idle"
-DEFAULT_WORKSPACE = Path("frostline-workspace")
+DEFAULT_WORKSPACE = Path(DEFAULT)
 
 
 def complete_dataset(context: typer.Context, incomplete: str) -> list[str]:
@@ -118,7 +119,26 @@ def is_first_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def refuse_idle(idle: Idle) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def option(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
+    """Make a parameter of a command."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def parameters_of(command: Command) -> list[Parameter]:
+    """List what a command takes, its annotations as they are and not as text."""
+    own = signature(command, eval_str=True).parameters.values()
+    return [option(one.name, one.annotation, one.default) for one in own]
+
+
+def taking(run: Command, command: Command, parameters: Sequence[Parameter]) -> Command:
+    """Let `run` stand for a command, with parameters of its own: typer reads the signature."""
+    update_wrapper(run, command)
+    run.__dict__["__signature__"] = Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def refuse_idle(idle: Idle) -> Callable[[Command], Command]:
     """Decorate a command so that it refuses options that do not act in the mode it is given.
 
     Parameters
@@ -133,21 +153,13 @@ def refuse_idle(idle: Idle) -> Callable[[Callable[..., None]], Callable[..., Non
         leave one out."
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
+    def decorate(command: Command) -> Command:
         def checked(**values: Any) -> None:
             _check(values.pop(CONTEXT), values, idle)
             command(**values)
 
-        # typer reads what a command takes from its signature, and gives the context by its type.
-        hints = get_type_hints(command, include_extras=True)
-        own = signature(command).parameters.values()
-        parameters = [one.replace(annotation=hints[one.name]) for one in own]
-        kind = Parameter.POSITIONAL_OR_KEYWORD
-        context = Parameter(CONTEXT, kind, annotation=typer.Context)
-        checked.__signature__ = Signature([context, *parameters])  # type: ignore[attr-defined]
-        checked.__annotations__ = {CONTEXT: typer.Context, **hints}
-        return checked
+        # typer gives the context by its type.
+        return taking(checked, command, [option(CONTEXT, typer.Context), *parameters_of(command)])
 
     return decorate
 
@@ -181,10 +193,9 @@ VerboseOption = Annotated[
 VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
 
 
-def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+def with_verbosity(command: Command) -> Command:
     """Give a command the options `--quiet` and `--verbose`, behind its own."""
 
-    @wraps(command)
     def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
         if quiet and verbose:
             from frostline.cache import InputError
@@ -195,13 +206,5 @@ def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
         command(**given)
         detail(f"Finished after {time.perf_counter() - start:.1f} s.")
 
-    own = signature(command, eval_str=True)
-    more = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=option)
-        for name, option in VERBOSITY.items()
-    ]
-    kept = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
-    both = own.replace(parameters=[*kept, *more])
-    speaking.__dict__["__signature__"] = both
-    speaking.__annotations__ = {each.name: each.annotation for each in both.parameters.values()}
-    return speaking
+    more = [option(name, annotation, False) for name, annotation in VERBOSITY.items()]
+    return taking(speaking, command, [*parameters_of(command), *more])

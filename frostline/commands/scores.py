@@ -30,6 +30,7 @@ def score_sentence(path: Path) -> str:
     """
     from frostline.cache.errors import InputError
     from frostline.report import evaluate
+    from frostline.report.tables.numbers import percent, score_cell
 
     try:
         scores = evaluate([path], metrics=[METRIC])
@@ -37,15 +38,11 @@ def score_sentence(path: Path) -> str:
         return f"no test score: {error}"
     majority = scores["run"].str.startswith("majority")
     own = scores[~majority].iloc[0]
-    words = f"{METRIC} {_percent(own)} on {own['n_units']} test {_units(own)}"
+    score = score_cell(own.to_dict())
+    words = f"{METRIC} {score.text}% {score.interval} on {own['n_units']} test {_units(own)}"
     if majority.any():
-        words += f"; majority class {100 * scores[majority].iloc[0]['estimate']:.1f}%"
+        words += f"; majority class {percent(scores[majority].iloc[0]['estimate'])}%"
     return words
-
-
-def _percent(row: Any) -> str:
-    low, high = 100 * row["low"], 100 * row["high"]
-    return f"{100 * row['estimate']:.1f}% [{low:.1f}, {high:.1f}]"
 
 
 def _units(row: Any) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from frostline.cache import InputError
+from frostline.cache.validation import validated
 from frostline.finetune.recipe import Recipe, make_recipe
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
@@ -266,10 +267,7 @@ def parse_study(data: Any, where: str) -> Study:
     """Check a study; `where` names it in errors."""
     if not isinstance(data, dict):
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
-    try:
-        study = Study.model_validate(data)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
+    study = validated(Study, data, where)
     _check_names(study, where)
     _check_scoring(study, where)
     for name, entry in study.protocols.items():
@@ -324,27 +322,3 @@ def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None
         sweep.sweep(name, "dataset", "backbone")
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-
-
-def _sentence(error: ValidationError) -> str:
-    """Put the first problem into words; unknown keys come with the valid ones."""
-    problems = error.errors()
-    # Of the branches of a union, the one that got furthest is what the user meant.
-    first = max(problems, key=lambda problem: problem["type"] == "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"] if part not in ("BackboneEntry", "str"))
-    if first["type"] == "extra_forbidden":
-        valid = ", ".join(_model_at(first["loc"]).model_fields)
-        return f"there is no key {place!r}; the keys there are {valid}."
-    if first["type"] == "missing":
-        return f"the key {place!r} is missing."
-    return f"{place}: {first['msg'].lower()}, not {first.get('input')!r}."
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    models: dict[int | str, type[BaseModel]] = {
-        "datasets": DatasetEntry,
-        "backbones": BackboneEntry,
-        "protocols": ProtocolEntry,
-        "sweeps": SweepEntry,
-    }
-    return models[location[0]] if len(location) > 1 else Study

@@ -82,7 +82,7 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
     each backbone, by the metric that the latest sweep of the data set selected by.
     """
-    from frostline.probe.sweep.results import Results, curves, heat_map, read_sweep
+    from frostline.probe.sweep.results import Results, curves, heat_map, read_results
     from frostline.report import Swept
 
     lines = []
@@ -97,7 +97,7 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
             continue
         results = Results(table, table.iloc[:0], files, [], path)
         lines.append(curves(results))
-        metric = read_sweep(path)["metric"]
+        metric = read_results(path)["metric"]
         mine = heat_map(results, metric).query("head == 'logistic'").assign(metric=metric)
         for place, part in mine.groupby(["dataset", "backbone", "feature"]):
             scores[place] = part

@@ -126,7 +126,7 @@ def plan_study(
     broken: dict[str, str] = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
         try:
-            index_dataset(workspace, study, name)
+            index_study_data(workspace, study, name)
         except InputError as error:
             broken[name] = str(error)
     plan = make_plan(workspace, study, cells, broken, fetch=fetch)
@@ -135,7 +135,7 @@ def plan_study(
     return plan
 
 
-def index_dataset(workspace: Workspace, study: Study, name: str) -> None:
+def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
     """Bring the manifest of a data set of a study up to date."""
     from frostline.extract import index
 

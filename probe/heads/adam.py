@@ -8,19 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import AdamGrid
-from frostline.probe.heads.preparation import Index, TrainingData, folds, prepare
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.heads.preparation import Index, Probe, TrainingData, folds, prepare
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 Array = NDArray[np.floating]
 PAPER = AdamGrid()
 
 
-class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class AdamProbe(Probe):
     """A linear head, or one with a hidden layer, trained by Adam on embeddings.
 
     The defaults are the `paper` protocol's (`frostline.probe.heads.grids.AdamGrid`). Embeddings are
@@ -92,7 +91,7 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         data = prepare(self, X, y, sample_weight, self.class_weight)
         self.classes_ = data.classes
         seed = _seed(self.random_state)
-        recipe = Recipe(self.lr, self.weight_decay, self.hidden)
+        recipe = HeadRecipe(self.lr, self.weight_decay, self.hidden)
         parts = [] if self.cv is None else folds(self.cv, data, groups)
         selections = [
             select_epochs(data, part, [recipe], self.epochs, self.batch_size, seed)
@@ -119,11 +118,6 @@ class AdamProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             value = (np.maximum(value, 0) if layer else value) @ W + b
         shares: Array = softmax(value.astype(np.float64), axis=1)
         return shares
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the most probable class of every row."""
-        check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -161,7 +155,7 @@ class Selection:
 def select_epochs(
     data: TrainingData,
     part: tuple[Index, Index],
-    recipes: list[Recipe],
+    recipes: list[HeadRecipe],
     epochs: int,
     batch_size: int,
     seed: int,

@@ -24,7 +24,7 @@ def as_list(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"from", "to", "count"}:
         low, high, count = float(value["from"]), float(value["to"]), int(value["count"])
         if low <= 0 or high <= 0 or count < 1:
-            raise ValueError("from and to must be positive and count at least 1")
+            raise ValueError("{from, to, count} with numbers above 0 and a count of at least 1")
         return [float(number) for number in np.geomspace(low, high, count)]
     return value if isinstance(value, list) else [value]
 

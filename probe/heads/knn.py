@@ -7,12 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import KNNGrid
-from frostline.probe.heads.preparation import Index, folds, prepare
+from frostline.probe.heads.preparation import Index, Probe, folds, prepare
 
 Array = NDArray[np.floating]
 
@@ -22,7 +21,7 @@ DEFAULTS = KNNGrid()
 _BLOCK_BYTES = 32 << 20
 
 
-class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class KNNProbe(Probe):
     """Weighted k-nearest-neighbour vote on embeddings, by cosine similarity.
 
     Every one of the k most similar training images votes for its class with
@@ -122,11 +121,6 @@ class KNNProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             temperature=self.temperature,
         )
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the class with the most votes for every row."""
-        check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
     def _validate(
         self, rows: Array, codes: Index, weight: NDArray[np.float64], part: tuple[Index, Index]
     ) -> NDArray[np.float64]:
@@ -216,7 +210,7 @@ def _counts(name: str, values: Sequence[int]) -> NDArray[np.intp]:
     return counts.astype(np.intp)
 
 
-class _Answer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Answer(Probe):
     """Probabilities that are known, dressed as an estimator for a scorer."""
 
     def __init__(self, classes: NDArray[Any], probabilities: Array) -> None:
@@ -225,6 +219,3 @@ class _Answer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> Array:
         return self.probabilities
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        return self.classes_[self.probabilities.argmax(axis=1)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -14,6 +16,21 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
+
+
+class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of embeddings by its probabilities."""
+
+    classes_: NDArray[Any]
+
+    @abstractmethod
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Give probabilities [n, n_classes] in the order of `classes_`."""
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Give the most probable class of every row, of equals the first."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
 
 @dataclass(frozen=True)

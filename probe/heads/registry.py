@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from frostline.cache.errors import InputError
+from frostline.cache.validation import validated
 from frostline.probe.choices import HeadName
 from frostline.probe.heads import grids
 
@@ -84,16 +85,7 @@ def make_grid(name: str, values: Mapping[str, Any]) -> BaseModel:
     InputError
         If there is no such head, it has no such hyper-parameter, or a value cannot be.
     """
-    grid = find_head(name).grid
-    try:
-        return grid.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        takes = ", ".join(grid.model_fields) or "none"
-        raise InputError(f"Head {name!r} has no hyper-parameter {place!r}: it has {takes}.")
-    raise InputError(f"Head {name!r}: {place}: {first['msg'].lower()}, not {first.get('input')!r}.")
+    return validated(find_head(name).grid, values, f"Head {name!r}", "hyper-parameter")
 
 
 def class_named(name: str) -> type:

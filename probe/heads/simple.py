@@ -7,18 +7,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import CentroidGrid
 from frostline.probe.heads.knn import unit_rows
-from frostline.probe.heads.preparation import prepare
+from frostline.probe.heads.preparation import Probe, prepare
 
 Array = NDArray[np.floating]
 DEFAULTS = CentroidGrid()
 
 
-class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class CentroidProbe(Probe):
     """Nearest class mean on embeddings.
 
     Parameters
@@ -69,11 +68,6 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shares: Array = softmax(logits, axis=1)
         return shares
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the nearest class of every row."""
-        check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
     def _scaled(self, X: Array) -> Array:
         return unit_rows(X) if self.metric == "cosine" else X
 
@@ -88,7 +82,7 @@ class CentroidProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.maximum(squares, 0)
 
 
-class MajorityProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class MajorityProbe(Probe):
     """The most frequent class of training for every image; probabilities are the class shares.
 
     Attributes
@@ -110,11 +104,6 @@ class MajorityProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         checked = validate_data(self, X, reset=False)
         return np.tile(self.shares_, (len(checked), 1))
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Give the most frequent class, of equals the first by name, for every row."""
-        check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.scoring import score_heads
 from frostline.probe.heads.training import Candidate, Fit, Index, Part, Pool, Scores, Trainer
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 
 def _score(
@@ -30,7 +30,7 @@ def _train(
     layers = train_heads(
         _batches(pool, part.train, shared),
         len(pool.classes),
-        [Recipe(**candidate) for candidate in candidates],
+        [HeadRecipe(**candidate) for candidate in candidates],
         epochs=shared["epochs"],
         seed=seed,
         watch=watched.watch,
@@ -74,7 +74,7 @@ def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[
         layers = train_heads(
             _batches(pool, fit.rows, shared),
             len(pool.classes),
-            [Recipe(**fit.candidate)],
+            [HeadRecipe(**fit.candidate)],
             epochs=fit.epoch,
             seed=seed,
         )[0]

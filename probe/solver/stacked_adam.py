@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Recipe:
+class HeadRecipe:
     """How one head trains.
 
     Attributes
@@ -63,7 +63,7 @@ Parameters = list[Tensor]
 def train_heads(
     data: Batches,
     n_classes: int,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[HeadRecipe],
     *,
     epochs: int,
     seed: int,
@@ -146,7 +146,7 @@ class _Stack:
     would not let it.
     """
 
-    def __init__(self, inputs: int, classes: int, recipes: Sequence[Recipe], seed: int) -> None:
+    def __init__(self, inputs: int, classes: int, recipes: Sequence[HeadRecipe], seed: int) -> None:
         self.heads, hidden = len(recipes), recipes[0].hidden
         sizes = [inputs, classes] if hidden is None else [inputs, hidden, classes]
         lr = torch.tensor([recipe.lr for recipe in recipes])

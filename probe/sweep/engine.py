@@ -29,7 +29,7 @@ from frostline.probe.sweep.validation_scores import missing, read_scores, text_o
 
 
 @dataclass(frozen=True)
-class Task:
+class SweepTask:
     """Runs of one head, seed and embedding store."""
 
     root: Path
@@ -54,7 +54,7 @@ class Loaded:
     store: Store
 
 
-def run_task(task: Task) -> Done:
+def run_task(task: SweepTask) -> Done:
     """Do what is missing of some runs; warnings become sentences."""
     first = task.runs[0]
     with warnings.catch_warnings(record=True) as caught:

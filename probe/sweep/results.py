@@ -69,7 +69,7 @@ def check_name(workspace: Workspace, sweep: Sweep) -> None:
     if not path.exists():
         return
     defaults = {name: field.default for name, field in Sweep.model_fields.items()}
-    before, now = {**defaults, **read_sweep(path)}, sweep.model_dump()
+    before, now = {**defaults, **read_results(path)}, sweep.model_dump()
     differ = [name for name in now if before.get(name) != now[name]]
     if differ:
         raise InputError(
@@ -230,7 +230,7 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
     return pd.concat([means[names], values, means["value"].rename("score")], axis=1)
 
 
-def read_sweep(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
     """Read what was swept, as the file of its results says."""
     return dict(read_parquet(path, FORMAT, FORMAT_VERSION, columns=[])[1]["sweep"])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from frostline.cache import Workspace
-from frostline.probe.sweep.engine import Task
+from frostline.probe.sweep.engine import SweepTask
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.results import Results, check_name, gather
@@ -77,7 +77,7 @@ def run_sweep(
     return results
 
 
-def make_tasks(workspace: Workspace, runs: list[HeadRun]) -> list[Task]:
+def make_tasks(workspace: Workspace, runs: list[HeadRun]) -> list[SweepTask]:
     """Put runs that can be computed together into tasks of at most `HEADS_A_TASK` heads."""
     together: dict[tuple[Any, ...], list[list[HeadRun]]] = {}
     for run in runs:
@@ -86,4 +86,6 @@ def make_tasks(workspace: Workspace, runs: list[HeadRun]) -> list[Task]:
         if chunks[-1] and sum(one.heads() for one in [*chunks[-1], run]) > HEADS_A_TASK:
             chunks.append([])
         chunks[-1].append(run)
-    return [Task(workspace.root, tuple(chunk)) for chunks in together.values() for chunk in chunks]
+    return [
+        SweepTask(workspace.root, tuple(chunk)) for chunks in together.values() for chunk in chunks
+    ]

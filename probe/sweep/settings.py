@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
+from frostline.cache.validation import validated
 from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
@@ -132,11 +133,9 @@ def parse_sweep(data: Mapping[str, Any], where: str, stem: str | None = None) ->
     try:
         if "heads" in given:
             given["heads"] = _grids(given["heads"])
-        sweep = Sweep.model_validate(given)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
+    sweep = validated(Sweep, given, where)
     for sentence in _contradictions(sweep):
         raise InputError(f"{where}: {sentence}")
     if sweep.name:
@@ -198,14 +197,3 @@ def _contradictions(sweep: Sweep) -> Iterator[str]:
                 f"{name} does not go with cv, whose repeats are the seeds and whose folds are all "
                 "the images; leave one of them out."
             )
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first problem in words; unknown keys come with the valid ones."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"there is no key {place!r}; the keys there are {', '.join(Sweep.model_fields)}."
-    if first["type"] == "missing":
-        return f"the key {place!r} is missing."
-    return f"{place}: {first['msg'].lower()}, not {first.get('input')!r}."

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from frostline.cache.errors import InputError
-from frostline.probe.sweep.engine import Done, Task, run_task
+from frostline.probe.sweep.engine import Done, SweepTask, run_task
 
-Parallel = Callable[[list[Task]], Iterator[Done]]
+Parallel = Callable[[list[SweepTask]], Iterator[Done]]
 
 
 @contextmanager

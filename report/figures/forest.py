@@ -22,7 +22,7 @@ from frostline.report.figures.style import (
 )
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import describe
+from frostline.report.statistics.names import FREEZING_VERDICTS, describe
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
 PLOT, SIGNED = 0.66, 0.62
 GAP = 0.02  # of the width, on either side of a number
-VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -> Figure:
@@ -78,7 +77,7 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     """
     groups: dict[str, list[Record]] = {}
     for row in differences.to_dict("records"):
-        words = VERDICTS.get(str(row["verdict"]), str(row["verdict"]))
+        words = FREEZING_VERDICTS.get(str(row["verdict"]), str(row["verdict"]))
         groups.setdefault(f"{row['name']}: {words}", []).append(row)
     reach = max(map(abs, _limits(differences, "difference")))
     figure, axes = _lines(groups, "difference", (-reach, reach), legend=False)

@@ -28,7 +28,7 @@ LOSSES = {
     "validation loss": ("#d55e00", "s", (0, (4, 1.2))),
 }
 SCRATCH = (VERMILION, "X", "-")
-COLUMNS = {"training loss": "train_loss", "validation loss": "val_loss"}
+COLUMN_OF_LINE = {"training loss": "train_loss", "validation loss": "val_loss"}
 COSTS = {
     "parameters": "Parameters of the backbone",
     "seconds": "Seconds of training",
@@ -47,12 +47,16 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     """
     titles = list(history["panel"].unique())
     figure, axes = panels(titles, xlabel="Epoch", ylabel="Loss", height=1.2)
-    top = float(history[list(COLUMNS.values())].max().max())
+    top = float(history[list(COLUMN_OF_LINE.values())].max().max())
     for one, title in zip(axes, titles, strict=True):
         for _, run in history[history["panel"] == title].groupby("run", sort=False):
             for name, (colour, _, dash) in LOSSES.items():
                 one.plot(
-                    run["epoch"], run[COLUMNS[name]], color=colour, linestyle=dash, linewidth=1
+                    run["epoch"],
+                    run[COLUMN_OF_LINE[name]],
+                    color=colour,
+                    linestyle=dash,
+                    linewidth=1,
                 )
             kept = run[run["epoch"] == run["best"]]
             one.plot(

@@ -18,8 +18,9 @@ from frostline.report.paper.recovery import (
     separations,
 )
 from frostline.report.statistics.intervals.intervals import compute_intervals
+from frostline.report.statistics.names import NONE
 from frostline.report.tables.numbers import p_word, percent
-from frostline.report.tables.table import NONE, Cell, Column, Row, Table, columns, words
+from frostline.report.tables.table import Cell, Column, Row, Table, columns, words
 from frostline.report.tables.writers.markdown import to_markdown
 
 MATRIX_HEADINGS = (

@@ -10,7 +10,9 @@ import pandas as pd
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 
 FROM_SCRATCH = "from scratch"
-NONE = "\N{EN DASH}"
+# Of the frozen method against the fine-tuned one.
+FREEZING_VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
+NONE = "\N{EN DASH}"  # where a table has no value
 # Shown behind a model's name where rows of the same data set differ in it.
 DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
 

@@ -11,6 +11,7 @@ from frostline.cache.errors import InputError
 from frostline.report.statistics.metrics import OWN_METRICS, Array
 
 Codes = npt.NDArray[np.int64]
+CALLS_AT_ONCE = 100  # resampled test sets that are held at once
 
 
 @dataclass(frozen=True)

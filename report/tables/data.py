@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from frostline.report.tables.table import NONE, Column, Row, Table, words
+from frostline.report.statistics.names import NONE
+from frostline.report.tables.table import Column, Row, Table, words
 from frostline.report.tables.writers.markdown import to_markdown
 
 MOST_ROWS = 20  # of a table on the page

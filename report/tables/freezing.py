@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import trained_word
+from frostline.report.statistics.names import FREEZING_VERDICTS, trained_word
 from frostline.report.tables.numbers import difference_cell, number, p_word
 from frostline.report.tables.table import Cell, Column, Row, Table
 
 WAYS = ("protocol", "weights", "head", "unfreeze", "unfrozen_head")
-VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
 
 
 def freezing_table(differences: pd.DataFrame, metric: str) -> Table:
@@ -34,7 +33,7 @@ def freezing_table(differences: pd.DataFrame, metric: str) -> Table:
                 ),
                 difference_cell({**row, "metric": metric}),
                 Cell(p_word(row["p_adjusted"]), value=float(row["p_adjusted"])),
-                Cell(VERDICTS.get(row["verdict"], row["verdict"])),
+                Cell(FREEZING_VERDICTS.get(row["verdict"], row["verdict"])),
             ),
             row["dataset"],
         )

@@ -9,11 +9,12 @@ from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.table import ALIKE, ALONE, Table
 
+LINES = ("Underlined", "bold")
 MOST_LINES = 5
 MOST_NAMES = 3  # of rows, behind a note; of more their number
 
 
-def split_notes(table: Table, marks: tuple[str, str]) -> tuple[list[str], list[str]]:
+def split_notes(table: Table, marks: tuple[str, str] = LINES) -> tuple[list[str], list[str]]:
     """Split the sentences under a table into those with room and those without.
 
     `marks` are the words of a format for scores marked as alike and as alone.

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.table import NONE, Cell
+from frostline.report.statistics.names import NONE
+from frostline.report.tables.table import Cell
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -10,11 +10,11 @@ import pandas as pd
 from frostline.report.notes import Note
 from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import METRICS, find_metric
-from frostline.report.statistics.names import describe, freeze_word, trained_word
+from frostline.report.statistics.names import NONE, describe, freeze_word, trained_word
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
 from frostline.report.tables.numbers import score_cell
-from frostline.report.tables.table import NONE, Cell, Column, Row, Table
+from frostline.report.tables.table import Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from frostline.report.notes import Notes
 
-NONE = "\N{EN DASH}"  # where a table has no value
 ALIKE, ALONE = "alike", "alone"
 
 

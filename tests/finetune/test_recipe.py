@@ -94,57 +94,57 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 0.0}, "lr of the recipe must be greater than 0, not 0.0."),
-        ({"lr": float("nan")}, "lr of the recipe must be a finite number, not nan."),
-        ({"epochs": 0}, "epochs of the recipe must be greater than or equal to 1, not 0."),
+        ({"lr": 0.0}, "The recipe: lr must be greater than 0, not 0.0."),
+        ({"lr": float("nan")}, "The recipe: lr must be a finite number, not nan."),
+        ({"epochs": 0}, "The recipe: epochs must be greater than or equal to 1, not 0."),
         (
             {"batch_size": -1},
-            "batch_size of the recipe must be greater than or equal to 1, not -1.",
+            "The recipe: batch_size must be greater than or equal to 1, not -1.",
         ),
-        ({"optimizer": "sgd"}, "optimizer of the recipe must be 'adam' or 'adamw', not 'sgd'."),
+        ({"optimizer": "sgd"}, "The recipe: optimizer must be 'adam' or 'adamw', not 'sgd'."),
         (
             {"epochs": 5, "warmup_epochs": 5},
-            "warmup_epochs of the recipe must be less than epochs, not 5.",
+            "The recipe: warmup_epochs must be less than epochs, not 5.",
         ),
         (
             {"learning_rate": 1e-3},
-            "A recipe has no field 'learning_rate'; it has epochs, batch_size, optimizer, lr, "
+            "The recipe has no field 'learning_rate': there are epochs, batch_size, optimizer, lr, "
             "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
             "clip_grad_norm, augmentation, class_weights, label_smoothing, ema, patience.",
         ),
-        ({"lr": "fast"}, "lr of the recipe must be a valid number, not 'fast'."),
-        ({"lr": [1e-3, -1]}, "lr of the recipe must be greater than 0, not -1."),
+        ({"lr": "fast"}, "The recipe: lr must be a valid number, not 'fast'."),
+        ({"lr": [1e-3, -1]}, "The recipe: lr.1 must be greater than 0, not -1."),
         (
             {"lr": [1e-3, 1e-3]},
-            "lr of the recipe must be one or several different numbers, not [0.001, 0.001].",
+            "The recipe: lr must be one or several different numbers, not [0.001, 0.001].",
         ),
-        ({"lr": []}, "lr of the recipe must be one or several different numbers, not []."),
-        ({"epochs": "3.5"}, "epochs of the recipe must be a valid integer, not '3.5'."),
-        ({"epochs": 3.5}, "epochs of the recipe must be a valid integer, not 3.5."),
-        ({"ema": 1}, "ema of the recipe must be less than 1, not 1."),
-        ({"shuffle": "maybe"}, "shuffle of the recipe must be a valid boolean, not 'maybe'."),
+        ({"lr": []}, "The recipe: lr must be one or several different numbers, not []."),
+        ({"epochs": "3.5"}, "The recipe: epochs must be a valid integer, not '3.5'."),
+        ({"epochs": 3.5}, "The recipe: epochs must be a valid integer, not 3.5."),
+        ({"ema": 1}, "The recipe: ema must be less than 1, not 1."),
+        ({"shuffle": "maybe"}, "The recipe: shuffle must be a valid boolean, not 'maybe'."),
         (
             {"micro_batch": "big"},
-            "micro_batch of the recipe must be a valid integer or 'auto', not 'big'.",
+            "The recipe: micro_batch must be a valid integer or 'auto', not 'big'.",
         ),
-        ({"layer_decay": 0}, "layer_decay of the recipe must be greater than 0, not 0."),
+        ({"layer_decay": 0}, "The recipe: layer_decay must be greater than 0, not 0."),
         (
             {"class_weights": "rare"},
-            "class_weights of the recipe must be 'none' or 'balanced', not 'rare'.",
+            "The recipe: class_weights must be 'none' or 'balanced', not 'rare'.",
         ),
         (
             {"augmentation": "spin"},
-            "augmentation of the recipe must be none, or some of random_crop, random_resized_crop, "
+            "The recipe: augmentation must be none, or some of random_crop, random_resized_crop, "
             "horizontal_flip, vertical_flip, color_jitter, rand_augment, not 'spin'.",
         ),
         (
             {"augmentation": "random_crop,random_resized_crop"},
-            "augmentation of the recipe must be one of the crops or the other, not "
+            "The recipe: augmentation must be one of the crops or the other, not "
             "'random_crop,random_resized_crop'.",
         ),
         (
             {"select": "calibration_slope"},
-            "select of the recipe must be one of accuracy, balanced_accuracy, precision_weighted, "
+            "The recipe: select must be one of accuracy, balanced_accuracy, precision_weighted, "
             "recall_weighted, f1_weighted, precision_macro, recall_macro, f1_macro, "
             "specificity_macro, cohen_kappa, cohen_kappa_quadratic, matthews_corrcoef, roc_auc, "
             "roc_auc_ovr_weighted, average_precision, log_loss, brier_score_loss, "

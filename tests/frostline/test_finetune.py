@@ -201,7 +201,7 @@ def test_a_setting_that_is_none_of_the_recipes(frostline: Run) -> None:
     done = frostline(*TINY, "--lr", "1e-3,1e-4", "--set", "emma=0.9")
     assert (done.returncode, done.stderr) == (
         2,
-        "Error: A recipe has no field 'emma'; it has epochs, batch_size, optimizer, lr, "
+        "Error: The recipe has no field 'emma': there are epochs, batch_size, optimizer, lr, "
         "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
         "clip_grad_norm, augmentation, class_weights, label_smoothing, ema, patience.\n",
     )
@@ -483,11 +483,12 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"ema": 2}, "protocols.p.ema: input should be less than 1, not 2."),
-        ({"lr": 0}, "protocols.p.lr.0: input should be greater than 0, not 0."),
+        ({"ema": 2}, "protocols.p.ema must be less than 1, not 2."),
+        ({"batch": 0}, "protocols.p.batch must be greater than or equal to 1 or 'auto', not 0."),
+        ({"lr": 0}, "protocols.p.lr must be greater than 0, not 0."),
         (
             {"unfreeze": "all", "recipe": "standard", "warmup_epochs": 40},
-            "protocols.p: warmup_epochs of the recipe must be less than epochs, not 40.",
+            "protocols.p: The recipe: warmup_epochs must be less than epochs, not 40.",
         ),
         (
             {"batch": 8, "batch_size": 4},

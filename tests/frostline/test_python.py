@@ -167,7 +167,7 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
         ws.probe("mine", "effnet-lite0", "knn", seed=1)
     with pytest.raises(InputError, match="There is no on_error 'skp': choose stop or skip"):
         ws.probe("mine", "effnet-lite0", "knn", on_error="skp")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="A recipe has no field 'epoch'; it has"):
+    with pytest.raises(InputError, match="The recipe has no field 'epoch': there are"):
         ws.finetune("mine", "effnet-lite0", epoch=3)
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         frostline.evaluate("nowhere.csv")

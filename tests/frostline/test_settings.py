@@ -20,10 +20,10 @@ from .small_study import study_at
         ("protocol.x.lr=1", "--set protocol.x.lr: there is no 'protocol'; there are name, "),
         ("protocols.cold.lr=1", "there is no 'cold'; there are frozen, tuned."),
         ("name.x=1", "--set name.x: there are no fields to set in 'small'."),
-        ("sedes=[1]", "there is no key 'sedes'; the keys there are name, title, datasets"),
-        ("protocols.tuned.lrr=1", "there is no key 'protocols.tuned.lrr'; the keys there are"),
+        ("sedes=[1]", "has no key 'sedes': there are name, title, datasets"),
+        ("protocols.tuned.lrr=1", "has no key 'protocols.tuned.lrr': there are epochs"),
         ("sweeps.few.protocol=tuned", "must be a protocol with unfreeze: none (frozen), not"),
-        ("sweeps.few.draws=0", "sweeps.few.draws: input should be greater"),
+        ("sweeps.few.draws=0", "sweeps.few.draws must be greater"),
     ],
 )
 def test_a_setting_that_cannot_be(tmp_path: Path, setting: str, sentence: str) -> None:

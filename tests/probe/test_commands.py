@@ -75,11 +75,11 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
     [
         (
             "probe --head centroid --epochs 5",
-            "Head 'centroid' has no hyper-parameter 'epochs': it has metric, temperature.",
+            "Head 'centroid' has no hyper-parameter 'epochs': there are metric, temperature.",
         ),
         (
             "probe --head majority --set C=1",
-            "Head 'majority' has no hyper-parameter 'C': it has none.",
+            "Head 'majority' has no hyper-parameter 'C': there are none.",
         ),
         (
             "probe --head knn --seed 1",
@@ -100,7 +100,8 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
         ),
         (
             "sweep --grid centroid.C=1",
-            "The options: Head 'centroid' has no hyper-parameter 'C': it has metric, temperature.",
+            "The options: Head 'centroid' has no hyper-parameter 'C': there are metric, "
+            "temperature.",
         ),
         (
             "sweep --head knn --seed 1",

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from frostline.probe import AdamProbe, LogisticProbe
-from frostline.probe.solver.stacked_adam import Batches, Recipe, train_heads
+from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 from .conftest import embeddings
 
@@ -132,10 +132,10 @@ def test_sentences_of_refusal(data: tuple[np.ndarray, ...]) -> None:
 
 
 RECIPES = [
-    Recipe(1e-2),
-    Recipe(1e-3, weight_decay=0.1),
-    Recipe(1e-2, weight_decay=0.01, hidden=7),
-    Recipe(1e-3, hidden=7),
+    HeadRecipe(1e-2),
+    HeadRecipe(1e-3, weight_decay=0.1),
+    HeadRecipe(1e-2, weight_decay=0.01, hidden=7),
+    HeadRecipe(1e-3, hidden=7),
 ]
 
 
@@ -156,7 +156,7 @@ def test_heads_trained_together_are_each_alone(batches: Batches) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
-def test_a_head_is_what_plain_pytorch_trains(batches: Batches, recipe: Recipe) -> None:
+def test_a_head_is_what_plain_pytorch_trains(batches: Batches, recipe: HeadRecipe) -> None:
     start = train_heads(batches, 3, [recipe], epochs=0, seed=3)[0]
     modules: list[torch.nn.Module] = []
     for W, b in zip(start[::2], start[1::2], strict=True):

@@ -225,7 +225,7 @@ def test_unknown_head_and_hyperparameter(build: Build) -> None:
         "There is no head 'svm': choose logistic, adam, knn, centroid or majority."
     )
     assert refusal(place, head="adam", hyperparameters={"epoch": 3}) == (
-        "Head 'adam' has no hyper-parameter 'epoch': it has lr, weight_decay, hidden, "
+        "Head 'adam' has no hyper-parameter 'epoch': there are lr, weight_decay, hidden, "
         "class_weight, epochs, batch_size."
     )
 

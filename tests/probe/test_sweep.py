@@ -341,7 +341,7 @@ def refusal(**changes: Any) -> str:
     [
         (
             {"head": "knn"},
-            "here: there is no key 'head'; the keys there are name, datasets, backbones, features, "
+            "here has no key 'head': there are name, datasets, backbones, features, "
             "key, heads, protocol, metric, seeds, train_groups, draws, cv, test_dataset, label, "
             "split, on_missing.",
         ),
@@ -351,12 +351,12 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"heads": {"knn": {"k": 3}}},
-            "here: Head 'knn' has no hyper-parameter 'k': it has n_neighbors, temperature, "
+            "here: Head 'knn' has no hyper-parameter 'k': there are n_neighbors, temperature, "
             "class_weight.",
         ),
         (
             {"heads": {"logistic": {"C": [-1]}}},
-            "here: Head 'logistic': C.0: input should be greater than 0, not -1.",
+            "here: Head 'logistic': C.0 must be greater than 0, not -1.",
         ),
         ({"cv": "2x3"}, "here: cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '2x3'."),
         (
@@ -366,7 +366,7 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"metric": "auc"},
-            "here: metric: input should be 'log_loss', 'accuracy', 'balanced_accuracy', "
+            "here: metric must be 'log_loss', 'accuracy', 'balanced_accuracy', "
             "'f1_weighted', 'f1_macro' or 'matthews_corrcoef', not 'auc'.",
         ),
         (

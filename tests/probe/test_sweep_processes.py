@@ -56,8 +56,8 @@ def test_the_command_sweeps_and_prints_the_best(build: Build, tmp_path: Path) ->
     wrong = frostline(place, *options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == (
-        "Error: The options: Head 'knn' has no hyper-parameter 'n_neighbours': it has n_neighbors, "
-        "temperature, class_weight.\n"
+        "Error: The options: Head 'knn' has no hyper-parameter 'n_neighbours': there are "
+        "n_neighbors, temperature, class_weight.\n"
     )
 
 

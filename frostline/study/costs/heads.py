@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from frostline.cache import Workspace
 from frostline.study.costs.measured import measure_once
 
-SAMPLE = 512  # rows that heads are timed on
+TIMED_ROWS = 512  # rows that heads are timed on
 CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones
 
 
@@ -45,12 +45,12 @@ def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
     from frostline.probe.heads.registry import find_head
     from frostline.probe.heads.training import Fit, Part, Pool
 
-    rng, rows = np.random.default_rng(0), np.arange(SAMPLE)
+    rng, rows = np.random.default_rng(0), np.arange(TIMED_ROWS)
     codes = rows % classes
-    X = rng.normal(size=(SAMPLE, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
+    X = rng.normal(size=(TIMED_ROWS, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
     pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
     tried, shared = candidates(grid)
-    kind, held_out = find_head(head), rows[: SAMPLE // 4]
+    kind, held_out = find_head(head), rows[: TIMED_ROWS // 4]
     trainer = kind.load_trainer()
     # Once without a clock: the first call of a library pays for its start.
     trainer.score(pool, [Part(held_out, (held_out,))], tried[:1], shared, 0)
@@ -58,7 +58,7 @@ def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
     trainer.score(pool, [Part(rows, (held_out,))], tried, shared, 0)
     if kind.refits:
         trainer.fit(pool, [Fit(rows, tried[0], 0)], shared, 0)
-    return (time.perf_counter() - start) / SAMPLE
+    return (time.perf_counter() - start) / TIMED_ROWS
 
 
 def probe_seconds(

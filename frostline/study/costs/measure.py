@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from frostline.finetune.model import Classifier
     from frostline.study.plan import Cell, Step
 
-SAMPLE = 4  # images through the backbone
+TIMED_IMAGES = 4  # images through the backbone
 DECODED = 16  # images from their files
-CLASSES = 10  # of a head that is timed: it costs next to nothing
+TIMED_CLASSES = 10  # of a head that is timed: it costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
     backbone = load_backbone(
         cell.backbone.name, weights="random", feature=cell.backbone.feature, image_size=size
     )
-    model = Classifier(backbone, CLASSES, 0)
+    model = Classifier(backbone, TIMED_CLASSES, 0)
     unfreeze(model, cell.entry.unfreeze)
     model.to(device).to(memory_format=torch.channels_last)
-    images = torch.randn(SAMPLE, 3, size, size, device=device)
+    images = torch.randn(TIMED_IMAGES, 3, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     everything = list(model.parameters())
     common = {
@@ -143,7 +143,7 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
     set_modes(model)
     saved: list[int] = []
     training = _timed(lambda: _step(model, images, saved), device, precision)
-    kept = max(saved) // SAMPLE
+    kept = max(saved) // TIMED_IMAGES
     return Cost(
         **common,
         embedding_seconds=embedding,
@@ -185,5 +185,5 @@ def _timed(work: Callable[[], object], device: str, precision: str) -> float:
             work()
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        seconds = (time.perf_counter() - start) / SAMPLE
+        seconds = (time.perf_counter() - start) / TIMED_IMAGES
     return seconds

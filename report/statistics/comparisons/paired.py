@@ -25,9 +25,10 @@ from frostline.report.statistics.metrics import (
     of_rows,
 )
 from frostline.report.statistics.resampling.bootstrap import multinomial, unit_contents
+from frostline.report.statistics.resampling.units import block_sizes
 
 Codes = npt.NDArray[np.int64]
-BLOCK = 1_000
+DRAWS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,7 @@ def replicate_values(
     shape = paired.matrices.shape
     flat = paired.matrices.reshape(shape[0], -1).astype(np.float64)
     parts = []
-    for start in range(0, replicates, BLOCK):
-        size = min(BLOCK, replicates - start)
+    for size in block_sizes(replicates, DRAWS_AT_ONCE):
         drawn = multinomial(paired.counts, size, rng)
         parts.append(paired.values(metric, (drawn @ flat).reshape(size, *shape[1:])))
     return np.concatenate(parts).T

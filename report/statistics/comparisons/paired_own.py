@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array
-from frostline.report.statistics.own_metrics import Answers, number_units
-from frostline.report.statistics.resampling.units import draw_units
+from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, number_units
+from frostline.report.statistics.resampling.units import block_sizes, draw_units
 
 Codes = npt.NDArray[np.int64]
-BLOCK = 100
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class PairedOwn:
         """Draw bootstrap replicates of every run by the same units: [M, replicates]."""
         everyone = np.zeros(self.n_units, dtype=np.int64)
         parts = []
-        for size in _blocks(replicates):
+        for size in block_sizes(replicates, CALLS_AT_ONCE):
             parts += list(draw_units(everyone, size, rng, stratified=False).T)
         return self._by_counts(metric, parts)
 
@@ -85,8 +84,3 @@ def make_paired_own(runs: Sequence[Answers], groups: Codes | None) -> PairedOwn:
     """Number the units of rows that are the same in all runs."""
     member, units = number_units(groups, len(runs[0].truth))
     return PairedOwn(tuple(runs), member, units)
-
-
-def _blocks(total: int) -> Iterator[int]:
-    for start in range(0, total, BLOCK):
-        yield min(BLOCK, total - start)

@@ -7,14 +7,19 @@ counts with the rows of one of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array
-from frostline.report.statistics.resampling.units import BLOCK_WEIGHTS, draw_units, make_units
+from frostline.report.statistics.resampling.units import (
+    BLOCK_WEIGHTS,
+    block_sizes,
+    draw_units,
+    make_units,
+)
 from frostline.report.statistics.scores import Scores, compute_scores
 
 Codes = npt.NDArray[np.int64]
@@ -47,7 +52,7 @@ class PairedScores:
         return np.concatenate(
             [
                 self._weighted(metric, draw_units(everyone, size, rng, stratified=False))
-                for size in _blocks(replicates, len(self.member))
+                for size in block_sizes(replicates, BLOCK_WEIGHTS // len(self.member))
             ],
             axis=1,
         )
@@ -55,7 +60,7 @@ class PairedScores:
     def left_out(self, metric: str) -> Array:
         """Compute every run's metric with each unit left out: [M, G]."""
         parts, start = [], 0
-        for size in _blocks(self.n_units, len(self.member)):
+        for size in block_sizes(self.n_units, BLOCK_WEIGHTS // len(self.member)):
             counts = np.ones((self.n_units, size))
             counts[np.arange(start, start + size), np.arange(size)] = 0
             parts.append(self._weighted(metric, counts))
@@ -73,7 +78,7 @@ class PairedScores:
         both = Scores(np.tile(one.truth, 2), np.concatenate([one.probs, other.probs]))
         parts = []
         start = 0
-        for size in _blocks(len(swaps), 2 * len(self.member)):
+        for size in block_sizes(len(swaps), BLOCK_WEIGHTS // (2 * len(self.member))):
             moved = swaps[start : start + size, self.member].T
             first = np.concatenate([1 - moved, moved])
             values = [
@@ -97,9 +102,3 @@ def make_paired_scores(truth: Codes, probs: Sequence[Array], groups: Codes | Non
         for part in np.split(units.scores.probs, range(k, len(probs) * k, k), axis=1)
     )
     return PairedScores(runs, units.member, units.n_units)
-
-
-def _blocks(total: int, rows: int) -> Iterator[int]:
-    size = max(1, BLOCK_WEIGHTS // rows)
-    for start in range(0, total, size):
-        yield min(size, total - start)

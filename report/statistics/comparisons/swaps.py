@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.comparisons.paired import Paired
+from frostline.report.statistics.comparisons.paired import DRAWS_AT_ONCE, Paired
 from frostline.report.statistics.comparisons.paired_own import PairedOwn
 from frostline.report.statistics.comparisons.paired_scores import PairedScores
 from frostline.report.statistics.metrics import Array, of_rows
+from frostline.report.statistics.resampling.units import block_sizes
 
 # Up to this many units that differ, all arrangements are visited instead of drawn.
 MOST_ENUMERATED = 14
-BLOCK = 1_000
 # Two sums of the same numbers may round apart; they are one value.
 TIE = 1e-12
 
@@ -130,6 +130,5 @@ def _arrangements(
         member = (units[:, None] == np.arange(len(counts))).astype(np.float64)
         yield bits @ member
         return
-    for start in range(0, permutations, BLOCK):
-        size = min(BLOCK, permutations - start)
+    for size in block_sizes(permutations, DRAWS_AT_ONCE):
         yield rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)

@@ -11,14 +11,13 @@ from frostline.report.statistics.intervals.bounds import percentile_bounds
 from frostline.report.statistics.intervals.estimates import Draws
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.metrics import Array
-from frostline.report.statistics.own_metrics import Answers, number_units
-from frostline.report.statistics.resampling.units import draw_units
+from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, number_units
+from frostline.report.statistics.resampling.units import block_sizes, draw_units, unit_strata
 from frostline.report.statistics.sample import Sample
 
 KINDS = ("auto", "percentile")
 # A function is called once a replicate, and may take a millisecond.
 REPLICATES = 1_000
-BLOCK = 100
 Codes = npt.NDArray[np.int64]
 
 
@@ -56,19 +55,10 @@ def _replicates(
     answers: Answers, name: str, truth: Codes, units: tuple[Codes, int], draws: Draws
 ) -> Array:
     member, n_units = units
-    stratum = _strata(truth, member, n_units)
+    stratum = unit_strata(truth, member, n_units)
     rng, values = draws.generator(), []
-    for start in range(0, draws.replicates, BLOCK):
-        size = min(BLOCK, draws.replicates - start)
+    for size in block_sizes(draws.replicates, CALLS_AT_ONCE):
         counts = draw_units(stratum, size, rng, stratified=draws.stratified)
         rows = np.arange(len(truth))
         values += [answers.score_rows(name, np.repeat(rows, one[member])) for one in counts.T]
     return np.array(values)
-
-
-def _strata(truth: Codes, member: Codes, units: int) -> Codes:
-    """Give the class of each unit; units of several classes are a stratum of their own, -1."""
-    lowest, highest = np.full(units, truth.max()), np.zeros(units, dtype=np.int64)
-    np.minimum.at(lowest, member, truth)
-    np.maximum.at(highest, member, truth)
-    return np.where(lowest == highest, lowest, -1)

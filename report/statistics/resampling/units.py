@@ -68,11 +68,7 @@ def make_units(truth: Codes, probs: Array, groups: Codes | None) -> Units:
     # Rows of equal contents in the order of their units, so that sums round alike too.
     order = np.lexsort((member, rank))
     truth, probs, member = truth[order], probs[order], member[order]
-    lowest, highest = np.full(len(place), truth.max()), np.zeros(len(place), dtype=np.int64)
-    np.minimum.at(lowest, member, truth)
-    np.maximum.at(highest, member, truth)
-    mixed = lowest != highest
-    return Units(Scores(truth, probs), member, np.where(mixed, -1, lowest))
+    return Units(Scores(truth, probs), member, unit_strata(truth, member, len(place)))
 
 
 def draw_units(
@@ -108,7 +104,7 @@ def replicate_scores(
             names,
             units.weights(draw_units(units.stratum, size, rng, stratified=stratified)),
         )
-        for size in _blocks(replicates, len(units.member))
+        for size in block_sizes(replicates, BLOCK_WEIGHTS // len(units.member))
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -116,7 +112,7 @@ def replicate_scores(
 def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
     """Compute each metric with one unit left out: [G] (Efron and Tibshirani 1993, chapter 11)."""
     parts, start = [], 0
-    for size in _blocks(units.n_units, len(units.member)):
+    for size in block_sizes(units.n_units, BLOCK_WEIGHTS // len(units.member)):
         counts = np.ones((units.n_units, size))
         counts[np.arange(start, start + size), np.arange(size)] = 0
         parts.append(compute_scores(units.scores, names, units.weights(counts)))
@@ -124,8 +120,19 @@ def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def _blocks(total: int, rows: int) -> Iterator[int]:
-    # A block's size must not change the draws of a stratum, so it depends on the data alone.
-    size = max(1, BLOCK_WEIGHTS // rows)
-    for start in range(0, total, size):
-        yield min(size, total - start)
+def block_sizes(total: int, most: int) -> Iterator[int]:
+    """Split a number of draws into blocks of at most `most`, at least one.
+
+    The size of a block changes what is drawn: `most` must depend on the data alone.
+    """
+    most = max(1, most)
+    for start in range(0, total, most):
+        yield min(most, total - start)
+
+
+def unit_strata(truth: Codes, member: Codes, units: int) -> Codes:
+    """Give the class of each unit; units of several classes are a stratum of their own, -1."""
+    lowest, highest = np.full(units, truth.max()), np.zeros(units, dtype=np.int64)
+    np.minimum.at(lowest, member, truth)
+    np.maximum.at(highest, member, truth)
+    return np.where(lowest == highest, lowest, -1)

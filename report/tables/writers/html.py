@@ -10,7 +10,6 @@ from frostline.report.tables import escape
 from frostline.report.tables.note_lines import split_notes
 from frostline.report.tables.table import Cell, Column, Row, Table
 
-MARKS = ("Underlined", "bold")
 AROUND = {"": ("", ""), "alike": ("<u>", "</u>"), "alone": ("<strong>", "</strong>")}
 # For those who do not see the line.
 SPOKEN = '<span class="hidden"> (not separated from the best)</span>'
@@ -76,7 +75,7 @@ def _classes(column: Column, text: str) -> str:
 
 
 def _notes(table: Table) -> Iterator[str]:
-    shown, rest = split_notes(table, MARKS)
+    shown, rest = split_notes(table)
     if shown:
         yield _list(shown)
     if rest:

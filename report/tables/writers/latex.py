@@ -6,7 +6,6 @@ from frostline.report.tables import escape
 from frostline.report.tables.note_lines import split_notes
 from frostline.report.tables.table import Cell, Table
 
-MARKS = ("Underlined", "bold")
 AROUND = {"": ("", ""), "alike": (r"\underline{", "}"), "alone": (r"\textbf{", "}")}
 # What pdfTeX sets as it is, in T1 encoding.
 LAST_LATIN = "\u017f"
@@ -29,7 +28,7 @@ def to_latex(table: Table) -> str:
     Notes for which there is no room are comments. Characters beyond Latin need LuaLaTeX, said in a
     comment.
     """
-    shown, rest = split_notes(table, MARKS)
+    shown, rest = split_notes(table)
     notes = r" \\ ".join(f"{{{escape.latex(note)}}}" for note in shown)
     lines = [
         *ALONE,

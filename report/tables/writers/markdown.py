@@ -8,7 +8,6 @@ from frostline.report.tables import escape
 from frostline.report.tables.note_lines import left_out, split_notes
 from frostline.report.tables.table import Cell, Table
 
-MARKS = ("Underlined", "bold")
 AROUND = {"": ("", ""), "alike": ("<ins>", "</ins>"), "alone": ("**", "**")}
 
 
@@ -24,7 +23,7 @@ def to_markdown(table: Table) -> str:
         for number, row in enumerate(rows):
             name = "" if number else escape.markdown(dataset)
             lines.append(_pipes([*[name] * named, *map(_cell, row.cells)]))
-    shown, rest = split_notes(table, MARKS)
+    shown, rest = split_notes(table)
     notes = [f"{escape.markdown(note)}  " for note in (*shown, *left_out(table, rest))]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 

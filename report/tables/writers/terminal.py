@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from frostline.report.tables import escape
 from frostline.report.tables.note_lines import left_out, split_notes
-from frostline.report.tables.table import Cell, Column, Row, Table
+from frostline.report.tables.table import ALIKE, ALONE, Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     import rich.table
 
 LEAST_NAME = 10  # columns of the terminal
 MOST_HEADING = 20  # longer words are broken
-MARKS = ("*", "**")
-STARS = {"": "", "alike": "*", "alone": "**"}
+STARS = {"": "", ALIKE: "*", ALONE: "**"}
 
 
 def to_terminal(table: Table, width: int = 80) -> str:
@@ -40,7 +39,7 @@ def to_terminal(table: Table, width: int = 80) -> str:
 
 def notes_to_terminal(table: Table) -> list[str]:
     """Write the notes alone, each as a line that is not yet wrapped."""
-    shown, rest = split_notes(table, MARKS)
+    shown, rest = split_notes(table, (STARS[ALIKE], STARS[ALONE]))
     return [escape.plain(note) for note in (*shown, *left_out(table, rest))]
 
 
