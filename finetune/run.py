@@ -74,11 +74,13 @@ def finetune_run(
     data, missing = load_data(
         manifest, open_pixels(), task.label, task.split, allow_missing=how.allow_missing
     )
+    # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
+    model = Classifier(load(), len(data.classes), task.seed)
+    blocks = unfreeze(model, task.unfreeze)
     checkpoints = Checkpoints(folder / "checkpoints")
     with checkpoints.lock() if first else nullcontext():
         barrier()
-        model = Classifier(load(), len(data.classes), task.seed)
-        fitted = _fit(workspace, task, data, model, how, checkpoints, watch)
+        fitted = _fit(workspace, task, data, model, blocks, how, checkpoints, watch)
         table = _predict(model, data, fitted)
         if first:
             meta = _meta(task, data, fitted)
@@ -106,13 +108,13 @@ def _fit(
     task: Task,
     data: Data,
     model: Classifier,
+    blocks: list[str],
     how: Execution,
     checkpoints: Checkpoints,
     watch: Callable[[Rows], None] | None,
 ) -> _Fitted:
     """Train a model in place; where blocks are frozen, from what they give."""
     first = rank() == 0
-    blocks = unfreeze(model, task.unfreeze)
     conditions = Conditions(
         task.mean, task.std, how.device, task.precision, task.crop, how.compiled
     )

@@ -133,7 +133,8 @@ def brier_score_loss(scores: Scores, weights: Array) -> Array:
 def calibration_slope(scores: Scores, weights: Array) -> Array:
     """Fit outcome on the logit of confidence (Cox 1958): slope 1 is right, below is overconfident.
 
-    NaN where outcomes are all alike or separated, so that no finite slope is the most likely.
+    NaN where outcomes or confidences are all alike, or outcomes are separated, so that no finite
+    slope is the most likely.
     """
     confidence, outcome = scores.called
     logit = _logit(confidence)
@@ -153,6 +154,10 @@ def calibration_slope(scores: Scores, weights: Array) -> Array:
             if done[np.isfinite(slope)].all():
                 break
         bad = ~done | ~np.isfinite(slope) | (np.abs(slope) > 1e3)
+        share, square = _mean(outcome, weights), _mean(logit**2, weights)
+        # Newton's steps may stop by rounding where there is nothing to fit.
+        bad |= (share < 1e-12) | (share > 1 - 1e-12)
+        bad |= square - _mean(logit, weights) ** 2 <= 1e-9 * (1 + square)
     return np.where(bad, np.nan, slope)
 
 

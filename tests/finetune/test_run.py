@@ -243,6 +243,15 @@ def test_unfreeze_none_keeps_the_backbone_bit_for_bit(
         assert torch.equal(kept[f"backbone.{name}"], value), name
 
 
+@pytest.mark.parametrize("how", ["some", "200"])
+def test_a_run_that_is_refused_leaves_nothing(
+    workspace: Workspace, open_pixels: Pixels, how: str
+) -> None:
+    with pytest.raises(InputError):
+        finetune_run(workspace, make_task(unfreeze=how), open_pixels, load)
+    assert not (workspace.root / "models").exists()
+
+
 def test_images_without_pixels(workspace: Workspace, open_pixels: Pixels) -> None:
     manifest = make_manifest()
     manifest.table.at[5, "content_key"] = b"\0" * 16

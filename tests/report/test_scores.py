@@ -90,6 +90,14 @@ def overconfident(n=4000, slope=0.5, shift=0.3, seed=0):
     return Scores(truth, np.stack([1 - p, p], axis=1)), logit
 
 
+def test_calibration_slope_of_equal_answers_is_undefined():
+    """Rounding alone must not look like a fit."""
+    probs = np.array([[0.25, 0.75, 0.0], [0.75, 0.25, 0.0], [0.75, 0.0, 0.25]])
+    for truth in ([2, 2, 2], [0, 2, 2], [1, 0, 0]):
+        scores = Scores(np.array(truth), probs)
+        assert np.isnan(compute_scores(scores, ["calibration_slope"])["calibration_slope"][0])
+
+
 def test_calibration_slope_is_the_unpenalised_fit():
     scores, logit = overconfident()
     fit = LogisticRegression(C=np.inf, tol=1e-10).fit(logit[:, None], scores.truth)
