@@ -40,7 +40,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     rows = tuple(
         Row(
             (
-                *words(row["a"], row["b"]),
+                *words(row["label_a"], row["label_b"]),
                 *(_plain_score(row, name) for name in ("estimate_a", "estimate_b")),
                 difference_cell(row),
                 Cell(p_word(row["p"]), value=float(row["p"])),
@@ -50,7 +50,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
             str(row["dataset"]),
             # Notes on two runs are on their pair.
             run=_pair(row),
-            title=_pair(row),
+            title=f"{row['label_a']} and {row['label_b']}",
         )
         for row in frame.to_dict("records")
     )
@@ -83,7 +83,7 @@ def _sentence(row: Record) -> str:
     if row["family_size"] > 1:
         p += f" by {row['adjustment']} of {row['family_size']}"
     return (
-        f"{place}{row['a']} {VERDICTS[row['verdict']]} {row['b']}{margin}: "
+        f"{place}{row['label_a']} {VERDICTS[row['verdict']]} {row['label_b']}{margin}: "
         f"{metric.title.lower()} {difference.text}{points} {interval}, {p}."
     )
 

@@ -45,7 +45,8 @@ def invoke(*words):
 
 def test_compare(files):
     text = invoke("compare", *files, "--margin", "0.02")
-    assert text.startswith("On chest, run-0 is better than run-1: accuracy +")
+    sentence = "On chest, resnet50 (frozen) is better than resnet50 (fine-tuned): accuracy +"
+    assert text.startswith(sentence)
     rows = invoke("compare", *files, "--family", "freezing", "--format", "csv").splitlines()
     assert rows[0].startswith("dataset,a,b,metric,estimate_a,")
     assert ",Holm,1," in rows[1]

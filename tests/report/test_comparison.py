@@ -366,7 +366,8 @@ def test_command_page_terminal_and_latex_give_one_answer(run, tmp_path):
         f"[{points[1]}, {points[2]}]: "
     )
     p = "< 0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
-    sentence = f"{row['a']} is better than {row['b']}: accuracy +{points[0]} points "
+    assert row["label_a"] == "resnet50 (frozen, 3 seeds)"
+    sentence = f"{row['label_a']} is better than {row['label_b']}: accuracy +{points[0]} points "
     signed = [f"+{value}" for value in points[1:]]
     assert f"{sentence}[{', '.join(signed)}], p {p}" in command("table")
     latex = command("latex").replace(r"\textless{}", "<")

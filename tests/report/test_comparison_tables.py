@@ -34,7 +34,9 @@ def frame(run):
 
 def test_sentences(frame):
     first, second, third = comparison_sentences(frame)
-    assert first.startswith("On chest, run-0 is better than run-1: accuracy +")
+    assert first.startswith(
+        "On chest, resnet50 (frozen, run-0) is better than resnet50 (frozen, run-1): accuracy +"
+    )
     assert first.endswith(" points [" + first.split("[")[1])
     assert "by max-T of 3." in first
     assert " is equivalent to " in second

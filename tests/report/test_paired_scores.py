@@ -148,7 +148,8 @@ def test_many_units_are_resampled_by_probabilities_too(run):
 def test_words_of_a_metric_that_is_no_share(run):
     runs = [run(skill=3.0, n_groups=40), run(seed=1, skill=0.3, n_groups=40)]
     text = " ".join(render_comparison(compare(runs, metric="log_loss", replicates=300)).split())
-    assert "run-0 is better than run-1: log loss \N{MINUS SIGN}0." in text
+    assert "(frozen, run-0) is better than resnet50 (frozen, run-1): log loss " in text
+    assert "log loss \N{MINUS SIGN}0." in text
     assert "points" not in text
 
 

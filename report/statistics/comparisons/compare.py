@@ -27,7 +27,12 @@ from frostline.report.statistics.comparisons.differences import (
     compare_family,
 )
 from frostline.report.statistics.comparisons.families import find_pairs
-from frostline.report.statistics.comparisons.methods import Method, group_methods, method_names
+from frostline.report.statistics.comparisons.methods import (
+    Method,
+    group_methods,
+    method_labels,
+    method_names,
+)
 from frostline.report.statistics.evaluation import Scored, place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
 from frostline.report.statistics.metrics import OwnMetric, find_metric, name_own_metric
@@ -45,6 +50,7 @@ COMPARISON_COLUMNS = (
     *("method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p"),
     *("margin", "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed"),
     *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
+    *("label_a", "label_b"),
 )
 
 
@@ -55,6 +61,7 @@ class Comparison:
     a: Method
     b: Method
     names: tuple[str, str]
+    labels: tuple[str, str]
     aligned: Aligned | None
     found: Difference | None
     notes: Notes
@@ -101,7 +108,8 @@ def compare(
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, a row a pair; `difference` is a minus b, which name a run,
+        Columns `COMPARISON_COLUMNS`, a row a pair; `label_a` and `label_b` name them in words.
+        `difference` is a minus b, which name a run,
         or the method in words where there are several seeds.
 
     Raises
@@ -156,9 +164,10 @@ def compare_methods(
     skip: bool = False,
 ) -> list[Comparison]:
     """Compare the methods of one data set: one family; as `compare_scored`."""
-    pairs, names = find_pairs(methods, options.family), method_names(methods)
+    pairs = find_pairs(methods, options.family)
     if not pairs:
         return []
+    named = list(zip(method_names(methods), method_labels(methods), strict=True))
     try:
         aligned, found = _test(methods, pairs, options, intersection)
         results: list[Result] = [(aligned, one) for one in found]
@@ -167,7 +176,7 @@ def compare_methods(
             raise
         results = _test_apart(methods, pairs, options)
     return [
-        _compared(methods[a], methods[b], (names[a], names[b]), result, options)
+        _compared((methods[a], methods[b]), (named[a], named[b]), result, options)
         for (a, b), result in zip(pairs, results, strict=True)
     ]
 
@@ -237,17 +246,22 @@ def _test_apart(
 
 
 def _compared(
-    a: Method, b: Method, names: tuple[str, str], result: Result, options: Options
+    pair: tuple[Method, Method],
+    named: tuple[tuple[str, str], tuple[str, str]],
+    result: Result,
+    options: Options,
 ) -> Comparison:
+    (a, b), (one, other) = pair, named
+    names, labels = (one[0], other[0]), (one[1], other[1])
     if isinstance(result, InputError):
         note = Note(str(result), runs=names, dataset=a.dataset)
-        return Comparison(a, b, names, None, None, (note,))
+        return Comparison(a, b, names, labels, None, None, (note,))
     aligned, found = result
     owners = {
-        name: {run.run for run, _ in one.runs} for name, one in zip(names, (a, b), strict=True)
+        name: {run.run for run, _ in method.runs} for name, method in zip(names, pair, strict=True)
     }
     notes = place_notes(found.notes, options.metric, a.dataset, owners)
-    return Comparison(a, b, names, aligned, found, notes)
+    return Comparison(a, b, names, labels, aligned, found, notes)
 
 
 def _record(one: Comparison, options: Options) -> dict[str, Any]:
@@ -262,6 +276,8 @@ def _record(one: Comparison, options: Options) -> dict[str, Any]:
         "dataset": one.a.dataset,
         "a": one.names[0],
         "b": one.names[1],
+        "label_a": one.labels[0],
+        "label_b": one.labels[1],
         "seeds_a": len(one.a.runs),
         "seeds_b": len(one.b.runs),
         "metric": options.metric,

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.evaluation import MAJORITY_HEAD, RUN_COLUMNS, Scored
-from frostline.report.statistics.names import method_words, seeds_word
+from frostline.report.statistics.names import describe, method_words, seeds_word, trained_word
 from frostline.report.statistics.sample import Sample
 
 
@@ -81,6 +82,24 @@ def method_key(run: Predictions) -> tuple[str, ...]:
     """Give what two runs of one method share; runs that say nothing of themselves stay alone."""
     known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
     return known if run.meta.get("backbone") else (*known, run.run)
+
+
+def method_labels(methods: Sequence[Method]) -> list[str]:
+    """Name methods in words for people, by what tells them from each other: `describe`'s words."""
+    about = ("head", "backbone", "unfreeze", "weights", "feature", "protocol", "train_fraction")
+    rows = [
+        {name: one.meta.get(name) or "" for name in about}
+        | {"run": one.name, "run_seed": one.meta.get("seed") if len(one.runs) == 1 else None}
+        for one in methods
+    ]
+    found = describe(pd.DataFrame(rows))
+    labels = []
+    for one, row in zip(methods, rows, strict=True):
+        model, details = found[one.name]
+        seeds = seeds_word(len(one.runs)) if len(one.runs) > 1 else ""
+        words = ", ".join(filter(None, (trained_word(str(row["unfreeze"])), details, seeds)))
+        labels.append(f"{model} ({words})" if words else model)
+    return labels
 
 
 def method_names(methods: Sequence[Method]) -> list[str]:
