@@ -71,9 +71,7 @@ class TrainingOptions:
     draws: Annotated[
         int | None,
         typer.Option(
-            help="Random draws of every size: 10 if not given, and no fewer of sizes under 100 "
-            "groups.",
-            min=1,
+            help="Random draws of every size; 10 if not given. Small sizes need many.", min=1
         ),
     ] = None
     cv: Annotated[

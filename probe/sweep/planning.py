@@ -15,7 +15,7 @@ from frostline.probe.heads.registry import HEADS
 from frostline.probe.heads.training import pairs
 from frostline.probe.sweep.draws import draw_order, group_folds
 from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
-from frostline.probe.sweep.settings import LEAST_DRAWS, SMALL, Sweep
+from frostline.probe.sweep.settings import Sweep
 from frostline.probe.sweep.stores import find_features
 
 
@@ -144,15 +144,14 @@ def _training_sets(
         if size in (None, total):
             sets.append(TrainingSet())
             continue
-        draws = max(sweep.draws, LEAST_DRAWS) if size < SMALL else sweep.draws
-        least = max(draw_order(images, "train", draw).least for draw in range(draws))
+        least = max(draw_order(images, "train", draw).least for draw in range(sweep.draws))
         left_out = f"{name}: {size} training groups are skipped, because"
         if size > total:
             skipped.append(f"{left_out} there are only {total}.")
         elif size < least:
             skipped.append(f"{left_out} every class needs {least}.")
         else:
-            sets += [TrainingSet(size, draw) for draw in range(draws)]
+            sets += [TrainingSet(size, draw) for draw in range(sweep.draws)]
     if not sets:
         raise InputError(f"No size of train_groups can be had: {' '.join(skipped)}")
     return list(dict.fromkeys(sets))

@@ -17,9 +17,6 @@ from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
 
-# Label-efficiency sizes below this many groups are drawn at least `LEAST_DRAWS` times.
-SMALL, LEAST_DRAWS = 100, 10
-
 
 class Sweep(BaseModel):
     """A sweep, checked; `parse_sweep` makes it.
@@ -45,7 +42,7 @@ class Sweep(BaseModel):
     train_groups : list
         Sizes of the training part: counts of groups, fractions of them, or `all`.
     draws : int
-        Random draws of every size but `all`; at least 10 of sizes under 100 groups.
+        Random draws of every size but `all`.
     cv : str, optional
         `KxR`: K folds, repeated R times, instead of the data set's splits.
     test_dataset : str, optional

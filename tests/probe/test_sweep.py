@@ -212,7 +212,7 @@ def test_label_efficiency(build: Build, monkeypatch: pytest.MonkeyPatch) -> None
     place = build()
     said: list[str] = []
     sweep = sweep_of(
-        heads={"logistic": {"C": [0.01, 1.0]}}, train_groups=[2, 6, 0.5, "all", 400], draws=1
+        heads={"logistic": {"C": [0.01, 1.0]}}, train_groups=[2, 6, 0.5, "all", 400], draws=3
     )
     results = run_sweep(place, sweep, jobs=1, said=said.append)
     assert said[:2] == [
@@ -222,7 +222,7 @@ def test_label_efficiency(build: Build, monkeypatch: pytest.MonkeyPatch) -> None
     counts = results.table[
         (results.table["metric"] == "accuracy") & (results.table["split"] == "test")
     ]
-    assert counts.groupby("train_groups", dropna=False).size().tolist() == [10, 10, 1]
+    assert counts.groupby("train_groups", dropna=False).size().tolist() == [3, 3, 1]
     for path in results.predictions:
         meta = read_predictions(path).meta
         assert min(meta["class_counts"].values()) > 0
