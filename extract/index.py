@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
@@ -60,8 +62,7 @@ def index_dataset(
         "val_fraction": val_fraction,
     }
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
-    rows = [list(table[column]) for column in ("group_id", "label", "split")]
-    split = assign_splits(*rows, kept=kept, **splits)
+    split = assign_splits(*_lists(table, "group_id", "label", "split"), kept=kept, **splits)
     meta = {
         "dataset": name,
         "kind": kind,
@@ -75,6 +76,10 @@ def index_dataset(
     table = add_file_facts(table.assign(split=split), folders, previous, progress)
     write_manifest(workspace.manifest(name), Manifest(table, meta))
     return read_manifest(workspace.manifest(name))
+
+
+def _lists(table: pd.DataFrame, *columns: str) -> list[list[Any]]:
+    return [list(table[column]) for column in columns]
 
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
