@@ -16,7 +16,7 @@ from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
 
 FORMAT = "frostline-manifest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ("train", "val", "test")
 COLUMNS = {
     "image_id": "string",

@@ -1,21 +1,31 @@
-"""Stamped files: each says what it is and in which version (docs/format.md, 'Stamps')."""
+"""Stamped files: each says what it is, in which version, and its digest (docs/format.md)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import xxhash
+
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.cache.errors import InputError
+from frostline.cache.keys import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Of the metadata of Parquet and safetensors; what stands there is a JSON object.
 KEY = "frostline"
+# Of JSON, in the object; of Parquet, in the metadata of the schema, next to `frostline`.
+DIGEST, PARQUET_DIGEST = "content_digest", "frostline_digest"
+_NO_DIGEST = b"0" * 32
+# Thrift writes a text as its type (0x18), its length and its bytes.
+_PARQUET_DIGEST = re.compile(PARQUET_DIGEST.encode() + rb"\x18\x20([0-9a-f]{32})")
+CHANGED = "it is not what was written: its digest differs"
 REMEDY = "delete it and make it again"
 # What JSON, Parquet and HDF5 raise over bytes that are not what was written.
 UNREADABLE = (
@@ -46,8 +56,9 @@ def write_json(path: Path, format: str, version: int, content: Mapping[str, Any]
         What JSON can say (neither NaN nor infinity); a stamp in it, of the file that it was read
         from, is replaced.
     """
-    whole = _stamped(format, version, content)
-    write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+    whole = json.loads(json.dumps(_stamped(format, version, content), allow_nan=False))
+    whole = {**whole, DIGEST: _content_digest(whole)}
+    write_text(path, json.dumps(whole, indent=1) + "\n")
 
 
 def read_json(path: Path, format: str, newest: int, *, remedy: str = REMEDY) -> dict[str, Any]:
@@ -75,9 +86,49 @@ def read_json(path: Path, format: str, newest: int, *, remedy: str = REMEDY) -> 
     """
     _must_exist(path)
     with reading(path, remedy):
-        content = _json_object(path.read_text(encoding="utf-8"))
+        content = _json_object(path)
+    # The stamp first: a newer release may digest in another way.
     check_stamp(content, path, format, newest, remedy=remedy)
+    _check_content(path, content, remedy)
+    return {name: value for name, value in content.items() if name != DIGEST}
+
+
+def read_any_json(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
+    """Read a JSON object of anyone; if it carries a digest, check that it is what was written.
+
+    Raises
+    ------
+    InputError
+        If it is not there, is no JSON object, or damaged.
+    """
+    _must_exist(path)
+    with reading(path, remedy):
+        content = _json_object(path)
+    _check_content(path, content, remedy)
     return content
+
+
+def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Digest files, for `files` in the JSON file next to them: XXH3-128 by name, in hex."""
+    return {name: bytes_digest((folder / name).read_bytes()) for name in names}
+
+
+def check_files(path: Path, content: Mapping[str, Any], remedy: str = REMEDY) -> None:
+    """Check the files next to a JSON file against `files` in it; it may have none.
+
+    Raises
+    ------
+    InputError
+        If one is not there, or is not what was written.
+    """
+    files = content.get("files") or {}
+    for name, digest in files.items():
+        file = path.parent / name
+        with reading(file, remedy):
+            if not file.is_file():
+                raise damaged(file, f"it is not there, though {path.name} names it", remedy)
+            if file_digests(path.parent, [name])[name] != digest:
+                raise damaged(file, CHANGED, remedy)
 
 
 def write_parquet(
@@ -97,9 +148,14 @@ def write_parquet(
     import pyarrow.parquet as pq
 
     text = json.dumps(_stamped(format, version, meta), ensure_ascii=False, allow_nan=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text.encode()})
+    stamp = {KEY: text.encode(), PARQUET_DIGEST: _NO_DIGEST}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **stamp})
     with atomic_write(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+        data = temporary.read_bytes()
+        place = _place_of_digest(data)
+        assert place is not None
+        temporary.write_bytes(_with_digest(data, place, bytes_digest(data).encode()))
 
 
 def read_parquet(
@@ -132,7 +188,7 @@ def read_parquet(
     table, meta = read_any_parquet(path, columns, remedy=remedy)
     meta = meta or {}
     check_stamp(meta, path, format, newest, remedy=remedy)
-    return table, meta
+    return table, {name: value for name, value in meta.items() if name != DIGEST}
 
 
 def read_any_parquet(
@@ -140,20 +196,29 @@ def read_any_parquet(
 ) -> tuple[pa.Table, dict[str, Any] | None]:
     """Read a Parquet file of anyone: its table, and what Frostline wrote about it, if it did.
 
+    A digest that the file carries is checked, and stands in what is given as `content_digest`.
+
     Raises
     ------
     InputError
         If it is not there, or damaged.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     _must_exist(path)
     with reading(path, remedy):
-        # Folders named `a=b` above the file are no columns of it.
-        table = pq.read_table(path, columns=columns, partitioning=None)
+        data = path.read_bytes()
+        digest = _check_parquet(data)
+        table = pq.read_table(pa.BufferReader(data), columns=columns)
         table.validate(full=True)
         text = (table.schema.metadata or {}).get(KEY.encode())
-        return table, None if text is None else _json_object(text.decode())
+        meta = None if text is None else json.loads(text.decode())
+        if meta is not None and not isinstance(meta, dict):
+            raise TypeError("its stamp is no JSON object")
+        if meta is not None and digest is not None:
+            meta[DIGEST] = digest
+        return table, meta
 
 
 def check_stamp(
@@ -165,6 +230,8 @@ def check_stamp(
     remedy: str = REMEDY,
 ) -> None:
     """Raise InputError unless the stamp of a file is of this format, and no newer than `newest`.
+
+    A file of the newest version must have a digest; those of earlier versions may have none.
 
     Parameters
     ----------
@@ -189,6 +256,8 @@ def check_stamp(
             f"{path} has format version {version}, this release reads up to {newest}: install a "
             "newer Frostline."
         )
+    if version == newest and DIGEST not in stamp:
+        raise damaged(path, "its digest is gone", remedy)
 
 
 @contextmanager
@@ -217,11 +286,41 @@ def _must_exist(path: Path) -> None:
 
 def _stamped(format: str, version: int, content: Mapping[str, Any]) -> dict[str, Any]:
     stamp = {"format": format, "format_version": version}
-    return stamp | dict(content) | stamp
+    facts = {name: value for name, value in content.items() if name != DIGEST}
+    return stamp | facts | stamp
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("it holds no JSON object")
-    return value
+def _content_digest(content: Mapping[str, Any]) -> str:
+    facts = {name: value for name, value in content.items() if name != DIGEST}
+    return bytes_digest(canonical_json(facts).encode(errors="surrogatepass"))
+
+
+def _check_content(path: Path, content: Mapping[str, Any], remedy: str) -> None:
+    if DIGEST in content and content[DIGEST] != _content_digest(content):
+        raise damaged(path, CHANGED, remedy)
+
+
+def bytes_digest(data: bytes) -> str:
+    """Digest bytes: XXH3-128, in hex."""
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def _place_of_digest(data: bytes) -> tuple[int, int] | None:
+    """Find where the digest of a Parquet file stands in its bytes."""
+    found = list(_PARQUET_DIGEST.finditer(data))
+    return found[-1].span(1) if found else None
+
+
+def _with_digest(data: bytes, place: tuple[int, int], digest: bytes) -> bytes:
+    return data[: place[0]] + digest + data[place[1] :]
+
+
+def _check_parquet(data: bytes) -> str | None:
+    """Give the digest that a Parquet file carries, having checked it; None if it carries none."""
+    place = _place_of_digest(data)
+    if place is None:
+        return None
+    digest = data[slice(*place)].decode()
+    if bytes_digest(_with_digest(data, place, _NO_DIGEST)) != digest:
+        raise ValueError(CHANGED)
+    return digest

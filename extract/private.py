@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 
 import pandas as pd
+import xxhash
 
 from frostline.cache import InputError, Workspace, atomic_write
 
@@ -42,14 +43,21 @@ def workspace_key(workspace: Workspace) -> bytes:
     if not path.exists():
         workspace.root.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_bytes(secrets.token_bytes(SECRET_BYTES))
+            key = secrets.token_bytes(SECRET_BYTES)
+            temporary.write_bytes(key + _digest(key))
             os.chmod(temporary, 0o600)
-    key = path.read_bytes()
-    if len(key) != SECRET_BYTES:
+    data = path.read_bytes()
+    key, digest = data[:SECRET_BYTES], data[SECRET_BYTES:]
+    # Release 0.1 wrote no digest.
+    if len(key) != SECRET_BYTES or digest not in (b"", _digest(key)):
         raise InputError(
             f"{path} is damaged: delete it, and index the DICOM data sets again with --resplit."
         )
     return key
+
+
+def _digest(key: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(key)
 
 
 def _hidden(text: str | None, column: str, key: bytes) -> str | None:

@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from frostline.cache import InputError, atomic_write
-from frostline.cache.stamped import read_json, write_json
+from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 from frostline.finetune.model import Classifier
 
-FORMAT, VERSION = "frostline-model", 1
+FORMAT, VERSION = "frostline-model", 2
 WEIGHTS, CARD = "model.safetensors", "model.json"
+REMEDY = "delete {folder} and train again"
 
 
 def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None:
@@ -34,7 +35,8 @@ def save_model(folder: Path, model: Classifier, card: Mapping[str, Any]) -> None
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic_write(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
-    write_json(folder / CARD, FORMAT, VERSION, card)
+    files = file_digests(folder, [WEIGHTS])
+    write_json(folder / CARD, FORMAT, VERSION, {**card, "files": files})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
         raise InputError(f"There is no fine-tuned model in {folder}: check the run's name.")
-    return read_json(path, FORMAT, VERSION, remedy=f"delete {folder} and train again")
+    return read_json(path, FORMAT, VERSION, remedy=REMEDY.format(folder=folder))
 
 
 def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifier, dict[str, Any]]:
@@ -80,10 +82,11 @@ def load_model(folder: Path, module: nn.Module | None = None) -> tuple[Classifie
     else:
         backbone = load_backbone(module, feature=feature, image_size=size, name=name)
     model = Classifier(backbone, len(card["classes"]), seed=0)
+    check_files(folder / CARD, card, REMEDY.format(folder=folder))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(
-            f"{folder / WEIGHTS} is damaged or of another model: delete {folder} and train again."
+            f"{folder / WEIGHTS} is damaged or of another model: {REMEDY.format(folder=folder)}."
         ) from error
     return model.eval(), card

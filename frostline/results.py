@@ -194,7 +194,9 @@ class Report:
         """The answer in sentences, and the main table, as text."""
         if self.folder is None:
             return ""
-        return (self.folder / "answer.txt").read_text(encoding="utf-8")
+        from frostline.study.results import read_answer
+
+        return read_answer(self.folder)
 
     def scores(self, **options: Any) -> Scores:
         """Score the runs; options are those of `frostline.evaluate`."""

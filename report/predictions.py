@@ -6,7 +6,6 @@ table with true labels and predictions is read too, and what it does not say is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,12 @@ import pandas as pd
 from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
 from frostline.cache.stamped import (
+    DIGEST,
+    bytes_digest,
+    check_files,
     check_stamp,
+    read_any_json,
     read_any_parquet,
-    reading,
     write_json,
     write_parquet,
 )
@@ -29,7 +31,7 @@ from frostline.report.check import Source, check_meta, check_table
 from frostline.report.notes import Note, Notes
 
 FORMAT = "frostline-predictions"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 REMEDY = "make it again"
 
 META_KEYS = (
@@ -172,8 +174,10 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
     check_table(table, full["classes"], source, needs_ids=True)
     if path.suffix == ".csv":
         # The JSON goes first: predictions that are there always have what made them next to them.
+        text = table.to_csv(index=False, lineterminator="\n")
+        full["files"] = {path.name: bytes_digest(text.encode())}
         write_json(path.with_suffix(".json"), FORMAT, FORMAT_VERSION, full)
-        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+        write_text(path, text)
     else:
         _write_parquet(path, table, full)
 
@@ -197,7 +201,8 @@ def read_predictions(path: Path | str) -> Predictions:
     if path.suffix == ".parquet":
         table, meta = _read_parquet(path)
     elif path.suffix == ".csv":
-        table, meta = _read_csv(path), _read_json(path.with_suffix(".json"))
+        # The metadata first: they tell whether the bytes are those that were written.
+        meta, table = _read_json(path), _read_csv(path)
     else:
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
     notes: list[Note] = []
@@ -205,6 +210,7 @@ def read_predictions(path: Path | str) -> Predictions:
         table, meta = _foreign(table, path, source, notes)
     else:
         check_stamp(meta, path, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
+        meta = {name: value for name, value in meta.items() if name not in (DIGEST, "files")}
         check_meta(meta, source)
         table = _tidy(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
@@ -238,13 +244,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a readable CSV ({detail}); correct that line.") from error
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(table: Path) -> dict[str, Any] | None:
     """Read metadata next to a CSV; None without one, or if it is not about predictions."""
+    path = table.with_suffix(".json")
     if not path.is_file():
         return None
-    with reading(path, REMEDY):
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    return meta if isinstance(meta, dict) and meta.get("format") == FORMAT else None
+    meta = read_any_json(path, remedy=REMEDY)
+    if meta.get("format") != FORMAT:
+        return None
+    check_files(path, meta, f"delete {path.name} to read the table as it is now")
+    return meta
 
 
 def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from frostline.cache import stamped
 from frostline.cache.atomic import atomic_write
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json, spec_key
-from frostline.cache.stamped import check_stamp, reading
+from frostline.cache.stamped import DIGEST, check_stamp, reading
 
 PIXELS = "frostline-pixels"
 EMBEDDINGS = "frostline-embeddings"
@@ -216,6 +216,7 @@ def read_part(path: Path) -> Part:
 
 def _read_header(path: Path, file: h5py.File) -> Part:
     stamp = {name: _python(file.attrs[name]) for name in ("format", "format_version")}
+    stamp[DIGEST] = file.attrs["header_digest"]
     check_stamp(stamp, path, FORMATS, FORMAT_VERSION, remedy=REMEDY)
     values, keys, digests = (
         _plain_dataset(path, file, name) for name in ("values", "content_key", "block_digest")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,16 @@ from torch import Tensor
 
 from frostline.cache import InputError, lock_file, write_text
 from frostline.cache.atomic import TEMPORARY, flush_to_disk
-from frostline.cache.stamped import damaged, read_json, write_json
+from frostline.cache.stamped import (
+    check_files,
+    damaged,
+    file_digests,
+    read_json,
+    write_json,
+)
 
-FORMAT, VERSION = "frostline-checkpoint", 2
+FORMAT, VERSION = "frostline-checkpoint", 3
+OLDEST = 2
 POINTER, STATE, LOCK = "latest", "state.json", "lock"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
 
@@ -128,15 +136,16 @@ class Checkpoints:
         folder = self._latest()
         if folder is None:
             return None
-        remedy = f"delete {self.folder} to train again from the start"
+        remedy = _remedy(self.folder)
         if not (folder / STATE).is_file():
             raise damaged(folder, f"it has no {STATE}", remedy)
         state = read_json(folder / STATE, FORMAT, VERSION, remedy=remedy)
-        if state["format_version"] < VERSION:
+        if state["format_version"] < OLDEST:
             raise InputError(
                 f"Checkpoint {folder} has format version {state['format_version']} of an older "
                 f"release: finish with that one, or {remedy}."
             )
+        check_files(folder / STATE, state, remedy)
         average = folder / "average.safetensors"
         try:
             return Checkpoint(
@@ -145,7 +154,9 @@ class Checkpoints:
                 weights=load_file(folder / "weights.safetensors"),
                 best=load_file(folder / "best.safetensors"),
                 best_epoch=state["best_epoch"],
-                optimizer=torch.load(folder / "optimizer.pt", weights_only=True),
+                optimizer=torch.load(
+                    folder / "optimizer.pt", map_location="cpu", weights_only=True
+                ),
                 average=load_file(average) if average.exists() else {},
                 micro_batch=state["micro_batch"],
             )
@@ -158,7 +169,12 @@ class Checkpoints:
 
     def _latest(self) -> Path | None:
         pointer = self.folder / POINTER
-        return self.folder / pointer.read_text().strip() if pointer.is_file() else None
+        if not pointer.is_file():
+            return None
+        name = pointer.read_bytes().decode(errors="replace")
+        if not re.fullmatch(r"[0-9]{6}", name):
+            raise damaged(pointer, "it names no checkpoint", _remedy(self.folder))
+        return self.folder / name
 
     def _write(self, folder: Path, checkpoint: Checkpoint, before: Path | None) -> None:
         save_file(checkpoint.weights, folder / "weights.safetensors")
@@ -183,6 +199,7 @@ class Checkpoints:
             "best_epoch": checkpoint.best_epoch,
             "micro_batch": checkpoint.micro_batch,
             "history": checkpoint.history,
+            "files": file_digests(folder, sorted(path.name for path in folder.iterdir())),
         }
         write_json(folder / STATE, FORMAT, VERSION, state)
 
@@ -197,6 +214,10 @@ class Checkpoints:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _remedy(folder: Path) -> str:
+    return f"delete {folder} to train again from the start"
 
 
 def _name(epoch: int) -> str:

@@ -43,7 +43,7 @@ def write_provenance(
         "failed": dict(failed),
         "left_out": plan.left_out,
     }
-    write_json(path, "frostline-provenance", 1, found)
+    write_json(path, "frostline-provenance", 2, found)
     return path
 
 

@@ -15,8 +15,8 @@ from frostline.cache.stamped import read_json, write_json
 if TYPE_CHECKING:
     from frostline.study.plan import Step
 
-FORMAT, VERSION = "frostline-step", 1
-PLAN = ("frostline-plan", 1)
+FORMAT, VERSION = "frostline-step", 2
+PLAN = ("frostline-plan", 2)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
 # Inputs that are digests, and what a person calls them.
 DIGESTS = {

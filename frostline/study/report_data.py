@@ -82,7 +82,13 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     Sweeps whose predictions are gone are left out. Validation scores are of the latest sweep of
     each backbone, by the metric that the latest sweep of the data set selected by.
     """
-    from frostline.probe.sweep.results import Results, curves, heat_map, read_results
+    from frostline.probe.sweep.results import (
+        Results,
+        curves,
+        heat_map,
+        read_result_table,
+        read_results,
+    )
     from frostline.report import Swept
 
     lines = []
@@ -90,7 +96,7 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
     chosen: dict[str, str] = {}
     found = sorted((workspace.root / "sweeps").glob("*/results.parquet"), key=_written)
     for path in found:
-        table = pd.read_parquet(path)
+        table = read_result_table(path)
         table = table[table["dataset"].isin(list(datasets))]
         files = [workspace.predictions(run) for run in table["run"].dropna().unique()]
         if not files or not all(file.exists() for file in files):
@@ -115,12 +121,14 @@ def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:
 
 def write_sweep_tables(workspace: Workspace, study: Study, plan: Plan) -> None:
     """Write `tables/sweep-<name>.csv` for every sweep with finished heads."""
+    from frostline.probe.sweep.results import read_result_table
+
     found: dict[str, list[pd.DataFrame]] = {}
     for step in plan.steps:
         record = record_done(workspace, step.key) if step.sweep else None
         if step.sweep is not None and record is not None:
             path = workspace.root / "sweeps" / record["sweep"] / "results.parquet"
-            found.setdefault(step.sweep[0], []).append(pd.read_parquet(path))
+            found.setdefault(step.sweep[0], []).append(read_result_table(path))
     for name, tables in found.items():
         folder = workspace.report(study.name) / "tables"
         with atomic_write(folder / f"sweep-{name}.csv") as temporary:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from frostline import __version__
 from frostline.cache import InputError, Workspace, read_manifest, spec_key
-from frostline.cache.stamped import read_json, write_json
+from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
 from frostline.study.audits import audit_datasets
 from frostline.study.file import Study
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from frostline.report import Failed, Predictions
     from frostline.study.plan import Cell
 
-FORMAT, VERSION = "frostline-study", 1
+FORMAT, VERSION = "frostline-study", 2
 STATE, ANSWER = "study.json", "answer.txt"
+REMEDY = "run `frostline report` with the study again"
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
 DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
 
@@ -70,18 +71,31 @@ def update_report(
         "done": list(done) if failed else [],
     }
     state["key"] = spec_key(state)
-    if again or _key_of(folder) != state["key"] or not (folder / ANSWER).exists():
+    if again or _key_of(folder) != state["key"] or not _has_answer(folder):
         _write(workspace, study, predictions, state)
         # Last: a key that is there says that the report is whole.
-        write_json(folder / STATE, FORMAT, VERSION, state)
+        files = file_digests(folder, [ANSWER])
+        write_json(folder / STATE, FORMAT, VERSION, {**state, "files": files})
     return folder
 
 
 def print_report(folder: Path) -> None:
     """Print the answer and the table of a report, and where its page lies."""
-    print((folder / ANSWER).read_text(encoding="utf-8"))
+    print(read_answer(folder))
     summary(f"Page: {folder / 'index.html'}")
     summary(f"Tables: {folder / 'tables'}")
+
+
+def read_answer(folder: Path) -> str:
+    """Read the answer and the main table of a report, as text.
+
+    Raises
+    ------
+    InputError
+        If they are not what was written.
+    """
+    check_files(folder / STATE, read_json(folder / STATE, FORMAT, VERSION), REMEDY)
+    return (folder / ANSWER).read_text(encoding="utf-8")
 
 
 def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> Path:
@@ -139,6 +153,13 @@ def _settings(study: dict[str, Any], name: str) -> Any:
     if name != "datasets":
         return study.get(name)
     return {key: entry | {"root": None} for key, entry in study["datasets"].items()}
+
+
+def _has_answer(folder: Path) -> bool:
+    try:
+        return bool(read_answer(folder))
+    except InputError:
+        return False
 
 
 def _key_of(folder: Path) -> str | None:

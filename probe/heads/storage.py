@@ -14,11 +14,19 @@ from safetensors.numpy import load, save
 from sklearn.utils.validation import check_is_fitted
 
 from frostline.cache import InputError, atomic_write
-from frostline.cache.stamped import damaged, read_json, write_json
+from frostline.cache.stamped import (
+    CHANGED,
+    check_files,
+    damaged,
+    file_digests,
+    read_json,
+    write_json,
+)
 from frostline.probe.heads.registry import class_named
 
 FORMAT = "frostline-head"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+TENSORS = "head.safetensors"
 OWN = "own"  # in place of a class: a user's own estimator, of which only its parameters are kept
 
 
@@ -57,11 +65,11 @@ def save_head(folder: Path, head: Any, about: Mapping[str, Any] | None = None) -
         "params": {name: _plain(value) for name, value in params.items()},
         "left_out": {name: repr(value) for name, value in left_out.items()},
         "fitted": fitted,
-        "digest": _digest(data),
         "about": dict(about or {}),
     }
-    with atomic_write(folder / "head.safetensors") as temporary:
+    with atomic_write(folder / TENSORS) as temporary:
         temporary.write_bytes(data)
+    content["files"] = file_digests(folder, [TENSORS])
     write_json(folder / "head.json", FORMAT, FORMAT_VERSION, content)
 
 
@@ -105,12 +113,10 @@ def read_head(folder: Path) -> tuple[Any, dict[str, Any]]:
                 "which is not stored, for nothing that Frostline reads is unpickled: fit it again "
                 "in Python."
             )
-        data = (folder / "head.safetensors").read_bytes()
-        if content["digest"] != _digest(data):
-            raise InputError(
-                f"The files head.json and head.safetensors in {folder} do not belong together: "
-                "delete both and run again."
-            )
+        check_files(path, content, remedy)
+        data = (folder / TENSORS).read_bytes()
+        if content["format_version"] == 1 and content["digest"] != _digest(data):
+            raise damaged(folder / TENSORS, CHANGED, remedy)
         head = class_named(content["class"])(**content["params"])
         tensors = load(data)
         for name, packed in content["fitted"].items():

@@ -22,7 +22,7 @@ from frostline.probe.sweep.validation_scores import read_scores, text_of
 from frostline.report import read_predictions
 
 FORMAT = "frostline-sweep"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,25 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read what was swept, as the file of its results says."""
+    """Read what was swept, as the file of its results says.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or a newer release wrote it.
+    """
     return dict(read_parquet(path, FORMAT, FORMAT_VERSION, columns=[])[1]["sweep"])
+
+
+def read_result_table(path: Path) -> pd.DataFrame:
+    """Read all runs of a sweep, one row a candidate and metric.
+
+    Raises
+    ------
+    InputError
+        As `read_results` does.
+    """
+    return read_parquet(path, FORMAT, FORMAT_VERSION)[0].to_pandas()
 
 
 def _write(path: Path, table: pd.DataFrame, sweep: Sweep) -> None:

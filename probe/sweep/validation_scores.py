@@ -17,7 +17,7 @@ from frostline.probe.heads.training import Candidate
 from frostline.probe.sweep.head_run import HeadRun
 
 FORMAT = "frostline-sweep-cell"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def read_scores(workspace: Workspace, run: HeadRun) -> pd.DataFrame | None:

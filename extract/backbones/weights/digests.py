@@ -8,7 +8,7 @@ from typing import Any
 from frostline.cache import InputError
 from frostline.cache.stamped import read_json, write_json
 
-FORMAT, VERSION = "frostline-digests", 1
+FORMAT, VERSION = "frostline-digests", 2
 
 
 class DigestMemory:

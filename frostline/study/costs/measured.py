@@ -11,7 +11,7 @@ from frostline.cache import Workspace
 from frostline.cache.keys import canonical_json
 from frostline.cache.stamped import read_json, write_json
 
-FORMAT, VERSION = "frostline-measured", 1
+FORMAT, VERSION = "frostline-measured", 2
 
 
 def measure_once(
