@@ -324,3 +324,10 @@ def _check_parquet(data: bytes) -> str | None:
     if bytes_digest(_with_digest(data, place, _NO_DIGEST)) != digest:
         raise ValueError(CHANGED)
     return digest
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise TypeError("it holds no JSON object")
+    return value

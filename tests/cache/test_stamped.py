@@ -186,5 +186,5 @@ def test_a_system_without_flock_can_import_it() -> None:
 def test_a_small_file_can_be_read_by_eye(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", "frostline-toy", 1, {"seed": 3})
     text = (tmp_path / "a.json").read_text()
-    assert list(json.loads(text)) == ["format", "format_version", "seed"]
-    assert len(text.splitlines()) == 5
+    assert list(json.loads(text)) == ["format", "format_version", "seed", "content_digest"]
+    assert len(text.splitlines()) == 6

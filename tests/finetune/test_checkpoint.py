@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from frostline.cache import InputError
+from frostline.cache.stamped import write_json
 from frostline.finetune.training.checkpoint import Checkpoint, Checkpoints
 
 
@@ -132,8 +133,8 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, file: str) -> None:
     ("version", "sentence"),
     [
         (
-            3,
-            "{0}/000001/state.json has format version 3, this release reads up to 2: install a "
+            4,
+            "{0}/000001/state.json has format version 4, this release reads up to 3: install a "
             "newer Frostline.",
         ),
         (
@@ -147,7 +148,7 @@ def test_another_format_says_so(tmp_path: Path, version: int, sentence: str) -> 
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(checkpoint(1, 1))
     path = tmp_path / "000001" / "state.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+    write_json(path, "frostline-checkpoint", version, json.loads(path.read_text()))
     with pytest.raises(InputError) as caught:
         checkpoints.load()
     assert str(caught.value) == sentence.format(tmp_path)

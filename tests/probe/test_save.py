@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from frostline.cache import InputError
+from frostline.cache.stamped import write_json
 from frostline.probe import (
     AdamProbe,
     CentroidProbe,
@@ -87,8 +88,8 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     save_head(other, fit(LogisticProbe(C=3), [0, 1])[0])
     (other / "head.safetensors").rename(tmp_path / "head.safetensors")
     assert refusal(tmp_path) == (
-        f"The files head.json and head.safetensors in {tmp_path} do not belong together: "
-        "delete both and run again."
+        f"{tmp_path}/head.safetensors is damaged (it is not what was written: its digest differs): "
+        f"delete {tmp_path} and run again."
     )
 
 
@@ -96,7 +97,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     ("change", "start"),
     [
         ({"format": "other"}, "{path} is not a frostline-head file but 'other': delete "),
-        ({"format_version": 99}, "{path} has format version 99, this release reads up to 1:"),
+        ({"format_version": 99}, "{path} has format version 99, this release reads up to 2:"),
         ({"class": "os.system"}, "{path} is damaged (KeyError("),
         ({"params": {"D": 1}}, "{path} is damaged (TypeError("),
     ],
@@ -104,7 +105,8 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
 def test_strange_heads(tmp_path: Path, change: dict[str, Any], start: str) -> None:
     save_head(tmp_path, fit(LogisticProbe(), [0, 1])[0])
     path = tmp_path / "head.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    content = {**json.loads(path.read_text()), **change}
+    write_json(path, content["format"], content["format_version"], content)
     assert refusal(tmp_path).startswith(start.format(path=path))
 
 

@@ -22,7 +22,7 @@ def test_round_trip(run, tmp_path, suffix):
     write_predictions(path, one.table, one.meta)
     back = read_predictions(path)
     assert set(META_KEYS) <= set(back.meta)
-    assert back.meta["format_version"] == 1
+    assert back.meta["format_version"] == 2
     assert {key: back.meta[key] for key in one.meta} == one.meta
     assert back.table.columns.tolist() == one.table.columns.tolist()
     for name in one.table:
@@ -182,12 +182,12 @@ def test_a_newer_version_is_refused_with_the_remedy(run, tmp_path):
     path = tmp_path / "run.parquet"
     write_predictions(path, run().table, run().meta)
     data = pq.read_table(path)
-    meta = json.loads(data.schema.metadata[b"frostline"]) | {"format_version": 2}
+    meta = json.loads(data.schema.metadata[b"frostline"]) | {"format_version": 3}
     pq.write_table(data.replace_schema_metadata({b"frostline": json.dumps(meta)}), path)
     with pytest.raises(InputError) as caught:
         read_predictions(path)
     assert str(caught.value) == (
-        f"{path} has format version 2, this release reads up to 1: install a newer Frostline."
+        f"{path} has format version 3, this release reads up to 2: install a newer Frostline."
     )
 
 
