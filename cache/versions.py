@@ -1,9 +1,25 @@
-"""Versions of Python and of the libraries that compute results."""
+"""Versions of what computes results: Python, libraries, and the stages of Frostline itself."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from frostline.cache.errors import InputError
+
+# The number of each stage, raised when the same input gives other numbers than before. It is part
+# of keys and run ids (docs/format.md, 'Spec and key'), so that a release that computes otherwise
+# makes things again. 1 is not written, so that keys and ids of release 0.1 still hold.
+STAGES = {
+    "pixels": 1,
+    "embeddings": 1,
+    "probe": 1,
+    "finetune": 1,
+    "statistics": 5,
+    "figures": 6,
+}
 
 # What may decide a number somewhere between an image file and a page.
 PACKAGES = (
@@ -43,3 +59,25 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def numbered(stage: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the number of a stage to what a key or a run id is made from, as `stage`."""
+    number = STAGES[stage]
+    return {**content, "stage": number} if number > 1 else dict(content)
+
+
+def check_stage(stage: str, spec: Mapping[str, Any], what: str) -> None:
+    """Raise InputError if a spec that was kept is of another number than this release computes.
+
+    Parameters
+    ----------
+    what : str
+        What was made by it, to begin a sentence.
+    """
+    made = spec.get("stage", 1)
+    if made != STAGES[stage]:
+        raise InputError(
+            f"{what} was made by a release that computes {stage} by other formulas (number {made} "
+            f"there, {STAGES[stage]} here): use that release, or train again with this one."
+        )

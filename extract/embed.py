@@ -25,7 +25,7 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
-from frostline.cache.versions import versions
+from frostline.cache.versions import numbered, versions
 from frostline.extract.backbones.backbone import Backbone, backbone_name
 from frostline.extract.engine import Engine, engine_version
 from frostline.extract.forward import device_name, pad, several_forward
@@ -78,7 +78,7 @@ def embedding_spec(
     weights, feature, head : str
         As `identify_backbone` gives them.
     """
-    return {
+    spec = {
         "pixels": source.spec,
         "normalisation": normalisation,
         "backbone": backbone_name(backbone),
@@ -88,6 +88,7 @@ def embedding_spec(
         "storage": "float32",
         **({"head": head} if head else {}),
     }
+    return numbered("embeddings", spec)
 
 
 def embed_images(

@@ -25,7 +25,7 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
-from frostline.cache.versions import versions
+from frostline.cache.versions import numbered, versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
 from frostline.extract.images.transform import Transform, as_geometry
@@ -184,7 +184,7 @@ def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None
 
 def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
     """Collect everything that changes the pixels."""
-    return {"geometry": geometry.to_spec(), "channels": channels}
+    return numbered("pixels", {"geometry": geometry.to_spec(), "channels": channels})
 
 
 def manifest_channels(manifest: Manifest) -> Channels:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from frostline.cache import Manifest
 from frostline.cache import run_id as make_run_id
+from frostline.cache.versions import numbered
 from frostline.finetune.inputs.activations import Progress
 from frostline.finetune.recipe import PAPER, Recipe
 from frostline.finetune.training.epochs import Epoch
@@ -68,7 +69,7 @@ class Task:
         config["manifest"] = manifest.digest(self.label, self.split)
         readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
-        return make_run_id(f"{slug}-seed{self.seed}", config)
+        return make_run_id(f"{slug}-seed{self.seed}", numbered("finetune", config))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from frostline.cache import EMBEDDINGS, InputError, Store, StoreWriter, part_files, spec_key
+from frostline.cache.versions import numbered
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.boundary import HEAD, Boundary, NoBoundaryError, find_boundary
 from frostline.finetune.inputs.pixels import Part, StorePixels, as_input, read_ahead
@@ -147,6 +148,7 @@ def boundary_spec(boundary: Boundary, common: Mapping[str, Any]) -> dict[str, An
     common : mapping
         `pixels`, `normalisation`, `backbone`, `weights`, `feature`, `compute`.
     """
+    common = numbered("embeddings", common)
     if boundary.block == HEAD:
         return {**common, "storage": "float32"}
     form = boundary.form

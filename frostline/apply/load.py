@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from frostline.cache import InputError, Workspace, part_files, store_spec
+from frostline.cache.versions import check_stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -153,6 +154,7 @@ def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRu
     from frostline.finetune.saved_model import load_model
 
     model, card = load_model(folder, module)
+    check_stage("pixels", card["pixels"], f"Run {folder.name}")
     model.to(device).to(memory_format=torch.channels_last)
     recipe, normalisation = card["hyperparameters"], card["normalisation"]
     mean, std = tuple(normalisation["mean"]), tuple(normalisation["std"])
@@ -220,6 +222,8 @@ def _embedding_spec(workspace: Workspace, run: str, about: Mapping[str, Any]) ->
             f"Run {run} was trained on embeddings that were imported: only the tool that made "
             "them can embed other images."
         )
+    check_stage("embeddings", spec, f"Run {run}")
+    check_stage("pixels", spec["pixels"], f"Run {run}")
     return dict(spec)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, spec_key
+from frostline.cache.versions import numbered
 from frostline.study.file import BackboneEntry, ProtocolEntry, Study, SweepEntry
 
 TRAINED = ("probe", "finetune")
@@ -76,7 +77,8 @@ class Step:
     @cached_property
     def key(self) -> str:
         """Digest kind and inputs to 32 hexadecimal digits."""
-        return spec_key({"kind": self.kind, **self.inputs})
+        stage = "probe" if self.kind == "sweep" else self.kind
+        return spec_key(numbered(stage, {"kind": self.kind, **self.inputs}))
 
     def in_shard(self, shard: tuple[int, int] | None) -> bool:
         """Tell whether the run is in share `i` of `n`: its name alone decides, on any machine."""

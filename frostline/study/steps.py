@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import Store, Workspace, part_files, read_manifest, spec_key
+from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
 from frostline.study.file import Study
 from frostline.study.plan import STORES, Step
@@ -48,7 +49,7 @@ def embedding_key(step: Step) -> str:
     names = ("pixels", "normalisation", "backbone", "weights", "feature", "compute")
     spec = {**{name: step.inputs[name] for name in names}, "storage": "float32"}
     head = step.inputs["classifier"]
-    return spec_key({**spec, **({"head": head} if head else {})})
+    return spec_key(numbered("embeddings", {**spec, **({"head": head} if head else {})}))
 
 
 def _pixels(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace, run_id, spec_key
+from frostline.cache.versions import numbered
 from frostline.cache.workspace import file_safe
 from frostline.probe.choices import OnMissing
 from frostline.probe.heads.registry import HEADS, Head
@@ -106,7 +107,7 @@ class HeadRun:
 
     def identity(self) -> dict[str, Any]:
         """Give what changes the scores of a candidate, the candidate aside."""
-        return {
+        what = {
             "dataset": self.data.dataset,
             "backbone": self.data.backbone,
             "store_key": self.data.store_key,
@@ -121,6 +122,7 @@ class HeadRun:
             "split": self.data.split,
             "on_missing": self.data.on_missing,
         }
+        return numbered("probe", what)
 
     def scores_path(self, workspace: Workspace) -> Path:
         """Give the place of its validation scores."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
 from frostline.cache.stamped import read_json, write_json
+from frostline.cache.versions import STAGES
 from frostline.report import figures
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
@@ -24,8 +25,6 @@ from frostline.report.tables.escape import plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Raised whenever a figure is drawn differently.
-VERSION = 6
 TITLES = {
     "freezing": "Frozen against fine-tuned",
     "forest": "Forest plot of {lower}",
@@ -84,7 +83,14 @@ def draw_all(
     drawn = []
     for number, part in enumerate(numbers.datasets, 1):
         own = (swept or Swept()).of(part)
-        made_from = [part.key, costs, formats, version, VERSION, *(t.to_csv() for t in own)]
+        made_from = [
+            part.key,
+            costs,
+            formats,
+            version,
+            STAGES["figures"],
+            *(t.to_csv() for t in own),
+        ]
         key, path = digest_of(made_from), folder / "statistics" / f"figures-{number}.json"
         found = _read(path, key, folder)
         if found is None:

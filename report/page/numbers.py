@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.versions import STAGES
 from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.method_titles import method_titles
 from frostline.report.page.mistakes import confident_mistakes
@@ -32,7 +33,6 @@ from frostline.report.tables.classes import class_frame
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 5  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 
@@ -203,7 +203,7 @@ class _Store:
         self, what: str, compute: Callable[[], pd.DataFrame], *more: object
     ) -> pd.DataFrame:
         path = self.folder / f"{what}-{self.number}.parquet"
-        return read_or_compute(path, [what, VERSION, *self.given, *more], compute)
+        return read_or_compute(path, [what, STAGES["statistics"], *self.given, *more], compute)
 
 
 def _of_dataset(
