@@ -53,11 +53,6 @@ def test_ruff_is_content(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_mypy_is_content() -> None:
-    done = run(sys.executable, "-m", "mypy", "-p", "frostline", cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_importing_costs_nothing_and_changes_nothing() -> None:
     script = (
         "import sys, warnings; before = list(warnings.filters)\n"

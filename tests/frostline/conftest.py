@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from processes import run_script
 
 # Small parts, so that a few images make many of them.
 PREAMBLE = "import frostline.cache.stores.writer as w; w.PART_BYTES = 4096; "
@@ -28,8 +29,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def command(*arguments: object, small_parts: bool = False, slowly: bool = False) -> list[str]:
     """The command line of `frostline ARGUMENTS` as a list."""
-    script = (PREAMBLE if small_parts or slowly else "") + (SLOWLY if slowly else "") + MAIN
-    return [sys.executable, "-c", script, *map(str, arguments)]
+    return [sys.executable, "-c", script(small_parts, slowly), *map(str, arguments)]
+
+
+def script(small_parts: bool = False, slowly: bool = False) -> str:
+    """What `python -c` runs for `frostline`."""
+    return (PREAMBLE if small_parts or slowly else "") + (SLOWLY if slowly else "") + MAIN
 
 
 def environment() -> dict[str, str]:
@@ -39,17 +44,26 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def frostline(tmp_path: Path) -> Run:
-    """Run `frostline ARGUMENTS` in an empty folder and wait for it."""
+    """Run `frostline ARGUMENTS` in an empty folder, in a process of its own, and wait for it.
 
-    def run(*arguments: object, **options: bool) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments, **options),
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    With `fresh` the process imports everything itself: libraries read some variables of the
+    environment only then.
+    """
+
+    def run(
+        *arguments: object, fresh: bool = False, **options: bool
+    ) -> subprocess.CompletedProcess[str]:
+        words = [*map(str, arguments)]
+        if fresh:
+            return subprocess.run(
+                command(*words, **options),
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        return run_script(script(**options), words, tmp_path, environment())
 
     return run
 

@@ -92,7 +92,7 @@ def exchange_two_rows(store: Store) -> None:
 def test_without_a_workspace_each_line_says_what_it_found_and_what_to_do(
     frostline: Run, tmp_path: Path, hub: None
 ) -> None:
-    done = frostline("doctor")
+    done = frostline("doctor", fresh=True)
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     assert done.returncode == any(line[0] == "PROBLEM" for line in lines), done.stderr
     names = [line[1] for line in lines]

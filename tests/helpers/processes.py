@@ -1,0 +1,69 @@
+"""Commands in processes of their own, forked from one that has imported what they need.
+
+An import of torch and its kind costs seconds of each command; here it is paid once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "frostline.commands.cli",
+        "h5py",
+        "matplotlib.figure",
+        "pandas",
+        "pyarrow.parquet",
+        "pydantic",
+        "scipy.stats",
+        "sklearn.linear_model",
+        "timm",
+        "torch",
+        "torchvision",
+    ]
+)
+
+
+def run_script(
+    script: str, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -c SCRIPT ARGUMENTS` in a folder and wait for it."""
+    with tempfile.TemporaryDirectory() as place:
+        outputs = [os.path.join(place, name) for name in ("stdout", "stderr")]
+        words = ["-c", *arguments]
+        process = CONTEXT.Process(
+            target=_run, args=(script, words, str(folder), dict(variables), outputs)
+        )
+        process.start()
+        process.join()
+        texts = [Path(path).read_text(encoding="utf-8") for path in outputs]
+    assert process.exitcode is not None
+    return subprocess.CompletedProcess(words, process.exitcode, *texts)
+
+
+def _run(
+    script: str, words: list[str], folder: str, variables: dict[str, str], outputs: list[str]
+) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = words
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in enumerate(outputs, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    # The streams that Python itself opens for these numbers.
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    try:
+        exec(compile(script, "-c", "exec"), {"__name__": "__main__"})
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
