@@ -19,6 +19,7 @@ from frostline.report.statistics.comparisons.compare import (
     compare_scored,
     comparison_frame,
 )
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
@@ -35,6 +36,7 @@ COUNTED = {
     "worse": "cost in",
     "equivalent": "did not matter in",
     "undecided": "is undecided in",
+    IDENTICAL: "changed no prediction in",
     NOT_COMPARED: "was not compared in",
 }
 BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
@@ -119,6 +121,10 @@ def _freezing(row: Record, distinction: str) -> str:
     model = f"{row['backbone']}{place}{distinction}"
     if row["verdict"] == NOT_COMPARED:
         return f"Freezing {model} was not compared: {row['notes'][0].text}"
+    if row["verdict"] == IDENTICAL:
+        score = f"{metric.title.lower()} {_value(row['estimate_a'], row['metric'])}"
+        alike = f"{IDENTICAL} {_tuning(row['unfreeze'])}"
+        return f"Freezing {model} changes nothing: {alike}, {score}{_seeds(row)}."
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign
@@ -191,10 +197,15 @@ def _best(
 def _separated(best: Method, rows: dict[str, Record], marks: pd.DataFrame) -> str:
     if marks["why"].any():
         return f"; not compared with the others: {marks['why'].iloc[0]}"
-    close = [rows[name]["name"] for name in marks["run"] if name != best.name]
+    others = marks[marks["run"] != best.name]
+    same = others["same"].astype(bool)
+    alike, close = ([rows[name]["name"] for name in others.loc[s, "run"]] for s in (same, ~same))
+    text = f"; {IDENTICAL}: {_listed(alike)}" if alike else ""
     if close:
-        return f"; paired comparisons do not separate it from {_listed(close)}"
-    return "; paired comparisons separate it from every other"
+        return f"{text}; paired comparisons do not separate it from {_listed(close)}"
+    if len(alike) == len(rows) - 1:
+        return text
+    return f"{text}; paired comparisons separate it from every other"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:
@@ -208,6 +219,8 @@ def _above_majority(best: Method, majority: Scored, metric: str) -> str:
     found = compare_methods([Method(runs), constant], Options(metric))[0].found
     assert found is not None
     level = _value(found.estimate_b, metric)
+    if found.verdict == IDENTICAL:
+        return f". Always giving the commonest answer gives {IDENTICAL}"
     if found.verdict == "better":
         return f". Always giving the commonest answer scores {level}"
     return f". Not clearly better than always giving the commonest answer, {level}"

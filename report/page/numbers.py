@@ -32,7 +32,7 @@ from frostline.report.tables.classes import class_frame
 SCORING = ("split", "unit", "aggregate")
 SHARES = ("estimate", "low", "high")
 COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
-VERSION = 5  # one more whenever the same runs would give other tables
+VERSION = 6  # one more whenever the same runs would give other tables
 OF_A_CLASS = ("precision", "recall", "f1")
 
 

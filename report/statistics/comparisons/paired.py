@@ -7,7 +7,7 @@ one kind, and resampling or swapping units is drawing numbers of kinds, exactly 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,6 +70,11 @@ class Paired:
         if of_rows(metric):
             return self.by_rows(metric).estimates(metric)
         return self.values(metric, self.totals)
+
+    def contents(self, metric: str) -> list[Hashable]:
+        """Give what a metric sees of each run: equal for runs that are identical to it."""
+        assert self.own is not None
+        return self.own.contents(metric)
 
     def by_rows(self, metric: str) -> PairedScores | PairedOwn:
         """Give what a metric of rows is computed from: probabilities, or a user's function."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.metrics import Array, of_probabilities, of_rows
 from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, number_units
 from frostline.report.statistics.resampling.units import block_sizes, draw_units
 
@@ -35,6 +35,16 @@ class PairedOwn:
     def estimates(self, metric: str) -> Array:
         """Score each run: [M]."""
         return np.array([run.score(metric) for run in self.runs])
+
+    def contents(self, metric: str) -> list[Hashable]:
+        """Give what a metric sees of each run: equal for runs that are identical to it."""
+        keys: list[Hashable] = []
+        for run in self.runs:
+            answers = () if of_probabilities(metric) else tuple(run.prediction)
+            # A metric of counts sees no probabilities.
+            probs = run.probs.tobytes() if of_rows(metric) and run.probs is not None else b""
+            keys.append((answers, probs))
+        return keys
 
     def replicates(self, metric: str, replicates: int, rng: np.random.Generator) -> Array:
         """Draw bootstrap replicates of every run by the same units: [M, replicates]."""
