@@ -21,15 +21,14 @@ from frostline.report.statistics.comparisons.compare import (
 )
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
-from frostline.report.statistics.comparisons.methods import Method, group_methods
-from frostline.report.statistics.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
+from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
+from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.metrics import find_metric, of_probabilities
-from frostline.report.statistics.names import describe, seeds_word, trained_word
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.names import MAJORITY_HEAD
+from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import percent
 
-Record = dict[Any, Any]
 MEANS = "replicate-mean"
 COUNTED = {
     "better": "helped in",
@@ -39,7 +38,7 @@ COUNTED = {
     IDENTICAL: "changed no prediction in",
     NOT_COMPARED: "was not compared in",
 }
-BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
+SINGLE_RUNS = "Intervals of single runs are of the bootstrap mean, not of the metric."
 
 
 def answer(
@@ -77,7 +76,7 @@ def answer(
         marked = None if marks is None else marks[marks["dataset"] == dataset]
         sentences.append(_best(part, own, primary, marked))
     if (frame["method"] == MEANS).any():
-        sentences.append(BOOTSTRAP_MEAN)
+        sentences.append(SINGLE_RUNS)
     return sentences
 
 
@@ -115,7 +114,7 @@ def freezing_sentences(differences: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _freezing(row: Record, distinction: str) -> str:
+def _freezing(row: dict[Any, Any], distinction: str) -> str:
     metric = find_metric(row["metric"])
     place = f" on {row['dataset']}" if row["dataset"] else ""
     model = f"{row['backbone']}{place}{distinction}"
@@ -142,7 +141,7 @@ def _freezing(row: Record, distinction: str) -> str:
     return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
 
 
-def _distinction(row: Record, rows: Sequence[Record]) -> str:
+def _distinction(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> str:
     """Name what distinguishes this pair from others of its backbone and data set."""
     kin = [o for o in rows if all(o[n] == row[n] for n in ("dataset", "backbone"))]
     varying = [
@@ -154,7 +153,7 @@ def _distinction(row: Record, rows: Sequence[Record]) -> str:
     return f" ({', '.join(dict.fromkeys(words))})" if words else ""
 
 
-def _seeds(row: Record) -> str:
+def _seeds(row: dict[Any, Any]) -> str:
     one, other = row["seeds_a"], row["seeds_b"]
     if one == other == 1:
         return ""
@@ -179,7 +178,11 @@ def _best(
     title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
     methods = group_methods(scored)
     place = f"On {methods[0].dataset}, " if methods[0].dataset else ""
-    rows = {one.name: _row(one, part, metric) for one in methods}
+    labels = method_labels(methods)
+    rows = {
+        one.name: _row(one, part, metric) | {"name": label}
+        for one, label in zip(methods, labels, strict=True)
+    }
     ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
     best = ranked[0]
     scores = f"{title} {_score(rows[best.name], metric)}"
@@ -194,7 +197,7 @@ def _best(
     return text + "."
 
 
-def _separated(best: Method, rows: dict[str, Record], marks: pd.DataFrame) -> str:
+def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFrame) -> str:
     if marks["why"].any():
         return f"; not compared with the others: {marks['why'].iloc[0]}"
     others = marks[marks["run"] != best.name]
@@ -233,12 +236,12 @@ def _numbered(sample: Sample) -> Sample:
     return replace(sample, ids=np.arange(len(sample.truth)).astype(object))
 
 
-def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
-    """Give name and score of a method; over several seeds their mean."""
-    row: Record = part.set_index("run", drop=False).loc[method.name].to_dict()
+def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
+    """Give the score of a method; over several seeds their mean."""
+    row: dict[Any, Any] = part.set_index("run", drop=False).loc[method.name].to_dict()
     if len(method.runs) > 1:
         row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
-    return row | {"name": _name(row, describe(part), len(method.runs))}
+    return row
 
 
 def _tuning(unfreeze: str) -> str:
@@ -247,22 +250,11 @@ def _tuning(unfreeze: str) -> str:
     return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
 
 
-def _name(row: Record, labels: dict[str, tuple[str, str]], seeds: int) -> str:
-    model, details = labels[row["run"]]
-    if seeds > 1:
-        parts = [part for part in details.split(", ") if not part.startswith("seed ")]
-        parts = [part for part in parts if part != row["run"]]
-        details = ", ".join([*filter(None, parts), seeds_word(seeds)])
-    way = trained_word(str(row["unfreeze"]))
-    words = ", ".join(word for word in (way, details) if word)
-    return f"{model} ({words})" if words else model
-
-
 def _value(value: float, metric: str) -> str:
     return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
 
 
-def _score(row: Record, metric: str) -> str:
+def _score(row: dict[Any, Any], metric: str) -> str:
     if pd.isna(row["low"]):
         return f"{_value(row['estimate'], metric)} (no interval)"
     bounds = [_value(row[side], metric).removesuffix("%") for side in ("low", "high")]

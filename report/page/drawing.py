@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-VERSION = 6
+DRAWINGS_VERSION = 6
 TITLES = {
     "freezing": "Frozen against fine-tuned",
     "forest": "Forest plot of {lower}",
@@ -84,7 +84,14 @@ def draw_all(
     drawn = []
     for number, part in enumerate(numbers.datasets, 1):
         own = (swept or Swept()).of(part)
-        made_from = [part.key, costs, formats, version, VERSION, *(t.to_csv() for t in own)]
+        made_from = [
+            part.key,
+            costs,
+            formats,
+            version,
+            DRAWINGS_VERSION,
+            *(t.to_csv() for t in own),
+        ]
         key, path = digest_of(made_from), folder / "statistics" / f"figures-{number}.json"
         found = _read(path, key, folder)
         if found is None:

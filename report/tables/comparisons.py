@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
 
 from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, wrapped
 
-Record = Mapping[Any, Any]
 VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from frostline.report.notes import Note
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import PER_CLASS, find_metric
-from frostline.report.tables.table import ALIKE, ALONE, Table
+from frostline.report.statistics.names import ALIKE, ALONE, MAJORITY_HEAD
+from frostline.report.tables.table import Table
 
 LINES = ("Underlined", "bold")
 MOST_LINES = 5

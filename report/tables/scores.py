@@ -8,9 +8,15 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.notes import Note
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
 from frostline.report.statistics.metrics import METRICS, find_metric
-from frostline.report.statistics.names import NONE, describe, freeze_word, trained_word
+from frostline.report.statistics.names import (
+    MAJORITY_HEAD,
+    METHOD_COLUMNS,
+    NONE,
+    describe,
+    freeze_word,
+    trained_word,
+)
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
 from frostline.report.tables.numbers import score_cell
@@ -211,18 +217,6 @@ def _candidates(frame: pd.DataFrame) -> Iterator[Note]:
         yield Note(f"Candidates tried on validation: {', '.join(words)}.")
 
 
-METHOD = (
-    "dataset",
-    "backbone",
-    "protocol",
-    "unfreeze",
-    "feature",
-    "head",
-    "weights",
-    "train_fraction",
-)
-
-
 def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
     """Say how many seeds a row has, and what the interval of one seed is about."""
     if "seeds" in frame and (frame["n_seeds"] > 1).any():
@@ -231,6 +225,6 @@ def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
         yield Note(text)
         return
     models = frame[(frame["head"] != MAJORITY_HEAD) & frame["run_seed"].notna()]
-    counts: Any = models.groupby(list(METHOD))["run"].nunique()
+    counts: Any = models.groupby(list(METHOD_COLUMNS))["run"].nunique()
     if len(counts) and counts.max() == 1:
         yield Note("One seed each: intervals are of these trained models, not of the methods.")

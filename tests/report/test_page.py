@@ -152,8 +152,8 @@ def test_statistics_and_figures_are_made_once(run, tmp_path, monkeypatch):
         raise AssertionError("computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("frostline.report.page.numbers.tabulate", fail)
-        patch.setattr("frostline.report.page.numbers.mark_best", fail)
+        patch.setattr("frostline.report.page.computing.tabulate", fail)
+        patch.setattr("frostline.report.page.computing.mark_best", fail)
         patch.setattr("frostline.report.page.drawing.figures.to_svg", fail)
         assert write() == first
     runs[0].table.loc[0, "label"] = (

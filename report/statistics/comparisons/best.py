@@ -13,8 +13,8 @@ from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import find_metric, of_rows
+from frostline.report.statistics.names import ALIKE, ALONE
 
-ALONE, ALIKE = "alone", "alike"
 MARK_COLUMNS = ("dataset", "run", "mark", "why", "same")
 
 

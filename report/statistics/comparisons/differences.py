@@ -13,7 +13,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
@@ -34,11 +33,10 @@ from frostline.report.statistics.comparisons.paired import (
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
 from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
-from frostline.report.statistics.intervals.intervals import MANY_UNITS
-from frostline.report.statistics.metrics import Array, of_rows
+from frostline.report.statistics.intervals.flags import MANY_UNITS
+from frostline.report.statistics.metrics import Array, Codes, of_rows
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
-Codes = npt.NDArray[np.int64]
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = Note("The two are equally good in every group, so there is no interval.")
 NOTHING_VARIES = Note("Nothing varies between groups or seeds, so there is no interval.")
