@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
-from frostline.cache.errors import InputError
+from frostline.cache.errors import READ_ERRORS, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 KEY = "frostline"
 REMEDY = "delete it and make it again"
 # What JSON, Parquet and HDF5 raise over bytes that are not what was written.
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-)
+UNREADABLE = (*READ_ERRORS, MemoryError)
 
 
 class NewerFormatError(InputError):

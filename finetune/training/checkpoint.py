@@ -18,11 +18,12 @@ from torch import Tensor
 
 from frostline.cache import InputError, lock_file, write_text
 from frostline.cache.atomic import TEMPORARY, flush_to_disk
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import damaged, read_json, write_json
 
 FORMAT, VERSION = "frostline-checkpoint", 2
 POINTER, STATE, LOCK = "latest", "state.json", "lock"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
+UNREADABLE = (*READ_ERRORS, SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass
@@ -149,7 +150,7 @@ class Checkpoints:
                 average=load_file(average) if average.exists() else {},
                 micro_batch=state["micro_batch"],
             )
-        except (*UNREADABLE, SafetensorError) as error:
+        except UNREADABLE as error:
             raise damaged(folder, str(error), remedy) from error
 
     def clear(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raised whenever a figure is drawn differently.
-DRAWINGS_VERSION = 6
+VERSION = 6
 TITLES = {
     "freezing": "Frozen against fine-tuned",
     "forest": "Forest plot of {lower}",
@@ -89,7 +89,7 @@ def draw_all(
             costs,
             formats,
             version,
-            DRAWINGS_VERSION,
+            VERSION,
             *(t.to_csv() for t in own),
         ]
         key, path = digest_of(made_from), folder / "statistics" / f"figures-{number}.json"
