@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from frostline.report.statistics.metrics import PAPER_METRICS
+
 SOURCE = "Huang, Zou et al., IEEE COMPSAC 2024"
 
 
@@ -83,7 +85,6 @@ DATASETS = {
 # Percent. Recall is accuracy in every row, its interval too. Freeze is the paper's word: Y for a
 # frozen backbone, N for a trained one.
 TABLES = Path(__file__).with_name("published.csv")
-PUBLISHED_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 
 
 def published() -> pd.DataFrame:
@@ -98,7 +99,7 @@ def published() -> pd.DataFrame:
     rows = []
     for row in printed.to_dict("records"):
         table = DATASETS[row["dataset"]].table
-        for metric in PUBLISHED_METRICS:
+        for metric in PAPER_METRICS:
             name = "accuracy" if metric == "recall_weighted" else metric
             values = (row[f"{name}{bound}"] / 100 for bound in ("", "_low", "_high"))
             rows.append((table, row["dataset"], row["model"], row["freeze"], metric, *values))

@@ -177,6 +177,7 @@ DEFAULT_METRICS = (
     "recall_weighted",
     "f1_weighted",
 )
+PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 
 
 def find_metric(name: str) -> Metric:

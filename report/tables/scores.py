@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.notes import Note
-from frostline.report.statistics.metrics import METRICS, find_metric
+from frostline.report.statistics.metrics import METRICS, PAPER_METRICS, find_metric
 from frostline.report.statistics.names import (
     MAJORITY_HEAD,
     METHOD_COLUMNS,
@@ -23,7 +23,6 @@ from frostline.report.tables.numbers import score_cell
 from frostline.report.tables.table import Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
-PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 CAPTION = "Scores in percent with 95% intervals"
 PAPER_CAPTION = "Scores in percent with 95% intervals, in the layout of the paper's tables"
 IN_JSON = "are in the JSON of the same scores"
