@@ -7,6 +7,7 @@ Its intervals are of the bootstrap mean and not of the metric (`docs/paper.md`).
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,13 +96,12 @@ def published() -> pd.DataFrame:
     DataFrame
         `table`, `dataset`, `model`, `freeze` (Y, N), `metric`, `estimate`, `low`, `high`.
     """
-    printed = pd.read_csv(TABLES, float_precision="round_trip")
     rows = []
-    for row in printed.to_dict("records"):
+    for row in csv.DictReader(TABLES.read_text(encoding="utf-8").splitlines()):
         table = DATASETS[row["dataset"]].table
         for metric in PAPER_METRICS:
             name = "accuracy" if metric == "recall_weighted" else metric
-            values = (row[f"{name}{bound}"] / 100 for bound in ("", "_low", "_high"))
+            values = (float(row[f"{name}{bound}"]) / 100 for bound in ("", "_low", "_high"))
             rows.append((table, row["dataset"], row["model"], row["freeze"], metric, *values))
     names = ["table", "dataset", "model", "freeze", "metric", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=names)
