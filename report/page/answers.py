@@ -24,7 +24,7 @@ from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.metrics import find_metric, of_probabilities
-from frostline.report.statistics.names import MAJORITY_HEAD
+from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import percent
@@ -122,7 +122,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
         return f"Freezing {model} was not compared: {row['notes'][0].text}"
     if row["verdict"] == IDENTICAL:
         score = f"{metric.title.lower()} {_value(row['estimate_a'], row['metric'])}"
-        alike = f"{IDENTICAL} {_tuning(row['unfreeze'])}"
+        alike = f"{IDENTICAL} {tuning_words(row['unfreeze'])}"
         return f"Freezing {model} changes nothing: {alike}, {score}{_seeds(row)}."
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
@@ -131,7 +131,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     decided = row["verdict"] in ("better", "worse")
     amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
-    behind = f"{scores[0]} against {scores[1]} {_tuning(row['unfreeze'])}{_seeds(row)}"
+    behind = f"{scores[0]} against {scores[1]} {tuning_words(row['unfreeze'])}{_seeds(row)}"
     if row["verdict"] == "better":
         return f"Freezing helped {model} by {amount}: {behind}."
     if row["verdict"] == "worse":
@@ -242,12 +242,6 @@ def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
     if len(method.runs) > 1:
         row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
     return row
-
-
-def _tuning(unfreeze: str) -> str:
-    if unfreeze.isdigit():
-        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
-    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
 
 
 def _value(value: float, metric: str) -> str:

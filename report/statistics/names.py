@@ -54,6 +54,13 @@ def trained_word(unfreeze: str) -> str:
     return "last block fine-tuned" if unfreeze == "1" else f"last {unfreeze} blocks fine-tuned"
 
 
+def tuning_words(unfreeze: str) -> str:
+    """Say behind a backbone's name, in a sentence, how it was trained."""
+    if unfreeze.isdigit():
+        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
+    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
+
+
 def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
     """Name how a run was trained, as figures distinguish it; several `depths` are one way."""
     if len(depths) > 1 and str(unfreeze) in depths:
