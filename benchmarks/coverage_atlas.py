@@ -51,8 +51,10 @@ from frostline.report.statistics.intervals.flags import (
     FEWEST_WRONG,
     FEWEST_WRONG_OF_LOSSES,
     LOSSES,
+    MANY_OF_A_CLASS,
+    MANY_UNITS,
+    MANY_WRONG,
 )
-from frostline.report.statistics.intervals.intervals import MANY_OF_A_CLASS, MANY_UNITS, MANY_WRONG
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.resampling.units import draw_units
 

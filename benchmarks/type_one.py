@@ -41,7 +41,7 @@ from situations import (
 from frostline.report.statistics.comparisons.decisions import few_differ_p
 from frostline.report.statistics.comparisons.swaps import MOST_ENUMERATED, TIE
 from frostline.report.statistics.intervals.bounds import TAIL
-from frostline.report.statistics.intervals.intervals import MANY_UNITS
+from frostline.report.statistics.intervals.flags import MANY_UNITS
 from frostline.report.statistics.resampling.units import draw_units
 
 TRIALS, SWAPS, REPLICATES = 100, 999, 1_000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from frostline.cache.atomic import atomic_write, write_text
-from frostline.cache.errors import InputError
+from frostline.cache.errors import READ_ERRORS, InputError
 from frostline.cache.keys import canonical_json
 
 if TYPE_CHECKING:
@@ -28,15 +28,7 @@ _PARQUET_DIGEST = re.compile(PARQUET_DIGEST.encode() + rb"\x18\x20([0-9a-f]{32})
 CHANGED = "it is not what was written: its digest differs"
 REMEDY = "delete it and make it again"
 # What JSON, Parquet and HDF5 raise over bytes that are not what was written.
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-)
+UNREADABLE = (*READ_ERRORS, MemoryError)
 
 
 class NewerFormatError(InputError):

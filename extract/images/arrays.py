@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -13,11 +12,12 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.manifest import SPLITS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry
 
-READ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (*READ_ERRORS, zipfile.BadZipFile)
 
 
 class Header(NamedTuple):
@@ -50,7 +50,7 @@ def read_frames(
             yield from _chosen(path, archive, wanted)
     except InputError:
         raise
-    except READ_ERRORS as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
@@ -59,7 +59,7 @@ def facts(path: Path) -> Facts | None:
     try:
         with zipfile.ZipFile(path) as archive:
             shape, dtype = image_header(path, archive, SPLITS[0])
-    except (InputError, *READ_ERRORS):
+    except (InputError, *UNREADABLE):
         return None
     if dtype != np.uint8 or not is_flat(shape):
         return None

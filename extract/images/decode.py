@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from itertools import repeat
@@ -15,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from frostline.cache import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.geometry import (
     MODES,
     Channels,
@@ -34,16 +33,7 @@ OVERSAMPLING = 4
 SMALL = 2**24  # bytes of a file that is read in one go
 
 # What Pillow's readers are seen to raise on files that are empty, cut off or not images.
-READ_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+UNREADABLE = (*READ_ERRORS, SyntaxError, Image.DecompressionBombError)
 
 
 class Facts(NamedTuple):
@@ -200,7 +190,7 @@ def read_image(
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _eight_bits(image, window)
-    except READ_ERRORS as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
@@ -234,7 +224,7 @@ def image_facts(path: Path, file: BinaryIO, pages: bool = False) -> Facts | None
             facts = Facts(image.width, image.height, image.mode, str(image.format))
             image.draft("L", (1, 1))
             image.load()
-    except READ_ERRORS:
+    except UNREADABLE:
         return None
     return facts
 

@@ -6,7 +6,6 @@ inversion where the smallest value is white (MONOCHROME1).
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
 
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
+UNREADABLE = (*READ_ERRORS, AttributeError)
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 DECODERS = {
     "1.2.840.10008.1.2.4.5": "pylibjpeg pylibjpeg-libjpeg",  # JPEG
@@ -64,7 +53,7 @@ def read_frames(
             raise cannot_read(path, f"it has frames 0 to {count - 1}, not {frame}")
         try:
             yield _eight_bits(dataset, frame or 0, geometry)
-        except READ_ERRORS as error:
+        except UNREADABLE as error:
             raise _sentence(path, dataset, error) from error
 
 
@@ -83,7 +72,7 @@ def facts(path: Path) -> Facts | None:
         elif grey:
             mode = "F"
         return Facts(int(dataset.Columns), int(dataset.Rows), mode, "DICOM")
-    except READ_ERRORS:
+    except UNREADABLE:
         return None
 
 
@@ -114,7 +103,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Any:
         whole = path.stat().st_size
         reason = "it does not begin as a DICOM file does" if whole else "the file is empty"
         raise cannot_read(path, reason) from None
-    except READ_ERRORS as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     if pixels and not any(name in dataset for name in PIXEL_KEYWORDS):
         kind = dataset.file_meta.get("MediaStorageSOPClassUID", None)

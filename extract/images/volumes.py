@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
 
 # What nibabel's readers raise on files that are empty, cut off or not volumes.
-READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+UNREADABLE = (*READ_ERRORS, ImageFileError, HeaderDataError)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_volume(path: Path) -> Volume:
     image, stated = _open(path)
     try:
         values = np.asarray(image.dataobj, dtype=np.float32)
-    except READ_ERRORS as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
     return Volume(values, image.affine, stated)
 
@@ -220,7 +220,7 @@ def _open(path: Path) -> tuple[Any, bool]:
         # Turning the axes marks the affine as stated: ask before.
         stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
         return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
-    except READ_ERRORS as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 

@@ -44,7 +44,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     try:
         with zipfile.ZipFile(path) as archive:
             tables = [_part(path, archive, part) for part in SPLITS]
-    except arrays.READ_ERRORS as error:
+    except arrays.UNREADABLE as error:
         if isinstance(error, InputError):
             raise
         raise unreadable(path, error) from error

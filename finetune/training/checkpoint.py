@@ -19,6 +19,7 @@ from torch import Tensor
 
 from frostline.cache import InputError, lock_file, write_text
 from frostline.cache.atomic import TEMPORARY, flush_to_disk
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import (
     check_files,
     damaged,
@@ -30,7 +31,7 @@ from frostline.cache.stamped import (
 FORMAT, VERSION = "frostline-checkpoint", 3
 OLDEST = 2
 POINTER, STATE, LOCK = "latest", "state.json", "lock"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError)
+UNREADABLE = (*READ_ERRORS, SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass
@@ -160,7 +161,7 @@ class Checkpoints:
                 average=load_file(average) if average.exists() else {},
                 micro_batch=state["micro_batch"],
             )
-        except (*UNREADABLE, SafetensorError) as error:
+        except UNREADABLE as error:
             raise damaged(folder, str(error), remedy) from error
 
     def clear(self) -> None:

@@ -8,27 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.report.figures.style import (
+from frostline.report.figures.style import GREY, INK, NORMAL, SMALL, STYLES, key, new_figure, tidy
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import (
     DEPTHS,
-    GREY,
-    INK,
-    NORMAL,
-    SMALL,
-    STYLES,
-    key,
-    new_figure,
-    tidy,
+    FREEZING_VERDICTS,
+    MAJORITY_HEAD,
+    Record,
+    describe,
     way_of,
 )
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import FREEZING_VERDICTS, describe
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Record = Mapping[Any, Any]
 NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
 PLOT, SIGNED = 0.66, 0.62

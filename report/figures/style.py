@@ -10,13 +10,12 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.statistics.names import trained_word
+from frostline.report.statistics.names import DEPTHS, MAJORITY_HEAD, PARTLY
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
@@ -32,12 +31,11 @@ ORANGE, SKY, YELLOW = "#e69f00", "#56b4e9", "#f0e442"
 # Okabe and Ito's, yellow last: it is faint on white.
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#7a7a7a", YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-DEPTHS = "last N blocks"
 # How a run was trained: colour, marker, dash. Of several depths each has its number as marker.
 STYLES: dict[str, tuple[str, str, Any]] = {
     "frozen": (BLUE, "o", "-"),
     "fine-tuned": (VERMILION, "s", (0, (4, 1.2))),
-    "part fine-tuned": (PURPLE, "^", (0, (1.2, 1))),
+    PARTLY: (PURPLE, "^", (0, (1.2, 1))),
     DEPTHS: (PURPLE, "$N$", (0, (1.2, 1))),
     MAJORITY_HEAD: (GREY, "x", "-"),
     "": (GREEN, "D", "-"),
@@ -138,30 +136,25 @@ def key(
         for name in names
     ]
     if handles:
-        legend = figure.legend(
-            handles=handles,
-            loc="upper left",
-            ncols=len(handles),
-            frameon=False,
-            labelcolor=INK,
-            fontsize=SMALL,
-            handletextpad=0.4,
-            columnspacing=1.0,
-            borderaxespad=0.1,
-            handlelength=2.2 if lines else 1,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        add_legend(figure, handles, len(handles), 2.2 if lines else 1)
 
 
-def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
-    """Name how a run was trained, as `STYLES` does; several `depths` are one way."""
-    if len(depths) > 1 and str(unfreeze) in depths:
-        return DEPTHS
-    if head == MAJORITY_HEAD:
-        return MAJORITY_HEAD
-    word = trained_word(str(unfreeze or ""))
-    return word if word in STYLES else "part fine-tuned"
+def add_legend(figure: Figure, handles: Sequence[Any], columns: int, length: float) -> None:
+    """Write a legend at the top left; nobody's name becomes a formula."""
+    legend = figure.legend(
+        handles=handles,
+        loc="upper left",
+        ncols=columns,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=SMALL,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        borderaxespad=0.1,
+        handlelength=length,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def save_figure(figure: Figure, path: Path | str) -> None:

@@ -17,6 +17,7 @@ from frostline.report.figures.style import (
     NORMAL,
     SMALL,
     WIDTH,
+    add_legend,
     new_figure,
     panels,
     tidy,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Lines that can be distinguished in one panel.
-MOST_LINES = len(COLOURS)
+MOST_CURVES = len(COLOURS)
 
 
 def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -> Figure:
@@ -45,7 +46,7 @@ def efficiency_figure(curves: pd.DataFrame, metric: str = "balanced_accuracy") -
         Which rows of it are drawn.
     """
     part = curves[curves["metric"] == metric]
-    names = list(dict.fromkeys(part["line"]))[:MOST_LINES]
+    names = list(dict.fromkeys(part["line"]))[:MOST_CURVES]
     titles = list(dict.fromkeys(part["dataset"]))
     lines = -(-len(names) // 2)
     figure, axes = panels(
@@ -183,20 +184,7 @@ def _key_below(figure: Figure, names: Sequence[str], lines: int) -> None:
     for text in figure.texts:
         x, y = text.get_position()
         text.set_position((x, y * height / (height + more)))
-    legend = figure.legend(
-        handles=handles,
-        loc="upper left",
-        ncols=2,
-        frameon=False,
-        labelcolor=INK,
-        fontsize=SMALL,
-        handletextpad=0.4,
-        columnspacing=1.0,
-        borderaxespad=0.1,
-        handlelength=2,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    add_legend(figure, handles, 2, 2)
 
 
 def _size_ticks(axes: Any, sizes: Any, room: float) -> None:

@@ -6,26 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from frostline.report.figures.style import (
-    DEPTHS,
-    INK,
-    SMALL,
-    STYLES,
-    VERMILION,
-    key,
-    panels,
-    way_of,
-)
+from frostline.report.figures.style import BLUE, INK, SMALL, STYLES, VERMILION, key, panels
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import FROM_SCRATCH
+from frostline.report.statistics.names import DEPTHS, FROM_SCRATCH, way_of
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOSSES = {
-    "training loss": ("#0072b2", "o", "-"),
-    "validation loss": ("#d55e00", "s", (0, (4, 1.2))),
+LOSS_LINES = {
+    "training loss": (BLUE, "o", "-"),
+    "validation loss": (VERMILION, "s", (0, (4, 1.2))),
 }
 SCRATCH = (VERMILION, "X", "-")
 COLUMN_OF_LINE = {"training loss": "train_loss", "validation loss": "val_loss"}
@@ -50,7 +41,7 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     top = float(history[list(COLUMN_OF_LINE.values())].max().max())
     for one, title in zip(axes, titles, strict=True):
         for _, run in history[history["panel"] == title].groupby("run", sort=False):
-            for name, (colour, _, dash) in LOSSES.items():
+            for name, (colour, _, dash) in LOSS_LINES.items():
                 one.plot(
                     run["epoch"],
                     run[COLUMN_OF_LINE[name]],
@@ -63,13 +54,13 @@ def learning_figure(history: pd.DataFrame) -> Figure:
                 kept["epoch"],
                 kept["val_loss"],
                 "o",
-                color=LOSSES["validation loss"][0],
+                color=LOSS_LINES["validation loss"][0],
                 markersize=4,
             )
         one.set_ylim(0, 1.05 * top)
         one.set_xlim(0, float(history["epoch"].max()) + 0.5)
         one.locator_params(axis="both", nbins=4, integer=False)
-    key(figure, list(LOSSES), LOSSES)
+    key(figure, list(LOSS_LINES), LOSS_LINES)
     return figure
 
 

@@ -19,25 +19,26 @@ from frostline.report.statistics.comparisons.compare import (
     compare_scored,
     comparison_frame,
 )
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
-from frostline.report.statistics.comparisons.methods import Method, group_methods
-from frostline.report.statistics.evaluation import MAJORITY_HEAD, Runs, Scored, as_scored
+from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
+from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.metrics import find_metric, of_probabilities
-from frostline.report.statistics.names import describe, seeds_word, trained_word
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
+from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import percent
 
-Record = dict[Any, Any]
 MEANS = "replicate-mean"
 COUNTED = {
     "better": "helped in",
     "worse": "cost in",
     "equivalent": "did not matter in",
     "undecided": "is undecided in",
+    IDENTICAL: "changed no prediction in",
     NOT_COMPARED: "was not compared in",
 }
-BOOTSTRAP_MEAN = "Intervals of single runs are of the bootstrap mean, not of the metric."
+SINGLE_RUNS = "Intervals of single runs are of the bootstrap mean, not of the metric."
 
 
 def answer(
@@ -75,7 +76,7 @@ def answer(
         marked = None if marks is None else marks[marks["dataset"] == dataset]
         sentences.append(_best(part, own, primary, marked))
     if (frame["method"] == MEANS).any():
-        sentences.append(BOOTSTRAP_MEAN)
+        sentences.append(SINGLE_RUNS)
     return sentences
 
 
@@ -113,12 +114,16 @@ def freezing_sentences(differences: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _freezing(row: Record, distinction: str) -> str:
+def _freezing(row: dict[Any, Any], distinction: str) -> str:
     metric = find_metric(row["metric"])
     place = f" on {row['dataset']}" if row["dataset"] else ""
     model = f"{row['backbone']}{place}{distinction}"
     if row["verdict"] == NOT_COMPARED:
         return f"Freezing {model} was not compared: {row['notes'][0].text}"
+    if row["verdict"] == IDENTICAL:
+        score = f"{metric.title.lower()} {_value(row['estimate_a'], row['metric'])}"
+        alike = f"{IDENTICAL} {tuning_words(row['unfreeze'])}"
+        return f"Freezing {model} changes nothing: {alike}, {score}{_seeds(row)}."
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign
@@ -126,7 +131,7 @@ def _freezing(row: Record, distinction: str) -> str:
     decided = row["verdict"] in ("better", "worse")
     amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
-    behind = f"{scores[0]} against {scores[1]} {_tuning(row['unfreeze'])}{_seeds(row)}"
+    behind = f"{scores[0]} against {scores[1]} {tuning_words(row['unfreeze'])}{_seeds(row)}"
     if row["verdict"] == "better":
         return f"Freezing helped {model} by {amount}: {behind}."
     if row["verdict"] == "worse":
@@ -136,7 +141,7 @@ def _freezing(row: Record, distinction: str) -> str:
     return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
 
 
-def _distinction(row: Record, rows: Sequence[Record]) -> str:
+def _distinction(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> str:
     """Name what distinguishes this pair from others of its backbone and data set."""
     kin = [o for o in rows if all(o[n] == row[n] for n in ("dataset", "backbone"))]
     varying = [
@@ -148,7 +153,7 @@ def _distinction(row: Record, rows: Sequence[Record]) -> str:
     return f" ({', '.join(dict.fromkeys(words))})" if words else ""
 
 
-def _seeds(row: Record) -> str:
+def _seeds(row: dict[Any, Any]) -> str:
     one, other = row["seeds_a"], row["seeds_b"]
     if one == other == 1:
         return ""
@@ -173,7 +178,11 @@ def _best(
     title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
     methods = group_methods(scored)
     place = f"On {methods[0].dataset}, " if methods[0].dataset else ""
-    rows = {one.name: _row(one, part, metric) for one in methods}
+    labels = method_labels(methods)
+    rows = {
+        one.name: _row(one, part, metric) | {"name": label}
+        for one, label in zip(methods, labels, strict=True)
+    }
     ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
     best = ranked[0]
     scores = f"{title} {_score(rows[best.name], metric)}"
@@ -188,13 +197,18 @@ def _best(
     return text + "."
 
 
-def _separated(best: Method, rows: dict[str, Record], marks: pd.DataFrame) -> str:
+def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFrame) -> str:
     if marks["why"].any():
         return f"; not compared with the others: {marks['why'].iloc[0]}"
-    close = [rows[name]["name"] for name in marks["run"] if name != best.name]
+    others = marks[marks["run"] != best.name]
+    same = others["same"].astype(bool)
+    alike, close = ([rows[name]["name"] for name in others.loc[s, "run"]] for s in (same, ~same))
+    text = f"; {IDENTICAL}: {_listed(alike)}" if alike else ""
     if close:
-        return f"; paired comparisons do not separate it from {_listed(close)}"
-    return "; paired comparisons separate it from every other"
+        return f"{text}; paired comparisons do not separate it from {_listed(close)}"
+    if len(alike) == len(rows) - 1:
+        return text
+    return f"{text}; paired comparisons separate it from every other"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:
@@ -208,6 +222,8 @@ def _above_majority(best: Method, majority: Scored, metric: str) -> str:
     found = compare_methods([Method(runs), constant], Options(metric))[0].found
     assert found is not None
     level = _value(found.estimate_b, metric)
+    if found.verdict == IDENTICAL:
+        return f". Always giving the commonest answer gives {IDENTICAL}"
     if found.verdict == "better":
         return f". Always giving the commonest answer scores {level}"
     return f". Not clearly better than always giving the commonest answer, {level}"
@@ -220,36 +236,19 @@ def _numbered(sample: Sample) -> Sample:
     return replace(sample, ids=np.arange(len(sample.truth)).astype(object))
 
 
-def _row(method: Method, part: pd.DataFrame, metric: str) -> Record:
-    """Give name and score of a method; over several seeds their mean."""
-    row: Record = part.set_index("run", drop=False).loc[method.name].to_dict()
+def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
+    """Give the score of a method; over several seeds their mean."""
+    row: dict[Any, Any] = part.set_index("run", drop=False).loc[method.name].to_dict()
     if len(method.runs) > 1:
         row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
-    return row | {"name": _name(row, describe(part), len(method.runs))}
-
-
-def _tuning(unfreeze: str) -> str:
-    if unfreeze.isdigit():
-        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
-    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
-
-
-def _name(row: Record, labels: dict[str, tuple[str, str]], seeds: int) -> str:
-    model, details = labels[row["run"]]
-    if seeds > 1:
-        parts = [part for part in details.split(", ") if not part.startswith("seed ")]
-        parts = [part for part in parts if part != row["run"]]
-        details = ", ".join([*filter(None, parts), seeds_word(seeds)])
-    way = trained_word(str(row["unfreeze"]))
-    words = ", ".join(word for word in (way, details) if word)
-    return f"{model} ({words})" if words else model
+    return row
 
 
 def _value(value: float, metric: str) -> str:
     return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
 
 
-def _score(row: Record, metric: str) -> str:
+def _score(row: dict[Any, Any], metric: str) -> str:
     if pd.isna(row["low"]):
         return f"{_value(row['estimate'], metric)} (no interval)"
     bounds = [_value(row[side], metric).removesuffix("%") for side in ("low", "high")]

@@ -11,9 +11,10 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.report.figures import FILE_FORMATS
+from frostline.report.page.computing import compute_numbers
 from frostline.report.page.drawing import Drawing, draw_all
 from frostline.report.page.mistakes import Images
-from frostline.report.page.numbers import ReportNumbers, compute_numbers
+from frostline.report.page.numbers import ReportNumbers
 from frostline.report.page.projections import Embedded
 from frostline.report.page.provenance import versions_text
 from frostline.report.page.rendering import FEW, Content, render_page
@@ -27,7 +28,7 @@ from frostline.report.tables.scores import ON_PAGE, paper_scores, score_table
 from frostline.report.tables.writers.records import frame_to_csv, scores_to_csv
 from frostline.report.tables.writers.terminal import to_terminal
 
-WIDTH = 80
+TERMINAL_WIDTH = 80
 
 
 def write_report(
@@ -120,7 +121,7 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
 
 def _answer(numbers: ReportNumbers, failed: Sequence[Failed]) -> str:
     """Write the answer and the table of scores for a terminal."""
-    wrap = textwrap.TextWrapper(WIDTH, break_on_hyphens=False)
+    wrap = textwrap.TextWrapper(TERMINAL_WIDTH, break_on_hyphens=False)
     lead, each, best = numbers.answer
     said = [*lead, *(each if len(each) <= FEW else []), *best]
     table = score_table(
@@ -131,4 +132,4 @@ def _answer(numbers: ReportNumbers, failed: Sequence[Failed]) -> str:
         elsewhere=ON_PAGE,
     )
     sentences = [wrap.fill(plain(text)) for text in said]
-    return "\n".join(["", *sentences, "", to_terminal(table, WIDTH)])
+    return "\n".join(["", *sentences, "", to_terminal(table, TERMINAL_WIDTH)])

@@ -10,8 +10,8 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note
 from frostline.report.paper.published import DATASETS, SOURCE, published
-from frostline.report.statistics.evaluation import MAJORITY_HEAD, Scored
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.names import MAJORITY_HEAD
+from frostline.report.statistics.sample import Sample, Scored
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import percent, score_cell
 from frostline.report.tables.table import Cell, Column, Row, Table, words

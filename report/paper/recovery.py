@@ -24,7 +24,7 @@ from frostline.report.statistics.sample import Sample
 
 PRINTED = ("accuracy", "precision_weighted", "f1_weighted")
 CANDIDATES = 12
-REPLICATES = 20_000
+RECOVERY_REPLICATES = 20_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def recover(
 
 def _replicate_means(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     n = int(confusion.sum())
-    drawn = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=REPLICATES)
+    drawn = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=RECOVERY_REPLICATES)
     values = compute_metrics(drawn.reshape(-1, 2, 2), PRINTED)
     return np.array([values[name].mean() for name in PRINTED])
 

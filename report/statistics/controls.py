@@ -16,14 +16,13 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.statistics.intervals.intervals import compute_intervals
-from frostline.report.statistics.metrics import Array, compute_metrics, confusion_matrix
+from frostline.report.statistics.metrics import Array, Codes, compute_metrics, confusion_matrix
 from frostline.report.statistics.sample import Sample
 
 FOLDS = 5
 METRIC = "balanced_accuracy"
 MOST_COMPONENTS = 128
 CONTROL_COLUMNS = ("control", "estimate", "low", "high", "chance", "verdict")
-Codes = npt.NDArray[np.int64]
 
 
 def negative_controls(

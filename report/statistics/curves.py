@@ -12,7 +12,7 @@ from frostline.report.statistics.metrics import Array
 
 GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
-REPLICATES = 500
+BAND_REPLICATES = 500
 BLOCK = 100
 CURVE_COLUMNS = ("run", "kind", "label", "x", "y", "low", "high")
 
@@ -20,10 +20,10 @@ CURVE_COLUMNS = ("run", "kind", "label", "x", "y", "low", "high")
 def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
     """Draw ROC and precision–recall of the last of two classes, or the mean of one-versus-rest.
 
-    Bands are the central 95% of `REPLICATES` bootstrap replicates over groups, point by point; the
-    curves of seeds are averaged, in each replicate by the same draw of groups. Between thresholds
-    precision is not interpolated (Davis and Goadrich 2006): at each recall it is that of the
-    highest threshold that reaches it.
+    Bands are the central 95% of `BAND_REPLICATES` bootstrap replicates over groups, point by point;
+    the curves of seeds are averaged, in each replicate by the same draw of groups. Between
+    thresholds precision is not interpolated (Davis and Goadrich 2006): at each recall it is that of
+    the highest threshold that reaches it.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
     sorted_rows = [_Sorted(truth == c, probs[s, :, c]) for s in range(len(probs)) for c in chosen]
     rng = np.random.default_rng(seed)
     units = int(groups.max()) + 1
-    drawn = rng.multinomial(units, np.full(units, 1 / units), REPLICATES).T
+    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES).T
     counts = np.concatenate([np.ones((units, 1)), drawn], axis=1)
     roc, precision = [], []
     for start in range(0, counts.shape[1], BLOCK):

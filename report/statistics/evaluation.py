@@ -21,21 +21,22 @@ from frostline.report.statistics.metrics import (
     check_metrics,
     of_probabilities,
 )
-from frostline.report.statistics.sample import INDEPENDENT, NO_GROUPS, Sample, make_sample
-
-RUN_COLUMNS = (
-    *("dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights"),
-    *("train_fraction", "candidates"),
+from frostline.report.statistics.names import MAJORITY_HEAD, METHOD_COLUMNS
+from frostline.report.statistics.sample import (
+    INDEPENDENT,
+    NO_GROUPS,
+    Runs,
+    Sample,
+    Scored,
+    make_sample,
 )
+
+RUN_COLUMNS = (*METHOD_COLUMNS, "candidates")
 COLUMNS = (
     *("run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high"),
     *("n_units", "n_images", "unit", "method", "replicates", "seed", "notes"),
 )
-MAJORITY_HEAD = "majority class"
 ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)
-
-Scored = tuple[Predictions, Sample]
-Runs = Sequence[Predictions | Path | str] | Sequence[Scored]
 
 
 def evaluate(

@@ -9,7 +9,8 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.statistics.comparisons.methods import Method
-from frostline.report.statistics.evaluation import COLUMNS, MAJORITY_HEAD, tabulate
+from frostline.report.statistics.evaluation import COLUMNS, tabulate
+from frostline.report.statistics.names import MAJORITY_HEAD
 from frostline.report.statistics.seeds import over_seeds
 
 POOLED = "jackknife-t of the mean over seeds"

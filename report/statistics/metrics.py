@@ -21,6 +21,7 @@ import numpy.typing as npt
 from frostline.cache.errors import InputError
 
 Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]  # numbers of classes or of groups
 # A function of truth, prediction (names of classes, [n]) and probabilities ([n, K] or None).
 OwnMetric = Callable[[npt.NDArray[np.object_], npt.NDArray[np.object_], Array | None], float]
 # Functions that were given where a metric's name goes, by their names.
@@ -167,6 +168,8 @@ METRICS: dict[str, Metric] = {
     "calibration_intercept": Metric(None, "Calibration intercept", None, share=False),
     "calibration_error": Metric(None, "Calibration error", None, share=False, higher=False),
 }
+# They have no highest value, and hang on the few that were badly wrong.
+LOSSES = ("log_loss", "brier_score_loss")
 DEFAULT_METRICS = (
     "accuracy",
     "balanced_accuracy",
@@ -174,6 +177,7 @@ DEFAULT_METRICS = (
     "recall_weighted",
     "f1_weighted",
 )
+PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 
 
 def find_metric(name: str) -> Metric:

@@ -1,14 +1,27 @@
-"""Names of runs and methods in words, from their metadata; a user's own words are never changed."""
+"""Names of runs and methods in words, from their metadata; a user's own words are never changed.
+
+The one place that says how a method is called: in tables, sentences, figures and on pages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-
+Record = Mapping[Any, Any]
+# What runs share that differ in their seed alone.
+METHOD_COLUMNS = (
+    *("dataset", "backbone", "protocol", "unfreeze", "feature", "head", "weights"),
+    "train_fraction",
+)
+MAJORITY_HEAD = "majority class"
+# Marks of the best methods of a table: separated from all others, or not from each other.
+ALONE, ALIKE = "alone", "alike"
+# Ways of training in figures, next to the words of `trained_word`.
+PARTLY, DEPTHS = "part fine-tuned", "last N blocks"
 FROM_SCRATCH = "from scratch"
 # Of the frozen method against the fine-tuned one.
 FREEZING_VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
@@ -41,12 +54,29 @@ def trained_word(unfreeze: str) -> str:
     return "last block fine-tuned" if unfreeze == "1" else f"last {unfreeze} blocks fine-tuned"
 
 
+def tuning_words(unfreeze: str) -> str:
+    """Say behind a backbone's name, in a sentence, how it was trained."""
+    if unfreeze.isdigit():
+        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
+    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
+
+
+def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
+    """Name how a run was trained, as figures distinguish it; several `depths` are one way."""
+    if len(depths) > 1 and str(unfreeze) in depths:
+        return DEPTHS
+    if head == MAJORITY_HEAD:
+        return MAJORITY_HEAD
+    word = trained_word(str(unfreeze or ""))
+    return word if word in ("frozen", "fine-tuned", "") else PARTLY
+
+
 def seeds_word(seeds: int) -> str:
     """Say over how many seeds a method was scored."""
     return f"{seeds} seed{'' if seeds == 1 else 's'}"
 
 
-def method_parts(about: Mapping[Any, Any]) -> tuple[str, ...]:
+def method_parts(about: Record) -> tuple[str, ...]:
     """Give backbone, what was trained, protocol, head, feature, weights; "" where unknown.
 
     `about` is a run's metadata or a table's row. All are empty where no backbone is named.
@@ -64,12 +94,12 @@ def method_parts(about: Mapping[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def method_words(about: Mapping[Any, Any], otherwise: str) -> str:
+def method_words(about: Record, otherwise: str) -> str:
     """Name a method by all its parts; `otherwise` where no backbone is named."""
     return ", ".join(word for word in method_parts(about) if word) or otherwise
 
 
-def differing_names(rows: Sequence[Mapping[Any, Any]]) -> tuple[list[str], str]:
+def differing_names(rows: Sequence[Record]) -> tuple[list[str], str]:
     """Name each row's method by the parts in which rows differ, then say what all share.
 
     Each row has `dataset`, `run` and what `method_parts` reads.
@@ -111,6 +141,33 @@ def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
         model = str(row["backbone"]) or str(row["run"])
         out[row["run"]] = (model, _joined(words))
     return _with_run_names(out, runs)
+
+
+def method_titles(by_method: pd.DataFrame) -> pd.DataFrame:
+    """Name each method of a data set.
+
+    Returns
+    -------
+    DataFrame
+        A row for each method, by its first run's name: `run`, `title`, `short` (the same in fewer
+        words), `panel` (of figures where ways of training share one), `way` (of training).
+    """
+    rows = []
+    runs = by_method[by_method["head"] != MAJORITY_HEAD].drop_duplicates("run")
+    labels = describe(by_method)
+    ways = {row["run"]: way_of(row["unfreeze"]) for row in runs.to_dict("records")}
+    alike = Counter((labels[run][0], way) for run, way in ways.items())
+    for row in runs.to_dict("records"):
+        run, word = row["run"], trained_word(row["unfreeze"])
+        model, details = labels[run]
+        # As short as can be: a panel is as wide as a word or three.
+        partly = freeze_word(row["unfreeze"]) if ways[run] != word else ""
+        scratch = weights_word(row["weights"], row["unfreeze"]) == FROM_SCRATCH
+        panel = [model, *([partly, details] if alike[model, ways[run]] > 1 else [])]
+        short = [model, "" if scratch else partly or word, details]
+        named = (", ".join(filter(None, words)) for words in ([model, word, details], short, panel))
+        rows.append((run, *named, ways[run]))
+    return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])
 
 
 def _detail(name: str, value: object) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.cache.errors import InputError
-from frostline.report.statistics.metrics import OWN_METRICS, Array
+from frostline.report.statistics.metrics import OWN_METRICS, Array, Codes
 
-Codes = npt.NDArray[np.int64]
 CALLS_AT_ONCE = 100  # resampled test sets that are held at once
 
 

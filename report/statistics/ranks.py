@@ -15,7 +15,7 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
-from frostline.report.statistics.evaluation import Scored, score
+from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.metrics import (
     Array,
     compute_metrics,
@@ -23,10 +23,10 @@ from frostline.report.statistics.metrics import (
     find_metric,
 )
 from frostline.report.statistics.names import method_words
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.sample import Sample, Scored
 
 RANK_COLUMNS = ("method", "mean_rank", "low", "high", "best_share", "cohorts", "datasets", "seeds")
-REPLICATES = 2_000
+RANK_REPLICATES = 2_000
 
 
 def rank_methods(
@@ -36,7 +36,7 @@ def rank_methods(
     split: str = "test",
     unit: str = "group",
     aggregate: str = "auto",
-    replicates: int = REPLICATES,
+    replicates: int = RANK_REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rank methods over data sets by their mean rank, seeds averaged first; 1 is best.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 from frostline.report.statistics.choices import Unit
-from frostline.report.statistics.metrics import confusion_matrix
+from frostline.report.statistics.metrics import Codes, confusion_matrix
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
 
@@ -36,9 +37,6 @@ def never_predicted(classes: Sequence[str]) -> Notes:
         ),
     )
     return tuple(Note(text, (*averages, f"precision[{name}]"), (name,)) for name in classes)
-
-
-Codes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,10 @@ class Sample:
         """How many units have an error."""
         right = np.trace(self.kinds.matrices, axis1=1, axis2=2)
         return int(self.kinds.counts @ (self.kinds.matrices.sum((1, 2)) > right))
+
+
+Scored = tuple[Predictions, Sample]
+Runs = Sequence[Predictions | Path | str] | Sequence[Scored]
 
 
 def make_sample(

@@ -20,13 +20,13 @@ from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.comparisons.paired import leave_out_values
-from frostline.report.statistics.evaluation import RUN_COLUMNS, Runs, Scored, as_scored, place_notes
+from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
 from frostline.report.statistics.intervals.bounds import TAIL
 from frostline.report.statistics.intervals.estimates import estimate
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL, no_probabilities
 from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.sample import Runs, Sample, Scored
 
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (

@@ -11,8 +11,8 @@ from frostline.report.statistics.metrics import PER_CLASS
 from frostline.report.tables.numbers import score_cell
 from frostline.report.tables.table import Cell, Column, Row, Table
 
-KINDS = ("precision", "recall", "f1")
-CAPTION = "Scores of each class in percent with 95% intervals"
+CLASS_METRICS = ("precision", "recall", "f1")
+CLASS_SCORES = "Scores of each class in percent with 95% intervals"
 
 
 def class_frame(
@@ -32,8 +32,8 @@ def class_frame(
     Returns
     -------
     DataFrame
-        A row a method and class: `dataset`, `method`, `class`, `images`; then of each of `KINDS`
-        the fraction, and its bounds such as `f1_low`.
+        A row a method and class: `dataset`, `method`, `class`, `images`; then of each of
+        `CLASS_METRICS` the fraction, and its bounds such as `f1_low`.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in scores.to_dict("records"):
@@ -55,7 +55,7 @@ def class_table(classes: pd.DataFrame) -> Table:
         Column("Class"),
         Column("Method"),
         Column("Images", True),
-        *(Column(PER_CLASS[kind][1], True) for kind in KINDS),
+        *(Column(PER_CLASS[kind][1], True) for kind in CLASS_METRICS),
     )
     rows = tuple(
         Row(
@@ -63,13 +63,13 @@ def class_table(classes: pd.DataFrame) -> Table:
                 Cell(row["class"]),
                 Cell(row["method"]),
                 Cell(f"{row['images']:,}", value=row["images"]),
-                *(score_cell(_score(row, kind)) for kind in KINDS),
+                *(score_cell(_score(row, kind)) for kind in CLASS_METRICS),
             ),
             row["dataset"],
         )
         for row in classes.to_dict("records")
     )
-    return Table(columns, rows, (), CAPTION)
+    return Table(columns, rows, (), CLASS_SCORES)
 
 
 def _score(row: Mapping[Any, Any], kind: str) -> dict[str, Any]:

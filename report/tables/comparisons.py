@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
 
 from frostline.report.notes import Note
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, wrapped
 
-Record = Mapping[Any, Any]
 VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",
@@ -76,6 +76,10 @@ def _sentence(row: Record) -> str:
     place = f"On {row['dataset']}, " if row["dataset"] else ""
     margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
     metric = find_metric(row["metric"])
+    if row["verdict"] == IDENTICAL:
+        score = number(row["estimate_a"], row["metric"]) + "%" * is_share(row["metric"])
+        pair = f"{place}{row['label_a']} and {row['label_b']}"
+        return f"{pair} give {IDENTICAL}: {metric.title.lower()} {score}."
     difference = difference_cell(row)
     points = " points" if is_share(row["metric"]) else ""
     interval = difference.interval or "(no interval)"
@@ -105,12 +109,14 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
         sizes[f"{name}{units}{row['n_images']:,} images"] = None
     yield Note(f"{_measure(str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
-    yield Note(
-        f"95% intervals: {_unique(frame['method'])}; p by {_unique(frame['test'])}; "
-        f"seed {first['seed']}."
-    )
-    yield Note(_adjusted(frame))
-    if first["margin"] is not None and not pd.isna(first["margin"]):
+    tested = frame[frame["verdict"] != IDENTICAL]
+    if len(tested):
+        yield Note(
+            f"95% intervals: {_unique(tested['method'])}; p by {_unique(tested['test'])}; "
+            f"seed {first['seed']}."
+        )
+        yield Note(_adjusted(tested))
+    if len(tested) and first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
     for row in frame.to_dict("records"):
         for note in row["notes"]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from frostline.report.notes import Note
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.statistics.names import freeze_word, trained_word, weights_word
+from frostline.report.statistics.names import MAJORITY_HEAD, freeze_word, trained_word, weights_word
 from frostline.report.tables.table import Cell, Row, Table
 
 

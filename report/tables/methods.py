@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import differing_names
+from frostline.report.statistics.names import Record, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.table import Cell, Row, Table, columns
 
-Record = Mapping[Any, Any]
 OVER = {
     "seeds": "Mean over seeds. The variance is that of the mean between patients "
     "(delete-one-group jackknife) plus s²/S of the seeds; Student's t with Satterthwaite's df. "

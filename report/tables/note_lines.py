@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from frostline.report.notes import Note
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.table import ALIKE, ALONE, Table
+from frostline.report.statistics.metrics import PER_CLASS, find_metric
+from frostline.report.statistics.names import ALIKE, ALONE, MAJORITY_HEAD
+from frostline.report.tables.table import Table
 
 LINES = ("Underlined", "bold")
 MOST_LINES = 5
@@ -64,11 +64,18 @@ def _metrics(notes: Sequence[Note], table: Table) -> str:
     if not all(note.metrics for note in notes):
         return ""
     names = [name for name in table.metrics if any(name in note.metrics for note in notes)]
-    titles = [find_metric(name).title for name in names]
+    classes = {one for note in notes for one in note.classes}
+    titles = list(dict.fromkeys(_metric_title(name, classes) for name in names))
     # The text may name the metric itself.
     if len(names) == len(table.metrics) or titles[0].split()[0] in notes[0].text:
         return ""
     return ", ".join(titles)
+
+
+def _metric_title(name: str, classes: Collection[str]) -> str:
+    """Give a metric's title; of one for a class that is named anyway, without the class."""
+    kind, _, rest = name.partition("[")
+    return PER_CLASS[kind][1] if rest[:-1] in classes else find_metric(name).title
 
 
 def _places(notes: Sequence[Note], table: Table) -> str:
@@ -79,11 +86,16 @@ def _places(notes: Sequence[Note], table: Table) -> str:
     if not any(found.values()):
         whole = "" in found or len(found) == len(table.datasets)
         return "" if whole else ", ".join(found)
-    several = len(table.datasets) > 1
-    return "; ".join(
-        (f"{dataset}: " if dataset and several else "") + ", ".join(map(_quoted, classes))
-        for dataset, classes in found.items()
-    )
+    # Data sets of the same classes share their names.
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for dataset, classes in found.items():
+        alike.setdefault(tuple(classes), []).append(dataset)
+    parts = []
+    for names, datasets in alike.items():
+        known = len(datasets) == len(table.datasets) or datasets == [""]
+        where = "" if known else f"{', '.join(datasets)}: "
+        parts.append(where + ", ".join(map(_quoted, names)))
+    return "; ".join(parts)
 
 
 def _runs(notes: Sequence[Note], table: Table) -> str:

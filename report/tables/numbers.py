@@ -58,5 +58,7 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
 
 
 def p_word(p: float) -> str:
-    """Write a p-value as papers print it."""
+    """Write a p-value as papers print it; a dash where nothing was tested."""
+    if pd.isna(p):
+        return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

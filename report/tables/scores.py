@@ -8,16 +8,21 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.notes import Note
-from frostline.report.statistics.evaluation import MAJORITY_HEAD
-from frostline.report.statistics.metrics import METRICS, find_metric
-from frostline.report.statistics.names import NONE, describe, freeze_word, trained_word
+from frostline.report.statistics.metrics import METRICS, PAPER_METRICS, find_metric
+from frostline.report.statistics.names import (
+    MAJORITY_HEAD,
+    METHOD_COLUMNS,
+    NONE,
+    describe,
+    freeze_word,
+    trained_word,
+)
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
 from frostline.report.tables.numbers import score_cell
 from frostline.report.tables.table import Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
-PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
 CAPTION = "Scores in percent with 95% intervals"
 PAPER_CAPTION = "Scores in percent with 95% intervals, in the layout of the paper's tables"
 IN_JSON = "are in the JSON of the same scores"
@@ -211,18 +216,6 @@ def _candidates(frame: pd.DataFrame) -> Iterator[Note]:
         yield Note(f"Candidates tried on validation: {', '.join(words)}.")
 
 
-METHOD = (
-    "dataset",
-    "backbone",
-    "protocol",
-    "unfreeze",
-    "feature",
-    "head",
-    "weights",
-    "train_fraction",
-)
-
-
 def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
     """Say how many seeds a row has, and what the interval of one seed is about."""
     if "seeds" in frame and (frame["n_seeds"] > 1).any():
@@ -231,6 +224,6 @@ def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
         yield Note(text)
         return
     models = frame[(frame["head"] != MAJORITY_HEAD) & frame["run_seed"].notna()]
-    counts: Any = models.groupby(list(METHOD))["run"].nunique()
+    counts: Any = models.groupby(list(METHOD_COLUMNS))["run"].nunique()
     if len(counts) and counts.max() == 1:
         yield Note("One seed each: intervals are of these trained models, not of the methods.")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from frostline.report.notes import Notes
 
-ALIKE, ALONE = "alike", "alone"
-
 
 @dataclass(frozen=True)
 class Column:

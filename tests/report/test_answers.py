@@ -88,11 +88,13 @@ def test_seeds_add_their_variance(run):
 
 def test_a_margin_makes_alike_runs_equivalent(run):
     twins = [run(n=300, n_groups=250), run(n=300, n_groups=250, unfreeze="all")]
-    differences = frozen_against_unfrozen(twins, margin=0.02)
+    table = twins[1].table
+    table.loc[0, "prediction"] = table.loc[table["label"] != table["label"][0], "label"].iloc[0]
+    differences = frozen_against_unfrozen(twins, margin=0.05)
     assert differences["verdict"].tolist() == ["equivalent"]
     frame, rows = tabulate(score(twins), replicates=100)
     first = answer(frame, "accuracy", rows, differences=differences)[0]
-    assert first.startswith("Freezing resnet50 on chest makes no difference that matters: +0.0 ")
+    assert first.startswith("Freezing resnet50 on chest makes no difference that matters: ")
 
 
 def test_runs_that_cannot_be_paired_are_said(run):
@@ -108,12 +110,12 @@ def test_several_pairs_are_told_apart_and_summed_up(run):
     runs = runs_of(run, 4.0, 0.5) + runs_of(run, 4.0, 0.5, protocol="standard")
     runs.append(run(n=300, n_groups=250, skill=4.0, seed=9, unfreeze="3"))
     first, *rest = said(runs)
-    assert first == "Of 3 comparisons, freezing helped in 2 and is undecided in 1."
+    assert first == "Of 3 comparisons, freezing helped in 2 and changed no prediction in 1."
     assert sum("(standard" in sentence for sentence in rest) == 1
     assert any("with its last 3 blocks tuned" in sentence for sentence in rest)
     # The two of a data set are one family.
     table = frozen_against_unfrozen(runs)
-    assert (table["p_adjusted"] >= table["p"]).all()
+    assert not (table["p_adjusted"] < table["p"]).any()
 
 
 def test_a_run_no_better_than_the_majority_is_said(run):

@@ -47,6 +47,20 @@ def test_equal_notes_on_several_classes_and_runs_are_one_sentence():
     assert found == ["Never predicted (x, y, z)."]
 
 
+def test_metrics_of_classes_do_not_name_them_again(run):
+    classes = ("nevus", "melanoma")
+    runs = [run(classes, n=30, n_groups=30, dataset=name) for name in ("skin", "chest")]
+    few = "Fewer than 20 groups of a class: the interval may not cover"
+    for metrics, about in (
+        (["recall_per_class", "f1_per_class"], ""),
+        (["accuracy", "recall_per_class"], "Recall; "),
+    ):
+        for given in (runs, runs[:1]):
+            frame = evaluate(given, replicates=50, metrics=metrics)
+            found = note_sentences(score_table(frame), ("Underlined", "bold"))
+            assert f"{few} ({about}nevus, melanoma)." in found
+
+
 def test_a_note_on_some_rows_names_them_and_on_many_counts_them():
     assert sentences(never("x")) == ["Never predicted (x; ensAll)."]
     runs = [f"run{i}" for i in range(9)]

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.paired import Paired, make_paired
-from frostline.report.statistics.comparisons.paired_own import make_paired_own
-from frostline.report.statistics.evaluation import Scored
+from frostline.report.statistics.comparisons.paired_rows import make_paired_own
+from frostline.report.statistics.metrics import Codes
 from frostline.report.statistics.own_metrics import Answers
-from frostline.report.statistics.sample import Sample
-
-Codes = npt.NDArray[np.int64]
+from frostline.report.statistics.sample import Sample, Scored
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.statistics.comparisons.compare import compare_methods
-from frostline.report.statistics.comparisons.decisions import ALPHA
+from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import find_metric, of_rows
+from frostline.report.statistics.names import ALIKE, ALONE
 
-ALONE, ALIKE = "alone", "alike"
-MARK_COLUMNS = ("dataset", "run", "mark", "why")
+MARK_COLUMNS = ("dataset", "run", "mark", "why", "same")
 
 
 def mark_best(
@@ -29,7 +29,8 @@ def mark_best(
     -------
     DataFrame
         Columns `MARK_COLUMNS`, a row a marked method: `alone` for a best that is separated from
-        all others, else `alike`. Without marks one row whose `why` gives the reason.
+        all others, else `alike`; `same` where its predictions are the best's. Without marks one
+        row whose `why` gives the reason.
     """
     dataset = methods[0].dataset
     if len(methods) < 2:
@@ -47,16 +48,18 @@ def mark_best(
     sign = 1 if find_metric(metric).higher else -1
     names = [one.name for one in methods]
     best = names[int(np.nanargmax([sign * values[name] for name in names]))]
-    close = {best}
+    close, same = {best}, {best}
     for one in compared:
         pair = {one.a.name, one.b.name}
         if best in pair and one.found is not None and not one.found.p_adjusted < ALPHA:
             close |= pair
+            same |= pair if one.found.verdict == IDENTICAL else set()
     mark = ALIKE if len(close) > 1 else ALONE
     return pd.DataFrame(
-        [(dataset, name, mark, "") for name in names if name in close], columns=list(MARK_COLUMNS)
+        [(dataset, name, mark, "", name in same) for name in names if name in close],
+        columns=list(MARK_COLUMNS),
     )
 
 
 def _none(dataset: str, why: str) -> pd.DataFrame:
-    return pd.DataFrame([(dataset, "", "", why)], columns=list(MARK_COLUMNS))
+    return pd.DataFrame([(dataset, "", "", why, False)], columns=list(MARK_COLUMNS))

@@ -33,9 +33,10 @@ from frostline.report.statistics.comparisons.methods import (
     method_labels,
     method_names,
 )
-from frostline.report.statistics.evaluation import Scored, place_notes, score
+from frostline.report.statistics.evaluation import place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
 from frostline.report.statistics.metrics import OwnMetric, find_metric, name_own_metric
+from frostline.report.statistics.sample import Scored
 
 FAMILIES: tuple[str, ...] = get_args(Family)
 NOT_COMPARED = "not compared"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from frostline.report.statistics.metrics import find_metric
 
 ALPHA = 0.05
+IDENTICAL = "identical predictions"
 # From so many on the jackknife's error shows whether two runs are equivalent.
 FEWEST_DIFFERING = 10
 

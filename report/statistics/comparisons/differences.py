@@ -8,16 +8,17 @@ each method's seeds, and p is of Student's t, because swaps know nothing of seed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
 from frostline.report.statistics.comparisons.decisions import (
     ALPHA,
+    IDENTICAL,
     equivalence_p,
     few_differ_p,
     mcnemar_p,
@@ -32,13 +33,12 @@ from frostline.report.statistics.comparisons.paired import (
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
 from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
-from frostline.report.statistics.intervals.intervals import MANY_UNITS
-from frostline.report.statistics.metrics import Array, of_rows
+from frostline.report.statistics.intervals.flags import MANY_UNITS
+from frostline.report.statistics.metrics import Array, Codes, of_rows
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
-Codes = npt.NDArray[np.int64]
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
-NEVER_DIFFER = Note("The two never differ, so there is no interval.")
+NEVER_DIFFER = Note("The two are equally good in every group, so there is no interval.")
 NOTHING_VARIES = Note("Nothing varies between groups or seeds, so there is no interval.")
 
 
@@ -63,6 +63,7 @@ class Difference:
     `group_error` is the standard error from groups, `seed_error` that from seeds (NaN where neither
     method has a second seed); `p` is two-sided, `smallest_p` the smallest that the test could give
     (NaN for Student's t). `equivalence_p` and `mcnemar_p` are None where they do not apply.
+    Of identical predictions nothing is tested: bounds and p are NaN, and `verdict` says so.
     """
 
     estimate_a: float
@@ -133,39 +134,40 @@ def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) ->
     # Swaps of all pairs are one joint law; with several seeds there is none.
     joint = options.family == "pairs" and all(map(_is_single, pairs))
     adjusted = max_t(swaps) if joint and swaps is not None else holm([one.p for one in tests])
+    contents = paired.contents(metric)
     found = []
     for pair, one, test, p in zip(pairs, moments, tests, adjusted, strict=True):
         low, high, method = _interval(one, pair, drawn)
         equivalence = _equivalence(one, test, paired.n_units, options.margin)
-        found.append(
-            Difference(
-                estimate_a=float(values[pair[0]].mean()),
-                estimate_b=float(values[pair[1]].mean()),
-                difference=one.difference,
-                low=low,
-                high=high,
-                method=method,
-                p=test.p,
-                test=test.name,
-                smallest_p=test.smallest,
-                p_adjusted=float(p),
-                adjustment="max-T" if joint else "Holm",
-                family_size=len(pairs),
-                mcnemar_p=_mcnemar(aligned, metric, pair),
-                equivalence_p=equivalence,
-                verdict=verdict(one.difference, float(p), equivalence, metric),
-                group_error=one.group_error,
-                seed_error=one.seed_error,
-                df=one.df,
-                notes=(*aligned.notes, *_notes(one, test, pair, aligned)),
-            )
+        tested = Difference(
+            estimate_a=float(values[pair[0]].mean()),
+            estimate_b=float(values[pair[1]].mean()),
+            difference=one.difference,
+            low=low,
+            high=high,
+            method=method,
+            p=test.p,
+            test=test.name,
+            smallest_p=test.smallest,
+            p_adjusted=float(p),
+            adjustment="max-T" if joint else "Holm",
+            family_size=len(pairs),
+            mcnemar_p=_mcnemar(aligned, metric, pair),
+            equivalence_p=equivalence,
+            verdict=verdict(one.difference, float(p), equivalence, metric),
+            group_error=one.group_error,
+            seed_error=one.seed_error,
+            df=one.df,
+            notes=(*aligned.notes, *_notes(one, test, pair, aligned)),
         )
+        same = _shares(contents[pair[0]]) == _shares(contents[pair[1]])
+        found.append(_identical(tested, aligned.notes) if same else tested)
     return found
 
 
 def adjust_by_holm(found: Sequence[Difference], metric: str) -> list[Difference]:
     """Adjust differences that were tested one by one as one family, and decide again."""
-    adjusted = holm([one.p for one in found])
+    adjusted = holm([1.0 if one.verdict == IDENTICAL else one.p for one in found])
     return [
         replace(
             one,
@@ -174,8 +176,36 @@ def adjust_by_holm(found: Sequence[Difference], metric: str) -> list[Difference]
             family_size=len(found),
             verdict=verdict(one.difference, float(p), one.equivalence_p, metric),
         )
+        if one.verdict != IDENTICAL
+        else replace(one, family_size=len(found))
         for one, p in zip(found, adjusted, strict=True)
     ]
+
+
+def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
+    """Say what share of a method's seeds gave the same predictions."""
+    return {key: times / len(contents) for key, times in Counter(contents).items()}
+
+
+def _identical(tested: Difference, notes: Notes) -> Difference:
+    """Say of two methods with the same predictions that they are, and nothing of a test."""
+    nan = float("nan")
+    return replace(
+        tested,
+        # Means over the same seeds in another order may round apart.
+        difference=round(tested.difference, 12) + 0.0,
+        low=nan,
+        high=nan,
+        method="",
+        p=nan,
+        test="",
+        smallest_p=nan,
+        p_adjusted=nan,
+        mcnemar_p=None,
+        equivalence_p=None,
+        verdict=IDENTICAL,
+        notes=notes,
+    )
 
 
 def _is_single(pair: Pair) -> bool:

@@ -11,9 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.evaluation import MAJORITY_HEAD, RUN_COLUMNS, Scored
-from frostline.report.statistics.names import describe, method_words, seeds_word, trained_word
-from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.names import (
+    MAJORITY_HEAD,
+    METHOD_COLUMNS,
+    describe,
+    method_words,
+    seeds_word,
+    trained_word,
+)
+from frostline.report.statistics.sample import Sample, Scored
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def group_methods(scored: Sequence[Scored], *, by_test_set: bool = True) -> list
 
 def method_key(run: Predictions) -> tuple[str, ...]:
     """Give what two runs of one method share; runs that say nothing of themselves stay alone."""
-    known = tuple(str(run.meta.get(name)) for name in RUN_COLUMNS if name != "candidates")
+    known = tuple(str(run.meta.get(name)) for name in METHOD_COLUMNS)
     return known if run.meta.get("backbone") else (*known, run.run)
 
 

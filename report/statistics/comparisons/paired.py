@@ -7,7 +7,7 @@ one kind, and resampling or swapping units is drawing numbers of kinds, exactly 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.cache.errors import InputError
-from frostline.report.statistics.comparisons.paired_own import PairedOwn
-from frostline.report.statistics.comparisons.paired_scores import PairedScores, make_paired_scores
+from frostline.report.statistics.comparisons.paired_rows import (
+    PairedOwn,
+    PairedRows,
+    PairedScores,
+    make_paired_scores,
+)
 from frostline.report.statistics.metrics import (
     OWN_METRICS,
     Array,
+    Codes,
     compute_metrics,
     find_metric,
     of_rows,
@@ -27,7 +32,6 @@ from frostline.report.statistics.metrics import (
 from frostline.report.statistics.resampling.bootstrap import multinomial, unit_contents
 from frostline.report.statistics.resampling.units import block_sizes
 
-Codes = npt.NDArray[np.int64]
 DRAWS_AT_ONCE = 1_000
 
 
@@ -71,7 +75,12 @@ class Paired:
             return self.by_rows(metric).estimates(metric)
         return self.values(metric, self.totals)
 
-    def by_rows(self, metric: str) -> PairedScores | PairedOwn:
+    def contents(self, metric: str) -> list[Hashable]:
+        """Give what a metric sees of each run: equal for runs that are identical to it."""
+        assert self.own is not None
+        return self.own.contents(metric)
+
+    def by_rows(self, metric: str) -> PairedRows:
         """Give what a metric of rows is computed from: probabilities, or a user's function."""
         if metric in OWN_METRICS:
             assert self.own is not None

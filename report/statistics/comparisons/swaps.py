@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import DRAWS_AT_ONCE, Paired
-from frostline.report.statistics.comparisons.paired_own import PairedOwn
-from frostline.report.statistics.comparisons.paired_scores import PairedScores
+from frostline.report.statistics.comparisons.paired_rows import PairedRows
 from frostline.report.statistics.metrics import Array, of_rows
 from frostline.report.statistics.resampling.units import block_sizes
 
@@ -79,7 +78,7 @@ def swap_units(
 
 
 def _swap_scores(
-    scores: PairedScores | PairedOwn,
+    scores: PairedRows,
     metric: str,
     pairs: Sequence[tuple[int, int]],
     permutations: int,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.intervals.flags import LOSSES
-from frostline.report.statistics.metrics import Array, find_metric
+from frostline.report.statistics.metrics import LOSSES, Array, find_metric
 from frostline.report.statistics.resampling.jackknife import jackknife_error
 
 LEVEL = 0.95

@@ -7,13 +7,16 @@ with the interval; nothing is hidden.
 from __future__ import annotations
 
 from frostline.report.notes import Note, Notes
-from frostline.report.statistics.metrics import PER_CLASS, find_metric
+from frostline.report.statistics.metrics import LOSSES, PER_CLASS, find_metric
 from frostline.report.statistics.sample import Sample
 
+# From these on `auto` takes the percentile interval.
+MANY_UNITS = 400
+MANY_WRONG = 50
+# Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
+MANY_OF_A_CLASS = 150
 FEWEST_UNITS = 20
 FEWEST_WRONG = 5
-# Losses hang on the few that were badly wrong.
-LOSSES = ("log_loss", "brier_score_loss")
 FEWEST_WRONG_OF_LOSSES = 10
 # Of so few single images scores move in steps, and intervals are too wide.
 FEWEST_IMAGES = 50

@@ -23,26 +23,26 @@ from frostline.report.statistics.intervals.bounds import (
     percentile_bounds,
 )
 from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
-from frostline.report.statistics.intervals.flags import flag, trials
+from frostline.report.statistics.intervals.flags import (
+    MANY_OF_A_CLASS,
+    MANY_UNITS,
+    MANY_WRONG,
+    flag,
+    trials,
+)
 from frostline.report.statistics.intervals.interval import Interval
-from frostline.report.statistics.intervals.own import REPLICATES as OWN_REPLICATES
-from frostline.report.statistics.intervals.own import own_interval
+from frostline.report.statistics.intervals.own import OWN_REPLICATES, own_interval
 from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
 
 NORMAL_975 = 1.959963984540054
-# From these on `auto` takes the percentile interval; chosen by benchmarks/coverage_atlas.py.
-MANY_UNITS = 400
-MANY_WRONG = 50
-# Of those that the metric hangs on: a class's, or the rarest class's where classes weigh alike.
-MANY_OF_A_CLASS = 150
 BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.", first=True)
 NO_INTERVAL = {
     "calibration_error": "No interval: calibration error is not resampled; bars show it.",
 }
 
 
-Method = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
+IntervalMethod = Callable[[Sample, Sequence[str], Draws], dict[str, Interval]]
 
 
 def percentile(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
@@ -154,7 +154,7 @@ def clopper_pearson(name: str, interval: Interval, units: int) -> Interval:
     return replace(interval, low=low, high=high, method="clopper-pearson", replicates=0)
 
 
-INTERVALS: dict[str, Method] = {
+INTERVALS: dict[str, IntervalMethod] = {
     "auto": auto,
     "percentile": percentile,
     "bca": bca,

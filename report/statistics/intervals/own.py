@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note
 from frostline.report.statistics.intervals.bounds import percentile_bounds
 from frostline.report.statistics.intervals.estimates import Draws
 from frostline.report.statistics.intervals.interval import Interval
-from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.metrics import Array, Codes
 from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, number_units
 from frostline.report.statistics.resampling.units import block_sizes, draw_units, unit_strata
 from frostline.report.statistics.sample import Sample
 
-KINDS = ("auto", "percentile")
+OWN_INTERVALS = ("auto", "percentile")
 # A function is called once a replicate, and may take a millisecond.
-REPLICATES = 1_000
-Codes = npt.NDArray[np.int64]
+OWN_REPLICATES = 1_000
 
 
 def own_interval(sample: Sample, name: str, ci: str, draws: Draws) -> Interval:
@@ -31,7 +29,7 @@ def own_interval(sample: Sample, name: str, ci: str, draws: Draws) -> Interval:
     InputError
         If the function fails on the sample itself, or another interval is asked for.
     """
-    if ci not in KINDS:
+    if ci not in OWN_INTERVALS:
         raise InputError(
             f"{name} is a function of your own, which has the percentile bootstrap alone: ask for "
             f"ci='percentile' or 'auto', not {ci!r}."

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.metrics import Array, Codes
 from frostline.report.statistics.scores import Scores, compute_scores
 
 # Weights held at once: a block that stays in the processor's cache.
 BLOCK_WEIGHTS = 100_000
-Codes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

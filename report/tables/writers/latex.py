@@ -11,7 +11,7 @@ AROUND = {"": ("", ""), "alike": (r"\underline{", "}"), "alone": (r"\textbf{", "
 LAST_LATIN = "\u017f"
 BEYOND_LATIN = "% has characters beyond Latin: compile with LuaLaTeX and a font of them"
 # Compiled alone, a table is a document; inside a paper it is a table only.
-ALONE = (
+PREAMBLE = (
     r"% in a paper: \input this file; needs \usepackage{booktabs,graphicx,textcomp} and",
     r"% \usepackage[T1]{fontenc}",
     r"\expandafter\ifx\csname @nodocument\endcsname\relax\else",
@@ -31,7 +31,7 @@ def to_latex(table: Table) -> str:
     shown, rest = split_notes(table)
     notes = r" \\ ".join(f"{{{escape.latex(note)}}}" for note in shown)
     lines = [
-        *ALONE,
+        *PREAMBLE,
         r"\begin{table*}",
         r"\centering",
         rf"\caption{{{escape.latex(table.caption)}}}",

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from frostline.report.statistics.names import ALIKE, ALONE
 from frostline.report.tables import escape
 from frostline.report.tables.note_lines import left_out, split_notes
-from frostline.report.tables.table import ALIKE, ALONE, Cell, Column, Row, Table
+from frostline.report.tables.table import Cell, Column, Row, Table
 
 if TYPE_CHECKING:
     import rich.table

@@ -1,0 +1,192 @@
+"""The numbers of a report: computed once, and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frostline.cache.versions import STAGES
+from frostline.report.page.answers import answer, frozen_against_unfrozen
+from frostline.report.page.mistakes import confident_mistakes
+from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
+from frostline.report.page.projections import Embedded, project, umap_version
+from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.methods import Method, group_methods
+from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
+from frostline.report.statistics.evaluation import score, tabulate, with_majority
+from frostline.report.statistics.methods import tabulate_methods
+from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
+from frostline.report.statistics.names import MAJORITY_HEAD, method_titles
+from frostline.report.statistics.sample import Scored
+
+SCORING = ("split", "unit", "aggregate")
+SHARES = ("estimate", "low", "high")
+COUNTS = ("n_units", "n_images", "replicates", "seed", "n_seeds")
+OF_A_CLASS = ("precision", "recall", "f1")
+
+
+def compute_numbers(
+    folder: Path,
+    predictions: Sequence[Predictions | Path | str],
+    *,
+    primary: str = "accuracy",
+    embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
+    **options: Any,
+) -> ReportNumbers:
+    """Score runs and compute what the report shows, or read it where `folder` has it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where statistics are kept.
+    embeddings : mapping, optional
+        By data set and backbone.
+    **options
+        As of `evaluate`.
+    """
+    chosen = {name: options.pop(name) for name in SCORING if name in options}
+    metrics = options.pop("metrics", None) or DEFAULT_METRICS
+    how = _How(primary, tuple(metrics), options, chosen)
+    rows = score(predictions, **chosen)
+    # A primary metric that no run has: the first that they have decides.
+    if of_probabilities(primary) and all(sample.probs is None for _, sample in rows):
+        how = replace(how, primary=DEFAULT_METRICS[0])
+    frames, pooled, parts = [], [], []
+    for number, items in enumerate(_by_dataset(rows), 1):
+        methods = group_methods(items)
+        given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
+        store = _Store(folder, number, given)
+        frame, by_method, part = _of_dataset(items, methods, how, store, embeddings or {})
+        frames.append(frame)
+        pooled.append(by_method)
+        parts.append(part)
+    frame = pd.concat(frames, ignore_index=True)
+    store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
+    compared = [part.freezing for part in parts if len(part.freezing)]
+    differences = pd.concat(compared, ignore_index=True) if compared else None
+    marks = pd.concat([part.marks for part in parts])
+    sentences = store(
+        "answer",
+        lambda: pd.DataFrame(
+            {
+                "sentence": answer(
+                    frame,
+                    how.primary,
+                    with_majority(rows),
+                    differences=differences,
+                    marks=marks,
+                )
+            }
+        ),
+    )
+    return ReportNumbers(
+        frame, pd.concat(pooled, ignore_index=True), how.primary, list(sentences["sentence"]), parts
+    )
+
+
+@dataclass(frozen=True)
+class _How:
+    """What is computed, and the options of intervals and of scoring."""
+
+    primary: str
+    metrics: tuple[str, ...]
+    options: dict[str, Any]
+    scoring: dict[str, Any]
+
+    @property
+    def all_metrics(self) -> list[str]:
+        return list(dict.fromkeys([*self.metrics, self.primary]))
+
+
+@dataclass(frozen=True)
+class _Store:
+    """The stored tables of one data set."""
+
+    folder: Path
+    number: int
+    given: list[Any]
+
+    def __call__(
+        self, what: str, compute: Callable[[], pd.DataFrame], *more: object
+    ) -> pd.DataFrame:
+        path = self.folder / f"{what}-{self.number}.parquet"
+        return read_or_compute(path, [what, STAGES["statistics"], *self.given, *more], compute)
+
+
+def _of_dataset(
+    items: Sequence[Scored],
+    methods: list[Method],
+    how: _How,
+    store: _Store,
+    embeddings: Mapping[str, Mapping[str, Embedded]],
+) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
+    """Score by run and by method, each with the majority class, and compute all else."""
+    name, seed = methods[0].dataset, int(how.options.get("seed", 0))
+    names = how.all_metrics
+    frame = store("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
+    by_method = store(
+        "methods",
+        lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
+    )
+    of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
+    given = embeddings.get(name, {})
+    part = DatasetNumbers(
+        name,
+        digest_of([store.given, {k: one.digest() for k, one in given.items()}]),
+        methods,
+        method_titles(by_method),
+        marks=store("marks", lambda: mark_best(methods, how.primary, seed=seed)),
+        freezing=store("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
+        classes=store(
+            "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
+        ),
+        curves=store(
+            "curves",
+            lambda: pd.concat(
+                [
+                    table
+                    for one in methods
+                    for table in (roc_and_precision_recall(one, seed), net_benefit(one))
+                ]
+            ),
+        ),
+        reliability=store(
+            "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
+        ),
+        mistakes=store(
+            "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
+        ),
+        maps=_maps(store, given, seed),
+    )
+    return frame, by_method, part
+
+
+def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    majority = frame[frame["head"] == MAJORITY_HEAD].assign(n_seeds=0, seeds="").astype(object)
+    whole = pd.concat([by_method, majority], ignore_index=True)
+    return whole.astype(dict.fromkeys(SHARES, "float64") | dict.fromkeys(COUNTS, "int64"))
+
+
+def _maps(store: _Store, embeddings: Mapping[str, Embedded], seed: int) -> pd.DataFrame:
+    if not embeddings:
+        return pd.DataFrame()
+    digests = {name: one.digest() for name, one in embeddings.items()}
+    return store(
+        "maps",
+        lambda: pd.concat([project(name, one, seed=seed) for name, one in embeddings.items()]),
+        digests,
+        umap_version(),
+    )
+
+
+def _by_dataset(rows: Sequence[Scored]) -> list[list[Scored]]:
+    parts: dict[str, list[Scored]] = {}
+    for run, sample in rows:
+        parts.setdefault(str(run.meta["dataset"] or ""), []).append((run, sample))
+    return list(parts.values())
