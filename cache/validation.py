@@ -14,7 +14,13 @@ M = TypeVar("M", bound=BaseModel)
 Place = tuple[int | str, ...]
 
 
-def validated(model: type[M], data: Mapping[str, Any], where: str, key: str = "key") -> M:
+def validated(
+    model: type[M],
+    data: Mapping[str, Any],
+    where: str,
+    key: str = "key",
+    options: Mapping[str, str] | None = None,
+) -> M:
     """Make a model of what the user typed.
 
     Parameters
@@ -23,6 +29,9 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, key: str = "k
         What sentences begin with: a file, "Head 'knn'".
     key : str
         What its fields are called there.
+    options : mapping, optional
+        Fields that were typed as options of a command, with the words that were typed, such as
+        `{"C": "--set C"}`: sentences name those instead.
 
     Raises
     ------
@@ -41,10 +50,11 @@ def validated(model: type[M], data: Mapping[str, Any], where: str, key: str = "k
         raise InputError(f"{where} has no {key} {name!r}: there are {names}.")
     if first["type"] == "missing":
         raise InputError(f"{where} lacks the {key} {name!r}: add it.")
+    option = (options or {}).get(str(place[0])) if place else None
     value = first["input"]
     rules = [_rule(each["msg"]) for at, each in found if at == place and each["input"] is value]
     rule = " or ".join(dict.fromkeys(rules)).replace(" or be ", " or ")
-    raise InputError(f"{where}: {name} must {rule}, not {value!r}.")
+    raise InputError(f"{option or f'{where}: {name}'} must {rule}, not {value!r}.")
 
 
 def _place(location: tuple[Any, ...], data: Any, kind: str) -> Place:

@@ -46,41 +46,24 @@ class Embedded:
         return {name: int(counts.get(name, 0)) for name in self.classes}
 
 
-def load_embedded(
-    manifest: Manifest,
-    store: Store,
-    *,
-    label: str = "label",
-    split: str = "split",
-    on_missing: OnMissing = "error",
-) -> Embedded:
-    """Join a manifest with an embedding store.
-
-    Parameters
-    ----------
-    manifest, store
-        The images and their embeddings.
-    label, split : str
-        Columns of the manifest.
-    on_missing : {"error", "skip"}
-        What to do about images that the store lacks.
-
-    Raises
-    ------
-    InputError
-        In one sentence, if no head could be trained and chosen on these honestly.
-    """
-    images = split_images(manifest, label, split)
-    return with_embeddings(images, store, name_of(manifest), on_missing=on_missing)
-
-
 def name_of(manifest: Manifest) -> str:
     """Give the name of a data set."""
     return str(manifest.meta.get("dataset"))
 
 
 def split_images(manifest: Manifest, label: str, split: str) -> pd.DataFrame:
-    """Find the images that have a split, checked: see `load_embedded`."""
+    """Find the images that have a split, checked.
+
+    Parameters
+    ----------
+    label, split : str
+        Columns of the manifest.
+
+    Raises
+    ------
+    InputError
+        In one sentence, if no head could be trained and chosen on these honestly.
+    """
     images = manifest.images(label, split)
     # A splits column may leave images out; they are not part of this.
     images = images[images["split"].notna()].reset_index(drop=True)

@@ -60,31 +60,18 @@ class OwnEstimator:
 
     def load_trainer(self) -> Trainer:
         """Give what fits clones of it, and scores them."""
-        from frostline.probe.heads.training import Part, Scores, Trainer, score_part
+        from frostline.probe.heads.train_one_by_one import one_by_one
+        from frostline.probe.heads.training import Scores, Trainer
 
         def fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
             return [self._fit(pool, one.rows, seed) for one in fits]
 
-        def score(
-            pool: Pool,
-            parts: Sequence[Part],
-            candidates: Sequence[Candidate],
-            shared: Candidate,
-            seed: int,
-        ) -> Scores:
-            tables = []
-            for part in parts:
-                head = self._fit(pool, part.train, seed)
+        trainer = one_by_one(fit, "shares")
 
-                def answer(rows: NDArray[np.intp], head: _Fitted = head) -> Any:
-                    return head.shares(pool.X[rows])[None]
+        def score(*asked: Any) -> Scores:
+            return [table.assign(log_loss=np.nan) for table in trainer.score(*asked)]
 
-                tables.append(score_part(pool, part, answer))
-            if self.gives_probabilities:
-                return tables
-            return [table.assign(log_loss=np.nan) for table in tables]
-
-        return Trainer(score, fit)
+        return trainer if self.gives_probabilities else Trainer(score, fit)
 
     def _fit(self, pool: Pool, rows: NDArray[np.intp], seed: int) -> _Fitted:
         from sklearn.base import clone

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from frostline.cache import Workspace
 from frostline.probe.choices import OnMissing, Protocol
-from frostline.probe.heads.registry import make_grid
+from frostline.probe.heads.registry import UNSEEDED, make_grid
 from frostline.probe.own_estimator import OwnEstimator, own_estimator
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
@@ -70,7 +70,7 @@ def probe_head(
         Instead of the defaults of the head's grid (`frostline.probe.heads.grids`); a list is what
         validation chooses from.
     seed, protocol
-        The seed changes heads that are seeded; the predictions say both.
+        The predictions say both; a head that no seed changes has seed 0, whatever is given.
     source : Source, optional
         Which embeddings, labels and splits.
 
@@ -91,7 +91,7 @@ def probe_head(
     grid = make_grid(name, hyperparameters or {})
     sweep = _sweep(dataset, backbone, {name: grid}, protocol, seed, source or Source())
     run = plan_sweep(workspace, sweep).runs[0]
-    run = _with_own(run, own) if own else run
+    run = _with_own(run, own, seed) if own else run
     if run.is_predicted(workspace):
         return run.run(), False
     # What is done is known without what trains.
@@ -128,7 +128,8 @@ def _sweep(
     )
 
 
-def _with_own(run: HeadRun, own: OwnEstimator) -> HeadRun:
+def _with_own(run: HeadRun, own: OwnEstimator, seed: int) -> HeadRun:
     """The same run with a user's own estimator for its head."""
     metric = "log_loss" if own.gives_probabilities else "accuracy"
-    return replace(run, own=own, head=own.name, shared=own.parameters(), metric=metric)
+    run = replace(run, own=own, head=own.name, shared=own.parameters(), metric=metric)
+    return replace(run, seed=seed if own.seeded else UNSEEDED)

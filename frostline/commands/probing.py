@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -76,20 +77,23 @@ def probe(
     """
     from frostline.cache import InputError, Workspace
     from frostline.commands.scores import say_score
-    from frostline.probe.heads.registry import find_head
+    from frostline.probe.heads.registry import find_head, make_grid
     from frostline.probe.run import Source, probe_head
     from frostline.protocols import PROTOCOL_HEADS
 
     chosen = head.value if head else PROTOCOL_HEADS[protocol]
     if seed is not None and not find_head(chosen).seeded:
         raise InputError(f"Head {chosen!r} does not depend on a seed: leave --seed out.")
+    hyperparameters = _hyperparameters(setting or [], epochs)
+    # Here sentences can name what was typed.
+    make_grid(chosen, hyperparameters, _typed(hyperparameters, epochs))
     place = Workspace(source.workspace)
     run, _ = probe_head(
         place,
         dataset,
         backbone,
         head=chosen,
-        hyperparameters=_hyperparameters(setting or [], epochs),
+        hyperparameters=hyperparameters,
         seed=seed or 0,
         protocol=protocol,
         source=Source(feature, source.key, source.label, source.split, source.on_missing),
@@ -111,6 +115,12 @@ def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:
             raise InputError(f"The hyper-parameter {name!r} is given twice: give it once.")
         found[name] = one_or_many(values)
     return found
+
+
+def _typed(hyperparameters: Mapping[str, Any], epochs: int | None) -> dict[str, str]:
+    """Options by the hyper-parameters that they give."""
+    options = {name: f"--set {name}" for name in hyperparameters}
+    return options if epochs is None else {**options, "epochs": "--epochs"}
 
 
 def one_or_many(text: str) -> Any:

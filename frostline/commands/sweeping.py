@@ -19,6 +19,27 @@ if TYPE_CHECKING:
     from frostline.probe.sweep.settings import Sweep
 
 
+# The keys of a sweep and the options that give them: sentences name what was typed.
+OPTIONS = {
+    "name": "--name",
+    "datasets": "--dataset",
+    "backbones": "--backbone",
+    "features": "--feature",
+    "heads": "--head",
+    "protocol": "--protocol",
+    "seeds": "--seed",
+    "metric": "--metric",
+    "train_groups": "--train-groups",
+    "draws": "--draws",
+    "cv": "--cv",
+    "test_dataset": "--test-dataset",
+    "key": "--key",
+    "label": "--label",
+    "split": "--split",
+    "on_missing": "--on-error",
+}
+
+
 @dataclass(frozen=True)
 class HeadOptions:
     """What a sweep tries: each of it may be given several times."""
@@ -169,11 +190,21 @@ def _read(path: Path | None, keys: Mapping[str, Any]) -> Sweep:
     from frostline.probe.sweep.settings import parse_sweep, read_sweep
 
     if path is not None:
-        return read_sweep(path, keys)
+        return read_sweep(path, keys, _typed(keys, {name: OPTIONS[name] for name in keys}))
     for name, option in (("datasets", "--dataset"), ("backbones", "--backbone")):
         if name not in keys:
             raise typer.BadParameter("give it, or a sweep file.", param_hint=option)
-    return parse_sweep(keys, "The options")
+    return parse_sweep(keys, "The options", options=_typed(keys, OPTIONS))
+
+
+def _typed(keys: Mapping[str, Any], options: Mapping[str, str]) -> dict[str, str]:
+    """Options by the keys that they give, hyper-parameters of `--grid` among them."""
+    grids = {
+        f"heads.{head}.{name}": f"--grid {head}.{name}"
+        for head, grid in keys.get("heads", {}).items()
+        for name in grid
+    }
+    return {**options, **grids}
 
 
 def _grids(options: HeadOptions, *, defaults: bool) -> dict[str, dict[str, Any]] | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from frostline.cache import InputError
 from frostline.cache.validation import validated
 from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 
@@ -126,13 +127,21 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             )
         return given
 
+    def head_name(self) -> str:
+        """Name the head on cached embeddings: the one given, or the recipe's."""
+        return self.head or PROTOCOL_HEADS[self.recipe]
+
+    def seeds(self, asked: Sequence[int]) -> list[int]:
+        """List the seeds of its runs, of those asked for: one where no seed changes the head."""
+        return HEADS[self.head_name()].seeds(asked) if self.unfreeze == "none" else list(asked)
+
     def _check_head(self, given: Mapping[str, Any]) -> None:
         """Check the head before anything runs: embeddings may take hours."""
         if self.unfreeze != "none":
             if self.head is not None:
                 raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
             return
-        head = self.head or PROTOCOL_HEADS[self.recipe]
+        head = self.head_name()
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
@@ -184,7 +193,7 @@ class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
 
 
 class Study(_Strict):
-    """Data sets × backbones × protocols × seeds, and how they are scored.
+    """Data sets × backbones × protocols × seeds (where one changes a run), and how to score them.
 
     Attributes
     ----------

@@ -132,12 +132,11 @@ def study_cells(study: Study, only: Sequence[str] = ()) -> list[Cell]:
     InputError
         If a pattern fits none.
     """
-    grid = itertools.product(
-        study.datasets, study.backbone_entries(), study.protocols.items(), study.seeds
-    )
+    grid = itertools.product(study.datasets, study.backbone_entries(), study.protocols.items())
     cells = [
         Cell(dataset, backbone, protocol, entry, seed)
-        for dataset, backbone, (protocol, entry), seed in grid
+        for dataset, backbone, (protocol, entry) in grid
+        for seed in entry.seeds(study.seeds)
     ]
     for pattern in only:
         if not any(cell.matches(pattern) for cell in cells):

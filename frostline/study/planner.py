@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.protocols import PROTOCOL_HEADS, Inputs
+from frostline.protocols import Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests
@@ -111,7 +111,7 @@ class _Planner:
             store = {**seen, "pixels": spec}
             name = f"{cell.dataset}/{cell.backbone.name}"
             stored = plan.add(Step("embeddings", name, store, (pixels,), cell))
-            head = {"head": entry.head or PROTOCOL_HEADS[entry.recipe], "settings": entry.changes()}
+            head = {"head": entry.head_name(), "settings": entry.changes()}
             # Whether a head may train without images that the store lacks.
             head["on_error"] = self.study.on_error
             run = {**store, **trained, **head}
@@ -136,7 +136,7 @@ class _Planner:
         return plan.add(Step("pixels", name, inputs, (), cell)), spec
 
     def _sweeps(self, plan: Plan, cell: Cell, inputs: dict[str, Any], stored: str) -> None:
-        if cell.seed != self.study.seeds[0]:
+        if cell.seed != cell.entry.seeds(self.study.seeds)[0]:
             return
         for name, entry in self.study.sweeps.items():
             if entry.protocol == cell.protocol:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import AdamGrid
-from frostline.probe.heads.preparation import Index, Probe, TrainingData, folds, prepare
+from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe
 from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 Array = NDArray[np.floating]
 PAPER = AdamGrid()
 
 
-class AdamProbe(Probe):
+class AdamProbe(ValidatedProbe):
     """A linear head, or one with a hidden layer, trained by Adam on embeddings.
 
     The defaults are the `paper` protocol's (`frostline.probe.heads.grids.AdamGrid`). Embeddings are
@@ -80,19 +79,9 @@ class AdamProbe(Probe):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
-        data = prepare(self, X, y, sample_weight, self.class_weight)
-        self.classes_ = data.classes
+    def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
         seed = _seed(self.random_state)
         recipe = HeadRecipe(self.lr, self.weight_decay, self.hidden)
-        parts = [] if self.cv is None else folds(self.cv, data, groups)
         selections = [
             select_epochs(data, part, [recipe], self.epochs, self.batch_size, seed)
             for part in parts
@@ -108,12 +97,10 @@ class AdamProbe(Probe):
             count = len(self.classes_)
             layers = train_heads(batches, count, [recipe], epochs=self.best_epoch_, seed=seed)[0]
         self.coefs_, self.intercepts_ = layers[::2], layers[1::2]
-        return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Give probabilities [n, n_classes] in the order of `classes_`."""
-        check_is_fitted(self)
-        value = validate_data(self, X, dtype=np.float32, reset=False)
+        value = self._checked(X, np.float32)
         for layer, (W, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             value = (np.maximum(value, 0) if layer else value) @ W + b
         shares: Array = softmax(value.astype(np.float64), axis=1)

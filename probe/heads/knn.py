@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import get_scorer
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from frostline.probe.heads.grids import KNNGrid
-from frostline.probe.heads.preparation import Index, Probe, folds, prepare
+from frostline.probe.heads.preparation import Index, Probe, TrainingData, ValidatedProbe
 
 Array = NDArray[np.floating]
 
@@ -21,7 +21,7 @@ DEFAULTS = KNNGrid()
 _BLOCK_BYTES = 32 << 20
 
 
-class KNNProbe(Probe):
+class KNNProbe(ValidatedProbe):
     """Weighted k-nearest-neighbour vote on embeddings, by cosine similarity.
 
     Every one of the k most similar training images votes for its class with
@@ -56,6 +56,8 @@ class KNNProbe(Probe):
         Candidates, largest first, and their validation scores, if `cv` is given.
     """
 
+    _least_classes = 1
+
     def __init__(
         self,
         n_neighbors: int = 20,
@@ -73,25 +75,14 @@ class KNNProbe(Probe):
         self.scoring = scoring
         self.class_weight = class_weight
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Keep embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
+    def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
         self.k_ = int(_counts("n_neighbors", [self.n_neighbors])[0])
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, and {self.temperature!r} is not.")
-        data = prepare(self, X, y, sample_weight, self.class_weight, least_classes=1)
-        self.classes_ = data.classes
         rows = unit_rows(data.X)
-        if self.cv is not None:
-            self.ks_ = np.sort(_counts("ks", DEFAULTS.n_neighbors if self.ks is None else self.ks))[
-                ::-1
-            ]
-            parts = folds(self.cv, data, groups)
+        if parts:
+            ks = _counts("ks", DEFAULTS.n_neighbors if self.ks is None else self.ks)
+            self.ks_ = np.sort(ks)[::-1]
             self.scores_ = np.stack(
                 [self._validate(rows, data.codes, data.weight, part) for part in parts]
             )
@@ -100,7 +91,6 @@ class KNNProbe(Probe):
         voting = data.weight > 0
         self.rows_, self.codes_ = rows[voting], data.codes[voting]
         self.votes_ = data.weight[voting]
-        return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Give probabilities [n, n_classes] in the order of `classes_`."""
@@ -109,10 +99,8 @@ class KNNProbe(Probe):
 
     def predict_proba_many(self, X: ArrayLike, ks: Sequence[int]) -> Array:
         """Give probabilities for every k in `ks`, from one search: float64 [m, n, n_classes]."""
-        check_is_fitted(self)
-        checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return vote(
-            unit_rows(checked),
+            unit_rows(self._checked(X)),
             self.rows_,
             self.codes_,
             self.votes_,

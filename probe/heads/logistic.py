@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import LogisticGrid
-from frostline.probe.heads.preparation import TrainingData, folds, prepare, standardise
+from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe, standardise
 from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
 
 Array = NDArray[np.floating]
@@ -20,7 +18,7 @@ Array = NDArray[np.floating]
 DEFAULTS = LogisticGrid()
 
 
-class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticProbe(ValidatedProbe):
     """Multinomial logistic regression on embeddings.
 
     Features are standardised inside, by the weighted mean and standard deviation of all rows given
@@ -77,33 +75,21 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
-        data = prepare(self, X, y, sample_weight, self.class_weight)
+    def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
         standard = standardise(data.X, data.sample_weight)
-        self.classes_ = data.classes
         self.C_ = float(_positive("C", self.C)[0])
-        if self.cv is not None:
+        if parts:
             self.Cs_ = np.sort(_positive("Cs", DEFAULTS.C if self.Cs is None else self.Cs))
-            self.scores_ = self._validate(data, standard, groups)
+            self.scores_ = self._validate(data, standard, parts)
             # argmax gives the first of equals, which has the smallest C: the strongest penalty.
             self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
         heads = self._solve(standard, data, [self.C_], data.weight)
         self.coef_, self.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
         self.n_iter_ = heads.n_iter
-        return self
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Give logits [n, n_classes], or [n] of the second class if there are two."""
-        check_is_fitted(self)
-        checked: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        logits: Array = checked @ self.coef_.T + self.intercept_
+        logits: Array = self._checked(X) @ self.coef_.T + self.intercept_
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -138,10 +124,12 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _validate(
-        self, data: TrainingData, standard: tuple[Array, Array], groups: ArrayLike | None
+        self,
+        data: TrainingData,
+        standard: tuple[Array, Array],
+        parts: list[tuple[Index, Index]],
     ) -> NDArray[np.float64]:
         """Scores of every fold and strength: [folds, m]."""
-        parts = folds(self.cv, data, groups)
         weight = np.zeros((len(parts), len(data.X)))
         for number, (train, _) in enumerate(parts):
             weight[number, train] = data.weight[train]
@@ -152,44 +140,45 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             mine = np.flatnonzero(row == number)
             coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
             own = data.sample_weight[held_out]
-            fold = data.X[held_out], data.codes[held_out], own
+            fold = _Fold(data.X[held_out], data.codes[held_out], own)
             if self.scoring == "neg_log_loss":
-                scores[mine] = _neg_log_losses(coef, intercept, *fold)
+                scores[mine] = _neg_log_losses(coef, intercept, fold)
             else:
-                scores[mine] = self._score(coef, intercept, *fold)
+                scores[mine] = self._score(coef, intercept, fold)
         return scores.reshape(len(parts), -1)
 
-    def _score(
-        self,
-        coef: Array,
-        intercept: Array,
-        X: Array,
-        codes: NDArray[np.intp],
-        weight: NDArray[np.float64],
-    ) -> list[float]:
+    def _score(self, coef: Array, intercept: Array, fold: _Fold) -> list[float]:
         """The scorer's opinion of each head, every one dressed as an estimator for it."""
         scorer = get_scorer(self.scoring)
         bare = LogisticProbe()
-        bare.classes_, bare.n_features_in_ = self.classes_, X.shape[1]
+        bare.classes_, bare.n_features_in_ = self.classes_, fold.X.shape[1]
+        truth = self.classes_[fold.codes]
         scores = []
         for bare.coef_, bare.intercept_ in zip(coef, intercept, strict=True):
-            scores.append(float(scorer(bare, X, self.classes_[codes], sample_weight=weight)))
+            scores.append(float(scorer(bare, fold.X, truth, sample_weight=fold.weight)))
         return scores
 
 
-def _neg_log_losses(
-    coef: Array,
-    intercept: Array,
-    X: Array,
-    codes: NDArray[np.intp],
-    weight: NDArray[np.float64],
-) -> list[float]:
-    """Of heads [h, k, p] on one fold, from one matrix product."""
+def logits_of(X: Array, coef: Array, intercept: Array) -> Array:
+    """Give the logits [h, n, columns] of heads [h, columns, p], from one matrix product."""
     heads, columns, _ = coef.shape
-    logits = X @ coef.reshape(heads * columns, -1).T + intercept.reshape(-1)
-    by_head = logits.reshape(len(X), heads, columns).transpose(1, 0, 2)
-    shape = (len(X),) if columns == 1 else (len(X), columns)
-    return [-_log_loss(one.reshape(shape), codes, weight) for one in by_head]
+    flat = X @ coef.reshape(heads * columns, -1).T + intercept.reshape(-1)
+    return flat.reshape(len(X), heads, columns).transpose(1, 0, 2)
+
+
+class _Fold(NamedTuple):
+    """Held-out embeddings, their class codes and the user's weights."""
+
+    X: Array
+    codes: Index
+    weight: NDArray[np.float64]
+
+
+def _neg_log_losses(coef: Array, intercept: Array, fold: _Fold) -> list[float]:
+    """Of heads [h, k, p] on one fold."""
+    many = logits_of(fold.X, coef, intercept)
+    many = many[..., 0] if coef.shape[1] == 1 else many
+    return [-_log_loss(one, fold.codes, fold.weight) for one in many]
 
 
 def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:

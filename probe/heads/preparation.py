@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
@@ -31,6 +31,39 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Give the most probable class of every row, of equals the first."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    def _checked(self, X: ArrayLike, dtype: Any = (np.float64, np.float32)) -> Array:
+        """Check rows to answer for: float [n, p], as many columns as were fitted."""
+        check_is_fitted(self)
+        kinds = list(dtype) if isinstance(dtype, tuple) else dtype
+        rows: Array = validate_data(self, X, dtype=kinds, reset=False)
+        return rows
+
+
+class ValidatedProbe(Probe):
+    """A probe that may choose on folds of its training data, given as `cv`."""
+
+    cv: Any
+    class_weight: Any
+    _least_classes = 2
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to embeddings X [n, p] and labels y [n]; `groups` [n] goes to `cv`."""
+        least = self._least_classes
+        data = prepare(self, X, y, sample_weight, self.class_weight, least_classes=least)
+        self.classes_ = data.classes
+        self._learn(data, [] if self.cv is None else folds(self.cv, data, groups))
+        return self
+
+    @abstractmethod
+    def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
+        """Choose on `parts`, rows to train and to validate on (none without `cv`); then fit."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from frostline.probe.heads.training import Trainer
 
 HERE = "frostline.probe.heads"
+# The seed in the run id of what no seed changes: one run has one id, whichever command makes it.
+UNSEEDED = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Head:
     trainer: str
     seeded: bool = False
     refits: bool = True
+
+    def seeds(self, asked: Sequence[int]) -> list[int]:
+        """List the seeds that it is trained with: those asked for, or 0 where none changes it."""
+        return list(asked) if self.seeded else [UNSEEDED]
 
     def load_class(self) -> type:
         """Import its scikit-learn class."""
@@ -77,15 +83,23 @@ def find_head(name: str) -> Head:
     return HEADS[name]
 
 
-def make_grid(name: str, values: Mapping[str, Any]) -> BaseModel:
+def make_grid(
+    name: str, values: Mapping[str, Any], options: Mapping[str, str] | None = None
+) -> BaseModel:
     """Make a head's grid of the hyper-parameters that are given; the others have their defaults.
+
+    Parameters
+    ----------
+    options : mapping, optional
+        How those that are options of a command were typed, such as `{"C": "--set C"}`.
 
     Raises
     ------
     InputError
         If there is no such head, it has no such hyper-parameter, or a value cannot be.
     """
-    return validated(find_head(name).grid, values, f"Head {name!r}", "hyper-parameter")
+    grid = find_head(name).grid
+    return validated(grid, values, f"Head {name!r}", "hyper-parameter", options)
 
 
 def class_named(name: str) -> type:

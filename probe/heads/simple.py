@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from frostline.probe.heads.grids import CentroidGrid
 from frostline.probe.heads.knn import unit_rows
@@ -62,8 +61,7 @@ class CentroidProbe(Probe):
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Give probabilities [n, n_classes] in the order of `classes_`."""
-        check_is_fitted(self)
-        rows = self._scaled(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        rows = self._scaled(self._checked(X))
         logits = -self._distances(rows) / (self.temperature * self.spread_)
         shares: Array = softmax(logits, axis=1)
         return shares
@@ -101,9 +99,8 @@ class MajorityProbe(Probe):
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Give the class shares of training for every row: [n, n_classes]."""
-        check_is_fitted(self)
-        checked = validate_data(self, X, reset=False)
-        return np.tile(self.shares_, (len(checked), 1))
+        rows = self._checked(X)
+        return np.tile(self.shares_, (len(rows), 1))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frostline.probe.heads.knn import KNNProbe, unit_rows, vote
 from frostline.probe.heads.train_one_by_one import fit_each
-from frostline.probe.heads.training import (
-    Candidate,
-    Index,
-    Part,
-    Pool,
-    Scores,
-    Trainer,
-    score_part,
-)
+from frostline.probe.heads.training import Answer, Candidate, Part, Pool, Trainer, score_by
 
 
-def _score(
+def _answers(
     pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], shared: Candidate, seed: int
-) -> Scores:
+) -> Iterator[Answer]:
     unit = unit_rows(pool.X)
-    tables = []
     for part in parts:
         votes = pool.weight(part.train, shared["class_weight"])[part.train]
 
-        def answer(rows: Index, train: Index = part.train, votes: Any = votes) -> Any:
+        def answer(
+            rows: NDArray[np.intp],
+            train: NDArray[np.intp] = part.train,
+            votes: NDArray[np.float64] = votes,
+        ) -> NDArray[np.float64]:
             found = np.empty((len(candidates), len(rows), len(pool.classes)))
             for temperature in {candidate["temperature"] for candidate in candidates}:
                 mine = [i for i, one in enumerate(candidates) if one["temperature"] == temperature]
@@ -43,8 +38,7 @@ def _score(
                 )
             return found
 
-        tables.append(score_part(pool, part, answer))
-    return tables
+        yield answer
 
 
-KNN = Trainer(_score, fit_each(KNNProbe))
+KNN = Trainer(score_by(_answers), fit_each(KNNProbe))

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from frostline.probe.heads.logistic import LogisticProbe
+from frostline.probe.heads.logistic import LogisticProbe, logits_of
 from frostline.probe.heads.preparation import standardise
-from frostline.probe.heads.training import (
-    Candidate,
-    Fit,
-    Index,
-    Part,
-    Pool,
-    Scores,
-    Trainer,
-    score_part,
-)
+from frostline.probe.heads.training import Answer, Candidate, Fit, Part, Pool, Trainer, score_by
 from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
 
+Index = NDArray[np.intp]
 
-def _score(
+
+def _answers(
     pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], shared: Candidate, seed: int
-) -> Scores:
+) -> Iterator[Answer]:
     standard = _standard(pool)
     weight = np.stack([pool.weight(part.train, shared["class_weight"]) for part in parts])
     strengths = np.array([candidate["C"] for candidate in candidates])
@@ -38,16 +32,11 @@ def _score(
     rows = [rows for part in parts for rows in (part.train, *(part.held_out if alone else ()))]
     problem = _Problem(_union(rows), np.tile(strengths, len(parts)), weight, row)
     heads = _solve(pool, standard, problem, shared)
-    tables = []
-    for number, part in enumerate(parts):
+    for number in range(len(parts)):
         mine = slice(number * len(strengths), (number + 1) * len(strengths))
         coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
 
-        def answer(rows: Index, coef: Any = coef, intercept: Any = intercept) -> Any:
-            return _probabilities(pool.X[rows], coef, intercept)
-
-        tables.append(score_part(pool, part, answer))
-    return tables
+        yield partial(_probabilities, pool.X, coef, intercept)
 
 
 def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
@@ -109,14 +98,12 @@ def _solve(pool: Pool, standard: tuple[Any, Any], problem: _Problem, shared: Can
     )
 
 
-def _probabilities(rows: Any, coef: Any, intercept: Any) -> Any:
-    """Probabilities [h, n, k] of heads [h, columns, p], from one matrix product."""
-    heads, columns, _ = coef.shape
-    flat = rows @ coef.reshape(heads * columns, -1).T + intercept.reshape(-1)
-    logits = flat.reshape(len(rows), heads, columns).transpose(1, 0, 2)
-    if columns == 1:
+def _probabilities(X: Any, coef: Any, intercept: Any, rows: Index) -> Any:
+    """Probabilities [h, n, k] of heads [h, columns, p] for rows of X."""
+    logits = logits_of(X[rows], coef, intercept)
+    if coef.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
     return softmax(logits, axis=-1)
 
 
-LOGISTIC = Trainer(_score, _fit)
+LOGISTIC = Trainer(score_by(_answers), _fit)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from frostline.probe.heads.simple import CentroidProbe, MajorityProbe
-from frostline.probe.heads.training import (
-    Candidate,
-    Fit,
-    Index,
-    Part,
-    Pool,
-    Scores,
-    Trainer,
-    score_part,
-)
+from frostline.probe.heads.training import Answer, Candidate, Fit, Part, Pool, Trainer, score_by
 
-Make = Callable[..., Any]
+FitAll = Callable[[Pool, Sequence[Fit], Candidate, int], list[Any]]
 
 
-def fit_each(make: Make) -> Callable[[Pool, Sequence[Fit], Candidate, int], list[Any]]:
+def fit_each(make: Callable[..., Any]) -> FitAll:
     """Give a function that makes an estimator for each fit and fits it to the labels' names."""
 
     def fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
@@ -34,30 +26,24 @@ def fit_each(make: Make) -> Callable[[Pool, Sequence[Fit], Candidate, int], list
     return fit
 
 
-def one_by_one(make: Make) -> Trainer:
-    """Give the trainer of heads that `make(**hyperparameters)` makes."""
-    fit = fit_each(make)
+def one_by_one(fit: FitAll, answer: str = "predict_proba") -> Trainer:
+    """Give the trainer of heads that `fit` fits, and whose method `answer` gives probabilities."""
 
-    def score(
-        pool: Pool,
-        parts: Sequence[Part],
-        candidates: Sequence[Candidate],
-        shared: Candidate,
-        seed: int,
-    ) -> Scores:
-        tables = []
+    def answers(
+        pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], *how: Any
+    ) -> Iterator[Answer]:
         for part in parts:
-            fits = [Fit(part.train, candidate, 0) for candidate in candidates]
-            heads = fit(pool, fits, shared, seed)
+            heads = fit(pool, [Fit(part.train, candidate, 0) for candidate in candidates], *how)
+            methods = [getattr(head, answer) for head in heads]
+            yield partial(_stacked, methods, pool.X)
 
-            def answer(rows: Index, heads: list[Any] = heads) -> Any:
-                return np.stack([head.predict_proba(pool.X[rows]) for head in heads])
-
-            tables.append(score_part(pool, part, answer))
-        return tables
-
-    return Trainer(score, fit)
+    return Trainer(score_by(answers), fit)
 
 
-CENTROID = one_by_one(CentroidProbe)
-MAJORITY = one_by_one(MajorityProbe)
+def _stacked(methods: Sequence[Callable[..., Any]], X: Any, rows: Any) -> Any:
+    """Probabilities [candidates, n, k] of several heads for rows of X."""
+    return np.stack([one(X[rows]) for one in methods])
+
+
+CENTROID = one_by_one(fit_each(CentroidProbe))
+MAJORITY = one_by_one(fit_each(MajorityProbe))

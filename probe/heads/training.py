@@ -7,7 +7,7 @@ and then fits what was selected. Neither looks at anything but the rows it is gi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ Index = NDArray[np.intp]
 Candidate = Mapping[str, Any]
 Scores = list[pd.DataFrame]
 """A table a part: `candidate` (position), `fold` (position in `held_out`), `epoch`, metrics."""
+Answer = Callable[[Index], NDArray[np.floating]]
+"""Probabilities [candidates, n, k] for rows of the pool."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,22 @@ class Trainer:
     ) = None
 
 
-def score_part(pool: Pool, part: Part, answer: Callable[[Index], Any]) -> pd.DataFrame:
-    """Score every held-out set of a part, given what answers for rows: [candidates, n, k]."""
+def score_by(answers: Callable[..., Iterator[Answer]]) -> Callable[..., Scores]:
+    """Give the `score` of a trainer that trains the candidates part by part.
+
+    `answers(pool, parts, candidates, shared, seed)` yields what the candidates answer, once they
+    have learnt a part.
+    """
+
+    def score(pool: Pool, parts: Sequence[Part], *asked: Any) -> Scores:
+        found = answers(pool, parts, *asked)
+        return [_score_part(pool, part, answer) for part, answer in zip(parts, found, strict=True)]
+
+    return score
+
+
+def _score_part(pool: Pool, part: Part, answer: Answer) -> pd.DataFrame:
+    """Score every held-out set of a part."""
     tables = []
     for fold, rows in enumerate(part.held_out):
         probabilities = answer(rows)

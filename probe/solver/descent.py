@@ -22,6 +22,7 @@ from frostline.probe.solver.problem import (
     Parameters,
     Problem,
     Solution,
+    Stop,
     Vector,
 )
 
@@ -159,10 +160,7 @@ def descend(
     problem: Problem,
     make: MakePreconditioner,
     start: Parameters,
-    size: Callable[[Parameters], Vector],
-    *,
-    tol: float,
-    max_iter: int,
+    stop: Stop,
 ) -> Solution:
     """Fit all heads of a problem, dropping each when it converges.
 
@@ -172,27 +170,17 @@ def descend(
         What to minimise and where to begin.
     make : callable
         Gives the preconditioner of a problem [h] where its probabilities are P [n, k, h].
-    size : callable
-        Largest entry of each head's gradient in the user's own coordinates.
-    tol : float
-        A head is done when that is at most `tol`, and the decrease still to be had (half the
-        squared gradient, preconditioned) is small, see `Problem.reachable`: a gradient alone says
-        little where a feature's scale is small.
-    max_iter : int
-        Steps at most.
+    stop : Stop
     """
     found = Solution.begin(start)
     state = _State.begin(problem, make, start)
     stuck = np.zeros(len(problem.penalty), bool)
-    for number in range(max_iter + 1):
-        decrement = state.decrement()
-        candidates = np.flatnonzero(decrement <= state.problem.reachable(state.value, tol))
-        converged = np.zeros(len(state.live), bool)
-        if len(candidates):
-            converged[candidates[size(state.gradient.take(candidates)) <= tol]] = True
+    for number in range(stop.max_iter + 1):
+        small = state.decrement() <= state.problem.reachable(state.value, stop.tol)
+        converged = stop.done(state.gradient, small)
         found.converged[state.live], found.value[state.live] = converged, state.value
         over = converged | stuck
-        last = over.all() or number == max_iter
+        last = over.all() or number == stop.max_iter
         if last or over.mean() >= _DONE:
             found.at.put(state.live, state.at)
             if last:

@@ -9,24 +9,14 @@ L-BFGS, but few of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from frostline.probe.solver.preconditioner import Turned
-from frostline.probe.solver.problem import Array, Parameters, Problem, Solution, Vector
+from frostline.probe.solver.problem import Array, Parameters, Problem, Solution, Stop, Vector
 
 
-def minimise(
-    problem: Problem,
-    power: Vector,
-    start: Parameters,
-    size: Callable[[Parameters], Vector],
-    *,
-    tol: float,
-    max_iter: int,
-) -> Solution:
+def minimise(problem: Problem, power: Vector, start: Parameters, stop: Stop) -> Solution:
     """Minimise all heads of a problem by Newton's method, dropping each when it converges.
 
     Parameters
@@ -35,14 +25,7 @@ def minimise(
         On orthogonal columns (see `rotation`).
     power : float64 [r]
         Mean square of each column.
-    size : callable
-        Largest entry of each head's gradient in the user's own coordinates.
-    tol : float
-        A head is done when that is at most `tol`, and the decrease still to be had (half the
-        squared gradient, preconditioned) is small, see `Problem.reachable`: a gradient alone says
-        little where a feature's scale is small.
-    max_iter : int
-        Newton steps at most.
+    stop : Stop
     """
     heads, found = len(problem.penalty), Solution.begin(start)
     live, at = np.arange(heads), Parameters(start.coef.copy(), start.intercept.copy())
@@ -51,12 +34,12 @@ def minimise(
     P, loss = problem.probabilities(logits)
     value = loss + 0.5 * problem.penalty * at.dot_coef(at)
     stuck, last = np.zeros(heads, bool), np.full(heads, np.inf)
-    for _ in range(max_iter + 1):
+    for _ in range(stop.max_iter + 1):
         gradient = problem.gradient(problem.residual(P.copy()), at)
         preconditioner = Turned.at(power, problem, P)
         decrement = gradient.dot(preconditioner.apply(gradient))
-        limit = problem.reachable(value, tol)
-        done = _flat(gradient, decrement <= limit, size, tol)
+        limit = problem.reachable(value, stop.tol)
+        done = stop.done(gradient, decrement <= limit)
         # Newton's steps no longer gain, and what is left is below rounding: that is the minimum.
         idle = (decrement > 0.5 * last) | (found.steps[live] > 50)
         done |= (decrement <= eps) & (idle | stuck)
@@ -78,20 +61,6 @@ def minimise(
         slope = gradient.dot(step)
         P, value, stuck = _search(problem, at, logits, step, moved, value, slope, 8 * eps)
     return found
-
-
-def _flat(
-    gradient: Parameters,
-    reached: NDArray[np.bool_],
-    size: Callable[[Parameters], Vector],
-    tol: float,
-) -> NDArray[np.bool_]:
-    """Say which heads that have `reached` their least decrease have a small gradient: bool [h]."""
-    flat = np.zeros(len(reached), bool)
-    candidates = np.flatnonzero(reached)
-    if len(candidates):
-        flat[candidates[size(gradient.take(candidates)) <= tol]] = True
-    return flat
 
 
 def _search(

@@ -6,6 +6,7 @@ cost little more than a few, and a head with seven classes no more than seven wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,6 +143,36 @@ class Problem:
         """
         flat = np.minimum(tol**2 / self.penalty, 4 * value) / 200
         return np.asarray(np.maximum(5e-3 * tol, flat), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a head is done.
+
+    Its largest gradient is at most `tol`, and the decrease still to be had (half the squared
+    gradient, preconditioned) is small, see `Problem.reachable`: a gradient alone says little where
+    a feature's scale is small.
+
+    Attributes
+    ----------
+    size : callable
+        Largest entry of each head's gradient [h] in the user's own coordinates.
+    tol : float
+    max_iter : int
+        Steps at most.
+    """
+
+    size: Callable[[Parameters], Vector]
+    tol: float
+    max_iter: int
+
+    def done(self, gradient: Parameters, small: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Say which heads are done, of those whose decrease is `small`: bool [h]."""
+        found = np.zeros(len(small), bool)
+        candidates = np.flatnonzero(small)
+        if len(candidates):
+            found[candidates[self.size(gradient.take(candidates)) <= self.tol]] = True
+        return found
 
 
 @dataclass

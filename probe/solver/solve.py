@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from frostline.probe.solver.descent import descend
 from frostline.probe.solver.newton import minimise
 from frostline.probe.solver.preconditioner import Inverting, Turned
-from frostline.probe.solver.problem import Array, Index, Problem, Solution
+from frostline.probe.solver.problem import Array, Index, Problem, Solution, Stop
 from frostline.probe.solver.rotation import Rotation, centred, rotate
 
 # A class without images has its best intercept at minus infinity; this is near enough.
@@ -165,9 +165,7 @@ class _Sweep:
                 self._problem(rotation, batch),
                 Inverting(power) if few else partial(Turned.at, power),
                 rotation.from_features(heads.coef[batch], heads.intercept[batch]),
-                rotation.gradient_size,
-                tol=tol,
-                max_iter=max_iter,
+                Stop(rotation.gradient_size, tol, max_iter),
             )
             _store(heads, batch, found, rotation)
         return True
@@ -178,9 +176,8 @@ class _Sweep:
         power = rotation.power()
         for batch in self._batches(todo, rotation):
             start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
-            size = rotation.gradient_size
-            problem = self._problem(rotation, batch)
-            found = minimise(problem, power, start, size, tol=tol, max_iter=max_iter)
+            stop = Stop(rotation.gradient_size, tol, max_iter)
+            found = minimise(self._problem(rotation, batch), power, start, stop)
             _store(heads, batch, found, rotation)
 
     @property

@@ -86,7 +86,7 @@ def group_folds(images: pd.DataFrame, count: int, repeat: int, name: str) -> NDA
     if fewest < count:
         raise InputError(
             f"Class {rarest!r} of data set {name!r} has images of {_groups(fewest)}, too few for "
-            f"{count} folds: use --cv {max(3, fewest)}x{repeat + 1} or fewer, or merge classes."
+            f"{count} folds: use at most {max(3, fewest)}, or merge classes."
             if fewest >= 3
             else f"Class {rarest!r} of data set {name!r} has images of {_groups(fewest)}: "
             "cross-validation with selection inside needs at least 3; take the class out."

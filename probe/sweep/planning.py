@@ -80,9 +80,9 @@ def _runs(
     for head, grid in sweep.heads.items():
         tried, shared = candidates(grid)
         for training in sets:
-            seeds = sweep.seeds if HEADS[head].seeded else sweep.seeds[:1]
             # The repeat of a cross-validation is its seed.
-            for seed in [training.cv[1]] if training.cv else seeds:
+            repeat = [training.cv[1]] if training.cv else []
+            for seed in repeat or HEADS[head].seeds(sweep.seeds):
                 yield HeadRun(
                     data,
                     head,
@@ -153,7 +153,7 @@ def _training_sets(
         else:
             sets += [TrainingSet(size, draw) for draw in range(sweep.draws)]
     if not sets:
-        raise InputError(f"No size of train_groups can be had: {' '.join(skipped)}")
+        raise InputError(f"No size of the training part can be had: {' '.join(skipped)}")
     return list(dict.fromkeys(sets))
 
 

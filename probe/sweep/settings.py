@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -80,15 +80,19 @@ class Sweep(BaseModel):
         return int(folds), int(repeats)
 
 
-def read_sweep(path: Path, options: Mapping[str, Any]) -> Sweep:
+def read_sweep(
+    path: Path, replaced: Mapping[str, Any], options: Mapping[str, str] | None = None
+) -> Sweep:
     """Read a sweep file.
 
     Parameters
     ----------
     path : Path
         YAML.
-    options : mapping
+    replaced : mapping
         Keys that replace the file's.
+    options : mapping, optional
+        As `parse_sweep` takes them: those of the keys that replace the file's.
 
     Raises
     ------
@@ -106,10 +110,15 @@ def read_sweep(path: Path, options: Mapping[str, Any]) -> Sweep:
         raise InputError(
             f"{path} is not a sweep: it must be a mapping with datasets, backbones and so on."
         )
-    return parse_sweep({**data, **options}, str(path), path.stem)
+    return parse_sweep({**data, **replaced}, str(path), path.stem, options)
 
 
-def parse_sweep(data: Mapping[str, Any], where: str, stem: str | None = None) -> Sweep:
+def parse_sweep(
+    data: Mapping[str, Any],
+    where: str,
+    stem: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Sweep:
     """Check a sweep.
 
     Parameters
@@ -120,21 +129,25 @@ def parse_sweep(data: Mapping[str, Any], where: str, stem: str | None = None) ->
         What errors begin with: the file, or what else the sweep comes from.
     stem : str, optional
         What its name begins with if none is given; else that is made from what is swept.
+    options : mapping, optional
+        Keys that were typed as options of a command, with the words that were typed, such as
+        `{"draws": "--draws", "heads.knn.n_neighbors": "--grid knn.n_neighbors"}`: sentences name
+        those. All other keys are in `where`.
 
     Raises
     ------
     InputError
         If a key is unknown or a value cannot be.
     """
-    given = dict(data)
-    try:
-        if "heads" in given:
-            given["heads"] = _grids(given["heads"])
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    sweep = validated(Sweep, given, where)
-    for sentence in _contradictions(sweep):
-        raise InputError(f"{where}: {sentence}")
+    given, typed = dict(data), options or {}
+    if "heads" in given:
+        try:
+            given["heads"] = _grids(given["heads"], typed)
+        except InputError as error:
+            raise InputError(str(error) if "heads" in typed else f"{where}: {error}") from None
+    sweep = validated(Sweep, given, where, options=typed)
+    for key, sentence in _contradictions(sweep, typed):
+        raise InputError(sentence if key in typed else f"{where}: {sentence}")
     if sweep.name:
         return sweep
     digest = spec_key(sweep.model_dump(exclude={"name"}))[:8]
@@ -151,7 +164,7 @@ def _words(sweep: Sweep) -> str:
     return "-".join(words)
 
 
-def _grids(given: Any) -> dict[str, BaseModel]:
+def _grids(given: Any, typed: Mapping[str, str]) -> dict[str, BaseModel]:
     """Grids of heads that are given as a name, as names, or as a mapping of names to grids."""
     if isinstance(given, str):
         given = [given]
@@ -163,34 +176,70 @@ def _grids(given: Any) -> dict[str, BaseModel]:
         raise InputError("`heads` is a list of heads, or a mapping of heads to their grids.")
     if not given:
         raise InputError(f"No head is named: choose among {', '.join(HEADS)}.")
-    found = {str(name): make_grid(str(name), grid or {}) for name, grid in given.items()}
+    found = {
+        str(name): make_grid(str(name), grid or {}, _below(f"heads.{name}.", typed))
+        for name, grid in given.items()
+    }
     return {name: found[name] for name in HEADS if name in found}
 
 
-def _contradictions(sweep: Sweep) -> Iterator[str]:
-    """What cannot be together, or cannot be at all, in sentences."""
+def _below(place: str, typed: Mapping[str, str]) -> dict[str, str]:
+    """How the fields of one place were typed."""
+    return {
+        key.removeprefix(place): option for key, option in typed.items() if key.startswith(place)
+    }
+
+
+def _contradictions(sweep: Sweep, typed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What cannot be together, or cannot be at all: keys, each with a sentence that names it."""
+
+    def said(key: str) -> str:
+        return typed.get(key, key)
+
     if sweep.name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
-        yield f"{sweep.name!r} cannot name a sweep; use letters, digits, '.', '-' and '_'."
+        yield (
+            "name",
+            f"{said('name')} is letters, digits, '.', '-' and '_', and {sweep.name!r} is not.",
+        )
     if sweep.name == "cells":
-        yield "'cells' cannot name a sweep, because scores of all sweeps lie there: take another."
+        yield (
+            "name",
+            f"{said('name')} cannot be 'cells', because scores of all sweeps lie there: take "
+            "another.",
+        )
     for size in sweep.train_groups:
         if size != "all" and (size <= 0 or (isinstance(size, float) and size >= 1)):
             yield (
-                "train_groups are whole numbers from 1, fractions below 1, or all, and "
-                f"{size!r} is not."
+                "train_groups",
+                f"{said('train_groups')} takes whole numbers from 1, fractions below 1, or all, "
+                f"not {size!r}.",
             )
     if sweep.seeds != [0] and not any(HEADS[name].seeded for name in sweep.heads):
-        yield f"no seed changes {' or '.join(sweep.heads)}; leave seeds out."
+        heads = " or ".join(sweep.heads)
+        yield "seeds", f"{said('seeds')} changes nothing of {heads}: leave it out."
     if "draws" in sweep.model_fields_set and sweep.train_groups == ["all"]:
-        yield "draws are for sizes in train_groups; name some, or leave draws out."
-    if sweep.cv is None:
-        return
-    found = re.fullmatch(r"(\d+)x(\d+)", sweep.cv)
+        yield (
+            "draws",
+            f"{said('draws')} is for the sizes in {said('train_groups')}: name some, or leave it "
+            "out.",
+        )
+    if sweep.cv is not None:
+        yield from _cv_contradictions(sweep, sweep.cv, said)
+
+
+def _cv_contradictions(
+    sweep: Sweep, cv: str, said: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
+    found = re.fullmatch(r"(\d+)x(\d+)", cv)
     if not found or int(found[1]) < 3 or int(found[2]) < 1:
-        yield f"cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not {sweep.cv!r}."
-    for name in ("seeds", "train_groups", "test_dataset", "split"):
-        if getattr(sweep, name) != Sweep.model_fields[name].default:
+        yield (
+            "cv",
+            f"{said('cv')} is FOLDSxREPEATS with at least 3 folds, such as 5x3, not {cv!r}.",
+        )
+    for key in ("seeds", "train_groups", "test_dataset", "split"):
+        if getattr(sweep, key) != Sweep.model_fields[key].default:
             yield (
-                f"{name} does not go with cv, whose repeats are the seeds and whose folds are all "
-                "the images; leave one of them out."
+                key,
+                f"{said(key)} does not go with {said('cv')}, whose repeats are the seeds and whose "
+                "folds are all the images: leave one of them out.",
             )

@@ -80,8 +80,9 @@ def test_built_in_studies_find_the_layouts(
     plan = plan_study(Workspace(tmp_path / "ws"), chosen)
     assert plan.failed == {}
     # With random weights, fine-tuned and from scratch are the same runs.
-    protocols = len(chosen.protocols) - ("from scratch" in chosen.protocols)
-    assert len(plan.runs()) == len(chosen.datasets) * protocols * len(chosen.seeds)
+    protocols = [one for name, one in chosen.protocols.items() if name != "from scratch"]
+    each = sum(len(one.seeds(chosen.seeds)) for one in protocols)
+    assert len(plan.runs()) == len(chosen.datasets) * each
     if study == "paper-mri":
         tables = [
             read_manifest(tmp_path / f"ws/manifests/{name}.parquet").table

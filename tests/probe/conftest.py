@@ -11,6 +11,9 @@ import pandas as pd
 import pytest
 
 from frostline.cache import EMBEDDINGS, Manifest, StoreWriter, Workspace, spec_key, write_manifest
+from frostline.probe.sweep.results import Results
+from frostline.probe.sweep.run import run_sweep
+from frostline.probe.sweep.settings import parse_sweep
 
 SPEC = {"backbone": "tiny", "feature": "pooled", "pixels": {"geometry": {"crop": 224}}}
 
@@ -86,3 +89,40 @@ def build(tmp_path: Path) -> Build:
 @pytest.fixture
 def table() -> pd.DataFrame:
     return make_table()
+
+
+HEADS = {
+    "logistic": {"C": [0.01, 1.0, 100.0]},
+    "adam": {"lr": [1e-3, 1e-2], "hidden": [None, 4], "epochs": 6},
+    "knn": {"n_neighbors": [1, 5, 15]},
+    "centroid": {},
+    "majority": {},
+}
+ALL: dict[str, Any] = {"datasets": "mri", "backbones": "tiny", "heads": HEADS}
+
+
+def sweep_of(**changes: Any) -> Any:
+    """Make a sweep of all heads on the data set of `build`, but for `changes`."""
+    return parse_sweep({**ALL, **changes}, "here")
+
+
+def run(place: Workspace, **changes: Any) -> Results:
+    """Run that sweep in this process."""
+    return run_sweep(place, sweep_of(**changes), jobs=1)
+
+
+def other_dataset(place: Workspace, label: str = "grade 1", embedded: int | None = None) -> None:
+    """Write a second data set, of patients and images of its own, with its embeddings."""
+    table = make_table(12)
+    for column in ("image_id", "path", "group_id"):
+        table[column] = "x" + table[column]
+    keys = [name.encode().ljust(16, b"\0") for name in table["image_id"]]
+    table["file_key"] = table["content_key"] = keys
+    table.loc[table["label"] == "grade 1", "label"] = label
+    write_manifest(place.manifest("other"), Manifest(table, {"dataset": "other", "roots": ["/"]}))
+    folder = place.embeddings("other", "tiny") / spec_key(SPEC)
+    X = embeddings(pd.factorize(table["label"])[0], seed=0)
+    with StoreWriter(folder, EMBEDDINGS, SPEC, {}) as writer:
+        writer.append(
+            np.frombuffer(b"".join(keys[:embedded]), np.uint8).reshape(-1, 16), X[:embedded]
+        )

@@ -100,26 +100,42 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
         ),
         (
             "sweep --grid centroid.C=1",
-            "The options: Head 'centroid' has no hyper-parameter 'C': there are metric, "
-            "temperature.",
+            "Head 'centroid' has no hyper-parameter 'C': there are metric, temperature.",
         ),
         (
             "sweep --head knn --seed 1",
-            "The options: no seed changes knn; leave seeds out.",
+            "--seed changes nothing of knn: leave it out.",
         ),
         (
             "sweep --head knn --name cells",
-            "The options: 'cells' cannot name a sweep, because scores of all sweeps lie there: "
-            "take another.",
+            "--name cannot be 'cells', because scores of all sweeps lie there: take another.",
         ),
         (
             "sweep --head knn --draws 5",
-            "The options: draws are for sizes in train_groups; name some, or leave draws out.",
+            "--draws is for the sizes in --train-groups: name some, or leave it out.",
         ),
         (
             "sweep --head knn --cv 3x1 --split mine",
-            "The options: split does not go with cv, whose repeats are the seeds and whose folds "
-            "are all the images; leave one of them out.",
+            "--split does not go with --cv, whose repeats are the seeds and whose folds are all "
+            "the images: leave one of them out.",
+        ),
+        (
+            "sweep --train-groups 1.5",
+            "--train-groups takes whole numbers from 1, fractions below 1, or all, not 1.5.",
+        ),
+        (
+            "sweep --train-groups ten",
+            "--train-groups must be a valid integer or a valid number or 'all', not 'ten'.",
+        ),
+        (
+            "sweep --cv 2x3",
+            "--cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '2x3'.",
+        ),
+        ("probe --head logistic --set C=0", "--set C must be greater than 0, not 0."),
+        ("probe --head adam --set lr=1e-3,-1", "--set lr must be greater than 0, not -1."),
+        (
+            "sweep --grid logistic.C=1,0 --grid knn.n_neighbors=0.5",
+            "--grid logistic.C must be greater than 0, not 0.",
         ),
         (
             "sweep --jobs 2 --scheduler tcp://127.0.0.1:1",
@@ -130,6 +146,41 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
 def test_an_option_that_does_not_act_is_refused(build: Build, words: str, sentence: str) -> None:
     command, *options = words.split()
     assert refusal(build(), command, *ON, *options) == sentence
+
+
+def test_a_file_is_named_by_its_keys_and_what_replaces_them_by_options(
+    build: Build, tmp_path: Path
+) -> None:
+    place, file = build(), tmp_path / "mine.yaml"
+    file.write_text("datasets: mri\nbackbones: tiny\nheads: knn\ndraws: 3\n")
+    where = f"{file}: draws is for the sizes in train_groups: name some, or leave it out."
+    assert refusal(place, "sweep", str(file)) == where
+    assert refusal(place, "sweep", str(file), "--draws", "4") == (
+        "--draws is for the sizes in train_groups: name some, or leave it out."
+    )
+    assert refusal(place, "sweep", str(file), "--train-groups", "0") == (
+        "--train-groups takes whole numbers from 1, fractions below 1, or all, not 0."
+    )
+    file.write_text("datasets: mri\nbackbones: tiny\nheads: {logistic: {C: 0}}\n")
+    assert refusal(place, "sweep", str(file), "--metric", "accuracy") == (
+        f"{file}: Head 'logistic': C must be greater than 0, not 0."
+    )
+
+
+def test_an_unseeded_head_has_one_run_id_whatever_seeds_a_sweep_has(
+    build: Build, capsys: Printed
+) -> None:
+    place = build()
+    grids = ("--grid", "knn.n_neighbors=5", "--grid", "adam.epochs=2")
+    call(place, "sweep", *ON, "--jobs", "1", "--seed", "1", "--seed", "2", *grids)
+    names = sorted(path.name for path in (place.root / "predictions").iterdir())
+    assert [name.split("-")[3] + name.split("-")[5] for name in names] == [
+        "adams1",
+        "adams2",
+        "knns0",
+    ]
+    call(place, "probe", *ON, "--head", "knn", "--set", "n_neighbors=5")
+    assert sorted(path.name for path in (place.root / "predictions").iterdir()) == names
 
 
 def test_sweep_by_options_and_by_file_is_one_set_of_runs(

@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from frostline.cache import InputError
 from frostline.probe.sweep.run import run_sweep
 from frostline.probe.sweep.settings import parse_sweep
 
-from .conftest import Build
+from .conftest import Build, embeddings, make_table, run, sweep_of
 
 MAIN = "from frostline.commands.cli import main; main()"
 HEADS = {"centroid": {}, "knn": {"n_neighbors": [1, 5]}}
@@ -34,6 +36,26 @@ def frostline(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env={**os.environ, "COLUMNS": "200"},
     )
+
+
+def test_processes_give_the_same_numbers(build: Build, tmp_path: Path) -> None:
+    place = build()
+    changes = {"heads": ["centroid", "knn"], "train_groups": [9, "all"], "draws": 2}
+    alone = run(place, **changes)
+    for path in alone.predictions:
+        path.unlink()
+    for path in (place.root / "sweeps" / "cells").iterdir():
+        path.unlink()
+    together = run_sweep(place, sweep_of(**changes), jobs=2)
+    pd.testing.assert_frame_equal(alone.table, together.table)
+
+
+def test_a_mistake_in_a_worker_is_one_sentence(build: Build) -> None:
+    X = embeddings(pd.factorize(make_table()["label"])[0])
+    X[3, 3] = np.nan
+    sweep = sweep_of(heads=["centroid", "knn"])
+    with pytest.raises(InputError, match=r"^The embeddings of 1 images in store .* hold NaN"):
+        run_sweep(build(X=X), sweep, jobs=2)
 
 
 def test_the_command_sweeps_and_prints_the_best(build: Build, tmp_path: Path) -> None:
@@ -56,7 +78,7 @@ def test_the_command_sweeps_and_prints_the_best(build: Build, tmp_path: Path) ->
     wrong = frostline(place, *options)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == (
-        "Error: The options: Head 'knn' has no hyper-parameter 'n_neighbours': there are "
+        "Error: Head 'knn' has no hyper-parameter 'n_neighbours': there are "
         "n_neighbors, temperature, class_weight.\n"
     )
 

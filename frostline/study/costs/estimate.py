@@ -137,7 +137,7 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
     sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
     shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
     for head, grid in sweep.heads.items():
-        seeds = len(sweep.seeds) if HEADS[head].seeded else 1
+        seeds = len(HEADS[head].seeds(sweep.seeds))
         each = row_seconds(workspace, head, grid, cost.dim, classes)
         seconds += seeds * each * rows * sum(shares)
         heads += seeds * len(shares)
