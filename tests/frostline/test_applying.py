@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from stamps import rewrite
 
 from frostline.cache import InputError, Workspace
 from frostline.commands.cli import USAGE_ERROR, app
@@ -141,10 +142,7 @@ def test_a_folder_with_a_model_is_a_run_without_its_workspace(
 
 
 def edited(folder: Path, change: Callable[[Any], None]) -> None:
-    path = folder / "head.json"
-    content = json.loads(path.read_text())
-    change(content["about"])
-    path.write_text(json.dumps(content))
+    rewrite(folder / "head.json", lambda content: change(content["about"]))
 
 
 def test_wrong_weights_and_what_is_not_known(

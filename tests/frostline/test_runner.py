@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from stamps import rewrite
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.probe.sweep.planning import training_shares
@@ -309,8 +310,7 @@ def test_a_failure_that_is_no_users_mistake_is_noted_with_its_trace(
     # It is not tried again by who began before, and is by who begins now.
     fake.broken = set()
     assert broken.key in walk(finished, tmp_path).failed
-    record["ended"] = -1.0
-    Workspace(tmp_path).record(broken.key).write_text(json.dumps(record))
+    rewrite(Workspace(tmp_path).record(broken.key), lambda record: record.update(ended=-1.0))
     assert walk(finished, tmp_path).failed == {}
 
 
@@ -456,7 +456,7 @@ def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
     assert "Other words" in (workspace.report("small") / "index.html").read_text()
     path = workspace.report("small") / "study.json"
     known = path.read_text()
-    path.write_text(known.replace('"study": {', '"study": {"later": 1, ', 1))
+    rewrite(path, lambda state: state["study"].update(later=1))
     with pytest.raises(InputError) as caught:
         report_study(workspace, study_at(finished))
     assert str(caught.value).startswith("Study 'small' was run by a release with other fields: ")

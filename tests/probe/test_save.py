@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from stamps import rewrite
 
 from frostline.cache import InputError
-from frostline.cache.stamped import write_json
 from frostline.probe import (
     AdamProbe,
     CentroidProbe,
@@ -105,8 +104,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
 def test_strange_heads(tmp_path: Path, change: dict[str, Any], start: str) -> None:
     save_head(tmp_path, fit(LogisticProbe(), [0, 1])[0])
     path = tmp_path / "head.json"
-    content = {**json.loads(path.read_text()), **change}
-    write_json(path, content["format"], content["format_version"], content)
+    rewrite(path, lambda content: content.update(change))
     assert refusal(tmp_path).startswith(start.format(path=path))
 
 
