@@ -75,24 +75,13 @@ class NetworkOptions:
     def network(
         self, backbone: str, feature: str | None = None, head_weights: str | None = None
     ) -> Network:
-        """Give the network of the stages.
-
-        Raises
-        ------
-        InputError
-            If there is a seed of weights that are not random.
-        """
-        from frostline.cache.errors import InputError
+        """Give the network of the stages."""
         from frostline.stages import Network
 
-        if self.weights_seed is not None and self.weights != "random":
-            raise InputError(
-                f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
-            )
         return Network(
             backbone,
             self.weights,
-            self.weights_seed or 0,
+            self.weights_seed,
             feature,
             self.protocol,
             self.image_size,

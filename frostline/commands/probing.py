@@ -42,7 +42,9 @@ class SourceOptions:
     @property
     def on_missing(self) -> OnMissing:
         """What to do about images that the store lacks."""
-        return "skip" if self.on_error == "skip" else "error"
+        from frostline.protocols import missing_embeddings
+
+        return missing_embeddings(self.on_error)
 
 
 @grouped
@@ -74,21 +76,17 @@ def probe(
 
     Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
     """
-    from frostline.cache import InputError, Workspace
+    from frostline.cache import Workspace
     from frostline.commands.scores import say_score
-    from frostline.probe.heads.registry import find_head
     from frostline.probe.run import Source, probe_head
-    from frostline.protocols import PROTOCOL_HEADS
+    from frostline.protocols import choose_head
 
-    chosen = head.value if head else PROTOCOL_HEADS[protocol]
-    if seed is not None and not find_head(chosen).seeded:
-        raise InputError(f"Head {chosen!r} does not depend on a seed: leave --seed out.")
     place = Workspace(source.workspace)
     run, _ = probe_head(
         place,
         dataset,
         backbone,
-        head=chosen,
+        head=choose_head(head.value if head else None, protocol, seed),
         hyperparameters=_hyperparameters(setting or [], epochs),
         seed=seed or 0,
         protocol=protocol,

@@ -19,6 +19,7 @@ from frostline.study.file import (
     parse_study,
     read_study,
 )
+from frostline.study.plan import study_cells
 from frostline.study.results import update_report
 
 from .conftest import Run, make_images
@@ -157,6 +158,10 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"backbones": [{"nam": "x"}]}, "s.yaml has no key 'backbones.0.nam': there are name"),
         ({"backbones": [{"weights": "x"}]}, "s.yaml lacks the key 'backbones.0.name': add it."),
         ({"backbones": [3]}, "backbones.0 must be a valid string or a valid dictionary, not 3."),
+        (
+            {"backbones": [{"name": "resnet50", "weights_seed": 3}]},
+            "backbones.0: weights_seed is for weights random, not 'pretrained': leave it out.",
+        ),
         ({"name": None}, "name must be a valid string, not None."),
     ],
 )
@@ -172,6 +177,19 @@ def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: 
         parse_study({**good, **change}, "s.yaml")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(("s.yaml: ", "s.yaml has ", "s.yaml lacks "))
+
+
+def test_a_seed_of_weights_acts_in_the_protocols_that_take_random_ones() -> None:
+    study = parse_study(
+        {
+            "name": "s",
+            "datasets": {"a": {"root": "x"}},
+            "backbones": [{"name": "resnet50", "weights_seed": 3}],
+            "protocols": {"pretrained": {}, "scratch": {"weights": "random"}},
+        },
+        "s.yaml",
+    )
+    assert [cell.network().weights_seed for cell in study_cells(study)] == [None, 3]
 
 
 def test_the_page_of_studies_has_every_key() -> None:
