@@ -77,7 +77,7 @@ def probe(
     Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
     """
     from frostline.cache import Workspace
-    from frostline.commands.scores import say_score
+    from frostline.commands.scores import say_heads, say_score
     from frostline.probe.run import Source, probe_head
     from frostline.protocols import choose_head
 
@@ -92,6 +92,7 @@ def probe(
         protocol=protocol,
         source=Source(feature, source.key, source.label, source.split, source.on_missing),
     )
+    say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
     say_score(place.predictions(run))
 
