@@ -1,10 +1,11 @@
-"""Real commands in real processes."""
+"""Real commands, in processes of their own or, which is quicker, in this one."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from frostline.cache.stores import writer
+from frostline.commands import cli
+
+from .tiny_training import make_stripes
+
 # Small parts, so that a few images make many of them.
-PREAMBLE = "import frostline.cache.stores.writer as w; w.PART_BYTES = 4096; "
+SMALL = 4096
+PREAMBLE = f"import frostline.cache.stores.writer as w; w.PART_BYTES = {SMALL}; "
 # A slow disk, so that there is time to stop a command in the middle; and Ctrl-C heard, which a
 # shell that runs the tests in the background has its children ignore.
 SLOWLY = (
@@ -54,6 +61,29 @@ def frostline(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run `frostline ARGUMENTS` in an empty folder as `frostline` does, but in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("frostline.console._level", 0)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def run(*arguments: object, small_parts: bool = False) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
+            patch.setattr(sys, "argv", ["frostline", *map(str, arguments)])
+            if small_parts:
+                patch.setattr(writer, "PART_BYTES", SMALL)
+            cli.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), said.out, said.err)
+
+    return run
+
+
 def make_images(root: Path, count: int, size: int = 32) -> Path:
     """Two class folders of noise, one patient for every two images."""
     rng = np.random.default_rng(0)
@@ -65,3 +95,12 @@ def make_images(root: Path, count: int, size: int = 32) -> Path:
         pixels[..., 0] //= 1 + (label == "sick")
         Image.fromarray(pixels).save(path)
     return root
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, here: Run) -> Run:
+    """A data set `set` of 51 images: 28 train, 7 validate and 16 test."""
+    make_stripes(tmp_path / "images", 51)
+    done = here("index", "set", "--root", "images", "--group-pattern", r"(patient\d+)")
+    assert done.returncode == 0, done.stderr
+    return here

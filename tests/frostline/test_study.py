@@ -47,8 +47,8 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, frostline: Run) -> None:
-    first = frostline("run", "small.yaml")
+def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, here: Run) -> None:
+    first = here("run", "small.yaml")
     assert first.returncode == 0, first.stderr
     assert "On set, " in first.stdout
     assert max(map(len, first.stdout.splitlines()[:-2])) <= 80
@@ -65,7 +65,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     written = [(path.name, path.stat().st_mtime_ns) for path in runs]
     stores = sorted((study / "frostline-workspace").rglob("*.h5"))
     before = {path: path.stat().st_atime_ns for path in (study / "images").rglob("*.png")}
-    again = frostline("run", "small.yaml")
+    again = here("run", "small.yaml")
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
     assert [(path.name, path.stat().st_mtime_ns) for path in runs] == written
@@ -73,18 +73,15 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert {path: path.stat().st_atime_ns for path in before} == before
     assert (report / "figures" / "embeddings-pca-1.svg").exists()
     assert "data:image/webp" not in page
-    shown = frostline("report", "small.yaml", "--with-images")
+    shown = here("report", "small.yaml", "--with-images")
     assert shown.returncode == 0, shown.stderr
     assert "data:image/webp;base64," in (report / "index.html").read_text()
 
 
-def test_a_report_is_written_anew_when_a_manifest_changed(
-    study: Path, frostline: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(study)
+def test_a_report_is_written_anew_when_a_manifest_changed(study: Path, here: Run) -> None:
     frozen = STUDY.partition("  frozen, Adam")[0] + "replicates: 100\n"
     (study / "small.yaml").write_text(frozen)
-    assert frostline("run", "small.yaml").returncode == 0
+    assert here("run", "small.yaml").returncode == 0
     workspace, small = Workspace(Path("frostline-workspace")), read_study("small.yaml")
     predictions = sorted((workspace.root / "predictions").iterdir())
     page = workspace.report("small") / "index.html"
@@ -101,10 +98,13 @@ def test_a_report_is_written_anew_when_a_manifest_changed(
     assert "The data may leak" in page.read_text()
 
 
-def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline: Run) -> None:
-    assert frostline("run", "small.yaml").returncode == 0
-    runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
-    done = frostline("evaluate", *runs, "--format", "csv", "--replicates", "200")
+def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, here: Run) -> None:
+    options = ("-d", "set", "-b", "timm:test_vit")
+    assert here("index", "set", "--root", "images", "--group-pattern", "(patient[0-9]+)").stdout
+    tiny = ("--weights", "random", "--image-size", "32", "--device", "cpu")
+    assert here("extract", *options, *tiny).returncode == 0
+    runs = [here("probe", *options, "--head", name).stdout.strip() for name in ("knn", "centroid")]
+    done = here("evaluate", *runs, "--format", "csv", "--replicates", "200")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("run,metric,estimate,low,high\n")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -116,7 +116,7 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
     (study / "theirs.csv").write_text(
         "image_name,prediction,true_label\na.png,0,0\nb.png,1,0\nc.png,1,1\nOverall,0.6,\n"
     )
-    theirs = frostline("evaluate", "theirs.csv", "--ci", "replicate-mean", "--format", "csv")
+    theirs = here("evaluate", "theirs.csv", "--ci", "replicate-mean", "--format", "csv")
     assert theirs.returncode == 0, theirs.stderr
     (accuracy,) = (
         row
@@ -124,7 +124,7 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         if row["metric"] == "accuracy" and "majority" not in row["run"]
     )
     assert float(accuracy["estimate"]) == pytest.approx(2 / 3, abs=0.02)
-    table = frostline("evaluate", "theirs.csv", "--ci", "replicate-mean")
+    table = here("evaluate", "theirs.csv", "--ci", "replicate-mean")
     words = " ".join(table.stdout.split()).lower()
     assert "interval of the bootstrap mean, not of the metric" in words
 

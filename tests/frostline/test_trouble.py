@@ -24,8 +24,8 @@ INDEX_TABLE = ("index", "x", "--root", "images", "--kind", "table", "--table", "
 EXTRACT = ("extract", "--dataset", "set", *TINY, "--batch", "4", "--device", "cpu")
 
 
-def index(frostline: Run, root: Path) -> None:
-    done = frostline("index", "set", "--root", root, "--group-pattern", r"(patient\d+)")
+def index(here: Run, root: Path) -> None:
+    done = here("index", "set", "--root", root, "--group-pattern", r"(patient\d+)")
     assert done.returncode == 0, done.stderr
 
 
@@ -58,10 +58,10 @@ def started_extraction(folder: Path, parts: int) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_extraction_goes_on_with_the_same_numbers(
-    tmp_path: Path, frostline: Run, signal_number: int
+    tmp_path: Path, here: Run, signal_number: int
 ) -> None:
     root = make_images(tmp_path / "images", 240)
-    index(frostline, root)
+    index(here, root)
     process = started_extraction(tmp_path, parts=3)
     process.send_signal(signal_number)
     _, errors = process.communicate()
@@ -74,13 +74,13 @@ def test_a_stopped_extraction_goes_on_with_the_same_numbers(
             "Interrupted: run the same command again to go on from what is finished.\n"
         )
         assert list(workspace.rglob(".tmp-*")) == []
-    again = frostline(*EXTRACT)
+    again = here(*EXTRACT)
     assert again.returncode == 0, again.stderr
     assert f"240 distinct images: {240 - len(before)} embedded now" in again.stdout
     assert list(workspace.rglob(".tmp-*")) == []
     other = ("--workspace", "undisturbed")
-    assert frostline("index", "set", "--root", root, *other).returncode == 0
-    assert frostline(*EXTRACT, *other).returncode == 0
+    assert here("index", "set", "--root", root, *other).returncode == 0
+    assert here(*EXTRACT, *other).returncode == 0
     undisturbed, resumed = rows(tmp_path / "undisturbed"), rows(workspace)
     assert undisturbed.keys() == resumed.keys()
     for image_id, row in undisturbed.items():
@@ -103,11 +103,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_and_a_read_only_one(tmp_path: Path, frostline: Run, small_disk: Path) -> None:
+def test_a_full_disk_and_a_read_only_one(tmp_path: Path, here: Run, small_disk: Path) -> None:
     root = make_images(tmp_path / "images", 240)
     where = ("--workspace", small_disk / "ws")
-    assert frostline("index", "set", "--root", root, *where).returncode == 0
-    full = frostline(*EXTRACT, *where, small_parts=True)
+    assert here("index", "set", "--root", root, *where).returncode == 0
+    full = here(*EXTRACT, *where, small_parts=True)
     assert full.returncode == 1
     assert full.stderr.startswith("Error: The disk is full")
     assert full.stderr.endswith("run the same command again; what is finished is kept.\n")
@@ -117,28 +117,28 @@ def test_a_full_disk_and_a_read_only_one(tmp_path: Path, frostline: Run, small_d
     assert kept
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    sealed = frostline(*EXTRACT, *where)
+    sealed = here(*EXTRACT, *where)
     assert (sealed.returncode, sealed.stderr.count("\n")) == (1, 1)
     assert "it is read-only; choose another --workspace" in sealed.stderr
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    again = frostline(*EXTRACT, *where)
+    again = here(*EXTRACT, *where)
     assert again.returncode == 0, again.stderr
     assert len(rows(small_disk / "ws")) == 240
 
 
-def test_an_unreadable_image_among_many(tmp_path: Path, frostline: Run) -> None:
+def test_an_unreadable_image_among_many(tmp_path: Path, here: Run) -> None:
     root = make_images(tmp_path / "images", 12)
     broken = root / "well" / "patient000_0.png"
     broken.write_bytes(b"")
-    index(frostline, root)
-    stopped = frostline(*EXTRACT)
+    index(here, root)
+    stopped = here(*EXTRACT)
     assert stopped.returncode == 2
     assert stopped.stderr == f"Error: Cannot read image {broken}: the file is empty.\n"
-    skipped = frostline(*EXTRACT, "--on-error", "skip")
+    skipped = here(*EXTRACT, "--on-error", "skip")
     assert skipped.returncode == 0, skipped.stderr
     assert f"Skipped: Cannot read image {broken}: the file is empty." in skipped.stderr
     assert "1 skipped" in skipped.stdout
-    assert frostline(*EXTRACT, "--on-error", "skip", "--fail-on-skip").returncode == 1
+    assert here(*EXTRACT, "--on-error", "skip", "--fail-on-skip").returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ def test_an_unreadable_image_among_many(tmp_path: Path, frostline: Run) -> None:
     ],
 )
 def test_a_users_mistake_is_one_sentence(
-    tmp_path: Path, frostline: Run, arguments: tuple[str, ...], sentence: str
+    tmp_path: Path, here: Run, arguments: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     make_images(tmp_path / "images", 2)
     (tmp_path / "t.csv").write_text("file,label\nwell/patient000_0.png,well\n")
-    done = frostline(*arguments)
+    done = here(*arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.startswith("Error: ")
@@ -194,9 +194,9 @@ def test_a_warning_is_a_sentence_and_not_a_line_of_code(
     assert "test_trouble.py:" in said.partition("\n")[2]
 
 
-def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, frostline: Run) -> None:
-    index(frostline, make_images(tmp_path / "images", 4))
-    unknown = frostline("extract", "-d", "set", "-b", "resnet5")
+def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, here: Run) -> None:
+    index(here, make_images(tmp_path / "images", 4))
+    unknown = here("extract", "-d", "set", "-b", "resnet5")
     assert unknown.returncode == 2
     assert "There is no backbone 'resnet5'; the nearest names are" in unknown.stderr
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TORCH_HOME": str(tmp_path / "none")}
@@ -214,10 +214,10 @@ def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, fros
 
 
 def test_a_damaged_part_is_found_and_its_rows_alone_are_computed_again(
-    tmp_path: Path, frostline: Run
+    tmp_path: Path, here: Run
 ) -> None:
-    index(frostline, make_images(tmp_path / "images", 40))
-    assert frostline(*EXTRACT, small_parts=True).returncode == 0
+    index(here, make_images(tmp_path / "images", 40))
+    assert here(*EXTRACT, small_parts=True).returncode == 0
     workspace = tmp_path / "frostline-workspace"
     whole = rows(workspace)
     (folder,) = Workspace(workspace).embeddings("set", "timm:test_vit").iterdir()
@@ -227,12 +227,12 @@ def test_a_damaged_part_is_found_and_its_rows_alone_are_computed_again(
     data = bytearray(part.read_bytes())
     data[offset + 100] ^= 1
     part.write_bytes(data)
-    found = frostline("cache", "verify")
+    found = here("cache", "verify")
     assert (found.returncode, str(part.name) in found.stderr) == (1, True)
-    assert frostline("cache", "verify", "--repair").returncode == 0
-    again = frostline(*EXTRACT)
+    assert here("cache", "verify", "--repair").returncode == 0
+    again = here(*EXTRACT)
     assert "0 decoded" in again.stdout
     assert "0 embedded" not in again.stdout
     for image_id, row in rows(workspace).items():
         np.testing.assert_array_equal(row, whole[image_id])
-    assert frostline("cache", "verify").returncode == 0
+    assert here("cache", "verify").returncode == 0
