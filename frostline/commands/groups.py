@@ -23,6 +23,7 @@ from frostline.commands.options import (
     WorkersOption,
     option,
     parameters_of,
+    parse_settings,
     rank_device,
     taking,
 )
@@ -160,19 +161,12 @@ class RecipeOptions:
         InputError
             If a setting has no `=`, or a field is given twice.
         """
-        from frostline.cache.errors import InputError
-
         size = "micro_batch" if self.batch_size == "auto" else "batch_size"
         given = {"epochs": self.epochs, "lr": self.lr, size: self.batch_size}
         found: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        for text in self.setting or []:
-            name, sign, value = text.partition("=")
-            if not sign:
-                raise InputError(f"--set is FIELD=VALUE, such as ema=0.999, not {text!r}.")
-            if name in found:
-                raise InputError(f"The field {name!r} is given twice: give it once.")
-            found[name] = value
-        return found
+        return found | parse_settings(
+            self.setting, found, "field", "FIELD=VALUE, such as ema=0.999"
+        )
 
 
 @dataclass(frozen=True)

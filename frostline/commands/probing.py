@@ -16,6 +16,7 @@ from frostline.commands.options import (
     LabelOption,
     SplitOption,
     WorkspaceOption,
+    parse_settings,
 )
 from frostline.probe.choices import HeadName, OnMissing, Protocol
 
@@ -99,17 +100,10 @@ def probe(
 
 def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:
     """What `--set NAME=VALUES` and `--epochs` say."""
-    from frostline.cache import InputError
-
     found: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    for text in settings:
-        name, equals, values = text.partition("=")
-        if not (equals and values):
-            raise InputError(f"--set is NAME=VALUE,VALUE, such as C=0.01,1, not {text!r}.")
-        if name in found:
-            raise InputError(f"The hyper-parameter {name!r} is given twice: give it once.")
-        found[name] = one_or_many(values)
-    return found
+    form = "NAME=VALUE,VALUE, such as C=0.01,1"
+    given = parse_settings(settings, found, "hyper-parameter", form)
+    return found | {name: one_or_many(values) for name, values in given.items()}
 
 
 def one_or_many(text: str) -> Any:

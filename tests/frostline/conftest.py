@@ -15,6 +15,7 @@ from PIL import Image
 
 from frostline.cache.stores import writer
 from frostline.commands import cli
+from frostline.extract.images import decoders
 
 from .tiny_training import make_stripes
 
@@ -76,7 +77,8 @@ def here(
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as left:
             patch.setattr(sys, "argv", ["frostline", *map(str, arguments)])
             if small_parts:
-                patch.setattr(writer, "PART_BYTES", SMALL)
+                for module in (writer, decoders):
+                    patch.setattr(module, "PART_BYTES", SMALL)
             cli.main()
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, int(left.value.code or 0), said.out, said.err)
