@@ -483,12 +483,7 @@ class Workspace:
 
         folder = study_data(os.fspath(study), Path(data) if data else None, self.paths)
         chosen = read_study(Path(study), data=folder, settings=as_texts(settings))
-        how: dict[str, Any] = {
-            "only": as_texts(only),
-            "jobs": jobs,
-            "shard": shard,
-            "with_images": with_images,
-        }
+        how: dict[str, Any] = {"jobs": jobs, "shard": shard, "with_images": with_images}
         outcome = run_study(self.paths, chosen, only=as_texts(only), **how)
         outcome.check()
         runs = [self._run(path.stem) for path in outcome.predictions]
