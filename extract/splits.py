@@ -150,7 +150,7 @@ def _row_part(split: str | None, given: set[str], part: str | None) -> str:
 
 
 def _check(splits: Sequence[str | None], test_fraction: float, val_fraction: float) -> None:
-    for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
+    for name, fraction in (("--test-fraction", test_fraction), ("--val-fraction", val_fraction)):
         if not 0 <= fraction < 1:
             raise InputError(f"{name} must be at least 0 and less than 1, not {fraction}.")
     unknown = {split for split in splits if split is not None} - set(SPLITS)

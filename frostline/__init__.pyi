@@ -1,10 +1,11 @@
 from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
+from .listing import backbones
 from .results import Audit, Report, Run, Sweep
 from .scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
-from .workspace import Workspace, backbones
+from .workspace import Workspace
 
 __version__: str
 

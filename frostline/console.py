@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from frostline.finetune.training.epochs import Epoch
+    from frostline.report.tables.table import Table
 
     out: Console
     err: Console
@@ -22,6 +23,7 @@ Progress = Callable[[int, int], None]
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _level = NORMAL
+PIPE_WIDTH = 160  # names are copied from tables: none is broken there
 
 
 def __getattr__(name: str) -> Any:
@@ -59,6 +61,14 @@ def detail(sentence: str) -> None:
     """Print a sentence to standard error for those who asked for details."""
     if _level >= VERBOSE:
         say(sentence)
+
+
+def show_table(table: Table) -> None:
+    """Print a table to standard output: as wide as the terminal, or wide enough for a pipe."""
+    from frostline.report.tables.writers.terminal import to_terminal
+
+    out = _console("out")
+    print(to_terminal(table, out.width if out.is_terminal else PIPE_WIDTH), end="")
 
 
 def summary(sentence: str) -> None:

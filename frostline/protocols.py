@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from frostline.extract.images.geometry import Geometry
+    from frostline.probe.choices import OnMissing
 
 Protocol: TypeAlias = Literal["paper", "standard"]
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -46,6 +47,30 @@ def check_protocol(protocol: str) -> str:
             f"There is no protocol {protocol!r}: choose {' or '.join(PROTOCOL_HEADS)}."
         )
     return protocol
+
+
+def choose_head(head: Any, protocol: str, seed: int | None) -> Any:
+    """Return a head, or the protocol's if None.
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol or head, or a seed is given that the head does not depend on.
+    """
+    from frostline.probe.heads.registry import find_head
+
+    chosen = PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head
+    # The same head under another seed would be a second run of it, with equal numbers.
+    if seed is not None and isinstance(chosen, str) and not find_head(chosen).seeded:
+        raise InputError(f"Head {chosen!r} does not depend on a seed: leave --seed out.")
+    return chosen
+
+
+def missing_embeddings(on_error: str) -> OnMissing:
+    """Say what the engine of heads does about images without embeddings."""
+    if on_error not in ("stop", "skip"):
+        raise InputError(f"There is no --on-error {on_error!r}: choose stop or skip.")
+    return "skip" if on_error == "skip" else "error"
 
 
 def protocol_inputs(

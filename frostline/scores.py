@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from frostline.names import in_python
 from frostline.report import Predictions
 from frostline.report.statistics.metrics import OwnMetric
 
@@ -62,6 +63,7 @@ class Comparison(pd.DataFrame):
         return table_html(comparison_table(pd.DataFrame(self)))
 
 
+@in_python
 def evaluate(
     predictions: Runs,
     *,
@@ -116,6 +118,7 @@ def evaluate(
     return Scores(frame)
 
 
+@in_python
 def compare(
     predictions: Runs,
     *,

@@ -42,6 +42,8 @@ class Network:
         module of your own, with its weights.
     weights : str
         `pretrained`, `random`, or the path of a file.
+    weights_seed : int, optional
+        Seed of random weights; 0 if None.
     feature : str, optional
         What is taken as the embedding; the backbone's default if None.
     protocol : str
@@ -59,7 +61,7 @@ class Network:
 
     backbone: str | nn.Module
     weights: str = "pretrained"
-    weights_seed: int = 0
+    weights_seed: int | None = None
     feature: str | None = None
     protocol: str = "paper"
     image_size: int | None = None
@@ -76,14 +78,22 @@ class Network:
 
         return backbone_name(self.backbone, self.name)
 
+    def check(self) -> None:
+        """Refuse a seed of weights that are not random, and two sizes of the images."""
+        if self.weights_seed is not None and self.weights != "random":
+            raise InputError(
+                f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
+            )
+        if self.transform is not None and self.image_size is not None:
+            raise InputError("Your own transform decides the size: leave out --image-size.")
+
     def inputs(self, manifest: Manifest) -> Inputs:
         """Find geometry and normalisation for a data set."""
+        self.check()
         reading = manifest.meta.get("options", {})
         inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
         if self.transform is None:
             return inputs
-        if self.image_size is not None:
-            raise InputError("Your own transform decides the size: leave out image_size.")
         return transform_inputs(self.transform, inputs.normalisation, reading)
 
     def identify(self, workspace: Workspace, inputs: Inputs, *, fetch: bool = True) -> Identity:
@@ -107,7 +117,7 @@ class Network:
     def _options(self, workspace: Workspace, inputs: Inputs) -> dict[str, Any]:
         return {
             "weights": self.weights,
-            "weights_seed": self.weights_seed,
+            "weights_seed": self.weights_seed or 0,
             "feature": self.feature,
             "image_size": inputs.geometry.crop,
             "head_weights": Path(self.head_weights) if self.head_weights else None,

@@ -7,27 +7,31 @@ Each method is the command of the same name. What it needs is imported when it i
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
+from frostline import stages
+from frostline.cache.errors import InputError
 from frostline.cache.workspace import DEFAULT, VARIABLE
+from frostline.cache.workspace import Workspace as Paths
+from frostline.console import progress, say_epoch
+from frostline.given import as_network, as_paths, as_run_id, as_texts, as_weights, warn_of
+from frostline.names import methods_in_python
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
     from frostline.cache import EmbeddingStore, Manifest
+    from frostline.given import Backbone, PathLike
     from frostline.protocols import Protocol
     from frostline.report import Predictions
     from frostline.results import Audit, Report, Run, Sweep
-    from frostline.stages import Machine, Network
-
-    Backbone: TypeAlias = str | nn.Module | Network
-    PathLike: TypeAlias = str | os.PathLike[str]
+    from frostline.stages import Machine
 
 
+@methods_in_python
 class Workspace:
     """A folder of manifests, caches, models, predictions and reports, and all that fills it.
 
@@ -51,6 +55,26 @@ class Workspace:
     InputError
         By every method: a ValueError that says in one sentence what is wrong, where and what to do.
 
+    Notes
+    -----
+    These parameters are the same in every method that has them:
+
+    dataset : str
+        Name given to `index`.
+    backbone : str, torch.nn.Module or Network
+        A name of `backbones()`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; a module of your
+        own; or a `frostline.Network`, which says all about it, the following included.
+    weights, weights_seed, feature, image_size, transform
+        Those of `frostline.Network`: which weights, what to take as the embedding, what is seen.
+    protocol : str
+        `paper` or `standard`: geometry, normalisation, the head, and the recipe of training.
+    machine : Machine, optional
+        Instead of the workspace's.
+    label, split : str
+        Columns of the manifest.
+    run : Run or str
+        A run, its id or the beginning of it, or a folder with its model.
+
     Examples
     --------
     >>> ws = frostline.Workspace()
@@ -65,8 +89,6 @@ class Workspace:
         machine: Machine | None = None,
         verbose: bool = False,
     ) -> None:
-        from frostline.cache.workspace import Workspace as Paths
-
         self.folder = Path(folder or os.environ.get(VARIABLE) or DEFAULT)
         self.paths = Paths(self.folder)
         self.machine = machine
@@ -94,14 +116,12 @@ class Workspace:
         ----------
         name, root
             What to call the data set, and the folder or folders with the images.
-        kind : str
-            What reads them: `folder`, `table`, `mri-slices`, … (docs/datasets.md).
-        group_pattern : str, optional
-            Regular expression that finds the patient in a file's name.
-        test_fraction, val_fraction, seed, resplit
-            Fractions of the groups, for splits that the data lack; or make all splits again.
-        options : mapping, optional
-            Options of the kind, such as `{"table": "labels.csv", "label_column": "diagnosis"}`.
+        kind, options
+            What reads them, such as `table`, and how, such as `{"table": "labels.csv"}`
+            (docs/datasets.md).
+        group_pattern, test_fraction, val_fraction, seed, resplit
+            As in `frostline.extract.index.index_dataset`: what finds the patient in a file's name,
+            and the splits that the data lack.
 
         Returns
         -------
@@ -116,7 +136,6 @@ class Workspace:
         >>> manifest.table["label"].value_counts().to_dict()
         {'sick': 12, 'well': 12}
         """
-        from frostline.console import progress
         from frostline.extract.index import index_dataset
 
         with progress("Reading files", "files") as update:
@@ -124,7 +143,7 @@ class Workspace:
                 self.paths,
                 name,
                 kind=kind,
-                roots=_paths(root),
+                roots=as_paths(root),
                 group_pattern=group_pattern,
                 seed=seed,
                 test_fraction=test_fraction,
@@ -152,8 +171,7 @@ class Workspace:
         from frostline.study.audits import audit_datasets, run_controls
 
         found = audit_datasets(self.paths, [dataset])[dataset]
-        table = run_controls(self.paths, dataset)[0] if controls else None
-        return Audit.of(dataset, found, table)
+        return Audit.of(dataset, found, run_controls(self.paths, dataset)[0] if controls else None)
 
     def extract(
         self,
@@ -163,32 +181,12 @@ class Workspace:
         feature: str | None = None,
         protocol: Protocol = "paper",
         weights: PathLike = "pretrained",
-        weights_seed: int = 0,
+        weights_seed: int | None = None,
         image_size: int | None = None,
         transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
     ) -> EmbeddingStore:
         """Embed every image once; called again, only what is missing.
-
-        Parameters
-        ----------
-        dataset : str
-            Name given to `index`.
-        backbone : str, torch.nn.Module or Network
-            A name of `frostline.backbones()`, `timm:NAME`, `torchvision:NAME` or `hf:ORG/NAME`; a
-            module of your own; or a `frostline.Network`, which says all about it.
-        feature : str, optional
-            What to take as the embedding, such as `cls+mean`; the backbone's default if None.
-        protocol : str
-            `paper` or `standard`: decides geometry and normalisation.
-        weights : str or path
-            `pretrained`, `random` (with `weights_seed`), or a file.
-        image_size : int, optional
-            Side of what the backbone sees, in pixels; the protocol's if None.
-        transform : callable, optional
-            Your own, from a PIL image to pixels (docs/how-to/own-backbone.md).
-        machine : Machine, optional
-            Instead of the workspace's.
 
         Returns
         -------
@@ -202,17 +200,21 @@ class Workspace:
         >>> X.shape[1]
         1280
         """
-        from frostline import stages
         from frostline.cache import EmbeddingStore
-        from frostline.console import progress
 
-        given = {"weights": os.fspath(weights), "weights_seed": weights_seed, "feature": feature}
-        given |= {"protocol": protocol, "image_size": image_size, "transform": transform}
-        network, machine = _network(backbone, **given), machine or self.machine
-        name = network.backbone_name
+        network = as_network(
+            backbone,
+            weights=os.fspath(weights),
+            weights_seed=weights_seed,
+            feature=feature,
+            protocol=protocol,
+            image_size=image_size,
+            transform=transform,
+        )
+        name, machine = network.backbone_name, machine or self.machine
         with progress(f"Embedding {dataset} with {name}") as update:
             done = stages.extract(self.paths, dataset, network, machine=machine, progress=update)
-        _warn_of(done.skipped)
+        warn_of(done.skipped)
         return EmbeddingStore.open(self.paths, dataset, name, done.key)
 
     def probe(
@@ -234,16 +236,12 @@ class Workspace:
 
         Parameters
         ----------
-        dataset, backbone : str
-            As in `extract`.
         head : str or classifier, optional
             `logistic`, `adam`, `knn`, `centroid` or `majority`, or any classifier of scikit-learn;
             the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.
-        label, split : str
-            Columns of the manifest.
         seed : int
             For heads that depend on one: `adam`, and classifiers with a `random_state`.
         hyperparameters : mapping, optional
@@ -260,19 +258,18 @@ class Workspace:
         np.True_
         """
         from frostline.probe.run import Source, probe_head
-        from frostline.protocols import PROTOCOL_HEADS, check_protocol
+        from frostline.protocols import choose_head, missing_embeddings
 
-        chosen = PROTOCOL_HEADS[check_protocol(protocol)] if head is None else head
-        _check_probe(chosen, seed, on_error)
+        missing = missing_embeddings(on_error)
         run, _ = probe_head(
             self.paths,
             dataset,
-            _network(backbone).backbone_name,
-            head=chosen,
+            as_network(backbone).backbone_name,
+            head=choose_head(head, protocol, seed or None),
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=Source(feature, key, label, split, "skip" if on_error == "skip" else "error"),
+            source=Source(feature, key, label, split, missing),
         )
         return self._run(run)
 
@@ -288,15 +285,11 @@ class Workspace:
 
         Parameters
         ----------
-        file : path, optional
-            YAML file of a sweep.
-        jobs : int, optional
-            Processes; one for each core if None.
-        scheduler : str, optional
-            Address of a Dask scheduler, `tcp://HOST:PORT`.
-        **fields
-            Fields of a sweep (docs/sweeps.md), instead of those of the file: `datasets`,
-            `backbones`, `heads`, `train_groups`, ….
+        file, fields
+            YAML file of a sweep, and fields instead of those of the file: `datasets`, `backbones`,
+            `heads`, `train_groups`, … (docs/sweeps.md).
+        jobs, scheduler
+            As in `frostline.probe.sweep.run.run_sweep`: how many processes, or a Dask scheduler.
 
         Examples
         --------
@@ -304,15 +297,12 @@ class Workspace:
         >>> len(tried.runs)
         1
         """
-        from frostline.console import progress
         from frostline.probe.sweep.run import run_sweep
         from frostline.probe.sweep.settings import parse_sweep, read_sweep
         from frostline.results import Sweep
 
-        if file is None:
-            chosen = parse_sweep(fields, "The fields of sweep")
-        else:
-            chosen = read_sweep(Path(file), fields)
+        where = "The fields of sweep"
+        chosen = read_sweep(Path(file), fields) if file else parse_sweep(fields, where)
         with progress(f"Sweep {chosen.name}", "heads") as update:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
         return Sweep.of(self.paths, found)
@@ -337,17 +327,11 @@ class Workspace:
 
         Parameters
         ----------
-        dataset, backbone, feature, weights, image_size, machine
-            As in `extract`; a `Network` has further fields, such as the seed of random weights.
         unfreeze : str or int
             How much of the backbone trains: `none`, its last N blocks, or `all`.
-        protocol : str
-            `paper` or `standard`: geometry, and every field of the recipe that is not given.
-        label, split : str
-            Columns of the manifest.
         **recipe
-            Fields of the recipe to replace: `epochs`, `lr`, `batch_size`, `augmentation`, …
-            (docs/finetuning.md).
+            Fields of the protocol's recipe to replace: `epochs`, `lr`, `batch_size`, …
+            (docs/finetuning.md); and `weights_seed`, the seed of random weights.
 
         Examples
         --------
@@ -355,14 +339,12 @@ class Workspace:
         >>> tuned.model.training
         False
         """
-        from frostline import stages
-        from frostline.console import say_epoch
-
         given = {"feature": feature, "protocol": protocol, "image_size": image_size}
+        given |= {"weights": os.fspath(weights), "weights_seed": recipe.pop("weights_seed", None)}
         run, _ = stages.finetune(
             self.paths,
             dataset,
-            _network(backbone, weights=os.fspath(weights), **given),
+            as_network(backbone, **given),
             unfreeze=str(unfreeze),
             machine=machine or self.machine,
             seed=seed,
@@ -390,20 +372,15 @@ class Workspace:
 
         Parameters
         ----------
-        run : Run or str
-            A run, its id or the beginning of it, or a folder with its model.
         images : path or paths
             Images, folders, NIfTI or DICOM files.
-        slices : (int, int)
-            First axial slice of volumes and the one behind the last; None for no bound.
-        mask : path, optional
-            Volume that marks slices of the one volume given, those with more than `min_roi` pixels.
+        slices, mask, min_roi
+            First axial slice of volumes and the one behind the last, None for no bound; or those
+            with more than `min_roi` pixels in the mask of the one volume given.
         aggregate : str
             `mean`: one row for each file, by its slices' mean probabilities.
-        weights, head_weights : path, optional
-            Files of a probe's backbone and its head for `imagenet-logits`.
-        module : torch.nn.Module, optional
-            For a run that fine-tuned a module of your own: one like it, whatever its weights.
+        weights, head_weights, module
+            As in `frostline.apply.load.Weights`: what only you have of the run's backbone.
 
         Examples
         --------
@@ -411,26 +388,24 @@ class Workspace:
         >>> len(new.table)
         12
         """
-        from frostline.apply.load import Weights, load_run
+        from frostline.apply.load import load_run
         from frostline.apply.new_images import Slices
         from frostline.apply.predict import predict_images
-        from frostline.console import progress
         from frostline.report import Predictions
-        from frostline.stages import Machine
 
-        machine = machine or self.machine or Machine()
-        files = Weights(_text(weights), _text(head_weights), module)
-        found = load_run(self.paths, _run_name(run), device=machine.resolve()[0], weights=files)
+        machine = machine or self.machine or stages.Machine()
+        device, files = machine.resolve()[0], as_weights(weights, head_weights, module)
+        found = load_run(self.paths, as_run_id(run), device=device, weights=files)
         with progress("Predicting") as update:
             done = predict_images(
                 found,
-                _paths(images),
+                as_paths(images),
                 slices=Slices(*slices, None if mask is None else Path(mask), min_roi),
                 aggregate=aggregate,
                 on_error=machine.on_error,
                 progress=update,
             )
-        _warn_of(done.skipped)
+        warn_of(done.skipped)
         return Predictions(done.table, done.meta)
 
     def export(
@@ -447,22 +422,16 @@ class Workspace:
 
         Parameters
         ----------
-        run, weights, head_weights, module
+        path, overwrite
+            The file, which is returned, `RUN.onnx` if not given; and whether to replace it.
+        weights, head_weights, module
             As in `predict`.
-        path : path, optional
-            `RUN.onnx` if not given; returned.
-        overwrite : bool
-            Replace that file if it is there.
         """
-        from frostline.apply.load import Weights, load_run
+        from frostline.apply.load import load_run
         from frostline.apply.onnx import export_onnx
-        from frostline.cache.errors import InputError
 
-        found = load_run(
-            self.paths,
-            _run_name(run),
-            weights=Weights(_text(weights), _text(head_weights), module),
-        )
+        files = as_weights(weights, head_weights, module)
+        found = load_run(self.paths, as_run_id(run), weights=files)
         target = Path(path or f"{found.run}.onnx")
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there: give another path, or overwrite=True.")
@@ -484,14 +453,10 @@ class Workspace:
 
         Parameters
         ----------
-        study : path or str
-            A study file, or the name of a built-in study.
-        data : path, optional
-            Folder that the study's roots are relative to.
-        only : str or sequence of str
-            Patterns of runs, such as `chest/*/frozen`; all runs without any.
-        settings : str or sequence of str
-            `FIELD=VALUE` to replace fields of the study.
+        study, data
+            A study file or the name of a built-in study, and what its roots are relative to.
+        only, settings : str or sequence of str
+            Patterns of runs, such as `chest/*/frozen`; `FIELD=VALUE` to replace fields.
         jobs : int
             Processes that share the work. More than one start the script again: call this under
             `if __name__ == "__main__":`.
@@ -511,29 +476,21 @@ class Workspace:
         >>> report.page.as_posix()
         'frostline-workspace/reports/small/index.html'
         """
-        from frostline.cache.errors import InputError
         from frostline.results import Report
         from frostline.study.demo import study_data
         from frostline.study.file import read_study
         from frostline.study.runner import run_study
 
         folder = study_data(os.fspath(study), Path(data) if data else None, self.paths)
-        chosen = read_study(Path(study), data=folder, settings=_several(settings))
+        chosen = read_study(Path(study), data=folder, settings=as_texts(settings))
         how: dict[str, Any] = {"jobs": jobs, "shard": shard, "with_images": with_images}
-        outcome = run_study(self.paths, chosen, only=_several(only), **how)
-        if outcome.failed:
-            name, sentence = next(iter(outcome.failed.items()))
-            count = f"{len(outcome.failed)} run{'s' if len(outcome.failed) > 1 else ''}"
-            raise InputError(f"{count} failed; the first is {name}: {sentence}")
+        outcome = run_study(self.paths, chosen, only=as_texts(only), **how)
+        outcome.check()
         runs = [self._run(path.stem) for path in outcome.predictions]
         return Report(outcome.report, runs)
 
     def report(
-        self,
-        study: PathLike,
-        *,
-        settings: str | Sequence[str] = (),
-        with_images: bool = False,
+        self, study: PathLike, *, settings: str | Sequence[str] = (), with_images: bool = False
     ) -> Report:
         """Write tables, figures and page of a study again, from the predictions of its last run.
 
@@ -546,101 +503,18 @@ class Workspace:
         from frostline.study.file import read_study
         from frostline.study.results import report_study, reported_runs
 
-        chosen = read_study(Path(study), settings=_several(settings))
+        chosen = read_study(Path(study), settings=as_texts(settings))
         folder = report_study(self.paths, chosen, with_images=with_images)
         names, failed = reported_runs(folder)
         return Report(folder, [self._run(name) for name in names], failed)
 
     def backbones(self) -> pd.DataFrame:
         """List the backbones; the same as `frostline.backbones()`."""
+        from frostline.listing import backbones
+
         return backbones()
 
     def _run(self, name: str) -> Run:
         from frostline.results import run_at
 
         return run_at(self.paths, name)
-
-
-def backbones() -> pd.DataFrame:
-    """List the backbones with short names, and which weights are on this machine.
-
-    Returns
-    -------
-    DataFrame
-        `backbone`, `library`, `parameters`, `dim` (length of the embedding), `features`, `weights`.
-
-    Examples
-    --------
-    >>> list(frostline.backbones().columns)
-    ['backbone', 'library', 'parameters', 'dim', 'features', 'weights']
-    """
-    import pandas as pd
-
-    from frostline.extract.backbones.listing import list_backbones
-
-    rows = [
-        {
-            "backbone": row.name,
-            "library": row.library,
-            "parameters": row.parameters,
-            "dim": row.dim,
-            "features": ", ".join(row.features),
-            "weights": "at hand" if row.at_hand else "to be fetched",
-        }
-        for row in list_backbones()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _network(backbone: Backbone, **given: Any) -> Network:
-    """Make a network of a name or a module; one that is given says all about itself."""
-    from dataclasses import fields
-
-    from frostline.cache.errors import InputError
-    from frostline.stages import Network
-
-    if not isinstance(backbone, Network):
-        # A module is known by its state: torch is not imported for a name.
-        if not (isinstance(backbone, str) or hasattr(backbone, "state_dict")):
-            raise InputError(
-                "A backbone is a name, a torch.nn.Module or a frostline.Network, not "
-                f"{backbone!r}: `frostline backbones` lists the names."
-            )
-        return Network(backbone, **given)
-    defaults = {field.name: field.default for field in fields(Network)}
-    for name, value in given.items():
-        if value != defaults[name]:
-            raise InputError(f"A Network has its own {name}: set it there, or give a name.")
-    return backbone
-
-
-def _check_probe(head: Any, seed: int, on_error: str) -> None:
-    from frostline.cache.errors import InputError
-    from frostline.probe.heads.registry import find_head
-
-    # The same head under another seed would be a second run of it, with equal numbers.
-    if seed and isinstance(head, str) and not find_head(head).seeded:
-        raise InputError(f"Head {head!r} does not depend on a seed: leave seed out.")
-    if on_error not in ("stop", "skip"):
-        raise InputError(f"There is no on_error {on_error!r}: choose stop or skip.")
-
-
-def _warn_of(skipped: Iterable[str]) -> None:
-    for sentence in skipped:
-        warnings.warn(f"Skipped: {sentence}", stacklevel=3)
-
-
-def _paths(given: PathLike | Iterable[PathLike]) -> list[Path]:
-    return [Path(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
-
-
-def _run_name(run: Run | str) -> str:
-    return run if isinstance(run, str) else run.id
-
-
-def _several(texts: str | Sequence[str]) -> Sequence[str]:
-    return [texts] if isinstance(texts, str) else texts
-
-
-def _text(path: PathLike | None) -> str | None:
-    return None if path is None else os.fspath(path)

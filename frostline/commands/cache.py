@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ from frostline.commands.options import (
     with_verbosity,
 )
 from frostline.console import summary
+
+if TYPE_CHECKING:
+    from frostline.report.tables.table import Cell
 
 cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -60,29 +63,32 @@ def ls(
 
 
 def _print_stores(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from frostline.console import show_table
+    from frostline.report.tables.table import Column, Row, Table
 
+    names = ("Data set", "Backbone", "Rows", "Size", "Age", "Parts", "Key", "Spec")
+    # Keys are copied from here: a column of numbers is never broken.
+    whole = ("Rows", "Size", "Age", "Parts", "Key")
+    columns = tuple(Column(name, numbers=name in whole) for name in names)
+    show_table(Table(columns, tuple(Row(_store_cells(row)) for row in rows)))
+
+
+def _store_cells(row: dict[str, Any]) -> tuple[Cell, ...]:
     from frostline.cache.listing import short_spec
-    from frostline.console import out
+    from frostline.report.tables.table import words
 
-    names = ("data set", "backbone", "rows", "size", "age", "parts", "key", "spec")
-    table = Table(*names, box=None)
-    for column in table.columns:  # names and keys are copied from here: nothing is cut off
-        column.overflow, column.no_wrap = "fold", column.header == "key"
-    for row in rows:
-        damaged = "damaged" in row
-        of = "?" if row.get("wanted") is None else row["wanted"]
-        table.add_row(
-            row["dataset"],
-            row["backbone"] or "(pixels)",
-            "damaged" if damaged else f"{row['rows'] if of == '?' else row['needed']} of {of}",
-            f"{row['bytes'] / 1e6:.1f} MB",
-            _age(row["age_seconds"]),
-            str(row["parts"]),
-            row["key"][:12],
-            "run `frostline cache verify`" if damaged else short_spec(row["spec"]),
-        )
-    out.print(table)
+    damaged = "damaged" in row
+    of = "?" if row.get("wanted") is None else row["wanted"]
+    return words(
+        row["dataset"],
+        row["backbone"] or "(pixels)",
+        "damaged" if damaged else f"{row['rows'] if of == '?' else row['needed']} of {of}",
+        f"{row['bytes'] / 1e6:.1f} MB",
+        _age(row["age_seconds"]),
+        row["parts"],
+        row["key"][:12],
+        "run `frostline cache verify`" if damaged else short_spec(row["spec"]),
+    )
 
 
 def _age(seconds: float) -> str:

@@ -198,25 +198,27 @@ def backbones(
 
     Example: frostline backbones --blocks dinov2-s
     """
-    from rich.table import Table
-
-    from frostline.console import out, summary
+    from frostline.console import show_table, summary
     from frostline.extract.backbones.listing import list_backbones
+    from frostline.report.tables.table import Column, Row, Table, words
 
     if blocks is not None:
         _print_blocks(blocks)
         return
-    table = Table("backbone", "library", "parameters", "dim", "features", "weights", box=None)
-    for row in list_backbones():
-        table.add_row(
+    names = ("Backbone", "Library", "Parameters", "Dim", "Features", "Weights")
+    rows = [
+        words(
             row.name,
             row.library,
             f"{row.parameters / 1e6:.1f} M",
-            str(row.dim),
-            ", ".join(row.features),
+            row.dim,
+            " ".join(row.features),
             "at hand" if row.at_hand else "to be fetched",
         )
-    out.print(table)
+        for row in list_backbones()
+    ]
+    columns = tuple(Column(name, numbers=name in ("Parameters", "Dim")) for name in names)
+    show_table(Table(columns, tuple(map(Row, rows))))
     summary("Other models go by timm:NAME, torchvision:NAME or, from Hugging Face, hf:ORG/NAME.")
 
 

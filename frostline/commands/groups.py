@@ -23,6 +23,7 @@ from frostline.commands.options import (
     WorkersOption,
     option,
     parameters_of,
+    parse_settings,
     rank_device,
     taking,
 )
@@ -75,24 +76,13 @@ class NetworkOptions:
     def network(
         self, backbone: str, feature: str | None = None, head_weights: str | None = None
     ) -> Network:
-        """Give the network of the stages.
-
-        Raises
-        ------
-        InputError
-            If there is a seed of weights that are not random.
-        """
-        from frostline.cache.errors import InputError
+        """Give the network of the stages."""
         from frostline.stages import Network
 
-        if self.weights_seed is not None and self.weights != "random":
-            raise InputError(
-                f"--weights-seed is for --weights random, not {self.weights!r}: leave it out."
-            )
         return Network(
             backbone,
             self.weights,
-            self.weights_seed or 0,
+            self.weights_seed,
             feature,
             self.protocol,
             self.image_size,
@@ -171,19 +161,12 @@ class RecipeOptions:
         InputError
             If a setting has no `=`, or a field is given twice.
         """
-        from frostline.cache.errors import InputError
-
         size = "micro_batch" if self.batch_size == "auto" else "batch_size"
         given = {"epochs": self.epochs, "lr": self.lr, size: self.batch_size}
         found: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
-        for text in self.setting or []:
-            name, sign, value = text.partition("=")
-            if not sign:
-                raise InputError(f"--set is FIELD=VALUE, such as ema=0.999, not {text!r}.")
-            if name in found:
-                raise InputError(f"The field {name!r} is given twice: give it once.")
-            found[name] = value
-        return found
+        return found | parse_settings(
+            self.setting, found, "field", "FIELD=VALUE, such as ema=0.999"
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import update_wrapper
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -84,6 +84,37 @@ SettingOption = Annotated[
         help="Replace a field of the study, such as seeds=[0,1] or protocols.*.epochs=5; repeated.",
     ),
 ]
+
+
+def parse_settings(
+    texts: Sequence[str] | None, given: Collection[str], what: str, form: str
+) -> dict[str, str]:
+    """Read what `--set NAME=VALUE` says, repeated.
+
+    Parameters
+    ----------
+    texts : sequence of str, optional
+    given : collection of str
+        Names that other options gave.
+    what, form : str
+        What a name is of, and how a setting looks, for sentences.
+
+    Raises
+    ------
+    InputError
+        If a text has no name, `=` and value, or a name is given twice.
+    """
+    from frostline.cache import InputError
+
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        if not (name and value):
+            raise InputError(f"--set is {form}, not {text!r}.")
+        if name in given or name in found:
+            raise InputError(f"The {what} {name!r} is given twice: give it once.")
+        found[name] = value
+    return found
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from frostline.commands.options import (
     LabelOption,
     SplitOption,
     WorkspaceOption,
+    parse_settings,
 )
 from frostline.probe.choices import HeadName, OnMissing, Protocol
 
@@ -43,7 +44,9 @@ class SourceOptions:
     @property
     def on_missing(self) -> OnMissing:
         """What to do about images that the store lacks."""
-        return "skip" if self.on_error == "skip" else "error"
+        from frostline.protocols import missing_embeddings
+
+        return missing_embeddings(self.on_error)
 
 
 @grouped
@@ -75,15 +78,13 @@ def probe(
 
     Example: frostline probe --dataset chest --backbone effnet-lite0 --head logistic
     """
-    from frostline.cache import InputError, Workspace
-    from frostline.commands.scores import say_score
-    from frostline.probe.heads.registry import find_head, make_grid
+    from frostline.cache import Workspace
+    from frostline.commands.scores import say_heads, say_score
+    from frostline.probe.heads.registry import make_grid
     from frostline.probe.run import Source, probe_head
-    from frostline.protocols import PROTOCOL_HEADS
+    from frostline.protocols import choose_head
 
-    chosen = head.value if head else PROTOCOL_HEADS[protocol]
-    if seed is not None and not find_head(chosen).seeded:
-        raise InputError(f"Head {chosen!r} does not depend on a seed: leave --seed out.")
+    chosen = choose_head(head.value if head else None, protocol, seed)
     hyperparameters = _hyperparameters(setting or [], epochs)
     # Here sentences can name what was typed.
     make_grid(chosen, hyperparameters, _typed(hyperparameters, epochs))
@@ -98,23 +99,17 @@ def probe(
         protocol=protocol,
         source=Source(feature, source.key, source.label, source.split, source.on_missing),
     )
+    say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
     say_score(place.predictions(run))
 
 
 def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:
     """What `--set NAME=VALUES` and `--epochs` say."""
-    from frostline.cache import InputError
-
     found: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    for text in settings:
-        name, equals, values = text.partition("=")
-        if not (equals and values):
-            raise InputError(f"--set is NAME=VALUE,VALUE, such as C=0.01,1, not {text!r}.")
-        if name in found:
-            raise InputError(f"The hyper-parameter {name!r} is given twice: give it once.")
-        found[name] = one_or_many(values)
-    return found
+    form = "NAME=VALUE,VALUE, such as C=0.01,1"
+    given = parse_settings(settings, found, "hyper-parameter", form)
+    return found | {name: one_or_many(values) for name, values in given.items()}
 
 
 def _typed(hyperparameters: Mapping[str, Any], epochs: int | None) -> dict[str, str]:

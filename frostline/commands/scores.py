@@ -1,9 +1,13 @@
-"""The score that training commands end with."""
+"""The score that training commands end with, and what they did for those who ask for details."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace
 
 METRIC = "accuracy"
 
@@ -43,6 +47,37 @@ def score_sentence(path: Path) -> str:
     if majority.any():
         words += f"; majority class {percent(scores[majority].iloc[0]['estimate'])}%"
     return words
+
+
+def say_heads(place: Workspace, paths: Iterable[Path]) -> None:
+    """Say, if details are asked for, where embeddings lie and what each kind of head took.
+
+    Parameters
+    ----------
+    place : Workspace
+    paths : iterable of Path
+        The predictions of heads, trained now or before.
+    """
+    from frostline.console import VERBOSE, detail, verbosity
+    from frostline.report import read_predictions
+
+    if verbosity() < VERBOSE:
+        return
+    runs = [read_predictions(path).meta for path in paths]
+    stores = {
+        place.embeddings(run["dataset"], run["backbone"]) / run["store_key"]: run["feature"]
+        for run in runs
+    }
+    for folder, feature in stores.items():
+        detail(f"Embeddings in {folder}: feature {feature}.")
+    for head in dict.fromkeys(run["head"] for run in runs):
+        own = [run for run in runs if run["head"] == head]
+        seconds, tried = (sum(run[name] for run in own) for name in ("seconds", "candidates"))
+        last = max(run["created"] for run in own)
+        detail(
+            f"Head {head}: {len(own)} run{'s' * (len(own) > 1)}, {tried} candidates on validation, "
+            f"{seconds:.2f} s of training, the last at {last}."
+        )
 
 
 def _units(row: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,6 +134,7 @@ def sweep(
     frostline sweep -d chest -b effnet-lite0 --head logistic --head knn --train-groups 20,100,all
     """
     from frostline.cache import InputError, Workspace
+    from frostline.commands.scores import say_heads
     from frostline.console import progress, say
     from frostline.probe.sweep.run import run_sweep
 
@@ -150,6 +151,7 @@ def sweep(
             progress=update,
             said=say,
         )
+    say_heads(place, results.predictions)
     _print_best(place, results)
     if computing.figures is not None:
         from frostline.probe.sweep.figures import write_figures
@@ -229,24 +231,18 @@ def _grids(options: HeadOptions, *, defaults: bool) -> dict[str, dict[str, Any]]
 
 
 def _print_best(place: Workspace, results: Results) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
+    from frostline.console import show_table
+    from frostline.probe.sweep.results import results_path
+    from frostline.report.tables.data import frame_table
 
-    from frostline.console import out
-
+    typer.echo("Best head of every backbone, chosen on validation")
     best = results.best.drop(columns="run")
-    table = Table(title="Best head of every backbone, chosen on validation", box=SIMPLE)
-    for name in best.columns:
-        table.add_column(str(name).replace("_", " "))
-    for row in best.itertuples(index=False):
-        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
-    # A pipe has no width: nothing is cut off there.
-    (out if out.is_terminal else Console(width=160)).print(table)
+    texts = best.map(lambda value: f"{value:.4f}" if isinstance(value, float) else value)
+    show_table(replace(frame_table(texts, ""), columns=frame_table(best, "").columns))
     count = len(results.predictions)
     typer.echo(
         f"{count} predictions file{'s' if count > 1 else ''} in {place.root / 'predictions'}, "
-        f"every score in {results.path}."
+        f"every score in {results_path(place, results.path.parent.name)}."
     )
 
 

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from frostline.cache import InputError
 from frostline.cache.validation import validated
 from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.names import as_parameters
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
+from frostline.stages import Network
 
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
 # Of a sweep's fields those that a study leaves open, besides its heads.
@@ -58,7 +60,7 @@ class BackboneEntry(_Strict):
 
     name: str
     weights: str = "pretrained"
-    weights_seed: int = 0
+    weights_seed: int | None = None
     feature: str | None = None
     optional: bool = False
 
@@ -278,6 +280,7 @@ def parse_study(data: Any, where: str) -> Study:
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
     study = validated(Study, data, where)
     _check_names(study, where)
+    _check_seeds(study, where)
     _check_scoring(study, where)
     for name, entry in study.protocols.items():
         try:
@@ -306,6 +309,18 @@ def _check_names(study: Study, where: str) -> None:
                 f"{where}: {key} has {twice[0]!r} twice, and runs are called by it: keep one, and "
                 "make another study of the other (on the same workspace nothing is done twice)."
             )
+
+
+def _check_seeds(study: Study, where: str) -> None:
+    """Check that a seed of weights acts in at least one protocol."""
+    for number, entry in enumerate(study.backbone_entries()):
+        weights = [protocol.weights or entry.weights for protocol in study.protocols.values()]
+        if "random" in weights:
+            continue
+        try:
+            Network(entry.name, weights[0], entry.weights_seed).check()
+        except InputError as error:
+            raise InputError(f"{where}: backbones.{number}: {as_parameters(str(error))}") from None
 
 
 def _check_scoring(study: Study, where: str) -> None:

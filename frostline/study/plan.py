@@ -39,10 +39,11 @@ class Cell:
 
     def network(self) -> steps.Network:
         """Give the backbone, its weights and what it sees."""
+        weights = self.entry.weights or self.backbone.weights
         return steps.Network(
             self.backbone.name,
-            self.entry.weights or self.backbone.weights,
-            self.backbone.weights_seed,
+            weights,
+            self.backbone.weights_seed if weights == "random" else None,
             self.backbone.feature,
             self.entry.recipe,
             self.entry.image_size,

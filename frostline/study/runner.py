@@ -14,6 +14,7 @@ from typing import Any
 
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
+from frostline.names import as_parameters
 from frostline.stages import Machine
 from frostline.study.costs.measure import measure_costs
 from frostline.study.file import Study
@@ -47,6 +48,13 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     report: Path | None = None
+
+    def check(self) -> None:
+        """Raise InputError with the first sentence if a run failed."""
+        if self.failed:
+            name, sentence = next(iter(self.failed.items()))
+            count = f"{len(self.failed)} run{'s' if len(self.failed) > 1 else ''}"
+            raise InputError(f"{count} failed; the first is {name}: {sentence}")
 
 
 def run_study(
@@ -130,6 +138,7 @@ def plan_study(
         except InputError as error:
             broken[name] = str(error)
     plan = make_plan(workspace, study, cells, broken, fetch=fetch)
+    plan.failed = {name: as_parameters(sentence) for name, sentence in plan.failed.items()}
     if not plan.steps and not plan.failed:
         raise InputError(f"Nothing is left of study {study.name!r}. {' '.join(plan.left_out)}")
     return plan

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from frostline import stages as steps
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import say
+from frostline.names import as_parameters
 from frostline.study.file import Study
 from frostline.study.plan import STORES, Plan, Step
 from frostline.study.records import read_record, write_record
@@ -135,7 +136,7 @@ class Scheduler:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = as_parameters(" ".join(str(error).split()))
     return text if _is_users(error) else f"{type(error).__name__}: {text}"
 
 

@@ -157,17 +157,17 @@ def test_unlabelled_rows_are_split_too() -> None:
         (
             {"test_fraction": 1.0},
             None,
-            "test_fraction must be at least 0 and less than 1, not 1.0.",
+            "--test-fraction must be at least 0 and less than 1, not 1.0.",
         ),
         (
             {"val_fraction": -0.1},
             None,
-            "val_fraction must be at least 0 and less than 1, not -0.1.",
+            "--val-fraction must be at least 0 and less than 1, not -0.1.",
         ),
         (
             {"val_fraction": np.nan},
             None,
-            "val_fraction must be at least 0 and less than 1, not nan.",
+            "--val-fraction must be at least 0 and less than 1, not nan.",
         ),
         ({}, "dev", "A split must be train, val or test, not 'dev'."),
     ],

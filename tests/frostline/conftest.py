@@ -1,4 +1,4 @@
-"""Real commands in real processes."""
+"""Real commands in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 from processes import run_script
 
+from .tiny_training import make_stripes
+
 # Small parts, so that a few images make many of them.
-PREAMBLE = "import frostline.cache.stores.writer as w; w.PART_BYTES = 4096; "
+SMALL = 4096
+PREAMBLE = f"import frostline.cache.stores.writer as w; w.PART_BYTES = {SMALL}; "
 # A slow disk, so that there is time to stop a command in the middle; and Ctrl-C heard, which a
 # shell that runs the tests in the background has its children ignore.
 SLOWLY = (
@@ -79,3 +82,12 @@ def make_images(root: Path, count: int, size: int = 32) -> Path:
         pixels[..., 0] //= 1 + (label == "sick")
         Image.fromarray(pixels).save(path)
     return root
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, frostline: Run) -> Run:
+    """A data set `set` of 51 images: 28 train, 7 validate and 16 test."""
+    make_stripes(tmp_path / "images", 51)
+    done = frostline("index", "set", "--root", "images", "--group-pattern", r"(patient\d+)")
+    assert done.returncode == 0, done.stderr
+    return frostline

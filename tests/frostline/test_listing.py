@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
 from frostline.commands.cli import app
 from frostline.extract.backbones.listing import list_backbones
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal in which no row is broken."""
-    monkeypatch.setattr("frostline.console.out", Console(width=160))
 
 
 def test_every_backbone_with_a_short_name_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import yaml
 import frostline
 from frostline import workspace as face
 from frostline.cache import InputError
+from frostline.names import as_parameters
 from frostline.report import Predictions
 from frostline.stages import Machine
 
@@ -184,6 +185,32 @@ def test_mistakes_are_sentences_and_skipped_images_are_warned_of(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ws.extract("mine", "timm:test_vit", **TINY)  # type: ignore[arg-type]
+
+
+def test_sentences_name_what_python_calls_it(ws: frostline.Workspace) -> None:
+    ws.index("mine", "images", group_pattern="(patient[0-9]+)")
+    seed = "weights_seed is for weights random, not 'pretrained': leave it out."
+    for method in (ws.extract, ws.finetune):
+        with pytest.raises(InputError) as caught:
+            method("mine", "effnet-lite0", weights_seed=0)
+        assert str(caught.value) == seed
+    with pytest.raises(InputError, match="^test_fraction must be at least 0 and less than 1, not"):
+        ws.index("mine", "images", group_pattern="(patient[0-9]+)", test_fraction=2, resplit=True)
+    with pytest.raises(InputError, match="with group_pattern .* or resplit for new groups"):
+        ws.index("mine", "images")
+    with pytest.raises(InputError, match="choose from auto, "):
+        frostline.evaluate("one.csv", ci="none at all")
+    with pytest.raises(InputError) as caught:
+        frostline.compare([])
+    assert str(caught.value) == (
+        "There is nothing to compare: give predictions of at least two runs."
+    )
+
+
+def test_commands_keep_their_names_in_sentences() -> None:
+    sentence = "Give --weights FILE, or run `frostline probe --key 1` without --on-error."
+    named = "Give weights FILE, or run `frostline probe --key 1` without on_error."
+    assert as_parameters(sentence) == named
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from frostline.study.file import (
     parse_study,
     read_study,
 )
+from frostline.study.plan import study_cells
 from frostline.study.results import update_report
 
 from .conftest import Run, make_images
@@ -77,10 +78,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert "data:image/webp;base64," in (report / "index.html").read_text()
 
 
-def test_a_report_is_written_anew_when_a_manifest_changed(
-    study: Path, frostline: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(study)
+def test_a_report_is_written_anew_when_a_manifest_changed(study: Path, frostline: Run) -> None:
     frozen = STUDY.partition("  frozen, Adam")[0] + "replicates: 100\n"
     (study / "small.yaml").write_text(frozen)
     assert frostline("run", "small.yaml").returncode == 0
@@ -101,8 +99,15 @@ def test_a_report_is_written_anew_when_a_manifest_changed(
 
 
 def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline: Run) -> None:
-    assert frostline("run", "small.yaml").returncode == 0
-    runs = sorted((study / "frostline-workspace" / "predictions").iterdir())
+    options = ("-d", "set", "-b", "timm:test_vit")
+    assert frostline(
+        "index", "set", "--root", "images", "--group-pattern", "(patient[0-9]+)"
+    ).stdout
+    tiny = ("--weights", "random", "--image-size", "32", "--device", "cpu")
+    assert frostline("extract", *options, *tiny).returncode == 0
+    runs = [
+        frostline("probe", *options, "--head", name).stdout.strip() for name in ("knn", "centroid")
+    ]
     done = frostline("evaluate", *runs, "--format", "csv", "--replicates", "200")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("run,metric,estimate,low,high\n")
@@ -157,6 +162,10 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"backbones": [{"nam": "x"}]}, "s.yaml has no key 'backbones.0.nam': there are name"),
         ({"backbones": [{"weights": "x"}]}, "s.yaml lacks the key 'backbones.0.name': add it."),
         ({"backbones": [3]}, "backbones.0 must be a valid string or a valid dictionary, not 3."),
+        (
+            {"backbones": [{"name": "resnet50", "weights_seed": 3}]},
+            "backbones.0: weights_seed is for weights random, not 'pretrained': leave it out.",
+        ),
         ({"name": None}, "name must be a valid string, not None."),
     ],
 )
@@ -172,6 +181,19 @@ def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: 
         parse_study({**good, **change}, "s.yaml")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(("s.yaml: ", "s.yaml has ", "s.yaml lacks "))
+
+
+def test_a_seed_of_weights_acts_in_the_protocols_that_take_random_ones() -> None:
+    study = parse_study(
+        {
+            "name": "s",
+            "datasets": {"a": {"root": "x"}},
+            "backbones": [{"name": "resnet50", "weights_seed": 3}],
+            "protocols": {"pretrained": {}, "scratch": {"weights": "random"}},
+        },
+        "s.yaml",
+    )
+    assert [cell.network().weights_seed for cell in study_cells(study)] == [None, 3]
 
 
 def test_the_page_of_studies_has_every_key() -> None:

@@ -121,6 +121,8 @@ def compare(
     name = name_own_metric(metric) if callable(metric) else metric
     options = Options(name, family, margin, replicates, seed)
     check_options(options)
+    if not predictions:
+        raise InputError("There is nothing to compare: give predictions of at least two runs.")
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     if len(scored) < 2:
         raise InputError("One run alone cannot be compared: give at least two.")

@@ -1,0 +1,72 @@
+"""What a user of Python may give, turned into what the stages take."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from frostline.cache.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from frostline.apply.load import Weights
+    from frostline.results import Run
+    from frostline.stages import Network
+
+    Backbone: TypeAlias = str | nn.Module | Network
+    PathLike: TypeAlias = str | os.PathLike[str]
+
+
+def as_network(backbone: Backbone, **given: Any) -> Network:
+    """Make a network of a name or a module; one that is given says all about itself."""
+    from frostline.stages import Network
+
+    if not isinstance(backbone, Network):
+        # A module is known by its state: torch is not imported for a name.
+        if not (isinstance(backbone, str) or hasattr(backbone, "state_dict")):
+            raise InputError(
+                "A backbone is a name, a torch.nn.Module or a frostline.Network, not "
+                f"{backbone!r}: `frostline backbones` lists the names."
+            )
+        return Network(backbone, **given)
+    defaults = {field.name: field.default for field in fields(Network)}
+    for name, value in given.items():
+        if value != defaults[name]:
+            raise InputError(f"A Network has its own {name}: set it there, or give a name.")
+    return backbone
+
+
+def as_paths(given: PathLike | Iterable[PathLike]) -> list[Path]:
+    """List one path or several."""
+    return [Path(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
+
+
+def as_texts(given: str | Sequence[str]) -> Sequence[str]:
+    """List one text or several."""
+    return [given] if isinstance(given, str) else given
+
+
+def as_run_id(run: Run | str) -> str:
+    """Name a run by its id."""
+    return run if isinstance(run, str) else run.id
+
+
+def as_weights(
+    weights: PathLike | None, head_weights: PathLike | None, module: nn.Module | None
+) -> Weights:
+    """Say where the backbone of a run comes from."""
+    from frostline.apply.load import Weights
+
+    file, head_file = (None if p is None else os.fspath(p) for p in (weights, head_weights))
+    return Weights(file, head_file, module)
+
+
+def warn_of(skipped: Iterable[str]) -> None:
+    """Warn of images that were left out, in the line that called a method of the workspace."""
+    for sentence in skipped:
+        warnings.warn(f"Skipped: {sentence}", stacklevel=4)

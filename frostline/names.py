@@ -1,0 +1,49 @@
+"""Names of parameters in sentences.
+
+Every sentence names a parameter the way the command line has it, `--image-size`; in Python and in
+study files it is `image_size`, and this is where the one becomes the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from inspect import isfunction
+from typing import ParamSpec, TypeVar
+
+from frostline.cache.errors import InputError
+
+T = TypeVar("T")
+P = ParamSpec("P")
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])")
+
+
+def as_parameters(sentence: str) -> str:
+    """Name options as parameters, but for those of commands, which stand in backticks."""
+    pieces = sentence.split("`")
+    for place in range(0, len(pieces), 2):
+        pieces[place] = OPTION.sub(lambda found: found[1].replace("-", "_"), pieces[place])
+    return "`".join(pieces)
+
+
+def in_python(function: Callable[P, T]) -> Callable[P, T]:
+    """Make the sentences of a function's errors name parameters."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            error.args = (as_parameters(str(error)),)
+            raise
+
+    return run
+
+
+def methods_in_python(kind: type[T]) -> type[T]:
+    """Make the sentences of all public methods of a class name parameters."""
+    for name, value in list(vars(kind).items()):
+        if isfunction(value) and not name.startswith("_"):
+            setattr(kind, name, in_python(value))
+    return kind
