@@ -78,7 +78,10 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert "data:image/webp;base64," in (report / "index.html").read_text()
 
 
-def test_a_report_is_written_anew_when_a_manifest_changed(study: Path, frostline: Run) -> None:
+def test_a_report_is_written_anew_when_a_manifest_changed(
+    study: Path, frostline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study)
     frozen = STUDY.partition("  frozen, Adam")[0] + "replicates: 100\n"
     (study / "small.yaml").write_text(frozen)
     assert frostline("run", "small.yaml").returncode == 0
