@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import secrets
 import sys
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+# What a file system that knows no locks answers: some of clusters, unless mounted for them.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -53,9 +57,24 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def clear_temporary(folder: Path) -> int:
-    """Delete the temporary files in `folder` whose writer is dead; give their number."""
-    return sum(_delete_if_unlocked(path) for path in sorted(folder.glob(f"{TEMPORARY}*")))
+def clear_temporary(folder: Path, name: str = "*", *, below: bool = False) -> int:
+    """Delete the temporary files in `folder` whose writer is dead; give their number.
+
+    Parameters
+    ----------
+    name : str
+        Of the file that was being written; of any without it.
+    below : bool
+        In the folders below it, too.
+    """
+    return sum(_delete_if_unlocked(path) for path in temporary_files(folder, name, below=below))
+
+
+def temporary_files(folder: Path, name: str = "*", *, below: bool = False) -> list[Path]:
+    """List the temporary files of writers, dead or alive; parameters as of `clear_temporary`."""
+    find = folder.rglob if below else folder.glob
+    pattern = f"{TEMPORARY}*" if name == "*" else f"{TEMPORARY}*-{glob.escape(name)}"
+    return sorted(path for path in find(pattern) if path.is_file())
 
 
 @contextmanager
@@ -107,4 +126,8 @@ else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return wait  # as on Windows: nobody is known to be dead
         return True

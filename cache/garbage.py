@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frostline.cache.atomic import TEMPORARY, clear_temporary, writer_is_dead
+from frostline.cache.atomic import clear_temporary, temporary_files, writer_is_dead
 from frostline.cache.errors import InputError
 from frostline.cache.listing import manifest_contents, store_dataset, workspace_stores
 from frostline.cache.stores.compact import compact_store
@@ -55,7 +55,7 @@ def find_garbage(workspace: Workspace) -> Cleanup:
             plan.refused.append(f"{folder} is left as it is: {error}")
             continue
         rows = len(store) - int((store.locate(keys) >= 0).sum())
-        files = [*folder.glob(f"{ASIDE}*"), *filter(_is_dead, folder.glob(f"{TEMPORARY}*"))]
+        files = [*folder.glob(f"{ASIDE}*"), *filter(_is_dead, temporary_files(folder))]
         size = sum(path.stat().st_size for path in files)
         size += round(sum(part.path.stat().st_size for part in store.parts) * rows / len(store))
         if rows or files:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from frostline.cache.atomic import NO_LOCKS
+from frostline.cache.errors import InputError
+
 
 @contextmanager
 def lock_file(path: Path, *, wait: bool = False) -> Iterator[bool]:
@@ -23,17 +26,31 @@ def lock_file(path: Path, *, wait: bool = False) -> Iterator[bool]:
     ------
     bool
         Always true with `wait`.
+
+    Raises
+    ------
+    InputError
+        If the file system has no locks.
     """
     # Commands that take no lock need not load it.
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=-1 if wait else 0)
+    lock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
         yield False
         return
+    except (NotImplementedError, OSError) as error:
+        # filelock names the one; not every file system says it that way.
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        raise InputError(
+            f"The file system of {path.parent} has no locks, without which two processes would "
+            "spoil each other's work: mount it with them (Lustre: `-o flock`), or put --workspace "
+            "on another."
+        ) from error
     try:
         yield True
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from frostline.cache.stores.part import Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
 
 RUN_BYTES = 8 << 20
+# Maps hold their file open, and a process may usually open 1,024: several stores fit.
+MAPS = 128
 LISTINGS = 20
 
 
@@ -41,7 +44,6 @@ class Store:
             replace(part, keys=self.keys[start:stop])
             for part, (start, stop) in zip(parts, bounds, strict=True)
         ]
-        self._values: dict[int, np.ndarray] = {}
         self._checked: dict[int, np.ndarray] = {}
         self._moved: Store | None = None
 
@@ -181,18 +183,22 @@ class Store:
         whole = out[where[0] : where[-1] + 1]
         if _is_run(rows) and _is_run(where) and whole.nbytes >= RUN_BYTES and _is_plain(whole):
             return read_run(part, int(rows[0]), whole, self._checked[number])
-        if number not in self._values:
-            self._values[number] = part.values()
-        values, checked = self._values[number], self._checked[number]
+        values, checked = self._map(number), self._checked[number]
         for block in np.unique(rows // part.block_rows):
             if not checked[block]:
                 part.check_block(values[slice(*part.block_span(block))], block)
                 checked[block] = True
         out[where] = values[rows]
 
+    @cached_property
+    def _map(self) -> Callable[[int], np.ndarray]:
+        """Map the values of a part by its number; of the parts read last, the maps are kept."""
+        return lru_cache(MAPS)(lambda number: self.parts[number].values())
+
     def __getstate__(self) -> dict[str, Any]:
         # Each process maps the parts for itself and trusts only what it has checked.
-        return {**self.__dict__, "_values": {}, "_checked": {}, "_moved": None}
+        state = {name: value for name, value in self.__dict__.items() if name != "_map"}
+        return {**state, "_checked": {}, "_moved": None}
 
 
 def part_files(folder: Path) -> list[Path]:

@@ -249,10 +249,10 @@ def _decode_here(task: _Task) -> list[str | None]:
 def _begin(parent: int, blocks: list[np.ndarray], geometry: Geometry, channels: Channels) -> None:
     _begun[:] = [(blocks, geometry, channels)]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process when its parent is gone, were it killed."""
     while os.getppid() == parent:
         time.sleep(WATCH)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from frostline.apply.load import LoadedRun
 from frostline.cache import InputError, atomic_write
+from frostline.cache.atomic import clear_temporary
 from frostline.extract.engine import OPSET
 from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
@@ -132,6 +133,7 @@ def export_onnx(loaded: LoadedRun, path: Path) -> float:
             0, 256, (count, side, side, *colours), generator=generator, dtype=torch.uint8
         )
 
+    clear_temporary(path.parent, path.name)
     with atomic_write(path) as temporary:
         _trace(module, images(TRACED), temporary, loaded.run)
         model = onnx.load(str(temporary))

@@ -13,7 +13,7 @@ from frostline.cache import Manifest, Workspace, spec_difference
 from frostline.cache.stamped import read_json, write_json
 
 if TYPE_CHECKING:
-    from frostline.study.plan import Step
+    from frostline.study.plan import Plan, Step
 
 FORMAT, VERSION = "frostline-step", 2
 PLAN = ("frostline-plan", 2)
@@ -58,6 +58,13 @@ def write_record(
     }
     write_json(workspace.record(step.key), FORMAT, VERSION, record)
     return record
+
+
+def failures(workspace: Workspace, plan: Plan) -> dict[str, float]:
+    """List the steps of a plan that failed, by key, and when each had ended."""
+    records = [read_record(workspace, step.key) for step in plan.steps]
+    failed = [record for record in records if record and record["state"] == "failed"]
+    return {record["key"]: record["ended"] for record in failed}
 
 
 def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import InputError, Workspace, lock_file
+from frostline.cache.atomic import clear_temporary
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
 from frostline.stages import Machine
@@ -21,7 +22,7 @@ from frostline.study.file import Study
 from frostline.study.plan import STORES, Plan, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.provenance import write_provenance
-from frostline.study.records import changed_runs, record_done
+from frostline.study.records import changed_runs, failures, record_done
 from frostline.study.results import update_report
 from frostline.study.scheduler import Scheduler, Settled
 
@@ -90,11 +91,10 @@ def run_study(
         raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise InputError(f"A shard is (i, n) with i from 0 to n - 1, not {shard}.")
-    started = time.time()
     plan = plan_study(workspace, study, only)
     for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
         say(sentence)
-    broken = _settle(workspace, study, plan, jobs, shard, started).failed
+    broken = _settle(workspace, study, plan, jobs, shard).failed
     # A store that failed is shown by the runs that need it.
     trained = [step for step in plan.steps if step.kind not in STORES]
     failed = plan.failed | {s.name: broken[s.key] for s in trained if s.key in broken}
@@ -169,15 +169,15 @@ def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
 
 
 def _settle(
-    workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None, started: float
+    workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None
 ) -> Settled:
     """Do the plan's steps, with helpers that share the work like any other runner."""
-    first = Scheduler(workspace, study, plan, shard, started)
+    first = Scheduler(workspace, study, plan, shard, failures(workspace, plan))
     if jobs == 1:
         return first.run()
     threads = max(1, (os.cpu_count() or 1) // jobs)
     helper = replace(first, helper=True, threads=threads)
-    how = warnings.showwarning is show_warning, verbosity()
+    how = os.getpid(), warnings.showwarning is show_warning, verbosity()
     with ProcessPoolExecutor(
         jobs - 1, get_context("spawn"), initializer=_start_helper, initargs=how
     ) as pool:
@@ -188,8 +188,11 @@ def _settle(
     return settled
 
 
-def _start_helper(sentences: bool, level: int) -> None:
-    """Let a helper speak the way its command does."""
+def _start_helper(parent: int, sentences: bool, level: int) -> None:
+    """Let a helper speak the way its command does, and end with it, were it killed."""
+    from frostline.extract.images.decoders import end_with
+
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     set_verbosity(level)
     if sentences:
         warnings.showwarning = show_warning
@@ -211,6 +214,7 @@ def _report(
     folder = workspace.report(study.name)
     shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
     with lock_file(folder / "lock", wait=True):
+        clear_temporary(folder, below=True)
         update_report(
             workspace,
             study,

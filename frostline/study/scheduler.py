@@ -37,8 +37,9 @@ class Scheduler:
 
     Attributes
     ----------
-    started : float
-        When the study started: what failed after that is not tried again.
+    failures : dict of str to float
+        Failed steps when the study started, and when each had ended by the clock that wrote it:
+        these are tried again, and what failed since is not.
     helper : bool
         Whether another runner of this command has the GPU, if there is one.
     threads : int
@@ -49,7 +50,7 @@ class Scheduler:
     study: Study
     plan: Plan
     shard: tuple[int, int] | None
-    started: float
+    failures: dict[str, float] = field(default_factory=dict)
     helper: bool = False
     threads: int = 0
 
@@ -111,9 +112,11 @@ class Scheduler:
     def _failure(self, step: Step) -> str | None:
         """Read the sentence of another runner whose step failed since the study started."""
         record = read_record(self.workspace, step.key)
-        if record is None or record["state"] != "failed" or record["ended"] < self.started:
+        if record is None or record["state"] != "failed":
             return None
-        return str(record["error"])
+        # The same failure, not a later one: no clock is asked, which may be that of another host.
+        known = self.failures.get(step.key) == record["ended"]
+        return None if known else str(record["error"])
 
     def _do(self, step: Step, settled: Settled) -> None:
         started = time.time()

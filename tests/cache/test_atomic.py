@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from frostline.cache import atomic_write, clear_temporary, lock_file
+from frostline.cache import InputError, atomic_write, clear_temporary, lock_file
+from frostline.cache.atomic import NO_LOCKS
 
 WRITER = """
 import sys, time
@@ -41,6 +42,25 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError("stop")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    # Writing whole files needs none: but then nobody is known to be dead.
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("all of it")
+    (tmp_path / ".tmp-0123abcd-b.txt").write_text("half")
+    assert clear_temporary(tmp_path) == 0
+    # What two processes must not do at once is refused.
+    with pytest.raises(InputError) as caught, lock_file(tmp_path / "lock"):
+        pass
+    assert str(caught.value).startswith(f"The file system of {tmp_path} has no locks, ")
 
 
 def test_only_a_dead_writers_temporary_file_is_cleared(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -23,6 +25,7 @@ from frostline.cache import (
 )
 from frostline.cache.stores import writer
 from frostline.cache.stores.part import write_part
+from frostline.cache.stores.store import MAPS
 
 SPEC = {"feature": "cls", "pixels": {"geometry": {"crop": 224}}}
 
@@ -99,6 +102,28 @@ def test_pixels_keep_their_shape_and_a_store_travels_to_another_process(tmp_path
     opened.read(np.array([0]))
     copy = pickle.loads(pickle.dumps(opened))
     np.testing.assert_array_equal(copy.read(copy.locate(keys[::-1])), pixels[::-1])
+
+
+MANY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from frostline.cache.stores.store import MAPS, Store
+resource.setrlimit(resource.RLIMIT_NOFILE, (MAPS + 60, MAPS + 60))
+store = Store.open(Path(sys.argv[1]))
+rows = np.random.default_rng(0).permutation(len(store.keys))
+found = np.concatenate([store.read(rows[start : start + 7]) for start in range(0, len(rows), 7)])
+assert len(store.parts) > MAPS + 60
+assert (found == store.read(np.arange(len(rows)))[rows]).all()
+"""
+
+
+def test_more_parts_than_a_process_may_open_files(tmp_path: Path) -> None:
+    store = fill(tmp_path, *(rows(2, seed) for seed in range(2 * MAPS)))
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, store], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_values_lie_in_one_piece_and_can_be_read_with_h5py(tmp_path: Path) -> None:

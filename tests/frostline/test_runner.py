@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -23,7 +26,7 @@ from frostline.study.dry_run import show_plan
 from frostline.study.file import Study
 from frostline.study.plan import Step, study_cells
 from frostline.study.planner import make_plan
-from frostline.study.records import changed_runs, read_record
+from frostline.study.records import changed_runs, failures, read_record
 from frostline.study.report_data import swept_tables
 from frostline.study.results import report_study
 from frostline.study.runner import _start_helper, plan_study, run_study
@@ -245,10 +248,15 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return Fake(monkeypatch)
 
 
-def walk(finished: Path, workspace: Path, shard: tuple[int, int] | None = None) -> Settled:
+def walk(
+    finished: Path,
+    workspace: Path,
+    shard: tuple[int, int] | None = None,
+    failures: dict[str, float] | None = None,
+) -> Settled:
     study = study_at(finished)
     plan = plan_study(Workspace(finished / "ws"), study)
-    return Scheduler(Workspace(workspace), study, plan, shard, 0.0).run()
+    return Scheduler(Workspace(workspace), study, plan, shard, failures or {}).run()
 
 
 def test_shards_share_the_runs_and_each_has_what_it_needs(
@@ -307,11 +315,14 @@ def test_a_failure_that_is_no_users_mistake_is_noted_with_its_trace(
     assert record is not None
     assert record["state"] == "failed"
     assert "Traceback" in record["traceback"]
-    # It is not tried again by who began before, and is by who begins now.
+    # It is not tried again by who began before, and is by who begins now, whatever the clock said.
     fake.broken = set()
     assert broken.key in walk(finished, tmp_path).failed
-    rewrite(Workspace(tmp_path).record(broken.key), lambda record: record.update(ended=-1.0))
-    assert walk(finished, tmp_path).failed == {}
+    ahead = time.time() + 1e6
+    rewrite(Workspace(tmp_path).record(broken.key), lambda record: record.update(ended=ahead))
+    known = failures(Workspace(tmp_path), plan)
+    assert known[broken.key] == ahead
+    assert walk(finished, tmp_path, failures=known).failed == {}
 
 
 def test_several_processes_share_a_study_and_do_nothing_twice(
@@ -330,10 +341,56 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
 
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_start_helper, initargs=(True, 0)
+        1, get_context("spawn"), initializer=_start_helper, initargs=(os.getpid(), True, 0)
     ) as pool:
         pool.submit(warnings.warn, "The grid is narrow.").result()
     assert capfd.readouterr().err == "Warning: The grid is narrow.\n"
+
+
+RUNNER = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from frostline.study.runner import _start_helper
+if __name__ == "__main__":
+    how = (os.getpid(), False, 0)
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), initializer=_start_helper, initargs=how
+    ) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 60).result()
+"""
+
+
+def test_a_helper_ends_with_its_runner_at_once(tmp_path: Path) -> None:
+    (tmp_path / "runner.py").write_text(RUNNER)
+    runner = subprocess.Popen([sys.executable, "runner.py"], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert runner.stdout is not None
+    helper = int(runner.stdout.readline())
+    runner.kill()
+    runner.wait()
+    runner.stdout.close()
+    for _ in range(100):
+        if not Path(f"/proc/{helper}").exists() or "zombie" in state_of(helper):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the helper works on")
+
+
+def state_of(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/status").read_text().splitlines()[2]
+    except FileNotFoundError:
+        return "zombie"
+
+
+def test_a_report_clears_what_a_killed_one_left(
+    finished: Path, tmp_path: Path, no_page: None
+) -> None:
+    left = finished / "ws" / "reports" / "small" / "tables" / ".tmp-0123abcd-scores.md"
+    left.write_text("half")
+    run_study(Workspace(finished / "ws"), study_at(finished))
+    assert not left.exists()
 
 
 def test_the_last_shard_writes_the_report(
