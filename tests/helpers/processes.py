@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -37,15 +38,26 @@ def run_script(
     """Run `python -c SCRIPT ARGUMENTS` in a folder and wait for it."""
     with tempfile.TemporaryDirectory() as place:
         outputs = [os.path.join(place, name) for name in ("stdout", "stderr")]
-        words = ["-c", *arguments]
-        process = CONTEXT.Process(
-            target=_run, args=(script, words, str(folder), dict(variables), outputs)
-        )
-        process.start()
+        process = start_script(script, arguments, folder, variables, outputs)
         process.join()
         texts = [Path(path).read_text(encoding="utf-8") for path in outputs]
     assert process.exitcode is not None
-    return subprocess.CompletedProcess(words, process.exitcode, *texts)
+    return subprocess.CompletedProcess(["-c", *arguments], process.exitcode, *texts)
+
+
+def start_script(
+    script: str,
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    outputs: Sequence[str] = (os.devnull, os.devnull),
+) -> ForkServerProcess:
+    """Start `python -c SCRIPT ARGUMENTS`; `outputs` are the files of what it says."""
+    words = ["-c", *arguments]
+    given = (script, words, str(folder), dict(variables), list(outputs))
+    process = CONTEXT.Process(target=_run, args=given)
+    process.start()
+    return process
 
 
 def _run(

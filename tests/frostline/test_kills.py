@@ -1,0 +1,100 @@
+"""`frostline run` and `report`, killed again and again, end with the same results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from processes import start_script
+
+from frostline.report import read_predictions
+
+from .conftest import Run, environment, make_images, script
+
+STUDY = {
+    "name": "small",
+    "datasets": {"set": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
+    "backbones": [{"name": "timm:test_vit", "weights": "random", "weights_seed": 3}],
+    "protocols": {
+        "frozen": {"unfreeze": "none", "image_size": 32, "epochs": 2},
+        "tuned": {"unfreeze": "all", "image_size": 32, "epochs": 3},
+        "last": {"unfreeze": 1, "image_size": 32, "epochs": 2},
+    },
+    "sweeps": {"few": {"protocol": "frozen", "train_groups": [4, "all"], "draws": 1}},
+    "replicates": 100,
+    "device": "cpu",
+}
+LONGEST = 3.0  # seconds that a command is left to work
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    make_images(tmp_path / "images", 48)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    return tmp_path
+
+
+def results(workspace: Path) -> dict[str, str]:
+    """All that was computed: predictions of every run, by its id, and the answer."""
+    paths = sorted((workspace / "predictions").glob("*.parquet"))
+    tables = {path.stem: read_predictions(path).table.to_csv() for path in paths}
+    return {**tables, "answer": (workspace / "reports" / "small" / "answer.txt").read_text()}
+
+
+def leftovers(workspace: Path) -> list[Path]:
+    return list(workspace.rglob(".tmp-*"))
+
+
+def finish(folder: Path, workspace: str, rng: np.random.Generator, runners: int = 1) -> int:
+    """Run the study and its report, killed at random, until both are done; count the kills."""
+    kills, longest = 0, LONGEST
+    for words in (["run", "small.yaml"], ["report", "small.yaml"]):
+        busy = [words] * (runners if words[0] == "run" else 1)
+        while busy:
+            processes = [
+                start_script(script(), [*words, "--workspace", workspace], folder, environment())
+                for words in busy
+            ]
+            until = time.monotonic() + rng.uniform(0, longest)
+            for process in processes:
+                process.join(max(0.0, until - time.monotonic()))
+                if process.is_alive() and process.pid:
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.join()
+                assert process.exitcode in (0, -signal.SIGKILL)
+            killed = [process for process in processes if process.exitcode]
+            kills += len(killed)
+            longest *= 1.15  # what is not finished in time is begun again: give it more
+            busy = busy[: len(killed)]
+    return kills
+
+
+@pytest.mark.parametrize(("runners", "least"), [(1, 2), (2, 2)])
+def test_killed_at_random(study: Path, frostline: Run, runners: int, least: int) -> None:
+    assert frostline("run", "small.yaml", "--workspace", "whole").returncode == 0
+    kills = finish(study, "killed", np.random.default_rng(runners), runners)
+    assert kills >= least
+    assert results(study / "killed") == results(study / "whole")
+    assert frostline("run", "small.yaml", "--workspace", "killed").returncode == 0
+    assert leftovers(study / "killed") == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_killed_two_hundred_times(study: Path, frostline: Run) -> None:
+    assert frostline("run", "small.yaml", "--workspace", "whole").returncode == 0
+    whole, kills, lost = results(study / "whole"), 0, 0
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        name = f"killed-{number}"
+        kills += finish(study, name, rng, 1 + number % 2)
+        lost += results(study / name) != whole
+        if kills >= 200:
+            break
+    print(f"\n{kills} kills of run and report, {lost} with other results")
+    assert (kills >= 200, lost) == (True, 0)
