@@ -79,9 +79,10 @@ def compare_live(
     chosen = np.random.default_rng(seed).permutation(cached)[:sample]
     geometry = Geometry.from_spec(spec["pixels"]["geometry"])
     frames = [None if pd.isna(frame) else int(frame) for frame in manifest.table["frame"]]
+    channels, file_keys = spec["pixels"]["channels"], manifest.table["file_key"].tolist()
     pixels = np.stack(
         [
-            decode(manifest.file(row), frames[row], geometry, spec["pixels"]["channels"])
+            decode(manifest.file(row), frames[row], geometry, channels, file_keys[row])
             for row in chosen
         ]
     )

@@ -137,11 +137,12 @@ class PixelSource:
 def _files(images: pd.DataFrame) -> list[File]:
     """Group rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
-    rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
+    columns = (images[name].tolist() for name in ("file", "content_key", "file_key"))
+    rows = zip(*columns, frames, strict=True)
     files = []
     for path, group in groupby(rows, key=itemgetter(0)):
-        _, wanted, keys = zip(*group, strict=True)
-        files.append(File(str(path), list(wanted), list(keys)))
+        _, keys, file_keys, wanted = zip(*group, strict=True)
+        files.append(File(str(path), list(wanted), list(keys), file_keys[0]))
     return files
 
 
@@ -195,7 +196,9 @@ def manifest_channels(manifest: Manifest) -> Channels:
 
 
 def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:
-    """List distinct contents: `content_key`, `file` (text), `frame`; frames of a file together.
+    """List distinct contents: `content_key`, `file_key`, `file` (text), `frame`.
+
+    Frames of a file are together.
 
     Parameters
     ----------
@@ -212,7 +215,12 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
     folders = roots[table["root"]]
     files = [f"{root}/{path}" for root, path in zip(folders, table["path"], strict=True)]
     return pd.DataFrame(
-        {"content_key": table["content_key"], "file": files, "frame": table["frame"]}
+        {
+            "content_key": table["content_key"],
+            "file_key": table["file_key"],
+            "file": files,
+            "frame": table["frame"],
+        }
     ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
 
 
