@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from frostline.cache import (
     EMBEDDINGS,
+    InputError,
     Manifest,
     Store,
     StoreWriter,
@@ -128,7 +129,8 @@ def embed_features(
     Raises
     ------
     InputError
-        At the first image that cannot be read, unless `source.on_error` is "skip".
+        At the first image that cannot be read, unless `source.on_error` is "skip"; or if the
+        backbone has other weights than the spec names.
     OSError
         If the disk is full; finished parts stay.
     """
@@ -140,6 +142,8 @@ def embed_features(
         target.has = set(images["content_key"][missing & ~target.lacks])
     if len(wanted):
         backbone = load()
+        for spec in specs:
+            check_weights(backbone, spec)
         provenance = {
             **versions(),
             "device": device_name(device),
@@ -158,6 +162,16 @@ def embed_features(
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped
     return [target.done for target in targets]
+
+
+def check_weights(backbone: Backbone, spec: Mapping[str, Any]) -> None:
+    """Raise InputError if the weights that were read are not those that the spec names."""
+    if backbone.weights != spec["weights"] or spec.get("head", "") not in ("", backbone.head):
+        raise InputError(
+            f"The weights of {backbone.name!r} ({backbone.weights_source}) changed, though the "
+            "size and time of their file did not: run the command again, which takes them as they "
+            "are now."
+        )
 
 
 @dataclass

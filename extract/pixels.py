@@ -71,7 +71,7 @@ class PixelSource:
         keys : numpy.ndarray, uint8 [m, 16]
         pixels : numpy.ndarray, uint8 [m, height, width] or [m, height, width, 3]
         """
-        keys = _keys(images)
+        keys = image_keys(images)
         store = Store.open(self.folder) if part_files(self.folder) else None
         rows = store.locate(keys) if store is not None else np.full(len(keys), -1)
         at_hand = np.flatnonzero(rows >= 0)
@@ -112,7 +112,7 @@ class PixelSource:
                     StoreWriter(self.folder, PIXELS, self.spec, versions())
                 )
             decoders = stack.enter_context(
-                Decoders(_files(images), self.geometry, self.channels, workers)
+                Decoders(image_files(images), self.geometry, self.channels, workers)
             )
             try:
                 for chunk in decoders.chunks():
@@ -134,7 +134,7 @@ class PixelSource:
         self.skipped += failures
 
 
-def _files(images: pd.DataFrame) -> list[File]:
+def image_files(images: pd.DataFrame) -> list[File]:
     """Group rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
     columns = (images[name].tolist() for name in ("file", "content_key", "file_key"))
@@ -174,7 +174,7 @@ def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None
     """
     images = distinct_images(source.manifest)
     if part_files(source.folder):
-        images = images[Store.open(source.folder).locate(_keys(images)) < 0]
+        images = images[Store.open(source.folder).locate(image_keys(images)) < 0]
     done = 0
     for keys, _ in source.decode(images):
         done += len(keys)
@@ -224,5 +224,6 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
     ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
 
 
-def _keys(images: pd.DataFrame) -> np.ndarray:
+def image_keys(images: pd.DataFrame) -> np.ndarray:
+    """Give the content keys of images, uint8 [n, 16]."""
     return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)

@@ -86,6 +86,7 @@ class Workspace:
         val_fraction: float = 0.2,
         seed: int = 0,
         resplit: bool = False,
+        rehash: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Make a data set's manifest, or bring it up to date.
@@ -100,6 +101,8 @@ class Workspace:
             Regular expression that finds the patient in a file's name.
         test_fraction, val_fraction, seed, resplit
             Fractions of the groups, for splits that the data lack; or make all splits again.
+        rehash : bool
+            Read every file again; else those whose size and time are as they were are not opened.
         options : mapping, optional
             Options of the kind, such as `{"table": "labels.csv", "label_column": "diagnosis"}`.
 
@@ -130,6 +133,7 @@ class Workspace:
                 test_fraction=test_fraction,
                 val_fraction=val_fraction,
                 resplit=resplit,
+                rehash=rehash,
                 options=options,
                 progress=update,
             )
@@ -165,6 +169,7 @@ class Workspace:
         weights: PathLike = "pretrained",
         weights_seed: int = 0,
         image_size: int | None = None,
+        rehash: bool = False,
         transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
     ) -> EmbeddingStore:
@@ -185,6 +190,8 @@ class Workspace:
             `pretrained`, `random` (with `weights_seed`), or a file.
         image_size : int, optional
             Side of what the backbone sees, in pixels; the protocol's if None.
+        rehash : bool
+            Read the file of weights again; else it is the same if its size and time are.
         transform : callable, optional
             Your own, from a PIL image to pixels (docs/how-to/own-backbone.md).
         machine : Machine, optional
@@ -208,6 +215,7 @@ class Workspace:
 
         given = {"weights": os.fspath(weights), "weights_seed": weights_seed, "feature": feature}
         given |= {"protocol": protocol, "image_size": image_size, "transform": transform}
+        given |= {"rehash": rehash}
         network, machine = _network(backbone, **given), machine or self.machine
         name = network.backbone_name
         with progress(f"Embedding {dataset} with {name}") as update:

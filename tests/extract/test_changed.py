@@ -11,11 +11,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from pydicom import examples
 
 import frostline
 from frostline.cache import InputError, Manifest, Store, Workspace, part_files
+from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.images import decoders, opened
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.images.transform import Transform
@@ -231,3 +233,64 @@ def test_neither_embeddings_nor_training_take_a_changed_image(tmp_path: Path) ->
     assert len(store.store) == 23
     path.write_bytes(old)
     assert len(place.extract("set", tiny, **how).store) == 24
+
+
+def write_weights(path: Path, seed: int) -> None:
+    made = load_backbone("timm:test_vit", weights="random", weights_seed=seed, image_size=32)
+    torch.save(made.model.state_dict(), path)
+
+
+def test_weights_overwritten_with_equal_size_and_time_are_noticed_where_they_are_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "root/a").mkdir(parents=True)
+    write_png(tmp_path / "root/a/0.png", 0)
+    place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
+    how = {"weights": weights, "image_size": 32}
+    place.index("set", tmp_path / "root")
+    write_weights(weights, 1)
+    first = place.extract("set", "timm:test_vit", **how).store
+    write_png(tmp_path / "root/a/1.png", 1)
+    place.index("set", tmp_path / "root")
+    replace(weights, write_weights)
+    sentence = (
+        r"The weights of 'timm:test_vit' \(file w.pth\) changed, though the size and time of their "
+        r"file did not: run the command again"
+    )
+    with pytest.raises(InputError, match=sentence):
+        place.extract("set", "timm:test_vit", **how)
+    assert len(Store.open(first.folder)) == 1
+    second = place.extract("set", "timm:test_vit", **how).store
+    assert second.spec["weights"] != first.spec["weights"]
+    assert len(second) == 2
+
+
+def test_rehash_reads_weights_whose_size_and_time_did_not_change(tmp_path: Path) -> None:
+    (tmp_path / "root/a").mkdir(parents=True)
+    write_png(tmp_path / "root/a/0.png", 0)
+    place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
+    how = {"weights": weights, "image_size": 32}
+    place.index("set", tmp_path / "root")
+    write_weights(weights, 1)
+    first = place.extract("set", "timm:test_vit", **how).store
+    replace(weights, write_weights)
+    assert place.extract("set", "timm:test_vit", **how).store.key == first.key  # nothing is read
+    again = place.extract("set", "timm:test_vit", rehash=True, **how).store
+    assert again.spec["weights"] != first.spec["weights"]
+    assert place.extract("set", "timm:test_vit", **how).store.key == again.key
+
+
+@pytest.mark.parametrize("suffix", ["png", "nii.gz"])
+def test_rehash_reads_images_whose_size_and_time_did_not_change(
+    tmp_path: Path, suffix: str
+) -> None:
+    workspace, root = Workspace(tmp_path / "workspace"), tmp_path / "root"
+    manifest, path, write = indexed(workspace, root, suffix)
+    mine = rows_of(manifest, path)
+    replace(path, write)
+    how = {"kind": manifest.meta["kind"], "roots": [root], "options": manifest.meta["options"]}
+    again = index_dataset(workspace, "set", **how)
+    assert (again.keys() == manifest.keys()).all()
+    again = index_dataset(workspace, "set", rehash=True, **how)
+    assert (again.keys() != manifest.keys()).any(axis=1).tolist() == mine.tolist()
+    assert (again.table["split"] == manifest.table["split"]).all()

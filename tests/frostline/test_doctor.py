@@ -140,7 +140,9 @@ def test_cached_equals_live_and_where_not_the_image_is_named(
         r"(sick|well)/patient00\d_\d\.png \(cosine 0\.\d{6}\)",
         last["found"],
     )
-    assert last["do"].startswith("run `frostline index` if images changed; else delete ")
+    assert last["do"].startswith(
+        "run `frostline cache verify --images --repair`, then extract again"
+    )
 
 
 def test_damage_and_lost_images_are_problems(place: Workspace, made: Path, tmp_path: Path) -> None:
