@@ -26,6 +26,7 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
+from frostline.cache.stores.values import Values
 from frostline.cache.versions import versions
 from frostline.extract.backbones.backbone import Backbone, backbone_name
 from frostline.extract.engine import Engine, engine_version
@@ -161,6 +162,7 @@ def embed_features(
         _embed(source, wanted, targets, forward, provenance, batch, progress)
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped
+        target.values.warn()
     return [target.done for target in targets]
 
 
@@ -182,6 +184,8 @@ class _Target:
     ----------
     lacks : bool [images]
         Whether an image's row is missing.
+    values : Values
+        What was seen of the rows that were computed now.
     has : set of bytes
         Keys of the images of this run whose rows are not.
     """
@@ -190,6 +194,7 @@ class _Target:
     spec: dict[str, Any]
     lacks: np.ndarray
     done: Extraction
+    values: Values
     has: set[bytes] = field(default_factory=set)
 
     @classmethod
@@ -202,7 +207,7 @@ class _Target:
         if part_files(folder) and len(images):
             lacks = Store.open(folder).locate(as_keys(images["content_key"])) < 0
         done = Extraction(folder.name, len(images), differs=_differences(folder, spec))
-        return cls(folder, spec, lacks, done)
+        return cls(folder, spec, lacks, done, Values(f"{spec['backbone']}, {spec['feature']}"))
 
     def skips(self, keys: np.ndarray) -> np.ndarray:
         """Say which of the keys the store has, from an earlier run that was stopped."""
@@ -230,6 +235,7 @@ def _embed(
             for target, writer, mine in zip(targets, writers, rows, strict=True):
                 new = ~target.skips(keys)
                 writer.append(keys[new], mine[: len(keys)][new])
+                target.values.add(mine[: len(keys)][new])
                 target.done.embedded += int(new.sum())
             count += len(keys)
             if progress is not None:
