@@ -284,7 +284,7 @@ def unreadable(path: Path, error: BaseException) -> InputError:
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or of a format that is not known here"
     else:
-        reason = str(error).strip().rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return cannot_read(path, reason)
 
 

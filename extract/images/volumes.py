@@ -105,7 +105,7 @@ def _volume(opened: OpenedFile) -> Volume:
     try:
         values = np.asarray(image.dataobj, dtype=np.float32)
     except READ_ERRORS as error:
-        raise unreadable(opened.path, error) from error
+        raise unreadable(opened.path, _cause(opened, error)) from error
     return Volume(values, image.affine, stated)
 
 
@@ -239,7 +239,7 @@ def _open(opened: OpenedFile) -> tuple[Any, bool]:
         stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
         return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
     except READ_ERRORS as error:
-        raise unreadable(opened.path, error) from error
+        raise unreadable(opened.path, _cause(opened, error)) from error
 
 
 def _unturned(opened: OpenedFile) -> Any:
@@ -267,10 +267,22 @@ def _check_whole(opened: OpenedFile) -> None:
     voxels = math.prod(image.shape) * image.get_data_dtype().itemsize
     needed, found = int(image.dataobj.offset) + voxels, 0
     stream = _stream(opened)
-    while piece := stream.read(PIECE):
-        found += len(piece)
+    try:
+        while piece := stream.read(PIECE):
+            found += len(piece)
+    except EOFError:
+        raise ValueError("it is cut off, in the middle of its compressed data") from None
     if found < needed:
-        raise ValueError(f"it ends after {found} of {needed} bytes")
+        raise ValueError(f"it is cut off, after {found} of {needed} bytes")
+
+
+def _cause(opened: OpenedFile, error: Exception) -> Exception:
+    """Find out whether a file that nibabel cannot read is cut off; else its error stays."""
+    try:
+        _check_whole(opened)
+    except READ_ERRORS as found:
+        return found
+    return error
 
 
 def _check_header(image: Any) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import frostline
-from frostline.cache import Store, find_stores
+from frostline.cache import EMBEDDINGS, Store, StoreWriter, find_stores, spec_key
 from frostline.commands.cli import app
 from frostline.extract.images.opened import OpenedFile
 from frostline.extract.images.transform import Transform
@@ -140,3 +140,18 @@ def test_embeddings_without_stored_pixels_are_computed_again(
     said = verify(code=1)
     assert f"{made.folder.relative_to(poisoned.folder)}: 1 of 6 rows are not" in said
     assert "Compared 6 rows with their images: 1 wrong." in said
+
+
+def test_activations_are_judged_by_the_pixels_they_were_made_from(
+    poisoned: frostline.Workspace, verify: Verify
+) -> None:
+    made = stores(poisoned)[1]
+    smaller = {**made.spec["pixels"], "channels": "grey"}  # whose pixels are not stored
+    for spec in ({**made.spec, "feature": "block:x"}, {**made.spec, "pixels": smaller}):
+        folder = poisoned.paths.boundaries("set", TINY) / spec_key(spec)
+        with StoreWriter(folder, EMBEDDINGS, spec, {"weights_source": "file lost.pth"}) as writer:
+            writer.append(made.keys, made.read(np.arange(6)))
+    said = verify(code=1)
+    assert said.count(" of 6 rows are not of the image that their key names: a/2.png.") == 3
+    assert ": 5 rows whose pixels are not stored are not checked because its weights" in said
+    assert "Compared 19 rows with their images: 4 wrong." in said
