@@ -14,6 +14,7 @@ from frostline.cache.keys import file_key, spec_key
 from frostline.cache.manifest import as_keys, read_manifest
 from frostline.cache.stores.part import EMBEDDINGS
 from frostline.cache.stores.store import Store, part_files
+from frostline.cache.stores.values import Values
 from frostline.cache.stores.writer import StoreWriter
 from frostline.cache.workspace import Workspace
 
@@ -69,6 +70,9 @@ def import_embeddings(
     new = np.ones(len(keys), bool)
     if part_files(folder):
         new = Store.open(folder).locate(keys) < 0
+    made = Values(f"{path}")
+    made.add(rows[new])
+    made.warn()
     provenance = {"weights_source": "imported", "file": path.name}
     with StoreWriter(folder, EMBEDDINGS, whole, provenance) as writer:
         writer.append(keys[new], rows[new])

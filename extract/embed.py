@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from frostline.cache import (
     EMBEDDINGS,
+    InputError,
     Manifest,
     Store,
     StoreWriter,
@@ -25,6 +26,7 @@ from frostline.cache import (
     store_spec,
 )
 from frostline.cache.manifest import as_keys
+from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered, versions
 from frostline.extract.backbones.backbone import Backbone, backbone_name
 from frostline.extract.engine import Engine, engine_version
@@ -129,7 +131,8 @@ def embed_features(
     Raises
     ------
     InputError
-        At the first image that cannot be read, unless `source.on_error` is "skip".
+        At the first image that cannot be read, unless `source.on_error` is "skip"; or if the
+        backbone has other weights than the spec names.
     OSError
         If the disk is full; finished parts stay.
     """
@@ -141,6 +144,8 @@ def embed_features(
         target.has = set(images["content_key"][missing & ~target.lacks])
     if len(wanted):
         backbone = load()
+        for spec in specs:
+            check_weights(backbone, spec)
         provenance = {
             **versions(),
             "device": device_name(device),
@@ -158,7 +163,18 @@ def embed_features(
         _embed(source, wanted, targets, forward, provenance, batch, progress)
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped
+        target.values.warn()
     return [target.done for target in targets]
+
+
+def check_weights(backbone: Backbone, spec: Mapping[str, Any]) -> None:
+    """Raise InputError if the weights that were read are not those that the spec names."""
+    if backbone.weights != spec["weights"] or spec.get("head", "") not in ("", backbone.head):
+        raise InputError(
+            f"The weights of {backbone.name!r} ({backbone.weights_source}) changed, though the "
+            "size and time of their file did not: run the command again, which takes them as they "
+            "are now."
+        )
 
 
 @dataclass
@@ -169,6 +185,8 @@ class _Target:
     ----------
     lacks : bool [images]
         Whether an image's row is missing.
+    values : Values
+        What was seen of the rows that were computed now.
     has : set of bytes
         Keys of the images of this run whose rows are not.
     """
@@ -177,6 +195,7 @@ class _Target:
     spec: dict[str, Any]
     lacks: np.ndarray
     done: Extraction
+    values: Values
     has: set[bytes] = field(default_factory=set)
 
     @classmethod
@@ -189,7 +208,7 @@ class _Target:
         if part_files(folder) and len(images):
             lacks = Store.open(folder).locate(as_keys(images["content_key"])) < 0
         done = Extraction(folder.name, len(images), differs=_differences(folder, spec))
-        return cls(folder, spec, lacks, done)
+        return cls(folder, spec, lacks, done, Values(f"{spec['backbone']}, {spec['feature']}"))
 
     def skips(self, keys: np.ndarray) -> np.ndarray:
         """Say which of the keys the store has, from an earlier run that was stopped."""
@@ -217,6 +236,7 @@ def _embed(
             for target, writer, mine in zip(targets, writers, rows, strict=True):
                 new = ~target.skips(keys)
                 writer.append(keys[new], mine[: len(keys)][new])
+                target.values.add(mine[: len(keys)][new])
                 target.done.embedded += int(new.sum())
             count += len(keys)
             if progress is not None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest, content_key
 from frostline.extract.images.decode import Facts, image_facts
+from frostline.extract.images.opened import open_image
 
 Progress = Callable[[int, int], None]
 
@@ -77,14 +78,10 @@ def read_file_facts(path: Path, pages: bool = False) -> FileFacts:
     InputError
         If the file is gone or may not be read.
     """
-    import hashlib
-
     try:
-        with path.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-            file.seek(0)
-            return FileFacts(digest, stat.st_size, stat.st_mtime_ns, image_facts(path, file, pages))
+        with open_image(path) as opened:
+            key, stat = opened.key(), opened.stat
+            return FileFacts(key, stat.st_size, stat.st_mtime_ns, image_facts(opened, pages))
     except OSError as error:
         raise InputError(
             f"Cannot read {path}: {error.strerror}. Mend or remove it, and index again."

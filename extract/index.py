@@ -27,6 +27,7 @@ def index_dataset(
     test_fraction: float | None = None,
     val_fraction: float = 0.2,
     resplit: bool = False,
+    rehash: bool = False,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -41,19 +42,22 @@ def index_dataset(
         See `groups_from_names` and `assign_splits`. The kind says how much is for test if None.
     resplit
         Make splits again; else every group that was indexed before stays where it is.
+    rehash
+        Read every file again, whatever its size and time say.
     progress
         Called with files read and files in all.
 
     Returns
     -------
-    The manifest, as written. Files that cannot be read are in it, with no `mode`. Where data or
-    options are not valid, an InputError is raised and nothing is written.
+    The manifest, as written. Files that cannot be read are in it, with no `mode`. Data or options
+    that are not valid are an InputError.
     """
     previous, folders = _previous(workspace, name), _folders(roots)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
-    reading = reader.read(folders, resolved, previous)
+    known = None if rehash else previous
+    reading = reader.read(folders, resolved, known)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
     kept = {} if previous is None or resplit else _kept_groups(previous)
     splits: dict[str, Any] = {
@@ -63,17 +67,10 @@ def index_dataset(
     }
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
     split = assign_splits(*_lists(table, "group_id", "label", "split"), kept=kept, **splits)
-    meta = {
-        "dataset": name,
-        "kind": kind,
-        "roots": [str(folder) for folder in folders],
-        "options": resolved,
-        "group_pattern": group_pattern,
-        **splits,
-        "made_splits": made_parts(table["split"]),
-        "notes": reading.notes,
-    }
-    table = add_file_facts(table.assign(split=split), folders, previous, progress)
+    meta: dict[str, Any] = {"dataset": name, "kind": kind, "roots": list(map(str, folders))}
+    meta |= {"options": resolved, "group_pattern": group_pattern, **splits}
+    meta |= {"made_splits": made_parts(table["split"]), "notes": reading.notes}
+    table = add_file_facts(table.assign(split=split), folders, known, progress)
     write_manifest(workspace.manifest(name), Manifest(table, meta))
     return read_manifest(workspace.manifest(name))
 

@@ -1,8 +1,10 @@
-"""Cached equals live: embeddings of a store against ones computed again from the files."""
+"""Cached equals live: rows of a store against ones computed again from the files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,9 @@ from frostline.cache import InputError, Manifest, Store
 from frostline.extract.engine import COSINE
 from frostline.extract.forward import pad, several_forward
 from frostline.extract.images.decode import decode
+from frostline.extract.images.decoders import Decoders
 from frostline.extract.images.geometry import Geometry
+from frostline.extract.pixels import distinct_images, image_files, image_keys
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone
@@ -48,6 +52,7 @@ def compare_live(
     *,
     sample: int = 8,
     seed: int = 0,
+    rows: np.ndarray | None = None,
     device: str = "cpu",
 ) -> list[LiveRow]:
     """Decode and embed a random sample of images again, from their files, past both stores.
@@ -58,6 +63,8 @@ def compare_live(
         Of embeddings; its spec says how to decode and what to compute.
     backbone : Backbone
         With the weights of the spec.
+    rows : int [n], optional
+        Rows of the manifest that have an embedding, instead of a sample.
 
     Raises
     ------
@@ -70,28 +77,75 @@ def compare_live(
             f"Store {store.key[:12]} is of {spec.get('backbone')!r} with other weights than these: "
             "give the weights it was extracted with."
         )
-    rows = store.locate(manifest.keys())
-    cached = np.flatnonzero(rows >= 0)
+    places = store.locate(manifest.keys())
+    cached = np.flatnonzero(places >= 0)
     if not len(cached):
         raise InputError(
             f"No image of the data set has an embedding in {store.folder}: run `frostline extract`."
         )
-    chosen = np.random.default_rng(seed).permutation(cached)[:sample]
+    chosen = np.random.default_rng(seed).permutation(cached)[:sample] if rows is None else rows
     geometry = Geometry.from_spec(spec["pixels"]["geometry"])
     frames = [None if pd.isna(frame) else int(frame) for frame in manifest.table["frame"]]
+    channels, file_keys = spec["pixels"]["channels"], manifest.table["file_key"].tolist()
     pixels = np.stack(
         [
-            decode(manifest.file(row), frames[row], geometry, spec["pixels"]["channels"])
+            decode(manifest.file(row), frames[row], geometry, channels, file_keys[row])
             for row in chosen
         ]
     )
     forward = several_forward(
         backbone, [spec["feature"]], spec["normalisation"], device, spec["compute"]
     )
-    fresh = forward(pad(pixels, sample))[0][: len(chosen)].astype(np.float64)
-    kept = store.read(rows[chosen]).astype(np.float64)
+    fresh = forward(pad(pixels, max(sample, len(chosen))))[0][: len(chosen)].astype(np.float64)
+    kept = store.read(places[chosen]).astype(np.float64)
     norms = np.linalg.norm(fresh, axis=1) * np.linalg.norm(kept, axis=1)
     cosines = (fresh * kept).sum(axis=1) / np.maximum(norms, np.finfo(float).tiny)
     differences = np.abs(fresh - kept).max(axis=1)
     ids = manifest.table["image_id"].iloc[chosen]
     return [LiveRow(*row) for row in zip(ids, cosines.tolist(), differences.tolist(), strict=True)]
+
+
+@dataclass
+class PixelCheck:
+    """What decoding the images of a pixel store again has shown.
+
+    Attributes
+    ----------
+    right, wrong : set of bytes
+        Keys of the rows that are, and are not, what is decoded now.
+    unknown : set of bytes
+        Keys of the rows whose files cannot be decoded.
+    failures : list of str
+        A sentence for each file that cannot be decoded, or is not the one that was indexed.
+    """
+
+    right: set[bytes] = field(default_factory=set)
+    wrong: set[bytes] = field(default_factory=set)
+    unknown: set[bytes] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+
+
+def compare_pixels(
+    manifest: Manifest, store: Store, progress: Callable[[int, int], None] | None = None
+) -> PixelCheck:
+    """Decode every image that a pixel store has, and compare it with its row.
+
+    Raises
+    ------
+    InputError
+        If a user's own transform made the pixels.
+    """
+    geometry = Geometry.from_spec(store.spec["geometry"])
+    images = distinct_images(manifest)
+    images = images[store.locate(image_keys(images)) >= 0]
+    check, workers = PixelCheck(), os.cpu_count() or 1
+    with Decoders(image_files(images), geometry, store.spec["channels"], workers) as decoders:
+        for chunk in decoders.chunks():
+            stored = store.read(store.locate(chunk.keys))
+            for key, kept, fresh in zip(chunk.keys, stored, chunk.values, strict=True):
+                (check.right if np.array_equal(kept, fresh) else check.wrong).add(key.tobytes())
+            check.failures += chunk.failures
+            if progress is not None:
+                progress(len(check.right) + len(check.wrong), len(images))
+    check.unknown = set(images["content_key"]) - check.right - check.wrong
+    return check

@@ -71,7 +71,7 @@ class PixelSource:
         keys : numpy.ndarray, uint8 [m, 16]
         pixels : numpy.ndarray, uint8 [m, height, width] or [m, height, width, 3]
         """
-        keys = _keys(images)
+        keys = image_keys(images)
         store = Store.open(self.folder) if part_files(self.folder) else None
         rows = store.locate(keys) if store is not None else np.full(len(keys), -1)
         at_hand = np.flatnonzero(rows >= 0)
@@ -112,7 +112,7 @@ class PixelSource:
                     StoreWriter(self.folder, PIXELS, self.spec, versions())
                 )
             decoders = stack.enter_context(
-                Decoders(_files(images), self.geometry, self.channels, workers)
+                Decoders(image_files(images), self.geometry, self.channels, workers)
             )
             try:
                 for chunk in decoders.chunks():
@@ -134,14 +134,15 @@ class PixelSource:
         self.skipped += failures
 
 
-def _files(images: pd.DataFrame) -> list[File]:
+def image_files(images: pd.DataFrame) -> list[File]:
     """Group rows of `distinct_images` by file, in their order."""
     frames = [None if pd.isna(frame) else int(frame) for frame in images["frame"].tolist()]
-    rows = zip(images["file"].tolist(), frames, images["content_key"].tolist(), strict=True)
+    columns = (images[name].tolist() for name in ("file", "content_key", "file_key"))
+    rows = zip(*columns, frames, strict=True)
     files = []
     for path, group in groupby(rows, key=itemgetter(0)):
-        _, wanted, keys = zip(*group, strict=True)
-        files.append(File(str(path), list(wanted), list(keys)))
+        _, keys, file_keys, wanted = zip(*group, strict=True)
+        files.append(File(str(path), list(wanted), list(keys), file_keys[0]))
     return files
 
 
@@ -173,7 +174,7 @@ def fill_pixels(source: PixelSource, progress: Callable[[int, int], None] | None
     """
     images = distinct_images(source.manifest)
     if part_files(source.folder):
-        images = images[Store.open(source.folder).locate(_keys(images)) < 0]
+        images = images[Store.open(source.folder).locate(image_keys(images)) < 0]
     done = 0
     for keys, _ in source.decode(images):
         done += len(keys)
@@ -195,7 +196,9 @@ def manifest_channels(manifest: Manifest) -> Channels:
 
 
 def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) -> pd.DataFrame:
-    """List distinct contents: `content_key`, `file` (text), `frame`; frames of a file together.
+    """List distinct contents: `content_key`, `file_key`, `file` (text), `frame`.
+
+    Frames of a file are together.
 
     Parameters
     ----------
@@ -212,9 +215,15 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
     folders = roots[table["root"]]
     files = [f"{root}/{path}" for root, path in zip(folders, table["path"], strict=True)]
     return pd.DataFrame(
-        {"content_key": table["content_key"], "file": files, "frame": table["frame"]}
+        {
+            "content_key": table["content_key"],
+            "file_key": table["file_key"],
+            "file": files,
+            "frame": table["frame"],
+        }
     ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
 
 
-def _keys(images: pd.DataFrame) -> np.ndarray:
+def image_keys(images: pd.DataFrame) -> np.ndarray:
+    """Give the content keys of images, uint8 [n, 16]."""
     return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)

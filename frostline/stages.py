@@ -57,6 +57,8 @@ class Network:
         (`frostline.extract.images.transform.Transform`).
     name : str, optional
         What a module of your own is called in stores and runs; the name of its class if None.
+    rehash : bool
+        Whether files of weights are read again; else they are the same if size and time are.
     """
 
     backbone: str | nn.Module
@@ -68,6 +70,7 @@ class Network:
     head_weights: str | None = None
     transform: Callable[..., Any] | Geometry | None = None
     name: str | None = None
+    rehash: bool = False
 
     @property
     def backbone_name(self) -> str:
@@ -103,7 +106,8 @@ class Network:
         """
         from frostline.extract.backbones.identity import identify_backbone
 
-        return identify_backbone(self.backbone, **self._options(workspace, inputs), fetch=fetch)
+        options = self._options(workspace, inputs)
+        return identify_backbone(self.backbone, **options, fetch=fetch, rehash=self.rehash)
 
     def load(self, workspace: Workspace, inputs: Inputs, features: Sequence[str] = ()) -> Backbone:
         """Build the backbone with its weights, for several features if they are given."""
@@ -314,6 +318,7 @@ def finetune(
     progress : callable, optional
         Called with how many images are decoded, then computed by frozen blocks, and of how many.
     """
+    from frostline.extract.embed import check_weights
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.run import finetune_run
@@ -341,10 +346,13 @@ def finetune(
         with first_rank_first():
             return fill_pixels(source, progress)
 
+    def load() -> Backbone:
+        backbone = network.load(workspace, inputs)
+        check_weights(backbone, {"weights": task.weights})
+        return backbone
+
     with process_group(device):
-        return finetune_run(
-            workspace, task, open_pixels, lambda: network.load(workspace, inputs), how
-        )
+        return finetune_run(workspace, task, open_pixels, load, how)
 
 
 def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:

@@ -108,6 +108,7 @@ class Workspace:
         val_fraction: float = 0.2,
         seed: int = 0,
         resplit: bool = False,
+        rehash: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Make a data set's manifest, or bring it up to date.
@@ -122,6 +123,8 @@ class Workspace:
         group_pattern, test_fraction, val_fraction, seed, resplit
             As in `frostline.extract.index.index_dataset`: what finds the patient in a file's name,
             and the splits that the data lack.
+        rehash : bool
+            Read every file again; else those whose size and time are as they were are not opened.
 
         Returns
         -------
@@ -149,6 +152,7 @@ class Workspace:
                 test_fraction=test_fraction,
                 val_fraction=val_fraction,
                 resplit=resplit,
+                rehash=rehash,
                 options=options,
                 progress=update,
             )
@@ -183,6 +187,7 @@ class Workspace:
         weights: PathLike = "pretrained",
         weights_seed: int | None = None,
         image_size: int | None = None,
+        rehash: bool = False,
         transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
     ) -> EmbeddingStore:
@@ -210,6 +215,7 @@ class Workspace:
             protocol=protocol,
             image_size=image_size,
             transform=transform,
+            rehash=rehash,
         )
         name, machine = network.backbone_name, machine or self.machine
         with progress(f"Embedding {dataset} with {name}") as update:

@@ -52,7 +52,7 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
     InputError
         If a part is damaged (nothing is changed), or another process is compacting.
     """
-    with _locked(folder):
+    with locked(folder):
         clear_temporary(folder)
         store = Store.open(folder)
         rows = store.distinct_rows()
@@ -64,7 +64,7 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
         if len(old) == 1 and len(rows) == len(store.keys):
             return 1, 0
         if len(rows):
-            merged = _write_merged(store, rows)
+            merged = write_rows(store, rows)
             read_part(merged).check_all()
         for path in old:
             path.unlink(missing_ok=True)
@@ -74,8 +74,8 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
     return len(old), dropped
 
 
-def _write_merged(store: Store, rows: np.ndarray) -> Path:
-    """Write rows as one part, a block at a time: the store may be larger than memory."""
+def write_rows(store: Store, rows: np.ndarray) -> Path:
+    """Write rows as one new part, a block at a time: the store may be larger than memory."""
     first = store.parts[0]
     path = new_part_name(store.folder)
     block_rows = rows_in_block(int(np.prod(store.shape)) * store.dtype.itemsize)
@@ -101,8 +101,8 @@ def _write_merged(store: Store, rows: np.ndarray) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second compaction away; the lock ends with the process."""
+def locked(folder: Path) -> Iterator[None]:
+    """Keep away others that take rows out of a store; the lock ends with the process."""
     if not folder.is_dir():
         raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
     with lock_file(folder / LOCK) as mine:

@@ -1,14 +1,18 @@
-"""Check every part of a store, and set aside what is damaged."""
+"""Check every part of a store, and set aside what is damaged or wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
+
+import numpy as np
 
 from frostline.cache.atomic import flush_to_disk
 from frostline.cache.errors import InputError
 from frostline.cache.stamped import NewerFormatError
+from frostline.cache.stores.compact import locked, write_rows
 from frostline.cache.stores.part import Part, damaged_part, read_part
-from frostline.cache.stores.store import part_files
+from frostline.cache.stores.store import Store, part_files
 
 ASIDE = "damaged-"
 
@@ -33,9 +37,37 @@ def verify_store(folder: Path, *, repair: bool = False) -> list[InputError]:
         except InputError as error:
             found.append(error)
             if repair and not isinstance(error, NewerFormatError):
-                path.rename(path.with_name(f"{ASIDE}{path.name}"))
-                flush_to_disk(folder)
+                _set_aside(path)
     return found
+
+
+def drop_rows(folder: Path, keys: Set[bytes]) -> int:
+    """Take the rows of some keys out of a store, and give their number.
+
+    What else is in a part that has any is written as a new part before the old one is set aside:
+    a kill leaves every other row readable.
+
+    Raises
+    ------
+    InputError
+        If a part is damaged, or another process is compacting.
+    """
+    dropped = 0
+    with locked(folder):
+        for path in part_files(folder):
+            part = Store(folder, [read_part(path)])
+            wrong = np.array([key.tobytes() in keys for key in part.keys], bool)
+            if wrong.any():
+                if not wrong.all():
+                    write_rows(part, np.flatnonzero(~wrong))
+                _set_aside(path)
+                dropped += int(wrong.sum())
+    return dropped
+
+
+def _set_aside(path: Path) -> None:
+    path.rename(path.with_name(f"{ASIDE}{path.name}"))
+    flush_to_disk(path.parent)
 
 
 def _check(path: Path, folder: Path, first: Part | None) -> Part:

@@ -72,9 +72,9 @@ def _place(
     frame = None if pd.isna(image["frame"]) else int(image["frame"])
     left, top = corner
     try:
-        pixels = decode(manifest.file(row), frame, geometry, "rgb")
-    except InputError:
-        pixels = np.full((SIDE - 4, SIDE - 4, 3), 200, np.uint8)  # grey: it cannot be read
+        pixels = decode(manifest.file(row), frame, geometry, "rgb", image["file_key"])
+    except InputError:  # it cannot be read, or is not the image that was flagged
+        pixels = np.full((SIDE - 4, SIDE - 4, 3), 200, np.uint8)  # grey
     sheet.paste(Image.fromarray(pixels), (left + 2, top + 2))
     texts = [f"{image['split']}, {image['label']} ({title})", str(image["image_id"])]
     for line, text in enumerate(texts):

@@ -46,6 +46,7 @@ def identify_backbone(
     head_weights: Path | None = None,
     digests: Path | None = None,
     fetch: bool = True,
+    rehash: bool = False,
     name: str | None = None,
 ) -> Identity:
     """Say what `load_backbone` would give, without loading weights whose digest is remembered.
@@ -57,6 +58,8 @@ def identify_backbone(
     fetch : bool
         Whether pretrained weights that are not on this machine are fetched. If not, and they can
         be, their digest is "".
+    rehash : bool
+        Whether files are read again, though their size and time are as they were.
     """
     if isinstance(backbone, nn.Module):
         model = OwnModule(backbone)
@@ -73,9 +76,9 @@ def identify_backbone(
     if source is None:
         return Identity("", "pretrained", chosen)
     memory = source.memory(entry, image_size, digests)
-    digest = memory.get()
+    digest = None if rehash else memory.get()
     if digest is None:
         built, heads = build_model(entry, image_size, weights_seed)
         digest = fill_model(entry, built, heads, source, memory)
     kept = KeptClassifier(entry, source, head_weights, digests)
-    return Identity(digest, source.text, chosen, kept.digest() if chosen == LOGITS else "")
+    return Identity(digest, source.text, chosen, kept.digest(rehash) if chosen == LOGITS else "")

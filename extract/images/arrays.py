@@ -16,6 +16,7 @@ from frostline.cache.errors import READ_ERRORS
 from frostline.cache.manifest import SPLITS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry
+from frostline.extract.images.opened import OpenedFile
 
 UNREADABLE = (*READ_ERRORS, zipfile.BadZipFile)
 
@@ -28,7 +29,7 @@ class Header(NamedTuple):
 
 
 def read_frames(
-    path: Path, frames: Sequence[int | None], geometry: Geometry
+    opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield images by their number, counted through train, val and test, uint8 each.
 
@@ -42,23 +43,23 @@ def read_frames(
     wanted = [-1 if frame is None else frame for frame in frames]
     if wanted != sorted(set(wanted)):
         order = sorted(set(wanted))
-        found = dict(zip(order, read_frames(path, order, geometry), strict=True))
+        found = dict(zip(order, read_frames(opened, order, geometry), strict=True))
         yield from (found[number] for number in wanted)
         return
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield from _chosen(path, archive, wanted)
+        with zipfile.ZipFile(opened.file) as archive:
+            yield from _chosen(opened.path, archive, wanted)
     except InputError:
         raise
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
+        raise unreadable(opened.path, error) from error
 
 
-def facts(path: Path) -> Facts | None:
+def facts(opened: OpenedFile) -> Facts | None:
     """Read size and mode of the images; None if the file cannot be read."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            shape, dtype = image_header(path, archive, SPLITS[0])
+        with zipfile.ZipFile(opened.file) as archive:
+            shape, dtype = image_header(opened.path, archive, SPLITS[0])
     except (InputError, *UNREADABLE):
         return None
     if dtype != np.uint8 or not is_flat(shape):
@@ -66,7 +67,7 @@ def facts(path: Path) -> Facts | None:
     return Facts(shape[2], shape[1], "RGB" if len(shape) == 4 else "L", "NPZ")
 
 
-def first_frame(path: Path) -> int:
+def first_frame(opened: OpenedFile) -> int:
     """Give 0: every archive has a first image."""
     return 0
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,6 +22,7 @@ from frostline.extract.images.geometry import (
     to_uint8,
     window_limits,
 )
+from frostline.extract.images.opened import OpenedFile, open_image, starts_as_dicom
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
@@ -30,7 +31,6 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 
 LARGE = 2**25  # pixels; 100 megabytes in RGB
 OVERSAMPLING = 4
-SMALL = 2**24  # bytes of a file that is read in one go
 
 # What Pillow's readers are seen to raise on files that are empty, cut off or not images.
 UNREADABLE = (*READ_ERRORS, SyntaxError, Image.DecompressionBombError)
@@ -45,7 +45,13 @@ class Facts(NamedTuple):
     format: str
 
 
-def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels) -> np.ndarray:
+def decode(
+    path: Path,
+    frame: int | None,
+    geometry: Geometry,
+    channels: Channels,
+    file_key: bytes | None = None,
+) -> np.ndarray:
     """Read one image.
 
     Parameters
@@ -57,6 +63,8 @@ def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels
         array, or None for the only image.
     geometry, channels
         See `Geometry.apply`.
+    file_key
+        See `decode_file`.
 
     Returns
     -------
@@ -72,7 +80,7 @@ def decode(path: Path, frame: int | None, geometry: Geometry, channels: Channels
     EXIF rotation is applied; palettes are looked up; transparency is composited on black; CMYK
     becomes RGB; colour becomes grey by Pillow's luma (ITU-R 601-2).
     """
-    return next(decode_file(path, [frame], geometry, channels))
+    return next(decode_file(path, [frame], geometry, channels, file_key=file_key))
 
 
 def decode_file(
@@ -81,23 +89,47 @@ def decode_file(
     geometry: Geometry,
     channels: Channels,
     out: np.ndarray | None = None,
+    file_key: bytes | None = None,
 ) -> Iterator[np.ndarray]:
-    """Read the given frames of one file in the given order; a volume is read only once.
+    """Read the given frames of one file in the given order; the file is read only once.
 
     They go to the rows of `out` (uint8 `[frames, crop, crop]` or `[frames, crop, crop, 3]`)
     if there is one.
+
+    Parameters
+    ----------
+    file_key
+        The manifest's digest of the file. The bytes that are decoded must have it, whatever the
+        file's size and time; an InputError says so where they do not. None compares nothing.
     """
     places: Iterable[np.ndarray | None] = repeat(None) if out is None else out
-    container = _container(path)
+    with _opened(path) as opened:
+        opened.check_key(file_key)
+        images = _images(opened, frames, geometry)
+        for image, place in zip(images, places, strict=False):
+            pixels = _applied(path, geometry, image, channels, place)
+            opened.check_unchanged()
+            yield pixels
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[OpenedFile]:
+    try:
+        with open_image(path) as opened:
+            yield opened
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _images(
+    opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
+) -> Iterator[Image.Image | np.ndarray]:
+    container = _container(opened)
     if container is not None:
-        for pixels, place in zip(
-            container.read_frames(path, frames, geometry), places, strict=False
-        ):
-            yield _applied(path, geometry, pixels, channels, place)
+        yield from container.read_frames(opened, frames, geometry)
         return
-    for frame, place in zip(frames, places, strict=False):
-        image = read_image(path, frame, geometry.window, geometry)
-        yield _applied(path, geometry, image, channels, place)
+    for frame in frames:
+        yield _read(opened, frame, geometry.window, geometry)
 
 
 def _applied(
@@ -116,12 +148,11 @@ def _applied(
 def why_unreadable(path: Path) -> str | None:
     """Say in one sentence why a file cannot be read; None if it can."""
     geometry = Geometry(window={"range": [0, 1]})
-    container = _container(path)
     try:
-        if container is None:
-            read_image(path, window=geometry.window)
-        else:
-            next(iter(container.read_frames(path, [container.first_frame(path)], geometry)))
+        with _opened(path) as opened:
+            container = _container(opened)
+            frame = None if container is None else container.first_frame(opened)
+            next(_images(opened, [frame], geometry))
     except InputError as error:
         return str(error)
     return None
@@ -131,20 +162,20 @@ class Container(Protocol):
     """A module that reads files of many images: volumes, arrays, DICOM."""
 
     def read_frames(
-        self, path: Path, frames: Sequence[int | None], geometry: Geometry
+        self, opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
     ) -> Iterator[np.ndarray]:
         """Yield the frames in the given order, 8 bits each, at their own size."""
 
-    def facts(self, path: Path) -> Facts | None:
-        """Read the header; None if the file cannot be read."""
+    def facts(self, opened: OpenedFile) -> Facts | None:
+        """Read the header; None if the file cannot be read, or ends before its last image."""
 
-    def first_frame(self, path: Path) -> int | None:
+    def first_frame(self, opened: OpenedFile) -> int | None:
         """Give a frame that the file has if it can be read at all."""
 
 
-def _container(path: Path) -> Container | None:
+def _container(opened: OpenedFile) -> Container | None:
     """Find what reads a file that Pillow does not."""
-    name = path.name.lower()
+    name = opened.path.name.lower()
     if name.endswith(IMAGE_SUFFIXES):
         return None
     module = None
@@ -152,7 +183,7 @@ def _container(path: Path) -> Container | None:
         module = "volumes"
     elif name.endswith(ARRAY_SUFFIXES):
         module = "arrays"
-    elif name.endswith(DICOM_SUFFIXES) or has_dicom_prefix(path):
+    elif name.endswith(DICOM_SUFFIXES) or starts_as_dicom(opened.file):
         module = "dicom"
     return module and import_module(f"frostline.extract.images.{module}")  # type: ignore[return-value]
 
@@ -161,7 +192,7 @@ def has_dicom_prefix(path: Path) -> bool:
     """Whether the file begins as DICOM files do, whatever its name."""
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return starts_as_dicom(file)
     except OSError:
         return False
 
@@ -172,6 +203,17 @@ def read_image(
     window: Window | None = None,
     shrink: Geometry | None = None,
 ) -> Image.Image:
+    """Read an image file as `_read` does."""
+    with _opened(path) as opened:
+        return _read(opened, frame, window, shrink)
+
+
+def _read(
+    opened: OpenedFile,
+    frame: int | None,
+    window: Window | None,
+    shrink: Geometry | None,
+) -> Image.Image:
     """Read an image file as mode `L` or `RGB`, upright.
 
     It has its own size, but for JPEG files of more than `LARGE` pixels with `shrink`: these are
@@ -179,7 +221,8 @@ def read_image(
     resizes to. What it makes of them then differs by less than one of 255 levels on average.
     """
     try:
-        with Image.open(_source(path)) as image:
+        opened.file.seek(0)
+        with Image.open(opened.file) as image:
             if frame is not None:
                 image.seek(frame)
             elif has_pages(image):
@@ -191,14 +234,7 @@ def read_image(
             ImageOps.exif_transpose(image, in_place=True)
             return _eight_bits(image, window)
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
-
-
-def _source(path: Path) -> Path | BinaryIO:
-    """Read a small file at once."""
-    # Pillow's many short reads would each release the interpreter's lock, and threads that decode
-    # side by side would wait for it most of the time.
-    return io.BytesIO(path.read_bytes()) if path.stat().st_size <= SMALL else path
+        raise unreadable(opened.path, error) from error
 
 
 def has_pages(image: Image.Image) -> bool:
@@ -206,7 +242,7 @@ def has_pages(image: Image.Image) -> bool:
     return image.format in ("TIFF", "WEBP", "PNG", "GIF") and getattr(image, "n_frames", 1) > 1
 
 
-def image_facts(path: Path, file: BinaryIO, pages: bool = False) -> Facts | None:
+def image_facts(opened: OpenedFile, pages: bool = False) -> Facts | None:
     """Read the header, and check that the rest decodes; None if the file cannot be read.
 
     Without `pages`, a file of several pages counts as one that cannot be read.
@@ -214,11 +250,11 @@ def image_facts(path: Path, file: BinaryIO, pages: bool = False) -> Facts | None
     JPEG is decoded at an eighth of its size: all of its bytes are still parsed, so that a file
     that was cut off is found, at a fraction of the time.
     """
-    container = _container(path)
+    container = _container(opened)
     if container is not None:
-        return container.facts(path)
+        return container.facts(opened)
     try:
-        with Image.open(file) as image:
+        with Image.open(opened.file) as image:
             if not pages and has_pages(image):
                 return None
             facts = Facts(image.width, image.height, image.mode, str(image.format))
@@ -238,7 +274,7 @@ def unreadable(path: Path, error: BaseException) -> InputError:
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or of a format that is not known here"
     else:
-        reason = str(error).strip().rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return cannot_read(path, reason)
 
 

@@ -42,11 +42,12 @@ WATCH = 0.2  # seconds
 
 
 class File(NamedTuple):
-    """A file, the frames that are wanted of it, and their content keys."""
+    """A file, the frames that are wanted of it, their content keys, and the file's digest."""
 
     path: str
     frames: list[int | None]
     keys: list[bytes]
+    file_key: bytes
 
 
 class Chunk(NamedTuple):
@@ -183,7 +184,7 @@ class Decoders:
 
     def _archive_chunks(self, file: File) -> Iterator[Chunk]:
         """Yield the images of an archive in one pass: one by one, never all in memory."""
-        images = decode_file(Path(file.path), file.frames, *self._how)
+        images = decode_file(Path(file.path), file.frames, *self._how, file_key=file.file_key)
         keys = iter(file.keys)
         while True:
             values: list[np.ndarray] = []
@@ -229,7 +230,8 @@ def _decode(
     for file in task.files:
         try:
             place = blocks[task.block][row : row + len(file.frames)]
-            for _ in decode_file(Path(file.path), file.frames, geometry, channels, place):
+            how = geometry, channels, place, file.file_key
+            for _ in decode_file(Path(file.path), file.frames, *how):
                 pass
             outcome.append(None)
         except InputError as error:

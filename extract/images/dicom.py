@@ -6,9 +6,10 @@ inversion where the smallest value is white (MONOCHROME1).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
+from frostline.extract.images.opened import OpenedFile
 
 UNREADABLE = (*READ_ERRORS, AttributeError)
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -31,7 +33,7 @@ DECODERS = {
 
 
 def read_frames(
-    path: Path, frames: Sequence[int | None], geometry: Geometry
+    opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield frames, uint8 `[y, x]` or `[y, x, 3]`; None is the only frame.
 
@@ -46,7 +48,8 @@ def read_frames(
         Naming the file: not DICOM, without pixels, cut off, or of a transfer syntax whose decoder
         is not installed; the message then names the package.
     """
-    dataset = read_dataset(path, pixels=True)
+    path = opened.path
+    dataset = _dataset(path, opened.file, pixels=True)
     count = frame_count(dataset)
     for frame in frames:
         if (frame is None and count > 1) or not 0 <= (frame or 0) < count:
@@ -57,14 +60,15 @@ def read_frames(
             raise _sentence(path, dataset, error) from error
 
 
-def facts(path: Path) -> Facts | None:
-    """Read the header, and check that the first frame decodes; None if it does not.
+def facts(opened: OpenedFile) -> Facts | None:
+    """Read the header, and check that the first and the last frame decode; None if not.
 
     The mode is Pillow's: `L` and `RGB` for 8 bits, `I;16` for more, `F` for floats.
     """
     try:
-        dataset = read_dataset(path, pixels=True)
-        _decoded(dataset, 0)
+        dataset = _dataset(opened.path, opened.file, pixels=True)
+        for frame in {0, frame_count(dataset) - 1}:
+            _decoded(dataset, frame)
         grey = dataset.SamplesPerPixel == 1 and dataset.PhotometricInterpretation != "PALETTE COLOR"
         mode = "RGB"
         if grey and "PixelData" in dataset:
@@ -76,7 +80,7 @@ def facts(path: Path) -> Facts | None:
         return None
 
 
-def first_frame(path: Path) -> int:
+def first_frame(opened: OpenedFile) -> int:
     """Give 0: every image has a first frame."""
     return 0
 
@@ -91,6 +95,14 @@ def read_dataset(path: Path, *, pixels: bool) -> Any:
         holds no image.
     """
     try:
+        with path.open("rb") as file:
+            return _dataset(path, file, pixels=pixels)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _dataset(path: Path, file: BinaryIO, *, pixels: bool) -> Any:
+    try:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     except ImportError:
@@ -98,9 +110,9 @@ def read_dataset(path: Path, *, pixels: bool) -> Any:
             path, "DICOM needs pydicom; run `pip install 'frostline[dicom]'`"
         ) from None
     try:
-        dataset = dcmread(path, stop_before_pixels=not pixels)
+        dataset = dcmread(file, stop_before_pixels=not pixels)
     except InvalidDicomError:
-        whole = path.stat().st_size
+        whole = file.seek(0, os.SEEK_END)
         reason = "it does not begin as a DICOM file does" if whole else "the file is empty"
         raise cannot_read(path, reason) from None
     except UNREADABLE as error:

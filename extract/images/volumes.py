@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +21,13 @@ from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
+from frostline.extract.images.opened import OpenedFile, open_image
 
 # What nibabel's readers raise on files that are empty, cut off or not volumes.
 UNREADABLE = (*READ_ERRORS, ImageFileError, HeaderDataError)
+GZIP = b"\x1f\x8b"
+KINDS = (nib.Nifti1Image, nib.Nifti2Image)
+PIECE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -86,18 +93,30 @@ def read_volume(path: Path) -> Volume:
     InputError
         Naming the file: missing, empty, cut off, not NIfTI, not three-dimensional, not real.
     """
-    image, stated = _open(path)
+    try:
+        with open_image(path) as opened:
+            return _volume(opened)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _volume(opened: OpenedFile) -> Volume:
+    image, stated = _open(opened)
     try:
         values = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
+        raise unreadable(opened.path, _cause(opened, error)) from error
     return Volume(values, image.affine, stated)
 
 
 def read_grid(path: Path) -> Grid:
     """Read only the header: where the voxels are, along the RAS axes."""
-    image, stated = _open(path)
-    return Grid(image.shape, image.affine, stated)
+    try:
+        with open_image(path) as opened:
+            image, stated = _open(opened)
+            return Grid(image.shape, image.affine, stated)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def slice_count(path: Path, spacing: Sequence[float] | None = None) -> int:
@@ -170,13 +189,13 @@ def axial(values: NDArray, z: int) -> NDArray:
 
 
 def read_frames(
-    path: Path, frames: Sequence[int | None], geometry: Geometry
+    opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
     """Read a volume once and yield the given axial slices, windowed: uint8 `[y, x]` each.
 
     NaN becomes 0; infinities become the ends of the window.
     """
-    volume = read_volume(path)
+    volume, path = _volume(opened), opened.path
     if geometry.window is None:
         raise cannot_read(path, "intensities of a volume need a window (percentiles or a range)")
     try:
@@ -194,26 +213,25 @@ def read_frames(
         yield to_uint8(axial(volume.values, frame), low, high)
 
 
-def facts(path: Path) -> Facts | None:
-    """Read what the header says of one axial slice; None if the file cannot be read."""
+def facts(opened: OpenedFile) -> Facts | None:
+    """Read what the header says of one axial slice; None if the file is not whole."""
     try:
-        image, _ = _open(path)
-    except InputError:
+        image, _ = _open(opened)
+        _check_whole(opened)
+    except (InputError, *UNREADABLE):
         return None
     return Facts(image.shape[0], image.shape[1], str(image.get_data_dtype()), "NIfTI")
 
 
-def first_frame(path: Path) -> int:
+def first_frame(opened: OpenedFile) -> int:
     """Give 0: every volume has a first slice."""
     return 0
 
 
-def _open(path: Path) -> tuple[Any, bool]:
-    """Open a file, its axes turned to RAS; and whether it states its affine."""
+def _open(opened: OpenedFile) -> tuple[Any, bool]:
+    """Give a file's volume, its axes turned to RAS; and whether it states its affine."""
     try:
-        image: Any = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image):
-            raise ValueError(f"it is {type(image).__name__}, not a NIfTI volume")
+        image = _unturned(opened)
         _check_header(image)
         while len(image.shape) > 3:
             image = image.slicer[..., 0]
@@ -221,7 +239,50 @@ def _open(path: Path) -> tuple[Any, bool]:
         stated = bool(int(image.header["sform_code"]) or int(image.header["qform_code"]))
         return as_closest_canonical(image), stated  # type: ignore[no-untyped-call]
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
+        raise unreadable(opened.path, _cause(opened, error)) from error
+
+
+def _unturned(opened: OpenedFile) -> Any:
+    """Read the header; the voxels are read from the same bytes when they are asked for."""
+    stream = _stream(opened)
+    start = stream.read(1024)
+    stream.seek(0)
+    for kind in KINDS:
+        if kind.header_class.may_contain_header(start):  # type: ignore[no-untyped-call]
+            return kind.from_stream(stream)
+    raise ValueError("it does not begin as a NIfTI file does")
+
+
+def _stream(opened: OpenedFile) -> io.BufferedIOBase:
+    """Give what is in a file, out of its compression if it has any."""
+    opened.file.seek(0)
+    compressed = opened.file.read(len(GZIP)) == GZIP
+    opened.file.seek(0)
+    return gzip.GzipFile(fileobj=opened.file) if compressed else opened.file
+
+
+def _check_whole(opened: OpenedFile) -> None:
+    """Read on to the end: a file may be cut off, or damaged, where its header is fine."""
+    image = _unturned(opened)
+    voxels = math.prod(image.shape) * image.get_data_dtype().itemsize
+    needed, found = int(image.dataobj.offset) + voxels, 0
+    stream = _stream(opened)
+    try:
+        while piece := stream.read(PIECE):
+            found += len(piece)
+    except EOFError:
+        raise ValueError("it is cut off, in the middle of its compressed data") from None
+    if found < needed:
+        raise ValueError(f"it is cut off, after {found} of {needed} bytes")
+
+
+def _cause(opened: OpenedFile, error: Exception) -> Exception:
+    """Find out whether a file that nibabel cannot read is cut off; else its error stays."""
+    try:
+        _check_whole(opened)
+    except UNREADABLE as found:
+        return found
+    return error
 
 
 def _check_header(image: Any) -> None:

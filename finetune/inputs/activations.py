@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from frostline.cache import EMBEDDINGS, InputError, Store, StoreWriter, part_files, spec_key
+from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.boundary import HEAD, Boundary, NoBoundaryError, find_boundary
@@ -230,13 +231,17 @@ class Activations:
             wanted = Part(StorePixels(pixels, rows), torch.zeros(len(rows)), [])
             batches = read_ahead(wanted, order, torch.device(conditions.device))
             model.eval()
+            made = Values(f"{self.spec['backbone']}, {self.spec['feature']}")
             with StoreWriter(self.folder, EMBEDDINGS, self.spec, provenance) as writer:
                 for start, (_, images) in zip(starts, batches, strict=True):
                     chosen = rows[start : start + batch]
                     values = self._enter(model, images, conditions)
                     writer.append(pixels.keys[chosen], values[: len(chosen)])
+                    if self.boundary.block == HEAD:
+                        made.add(values[: len(chosen)])
                     if progress is not None:
                         progress(start + len(chosen), len(rows))
+            made.warn()
 
     @torch.inference_mode()
     def _enter(self, model: Classifier, images: torch.Tensor, where: Conditions) -> np.ndarray:

@@ -102,13 +102,20 @@ def _age(seconds: float) -> str:
 @with_verbosity
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Rename damaged parts to damaged-….h5.")
+        bool,
+        typer.Option(
+            "--repair", help="Rename damaged parts to damaged-….h5; with --images, drop wrong rows."
+        ),
+    ] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Decode every image again too, and compare it with its row."),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Check every digest of every part.
+    """Check every digest of every part; with --images also that rows are of the right images.
 
-    Example: frostline cache verify --repair
+    Example: frostline cache verify --images --repair
     """
     from frostline.cache import Workspace
     from frostline.cache.listing import workspace_stores
@@ -119,16 +126,43 @@ def verify(
     damaged = [error for folder in folders for error in verify_store(folder, repair=repair)]
     for error in damaged:
         typer.echo(str(error), err=True)
+    newer = sum(isinstance(error, NewerFormatError) for error in damaged)
     if repair and damaged:
-        newer = sum(isinstance(error, NewerFormatError) for error in damaged)
         summary(
             f"Set {len(damaged) - newer} parts aside: run `frostline extract` to compute their "
             "rows again."
         )
-        raise typer.Exit(1 if newer else 0)
-    summary(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
-    if damaged:
+    else:
+        summary(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
+    wrong = _verify_images(workspace, repair) if images else 0
+    if newer or ((damaged or wrong) and not repair):
         raise typer.Exit(1)
+
+
+def _verify_images(workspace: Path, repair: bool) -> int:
+    """Compare stores with their images, drop the wrong rows if asked to, and give their number."""
+    from frostline.cache import Workspace
+    from frostline.cache.listing import workspace_stores
+    from frostline.cache.stores.verify import drop_rows
+    from frostline.console import progress
+    from frostline.doctor.images import check_images, runs_of
+
+    place = Workspace(workspace)
+    with progress("Decoding images again") as update:
+        checks = list(check_images(place, workspace_stores(place), update))
+    for check in checks:
+        for sentence in [check.sentence(workspace), *check.unchecked]:
+            if sentence:
+                typer.echo(sentence, err=True)
+        if repair and check.wrong:
+            drop_rows(check.folder, check.wrong.keys())
+    wrong = sum(len(check.wrong) for check in checks)
+    compared = f"Compared {sum(check.rows for check in checks)} rows with their images: "
+    dropped = ", and dropped: run `frostline extract` to compute them again" if repair else ""
+    summary(f"{compared}{wrong} wrong{dropped if wrong else ''}.")
+    for run in runs_of(place, checks):
+        summary(f"Run {run} learned from them: delete {place.predictions(run)} to repeat it.")
+    return wrong
 
 
 @cache_app.command()

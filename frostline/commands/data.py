@@ -119,6 +119,10 @@ def index(
     *,
     reading: ReadingOptions,
     splits: SplitOptions,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read every file again, whatever its size and time say."),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a data set's manifest, or bring it up to date.
@@ -137,6 +141,7 @@ def index(
             kind=kind,
             roots=root,
             options=reading.options(kind),
+            rehash=rehash,
             progress=update,
             **asdict(splits),
         )

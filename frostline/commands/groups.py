@@ -72,6 +72,12 @@ class NetworkOptions:
         int | None, typer.Option(help="Seed of random weights; 0 if not given.")
     ] = None
     image_size: ImageSizeOption = None
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Read the file of weights again, whatever its size and time say."
+        ),
+    ] = False
 
     def network(
         self, backbone: str, feature: str | None = None, head_weights: str | None = None
@@ -87,6 +93,7 @@ class NetworkOptions:
             self.protocol,
             self.image_size,
             head_weights,
+            rehash=self.rehash,
         )
 
 

@@ -46,12 +46,11 @@ def check_store(workspace: Workspace, folder: Path, sample: int) -> Check:
     except InputError as error:
         return Check("stores", "problem", str(error), "run `frostline cache verify --repair`")
     name = f"{dataset}, {store.spec.get('backbone')}, key {store.key[:12]}"
-    reason = _cannot_be_checked(store)
-    found = None if reason else find_weights(workspace, store)
-    if found is None:
-        return Check("stores", "note", f"{name}: not checked {reason or _no_weights(store)}")
     try:
-        return _compare(workspace, dataset, store, _load(workspace, store, found), name, sample)
+        backbone, reason = weights_for(workspace, store)
+        if backbone is None:
+            return Check("stores", "note", f"{name}: not checked {reason}")
+        return _compare(workspace, dataset, store, backbone, name, sample)
     except (InputError, OSError) as error:
         return Check(
             "stores",
@@ -66,8 +65,6 @@ def _compare(
 ) -> Check:
     from frostline.extract.live import compare_live
 
-    if backbone.weights != store.spec["weights"]:
-        return Check("stores", "note", f"{name}: not checked {_no_weights(store)}")
     manifest = read_manifest(workspace.manifest(dataset))
     device = "cpu" if store.spec["compute"] == "float32" else "cuda"
     rows = compare_live(manifest, store, backbone, sample=sample, device=device)
@@ -80,8 +77,20 @@ def _compare(
         "problem",
         f"{name}: {len(wrong)} of {len(rows)} images embedded again differ, most of all "
         f"{worst.image_id} (cosine {worst.cosine:.6f})",
-        f"run `frostline index` if images changed; else delete {store.folder} and extract again",
+        "run `frostline cache verify --images --repair`, then extract again; if they differ still, "
+        f"delete {store.folder} first",
     )
+
+
+def weights_for(workspace: Workspace, store: Store) -> tuple[Backbone | None, str]:
+    """Load the backbone of a store of embeddings; or None, and why it is not to be had."""
+    reason = _cannot_be_checked(store)
+    found = None if reason else find_weights(workspace, store)
+    if found is None:
+        return None, reason or _no_weights(store)
+    backbone = _load(workspace, store, found)
+    same = backbone.weights == store.spec["weights"]
+    return (backbone, "") if same else (None, _no_weights(store))
 
 
 def find_weights(workspace: Workspace, store: Store) -> Weights | None:
@@ -129,6 +138,8 @@ def _cannot_be_checked(store: Store) -> str:
 
     if "imported" in store.spec:
         return "because another tool made it"
+    if store.spec["feature"].startswith("block:"):
+        return "because only fine-tuning computes what enters a block"
     if "transform" in store.spec["pixels"]["geometry"]:
         return "because your own transform made its pixels"
     if store.spec["compute"] != "float32" and not torch.cuda.is_available():

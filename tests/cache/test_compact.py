@@ -76,7 +76,7 @@ def test_damage_stops_it_and_everything_stays(tmp_path: Path) -> None:
 def test_only_one_process_compacts_and_its_lock_ends_with_it(tmp_path: Path) -> None:
     place = fill(tmp_path, *rows(6))
     with (
-        compact_module._locked(place),
+        compact_module.locked(place),
         pytest.raises(InputError, match="Another process is compacting"),
     ):
         compact_store(place)
@@ -84,14 +84,14 @@ def test_only_one_process_compacts_and_its_lock_ends_with_it(tmp_path: Path) -> 
 
 
 def _compact_slowly(place: Path, seconds: float) -> None:
-    write = compact_module._write_merged
+    write = compact_module.write_rows
 
     def slow(*arguments: object) -> Path:
         merged = write(*arguments)  # type: ignore[arg-type]
         time.sleep(seconds)
         return merged
 
-    compact_module._write_merged = slow
+    compact_module.write_rows = slow
     compact_store(place)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from frostline.cache import InputError
 from frostline.extract.images.decode import decode, decode_file, image_facts, read_image
 from frostline.extract.images.geometry import PAPER_GEOMETRY, Geometry
+from frostline.extract.images.opened import open_image
 
 EXACT = Geometry("squash", 8, 8)  # images of 8 by 8 pass unchanged
 RNG = np.random.default_rng(0)
@@ -173,10 +174,10 @@ def test_several_pages_without_a_frame_are_refused(save: Save, name: str) -> Non
     assert message(path) == (
         f"Cannot read image {path}: it has several pages; say which one by a table's frame column."
     )
-    with path.open("rb") as file:
-        assert image_facts(path, file) is None
-    with path.open("rb") as file:
-        assert image_facts(path, file, pages=True) is not None
+    with open_image(path) as opened:
+        assert image_facts(opened) is None
+    with open_image(path) as opened:
+        assert image_facts(opened, pages=True) is not None
 
 
 # JPEG files of 100 megapixels
@@ -186,12 +187,13 @@ import resource, sys, warnings
 from pathlib import Path
 from frostline.extract.images.decode import decode, image_facts
 from frostline.extract.images.geometry import PAPER_GEOMETRY
+from frostline.extract.images.opened import open_image
 warnings.simplefilter("ignore")  # Pillow's, of a possible decompression bomb
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = Path(sys.argv[1])
 decode(path, None, PAPER_GEOMETRY, "rgb")
-with path.open("rb") as file:
-    image_facts(path, file)
+with open_image(path) as opened:
+    image_facts(opened)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -236,8 +238,8 @@ def test_truncated_files_are_never_blank(save: Save, name: str, kept: float) -> 
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     assert message(path).startswith(f"Cannot read image {path}: ")
-    with path.open("rb") as file:
-        assert image_facts(path, file) is None
+    with open_image(path) as opened:
+        assert image_facts(opened) is None
 
 
 def test_empty_missing_and_other_files(tmp_path: Path) -> None:
@@ -254,8 +256,8 @@ def test_empty_missing_and_other_files(tmp_path: Path) -> None:
 
 def test_facts_of_the_header(save: Save) -> None:
     path = save(Image.fromarray(WIDE[:4]))
-    with path.open("rb") as file:
-        assert image_facts(path, file) == (8, 4, "I;16", "PNG")
+    with open_image(path) as opened:
+        assert image_facts(opened) == (8, 4, "I;16", "PNG")
 
 
 def test_read_image_keeps_the_size(save: Save) -> None:

@@ -25,6 +25,7 @@ from pydicom.uid import (
 from frostline.cache import InputError, Manifest, Workspace
 from frostline.extract.images.decode import decode, decode_file, image_facts
 from frostline.extract.images.geometry import Geometry
+from frostline.extract.images.opened import open_image
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import manifest_channels
 from frostline.extract.private import KEY_FILE
@@ -124,8 +125,8 @@ def test_colour_and_palette(tmp_path: Path) -> None:
     path = save(tmp_path / "b.dcm", index, PhotometricInterpretation="PALETTE COLOR", **palette)
     expected = np.stack([entry[index] >> 8 for entry in entries], -1)
     assert_array_equal(decode(path, None, EXACT, "rgb"), expected)
-    with path.open("rb") as file:
-        assert image_facts(path, file) == (8, 8, "RGB", "DICOM")
+    with open_image(path) as opened:
+        assert image_facts(opened) == (8, 8, "RGB", "DICOM")
 
 
 def test_frames(tmp_path: Path) -> None:
@@ -195,8 +196,8 @@ def test_bad_files(tmp_path: Path) -> None:
         assert str(caught.value) == f"Cannot read image {path}: {reason}."
     with pytest.raises(InputError, match=r"cut.dcm: The number of bytes of pixel data is less"):
         grey(cut)
-    with cut.open("rb") as file:
-        assert image_facts(cut, file) is None
+    with open_image(cut) as opened:
+        assert image_facts(opened) is None
 
 
 # the kind
@@ -286,9 +287,9 @@ def test_every_carried_file_reads_or_fails_in_one_sentence() -> None:
     read = Counter[str]()
     for path in carried():
         window = {"percentiles": [0, 100]} if "nibabel" in path.parts else None
-        with path.open("rb") as file, warnings.catch_warnings():
+        with open_image(path) as opened, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            facts = image_facts(path, file)
+            facts = image_facts(opened)
             try:
                 pixels = next(
                     decode_file(path, [0], Geometry("squash", 8, 8, window=window), "rgb")

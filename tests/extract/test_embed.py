@@ -219,3 +219,20 @@ def test_several_features_of_one_pass_equal_each_alone(tmp_path: Path) -> None:
         mine, theirs = stored(together, one), stored(apart, one)
         for image_id, row in theirs.items():
             np.testing.assert_array_equal(row, mine[image_id])
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (float("nan"), r"timm:test_vit, cls: 3 of 3 embeddings hold NaN or infinity"),
+        (0.0, r"timm:test_vit, cls: all 3 embeddings are the same"),
+    ],
+)
+def test_embeddings_that_teach_nothing_are_warned_of_when_they_are_made(
+    tmp_path: Path, fault: float, sentence: str
+) -> None:
+    broken = load_backbone("timm:test_vit", weights="random", image_size=64)
+    with torch.no_grad():
+        broken.model.norm.weight.mul_(fault)
+    with pytest.warns(UserWarning, match=sentence):
+        extract(Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 3), broken)

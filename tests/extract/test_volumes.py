@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from frostline.cache import InputError
 from frostline.extract.images.decode import decode, decode_file
 from frostline.extract.images.geometry import Geometry
+from frostline.extract.images.opened import open_image
 from frostline.extract.images.volumes import Volume, axial, facts, read_volume, resample
 
 RNG = np.random.default_rng(0)
@@ -48,7 +49,8 @@ def test_any_orientation_gives_the_same_voxels(tmp_path: Path, axes: str, name: 
 def test_nifti_2(tmp_path: Path) -> None:
     nib.Nifti2Image(VALUES, np.eye(4)).to_filename(tmp_path / "two.nii.gz")
     assert_array_equal(read_volume(tmp_path / "two.nii.gz").values, VALUES)
-    assert facts(tmp_path / "two.nii.gz") == (8, 10, "int16", "NIfTI")
+    with open_image(tmp_path / "two.nii.gz") as opened:
+        assert facts(opened) == (8, 10, "int16", "NIfTI")
 
 
 def test_scl_slope_is_applied(tmp_path: Path) -> None:
@@ -89,8 +91,8 @@ def test_slices_are_windowed_by_the_volume(tmp_path: Path) -> None:
 def test_a_volume_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "v.nii.gz", VALUES)
     opened = []
-    load = nib.load
-    monkeypatch.setattr(nib, "load", lambda path: opened.append(path) or load(path))
+    read = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: opened.append(path) or read(path, mode))
     pixels = decode_file(path, range(6), Geometry("squash", 8, 8, window=WHOLE), "rgb")
     assert [image.shape for image in pixels] == [(8, 8, 3)] * 6
     assert opened == [path]
@@ -115,7 +117,11 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
     save(path("complex.nii"), np.zeros((4, 4, 4), np.complex64))
     save(path("constant.nii"), np.full((4, 4, 4), 7, np.int16))
     save(path("good.nii.gz"), VALUES)
-    path("cut.nii.gz").write_bytes(path("good.nii.gz").read_bytes()[:-200])
+    save(path("good.nii"), VALUES)
+    for name in ("nii.gz", "nii"):
+        path(f"cut.{name}").write_bytes(path(f"good.{name}").read_bytes()[:-200])
+    nib.Nifti1Image(VALUES, np.diag([-1.0, 1, 1, 1])).to_filename(path("turned.nii"))
+    path("turned.nii").write_bytes(path("turned.nii").read_bytes()[:-200])
     path("empty.nii.gz").touch()
     path("text.nii").write_text("text")
     reasons = {
@@ -126,13 +132,17 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
         "constant.nii": "the percentiles 0 and 100 of the intensities are both 7, so the image "
         "would be blank; choose a wider window",
         "empty.nii.gz": "the file is empty",
+        "cut.nii": "it is cut off, after 1112 of 1312 bytes",
+        "turned.nii": "it is cut off, after 1112 of 1312 bytes",
+        "cut.nii.gz": "it is cut off, in the middle of its compressed data",
         "missing.nii": "there is no such file",
     }
     for name, reason in reasons.items():
         assert message(path(name)) == f"Cannot read image {path(name)}: {reason}."
-    for name in ("cut.nii.gz", "text.nii"):
-        assert message(path(name)).startswith(f"Cannot read image {path(name)}: ")
-    assert facts(path("text.nii")) is None
+    assert message(path("text.nii")).startswith(f"Cannot read image {path('text.nii')}: ")
+    for name in ("cut.nii.gz", "cut.nii", "text.nii"):
+        with open_image(path(name)) as opened:
+            assert facts(opened) is None
 
 
 def test_a_volume_needs_a_window_and_a_slice_of_its_own(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ def test_cached_equals_live_and_where_not_the_image_is_named(
         r"(sick|well)/patient00\d_\d\.png \(cosine 0\.\d{6}\)",
         last["found"],
     )
-    assert last["do"].startswith("run `frostline index` if images changed; else delete ")
+    assert last["do"].startswith(
+        "run `frostline cache verify --images --repair`, then extract again"
+    )
 
 
 def test_damage_and_lost_images_are_problems(place: Workspace, made: Path, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_what_cannot_be_checked_says_why(place: Workspace, tmp_path: Path) -> No
     store = the_store(place)
     file = tmp_path / "theirs.npz"
     ids = read_manifest(place.manifest("mine")).table["image_id"].to_numpy(str)
-    np.savez(file, image_id=ids, X=np.ones((8, 3), np.float32))
+    np.savez(file, image_id=ids, X=np.eye(8, 3, dtype=np.float32))
     import_embeddings(place, "mine", "theirs", file)
     lost = {**store.spec, "weights": "0" * 32}
     half = {**store.spec, "compute": "bfloat16"}

@@ -134,6 +134,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         f"{MINE} --seed 9",
         f"{MINE} --seed 9 --resplit",
     ),
+    "index --rehash": Passes("frostline.extract.index:index_dataset", MINE, f"{MINE} --rehash"),
     "index --workspace": Acts(INDEX, f"{INDEX} --workspace other"),
     "audit --strict": Acts("audit leaking", "audit leaking --strict"),
     "audit --with-images": Acts("audit leaking", "audit leaking --with-images sheet.png"),
@@ -148,6 +149,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EXTRACT, EXTRACT.replace("random", "vit.pth --weights-seed 1"), "--weights-seed"
     ),
     "extract --image-size": Acts(EXTRACT, EXTRACT.replace("32", "48")),
+    "extract --rehash": Passes(
+        "frostline.extract.backbones.identity:identify_backbone", EXTRACT, f"{EXTRACT} --rehash"
+    ),
     "extract --device": Refused(EXTRACT, f"{EXTRACT} --device gpu", "'gpu'"),
     "extract --precision": Acts(EXTRACT, f"{EXTRACT} --precision bfloat16"),
     "extract --workers": Passes(
@@ -228,6 +232,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "finetune --weights": Acts(FINETUNE, FINETUNE.replace("random", "vit.pth")),
     "finetune --weights-seed": Acts(FINETUNE, f"{FINETUNE} --weights-seed 1"),
     "finetune --image-size": Acts(FINETUNE, FINETUNE.replace("32", "48")),
+    "finetune --rehash": Passes(
+        "frostline.extract.backbones.identity:identify_backbone", FINETUNE, f"{FINETUNE} --rehash"
+    ),
     "finetune --epochs": Acts(FINETUNE, FINETUNE.replace("epochs 1", "epochs 2")),
     "finetune --batch-size": Acts(FINETUNE, f"{FINETUNE} --batch-size 4"),
     "finetune --lr": Acts(FINETUNE, f"{FINETUNE} --lr 1e-2"),
@@ -345,6 +352,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache verify --repair": Acts(
         "cache verify --workspace damaged", "cache verify --workspace damaged --repair"
     ),
+    "cache verify --images": Acts("cache verify", "cache verify --images"),
     "cache verify --workspace": Acts("cache verify", "cache verify --workspace damaged"),
     "cache compact --dataset": Refused(
         "cache compact", "cache compact --dataset nothing", "nothing"

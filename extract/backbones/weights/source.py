@@ -94,12 +94,13 @@ class KeptClassifier:
             self._state = self._read()
         return self._state
 
-    def digest(self) -> str:
-        """Digest its tensors, unless the digest is remembered."""
+    def digest(self, rehash: bool = False) -> str:
+        """Digest its tensors, unless they were not read yet and the digest is remembered."""
         path = self.file or self.backbone.path
         key = f"{self.entry.model} classifier from {path.absolute() if path else path}"
         memory = DigestMemory(self.digests, key, path)
-        digest = memory.get() or weights_digest(self.state)
+        known = None if rehash or self._state is not None else memory.get()
+        digest = known or weights_digest(self.state)
         memory.put(digest)
         return digest
 
@@ -122,6 +123,7 @@ def fill_model(
 ) -> str:
     """Put the weights into a model and give their digest.
 
+    What was read from a file is digested, whatever is remembered of a file of its size and time.
     The digest is of the tensors before the position embedding is resampled: it names the weights,
     whatever the image size.
     """
@@ -133,7 +135,8 @@ def fill_model(
         load_exactly(model, fitted, str(source.path), entry.name)
         # transformers renames tensors from release to release: theirs are digested as in the file.
         state = read if entry.library == "hf" else state
-    digest = memory.get() or _digest(entry, state)
+    known = memory.get() if source.path is None else None
+    digest = known or _digest(entry, state)
     memory.put(digest)
     return digest
 

@@ -104,9 +104,9 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
         images = distinct_images(manifest)
         rows = images.iloc[np.linspace(0, len(images) - 1, min(DECODED, len(images)), dtype=int)]
         channels, start = manifest_channels(manifest), time.perf_counter()
-        for file, number in zip(rows["file"], rows["frame"], strict=True):
-            frame = None if pd.isna(number) else int(number)
-            decode(Path(file), frame, geometry, channels)
+        for _, row in rows.iterrows():
+            frame = None if pd.isna(row["frame"]) else int(row["frame"])
+            decode(Path(row["file"]), frame, geometry, channels, row["file_key"])
         return {"seconds": (time.perf_counter() - start) / max(len(rows), 1)}
 
     return float(measure_once(workspace, what, timed)["seconds"])
