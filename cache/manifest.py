@@ -14,6 +14,7 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
+from frostline.cache.tables.labels import check_labels
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 1
@@ -79,7 +80,8 @@ class Manifest:
         Raises
         ------
         InputError
-            If there is no such column, or a split is not train, val or test.
+            If there is no such column, the labels are none (`check_labels`), or a split is not
+            train, val or test.
         """
         table = self.table.copy()
         for name, column in (("label", label), ("split", split)):
@@ -89,6 +91,8 @@ class Manifest:
                     f"{name}: it has {', '.join(table.columns)}."
                 )
             table[name] = table[column].astype("string")
+        whose, ids = f"Column {label!r} of {self.meta.get('dataset')}", table["image_id"]
+        check_labels(table["label"], lambda row: f"{whose}, {ids.iat[row]}")
         unknown = set(table["split"].dropna()) - set(SPLITS)
         if unknown:
             raise InputError(

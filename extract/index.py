@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
+from frostline.cache.tables.labels import check_labels
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
 from frostline.extract.private import hide_columns
@@ -55,6 +56,7 @@ def index_dataset(
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
     reading = reader.read(folders, resolved, previous)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
+    check_labels(table["label"], lambda row: f"Image {table['image_id'].iat[row]}")
     kept = {} if previous is None or resplit else _kept_groups(previous)
     splits: dict[str, Any] = {
         "seed": seed,

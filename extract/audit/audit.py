@@ -15,6 +15,7 @@ from frostline.extract.audit.findings import (
     crossing_findings,
     duplicate_findings,
     grouping_findings,
+    spelling_findings,
     unreadable_findings,
 )
 from frostline.extract.audit.headers import (
@@ -104,6 +105,7 @@ def audit(
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
         *class_findings(images),
+        *spelling_findings(images),
         *grouping_findings(images),
     ]
     order = ("leak", "warning", "note")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from frostline.cache.manifest import SPLITS
+from frostline.cache.tables.labels import spelling_warnings
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,13 @@ def class_findings(images: pd.DataFrame) -> list[Finding]:
             Finding("warning", f"{many(unlabelled, 'image has', 'images have')} no label.")
         )
     return findings
+
+
+def spelling_findings(images: pd.DataFrame) -> list[Finding]:
+    """Say which labels and groups are probably one, written in several ways."""
+    known = (("label", "labels"), ("group_id", "groups"))
+    texts = [text for name, what in known for text in spelling_warnings(images[name], what)]
+    return [Finding("warning", text) for text in texts]
 
 
 def grouping_findings(images: pd.DataFrame) -> list[Finding]:

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import DICOM_SUFFIXES, has_dicom_prefix
 from frostline.extract.images.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
-from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
+from frostline.extract.readers.reading import Reading, files_under, image_id
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -90,7 +91,7 @@ def _rows(
         "root": number,
         "label": _label(path, relative, header, options, labels),
         "group_id": patient,
-        "split": part_name(folders[0]) if folders else None,
+        "split": split_name(folders[0]) if folders else None,
         "series": _text(header, "SeriesInstanceUID"),
         "modality": _text(header, "Modality"),
     }
@@ -128,7 +129,7 @@ def _label(
             )
         return text
     folders = [*relative.parts[:-1]]
-    if folders and part_name(folders[0]):
+    if folders and split_name(folders[0]):
         folders = folders[1:]
     if not folders:
         raise InputError(

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import IMAGE_SUFFIXES
-from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
+from frostline.extract.readers.reading import Reading, files_under, image_id
 
 OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}
 
@@ -68,7 +69,7 @@ def _root_rows(root: Path, ignored: Counter[str], place: int) -> Iterator[Row]:
             images.append(path)
         else:
             ignored[path.suffix.lower() or "no suffix"] += 1
-    in_parts = any(part_name(path.relative_to(root).parts[0]) for path in images)
+    in_parts = any(split_name(path.relative_to(root).parts[0]) for path in images)
     for path in images:
         yield _row(root, path, in_parts, place)
 
@@ -77,7 +78,7 @@ def _row(root: Path, path: Path, in_parts: bool, place: int) -> Row:
     folders = path.relative_to(root).parts[:-1]
     split = None
     if in_parts:
-        split = part_name(folders[0]) if folders else None
+        split = split_name(folders[0]) if folders else None
         if split is None:
             raise InputError(
                 f"{path} lies outside of the train, val and test folders of {root}; "

@@ -16,16 +16,6 @@ from frostline.extract.images.decode import IMAGE_SUFFIXES
 
 REQUIRED: Any = object()  # an option that must be given
 
-PART_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -43,11 +33,6 @@ class Reading:
 
     table: pd.DataFrame
     notes: dict[str, Any] = field(default_factory=dict)
-
-
-def part_name(text: str) -> str | None:
-    """Recognise train, val or test, in any of their usual spellings; None if it is neither."""
-    return PART_NAMES.get(text.strip().lower())
 
 
 def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") -> str:

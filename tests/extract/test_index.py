@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Workspace, file_key, read_manifest
+from frostline.extract.audit.audit import audit, render_audit
 from frostline.extract.groups import groups_from_names
 from frostline.extract.index import index_dataset
 from frostline.extract.phantom import make_phantom_glioma
@@ -246,6 +247,27 @@ def test_pages_of_a_file(index: Index, tmp_path: Path) -> None:
         InputError, match=r"row 2: 'first' in column 'page' is not a page's number\.$"
     ):
         index(kind="table", options=options)
+
+
+def test_labels_that_are_none_are_refused_in_every_kind(index: Index, root: Path) -> None:
+    table = {"table": "t.csv", "image_column": "f", "label_column": "y"}
+    names = sorted(path.relative_to(root) for path in root.rglob("*.png"))
+    rows = [f"{name},{['Mass|Cyst', 'Mass'][n % 2]},{n / 3}" for n, name in enumerate(names)]
+    (root / "t.csv").write_text("\n".join(["f,y,age", *rows]))
+    with pytest.raises(InputError, match=r"^Image a/a000-0.png: the label 'Mass\|Cyst' is several"):
+        index(kind="table", options=table)
+    with pytest.raises(InputError, match=r"^Image a/a000-0.png: the label '0.0' is one of 48 diff"):
+        index(kind="table", options={**table, "label_column": "age"})
+    (root / "t.csv").write_text("\n".join(["f,y,age", *rows]).replace("|Cyst", " "))
+    manifest = index(kind="table", options=table)
+    with pytest.raises(InputError, match=r"^Column 'age' of set, a/a000-0.png: the label '0.0' is"):
+        manifest.images(label="age")
+    assert "The labels 'Mass ' and 'Mass' differ in blanks or case only" in render_audit(
+        audit(manifest)
+    )
+    (root / "a").rename(root / "mass,nodule")
+    with pytest.raises(InputError, match=r"^Image mass,nodule/a000-0.png: the label 'mass,nodule'"):
+        index()
 
 
 def test_names_that_are_not_utf8(index: Index, root: Path) -> None:
