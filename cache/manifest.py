@@ -35,7 +35,9 @@ COLUMNS = {
     "height": "Int32",
     "mode": "string",
     "format": "string",
+    "pixel_key": "object",
 }
+OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
 
 
 @dataclass
@@ -130,7 +132,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     table = _typed(manifest.table)
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
-    for name in ("file_key", "content_key"):
+    for name in ("file_key", "content_key", "pixel_key"):
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
     arrow = pa.Table.from_pandas(table, schema, preserve_index=False)
     write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)
@@ -156,6 +158,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.assign(**{name: None for name in OPTIONAL if name not in table})
     extra = [name for name in table.columns if name not in COLUMNS]
     return table[[*COLUMNS, *extra]].astype(COLUMNS).reset_index(drop=True)
 

@@ -10,8 +10,10 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.labels import check_labels
+from frostline.cache.tables.units import KEYS
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
+from frostline.extract.pixel_keys import add_pixel_keys
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
@@ -43,7 +45,7 @@ def index_dataset(
     resplit
         Make splits again; else every group that was indexed before stays where it is.
     progress
-        Called with files read and files in all.
+        Called with files read and files in all, then again as their pixels are compared.
 
     Returns
     -------
@@ -64,7 +66,14 @@ def index_dataset(
         "val_fraction": val_fraction,
     }
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
-    split = assign_splits(*_lists(table, "group_id", "label", "split"), kept=kept, **splits)
+    table = add_file_facts(table, folders, previous, progress)
+    table = add_pixel_keys(table, folders, resolved, previous, progress)
+    split = assign_splits(
+        *_lists(table, "group_id", "label", "split"),
+        keys=_lists(table, *KEYS),
+        kept=kept,
+        **splits,
+    )
     meta = {
         "dataset": name,
         "kind": kind,
@@ -75,8 +84,7 @@ def index_dataset(
         "made_splits": made_parts(table["split"]),
         "notes": reading.notes,
     }
-    table = add_file_facts(table.assign(split=split), folders, previous, progress)
-    write_manifest(workspace.manifest(name), Manifest(table, meta))
+    write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
 
 

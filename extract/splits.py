@@ -7,7 +7,7 @@ rounded to the nearest, at least one each while one is left for train. Groups th
 before count towards these numbers and stay; the others are taken in the order of a keyed hash
 of their name: one for train if it has none, then until test is full, then validation; the rest
 is train. The hash depends on the seed and the name alone, so that neither the order of rows nor
-other groups change it.
+other groups change it. Groups with equal images are taken and counted as one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from frostline.cache import InputError
 from frostline.cache.manifest import SPLITS
+from frostline.cache.tables.units import units
 
 
 def assign_splits(
@@ -27,6 +28,7 @@ def assign_splits(
     labels: Sequence[str | None],
     splits: Sequence[str | None],
     *,
+    keys: Sequence[Sequence[object]] = (),
     kept: Mapping[str, str] | None = None,
     test_fraction: float = 0.3,
     val_fraction: float = 0.2,
@@ -42,6 +44,9 @@ def assign_splits(
         What the data themselves say: train, val, test or None. A test or validation part that
         occurs stays as it is, and no other group is added to it; parts that do not occur are
         made out of the other groups.
+    keys : sequences of n
+        What equal images have in common, or None: groups that share one get the same part, unless
+        the data, or `kept`, put them into several.
     kept
         Part of each group that was assigned earlier; it stays, unless the data say test or val.
     test_fraction, val_fraction
@@ -67,11 +72,17 @@ def assign_splits(
         "test": test_fraction if "test" in made else 0.0,
         "val": val_fraction if "val" in made else 0.0,
     }
-    part_of = {group: part for group, part in (kept or {}).items() if group in free}
-    for names in _strata(groups, labels, free).values():
+    kept = {group: part for group, part in (kept or {}).items() if group in free}
+    unit_of = _units(groups, keys, free)
+    part_of: dict[str, str] = {}
+    for group in sorted(kept):  # where earlier parts tear a unit, what is new follows the first
+        part_of.setdefault(unit_of[group], kept[group])
+    names_of_rows = [unit_of.get(group, group) for group in groups]
+    for names in _strata(names_of_rows, labels, set(unit_of.values())).values():
         new = [name for name in names if name not in part_of]
         have = Counter(part_of[name] for name in names if name in part_of)
         part_of.update(_fill(_in_order(new, seed), have, fractions))
+    part_of = {group: kept.get(group, part_of[unit]) for group, unit in unit_of.items()}
     assigned = [
         _row_part(split, given[group], part_of.get(group))
         for group, split in zip(groups, splits, strict=True)
@@ -101,6 +112,15 @@ def _share(groups: int, fraction: float) -> int:
     if fraction == 0 or groups < 2:
         return 0
     return min(max(int(groups * fraction + 0.5), 1), groups - 1)
+
+
+def _units(
+    groups: Sequence[str], keys: Sequence[Sequence[object]], free: set[str]
+) -> dict[str, str]:
+    """Name the unit of every free group; those that the data assign join nothing."""
+    rows = [row for row, group in enumerate(groups) if group in free]
+    mine = [groups[row] for row in rows]
+    return dict(zip(mine, units(mine, *([key[row] for row in rows] for key in keys)), strict=True))
 
 
 def _given_parts(groups: Sequence[str], splits: Sequence[str | None]) -> dict[str, set[str]]:

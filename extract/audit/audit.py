@@ -9,11 +9,11 @@ import pandas as pd
 
 from frostline.cache import Manifest
 from frostline.cache.manifest import SPLITS
+from frostline.extract.audit.duplicates import duplicate_findings, duplicate_table
 from frostline.extract.audit.findings import (
     Finding,
     class_findings,
     crossing_findings,
-    duplicate_findings,
     grouping_findings,
     spelling_findings,
     unreadable_findings,
@@ -40,8 +40,7 @@ class Audit:
     crossing_groups : DataFrame
         `group_id`, `splits` (joined by a comma), `images`.
     duplicates : DataFrame
-        `copy` (number of the set of identical images), `image_id`, `split`, `label`,
-        `group_id`, and whether the set lies `across_splits` and has a `label_conflict`.
+        Equal images, the most harmful first: see `frostline.extract.audit.duplicates`.
     near_duplicates : DataFrame or None
         Pairs of other groups that look the same: see `frostline.extract.audit.near_duplicates`.
         None if no pixels were at hand.
@@ -70,6 +69,11 @@ class Audit:
         """The findings that put one thing on both sides of a split, or give the class away."""
         return [finding for finding in self.findings if finding.severity == "leak"]
 
+    @property
+    def test_leaks(self) -> list[Finding]:
+        """The leaks into the test split."""
+        return [finding for finding in self.leaks if finding.test]
+
 
 def audit(
     manifest: Manifest,
@@ -94,13 +98,13 @@ def audit(
     """
     images = manifest.images(label=label, split=split)
     crossing = _crossing_groups(images)
-    duplicates = _duplicates(images)
+    duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
     accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
         *crossing_findings(crossing),
-        *duplicate_findings(duplicates),
+        *duplicate_findings(duplicates, manifest.meta.get("made_splits", [])),
         *near_findings(near),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
@@ -127,7 +131,7 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
     pieces = [f"Data set {audit.dataset}", _plain(audit.counts, len(audit.counts))]
     tables = {
         "Groups in several splits": audit.crossing_groups,
-        "Byte-identical images": audit.duplicates,
+        "Equal images": audit.duplicates,
         "Near-duplicates in several groups": audit.near_duplicates,
         "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
         "Unreadable files": audit.unreadable,
@@ -183,18 +187,6 @@ def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
     parts = images.dropna(subset=["split"]).groupby("group_id")["split"]
     crossing = parts.agg(splits=_joined, images="size")[parts.nunique() > 1]
     return crossing.sort_index().reset_index()
-
-
-def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
-    copies = images[images.duplicated("content_key", keep=False)]
-    columns = ["image_id", "split", "label", "group_id"]
-    sets = copies.groupby("content_key", sort=False)
-    table = copies[columns].assign(
-        across_splits=sets["split"].transform("nunique") > 1,
-        label_conflict=sets["label"].transform("nunique") > 1,
-    )
-    table.insert(0, "copy", sets.ngroup() + 1)
-    return table.sort_values(["copy", "image_id"]).reset_index(drop=True)
 
 
 def _unreadable(manifest: Manifest) -> pd.DataFrame:

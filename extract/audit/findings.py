@@ -12,10 +12,21 @@ from frostline.cache.tables.labels import spelling_warnings
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and how bad it is: `leak`, `warning` or `note`."""
+    """One sentence, and how bad it is.
+
+    Attributes
+    ----------
+    severity : str
+        `leak`, `warning` or `note`.
+    text : str
+        The sentence.
+    test : bool
+        Whether it is a leak into the test split, so that test scores are not what they seem.
+    """
 
     severity: str
     text: str
+    test: bool = False
 
 
 def many(count: int, one: str, several: str) -> str:
@@ -40,40 +51,10 @@ def crossing_findings(crossing: pd.DataFrame) -> list[Finding]:
             "leak",
             f"{many(len(part), 'group is', 'groups are')} in {str(splits).replace(', ', ' and ')} "
             f"({examples(part['group_id'])}).",
+            test="test" in str(splits),
         )
         for splits, part in crossing.groupby("splits")
     ]
-
-
-def duplicate_findings(duplicates: pd.DataFrame) -> list[Finding]:
-    """Say which images occur twice, byte for byte."""
-    if not len(duplicates):
-        return []
-    findings = []
-    across = duplicates[duplicates["across_splits"]]
-    if len(across):
-        count = many(across["copy"].nunique(), "image occurs", "images occur")
-        findings.append(
-            Finding(
-                "leak",
-                f"{count} in more than one split, byte for byte ({examples(across['image_id'])}).",
-            )
-        )
-    conflicts = duplicates[duplicates["label_conflict"]]
-    if len(conflicts):
-        count = many(conflicts["copy"].nunique(), "image has", "images have")
-        findings.append(
-            Finding(
-                "warning",
-                f"{count} byte-identical copies with another label "
-                f"({examples(conflicts['image_id'])}).",
-            )
-        )
-    within = duplicates.loc[~duplicates["across_splits"], "copy"].nunique()
-    if within:
-        count = many(within, "image has", "images have")
-        findings.append(Finding("note", f"{count} byte-identical copies within one split."))
-    return findings
 
 
 def unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:

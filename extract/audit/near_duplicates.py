@@ -66,9 +66,14 @@ def near_findings(near: pd.DataFrame | None) -> list[Finding]:
 
 
 def _matched(images: pd.DataFrame, keys: NDArray[np.uint8]) -> tuple[pd.DataFrame, NDArray]:
-    """Give the first row of every content that has a hash, and the number of that hash."""
+    """Give the first row of every content that has a hash, and the number of that hash.
+
+    Images of equal pixels count as one: those are the duplicates.
+    """
     number = {key.tobytes(): row for row, key in reversed(list(enumerate(keys)))}
     rows = images.drop_duplicates("content_key")
+    if "pixel_key" in rows:
+        rows = rows[rows["pixel_key"].isna() | ~rows.duplicated("pixel_key")]
     hashed = rows["content_key"].map(lambda key: number.get(bytes(key), -1)).to_numpy(int)
     return rows[hashed >= 0], hashed[hashed >= 0]
 

@@ -147,7 +147,7 @@ def index(
 def audit(
     name: Annotated[str, typer.Argument(help="A data set.", autocompletion=complete_dataset)],
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if the test split may be leaking.")
+        bool, typer.Option("--strict", help="Exit with 1 if something leaks into the test split.")
     ] = False,
     with_images: Annotated[
         Path | None, typer.Option(help="PNG file to write, with the flagged images.")
@@ -182,8 +182,11 @@ def audit(
         from frostline.study.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
-    if strict and found.leaks:
-        raise typer.Exit(1)
+    if strict:
+        into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
+        say(f"Strict: {into_test} of the findings are leaks into test, {others} other leaks.")
+        if into_test:
+            raise typer.Exit(1)
 
 
 def backbones(

@@ -62,7 +62,7 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
 def _flagged(found: Audit) -> dict[str, pd.DataFrame]:
     tables = {
         "Groups in several splits": found.crossing_groups,
-        "Byte-identical images": found.duplicates,
+        "Equal images": found.duplicates,
     }
     if found.near_duplicates is not None:
         tables["Near-duplicates in several groups"] = found.near_duplicates

@@ -1,0 +1,205 @@
+"""Pixel keys: which images show the same, whatever their bytes.
+
+The key of an image is the digest of its brightness, as it is decoded; an image of one brightness
+everywhere has none, for blank images of two patients say nothing. Only what may have an equal is
+decoded: image files that share their size with another file, and every frame of a volume, of an
+archive and of DICOM. JPEG files are decoded at an eighth of their size, but for those that share
+it with files of other formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from frostline.cache import InputError, Manifest
+from frostline.cache.keys import KEY_BYTES
+from frostline.extract.files import Progress
+from frostline.extract.images.decode import (
+    IMAGE_SUFFIXES,
+    READ_ERRORS,
+    decode_file,
+    read_image,
+    why_unreadable,
+)
+from frostline.extract.images.geometry import Geometry
+
+CONTAINERS = ("NIfTI", "NPZ", "DICOM")
+FRAME_SIDE = 256  # pixels a side to which frames are brought before they are compared
+HEADER = ["width", "height", "mode", "format"]
+
+
+class Task(NamedTuple):
+    """A file to decode, the frames of it, and whether a JPEG is to be decoded whole."""
+
+    path: Path
+    frames: Sequence[int | None]
+    whole: bool
+
+
+def add_pixel_keys(
+    table: pd.DataFrame,
+    roots: Sequence[Path],
+    options: Mapping[str, Any],
+    previous: Manifest | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Add `pixel_key` (bytes, or None) to a table with the facts of its files.
+
+    Parameters
+    ----------
+    options
+        `window` and `spacing` of the data set, where it has them.
+    previous
+        Images whose content it has are not decoded again.
+    progress
+        Called with the number of files done and their total.
+
+    Returns
+    -------
+    The table. The header of a file that turns out to be damaged behind it is missing, as of any
+    file that cannot be read.
+    """
+    table = table.reset_index(drop=True)
+    keys: dict[tuple[bytes, bool], bytes | None] = _known(previous, options)
+    whole = _whole(table)
+    wanted = [
+        (row, (bytes(key), deep))
+        for row, (key, deep, asked) in enumerate(
+            zip(table["content_key"], whole, _comparable(table), strict=True)
+        )
+        if asked
+    ]
+    tasks = _tasks(table, roots, [item for item in wanted if item[1] not in keys], whole)
+    damaged: list[int] = []
+    for rows, found in _decode_all(tasks, Geometry().with_options(options), progress):
+        damaged += rows if found is None else []
+        for row, key in zip(rows, found or [], strict=False):
+            keys[bytes(table["content_key"].iat[row]), whole[row]] = key
+    pixel_keys: list[bytes | None] = [None] * len(table)
+    for row, name in wanted:
+        pixel_keys[row] = keys.get(name)
+    table = table.assign(pixel_key=pd.Series(pixel_keys, dtype=object))
+    table.loc[table["file_key"].isin(table["file_key"].iloc[damaged]), HEADER] = pd.NA
+    return table
+
+
+def _framed(table: pd.DataFrame) -> pd.Series:
+    return table["format"].isin(CONTAINERS).fillna(False).astype(bool) | table["frame"].notna()
+
+
+def _sizes(table: pd.DataFrame) -> pd.Series:
+    return table["width"].astype("string") + "x" + table["height"].astype("string")
+
+
+def _comparable(table: pd.DataFrame) -> pd.Series:
+    """Say which rows may have an equal: frames, and images as large as another file's."""
+    files = table["root"].astype(str) + "/" + table["path"].astype(str)
+    shared = files.groupby(_sizes(table)).transform("nunique") > 1
+    return (table["mode"].notna() & (_framed(table) | shared.fillna(False))).astype(bool)
+
+
+def _whole(table: pd.DataFrame) -> list[bool]:
+    """Say which rows are decoded whole: all but JPEG files of a size that no other format has."""
+    jpeg = table["format"].isin(["JPEG", "MPO"]).fillna(False).astype(bool)
+    only_jpeg = jpeg.groupby(_sizes(table)).transform("all").fillna(False).astype(bool)
+    return (~only_jpeg | _framed(table)).tolist()
+
+
+def _known(
+    previous: Manifest | None, options: Mapping[str, Any]
+) -> dict[tuple[bytes, bool], bytes | None]:
+    """Give the keys of an earlier manifest that was read in the same way."""
+    if previous is None or "pixel_key" not in previous.table:
+        return {}
+    earlier = previous.meta.get("options", {})
+    if any(earlier.get(name) != options.get(name) for name in ("window", "spacing")):
+        return {}
+    table = previous.table
+    known = zip(
+        table["content_key"], _whole(table), table["pixel_key"], _comparable(table), strict=True
+    )
+    return {
+        (bytes(content), deep): None if key is None or pd.isna(key) else bytes(key)
+        for content, deep, key, compared in known
+        if compared
+    }
+
+
+def _tasks(
+    table: pd.DataFrame,
+    roots: Sequence[Path],
+    wanted: Iterable[tuple[int, tuple[bytes, bool]]],
+    whole: Sequence[bool],
+) -> list[tuple[list[int], Task]]:
+    """Give what is to be decoded, each content once: a file's rows and its frames, rising."""
+    once = {name: row for row, name in reversed(list(wanted))}
+    rows = table.iloc[sorted(once.values())]
+    tasks = []
+    for (root, path), part in rows.groupby(["root", "path"], sort=False):
+        part = part.sort_values("frame")
+        frames = [None if pd.isna(frame) else int(frame) for frame in part["frame"]]
+        numbers = list(map(int, part.index))
+        tasks.append((numbers, Task(roots[root] / path, frames, whole[numbers[0]])))
+    return tasks
+
+
+def _decode_all(
+    tasks: Sequence[tuple[list[int], Task]], geometry: Geometry, progress: Progress | None
+) -> Iterator[tuple[list[int], list[bytes | None] | None]]:
+    pool = ThreadPoolExecutor(max_workers=max(2, len(os.sched_getaffinity(0))))
+    try:
+        found = pool.map(lambda task: _keys_of(task[1], geometry), tasks)
+        for done, ((rows, _), keys) in enumerate(zip(tasks, found, strict=True), 1):
+            yield rows, keys
+            if progress is not None:
+                progress(done, len(tasks))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _keys_of(task: Task, geometry: Geometry) -> list[bytes | None] | None:
+    """Decode one file; None if it is damaged."""
+    try:
+        if task.frames != [None] or not task.path.name.lower().endswith(IMAGE_SUFFIXES):
+            return _frame_keys(task, geometry)
+        if task.whole:
+            return [_key(np.asarray(read_image(task.path, None, geometry.window).convert("L")))]
+        return [_key(_eighth(task.path))]
+    except InputError:
+        # What lacks a window alone is whole, and has no pixels yet.
+        return None if why_unreadable(task.path) else [None] * len(task.frames)
+
+
+def _frame_keys(task: Task, geometry: Geometry) -> list[bytes | None]:
+    square = Geometry("squash", FRAME_SIDE, FRAME_SIDE).with_options(
+        {"window": geometry.window, "spacing": geometry.spacing}
+    )
+    return [_key(pixels) for pixels in decode_file(task.path, task.frames, square, "grey")]
+
+
+def _eighth(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            image.draft("L", (1, 1))
+            image.load()
+            return np.asarray(image.convert("L"))
+    except READ_ERRORS as error:
+        raise InputError(f"Cannot read image {path}: {error}.") from error
+
+
+def _key(pixels: np.ndarray) -> bytes | None:
+    """Digest brightness and size; None where it is the same everywhere."""
+    if (pixels == pixels.flat[0]).all():
+        return None
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=KEY_BYTES)
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.digest()
