@@ -141,14 +141,16 @@ def _tasks(
     whole: Sequence[bool],
 ) -> list[tuple[list[int], Task]]:
     """Give what is to be decoded, each content once: a file's rows and its frames, rising."""
-    once = {name: row for row, name in reversed(list(wanted))}
-    rows = table.iloc[sorted(once.values())]
+    rows_of: dict[tuple[int, str], list[int]] = {}
+    files = list(zip(table["root"], table["path"], strict=True))
+    for row in {name: row for row, name in reversed(list(wanted))}.values():
+        rows_of.setdefault(files[row], []).append(row)
+    frame = [None if pd.isna(number) else int(number) for number in table["frame"]]
     tasks = []
-    for (root, path), part in rows.groupby(["root", "path"], sort=False):
-        part = part.sort_values("frame")
-        frames = [None if pd.isna(frame) else int(frame) for frame in part["frame"]]
-        numbers = list(map(int, part.index))
-        tasks.append((numbers, Task(roots[root] / path, frames, whole[numbers[0]])))
+    for (root, path), rows in sorted(rows_of.items()):
+        rows.sort(key=lambda row: frame[row] or 0)
+        frames = [frame[row] for row in rows]
+        tasks.append((rows, Task(roots[root] / path, frames, whole[rows[0]])))
     return tasks
 
 
