@@ -70,20 +70,16 @@ def add_pixel_keys(
     """
     table = table.reset_index(drop=True)
     keys: dict[tuple[bytes, bool], bytes | None] = _known(previous, options)
-    whole = _whole(table)
+    contents, whole = list(map(bytes, table["content_key"])), _whole(table)
     wanted = [
-        (row, (bytes(key), deep))
-        for row, (key, deep, asked) in enumerate(
-            zip(table["content_key"], whole, _comparable(table), strict=True)
-        )
-        if asked
+        (row, (contents[row], whole[row])) for row in np.flatnonzero(_comparable(table)).tolist()
     ]
     tasks = _tasks(table, roots, [item for item in wanted if item[1] not in keys], whole)
     damaged: list[int] = []
     for rows, found in _decode_all(tasks, Geometry().with_options(options), progress):
         damaged += rows if found is None else []
         for row, key in zip(rows, found or [], strict=False):
-            keys[bytes(table["content_key"].iat[row]), whole[row]] = key
+            keys[contents[row], whole[row]] = key
     pixel_keys: list[bytes | None] = [None] * len(table)
     for row, name in wanted:
         pixel_keys[row] = keys.get(name)
@@ -203,5 +199,5 @@ def _key(pixels: np.ndarray) -> bytes | None:
     if (pixels == pixels.flat[0]).all():
         return None
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=KEY_BYTES)
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(pixels.tobytes())
     return digest.digest()

@@ -55,7 +55,8 @@ def duplicate_findings(duplicates: pd.DataFrame, made: Collection[str] = ()) -> 
     """
     findings = []
     across = duplicates[duplicates["across_splits"]]
-    for (harm, same), part in across.groupby(["harm", "same"], sort=False):
+    for keys, part in across.groupby(["harm", "same"], sort=False):
+        harm, same = map(str, keys)
         count = many(part["copy"].nunique(), "image occurs", "images occur")
         where = "in test and another split" if harm == HARMS[0] else "in more than one split"
         remedy = RESPLIT if made and _all_in(part, {"train", *made}) else ""
@@ -67,16 +68,16 @@ def duplicate_findings(duplicates: pd.DataFrame, made: Collection[str] = ()) -> 
             )
         )
     conflicts = duplicates[duplicates["label_conflict"]]
-    for same, part in conflicts.groupby("same", sort=False):
+    for how, part in conflicts.groupby("same", sort=False):
         count = many(part["copy"].nunique(), "image has", "images have")
         names = examples(part["image_id"])
         findings.append(
-            Finding("warning", f"{count} {_copies(same)} with another label ({names}).")
+            Finding("warning", f"{count} {_copies(str(how))} with another label ({names}).")
         )
     within = duplicates[~duplicates["across_splits"]]
-    for same, part in within.groupby("same", sort=False):
+    for how, part in within.groupby("same", sort=False):
         count = many(part["copy"].nunique(), "image has", "images have")
-        findings.append(Finding("note", f"{count} {_copies(same)} within one split."))
+        findings.append(Finding("note", f"{count} {_copies(str(how))} within one split."))
     return findings
 
 

@@ -184,7 +184,7 @@ def audit(
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict:
         into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
-        say(f"Strict: {into_test} of the findings are leaks into test, {others} other leaks.")
+        say(f"Strict: {into_test} of the findings are leaks into test, {others} other.")
         if into_test:
             raise typer.Exit(1)
 

@@ -206,9 +206,15 @@ def test_audit_refuses_leaks_and_draws_them(
     run("index", "set", "--root", "root")
     loud = run("audit", "set", "--with-images", "sheet.png")
     assert loud.exit_code == 0
-    assert "leak: 1 image occurs in more than one split, byte for byte" in loud.output
+    assert "leak: 1 image occurs in test and another split, byte for byte" in loud.output
     assert Image.open("sheet.png").width == 640
     assert run("audit", "set", "--strict").exit_code == 1
+    shutil.move("root/test/b/copy.png", "root/val/b/copy.png")
+    run("index", "set", "--root", "root")
+    other = run("audit", "set", "--strict")  # a leak, but not into test
+    assert "leak: 1 image occurs in more than one split" in other.output
+    assert "0 of the findings are leaks into test, 1 other." in other.output
+    assert other.exit_code == 0
 
 
 def test_every_kind_is_in_the_table_of_the_page() -> None:
