@@ -94,4 +94,4 @@ def test_every_fold_of_a_control_has_the_shares_of_the_classes(monkeypatch):
         cross_predict(np.random.default_rng(seed).normal(size=(200, 2)), truth, groups, seed)
     shares = np.array([truth[rows].mean() for rows in held_out])
     assert len(shares) == 25
-    assert ((shares > 0.19) & (shares < 0.23)).all()
+    assert ((shares > 0.19) & (shares < 0.26)).all()
