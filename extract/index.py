@@ -10,7 +10,6 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.labels import check_labels
-from frostline.cache.tables.units import KEYS
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
 from frostline.extract.pixel_keys import add_pixel_keys
@@ -70,7 +69,7 @@ def index_dataset(
     table = add_pixel_keys(table, folders, resolved, previous, progress)
     split = assign_splits(
         *_lists(table, "group_id", "label", "split"),
-        keys=_lists(table, *KEYS),
+        keys=list(table["pixel_key"]),
         kept=kept,
         **splits,
     )
@@ -82,6 +81,7 @@ def index_dataset(
         "group_pattern": group_pattern,
         **splits,
         "made_splits": made_parts(table["split"]),
+        "left_out": reading.left_out.as_meta(),
         "notes": reading.notes,
     }
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))

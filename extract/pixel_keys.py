@@ -34,6 +34,7 @@ from frostline.extract.images.geometry import Geometry
 
 CONTAINERS = ("NIfTI", "NPZ", "DICOM")
 FRAME_SIDE = 256  # pixels a side to which frames are brought before they are compared
+UNDECODED = b""
 HEADER = ["width", "height", "mode", "format"]
 
 
@@ -79,13 +80,19 @@ def add_pixel_keys(
     for rows, found in _decode_all(tasks, Geometry().with_options(options), progress):
         damaged += rows if found is None else []
         for row, key in zip(rows, found or [], strict=False):
-            keys[contents[row], whole[row]] = key
+            keys[contents[row], whole[row]] = contents[row] if key == UNDECODED else key
     pixel_keys: list[bytes | None] = [None] * len(table)
     for row, name in wanted:
         pixel_keys[row] = keys.get(name)
     table = table.assign(pixel_key=pd.Series(pixel_keys, dtype=object))
     table.loc[table["file_key"].isin(table["file_key"].iloc[damaged]), HEADER] = pd.NA
     return table
+
+
+def blank(table: pd.DataFrame) -> pd.Series:
+    """Say which rows are of one brightness everywhere: compared, and with nothing to compare."""
+    missing = table["pixel_key"].isna()
+    return _comparable(table) & missing & (not missing.all())
 
 
 def _framed(table: pd.DataFrame) -> pd.Series:
@@ -173,8 +180,8 @@ def _keys_of(task: Task, geometry: Geometry) -> list[bytes | None] | None:
             return [_key(np.asarray(read_image(task.path, None, geometry.window).convert("L")))]
         return [_key(_eighth(task.path))]
     except InputError:
-        # What lacks a window alone is whole, and has no pixels yet.
-        return None if why_unreadable(task.path) else [None] * len(task.frames)
+        # What lacks a window alone is whole; its bytes stand for the pixels that it will have.
+        return None if why_unreadable(task.path) else [UNDECODED] * len(task.frames)
 
 
 def _frame_keys(task: Task, geometry: Geometry) -> list[bytes | None]:

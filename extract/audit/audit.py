@@ -12,11 +12,18 @@ from frostline.cache.manifest import SPLITS
 from frostline.extract.audit.duplicates import duplicate_findings, duplicate_table
 from frostline.extract.audit.findings import (
     Finding,
+    blank_findings,
     class_findings,
     crossing_findings,
     grouping_findings,
     spelling_findings,
     unreadable_findings,
+)
+from frostline.extract.audit.flow import (
+    FLOW,
+    flow_of_cases,
+    left_out_findings,
+    patient_findings,
 )
 from frostline.extract.audit.headers import (
     HeaderAccuracy,
@@ -26,6 +33,7 @@ from frostline.extract.audit.headers import (
 )
 from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
 from frostline.extract.images.decode import why_unreadable
+from frostline.extract.pixel_keys import blank
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Audit:
     counts : DataFrame
         `split`, `label`, `images`, `groups`: a row for each split and class, then one
         with the label `all` for each split, then one for everything.
+    flow : DataFrame
+        The flow of cases: see `frostline.extract.audit.flow`.
     crossing_groups : DataFrame
         `group_id`, `splits` (joined by a comma), `images`.
     duplicates : DataFrame
@@ -56,6 +66,7 @@ class Audit:
 
     dataset: str
     counts: pd.DataFrame
+    flow: pd.DataFrame
     crossing_groups: pd.DataFrame
     duplicates: pd.DataFrame
     near_duplicates: pd.DataFrame | None
@@ -97,6 +108,7 @@ def audit(
     Only files that were found unreadable when the data set was indexed are opened, to say why.
     """
     images = manifest.images(label=label, split=split)
+    left_out = manifest.meta.get("left_out", {})  # which manifests of release 0.1 lack
     crossing = _crossing_groups(images)
     duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
@@ -108,14 +120,18 @@ def audit(
         *near_findings(near),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
+        *blank_findings(images.loc[blank(images), "image_id"]),
         *class_findings(images),
         *spelling_findings(images),
         *grouping_findings(images),
+        *patient_findings(manifest.meta.get("notes", {})),
+        *left_out_findings(left_out),
     ]
     order = ("leak", "warning", "note")
     return Audit(
         dataset=str(manifest.meta.get("dataset", "")),
         counts=_counts(images),
+        flow=flow_of_cases(images, left_out),
         crossing_groups=crossing,
         duplicates=duplicates,
         near_duplicates=near,
@@ -128,7 +144,8 @@ def audit(
 
 def render_audit(audit: Audit, rows: int = 10) -> str:
     """Write an audit as plain text; of long tables only the first rows."""
-    pieces = [f"Data set {audit.dataset}", _plain(audit.counts, len(audit.counts))]
+    counts, flow = (_plain(table, len(table)) for table in (audit.counts, audit.flow))
+    pieces = [f"Data set {audit.dataset}", counts, f"{FLOW}\n{flow}"]
     tables = {
         "Groups in several splits": audit.crossing_groups,
         "Equal images": audit.duplicates,

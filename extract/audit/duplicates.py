@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from frostline.cache.tables.units import KEYS, units
+from frostline.cache.tables.units import equality
 from frostline.extract.audit.findings import Finding, examples, many
 
 COLUMNS = ["image_id", "split", "label", "group_id"]
@@ -24,9 +24,9 @@ def duplicate_table(images: pd.DataFrame) -> pd.DataFrame:
     `HARMS`), `image_id`, `split`, `label`, `group_id`, and whether the set lies `across_splits` and
     has a `label_conflict`.
     """
-    sets = units(list(images["image_id"]), *(list(images[key]) for key in KEYS if key in images))
-    table = images.assign(copy=sets)
-    table = table[table.duplicated("copy", keep=False)]
+    table = images.assign(copy=equality(images))
+    table = table[table["copy"].notna() & table.duplicated("copy", keep=False)]
+    table["copy"] = table.groupby("copy", sort=False).ngroup()
     counts = table.groupby("copy")[["content_key", "split", "label", "group_id"]].nunique()
     in_test = table["copy"].isin(table.loc[table["split"] == "test", "copy"])
     counts = counts.loc[table["copy"]].set_axis(table.index)

@@ -70,6 +70,14 @@ def unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
     ]
 
 
+def blank_findings(blank: pd.Series) -> list[Finding]:
+    """Say which images are of one brightness everywhere, given their ids."""
+    if not len(blank):
+        return []
+    count = many(len(blank), "image is", "images are")
+    return [Finding("warning", f"{count} of one brightness everywhere ({examples(blank)}).")]
+
+
 def class_findings(images: pd.DataFrame) -> list[Finding]:
     """Say which splits lack classes, and which images a label."""
     labels = set(images["label"].dropna())

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
 from frostline.extract.readers.table_file import TableFile
 
@@ -55,22 +56,21 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         found.
     """
     source = TableFile.read(options["table"], roots)
-    notes: dict[str, Any] = {
-        "patients_without_image": [],
-        "patients_without_mask": [],
-        "patients_without_slices": [],
-    }
+    left_out = LeftOut()
     known = _known_slices(previous, roots, options)
     tables = []
-    for patient in _patients(source, roots, options, notes):
+    for patient in _patients(source, roots, options, left_out):
         slices = _slices(patient, roots, options, known)
         if len(slices):
             tables.append(_rows(patient, slices))
         else:
-            notes["patients_without_slices"].append(patient.name)
+            reason = (
+                f"patients without a slice of more than {options['min_roi']} pixels in the mask"
+            )
+            left_out.add(reason, patient.name, of="patients")
     if not tables:
         raise InputError(
-            f"No slice has more than {options['min_roi']} pixels in its mask ({_counts(notes)}, of "
+            f"No slice has more than {options['min_roi']} pixels in its mask ({left_out}, of "
             f"{len(source)} rows in {source.path}): correct the patterns, or lower --min-roi."
         )
     own = pd.concat(tables, ignore_index=True)
@@ -78,11 +78,11 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         {"group_id": options["group_column"], "label": options["label_column"]}
     )
     extra = extra.iloc[own.pop("row")].reset_index(drop=True)
-    return Reading(pd.concat([own, extra], axis=1), notes)
+    return Reading(pd.concat([own, extra], axis=1), left_out)
 
 
 def _patients(
-    source: TableFile, roots: list[Path], options: Mapping[str, Any], notes: dict[str, Any]
+    source: TableFile, roots: list[Path], options: Mapping[str, Any], left_out: LeftOut
 ) -> Iterator[Patient]:
     names = source.column(options["group_column"], "group")
     labels = source.column(options["label_column"], "label")
@@ -99,9 +99,9 @@ def _patients(
         if earlier != row and (images[earlier], masks[earlier]) == (images[row], masks[row]):
             continue
         if not _is_there(roots, images[row]):
-            notes["patients_without_image"].append(name)
+            left_out.add("patients without an image", name, of="patients")
         elif not _is_there(roots, masks[row]):
-            notes["patients_without_mask"].append(name)
+            left_out.add("patients without a mask", name, of="patients")
         else:
             where = source.where(row)
             image = find_in_roots(roots, images[row], where)
@@ -215,7 +215,3 @@ def _state(path: Path) -> tuple[str, int, int]:
 
 def _is_there(roots: list[Path], path: str) -> bool:
     return any((root / path).is_file() for root in roots)
-
-
-def _counts(notes: Mapping[str, list[str]]) -> str:
-    return ", ".join(f"{len(names)} {name.replace('_', ' ')}" for name, names in notes.items())

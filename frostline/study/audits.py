@@ -60,7 +60,10 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
 
 
 def _flagged(found: Audit) -> dict[str, pd.DataFrame]:
+    from frostline.extract.audit.flow import FLOW
+
     tables = {
+        FLOW: found.flow,
         "Groups in several splits": found.crossing_groups,
         "Equal images": found.duplicates,
     }

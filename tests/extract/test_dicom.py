@@ -204,7 +204,7 @@ def test_dicom_folders(root: Path) -> None:
     assert table["image_id"].tolist()[-6:-4] == ["ill/two.dcm#z=0", "ill/two.dcm#z=1"]
     assert set(table["format"]) == {"DICOM"}
     assert manifest_channels(manifest) == "grey"
-    assert manifest.meta["notes"]["ignored"] == {".txt": 1}
+    assert manifest.meta["left_out"]["files named *.txt"]["count"] == 1
 
 
 def test_patients_are_keyed_hashes(root: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_damaged_files_stay_in_the_table_and_other_objects_do_not(root: Path) ->
     (root / "ill/report.dcm").write_bytes(Path(str(report)).read_bytes())
     manifest = index(root)
     assert manifest.table.loc[manifest.table["mode"].isna(), "path"].unique() == ["ill/two.dcm"]
-    assert manifest.meta["notes"]["without_image"] == 1
+    assert manifest.meta["left_out"]["files of DICOM without an image"]["count"] == 1
 
 
 # what pydicom and nibabel carry in their own packages
