@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.labels import check_labels
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
-from frostline.extract.pixel_keys import add_pixel_keys
+from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
@@ -67,12 +65,8 @@ def index_dataset(
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
     table = add_file_facts(table, folders, previous, progress)
     table = add_pixel_keys(table, folders, resolved, previous, progress)
-    split = assign_splits(
-        *_lists(table, "group_id", "label", "split"),
-        keys=list(table["pixel_key"]),
-        kept=kept,
-        **splits,
-    )
+    columns = (list(table[column]) for column in ("group_id", "label", "split"))
+    split = assign_splits(*columns, keys=list(table["pixel_key"]), kept=kept, **splits)
     meta = {
         "dataset": name,
         "kind": kind,
@@ -82,14 +76,10 @@ def index_dataset(
         **splits,
         "made_splits": made_parts(table["split"]),
         "left_out": reading.left_out.as_meta(),
-        "notes": reading.notes,
+        "notes": reading.notes | grey_levels(table, folders, resolved),
     }
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
-
-
-def _lists(table: pd.DataFrame, *columns: str) -> list[list[Any]]:
-    return [list(table[column]) for column in columns]
 
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:

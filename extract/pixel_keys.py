@@ -35,6 +35,8 @@ from frostline.extract.images.geometry import Geometry
 CONTAINERS = ("NIfTI", "NPZ", "DICOM")
 FRAME_SIDE = 256  # pixels a side to which frames are brought before they are compared
 UNDECODED = b""
+SAMPLE = 20  # images of more than 8 bits, whose grey levels are looked at
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "uint16", "int16", "uint32", "int32")
 HEADER = ["width", "height", "mode", "format"]
 
 
@@ -89,6 +91,36 @@ def add_pixel_keys(
     return table
 
 
+def undecoded(table: pd.DataFrame) -> pd.Series:
+    """Say which rows are whole, but could not be decoded with the data set's options."""
+    return table["mode"].notna() & (table["pixel_key"] == table["content_key"]).fillna(False)
+
+
+def grey_levels(
+    table: pd.DataFrame, roots: Sequence[Path], options: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """Find how bright images of more than 8 bits become, from a few of them.
+
+    Returns
+    -------
+    For the notes of a manifest: `grey_levels`, with `highest`, the greatest of 0 to 255 in any of
+    them, and how many `images` were looked at; nothing where there are none, or a window says what
+    becomes of them.
+    """
+    deep = table["mode"].isin(DEEP) & table["pixel_key"].ne(table["content_key"])
+    rows = table[deep.fillna(False).astype(bool)]
+    if options.get("window") is not None or not len(rows):
+        return {}
+    rows = rows.iloc[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)]
+    square = Geometry("squash", FRAME_SIDE, FRAME_SIDE)
+    highest = 0
+    for root, path, frame in zip(rows["root"], rows["path"], rows["frame"], strict=True):
+        number = None if pd.isna(frame) else int(frame)
+        (pixels,) = decode_file(roots[root] / path, [number], square, "grey")
+        highest = max(highest, int(pixels.max()))
+    return {"grey_levels": {"highest": highest, "images": len(rows)}}
+
+
 def blank(table: pd.DataFrame) -> pd.Series:
     """Say which rows are of one brightness everywhere: compared, and with nothing to compare."""
     missing = table["pixel_key"].isna()
@@ -133,7 +165,7 @@ def _known(
     return {
         (bytes(content), deep): None if key is None or pd.isna(key) else bytes(key)
         for content, deep, key, compared in known
-        if compared
+        if compared and bytes(content) != key  # what could not be decoded is tried again
     }
 
 

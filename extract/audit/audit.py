@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from frostline.cache import Manifest
+from frostline.cache import InputError, Manifest
 from frostline.cache.manifest import SPLITS
 from frostline.extract.audit.duplicates import duplicate_findings, duplicate_table
 from frostline.extract.audit.findings import (
@@ -15,9 +16,13 @@ from frostline.extract.audit.findings import (
     blank_findings,
     class_findings,
     crossing_findings,
+    faint_mask_findings,
+    grey_level_findings,
     grouping_findings,
     spelling_findings,
+    undecoded_findings,
     unreadable_findings,
+    validation_findings,
 )
 from frostline.extract.audit.flow import (
     FLOW,
@@ -32,8 +37,9 @@ from frostline.extract.audit.headers import (
     header_table,
 )
 from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
-from frostline.extract.images.decode import why_unreadable
-from frostline.extract.pixel_keys import blank
+from frostline.extract.images.decode import decode, why_unreadable
+from frostline.extract.images.geometry import Geometry
+from frostline.extract.pixel_keys import blank, undecoded
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ def audit(
     """
     images = manifest.images(label=label, split=split)
     left_out = manifest.meta.get("left_out", {})  # which manifests of release 0.1 lack
+    notes, made = manifest.meta.get("notes", {}), manifest.meta.get("made_splits", [])
     crossing = _crossing_groups(images)
     duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
@@ -116,15 +123,19 @@ def audit(
     unreadable = _unreadable(manifest)
     findings = [
         *crossing_findings(crossing),
-        *duplicate_findings(duplicates, manifest.meta.get("made_splits", [])),
+        *duplicate_findings(duplicates, made),
         *near_findings(near),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
         *blank_findings(images.loc[blank(images), "image_id"]),
+        *undecoded_findings(_undecoded(manifest, images)),
+        *grey_level_findings(notes.get("grey_levels")),
+        *faint_mask_findings(images),
         *class_findings(images),
+        *validation_findings(images, made),
         *spelling_findings(images),
         *grouping_findings(images),
-        *patient_findings(manifest.meta.get("notes", {})),
+        *patient_findings(notes),
         *left_out_findings(left_out),
     ]
     order = ("leak", "warning", "note")
@@ -212,6 +223,21 @@ def _unreadable(manifest: Manifest) -> pd.DataFrame:
     for row in map(int, table["mode"].isna().to_numpy().nonzero()[0]):
         rows.append((table["image_id"].iat[row], _reason(manifest.file(row))))
     return pd.DataFrame(rows, columns=["image_id", "reason"])
+
+
+def _undecoded(manifest: Manifest, images: pd.DataFrame) -> pd.DataFrame:
+    """Name images that the data set's options cannot decode; `reason` is of the first."""
+    rows = np.flatnonzero(undecoded(images))
+    reason = ""
+    if len(rows):
+        frame = list(images["frame"].astype(object).where(images["frame"].notna(), None))[rows[0]]
+        geometry = Geometry().with_options(manifest.meta.get("options", {}))
+        try:
+            path = manifest.file(int(rows[0]))
+            decode(path, frame, geometry, "grey")
+        except InputError as error:
+            reason = str(error).removeprefix(f"Cannot read image {path}: ").removesuffix(".")
+    return pd.DataFrame({"image_id": images["image_id"].iloc[rows], "reason": reason})
 
 
 def _reason(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ OPTIONS: dict[str, Any] = {
     "group_column": REQUIRED,
     "label_column": REQUIRED,
     "min_roi": 30,
+    "mask_threshold": 0.0,
     "window": {"percentiles": [0.5, 99.5]},
     "spacing": None,
 }
+FAINT = 0.05  # of the maximum of a mask
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Patient:
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read the slices whose mask has more than `min_roi` pixels that are not zero.
+    """Read the slices whose mask has more than `min_roi` pixels above `mask_threshold`.
 
     `image` and `mask` are patterns such as `{patient}/{patient}_flair.nii.gz`:
     `{patient}` is the value of `group_column`, any other name a column of the table.
@@ -119,25 +121,33 @@ def _slices(
     state = (*_state(image_path), *_state(mask_path))
     slices = known.get(state)
     if slices is None:
-        slices = marked_slices(image_path, mask_path, options["min_roi"], options["spacing"])
+        how = (options[name] for name in ("min_roi", "spacing", "mask_threshold"))
+        slices = marked_slices(image_path, mask_path, *how)
     *_, size, mtime = state
     return slices.assign(mask_path=patient.mask[1], mask_size=size, mask_mtime_ns=mtime)
 
 
 def marked_slices(
-    image_path: Path, mask_path: Path, min_roi: int, spacing: Sequence[float] | None
+    image_path: Path,
+    mask_path: Path,
+    min_roi: int,
+    spacing: Sequence[float] | None,
+    threshold: float = 0.0,
 ) -> pd.DataFrame:
-    """Find the slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
+    """Find the slices of a volume in which a mask marks more than `min_roi` pixels.
 
     Parameters
     ----------
     spacing
         Voxel size in mm (x, y, z) to which the volume is resampled, if it is.
+    threshold
+        What a voxel of the mask must exceed, whatever its sign, to mark.
 
     Returns
     -------
     pandas.DataFrame
-        `frame` and `roi_pixels`.
+        `frame`, `roi_pixels` and `mask_faint`: the share of the marking voxels that are below 5% of
+        the mask's maximum.
 
     Raises
     ------
@@ -147,6 +157,10 @@ def marked_slices(
     from frostline.extract.images.volumes import onto_grid, read_grid, read_volume, resample
 
     mask = read_volume(mask_path)
+    strength = np.nan_to_num(np.abs(mask.values), nan=0, posinf=0, neginf=0)
+    marked = strength > threshold
+    faint = float((strength[marked] < FAINT * strength.max()).mean()) if marked.any() else 0.0
+    mask = replace(mask, values=marked)
     grid = read_grid(image_path)
     if not grid.same_as(mask.grid):
         try:
@@ -157,10 +171,10 @@ def marked_slices(
                 "mask to the image."
             ) from None
     if spacing is not None:
-        mask = resample(mask, spacing, order=0)
-    pixels = ((mask.values != 0) & np.isfinite(mask.values)).sum(axis=(0, 1))
+        mask = resample(replace(mask, values=mask.values.astype(np.uint8)), spacing, order=0)
+    pixels = (mask.values != 0).sum(axis=(0, 1))
     frames = np.flatnonzero(pixels > min_roi)
-    return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames]})
+    return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames], "mask_faint": faint})
 
 
 def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
@@ -175,6 +189,7 @@ def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
             "group_id": patient.name,
             "split": None,
             "roi_pixels": slices["roi_pixels"],
+            "mask_faint": slices["mask_faint"],
             "mask_path": slices["mask_path"],
             "mask_size": slices["mask_size"],
             "mask_mtime_ns": slices["mask_mtime_ns"],
@@ -190,8 +205,8 @@ def _known_slices(
     if previous is None or previous.meta.get("kind") != "mri-slices":
         return {}
     earlier = previous.meta["options"]
-    if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing")):
-        return {}
+    if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing", "mask_threshold")):
+        return {}  # release 0.1 knew no threshold
     folders = [Path(previous.meta["roots"][root]) for root in previous.table["root"]]
     table = previous.table.assign(
         _image=_joined(folders, previous.table["path"]),
@@ -199,7 +214,7 @@ def _known_slices(
     )
     state = ["_image", "file_size", "file_mtime_ns", "_mask", "mask_size", "mask_mtime_ns"]
     return {
-        key: part[["frame", "roi_pixels"]].reset_index(drop=True)
+        key: part[["frame", "roi_pixels", "mask_faint"]].reset_index(drop=True)
         for key, part in table.groupby(state, sort=False)
     }
 

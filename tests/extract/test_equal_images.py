@@ -10,12 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_files import save
-from nibabel.nifti1 import Nifti1Image
+from indexed import index, store, texts, volumes
 from PIL import Image
 
-from frostline.cache import Manifest, Workspace
-from frostline.extract.audit.audit import Audit, audit
-from frostline.extract.index import index_dataset
+from frostline.cache import Manifest
+from frostline.extract.audit.audit import audit
 from frostline.extract.splits import assign_splits
 from frostline.probe.sweep.draws import group_folds
 
@@ -42,17 +41,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def index(root: Path, name: str = "set", **options: Any) -> Manifest:
-    return index_dataset(Workspace(root.parent / "workspace"), name, roots=[root], **options)
-
-
 def sides(manifest: Manifest, *ids: str) -> set[str]:
     table = manifest.table.set_index("image_id")
     return {str(table["split"][name]) for name in ids}
-
-
-def texts(found: Audit) -> list[str]:
-    return [finding.text for finding in found.findings]
 
 
 def same_bytes(root: Path) -> tuple[str, str]:
@@ -179,25 +170,6 @@ def test_dicom_frames_of_two_patients(tmp_path: Path) -> None:
         manifest = index(tmp_path / "root", kind="dicom", seed=seed, resplit=True)
         names = ("a/film.dcm#z=0", "a/film.dcm#z=1", "b/05.dcm", "a/06.dcm")
         assert len(sides(manifest, *names)) == 1, seed
-
-
-def volumes(root: Path, patients: int = 12) -> dict[str, Any]:
-    root.mkdir()
-    rows = []
-    mask = np.zeros((10, 9, 4), np.uint8)
-    mask[2:8, 2:8, 1:3] = 1
-    for number in range(patients):
-        values = RNG.normal(100, 20, (10, 9, 4)).astype(np.float32)
-        store(root / f"p{number}.nii.gz", values)
-        store(root / f"p{number}_mask.nii.gz", mask)
-        rows.append(f"p{number},{'ab'[number % 2]}")
-    (root / "t.csv").write_text("\n".join(["id,y", *rows, ""]))
-    pattern = {"image": "{patient}.nii.gz", "mask": "{patient}_mask.nii.gz", "table": "t.csv"}
-    return {**pattern, "group_column": "id", "label_column": "y"}
-
-
-def store(path: Path, values: np.ndarray, affine: np.ndarray | None = None) -> None:
-    nib.save(Nifti1Image(values, np.eye(4) if affine is None else affine), path)  # type: ignore[attr-defined]
 
 
 def test_one_volume_in_two_orientations(tmp_path: Path) -> None:

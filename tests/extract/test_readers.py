@@ -63,6 +63,7 @@ def test_defaults_are_filled_in() -> None:
     assert resolved == {
         **options,
         "min_roi": 30,
+        "mask_threshold": 0.0,
         "window": {"percentiles": [0.5, 99.5]},
         "spacing": None,
         "follow": None,
