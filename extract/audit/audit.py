@@ -36,7 +36,14 @@ from frostline.extract.audit.headers import (
     header_findings,
     header_table,
 )
-from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
+from frostline.extract.audit.near_duplicates import (
+    ALIKE,
+    Embeddings,
+    ImageHashes,
+    alike_embeddings,
+    near_duplicates,
+    near_findings,
+)
 from frostline.extract.images.decode import decode, why_unreadable
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.pixel_keys import blank, undecoded
@@ -60,6 +67,8 @@ class Audit:
     near_duplicates : DataFrame or None
         Pairs of other groups that look the same: see `frostline.extract.audit.near_duplicates`.
         None if no pixels were at hand.
+    alike_embeddings : DataFrame or None
+        Pairs of other groups whose embeddings are nearly the same; None if none were at hand.
     headers : DataFrame
         Sizes, formats and bit depths by split and class: see `frostline.extract.audit.headers`.
     header_accuracy : HeaderAccuracy or None
@@ -76,6 +85,7 @@ class Audit:
     crossing_groups: pd.DataFrame
     duplicates: pd.DataFrame
     near_duplicates: pd.DataFrame | None
+    alike_embeddings: pd.DataFrame | None
     headers: pd.DataFrame
     header_accuracy: HeaderAccuracy | None
     unreadable: pd.DataFrame
@@ -98,6 +108,7 @@ def audit(
     label: str = "label",
     split: str = "split",
     hashes: ImageHashes | None = None,
+    embeddings: Embeddings | None = None,
 ) -> Audit:
     """Look for leaks, conflicts and damage in a manifest.
 
@@ -108,6 +119,8 @@ def audit(
     hashes
         Content keys and perceptual hashes (`frostline.extract.audit.thumbnails.store_hashes`);
         without them near-duplicates are not looked for.
+    embeddings
+        Content keys and embeddings, to look for pairs that are alike, too.
 
     Notes
     -----
@@ -119,12 +132,14 @@ def audit(
     crossing = _crossing_groups(images)
     duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
+    alike = None if embeddings is None else alike_embeddings(images, embeddings)
     accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
         *crossing_findings(crossing),
         *duplicate_findings(duplicates, made),
         *near_findings(near),
+        *near_findings(alike, ALIKE),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
         *blank_findings(images.loc[blank(images), "image_id"]),
@@ -146,6 +161,7 @@ def audit(
         crossing_groups=crossing,
         duplicates=duplicates,
         near_duplicates=near,
+        alike_embeddings=alike,
         headers=header_table(images),
         header_accuracy=accuracy,
         unreadable=unreadable,
@@ -161,6 +177,7 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
         "Groups in several splits": audit.crossing_groups,
         "Equal images": audit.duplicates,
         "Near-duplicates in several groups": audit.near_duplicates,
+        "Nearly equal embeddings in several groups": audit.alike_embeddings,
         "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
         "Unreadable files": audit.unreadable,
     }

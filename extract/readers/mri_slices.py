@@ -57,6 +57,10 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         do not say how they lie, a file that cannot be read, and where no patient or slice is
         found.
     """
+    if not 0 <= options["mask_threshold"] < float("inf"):
+        raise InputError(
+            f"The option mask_threshold must be 0 or more, not {options['mask_threshold']!r}."
+        )
     source = TableFile.read(options["table"], roots)
     left_out = LeftOut()
     known = _known_slices(previous, roots, options)

@@ -152,6 +152,9 @@ def audit(
     with_images: Annotated[
         Path | None, typer.Option(help="PNG file to write, with the flagged images.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write, with every image of every finding.")
+    ] = None,
     controls: Annotated[
         bool,
         typer.Option("--controls", help="Also score permuted labels and the like: at chance?"),
@@ -163,21 +166,27 @@ def audit(
     Example: frostline audit chest --strict
     """
     from frostline.cache import Workspace, read_manifest
+    from frostline.cache.atomic import write_text
     from frostline.console import say
-    from frostline.extract.audit.audit import audit as audit_manifest
     from frostline.extract.audit.audit import render_audit
+    from frostline.extract.audit.details import details
     from frostline.extract.audit.sheet import picture_sheet
-    from frostline.study.audits import stored_hashes
+    from frostline.study.audits import audit_stored
 
-    manifest = read_manifest(Workspace(workspace).manifest(name))
-    hashes = stored_hashes(Workspace(workspace).pixels(name))
-    found = audit_manifest(manifest, hashes=hashes)
+    found, missing = audit_stored(Workspace(workspace), name)
     typer.echo(render_audit(found))
-    if hashes is None:
-        say("Near-duplicates were not looked for: no pixels are stored yet (frostline extract).")
+    for sentence in missing:
+        say(sentence)
+    if out is not None:
+        table = details(found)
+        write_text(out, table.to_csv(index=False, lineterminator="\n"))
+        say(f"{out} has {len(table):,} rows, one for each image of a finding.")
     if with_images is not None:
-        sets = picture_sheet(found, manifest, with_images)
-        say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
+        sheet = picture_sheet(
+            found, read_manifest(Workspace(workspace).manifest(name)), with_images
+        )
+        shows = f"{with_images} shows {sheet}; --out lists all."
+        say(shows if sheet.flagged else "Nothing was flagged: no sheet.")
     if controls:
         from frostline.study.audits import render_controls, run_controls
 

@@ -302,6 +302,18 @@ def test_slices_with_more_than_min_roi_pixels(tmp_path: Path) -> None:
     assert len(read("mri-slices", tmp_path, **MRI, min_roi=29).table) == 4
 
 
+def test_the_threshold_of_masks(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [90])  # of value 2
+    write_csv(tmp_path, "id,grade\np1,3\n", "labels.csv")
+    assert parse_option("mri-slices", "mask_threshold=1") == ("mask_threshold", 1.0)
+    assert len(read("mri-slices", tmp_path, **MRI, mask_threshold=1.9).table) == 1
+    assert error("mri-slices", tmp_path, **MRI, mask_threshold=2).startswith("No slice has more")
+    for wrong in (-1, float("nan"), float("inf")):
+        assert error("mri-slices", tmp_path, **MRI, mask_threshold=wrong) == (
+            f"The option mask_threshold must be 0 or more, not {wrong!r}."
+        )
+
+
 def test_slices_are_counted_in_ras_and_after_resampling(tmp_path: Path) -> None:
     make_patient(tmp_path, "p1", [90, 0, 0, 0], np.diag([1, 1, -2, 1]))
     write_csv(tmp_path, "id,grade\np1,3\n", "labels.csv")
