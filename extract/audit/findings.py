@@ -133,7 +133,7 @@ def validation_findings(images: pd.DataFrame, made: Collection[str]) -> list[Fin
     remedy = (
         "index again with --resplit and a larger --val-fraction or another --seed"
         if "val" in made
-        else "cross-validate (--cv), or name another split with --split"
+        else "cross-validate (`frostline sweep --cv`), or name another split with --split"
     )
     text = f"val has images of {labels[0]} only, by which nothing can be chosen: {remedy}."
     return [Finding("warning", text)]

@@ -72,8 +72,8 @@ def patient_findings(notes: Mapping[str, Any]) -> list[Finding]:
     count = int(notes.get("without_patient", 0))
     if not count:
         return []
-    images = many(count, "image has no PatientID, and is", "images have no PatientID, and are")
-    return [Finding("warning", f"{images} taken for patients of their own.")]
+    one, several = "image has no PatientID: it is", "images have no PatientID: each is"
+    return [Finding("warning", f"{many(count, one, several)} taken for a patient of its own.")]
 
 
 def _listed(entry: Mapping[str, Any]) -> str:

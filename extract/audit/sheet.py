@@ -48,7 +48,7 @@ class Sheet:
     flagged: Mapping[str, int]
 
     def __str__(self) -> str:
-        """Say what is on it, and what is not."""
+        """Count the sets of each kind that it shows."""
         parts = [f"{self.shown[kind]:,} of {self.flagged[kind]:,} {kind}" for kind in self.flagged]
         return ", ".join(parts)
 

@@ -113,8 +113,8 @@ def test_missing_classes_and_parts(root: Path) -> None:
         "val has no image of b.",
         "There are no images in test.",
         "1 image has no label.",
-        "val has images of a only, by which nothing can be chosen: cross-validate (--cv), or name "
-        "another split with --split.",
+        "val has images of a only, by which nothing can be chosen: cross-validate "
+        "(`frostline sweep --cv`), or name another split with --split.",
     ]
     table["label"] = "a"
     assert "All images have the one label a." in [

@@ -21,6 +21,7 @@ from pydicom.uid import (
 )
 
 from frostline.cache import InputError, Manifest, Workspace
+from frostline.extract.audit.audit import audit
 from frostline.extract.images.decode import decode, decode_file, image_facts
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
@@ -219,6 +220,14 @@ def test_patients_are_keyed_hashes(root: Path, tmp_path: Path) -> None:
     key.write_bytes(b"short")
     with pytest.raises(InputError, match=r"patient-key is damaged: delete it, and index"):
         index(root)
+
+
+def test_files_without_a_patient_or_an_image_are_counted(root: Path) -> None:
+    save(root / "well/nobody.dcm", PatientID="", SOPInstanceUID="1.2")
+    found = audit(index(root))
+    texts = [finding.text for finding in found.findings]
+    assert "1 image has no PatientID: it is taken for a patient of its own." in texts
+    assert texts[-1].startswith("Left out: 1 file named *.txt (")
 
 
 def test_labels_by_attribute_or_table(root: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError
-from frostline.extract.readers.kinds import KINDS, resolve_options
+from frostline.extract.readers.kinds import KINDS, parse_option, resolve_options
 from frostline.extract.readers.reading import Reading
 
 

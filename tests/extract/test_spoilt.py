@@ -100,6 +100,6 @@ def test_one_class_in_validation(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(path)
     assert warnings_of(tmp_path / "root")[-1] == (
-        "val has images of a only, by which nothing can be chosen: cross-validate (--cv), or name "
-        "another split with --split."
+        "val has images of a only, by which nothing can be chosen: cross-validate "
+        "(`frostline sweep --cv`), or name another split with --split."
     )
