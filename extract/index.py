@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.labels import check_labels
 from frostline.extract.files import Progress, add_file_facts
@@ -54,24 +56,21 @@ def index_dataset(
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
     reading = reader.read(folders, resolved, previous)
+    _check_labels(reading.table)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
-    check_labels(table["label"], lambda row: f"Image {table['image_id'].iat[row]}")
-    kept = {} if previous is None or resplit else _kept_groups(previous)
     splits: dict[str, Any] = {
         "seed": seed,
         "test_fraction": reader.test_fraction if test_fraction is None else test_fraction,
         "val_fraction": val_fraction,
     }
+    kept = _kept_groups(None if resplit else previous)
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
     table = add_file_facts(table, folders, previous, progress)
     table = add_pixel_keys(table, folders, resolved, previous, progress)
-    columns = (list(table[column]) for column in ("group_id", "label", "split"))
-    split = assign_splits(*columns, keys=list(table["pixel_key"]), kept=kept, **splits)
-    meta = {
-        "dataset": name,
-        "kind": kind,
-        "roots": [str(folder) for folder in folders],
-        "options": resolved,
+    columns = (list(table[column]) for column in ("group_id", "label", "split", "pixel_key"))
+    split = assign_splits(*columns, kept=kept, **splits)
+    about = {"dataset": name, "kind": kind, "roots": list(map(str, folders)), "options": resolved}
+    meta = about | {
         "group_pattern": group_pattern,
         **splits,
         "made_splits": made_parts(table["split"]),
@@ -80,6 +79,11 @@ def index_dataset(
     }
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
+
+
+def _check_labels(table: pd.DataFrame) -> None:
+    ids = table["image_id"]
+    check_labels(table["label"], lambda row: f"Image {ids.iat[row]}")
 
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
@@ -109,8 +113,10 @@ def _folders(roots: Sequence[Path]) -> list[Path]:
     return folders
 
 
-def _kept_groups(previous: Manifest) -> dict[str, str]:
+def _kept_groups(previous: Manifest | None) -> dict[str, str]:
     """Give the groups whose split is ours to keep: all but those in parts that the data bring."""
+    if previous is None:
+        return {}
     ours = {"train", *previous.meta.get("made_splits", [])}
     splits = previous.table.groupby("group_id")["split"].agg(["nunique", "first"])
     single = splits[(splits["nunique"] == 1) & splits["first"].isin(ours)]

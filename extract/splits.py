@@ -28,8 +28,8 @@ def assign_splits(
     groups: Sequence[str],
     labels: Sequence[str | None],
     splits: Sequence[str | None],
-    *,
     keys: Sequence[object] | None = None,
+    *,
     kept: Mapping[str, str] | None = None,
     test_fraction: float = 0.3,
     val_fraction: float = 0.2,
@@ -74,7 +74,25 @@ def assign_splits(
         "val": val_fraction if "val" in made else 0.0,
     }
     kept = {group: part for group, part in (kept or {}).items() if group in free}
-    unit_of = _units(groups, keys, free)
+    part_of = _parts(groups, labels, _units(groups, keys, free), kept, fractions, seed)
+    assigned = [
+        _row_part(split, given[group], part_of.get(group))
+        for group, split in zip(groups, splits, strict=True)
+    ]
+    result = np.array(assigned, dtype=object)
+    _check_no_leak(groups, result, given)
+    return result
+
+
+def _parts(
+    groups: Sequence[str],
+    labels: Sequence[str | None],
+    unit_of: Mapping[str, str],
+    kept: Mapping[str, str],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> dict[str, str]:
+    """Choose the part of every free group, whole units at a time."""
     part_of: dict[str, str] = {}
     for group in sorted(kept):  # where earlier parts tear a unit, what is new follows the first
         part_of.setdefault(unit_of[group], kept[group])
@@ -87,14 +105,7 @@ def assign_splits(
                 have[part_of[name]] += size[name]
         new = _in_order([name for name in names if name not in part_of], seed)
         part_of.update(_fill({name: size[name] for name in new}, have, fractions))
-    part_of = {group: kept.get(group, part_of[unit]) for group, unit in unit_of.items()}
-    assigned = [
-        _row_part(split, given[group], part_of.get(group))
-        for group, split in zip(groups, splits, strict=True)
-    ]
-    result = np.array(assigned, dtype=object)
-    _check_no_leak(groups, result, given)
-    return result
+    return {group: kept.get(group, part_of[unit]) for group, unit in unit_of.items()}
 
 
 def part_sizes(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:

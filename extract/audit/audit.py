@@ -128,7 +128,6 @@ def audit(
     """
     images = manifest.images(label=label, split=split)
     left_out = manifest.meta.get("left_out", {})  # which manifests of release 0.1 lack
-    notes, made = manifest.meta.get("notes", {}), manifest.meta.get("made_splits", [])
     crossing = _crossing_groups(images)
     duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
@@ -137,20 +136,12 @@ def audit(
     unreadable = _unreadable(manifest)
     findings = [
         *crossing_findings(crossing),
-        *duplicate_findings(duplicates, made),
+        *duplicate_findings(duplicates, manifest.meta.get("made_splits", [])),
         *near_findings(near),
         *near_findings(alike, ALIKE),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
-        *blank_findings(images.loc[blank(images), "image_id"]),
-        *undecoded_findings(_undecoded(manifest, images)),
-        *grey_level_findings(notes.get("grey_levels")),
-        *faint_mask_findings(images),
-        *class_findings(images),
-        *validation_findings(images, made),
-        *spelling_findings(images),
-        *grouping_findings(images),
-        *patient_findings(notes),
+        *_findings_of_images(images, manifest),
         *left_out_findings(left_out),
     ]
     order = ("leak", "warning", "note")
@@ -167,6 +158,22 @@ def audit(
         unreadable=unreadable,
         findings=sorted(findings, key=lambda finding: order.index(finding.severity)),
     )
+
+
+def _findings_of_images(images: pd.DataFrame, manifest: Manifest) -> list[Finding]:
+    """Say what the table of images alone shows, and the notes of how it was made."""
+    notes, made = manifest.meta.get("notes", {}), manifest.meta.get("made_splits", [])
+    return [
+        *blank_findings(images.loc[blank(images), "image_id"]),
+        *undecoded_findings(_undecoded(manifest, images)),
+        *grey_level_findings(notes.get("grey_levels")),
+        *faint_mask_findings(images),
+        *class_findings(images),
+        *validation_findings(images, made),
+        *spelling_findings(images),
+        *grouping_findings(images),
+        *patient_findings(notes),
+    ]
 
 
 def render_audit(audit: Audit, rows: int = 10) -> str:

@@ -73,24 +73,29 @@ def files_under(root: Path, left_out: LeftOut) -> Iterator[Path]:
 
 def _walk(folder: Path, root: Path, entered: set[Identity], left_out: LeftOut) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        name = path.relative_to(root).as_posix()
-        if path.name.startswith(".") or path.name == "__MACOSX":
-            left_out.add(HIDDEN, name)
-            continue
-        try:
-            mode = path.stat().st_mode
-        except OSError:
-            left_out.add("links to nothing", name)
-            continue
-        if stat.S_ISREG(mode):
-            yield path
-        elif not stat.S_ISDIR(mode):
-            left_out.add("items of another kind (pipe, socket, device)", name)
-        elif _is_new(path, root, entered):
+        reason = _why_not(path, root, entered)
+        if reason is not None:
+            left_out.add(reason, path.relative_to(root).as_posix())
+        elif path.is_dir():
             entered.add(_identity(path))
             yield from _walk(path, root, entered, left_out)
         else:
-            left_out.add("links to folders under another name", name)
+            yield path
+
+
+def _why_not(path: Path, root: Path, entered: set[Identity]) -> str | None:
+    """Say why something in a folder is left out; None if it is not."""
+    if path.name.startswith(".") or path.name == "__MACOSX":
+        return HIDDEN
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "links to nothing"
+    if stat.S_ISREG(mode):
+        return None
+    if not stat.S_ISDIR(mode):
+        return "items of another kind (pipe, socket, device)"
+    return None if _is_new(path, root, entered) else "links to folders under another name"
 
 
 def _is_new(folder: Path, root: Path, entered: set[Identity]) -> bool:
