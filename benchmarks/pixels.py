@@ -83,11 +83,12 @@ def plain_way(image: Image.Image) -> np.ndarray:
 
 
 def make_manifest(workspace: Workspace, files: Sequence[Path]) -> Manifest:
-    """Index links to the files, as one class, so that a random part of a folder is a data set."""
+    """Index links to the files, in two classes, so that a random part of a folder is a data set."""
     root = workspace.root / "links"
-    (root / "all").mkdir(parents=True)
     for number, file in enumerate(files):
-        (root / "all" / f"{number}-{file.name}").symlink_to(file.resolve())
+        folder = root / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}-{file.name}").symlink_to(file.resolve())
     return index_dataset(workspace, "bench", roots=[root])
 
 

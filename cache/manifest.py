@@ -14,6 +14,7 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
+from frostline.cache.tables.labels import check_labels
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 2
@@ -34,7 +35,9 @@ COLUMNS = {
     "height": "Int32",
     "mode": "string",
     "format": "string",
+    "pixel_key": "object",
 }
+OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
 
 
 @dataclass
@@ -79,7 +82,8 @@ class Manifest:
         Raises
         ------
         InputError
-            If there is no such column, or a split is not train, val or test.
+            If there is no such column, the labels are none (`check_labels`), or a split is not
+            train, val or test.
         """
         table = self.table.copy()
         for name, column in (("label", label), ("split", split)):
@@ -89,6 +93,8 @@ class Manifest:
                     f"{name}: it has {', '.join(table.columns)}."
                 )
             table[name] = table[column].astype("string")
+        whose, ids = f"Column {label!r} of {self.meta.get('dataset')}", table["image_id"]
+        check_labels(table["label"], lambda row: f"{whose}, {ids.iat[row]}")
         unknown = set(table["split"].dropna()) - set(SPLITS)
         if unknown:
             raise InputError(
@@ -126,7 +132,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     table = _typed(manifest.table)
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
-    for name in ("file_key", "content_key"):
+    for name in ("file_key", "content_key", "pixel_key"):
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
     arrow = pa.Table.from_pandas(table, schema, preserve_index=False)
     write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)
@@ -152,6 +158,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.assign(**{name: None for name in OPTIONAL if name not in table})
     extra = [name for name in table.columns if name not in COLUMNS]
     return table[[*COLUMNS, *extra]].astype(COLUMNS).reset_index(drop=True)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
+import regex  # type: ignore[import-untyped]
 
 from frostline.cache import InputError
+
+SECONDS = 2  # for all names, and
+SECONDS_A_NAME = 0.001  # more
 
 
 def with_groups(table: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
@@ -48,18 +52,19 @@ def groups_from_names(paths: Sequence[str], pattern: str) -> list[str]:
     Raises
     ------
     InputError
-        If the pattern is no regular expression, or finds nothing in a name.
+        If the pattern is no regular expression, takes too long, or finds nothing in a name.
     """
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
+        expression = regex.compile(pattern)
+    except (regex.error, RecursionError) as error:
         raise InputError(
             f"The pattern '{pattern}' of --group-pattern is no regular expression: {error}."
         ) from error
     whole_path = "/" in pattern
     group: int | str = "group" if "group" in expression.groupindex else min(1, expression.groups)
     texts = [path if whole_path else PurePosixPath(path).name for path in paths]
-    found = [match[group] if (match := expression.search(text)) else None for text in texts]
+    matches = _search_all(expression, texts, pattern)
+    found = [match[group] if match else None for match in matches]
     missing = [text for text, name in zip(texts, found, strict=True) if not name]
     if missing:
         names = "all" if len(missing) == len(paths) else f"{len(missing):,} of"
@@ -70,3 +75,18 @@ def groups_from_names(paths: Sequence[str], pattern: str) -> list[str]:
             "Where nobody knows the patient, leave it out: every image is then its own group."
         )
     return [name for name in found if name]
+
+
+def _search_all(
+    expression: regex.Pattern, texts: Sequence[str], pattern: str
+) -> Iterator[regex.Match | None]:
+    """Search every name, all within a limit: some patterns would take years on one name."""
+    end = time.monotonic() + SECONDS + SECONDS_A_NAME * len(texts)
+    for text in texts:
+        try:
+            yield expression.search(text, timeout=max(end - time.monotonic(), 1e-3))
+        except TimeoutError:
+            raise InputError(
+                f"--group-pattern '{pattern}' takes too long on {text}: write it without a "
+                "repetition inside of a repetition, such as 'patient[0-9]+'."
+            ) from None

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
+from frostline.cache.tables.labels import check_labels
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
+from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
@@ -45,12 +47,11 @@ def index_dataset(
     rehash
         Read every file again, whatever its size and time say.
     progress
-        Called with files read and files in all.
+        Called with files read and files in all, then again as their pixels are compared.
 
     Returns
     -------
-    The manifest, as written. Files that cannot be read are in it, with no `mode`. Data or options
-    that are not valid are an InputError.
+    The manifest, as written. Files that cannot be read are in it, with no `mode`.
     """
     previous, folders = _previous(workspace, name), _folders(roots)
     if previous is not None and not resplit:
@@ -58,25 +59,30 @@ def index_dataset(
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
     known = None if rehash else previous
     reading = reader.read(folders, resolved, known)
+    _check_labels(reading.table)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
-    kept = {} if previous is None or resplit else _kept_groups(previous)
     splits: dict[str, Any] = {
         "seed": seed,
         "test_fraction": reader.test_fraction if test_fraction is None else test_fraction,
         "val_fraction": val_fraction,
     }
+    kept = _kept_groups(None if resplit else previous)
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
-    split = assign_splits(*_lists(table, "group_id", "label", "split"), kept=kept, **splits)
+    table = add_file_facts(table, folders, known, progress)
+    table = add_pixel_keys(table, folders, resolved, known, progress)
+    columns = (list(table[column]) for column in ("group_id", "label", "split", "pixel_key"))
+    split = assign_splits(*columns, kept=kept, **splits)
     meta: dict[str, Any] = {"dataset": name, "kind": kind, "roots": list(map(str, folders))}
     meta |= {"options": resolved, "group_pattern": group_pattern, **splits}
-    meta |= {"made_splits": made_parts(table["split"]), "notes": reading.notes}
-    table = add_file_facts(table.assign(split=split), folders, known, progress)
-    write_manifest(workspace.manifest(name), Manifest(table, meta))
+    meta |= {"made_splits": made_parts(table["split"]), "left_out": reading.left_out.as_meta()}
+    meta |= {"notes": reading.notes | grey_levels(table, folders, resolved)}
+    write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
 
 
-def _lists(table: pd.DataFrame, *columns: str) -> list[list[Any]]:
-    return [list(table[column]) for column in columns]
+def _check_labels(table: pd.DataFrame) -> None:
+    ids = table["image_id"]
+    check_labels(table["label"], lambda row: f"Image {ids.iat[row]}")
 
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
@@ -106,8 +112,10 @@ def _folders(roots: Sequence[Path]) -> list[Path]:
     return folders
 
 
-def _kept_groups(previous: Manifest) -> dict[str, str]:
+def _kept_groups(previous: Manifest | None) -> dict[str, str]:
     """Give the groups whose split is ours to keep: all but those in parts that the data bring."""
+    if previous is None:
+        return {}
     ours = {"train", *previous.meta.get("made_splits", [])}
     splits = previous.table.groupby("group_id")["split"].agg(["nunique", "first"])
     single = splits[(splits["nunique"] == 1) & splits["first"].isin(ours)]

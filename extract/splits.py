@@ -7,7 +7,8 @@ rounded to the nearest, at least one each while one is left for train. Groups th
 before count towards these numbers and stay; the others are taken in the order of a keyed hash
 of their name: one for train if it has none, then until test is full, then validation; the rest
 is train. The hash depends on the seed and the name alone, so that neither the order of rows nor
-other groups change it.
+other groups change it. Groups with equal images are taken together; those that are more than
+a part still lacks wait.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import numpy as np
 
 from frostline.cache import InputError
 from frostline.cache.manifest import SPLITS
+from frostline.cache.tables.units import units
 
 
 def assign_splits(
     groups: Sequence[str],
     labels: Sequence[str | None],
     splits: Sequence[str | None],
+    keys: Sequence[object] | None = None,
     *,
     kept: Mapping[str, str] | None = None,
     test_fraction: float = 0.3,
@@ -42,6 +45,9 @@ def assign_splits(
         What the data themselves say: train, val, test or None. A test or validation part that
         occurs stays as it is, and no other group is added to it; parts that do not occur are
         made out of the other groups.
+    keys : sequence of n
+        What equal images have in common, or None: groups that share one get the same part, unless
+        the data, or `kept`, put them into several.
     kept
         Part of each group that was assigned earlier; it stays, unless the data say test or val.
     test_fraction, val_fraction
@@ -67,11 +73,8 @@ def assign_splits(
         "test": test_fraction if "test" in made else 0.0,
         "val": val_fraction if "val" in made else 0.0,
     }
-    part_of = {group: part for group, part in (kept or {}).items() if group in free}
-    for names in _strata(groups, labels, free).values():
-        new = [name for name in names if name not in part_of]
-        have = Counter(part_of[name] for name in names if name in part_of)
-        part_of.update(_fill(_in_order(new, seed), have, fractions))
+    kept = {group: part for group, part in (kept or {}).items() if group in free}
+    part_of = _parts(groups, labels, _units(groups, keys, free), kept, fractions, seed)
     assigned = [
         _row_part(split, given[group], part_of.get(group))
         for group, split in zip(groups, splits, strict=True)
@@ -79,6 +82,30 @@ def assign_splits(
     result = np.array(assigned, dtype=object)
     _check_no_leak(groups, result, given)
     return result
+
+
+def _parts(
+    groups: Sequence[str],
+    labels: Sequence[str | None],
+    unit_of: Mapping[str, str],
+    kept: Mapping[str, str],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> dict[str, str]:
+    """Choose the part of every free group, whole units at a time."""
+    part_of: dict[str, str] = {}
+    for group in sorted(kept):  # where earlier parts tear a unit, what is new follows the first
+        part_of.setdefault(unit_of[group], kept[group])
+    size = Counter(unit_of.values())
+    names_of_rows = [unit_of.get(group, group) for group in groups]
+    for names in _strata(names_of_rows, labels, set(size)).values():
+        have: Counter[str] = Counter()
+        for name in names:
+            if name in part_of:
+                have[part_of[name]] += size[name]
+        new = _in_order([name for name in names if name not in part_of], seed)
+        part_of.update(_fill({name: size[name] for name in new}, have, fractions))
+    return {group: kept.get(group, part_of[unit]) for group, unit in unit_of.items()}
 
 
 def part_sizes(groups: int, test_fraction: float, val_fraction: float) -> tuple[int, int]:
@@ -101,6 +128,15 @@ def _share(groups: int, fraction: float) -> int:
     if fraction == 0 or groups < 2:
         return 0
     return min(max(int(groups * fraction + 0.5), 1), groups - 1)
+
+
+def _units(groups: Sequence[str], keys: Sequence[object] | None, free: set[str]) -> dict[str, str]:
+    """Name the unit of every free group; those that the data assign join nothing."""
+    if keys is None:
+        return {group: group for group in free}
+    mine = [(group, key) for group, key in zip(groups, keys, strict=True) if group in free]
+    names = [group for group, _ in mine]
+    return dict(zip(names, units(names, [key for _, key in mine]), strict=True))
 
 
 def _given_parts(groups: Sequence[str], splits: Sequence[str | None]) -> dict[str, set[str]]:
@@ -131,14 +167,30 @@ def _in_order(names: list[str], seed: int) -> list[str]:
     )
 
 
-def _fill(names: list[str], have: Counter[str], fractions: Mapping[str, float]) -> dict[str, str]:
-    """Choose the parts of new groups, given how many groups each part has."""
-    test, val = part_sizes(len(names) + have.total(), fractions["test"], fractions["val"])
-    missing = {"test": max(0, test - have["test"]), "val": max(0, val - have["val"])}
-    parts = ["train"] * (have["train"] == 0)
-    parts += ["test"] * missing["test"] + ["val"] * missing["val"]
-    parts += ["train"] * len(names)
-    return dict(zip(names, parts, strict=False))
+def _fill(
+    sizes: Mapping[str, int], have: Counter[str], fractions: Mapping[str, float]
+) -> dict[str, str]:
+    """Choose the parts of new units, given their numbers of groups and how many each part has."""
+    total = sum(sizes.values()) + have.total()
+    test, val = part_sizes(total, fractions["test"], fractions["val"])
+    left = list(sizes)
+    parts = {} if have["train"] or not left else {left.pop(0): "train"}
+    for part, wanted in (("test", test), ("val", val)):
+        missing = wanted - have[part]
+        # A unit that is too large waits, unless the part would be empty.
+        taken = _fitting(sizes, left, missing) or left[: missing > 0 and not have[part]]
+        parts |= dict.fromkeys(taken, part)
+        left = [name for name in left if name not in parts]
+    return parts | dict.fromkeys(left, "train")
+
+
+def _fitting(sizes: Mapping[str, int], names: list[str], room: int) -> list[str]:
+    taken = []
+    for name in names:
+        if sizes[name] <= room:
+            taken.append(name)
+            room -= sizes[name]
+    return taken
 
 
 def _row_part(split: str | None, given: set[str], part: str | None) -> str:

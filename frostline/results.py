@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -131,6 +132,8 @@ class Audit:
         Groups and images of each split; of each class by split.
     flagged : dict of str to DataFrame
         The images behind the findings, by a caption.
+    details : DataFrame
+        All images behind the findings in one table, the most harmful first.
     controls : DataFrame, optional
         Negative controls, if asked for: scores that should be at chance.
     """
@@ -140,18 +143,26 @@ class Audit:
     splits: pd.DataFrame
     classes: pd.DataFrame
     flagged: Mapping[str, pd.DataFrame]
+    details: pd.DataFrame
     controls: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
         """Wrap the audit that a report shows."""
         findings = pd.DataFrame(list(found.findings), columns=["severity", "finding"])
-        return cls(dataset, findings, found.splits, found.classes, found.flagged, controls)
+        tables = (found.splits, found.classes, found.flagged, found.details)
+        return cls(dataset, findings, *tables, controls)
 
     @property
     def leaks(self) -> bool:
-        """Whether the test split may be leaking."""
+        """Whether anything leaks."""
         return bool((self.findings["severity"] == "leak").any())
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write `details`, as `frostline audit --out` does: a row an image of every finding."""
+        from frostline.cache.atomic import write_text
+
+        write_text(Path(path), self.details.to_csv(index=False, lineterminator="\n"))
 
     def _repr_html_(self) -> str:
         tables = {

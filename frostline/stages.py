@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -303,9 +304,7 @@ def finetune(
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, bool]:
-    """Train backbone and head unless that is done; return the run's id and whether it trained now.
-
-    The processes that torchrun starts share the work.
+    """Train backbone and head, by all of torchrun's processes, unless that is done.
 
     Parameters
     ----------
@@ -317,21 +316,21 @@ def finetune(
         Called with each `Epoch`.
     progress : callable, optional
         Called with how many images are decoded, then computed by frozen blocks, and of how many.
+
+    Returns
+    -------
+    The run's id, and whether it trained now.
     """
-    from frostline.extract.embed import check_weights
     from frostline.extract.pixels import fill_pixels
     from frostline.finetune.parallel import first_rank_first, process_group
     from frostline.finetune.run import finetune_run
     from frostline.finetune.task import Execution
 
-    if network.transform is not None:
-        raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
-    if network.feature == "imagenet-logits":
-        raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
+    _check_trainable(network)
     recipe, machine = _recipe(network.protocol, unfreeze, changes or {}), machine or Machine()
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
-    columns = columns or Columns()
-    task = replace(task, unfreeze=unfreeze, seed=seed, label=columns.label, split=columns.split)
+    chosen = columns or Columns()
+    task = replace(task, unfreeze=unfreeze, seed=seed, label=chosen.label, split=chosen.split)
     device, precision = machine.resolve()
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     how = replace(
@@ -346,13 +345,25 @@ def finetune(
         with first_rank_first():
             return fill_pixels(source, progress)
 
-    def load() -> Backbone:
-        backbone = network.load(workspace, inputs)
-        check_weights(backbone, {"weights": task.weights})
-        return backbone
-
+    load = partial(_load_checked, workspace, network, inputs, task.weights)
     with process_group(device):
         return finetune_run(workspace, task, open_pixels, load, how)
+
+
+def _load_checked(workspace: Workspace, network: Network, inputs: Inputs, weights: str) -> Backbone:
+    """Load a backbone; its weights must be those of the digest."""
+    from frostline.extract.embed import check_weights
+
+    backbone = network.load(workspace, inputs)
+    check_weights(backbone, {"weights": weights})
+    return backbone
+
+
+def _check_trainable(network: Network) -> None:
+    if network.transform is not None:
+        raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
+    if network.feature == "imagenet-logits":
+        raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
 
 
 def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:

@@ -5,17 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from frostline.cache import Manifest
+from frostline.cache import InputError, Manifest
 from frostline.cache.manifest import SPLITS
+from frostline.extract.audit.duplicates import duplicate_findings, duplicate_table
 from frostline.extract.audit.findings import (
     Finding,
+    blank_findings,
     class_findings,
     crossing_findings,
-    duplicate_findings,
+    faint_mask_findings,
+    grey_level_findings,
     grouping_findings,
+    spelling_findings,
+    undecoded_findings,
     unreadable_findings,
+    validation_findings,
+)
+from frostline.extract.audit.flow import (
+    FLOW,
+    flow_of_cases,
+    left_out_findings,
+    patient_findings,
 )
 from frostline.extract.audit.headers import (
     HeaderAccuracy,
@@ -23,8 +36,17 @@ from frostline.extract.audit.headers import (
     header_findings,
     header_table,
 )
-from frostline.extract.audit.near_duplicates import ImageHashes, near_duplicates, near_findings
-from frostline.extract.images.decode import why_unreadable
+from frostline.extract.audit.near_duplicates import (
+    ALIKE,
+    Embeddings,
+    ImageHashes,
+    alike_embeddings,
+    near_duplicates,
+    near_findings,
+)
+from frostline.extract.images.decode import decode, why_unreadable
+from frostline.extract.images.geometry import Geometry
+from frostline.extract.pixel_keys import blank, undecoded
 
 
 @dataclass(frozen=True)
@@ -36,14 +58,17 @@ class Audit:
     counts : DataFrame
         `split`, `label`, `images`, `groups`: a row for each split and class, then one
         with the label `all` for each split, then one for everything.
+    flow : DataFrame
+        The flow of cases: see `frostline.extract.audit.flow`.
     crossing_groups : DataFrame
         `group_id`, `splits` (joined by a comma), `images`.
     duplicates : DataFrame
-        `copy` (number of the set of identical images), `image_id`, `split`, `label`,
-        `group_id`, and whether the set lies `across_splits` and has a `label_conflict`.
+        Equal images, the most harmful first: see `frostline.extract.audit.duplicates`.
     near_duplicates : DataFrame or None
         Pairs of other groups that look the same: see `frostline.extract.audit.near_duplicates`.
         None if no pixels were at hand.
+    alike_embeddings : DataFrame or None
+        Pairs of other groups whose embeddings are nearly the same; None if none were at hand.
     headers : DataFrame
         Sizes, formats and bit depths by split and class: see `frostline.extract.audit.headers`.
     header_accuracy : HeaderAccuracy or None
@@ -56,9 +81,11 @@ class Audit:
 
     dataset: str
     counts: pd.DataFrame
+    flow: pd.DataFrame
     crossing_groups: pd.DataFrame
     duplicates: pd.DataFrame
     near_duplicates: pd.DataFrame | None
+    alike_embeddings: pd.DataFrame | None
     headers: pd.DataFrame
     header_accuracy: HeaderAccuracy | None
     unreadable: pd.DataFrame
@@ -69,6 +96,11 @@ class Audit:
         """The findings that put one thing on both sides of a split, or give the class away."""
         return [finding for finding in self.findings if finding.severity == "leak"]
 
+    @property
+    def test_leaks(self) -> list[Finding]:
+        """The leaks into the test split."""
+        return [finding for finding in self.leaks if finding.test]
+
 
 def audit(
     manifest: Manifest,
@@ -76,6 +108,7 @@ def audit(
     label: str = "label",
     split: str = "split",
     hashes: ImageHashes | None = None,
+    embeddings: Embeddings | None = None,
 ) -> Audit:
     """Look for leaks, conflicts and damage in a manifest.
 
@@ -86,33 +119,40 @@ def audit(
     hashes
         Content keys and perceptual hashes (`frostline.extract.audit.thumbnails.store_hashes`);
         without them near-duplicates are not looked for.
+    embeddings
+        Content keys and embeddings, to look for pairs that are alike, too.
 
     Notes
     -----
     Only files that were found unreadable when the data set was indexed are opened, to say why.
     """
     images = manifest.images(label=label, split=split)
+    left_out = manifest.meta.get("left_out", {})  # which manifests of release 0.1 lack
     crossing = _crossing_groups(images)
-    duplicates = _duplicates(images)
+    duplicates = duplicate_table(images)
     near = None if hashes is None else near_duplicates(images, hashes)
+    alike = None if embeddings is None else alike_embeddings(images, embeddings)
     accuracy = header_accuracy(images)
     unreadable = _unreadable(manifest)
     findings = [
         *crossing_findings(crossing),
-        *duplicate_findings(duplicates),
+        *duplicate_findings(duplicates, manifest.meta.get("made_splits", [])),
         *near_findings(near),
+        *near_findings(alike, ALIKE),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
-        *class_findings(images),
-        *grouping_findings(images),
+        *_findings_of_images(images, manifest),
+        *left_out_findings(left_out),
     ]
     order = ("leak", "warning", "note")
     return Audit(
         dataset=str(manifest.meta.get("dataset", "")),
         counts=_counts(images),
+        flow=flow_of_cases(images, left_out),
         crossing_groups=crossing,
         duplicates=duplicates,
         near_duplicates=near,
+        alike_embeddings=alike,
         headers=header_table(images),
         header_accuracy=accuracy,
         unreadable=unreadable,
@@ -120,13 +160,31 @@ def audit(
     )
 
 
+def _findings_of_images(images: pd.DataFrame, manifest: Manifest) -> list[Finding]:
+    """Say what the table of images alone shows, and the notes of how it was made."""
+    notes, made = manifest.meta.get("notes", {}), manifest.meta.get("made_splits", [])
+    return [
+        *blank_findings(images.loc[blank(images), "image_id"]),
+        *undecoded_findings(_undecoded(manifest, images)),
+        *grey_level_findings(notes.get("grey_levels")),
+        *faint_mask_findings(images),
+        *class_findings(images),
+        *validation_findings(images, made),
+        *spelling_findings(images),
+        *grouping_findings(images),
+        *patient_findings(notes),
+    ]
+
+
 def render_audit(audit: Audit, rows: int = 10) -> str:
     """Write an audit as plain text; of long tables only the first rows."""
-    pieces = [f"Data set {audit.dataset}", _plain(audit.counts, len(audit.counts))]
+    counts, flow = (_plain(table, len(table)) for table in (audit.counts, audit.flow))
+    pieces = [f"Data set {audit.dataset}", counts, f"{FLOW}\n{flow}"]
     tables = {
         "Groups in several splits": audit.crossing_groups,
-        "Byte-identical images": audit.duplicates,
+        "Equal images": audit.duplicates,
         "Near-duplicates in several groups": audit.near_duplicates,
+        "Nearly equal embeddings in several groups": audit.alike_embeddings,
         "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
         "Unreadable files": audit.unreadable,
     }
@@ -183,24 +241,27 @@ def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
     return crossing.sort_index().reset_index()
 
 
-def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
-    copies = images[images.duplicated("content_key", keep=False)]
-    columns = ["image_id", "split", "label", "group_id"]
-    sets = copies.groupby("content_key", sort=False)
-    table = copies[columns].assign(
-        across_splits=sets["split"].transform("nunique") > 1,
-        label_conflict=sets["label"].transform("nunique") > 1,
-    )
-    table.insert(0, "copy", sets.ngroup() + 1)
-    return table.sort_values(["copy", "image_id"]).reset_index(drop=True)
-
-
 def _unreadable(manifest: Manifest) -> pd.DataFrame:
     table = manifest.table
     rows = []
     for row in map(int, table["mode"].isna().to_numpy().nonzero()[0]):
         rows.append((table["image_id"].iat[row], _reason(manifest.file(row))))
     return pd.DataFrame(rows, columns=["image_id", "reason"])
+
+
+def _undecoded(manifest: Manifest, images: pd.DataFrame) -> pd.DataFrame:
+    """Name images that the data set's options cannot decode; `reason` is of the first."""
+    rows = np.flatnonzero(undecoded(images))
+    reason = ""
+    if len(rows):
+        frame = list(images["frame"].astype(object).where(images["frame"].notna(), None))[rows[0]]
+        geometry = Geometry().with_options(manifest.meta.get("options", {}))
+        try:
+            path = manifest.file(int(rows[0]))
+            decode(path, frame, geometry, "grey")
+        except InputError as error:
+            reason = str(error).removeprefix(f"Cannot read image {path}: ").removesuffix(".")
+    return pd.DataFrame({"image_id": images["image_id"].iloc[rows], "reason": reason})
 
 
 def _reason(path: Path) -> str:

@@ -7,9 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frostline.extract.audit.findings import Finding, examples, many
-from frostline.extract.audit.thumbnails import Pairs, near_pairs
+from frostline.extract.audit.thumbnails import MIN_COSINE, Pairs, cosine_pairs, near_pairs
 
 ImageHashes = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Embeddings = tuple[NDArray[np.uint8], NDArray[np.floating]]
+MOST_PAIRS = 100_000  # of embeddings, for memory
+ALIKE = f"have nearly the same embedding (cosine {MIN_COSINE} or more from the mean)"
 COLUMNS = ("image_id", "split", "label", "group_id")
 
 
@@ -33,6 +36,28 @@ def near_duplicates(images: pd.DataFrame, hashes: ImageHashes) -> pd.DataFrame:
     return describe_pairs(rows, near_pairs(bits[hashed]))
 
 
+def alike_embeddings(images: pd.DataFrame, embeddings: Embeddings) -> pd.DataFrame:
+    """Find pairs of different groups whose embeddings point nearly the same way from their mean.
+
+    The mean is taken off first: without it, some networks have all images at a cosine of 0.99.
+
+    Parameters
+    ----------
+    images
+        Rows of a manifest.
+    embeddings
+        uint8 `[n, 16]` content keys and float `[n, dim]` embeddings, of any images.
+
+    Returns
+    -------
+    As `near_duplicates`, with `cosine` instead of `distance`; at most `MOST_PAIRS` pairs.
+    """
+    keys, values = embeddings
+    rows, embedded = _matched(images, keys)
+    centred = values[embedded] - values[embedded].mean(axis=0) if len(rows) else values[embedded]
+    return describe_pairs(rows, cosine_pairs(centred, most=MOST_PAIRS), "cosine")
+
+
 def describe_pairs(rows: pd.DataFrame, pairs: Pairs, measure: str = "distance") -> pd.DataFrame:
     """Name the images of pairs, of those that are in different groups.
 
@@ -49,14 +74,14 @@ def describe_pairs(rows: pd.DataFrame, pairs: Pairs, measure: str = "distance") 
     return table.sort_values(order, ascending=[measure != "cosine", True, True], ignore_index=True)
 
 
-def near_findings(near: pd.DataFrame | None) -> list[Finding]:
+def near_findings(near: pd.DataFrame | None, alike: str = "look the same") -> list[Finding]:
     """Put near-duplicates into sentences. They look the same; whether they are, a person sees."""
     findings: list[Finding] = []
     if near is None:
         return findings
     for column, text in (
-        ("across_splits", "in different splits and groups look the same"),
-        ("label_conflict", "with different labels look the same"),
+        ("across_splits", f"in different splits and groups {alike}"),
+        ("label_conflict", f"with different labels {alike}"),
     ):
         part = near[near[column]]
         if len(part):
@@ -66,9 +91,14 @@ def near_findings(near: pd.DataFrame | None) -> list[Finding]:
 
 
 def _matched(images: pd.DataFrame, keys: NDArray[np.uint8]) -> tuple[pd.DataFrame, NDArray]:
-    """Give the first row of every content that has a hash, and the number of that hash."""
+    """Give the first row of every content that has a hash, and the number of that hash.
+
+    Images of equal pixels count as one: those are the duplicates.
+    """
     number = {key.tobytes(): row for row, key in reversed(list(enumerate(keys)))}
     rows = images.drop_duplicates("content_key")
+    if "pixel_key" in rows:
+        rows = rows[rows["pixel_key"].isna() | ~rows.duplicated("pixel_key")]
     hashed = rows["content_key"].map(lambda key: number.get(bytes(key), -1)).to_numpy(int)
     return rows[hashed >= 0], hashed[hashed >= 0]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,17 +13,48 @@ from PIL import Image, ImageDraw
 
 from frostline.cache import InputError, Manifest, atomic_write
 from frostline.extract.audit.audit import Audit
+from frostline.extract.audit.details import worst_first
 from frostline.extract.images.decode import decode
 from frostline.extract.images.geometry import Geometry
 
 SIDE = 160  # pixels of a picture
-CAPTION_HEIGHT = 40
+CAPTION_HEIGHT = 56
+LINE = 16
+LETTERS = 26  # in a line
 SETS = 60
 IN_A_ROW = 4
 
+EQUAL, NEAR, ALIKE = "equal images", "near-duplicates", "nearly equal embeddings"
 
-def picture_sheet(audit: Audit, manifest: Manifest, path: Path) -> int:
-    """Write one PNG: a row for each set of duplicates or near-duplicates, the worst first.
+
+class Flagged(NamedTuple):
+    """Images that belong together, and why."""
+
+    why: str
+    images: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is on a sheet.
+
+    Attributes
+    ----------
+    shown, flagged : dict of str to int
+        How many sets of each kind are on it, and how many there are.
+    """
+
+    shown: Mapping[str, int]
+    flagged: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """Count the sets of each kind that it shows."""
+        parts = [f"{self.shown[kind]:,} of {self.flagged[kind]:,} {kind}" for kind in self.flagged]
+        return ", ".join(parts)
+
+
+def picture_sheet(audit: Audit, manifest: Manifest, path: Path) -> Sheet:
+    """Write one PNG: a row for each set of equal or similar images, the worst of each kind first.
 
     Parameters
     ----------
@@ -30,42 +63,68 @@ def picture_sheet(audit: Audit, manifest: Manifest, path: Path) -> int:
 
     Returns
     -------
-    How many sets are on it, of at most 60.
+    What is on it: at most 60 sets, of which each kind has its share.
     """
-    sets = list(_sets(audit))[:SETS]
-    if not sets:
-        return 0
-    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(sets) * (SIDE + CAPTION_HEIGHT)), "white")
+    sets = {kind: found for kind, found in _sets(audit).items() if found}
+    shares = _shares({kind: len(found) for kind, found in sets.items()})
+    chosen = [one for kind, found in sets.items() for one in found[: shares[kind]]]
+    if chosen:
+        _draw(chosen, manifest, path)
+    return Sheet(shares, {kind: len(found) for kind, found in sets.items()})
+
+
+def _sets(audit: Audit) -> dict[str, list[Flagged]]:
+    equal = audit.duplicates.groupby("copy", sort=False)  # the worst come first
+    return {
+        EQUAL: [
+            Flagged(f"same {part['same'].iat[0]}", list(part["image_id"])) for _, part in equal
+        ],
+        NEAR: _pairs(audit.near_duplicates, "distance", "{:.0f} bits differ"),
+        ALIKE: _pairs(audit.alike_embeddings, "cosine", "cosine {:.4f}"),
+    }
+
+
+def _pairs(pairs: pd.DataFrame | None, measure: str, why: str) -> list[Flagged]:
+    if pairs is None:
+        return []
+    columns = worst_first(pairs)[[measure, "image_id", "other_image_id"]]
+    return [
+        Flagged(why.format(value), [one, other])
+        for value, one, other in columns.itertuples(index=False)
+    ]
+
+
+def _shares(counts: Mapping[str, int]) -> dict[str, int]:
+    """Divide the rows of the sheet evenly; what one kind does not need goes to the others.
+
+    >>> _shares({"equal images": 100, "near-duplicates": 7})
+    {'equal images': 53, 'near-duplicates': 7}
+    """
+    shares = dict.fromkeys(counts, 0)
+    left = SETS
+    while left and any(shares[kind] < counts[kind] for kind in counts):
+        for kind in counts:
+            if left and shares[kind] < counts[kind]:
+                shares[kind] += 1
+                left -= 1
+    return shares
+
+
+def _draw(sets: Sequence[Flagged], manifest: Manifest, path: Path) -> None:
+    height = SIDE + CAPTION_HEIGHT
+    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(sets) * height), "white")
     rows = {name: row for row, name in enumerate(manifest.table["image_id"])}
-    for line, (title, members) in enumerate(sets):
+    for line, (why, members) in enumerate(sets):
+        if len(members) > IN_A_ROW:
+            why = f"{why}, {IN_A_ROW} of {len(members)}"
         for column, name in enumerate(members[:IN_A_ROW]):
-            _place(
-                sheet, manifest, rows[name], (column * SIDE, line * (SIDE + CAPTION_HEIGHT)), title
-            )
+            _place(sheet, manifest, rows[name], (column * SIDE, line * height), why)
     with atomic_write(path) as temporary:
         sheet.save(temporary, format="PNG")
-    return len(sets)
-
-
-def _sets(audit: Audit) -> Iterator[tuple[str, list[str]]]:
-    """Yield what to call a set and its images: across splits, then other labels, then the rest."""
-    copies = audit.duplicates.assign(
-        worst=2 * audit.duplicates["across_splits"] + audit.duplicates["label_conflict"]
-    )
-    for _, members in copies.sort_values(["worst", "copy"], ascending=[False, True]).groupby(
-        "copy", sort=False
-    ):
-        yield "same bytes", list(members["image_id"])
-    near = audit.near_duplicates
-    if near is None:
-        return
-    worst = near.assign(worst=2 * near["across_splits"] + near["label_conflict"])
-    for pair in worst.sort_values("worst", ascending=False, kind="stable").itertuples():
-        yield f"{pair.distance:.0f} bits differ", [str(pair.image_id), str(pair.other_image_id)]
 
 
 def _place(
-    sheet: Image.Image, manifest: Manifest, row: int, corner: tuple[int, int], title: str
+    sheet: Image.Image, manifest: Manifest, row: int, corner: tuple[int, int], why: str
 ) -> None:
     image = manifest.table.iloc[row]
     geometry = Geometry("shorter", SIDE - 4, SIDE - 4).with_options(manifest.meta["options"])
@@ -76,8 +135,13 @@ def _place(
     except InputError:  # it cannot be read, or is not the image that was flagged
         pixels = np.full((SIDE - 4, SIDE - 4, 3), 200, np.uint8)  # grey
     sheet.paste(Image.fromarray(pixels), (left + 2, top + 2))
-    texts = [f"{image['split']}, {image['label']} ({title})", str(image["image_id"])]
-    for line, text in enumerate(texts):
-        shown = text if len(text) <= 26 else f"...{text[-23:]}"
-        place = (left + 2, top + SIDE + 16 * line)
-        ImageDraw.Draw(sheet).text(place, shown, fill="black")
+    for line, text in enumerate(caption(image, why)):
+        ImageDraw.Draw(sheet).text((left + 2, top + SIDE + LINE * line), text, fill="black")
+
+
+def caption(image: pd.Series, why: str) -> list[str]:
+    """Give three lines: split and label, why it is here, the end of its name."""
+    split, label = ("none" if pd.isna(image[name]) else image[name] for name in ("split", "label"))
+    name = str(image["image_id"])
+    short = name if len(name) <= LETTERS else f"...{name[3 - LETTERS :]}"
+    return [f"{split}, {label}"[:LETTERS], why[:LETTERS], short]

@@ -85,13 +85,17 @@ def near_pairs(hashes: NDArray[np.bool_], max_distance: int = MAX_DISTANCE) -> P
     return pairs, (hashes.shape[1] - products) / 2
 
 
-def cosine_pairs(embeddings: NDArray[np.floating], min_cosine: float = MIN_COSINE) -> Pairs:
+def cosine_pairs(
+    embeddings: NDArray[np.floating], min_cosine: float = MIN_COSINE, most: int | None = None
+) -> Pairs:
     """Find pairs of embeddings of nearly the same direction.
 
     Parameters
     ----------
     embeddings
         float `[n, dim]`.
+    most
+        After how many pairs to stop looking; None finds all.
 
     Returns
     -------
@@ -100,10 +104,10 @@ def cosine_pairs(embeddings: NDArray[np.floating], min_cosine: float = MIN_COSIN
     """
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     vectors = embeddings / np.where(norms == 0, 1, norms)
-    return _product_pairs(vectors.astype(np.float32), min_cosine)
+    return _product_pairs(vectors.astype(np.float32), min_cosine, most)
 
 
-def _product_pairs(vectors: NDArray[np.float32], least: float) -> Pairs:
+def _product_pairs(vectors: NDArray[np.float32], least: float, most: int | None = None) -> Pairs:
     """Find pairs whose inner product is at least a number: block by block, in bounded memory."""
     pairs, products = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     for rows, columns in _blocks(len(vectors)):
@@ -113,7 +117,9 @@ def _product_pairs(vectors: NDArray[np.float32], least: float) -> Pairs:
         later = first_row < second_row
         pairs.append(np.stack([first_row, second_row], axis=1)[later])
         products.append(block[first, second][later].astype(np.float64))
-    return np.concatenate(pairs), np.concatenate(products)
+        if most is not None and sum(map(len, products)) >= most:
+            break
+    return np.concatenate(pairs)[:most], np.concatenate(products)[:most]
 
 
 def _blocks(count: int) -> Iterator[tuple[slice, slice]]:

@@ -202,9 +202,12 @@ def read_image(
     frame: int | None = None,
     window: Window | None = None,
     shrink: Geometry | None = None,
+    *,
+    file_key: bytes | None = None,
 ) -> Image.Image:
-    """Read an image file as `_read` does."""
+    """Read an image file as `_read` does; `file_key` is that of `decode_file`."""
     with _opened(path) as opened:
+        opened.check_key(file_key)
         return _read(opened, frame, window, shrink)
 
 

@@ -47,6 +47,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         group_id=[match["patient"] for match in found],
         cause=[match["cause"] or "none" for match in found],
     )
-    left_out = (table["split"] == "val") & (not options["keep_val"])
-    notes = {**reading.notes, "val_images_left_out": int(left_out.sum())}
-    return Reading(table[~left_out].reset_index(drop=True), notes)
+    outside = (table["split"] == "val") & (not options["keep_val"])
+    for path in table.loc[outside, "path"]:
+        reading.left_out.add("images of val, which --keep-val keeps", path, of="images")
+    return Reading(table[~outside].reset_index(drop=True), reading.left_out)

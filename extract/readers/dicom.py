@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import DICOM_SUFFIXES, has_dicom_prefix
 from frostline.extract.images.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
-from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
+from frostline.extract.readers.left_out import LeftOut
+from frostline.extract.readers.reading import Reading, check_classes, files_under, image_id
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -39,28 +40,30 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     InputError
         If there is no image, or one without a label.
     """
-    notes: dict[str, Any] = {"ignored": Counter(), "without_image": 0, "without_patient": 0}
+    left_out = LeftOut()
     labels = None if options["table"] is None else _labels(roots, options)
     rows = [
         row
         for number, root in enumerate(roots)
-        for path in _files(root, notes["ignored"])
-        for row in _rows(number, root, path, options, labels, notes)
+        for path in _files(root, left_out)
+        for row in _rows(number, root, path, options, labels, left_out)
     ]
     if not rows:
         raise InputError(
             f"There is no DICOM image under {', '.join(map(str, roots))}: correct --root."
         )
-    notes["ignored"] = dict(sorted(notes["ignored"].items()))
-    return Reading(pd.DataFrame(rows), notes)
+    table = pd.DataFrame(rows)
+    if labels is None and options["label"] == "folder":
+        check_classes(table, roots)
+    return Reading(table, left_out, {"without_patient": int(table["group_id"].isna().sum())})
 
 
-def _files(root: Path, ignored: Counter[str]) -> Iterator[Path]:
-    for path in files_under(root, ignored):
+def _files(root: Path, left_out: LeftOut) -> Iterator[Path]:
+    for path in files_under(root, left_out):
         if path.suffix.lower() in DICOM_SUFFIXES or has_dicom_prefix(path):
             yield path
         else:
-            ignored[path.suffix.lower() or "no suffix"] += 1
+            left_out.add_suffix(path.relative_to(root).as_posix())
 
 
 def _rows(
@@ -69,7 +72,7 @@ def _rows(
     path: Path,
     options: Mapping[str, Any],
     labels: Mapping[str, str] | None,
-    notes: dict[str, Any],
+    left_out: LeftOut,
 ) -> Iterator[dict[str, Any]]:
     relative = path.relative_to(root)
     try:
@@ -79,10 +82,9 @@ def _rows(
             raise
         header = None  # it stays in the table: a file that cannot be read
     if header is not None and not _has_image(path, header):
-        notes["without_image"] += 1
+        left_out.add("files of DICOM without an image", relative.as_posix())
         return
     patient = _text(header, "PatientID")
-    notes["without_patient"] += patient is None
     frames = 1 if header is None else frame_count(header)
     folders = relative.parts[:-1]
     row = {
@@ -90,7 +92,7 @@ def _rows(
         "root": number,
         "label": _label(path, relative, header, options, labels),
         "group_id": patient,
-        "split": part_name(folders[0]) if folders else None,
+        "split": split_name(folders[0]) if folders else None,
         "series": _text(header, "SeriesInstanceUID"),
         "modality": _text(header, "Modality"),
     }
@@ -128,7 +130,7 @@ def _label(
             )
         return text
     folders = [*relative.parts[:-1]]
-    if folders and part_name(folders[0]):
+    if folders and split_name(folders[0]):
         folders = folders[1:]
     if not folders:
         raise InputError(

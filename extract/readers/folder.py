@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import IMAGE_SUFFIXES
-from frostline.extract.readers.reading import Reading, files_under, image_id, part_name
+from frostline.extract.readers.left_out import LeftOut
+from frostline.extract.readers.reading import Reading, check_classes, files_under, image_id
 
 OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}
 
@@ -29,8 +30,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     Raises
     ------
     InputError
-        If there is no image, an image lies in no class folder, or split folders lie next to
-        others that hold images.
+        If there is no image or only one class, an image lies in no class folder, or split folders
+        lie next to others that hold images.
     """
     if options["label_folder"] not in ("first", "last"):
         raise InputError(
@@ -38,9 +39,9 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         )
     place = 0 if options["label_folder"] == "first" else -1
     rows = []
-    ignored: Counter[str] = Counter()
+    left_out = LeftOut()
     for number, root in enumerate(roots):
-        for path, split, label in _root_rows(root, ignored, place):
+        for path, split, label in _root_rows(root, left_out, place):
             relative = path.relative_to(root).as_posix()
             rows.append(
                 {
@@ -57,18 +58,21 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         raise InputError(
             f"There is no image under {', '.join(map(str, roots))}: make one folder for each "
             f"class, with files that end in {', '.join(IMAGE_SUFFIXES)}."
+            + (f" Left out: {left_out}." if left_out.total() else "")
         )
-    return Reading(pd.DataFrame(rows), {"ignored": dict(sorted(ignored.items()))})
+    table = pd.DataFrame(rows)
+    check_classes(table, roots)
+    return Reading(table, left_out)
 
 
-def _root_rows(root: Path, ignored: Counter[str], place: int) -> Iterator[Row]:
+def _root_rows(root: Path, left_out: LeftOut, place: int) -> Iterator[Row]:
     images = []
-    for path in files_under(root, ignored):
+    for path in files_under(root, left_out):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             images.append(path)
         else:
-            ignored[path.suffix.lower() or "no suffix"] += 1
-    in_parts = any(part_name(path.relative_to(root).parts[0]) for path in images)
+            left_out.add_suffix(path.relative_to(root).as_posix())
+    in_parts = any(split_name(path.relative_to(root).parts[0]) for path in images)
     for path in images:
         yield _row(root, path, in_parts, place)
 
@@ -77,7 +81,7 @@ def _row(root: Path, path: Path, in_parts: bool, place: int) -> Row:
     folders = path.relative_to(root).parts[:-1]
     split = None
     if in_parts:
-        split = part_name(folders[0]) if folders else None
+        split = split_name(folders[0]) if folders else None
         if split is None:
             raise InputError(
                 f"{path} lies outside of the train, val and test folders of {root}; "

@@ -61,7 +61,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         }
         for file, label in labels.items()
     ]
-    return Reading(pd.DataFrame(rows), {"ignored": dict(sorted(listing.ignored.items()))})
+    listing.leave_out(labels.keys(), "images in no table")
+    return Reading(pd.DataFrame(rows), listing.left_out)
 
 
 def _label_of_folder(roots: list[Path], file: File) -> str:

@@ -69,9 +69,10 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     notes = {
         "tables": [source.path.name for source in sources.values() if source is not None],
         "images_without_lesion": int(table["group_id"].isna().sum()),
-        "images_in_no_table": len(listing.images()) - len(table),
     }
-    return Reading(table, notes)
+    taken = set(zip(table["root"], table["path"], strict=True))
+    listing.leave_out(taken, "images in no table that is read")
+    return Reading(table, listing.left_out, notes)
 
 
 def _truth(part: str) -> tuple[str, ...]:

@@ -127,6 +127,8 @@ def parse_option(kind: str, text: str) -> tuple[str, Any]:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
         parsed = None
+    if isinstance(default, float) and type(parsed) is int:
+        parsed = float(parsed)
     if parsed is None or (default is not None and type(parsed) is not type(default)):
         raise InputError(f"The option {name} of kind {kind} cannot be {value!r}.")
     return name, parsed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
 from frostline.extract.readers.table_file import TableFile
 
@@ -21,9 +22,11 @@ OPTIONS: dict[str, Any] = {
     "group_column": REQUIRED,
     "label_column": REQUIRED,
     "min_roi": 30,
+    "mask_threshold": 0.0,
     "window": {"percentiles": [0.5, 99.5]},
     "spacing": None,
 }
+FAINT = 0.05  # of the maximum of a mask
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Patient:
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
-    """Read the slices whose mask has more than `min_roi` pixels that are not zero.
+    """Read the slices whose mask has more than `min_roi` pixels above `mask_threshold`.
 
     `image` and `mask` are patterns such as `{patient}/{patient}_flair.nii.gz`:
     `{patient}` is the value of `group_column`, any other name a column of the table.
@@ -54,23 +57,26 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         do not say how they lie, a file that cannot be read, and where no patient or slice is
         found.
     """
+    if not 0 <= options["mask_threshold"] < float("inf"):
+        raise InputError(
+            f"The option mask_threshold must be 0 or more, not {options['mask_threshold']!r}."
+        )
     source = TableFile.read(options["table"], roots)
-    notes: dict[str, Any] = {
-        "patients_without_image": [],
-        "patients_without_mask": [],
-        "patients_without_slices": [],
-    }
+    left_out = LeftOut()
     known = _known_slices(previous, roots, options)
     tables = []
-    for patient in _patients(source, roots, options, notes):
+    for patient in _patients(source, roots, options, left_out):
         slices = _slices(patient, roots, options, known)
         if len(slices):
             tables.append(_rows(patient, slices))
         else:
-            notes["patients_without_slices"].append(patient.name)
+            reason = (
+                f"patients without a slice of more than {options['min_roi']} pixels in the mask"
+            )
+            left_out.add(reason, patient.name, of="patients")
     if not tables:
         raise InputError(
-            f"No slice has more than {options['min_roi']} pixels in its mask ({_counts(notes)}, of "
+            f"No slice has more than {options['min_roi']} pixels in its mask ({left_out}, of "
             f"{len(source)} rows in {source.path}): correct the patterns, or lower --min-roi."
         )
     own = pd.concat(tables, ignore_index=True)
@@ -78,11 +84,11 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         {"group_id": options["group_column"], "label": options["label_column"]}
     )
     extra = extra.iloc[own.pop("row")].reset_index(drop=True)
-    return Reading(pd.concat([own, extra], axis=1), notes)
+    return Reading(pd.concat([own, extra], axis=1), left_out)
 
 
 def _patients(
-    source: TableFile, roots: list[Path], options: Mapping[str, Any], notes: dict[str, Any]
+    source: TableFile, roots: list[Path], options: Mapping[str, Any], left_out: LeftOut
 ) -> Iterator[Patient]:
     names = source.column(options["group_column"], "group")
     labels = source.column(options["label_column"], "label")
@@ -99,9 +105,9 @@ def _patients(
         if earlier != row and (images[earlier], masks[earlier]) == (images[row], masks[row]):
             continue
         if not _is_there(roots, images[row]):
-            notes["patients_without_image"].append(name)
+            left_out.add("patients without an image", name, of="patients")
         elif not _is_there(roots, masks[row]):
-            notes["patients_without_mask"].append(name)
+            left_out.add("patients without a mask", name, of="patients")
         else:
             where = source.where(row)
             image = find_in_roots(roots, images[row], where)
@@ -119,25 +125,33 @@ def _slices(
     state = (*_state(image_path), *_state(mask_path))
     slices = known.get(state)
     if slices is None:
-        slices = marked_slices(image_path, mask_path, options["min_roi"], options["spacing"])
+        how = (options[name] for name in ("min_roi", "spacing", "mask_threshold"))
+        slices = marked_slices(image_path, mask_path, *how)
     *_, size, mtime = state
     return slices.assign(mask_path=patient.mask[1], mask_size=size, mask_mtime_ns=mtime)
 
 
 def marked_slices(
-    image_path: Path, mask_path: Path, min_roi: int, spacing: Sequence[float] | None
+    image_path: Path,
+    mask_path: Path,
+    min_roi: int,
+    spacing: Sequence[float] | None,
+    threshold: float = 0.0,
 ) -> pd.DataFrame:
-    """Find the slices of a volume in which a mask has more than `min_roi` pixels that are not zero.
+    """Find the slices of a volume in which a mask marks more than `min_roi` pixels.
 
     Parameters
     ----------
     spacing
         Voxel size in mm (x, y, z) to which the volume is resampled, if it is.
+    threshold
+        What a voxel of the mask must exceed, whatever its sign, to mark.
 
     Returns
     -------
     pandas.DataFrame
-        `frame` and `roi_pixels`.
+        `frame`, `roi_pixels` and `mask_faint`: the share of the marking voxels that are below 5% of
+        the mask's maximum.
 
     Raises
     ------
@@ -147,6 +161,10 @@ def marked_slices(
     from frostline.extract.images.volumes import onto_grid, read_grid, read_volume, resample
 
     mask = read_volume(mask_path)
+    strength = np.nan_to_num(np.abs(mask.values), nan=0, posinf=0, neginf=0)
+    marked = strength > threshold
+    faint = float((strength[marked] < FAINT * strength.max()).mean()) if marked.any() else 0.0
+    mask = replace(mask, values=marked)
     grid = read_grid(image_path)
     if not grid.same_as(mask.grid):
         try:
@@ -157,10 +175,10 @@ def marked_slices(
                 "mask to the image."
             ) from None
     if spacing is not None:
-        mask = resample(mask, spacing, order=0)
-    pixels = ((mask.values != 0) & np.isfinite(mask.values)).sum(axis=(0, 1))
+        mask = resample(replace(mask, values=mask.values.astype(np.uint8)), spacing, order=0)
+    pixels = (mask.values != 0).sum(axis=(0, 1))
     frames = np.flatnonzero(pixels > min_roi)
-    return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames]})
+    return pd.DataFrame({"frame": frames, "roi_pixels": pixels[frames], "mask_faint": faint})
 
 
 def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
@@ -175,6 +193,7 @@ def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
             "group_id": patient.name,
             "split": None,
             "roi_pixels": slices["roi_pixels"],
+            "mask_faint": slices["mask_faint"],
             "mask_path": slices["mask_path"],
             "mask_size": slices["mask_size"],
             "mask_mtime_ns": slices["mask_mtime_ns"],
@@ -190,8 +209,8 @@ def _known_slices(
     if previous is None or previous.meta.get("kind") != "mri-slices":
         return {}
     earlier = previous.meta["options"]
-    if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing")):
-        return {}
+    if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing", "mask_threshold")):
+        return {}  # release 0.1 knew no threshold
     folders = [Path(previous.meta["roots"][root]) for root in previous.table["root"]]
     table = previous.table.assign(
         _image=_joined(folders, previous.table["path"]),
@@ -199,7 +218,7 @@ def _known_slices(
     )
     state = ["_image", "file_size", "file_mtime_ns", "_mask", "mask_size", "mask_mtime_ns"]
     return {
-        key: part[["frame", "roi_pixels"]].reset_index(drop=True)
+        key: part[["frame", "roi_pixels", "mask_faint"]].reset_index(drop=True)
         for key, part in table.groupby(state, sort=False)
     }
 
@@ -215,7 +234,3 @@ def _state(path: Path) -> tuple[str, int, int]:
 
 def _is_there(roots: list[Path], path: str) -> bool:
     return any((root / path).is_file() for root in roots)
-
-
-def _counts(notes: Mapping[str, list[str]]) -> str:
-    return ", ".join(f"{len(names)} {name.replace('_', ' ')}" for name, names in notes.items())

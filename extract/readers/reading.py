@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os.path
-from collections import Counter
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,13 @@ import pandas as pd
 
 from frostline.cache import InputError
 from frostline.extract.images.decode import IMAGE_SUFFIXES
+from frostline.extract.readers.left_out import LeftOut
 
+Identity = tuple[int, int]  # device and inode: what a folder is, under whatever name
+
+HIDDEN = "items hidden by their name"
+TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
 REQUIRED: Any = object()  # an option that must be given
-
-PART_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -37,17 +32,15 @@ class Reading:
         `image_id`, `path` (relative to its root, with `/`), `root` (number of the root),
         `frame`, `label`, `group_id`, `split` (the last four may hold None), then
         columns of the user.
+    left_out : LeftOut
+        What is not in the table, by reason; kept in the manifest.
     notes : dict
-        What was left out and how often, kept in the manifest's `notes`.
+        Other facts about the data, kept in the manifest's `notes`.
     """
 
     table: pd.DataFrame
+    left_out: LeftOut = field(default_factory=LeftOut)
     notes: dict[str, Any] = field(default_factory=dict)
-
-
-def part_name(text: str) -> str | None:
-    """Recognise train, val or test, in any of their usual spellings; None if it is neither."""
-    return PART_NAMES.get(text.strip().lower())
 
 
 def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") -> str:
@@ -68,15 +61,72 @@ def image_id(root: int, path: str, frame: int | None = None, axis: str = "z") ->
     return prefix + path + ("" if frame is None else f"#{axis}={frame}")
 
 
-def files_under(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
-    """Yield the files under a folder, sorted; hidden ones are left out and counted."""
+def files_under(root: Path, left_out: LeftOut) -> Iterator[Path]:
+    """Yield the regular files under a folder, sorted; hidden ones are left out and counted.
+
+    Each real folder is entered once, under its own name: a link to a folder that is entered
+    anyway, or was, or that holds the root, is left out and counted. So are links that lead nowhere.
+    Pipes, sockets and devices are never opened.
+    """
+    yield from _walk(root, root, {_identity(root)}, left_out)
+
+
+def _walk(folder: Path, root: Path, entered: set[Identity], left_out: LeftOut) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__MACOSX":
-            ignored["hidden"] += 1
+        reason = _why_not(path, root, entered)
+        if reason is not None:
+            left_out.add(reason, path.relative_to(root).as_posix())
         elif path.is_dir():
-            yield from files_under(path, ignored)
+            entered.add(_identity(path))
+            yield from _walk(path, root, entered, left_out)
         else:
             yield path
+
+
+def _why_not(path: Path, root: Path, entered: set[Identity]) -> str | None:
+    """Say why something in a folder is left out; None if it is not."""
+    if path.name.startswith(".") or path.name == "__MACOSX":
+        return HIDDEN
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "links to nothing"
+    if stat.S_ISREG(mode):
+        return None
+    if not stat.S_ISDIR(mode):
+        return "items of another kind (pipe, socket, device)"
+    return None if _is_new(path, root, entered) else "links to folders under another name"
+
+
+def _is_new(folder: Path, root: Path, entered: set[Identity]) -> bool:
+    if _identity(folder) in entered:
+        return False
+    real = folder.resolve()
+    inside = real.is_relative_to(root.resolve()) or root.resolve().is_relative_to(real)
+    return not (folder.is_symlink() and inside)
+
+
+def _identity(path: Path) -> Identity:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def check_classes(table: pd.DataFrame, roots: Sequence[Path]) -> None:
+    """Refuse class folders that are one: nothing can be learned from a single class.
+
+    Raises
+    ------
+    InputError
+        Naming the one folder, and what to do.
+    """
+    labels = table["label"].dropna().unique()
+    if len(labels) == 1:
+        raise InputError(
+            f"All {len(table):,} images under {', '.join(map(str, roots))} are of one class, "
+            f"{labels[0]!r}: give the folder that holds one folder for each class, or say where "
+            "labels are with --kind table, or with --option label_folder=last where classes lie "
+            "deeper."
+        )
 
 
 class Listing:
@@ -84,19 +134,27 @@ class Listing:
 
     def __init__(self, roots: list[Path]) -> None:
         self.roots = roots
-        self.ignored: Counter[str] = Counter()
+        self.left_out = LeftOut()
         self._files: dict[str, list[tuple[int, str]]] = {}
         self._images: dict[str, list[tuple[int, str]]] = {}
         for number, root in enumerate(roots):
-            for path in files_under(root, self.ignored):
+            for path in files_under(root, self.left_out):
                 file = number, path.relative_to(root).as_posix()
                 self._files.setdefault(path.name, []).append(file)
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     self._images.setdefault(path.stem, []).append(file)
+                elif path.suffix.lower() not in TABLE_SUFFIXES:
+                    self.left_out.add_suffix(file[1])
 
     def images(self) -> list[tuple[int, str]]:
         """List all images, as number of the root and path in it."""
         return sorted(file for files in self._images.values() for file in files)
+
+    def leave_out(self, taken: Collection[tuple[int, str]], reason: str) -> None:
+        """Count the images that are not taken."""
+        for file in self.images():
+            if file not in taken:
+                self.left_out.add(reason, file[1], of="images")
 
     def image(self, name: str, where: str) -> tuple[int, str]:
         """Find an image by its name, with or without suffix, in whatever folder.

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.tables.labels import split_name
 from frostline.extract.readers.reading import (
     REQUIRED,
     Reading,
     find_in_roots,
     image_id,
-    part_name,
 )
 from frostline.extract.readers.table_file import TableFile
 
@@ -92,7 +92,7 @@ def _splits(source: TableFile, column: str | None) -> list[str | None] | None:
         return None
     parts: list[str | None] = []
     for position, text in enumerate(source.optional(column, "split")):
-        part = None if text is None else part_name(text)
+        part = None if text is None else split_name(text)
         if text is not None and part is None:
             raise InputError(
                 f"{source.where(position)}: {text!r} in column {column!r} is not a split; "

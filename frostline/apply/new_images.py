@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from frostline.extract.images.decode import (
     has_dicom_prefix,
 )
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import files_under
 
 MIN_ROI = 30
@@ -92,7 +93,7 @@ class NewImages:
         """
         if not path.is_dir():
             return self._add_file(path, slices, geometry)
-        passed: Counter[str] = Counter()
+        passed = LeftOut()
         files = list(files_under(path, passed))
         found = [file for file in files if _kind(file) is not None]
         self.ignored += len(files) - len(found) + passed.total()

@@ -152,10 +152,13 @@ def index(
 def audit(
     name: Annotated[str, typer.Argument(help="A data set.", autocompletion=complete_dataset)],
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if the test split may be leaking.")
+        bool, typer.Option("--strict", help="Exit with 1 if something leaks into the test split.")
     ] = False,
     with_images: Annotated[
         Path | None, typer.Option(help="PNG file to write, with the flagged images.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write, with every image of every finding.")
     ] = None,
     controls: Annotated[
         bool,
@@ -168,27 +171,36 @@ def audit(
     Example: frostline audit chest --strict
     """
     from frostline.cache import Workspace, read_manifest
+    from frostline.cache.atomic import write_text
     from frostline.console import say
-    from frostline.extract.audit.audit import audit as audit_manifest
     from frostline.extract.audit.audit import render_audit
+    from frostline.extract.audit.details import details
     from frostline.extract.audit.sheet import picture_sheet
-    from frostline.study.audits import stored_hashes
+    from frostline.study.audits import audit_stored
 
-    manifest = read_manifest(Workspace(workspace).manifest(name))
-    hashes = stored_hashes(Workspace(workspace).pixels(name))
-    found = audit_manifest(manifest, hashes=hashes)
+    found, missing = audit_stored(Workspace(workspace), name)
     typer.echo(render_audit(found))
-    if hashes is None:
-        say("Near-duplicates were not looked for: no pixels are stored yet (frostline extract).")
+    for sentence in missing:
+        say(sentence)
+    if out is not None:
+        table = details(found)
+        write_text(out, table.to_csv(index=False, lineterminator="\n"))
+        say(f"{out} has {len(table):,} rows, one for each image of a finding.")
     if with_images is not None:
-        sets = picture_sheet(found, manifest, with_images)
-        say(f"{with_images} shows {sets} sets." if sets else "Nothing was flagged: no sheet.")
+        sheet = picture_sheet(
+            found, read_manifest(Workspace(workspace).manifest(name)), with_images
+        )
+        shows = f"{with_images} shows {sheet}; --out lists all."
+        say(shows if sheet.flagged else "Nothing was flagged: no sheet.")
     if controls:
         from frostline.study.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
-    if strict and found.leaks:
-        raise typer.Exit(1)
+    if strict:
+        into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
+        say(f"Strict: {into_test} of the findings are leaks into test, {others} other.")
+        if into_test:
+            raise typer.Exit(1)
 
 
 def backbones(

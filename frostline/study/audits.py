@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from frostline.report import DataAudit
 
 NO_PIXELS = "Near-duplicates were not looked for: no pixels are stored."
+NO_EMBEDDINGS = "Embeddings were not compared: none are stored."
+MOST_COMPARED = 50_000  # embeddings; all pairs of so many take minutes
+TOO_MANY = f"Embeddings were not compared: there are more than {MOST_COMPARED:,}."
 # Columns of the manifest that are known without looking at the picture.
 HEADERS = ("width", "height", "mode", "format")
 # What users bring of the kind, by its usual names; others could restate the label.
@@ -46,26 +49,54 @@ def stored_hashes(folder: Path) -> ImageHashes | None:
         return store_hashes(max(stores, key=len), update)
 
 
-def _audit(workspace: Workspace, name: str) -> DataAudit:
+def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
+    """Audit a data set by its manifest, and by the pixels and embeddings that are stored.
+
+    Returns
+    -------
+    The audit, and sentences on what was not looked for.
+    """
     from frostline.cache import read_manifest
-    from frostline.extract.audit.audit import audit, table_of_classes, table_of_splits
+    from frostline.extract.audit.audit import audit
+
+    manifest = read_manifest(workspace.manifest(name))
+    hashes = stored_hashes(workspace.pixels(name))
+    store = _fullest_store(workspace, manifest, name)
+    missing = [NO_PIXELS] if hashes is None else []
+    embeddings = None
+    if store is None:
+        missing.append(NO_EMBEDDINGS)
+    elif len(store) > MOST_COMPARED:
+        missing.append(TOO_MANY)
+    else:
+        embeddings = store.keys, _values(store, np.arange(len(store)))
+    return audit(manifest, hashes=hashes, embeddings=embeddings), missing
+
+
+def _audit(workspace: Workspace, name: str) -> DataAudit:
+    from frostline.extract.audit.audit import table_of_classes, table_of_splits
+    from frostline.extract.audit.details import details
     from frostline.report import DataAudit
 
-    hashes = stored_hashes(workspace.pixels(name))
-    found = audit(read_manifest(workspace.manifest(name)), hashes=hashes)
+    found, missing = audit_stored(workspace, name)
     findings = [(finding.severity, finding.text) for finding in found.findings]
-    if hashes is None:
-        findings.append(("note", NO_PIXELS))
-    return DataAudit(table_of_splits(found), table_of_classes(found), findings, _flagged(found))
+    findings += [("note", text) for text in missing]
+    tables = table_of_splits(found), table_of_classes(found)
+    return DataAudit(*tables, findings, _flagged(found), details(found))
 
 
 def _flagged(found: Audit) -> dict[str, pd.DataFrame]:
+    from frostline.extract.audit.flow import FLOW
+
     tables = {
+        FLOW: found.flow,
         "Groups in several splits": found.crossing_groups,
-        "Byte-identical images": found.duplicates,
+        "Equal images": found.duplicates,
     }
     if found.near_duplicates is not None:
         tables["Near-duplicates in several groups"] = found.near_duplicates
+    if found.alike_embeddings is not None:
+        tables["Nearly equal embeddings in several groups"] = found.alike_embeddings
     if found.header_accuracy is not None:
         alone = found.header_accuracy
         title = (

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frostline.cache import InputError
+from frostline.cache.tables.units import units_of
 
 Index = NDArray[np.intp]
 
@@ -74,6 +75,8 @@ def validation_size(train: Order, val: Order, size: int) -> int:
 def group_folds(images: pd.DataFrame, count: int, repeat: int, name: str) -> NDArray[np.intp]:
     """Give every row a fold: stratified by label, whole groups, seeded by the repeat; int [n].
 
+    Groups with equal images are in one fold.
+
     Raises
     ------
     InputError
@@ -94,7 +97,7 @@ def group_folds(images: pd.DataFrame, count: int, repeat: int, name: str) -> NDA
     # Sorted, so that the folds do not depend on the order of rows.
     order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
     labels = images["label"].to_numpy(dtype=str)[order]
-    groups = images["group_id"].to_numpy(dtype=str)[order]
+    groups = np.array(units_of(images), dtype=str)[order]
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=repeat)
     fold = np.empty(len(images), np.intp)
     for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):

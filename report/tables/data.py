@@ -32,12 +32,15 @@ class DataAudit:
         How bad it is ("leak", "warning" or "note"), and a sentence.
     flagged : mapping of str to DataFrame
         What the sentences are about, by its caption; empty tables are left out.
+    details : DataFrame
+        All images that the findings are about, in one table.
     """
 
     splits: pd.DataFrame
     classes: pd.DataFrame
     findings: Sequence[tuple[str, str]] = ()
     flagged: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    details: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def leaks(self) -> bool:

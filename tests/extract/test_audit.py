@@ -51,8 +51,8 @@ def test_groups_across_splits_are_leaks(root: Path) -> None:
         ["pb10", "val, test", 2],
     ]
     assert result.leaks == [
-        Finding("leak", "1 group is in train and test (pa00)."),
-        Finding("leak", "1 group is in val and test (pb10)."),
+        Finding("leak", "1 group is in train and test (pa00).", test=True),
+        Finding("leak", "1 group is in val and test (pb10).", test=True),
     ]
     assert "Groups in several splits\n" in render_audit(result)
 
@@ -65,15 +65,15 @@ def test_identical_images(root: Path) -> None:
     copy("train/b/pb00-x.png", "train/a/other.png")
     result = audit(index(root))
     assert result.duplicates.drop(columns="group_id").values.tolist() == [
-        [1, "test/a/copy.png", "test", "a", True, False],
-        [1, "train/a/pa00-x.png", "train", "a", True, False],
-        [2, "train/a/other.png", "train", "a", False, True],
-        [2, "train/b/pb00-x.png", "train", "b", False, True],
+        [1, "bytes", "leaks into test", "test/a/copy.png", "test", "a", True, False],
+        [1, "bytes", "leaks into test", "train/a/pa00-x.png", "train", "a", True, False],
+        [2, "bytes", "labels differ", "train/a/other.png", "train", "a", False, True],
+        [2, "bytes", "labels differ", "train/b/pb00-x.png", "train", "b", False, True],
     ]
     assert [(finding.severity, finding.text) for finding in result.findings] == [
         (
             "leak",
-            "1 image occurs in more than one split, byte for byte "
+            "1 image occurs in test and another split, byte for byte "
             "(test/a/copy.png, train/a/pa00-x.png).",
         ),
         (
@@ -113,6 +113,8 @@ def test_missing_classes_and_parts(root: Path) -> None:
         "val has no image of b.",
         "There are no images in test.",
         "1 image has no label.",
+        "val has images of a only, by which nothing can be chosen: cross-validate "
+        "(`frostline sweep --cv`), or name another split with --split.",
     ]
     table["label"] = "a"
     assert "All images have the one label a." in [

@@ -83,9 +83,12 @@ READERS: dict[str, tuple[Write, dict[str, Any]]] = {
 def indexed(workspace: Workspace, root: Path, suffix: str) -> tuple[Manifest, Path, Write]:
     """Index some files of a kind; with the manifest, one of them and what writes such files."""
     write, options = READERS[suffix]
-    (root / "a").mkdir(parents=True)
+    for label in "ab":
+        (root / label).mkdir(parents=True)
     for seed in range(2, 6):
-        write(root / f"a/{seed}.{suffix}", seed)
+        # Two classes where folders are classes.
+        label = "b" if suffix in ("png", "dcm") and seed > 3 else "a"
+        write(root / label / f"{seed}.{suffix}", seed)
         if suffix == "nii.gz":
             mask = nib.Nifti1Image(np.ones((9, 9, 4), np.uint8), np.eye(4))
             mask.to_filename(root / f"mask-{seed}.nii.gz")
@@ -243,8 +246,9 @@ def write_weights(path: Path, seed: int) -> None:
 def test_weights_overwritten_with_equal_size_and_time_are_noticed_where_they_are_read(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "root/a").mkdir(parents=True)
-    write_png(tmp_path / "root/a/0.png", 0)
+    for label, seed in (("a", 0), ("b", 7)):
+        (tmp_path / "root" / label).mkdir(parents=True)
+        write_png(tmp_path / "root" / label / f"{seed}.png", seed)
     place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
     how = {"weights": weights, "image_size": 32}
     place.index("set", tmp_path / "root")
@@ -259,15 +263,16 @@ def test_weights_overwritten_with_equal_size_and_time_are_noticed_where_they_are
     )
     with pytest.raises(InputError, match=sentence):
         place.extract("set", "timm:test_vit", **how)
-    assert len(Store.open(first.folder)) == 1
+    assert len(Store.open(first.folder)) == 2
     second = place.extract("set", "timm:test_vit", **how).store
     assert second.spec["weights"] != first.spec["weights"]
-    assert len(second) == 2
+    assert len(second) == 3
 
 
 def test_rehash_reads_weights_whose_size_and_time_did_not_change(tmp_path: Path) -> None:
-    (tmp_path / "root/a").mkdir(parents=True)
-    write_png(tmp_path / "root/a/0.png", 0)
+    for label, seed in (("a", 0), ("b", 7)):
+        (tmp_path / "root" / label).mkdir(parents=True)
+        write_png(tmp_path / "root" / label / f"{seed}.png", seed)
     place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
     how = {"weights": weights, "image_size": 32}
     place.index("set", tmp_path / "root")

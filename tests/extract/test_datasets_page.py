@@ -17,6 +17,7 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+from frostline import Workspace
 from frostline.cache import InputError, read_manifest
 from frostline.commands.cli import app
 from frostline.commands.data import Kind
@@ -206,9 +207,22 @@ def test_audit_refuses_leaks_and_draws_them(
     run("index", "set", "--root", "root")
     loud = run("audit", "set", "--with-images", "sheet.png")
     assert loud.exit_code == 0
-    assert "leak: 1 image occurs in more than one split, byte for byte" in loud.output
+    assert "leak: 1 image occurs in test and another split, byte for byte" in loud.output
+    assert "sheet.png shows 1 of 1 equal images; --out lists all." in loud.output
     assert Image.open("sheet.png").width == 640
+    assert "findings.csv has 2 rows" in run("audit", "set", "--out", "findings.csv").output
+    listed = Path("findings.csv").read_text()
+    assert listed.splitlines()[0].startswith("finding,set,harm,image_id,split,label,group_id,")
+    assert "equal images,1,leaks into test,test/b/copy.png,test,b,test/b/copy.png,," in listed
+    Workspace("frostline-workspace").audit("set").to_csv("python.csv")
+    assert Path("python.csv").read_text() == listed
     assert run("audit", "set", "--strict").exit_code == 1
+    shutil.move("root/test/b/copy.png", "root/val/b/copy.png")
+    run("index", "set", "--root", "root")
+    other = run("audit", "set", "--strict")  # a leak, but not into test
+    assert "leak: 1 image occurs in more than one split" in other.output
+    assert "0 of the findings are leaks into test, 1 other." in other.output
+    assert other.exit_code == 0
 
 
 def test_every_kind_is_in_the_table_of_the_page() -> None:

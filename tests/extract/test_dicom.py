@@ -11,18 +11,17 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import STORED, save
 from numpy.testing import assert_array_equal
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import (
-    CTImageStorage,
     EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 from frostline.cache import InputError, Manifest, Workspace
+from frostline.extract.audit.audit import audit
 from frostline.extract.images.decode import decode, decode_file, image_facts
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.images.opened import open_image
@@ -32,31 +31,6 @@ from frostline.extract.private import KEY_FILE
 
 EXACT = Geometry("squash", 8, 8)
 RNG = np.random.default_rng(0)
-STORED = RNG.integers(0, 4096, (8, 8)).astype(np.uint16)
-
-
-def save(path: Path, values: np.ndarray = STORED, **attributes: Any) -> Path:
-    """A small CT of 12 bits, or whatever the attributes say."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, generate_uid()
-    dataset.PatientID, dataset.SeriesInstanceUID, dataset.Modality = "Doe^Jane", "1.2.3", "CT"
-    dataset.Rows, dataset.Columns = values.shape[-2:] if values.ndim < 4 else values.shape[1:3]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    bits = values.dtype.itemsize * 8
-    dataset.BitsAllocated, dataset.BitsStored = bits, 12 if bits == 16 else bits
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(values.dtype.kind == "i")
-    dataset.PixelData = values.tobytes()
-    dataset["PixelData"].VR = "OW" if bits == 16 else "OB"
-    for name, value in attributes.items():
-        setattr(dataset, name, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def linear(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -232,7 +206,7 @@ def test_dicom_folders(root: Path) -> None:
     assert table["image_id"].tolist()[-6:-4] == ["ill/two.dcm#z=0", "ill/two.dcm#z=1"]
     assert set(table["format"]) == {"DICOM"}
     assert manifest_channels(manifest) == "grey"
-    assert manifest.meta["notes"]["ignored"] == {".txt": 1}
+    assert manifest.meta["left_out"]["files named *.txt"]["count"] == 1
 
 
 def test_patients_are_keyed_hashes(root: Path, tmp_path: Path) -> None:
@@ -247,6 +221,14 @@ def test_patients_are_keyed_hashes(root: Path, tmp_path: Path) -> None:
     key.write_bytes(b"short")
     with pytest.raises(InputError, match=r"patient-key is damaged: delete it, and index"):
         index(root)
+
+
+def test_files_without_a_patient_or_an_image_are_counted(root: Path) -> None:
+    save(root / "well/nobody.dcm", PatientID="", SOPInstanceUID="1.2")
+    found = audit(index(root))
+    texts = [finding.text for finding in found.findings]
+    assert "1 image has no PatientID: it is taken for a patient of its own." in texts
+    assert texts[-1].startswith("Left out: 1 file named *.txt (")
 
 
 def test_labels_by_attribute_or_table(root: Path, tmp_path: Path) -> None:
@@ -271,7 +253,7 @@ def test_damaged_files_stay_in_the_table_and_other_objects_do_not(root: Path) ->
     (root / "ill/report.dcm").write_bytes(Path(str(report)).read_bytes())
     manifest = index(root)
     assert manifest.table.loc[manifest.table["mode"].isna(), "path"].unique() == ["ill/two.dcm"]
-    assert manifest.meta["notes"]["without_image"] == 1
+    assert manifest.meta["left_out"]["files of DICOM without an image"]["count"] == 1
 
 
 # what pydicom and nibabel carry in their own packages

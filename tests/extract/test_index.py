@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Workspace, file_key, read_manifest
+from frostline.extract.audit.audit import audit, render_audit
 from frostline.extract.groups import groups_from_names
 from frostline.extract.index import index_dataset
 from frostline.extract.phantom import make_phantom_glioma
@@ -107,7 +108,8 @@ def test_without_groups_every_image_is_its_own(index: Index, root: Path) -> None
 
 def test_unchanged_files_are_not_opened(index: Index, root: Path, listen: list[str]) -> None:
     first = index()
-    assert len([name for name in opened if name.endswith(".png")]) == 48
+    # Read, and their pixels compared, for all have one size.
+    assert len([name for name in opened if name.endswith(".png")]) == 2 * 48
     listen.clear()
     second = index()
     assert not [name for name in opened if name.endswith(".png")]
@@ -125,7 +127,7 @@ def test_unchanged_files_are_not_opened(index: Index, root: Path, listen: list[s
 def test_progress_counts_files(index: Index, root: Path) -> None:
     seen: list[tuple[int, int]] = []
     index(progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(done, 48) for done in range(1, 49)]
+    assert seen == 2 * [(done, 48) for done in range(1, 49)]  # read, and their pixels compared
 
 
 def test_adding_images_moves_no_group(index: Index, root: Path) -> None:
@@ -190,8 +192,7 @@ def test_mistakes(index: Index, root: Path, tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert message(root=missing) == f"There is no folder {missing}: correct --root."
     assert message(group_pattern="(") == (
-        "The pattern '(' of --group-pattern is no regular expression: missing ), unterminated "
-        "subpattern at position 0."
+        "The pattern '(' of --group-pattern is no regular expression: missing ) at position 1."
     )
     assert message(group_pattern=r"a\d+") == (
         r"--group-pattern 'a\d+' finds no group in 24 of 48 names, such as b000-0.png: change it "
@@ -228,6 +229,8 @@ def test_pages_of_a_file(index: Index, tmp_path: Path) -> None:
     pages = [Image.new("L", (5, 6), level) for level in (10, 20, 30)]
     (root / "a").mkdir(parents=True)
     pages[0].save(root / "a/pages.tif", save_all=True, append_images=pages[1:])
+    (root / "b").mkdir()
+    shutil.copy(root / "a/pages.tif", root / "b")
     refused = index().table
     assert refused["mode"].isna().all()
     (root / "t.csv").write_text("file,page,dx\na/pages.tif,0,x\na/pages.tif,2,y\n")
@@ -246,6 +249,27 @@ def test_pages_of_a_file(index: Index, tmp_path: Path) -> None:
         InputError, match=r"row 2: 'first' in column 'page' is not a page's number\.$"
     ):
         index(kind="table", options=options)
+
+
+def test_labels_that_are_none_are_refused_in_every_kind(index: Index, root: Path) -> None:
+    table = {"table": "t.csv", "image_column": "f", "label_column": "y"}
+    names = sorted(path.relative_to(root) for path in root.rglob("*.png"))
+    rows = [f"{name},{['Mass|Cyst', 'Mass'][n % 2]},{n / 3}" for n, name in enumerate(names)]
+    (root / "t.csv").write_text("\n".join(["f,y,age", *rows]))
+    with pytest.raises(InputError, match=r"^Image a/a000-0.png: the label 'Mass\|Cyst' is several"):
+        index(kind="table", options=table)
+    with pytest.raises(InputError, match=r"^Image a/a000-0.png: the label '0.0' is one of 48 diff"):
+        index(kind="table", options={**table, "label_column": "age"})
+    (root / "t.csv").write_text("\n".join(["f,y,age", *rows]).replace("|Cyst", " "))
+    manifest = index(kind="table", options=table)
+    with pytest.raises(InputError, match=r"^Column 'age' of set, a/a000-0.png: the label '0.0' is"):
+        manifest.images(label="age")
+    assert "The labels 'Mass ' and 'Mass' differ in blanks or case only" in render_audit(
+        audit(manifest)
+    )
+    (root / "a").rename(root / "mass,nodule")
+    with pytest.raises(InputError, match=r"^Image mass,nodule/a000-0.png: the label 'mass,nodule'"):
+        index()
 
 
 def test_names_that_are_not_utf8(index: Index, root: Path) -> None:
@@ -317,8 +341,8 @@ def test_modalities_share_their_split(index: Index, tmp_path: Path) -> None:
     flair = index("flair", kind="mri-slices", options=options("flair"))
     alone = index("alone", kind="mri-slices", options=options("t1"), seed=1)
     t1 = index("t1", kind="mri-slices", options=options("t1", follow="flair"), seed=1)
-    assert len(flair.meta["notes"]["patients_without_image"]) == 6
-    assert len(t1.meta["notes"]["patients_without_image"]) == 8
+    assert flair.meta["left_out"]["patients without an image"]["count"] == 6
+    assert t1.meta["left_out"]["patients without an image"]["count"] == 8
     both = set(splits(flair)) & set(splits(t1))
     assert len(both) == 12
     assert all(splits(flair)[group] == splits(t1)[group] for group in both)
@@ -368,7 +392,7 @@ def test_glioma_lgg(index: Index, shared_data: Path, modality: str) -> None:
     }
     manifest = index(root=shared_data / "glioma_lgg", kind="mri-slices", options=options)
     table = manifest.table
-    assert not any(manifest.meta["notes"].values())
+    assert manifest.meta["left_out"] == {}
     assert (len(table), table["group_id"].nunique()) == (327, 30)
     counts = table.drop_duplicates("group_id").groupby("split").size().to_dict()
     assert counts == {"test": 10, "train": 16, "val": 4}

@@ -14,9 +14,10 @@ from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.audit.audit import audit, table_of_classes, table_of_splits
-from frostline.extract.audit.headers import header_accuracy, header_table
+from frostline.extract.audit.details import details
+from frostline.extract.audit.headers import header_accuracy, header_findings, header_table
 from frostline.extract.audit.near_duplicates import describe_pairs
-from frostline.extract.audit.sheet import picture_sheet
+from frostline.extract.audit.sheet import NEAR, Sheet, caption, picture_sheet
 from frostline.extract.audit.thumbnails import (
     MAX_DISTANCE,
     cosine_pairs,
@@ -160,19 +161,68 @@ def test_near_duplicates_across_splits_and_labels(root: Path, tmp_path: Path) ->
     ]
     assert not [finding for finding in found.leaks if "look the same" in finding.text]
     sheet = tmp_path / "sheet.png"
-    assert picture_sheet(found, manifest, sheet) == 2
-    assert Image.open(sheet).size == (640, 400)
+    assert picture_sheet(found, manifest, sheet) == Sheet({NEAR: 2}, {NEAR: 2})
+    assert Image.open(sheet).size == (640, 2 * 216)
     assert np.asarray(Image.open(sheet))[:150, 10:300].std() > 10
 
 
 def test_sheet_shows_copies_and_survives_damage(root: Path, tmp_path: Path) -> None:
     manifest, _ = indexed(root)
-    assert picture_sheet(audit(manifest), manifest, tmp_path / "none.png") == 0
+    assert picture_sheet(audit(manifest), manifest, tmp_path / "none.png") == Sheet({}, {})
     assert not (tmp_path / "none.png").exists()
     (root / "test/b/p40.png").write_bytes((root / "train/a/p00.png").read_bytes())
     manifest, _ = indexed(root)
     (root / "test/b/p40.png").write_bytes(b"gone")
-    assert picture_sheet(audit(manifest), manifest, tmp_path / "sheet.png") == 1
+    shown = picture_sheet(audit(manifest), manifest, tmp_path / "sheet.png")
+    assert str(shown) == "1 of 1 equal images"
+
+
+def test_each_kind_has_its_share_of_a_sheet_and_what_is_left_out_is_said(
+    root: Path, tmp_path: Path
+) -> None:
+    for number in range(70):
+        for copy in range(6 if number == 0 else 2):
+            folder = root / "train" / "ab"[copy % 2]
+            photograph(100 + number, (60, 60)).save(folder / f"p{100 + number}-{copy}.png")
+    photograph(0).save(root / "test/b/p30.jpg", quality=60)  # of train/a/p00.png
+    manifest, workspace = indexed(root)
+    store = fill_pixels(pixel_source(workspace, manifest, PAPER_GEOMETRY))
+    found = audit(manifest, hashes=store_hashes(store))
+    shown = picture_sheet(found, manifest, tmp_path / "sheet.png")
+    assert str(shown) == "59 of 70 equal images, 1 of 1 near-duplicates"
+    table = details(found)
+    assert len(table[table["finding"] == "equal images"]) == 6 + 69 * 2
+    near = table[table["finding"] == "near-duplicates"]
+    assert near[["image_id", "split", "label", "harm"]].values.tolist() == [
+        ["test/b/p30.jpg", "test", "b", "leaks into test"],
+        ["train/a/p00.png", "train", "a", "leaks into test"],
+    ]
+    row = manifest.table.iloc[0].copy()
+    row["split"], row["label"], row["image_id"] = "train", "PNEUMONIA", "x" * 40
+    assert caption(row, "same pixels, 4 of 9") == [
+        "train, PNEUMONIA",
+        "same pixels, 4 of 9",
+        "..." + "x" * 23,
+    ]
+
+
+def test_embeddings_that_are_alike(root: Path) -> None:
+    manifest, _ = indexed(root)
+    values = np.random.default_rng(0).normal(size=(len(manifest), 16))
+    ids = manifest.table["image_id"]
+    test, train = ids[ids.str.startswith("test")].iat[0], ids[ids.str.startswith("train")].iat[0]
+    values[ids == test] = values[ids == train] + 1e-3
+    values += 50  # a direction that all share says nothing
+    found = audit(manifest, embeddings=(manifest.keys(), values))
+    assert found.alike_embeddings is not None
+    assert len(found.alike_embeddings) == 1
+    assert (
+        "1 pair of images in different splits and groups have nearly the same embedding (cosine "
+        f"0.999 or more from the mean) ({min(test, train)})."
+    ) in [finding.text for finding in found.findings]
+    constant = audit(manifest, embeddings=(manifest.keys(), np.ones((len(manifest), 4))))
+    assert constant.alike_embeddings is not None
+    assert len(constant.alike_embeddings) == 0
 
 
 def test_tables_of_the_paper(root: Path) -> None:
@@ -221,14 +271,35 @@ def test_a_size_that_tells_the_class_is_a_leak(root: Path) -> None:
         Image.open(path).crop((0, 0, 300, 200)).save(path)
     found = audit(indexed(root)[0])
     assert [finding.text for finding in found.leaks] == [
-        "Size, format and bit depth alone predict the class with a balanced accuracy of 100% "
-        "(chance 50%): a model may learn these instead of the disease."
+        "The size alone predicts the class with a balanced accuracy of 100% (chance 50%; usual are "
+        "320x280 of a (100%), 300x200 of b (100%)): a model may learn this instead of the disease."
     ]
     assert found.headers[["split", "label", "usual_size", "bits"]].values.tolist() == [
         ["train", "a", "320x280", "8"],
         ["train", "b", "300x200", "8"],
         ["test", "b", "300x200", "8"],
     ]
+
+
+def test_the_finding_names_its_cause(root: Path) -> None:
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        image = Image.open(path).crop((0, 0, 200 + 7 * number, 200))
+        image.convert("L" if path.parent.name == "a" else "RGB").save(path)
+    (finding,) = audit(indexed(root)[0]).leaks
+    assert finding.text.startswith(
+        "Grey against colour alone predicts the class with a balanced accuracy of 100% (chance "
+        "50%; usual are grey of a (100%), colour of b (100%))"
+    )
+    label = ["a", "b", "c", "d"] * 30
+    mixed = headers([500 + 200 * (name in "ab") for name in label], label)
+    mixed["mode"] = ["RGB" if name in "ac" else "L" for name in label]
+    accuracy = header_accuracy(mixed)
+    assert accuracy is not None
+    assert accuracy.cause is None
+    assert header_findings(accuracy)[0].text.startswith(
+        "Size, format, colour and bit depth together predict the class with a balanced accuracy of "
+        "100% (chance 25%): "
+    )
 
 
 def test_headers_that_are_all_the_same_tell_nothing() -> None:

@@ -34,9 +34,10 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def files(root: Path, workspace: Workspace) -> Manifest:
-    (root / "a").mkdir(parents=True)
+    for label in "ab":
+        (root / label).mkdir(parents=True)
     for number, image in enumerate(IMAGES):
-        Image.fromarray(image).save(root / f"a/{number:02d}.png")
+        Image.fromarray(image).save(root / f"{'ab'[number >= 20]}/{number:02d}.png")
     return index_dataset(workspace, "set", roots=[root])
 
 

@@ -73,7 +73,13 @@ def test_chest_xray_tree(root: Path) -> None:
         "train/PNEUMONIA/person1_virus_6.jpeg": "person1",
     }
     assert Counter(table["cause"]) == {"none": 3, "virus": 2, "bacteria": 1}
-    assert index("chest-xray", root).meta["notes"]["val_images_left_out"] == 1
+    assert index("chest-xray", root).meta["left_out"] == {
+        "images of val, which --keep-val keeps": {
+            "of": "images",
+            "count": 1,
+            "examples": ["val/NORMAL/NORMAL2-IM-1427-0001.jpeg"],
+        }
+    }
     kept = index("chest-xray", root, "kept", keep_val=True).table
     assert kept.loc[kept["split"] == "val", "path"].tolist() == [
         "val/NORMAL/NORMAL2-IM-1427-0001.jpeg"
@@ -135,8 +141,8 @@ def test_ham10000_with_and_without_the_test_set(root: Path) -> None:
     assert manifest.meta["notes"] == {
         "tables": ["HAM10000_metadata.csv", "ISIC2018_Task3_Test_GroundTruth.csv"],
         "images_without_lesion": 1,
-        "images_in_no_table": 0,
     }
+    assert manifest.meta["left_out"] == {}
 
 
 def test_isic2018_one_hot_tables(root: Path) -> None:
@@ -157,7 +163,7 @@ def test_isic2018_one_hot_tables(root: Path) -> None:
         ["in/c.jpg", "nv", "H2", rows[1][3]],
         ["test/d.jpg", "bcc", "test/d.jpg", "test"],
     ]
-    assert manifest.meta["notes"]["images_in_no_table"] == 2
+    assert manifest.meta["left_out"]["images in no table that is read"]["count"] == 2
     kept = index("isic2018", root, "kept", keep_val=True).table.set_index("path")
     assert kept.loc["val/e.jpg", ["label", "split"]].tolist() == ["akiec", "val"]
     training.write_text(HOT + "a,1.0,1,0,0,0,0,0\n")

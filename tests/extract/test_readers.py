@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError
-from frostline.extract.readers.kinds import KINDS, resolve_options
+from frostline.extract.readers.kinds import KINDS, parse_option, resolve_options
 from frostline.extract.readers.reading import Reading
 
 
@@ -63,6 +63,7 @@ def test_defaults_are_filled_in() -> None:
     assert resolved == {
         **options,
         "min_roi": 30,
+        "mask_threshold": 0.0,
         "window": {"percentiles": [0.5, 99.5]},
         "spacing": None,
         "follow": None,
@@ -85,7 +86,14 @@ def test_class_folders(tmp_path: Path) -> None:
         ("a/ü 'q'\n.png", "a", None, None, None),
         ("b/2.png", "b", None, None, None),
     ]
-    assert reading.notes == {"ignored": {".txt": 1, "hidden": 2}}
+    assert reading.left_out.as_meta() == {
+        "files named *.txt": {"of": "files", "count": 1, "examples": ["a/notes.txt"]},
+        "items hidden by their name": {
+            "of": "files",
+            "count": 2,
+            "examples": ["__MACOSX", "a/.hidden.png"],
+        },
+    }
 
 
 def test_split_folders_in_their_usual_spellings(tmp_path: Path) -> None:
@@ -99,11 +107,12 @@ def test_split_folders_in_their_usual_spellings(tmp_path: Path) -> None:
 
 
 def test_further_roots_are_numbered(tmp_path: Path) -> None:
-    make_images(tmp_path, "one/a/1.png", "two/a/1.png")
+    make_images(tmp_path, "one/a/1.png", "two/a/1.png", "two/b/1.png")
     reading = read("folder", tmp_path / "one", tmp_path / "two")
     assert rows(reading, "image_id", "root", "path") == [
         ("a/1.png", 0, "a/1.png"),
         ("1:a/1.png", 1, "a/1.png"),
+        ("1:b/1.png", 1, "b/1.png"),
     ]
 
 
@@ -285,12 +294,24 @@ def test_slices_with_more_than_min_roi_pixels(tmp_path: Path) -> None:
         ("p1/flair.nii.gz#z=1", 1, "3", "p1", 31, 4),
         ("p1/flair.nii.gz#z=3", 3, "3", "p1", 90, 4),
     ]
-    assert reading.notes == {
-        "patients_without_image": ["p3"],
-        "patients_without_mask": ["p4"],
-        "patients_without_slices": ["p2"],
+    assert {reason: entry["examples"] for reason, entry in reading.left_out.as_meta().items()} == {
+        "patients without a mask": ["p4"],
+        "patients without a slice of more than 30 pixels in the mask": ["p2"],
+        "patients without an image": ["p3"],
     }
     assert len(read("mri-slices", tmp_path, **MRI, min_roi=29).table) == 4
+
+
+def test_the_threshold_of_masks(tmp_path: Path) -> None:
+    make_patient(tmp_path, "p1", [90])  # of value 2
+    write_csv(tmp_path, "id,grade\np1,3\n", "labels.csv")
+    assert parse_option("mri-slices", "mask_threshold=1") == ("mask_threshold", 1.0)
+    assert len(read("mri-slices", tmp_path, **MRI, mask_threshold=1.9).table) == 1
+    assert error("mri-slices", tmp_path, **MRI, mask_threshold=2).startswith("No slice has more")
+    for wrong in (-1, float("nan"), float("inf")):
+        assert error("mri-slices", tmp_path, **MRI, mask_threshold=wrong) == (
+            f"The option mask_threshold must be 0 or more, not {wrong!r}."
+        )
 
 
 def test_slices_are_counted_in_ras_and_after_resampling(tmp_path: Path) -> None:
@@ -316,9 +337,9 @@ def test_mri_mistakes(tmp_path: Path) -> None:
     )
     write_csv(tmp_path, "id,grade\np1,2\nx,2\n", "labels.csv")
     assert error("mri-slices", tmp_path, **MRI, min_roi=100) == (
-        "No slice has more than 100 pixels in its mask (1 patients without image, 0 patients "
-        f"without mask, 1 patients without slices, of 2 rows in {table}): correct the patterns, "
-        "or lower --min-roi."
+        "No slice has more than 100 pixels in its mask (1 patient without a slice of more than 100 "
+        f"pixels in the mask, 1 patient without an image, of 2 rows in {table}): correct the "
+        "patterns, or lower --min-roi."
     )
     mask, image = tmp_path / "p1/mask.nii.gz", tmp_path / "p1/flair.nii.gz"
     far = np.eye(4)

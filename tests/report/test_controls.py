@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from frostline.cache import InputError
-from frostline.report.statistics.controls import metadata_matrix, negative_controls, permute_labels
+from frostline.report.statistics.controls import (
+    cross_predict,
+    metadata_matrix,
+    negative_controls,
+    permute_labels,
+)
 
 GROUPS = np.repeat(np.arange(60), 4)
 TRUTH = (np.arange(60) % 2)[GROUPS]
@@ -70,3 +76,22 @@ def test_metadata_as_numbers():
 def test_too_few_groups():
     with pytest.raises(InputError, match=r"^The rarest class has 2 groups: controls need "):
         negative_controls(embeddings(0)[:16], LABELS[:16], GROUPS[:16])
+
+
+def test_every_fold_of_a_control_has_the_shares_of_the_classes(monkeypatch):
+    held_out = []
+    split = StratifiedGroupKFold.split
+
+    def noted(self, *arguments, **more):
+        for train, test in split(self, *arguments, **more):
+            held_out.append(test)
+            yield train, test
+
+    monkeypatch.setattr(StratifiedGroupKFold, "split", noted)
+    groups = np.repeat(np.arange(100), 2)
+    truth = (np.arange(100) < 21).astype(int)[groups]
+    for seed in range(5):
+        cross_predict(np.random.default_rng(seed).normal(size=(200, 2)), truth, groups, seed)
+    shares = np.array([truth[rows].mean() for rows in held_out])
+    assert len(shares) == 25
+    assert ((shares > 0.19) & (shares < 0.26)).all()

@@ -109,9 +109,8 @@ def compare(
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, a row a pair; `label_a` and `label_b` name them in words.
-        `difference` is a minus b, which name a run,
-        or the method in words where there are several seeds.
+        Columns `COMPARISON_COLUMNS`, a row a pair. `difference` is a minus b; both name a run, or
+        the method where there are several seeds, and `label_a` and `label_b` say it in words.
 
     Raises
     ------
@@ -119,8 +118,7 @@ def compare(
         If there is nothing to compare, or runs cannot be paired.
     """
     name = name_own_metric(metric) if callable(metric) else metric
-    options = Options(name, family, margin, replicates, seed)
-    check_options(options)
+    check_options(options := Options(name, family, margin, replicates, seed))
     if not predictions:
         raise InputError("There is nothing to compare: give predictions of at least two runs.")
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
