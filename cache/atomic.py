@@ -5,13 +5,18 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from frostline.cache.errors import InputError
+
 TEMPORARY = ".tmp-"
+# How safetensors (Rust), HDF5 and Arrow say which error the system gave.
+NUMBER = re.compile(r"(?:os error|errno =|[Ee]rrno) (\d+)")
 # What a file system that knows no locks answers: some of clusters, unless mounted for them.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -33,13 +38,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, descriptor = _locked_temporary(path)
     try:
-        yield temporary
+        with system_errors(path):
+            yield temporary
         flush_to_disk(temporary)
         temporary.rename(path)
         flush_to_disk(path.parent)
     finally:
         os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Raise OSError, with its number, where a library that writes `path` only says it in words."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        number = _system_number(error)
+        if number is None or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -89,6 +109,17 @@ def writer_is_dead(path: Path) -> Iterator[bool]:
         yield _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _system_number(error: BaseException | None) -> int | None:
+    """Find the system's number of an error, or of the one that it was raised over."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if found := NUMBER.search(str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _delete_if_unlocked(path: Path) -> bool:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from frostline.cache import InputError, lock_file, write_text
-from frostline.cache.atomic import TEMPORARY, flush_to_disk
+from frostline.cache.atomic import TEMPORARY, flush_to_disk, system_errors
 from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import (
     check_files,
@@ -113,7 +113,8 @@ class Checkpoints:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
-            self._write(temporary, checkpoint, before)
+            with system_errors(temporary):
+                self._write(temporary, checkpoint, before)
             for path in [*temporary.iterdir(), temporary]:
                 flush_to_disk(path)
             final = self.folder / name
@@ -194,7 +195,9 @@ class Checkpoints:
             )
         if not linked:
             save_file(checkpoint.best, folder / "best.safetensors")
-        torch.save(checkpoint.optimizer, folder / "optimizer.pt")
+        # Through a file of Python's, whose errors torch passes on; its own writer's say nothing.
+        with (folder / "optimizer.pt").open("wb") as file:
+            torch.save(checkpoint.optimizer, file)
         state = {
             "epoch": checkpoint.epoch,
             "best_epoch": checkpoint.best_epoch,

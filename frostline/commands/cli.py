@@ -64,6 +64,8 @@ SYSTEM = {
     "what is finished is kept.",
     errno.EDQUOT: "The disk quota is used up{where}: free some space and run the same command "
     "again; what is finished is kept.",
+    errno.EFBIG: "A file would be larger than this process may write{where}: raise `ulimit -f` and "
+    "run the same command again; what is finished is kept.",
     errno.EROFS: "Cannot write{where}: it is read-only; choose another --workspace.",
     errno.EACCES: "Permission denied{where}: change its permissions or choose another --workspace.",
 }

@@ -17,7 +17,7 @@ from frostline.study.records import read_record, write_record
 from frostline.study.steps import DO, is_done
 
 # What no run of a study can do anything about.
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 PAUSE = 0.2, 5.0  # seconds between looks at what others do: at first, and at most
 ON_GPU = ("embeddings", "finetune")
 FIRST = {"pixels": 0, "embeddings": 0}
