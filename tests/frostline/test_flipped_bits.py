@@ -150,6 +150,35 @@ def test_no_flipped_bit_is_silent(workspace: Path) -> None:
     assert (tried >= FLIPS, silent) == (True, [])
 
 
+MALFORMED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "half": lambda whole: whole[: len(whole) // 2],
+    "all but a byte": lambda whole: whole[:-1],
+    "one byte more": lambda whole: whole + b"x",
+    "zeros": lambda whole: bytes(len(whole)),
+    "noise": lambda whole: np.random.default_rng(0).bytes(len(whole)),
+    "a list": lambda _: b"[]",
+    "nested": lambda _: b"[" * 100_000,
+    "nested objects": lambda _: b'{"a":' * 100_000,
+    "another format": lambda _: b'{"format": "other", "format_version": 1}',
+}
+
+
+@pytest.mark.parametrize("how", MALFORMED)
+def test_malformed_files_are_one_sentence(workspace: Path, how: str) -> None:
+    for pattern, read in READERS.items():
+        if (pattern, how) == ("predictions/*.json", "another format"):
+            continue  # a file next to a table of anyone's, which has nothing to do with it
+        path = files_of(workspace, pattern)[0]
+        whole = path.read_bytes()
+        right = read(path)
+        path.write_bytes(MALFORMED[how](whole))
+        try:
+            assert found(read, path) or same(read(path), right), path
+        finally:
+            path.write_bytes(whole)
+
+
 def found(read: Callable[[Path], Any], path: Path) -> bool:
     """Whether the damage is a sentence, or the file is ignored and made again."""
     try:
