@@ -14,6 +14,7 @@ import xxhash
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.cache.errors import READ_ERRORS, InputError
 from frostline.cache.keys import canonical_json
+from frostline.cache.tables.limits import check_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -202,6 +203,7 @@ def read_any_parquet(
     with reading(path, remedy):
         data = path.read_bytes()
         digest = _check_parquet(data)
+        check_parquet(path, pq.read_metadata(pa.BufferReader(data)))
         table = pq.read_table(pa.BufferReader(data), columns=columns)
         table.validate(full=True)
         text = (table.schema.metadata or {}).get(KEY.encode())

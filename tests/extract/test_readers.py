@@ -188,7 +188,7 @@ def test_absolute_paths_inside_the_root(images: Path) -> None:
     ("text", "options", "message"),
     [
         ("file,dx\n", {}, "The table {t} has no rows: write one an image."),
-        ("", {}, "Cannot read the table {t}: No columns to parse from file."),
+        ("", {}, "{t}: the file is empty; it needs a header and rows."),
         (
             CSV,
             {"label_column": "diagnosis"},
@@ -383,6 +383,6 @@ def test_xlsx(images: Path) -> None:
         ("img/b.png", "0", None),
     ]
     (images / "t.xlsx").write_text("no spreadsheet")
-    assert error("table", images, table="t.xlsx", **COLUMNS).startswith(
-        f"Cannot read the table {images / 't.xlsx'}: "
+    assert error("table", images, table="t.xlsx", **COLUMNS) == (
+        f"The table {images / 't.xlsx'} cannot be read as .xlsx: save it again."
     )
