@@ -17,6 +17,7 @@ from frostline.cache.keys import canonical_json
 from frostline.cache.tables.limits import check_parquet
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 # Of the metadata of Parquet and safetensors; what stands there is a JSON object.
@@ -80,9 +81,9 @@ def read_json(path: Path, format: str, newest: int, *, remedy: str = REMEDY) -> 
     _must_exist(path)
     with reading(path, remedy):
         content = _json_object(path)
-    # The stamp first: a newer release may digest in another way.
-    check_stamp(content, path, format, newest, remedy=remedy)
-    _check_content(path, content, remedy)
+        # The stamp first: a newer release may digest in another way.
+        check_stamp(content, path, format, newest, remedy=remedy)
+        _check_content(path, content, remedy)
     return {name: value for name, value in content.items() if name != DIGEST}
 
 
@@ -97,7 +98,7 @@ def read_any_json(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
     _must_exist(path)
     with reading(path, remedy):
         content = _json_object(path)
-    _check_content(path, content, remedy)
+        _check_content(path, content, remedy)
     return content
 
 
@@ -213,6 +214,15 @@ def read_any_parquet(
         if meta is not None and digest is not None:
             meta[DIGEST] = digest
         return table, meta
+
+
+def read_any_frame(
+    path: Path, *, remedy: str = REMEDY
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """Read a Parquet file of anyone as `read_any_parquet` does, for pandas."""
+    table, meta = read_any_parquet(path, remedy=remedy)
+    with reading(path, remedy):
+        return table.to_pandas(), meta
 
 
 def check_stamp(

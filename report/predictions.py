@@ -22,8 +22,8 @@ from frostline.cache.stamped import (
     bytes_digest,
     check_files,
     check_stamp,
+    read_any_frame,
     read_any_json,
-    read_any_parquet,
     write_json,
     write_parquet,
 )
@@ -203,7 +203,7 @@ def read_predictions(path: Path | str) -> Predictions:
     is_text = path.suffix in TEXT_SUFFIXES
     source = Source(str(path), header_lines=int(is_text))
     if path.suffix == ".parquet":
-        table, meta = _read_parquet(path)
+        table, meta = read_any_frame(path, remedy=REMEDY)
     elif is_text:
         # The metadata first: they tell whether the bytes are those that were written.
         meta, table = _read_json(path), read_delimited(path)
@@ -213,7 +213,8 @@ def read_predictions(path: Path | str) -> Predictions:
     if meta is None:
         table, meta = take_table(table, path.stem, source, notes)
     else:
-        check_stamp(meta, path, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
+        stamped = path.with_suffix(".json") if is_text else path
+        check_stamp(meta, stamped, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
         meta = {name: value for name, value in meta.items() if name not in (DIGEST, "files")}
         check_meta(meta, source)
         table = tidy_table(table, source)
@@ -227,11 +228,6 @@ def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> 
 
     data = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     write_parquet(path, data, FORMAT, FORMAT_VERSION, meta)
-
-
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    data, meta = read_any_parquet(path, remedy=REMEDY)
-    return data.to_pandas(), meta
 
 
 def _read_json(table: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
 from frostline.cache.manifest import COLUMNS
-from frostline.cache.stamped import read_any_parquet
+from frostline.cache.stamped import read_any_frame
 from frostline.cache.tables.delimited import read_delimited
 from frostline.cache.tables.limits import VALUE_BYTES, check_unpacked, check_zip
 
@@ -131,7 +131,7 @@ class TableFile:
 
 def _parse(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".parquet":
-        table = read_any_parquet(path, remedy="save it again")[0].to_pandas()
+        table = read_any_frame(path, remedy="save it again")[0]
         table.columns = table.columns.map(str)
         return table.apply(_as_text)
     if path.suffix.lower() == ".xlsx":

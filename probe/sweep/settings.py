@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
 from frostline.cache.validation import validated
+from frostline.cache.workspace import is_name
 from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
@@ -169,7 +170,7 @@ def _grids(given: Any) -> dict[str, BaseModel]:
 
 def _contradictions(sweep: Sweep) -> Iterator[str]:
     """What cannot be together, or cannot be at all, in sentences."""
-    if sweep.name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
+    if sweep.name and not is_name(sweep.name):
         yield f"{sweep.name!r} cannot name a sweep; use letters, digits, '.', '-' and '_'."
     if sweep.name == "cells":
         yield "'cells' cannot name a sweep, because scores of all sweeps lie there: take another."
