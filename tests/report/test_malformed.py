@@ -1,4 +1,4 @@
-"""Truncated, empty, nested and mangled files of every kind that is read: one sentence, no traceback."""
+"""Cut, empty, nested and mangled files of every kind that is read: a sentence, no traceback."""
 
 from __future__ import annotations
 
