@@ -44,6 +44,8 @@ class Imported:
         Images taken in now.
     strangers : int
         Rows of the file that are of no image of the data set.
+    lacking : int
+        Images of the data set that are not in the file.
     features : int
         Numbers an image.
     taken, left_out : str and tuple of str
@@ -53,6 +55,7 @@ class Imported:
     key: str
     count: int
     strangers: int
+    lacking: int
     features: int
     taken: str
     left_out: tuple[str, ...]
@@ -62,8 +65,8 @@ class Imported:
         left_out = f" Left out: {_some(self.left_out)}." if self.left_out else ""
         return (
             f"Imported {self.count} embeddings; {self.strangers} rows belong to no image of the "
-            f"data set. Taken: {self.taken}, {self.features} "
-            f"feature{'s' * (self.features != 1)}.{left_out} Key {self.key[:12]}."
+            f"data set, and {self.lacking} of its images have none. Taken: {self.taken}, "
+            f"{self.features} feature{'s' * (self.features != 1)}.{left_out} Key {self.key[:12]}."
         )
 
 
@@ -110,6 +113,7 @@ def import_embeddings(
         folder.name,
         count,
         int((~known).sum()),
+        int((~images.index.isin(vectors.ids)).sum()),
         values.shape[1],
         vectors.taken,
         vectors.left_out,

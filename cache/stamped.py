@@ -14,7 +14,7 @@ import xxhash
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.cache.errors import READ_ERRORS, InputError
 from frostline.cache.keys import canonical_json
-from frostline.cache.tables.limits import check_parquet
+from frostline.cache.tables.limits import read_limited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,14 +198,12 @@ def read_any_parquet(
         If it is not there, or damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     _must_exist(path)
     with reading(path, remedy):
         data = path.read_bytes()
         digest = _check_parquet(data)
-        check_parquet(path, pq.read_metadata(pa.BufferReader(data)))
-        table = pq.read_table(pa.BufferReader(data), columns=columns)
+        table = read_limited(path, pa.py_buffer(data), columns)
         table.validate(full=True)
         text = (table.schema.metadata or {}).get(KEY.encode())
         meta = None if text is None else json.loads(text.decode())

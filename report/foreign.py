@@ -74,12 +74,9 @@ def rounding_note(table: pd.DataFrame, classes: Sequence[str]) -> list[Note]:
     if decimals is None or np.abs(sums - 1).max() <= SEEN:
         return []
     places = f"{decimals} decimal{'s' * (decimals > 1)}"
-    return [
-        Note(
-            f"Probabilities have {places}, so they sum to {sums.min():.3g} to {sums.max():.3g} "
-            "instead of 1; metrics of probabilities are as rough."
-        )
-    ]
+    ends = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (sums.min(), sums.max())))
+    text = f"Probabilities have {places} and sum to {ends} instead of 1"
+    return [Note(f"{text}; metrics of probabilities are as rough.")]
 
 
 def _renamed(table: pd.DataFrame, source: Source) -> pd.DataFrame:

@@ -238,11 +238,12 @@ def _read_spec(path: Path) -> dict[str, Any]:
 
     try:
         spec = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-        json.dumps(spec, ensure_ascii=False).encode()
+        json.dumps(spec, ensure_ascii=False, allow_nan=False).encode()
     except InputError:
         raise
     except READ_ERRORS as error:
-        raise InputError(f"--spec {path} cannot be read as JSON ({error}): correct it.") from error
+        line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"--spec {path} cannot be read as JSON{line}: correct it.") from error
     if not isinstance(spec, dict):
         raise InputError(f"--spec {path} holds no JSON object: write one, {{…}}.")
     return spec

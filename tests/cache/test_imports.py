@@ -86,8 +86,8 @@ def test_words_among_the_numbers_are_named(tmp_path: Path) -> None:
 def test_what_was_taken_is_said(workspace: Workspace, tmp_path: Path) -> None:
     TABLE.assign(y=[0, 1] * 6).to_csv(tmp_path / "t.csv")
     assert str(import_embeddings(workspace, "set", "theirs", tmp_path / "t.csv")).startswith(
-        "Imported 12 embeddings; 0 rows belong to no image of the data set. Taken: columns "
-        "f0…f3, 4 features. Left out: 'Unnamed: 0', 'y'. Key "
+        "Imported 12 embeddings; 0 rows belong to no image of the data set, and 0 of its images "
+        "have none. Taken: columns f0…f3, 4 features. Left out: 'Unnamed: 0', 'y'. Key "
     )
 
 
@@ -204,3 +204,12 @@ def test_a_parquet_bomb_is_refused_before_it_is_unpacked(
     pq.write_table(pa.table({"f0": pa.repeat(0.0, 10**7)}), path)
     assert path.stat().st_size < 50_000
     assert refused(path).startswith("has 0.0 MB and would unpack to 0.1 GB, which no table of")
+    # One long text that every row repeats is written once.
+    rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["x" * 10_000])
+    pq.write_table(pa.table({"image_id": rows, "f0": range(100_000)}), path, store_schema=False)
+    assert path.stat().st_size < 1e6
+    assert "MB and would unpack to 1.0 GB, which no table of" in refused(path)
+    short = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["x" * 100])
+    numbers = {"f0": np.arange(100_000.0)}
+    pq.write_table(pa.table({"image_id": short, **numbers}), path, store_schema=False)
+    assert refused(path) == f"Image id {'x' * 100!r} occurs twice in {path}: keep one row."
