@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.cache.imports import read_vectors
-from frostline.report import evaluate, read_predictions, write_predictions
+from frostline.report import evaluate, read_predictions, write_predictions, write_report
 
 TIMES = 40
 TOKENS = (b"\0", b'"', b",", b";", b"\n", b"\xff\xfe", b"[[[[", b"NaN", b"-1e999", b"\xed\xa0\x80")
@@ -103,3 +104,19 @@ def test_json_of_any_depth_is_refused(folder: Path, tmp_path: Path, depth: int) 
         (tmp_path / "ours.json").write_text(text)
         with pytest.raises(InputError, match=r"ours.json is damaged"):
             read_predictions(tmp_path / "ours.csv")
+
+
+def test_damaged_results_of_a_report_are_computed_again(tmp_path: Path, run) -> None:
+    runs = [run(seed=1), run(seed=2, unfreeze="all")]
+    made = {"title": "t", "replicates": 100, "figure_formats": ["svg"]}
+    write_report(tmp_path, runs, **made)
+    page = (tmp_path / "index.html").read_bytes()
+    kept = sorted((tmp_path / "statistics").iterdir())
+    assert {path.suffix for path in kept} == {".parquet", ".json"}
+    old = {"format": "frostline-statistics", "format_version": 1}
+    damages = (b"", b"[" * 10_000, json.dumps(old).encode())
+    for place, path in enumerate(kept):
+        path.write_bytes(damages[place % len(damages)])
+    (tmp_path / "statistics" / "figures-1.json").write_text(json.dumps(old))
+    write_report(tmp_path, runs, **made)
+    assert (tmp_path / "index.html").read_bytes() == page
