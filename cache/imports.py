@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import file_key, spec_key
 from frostline.cache.manifest import as_keys, read_manifest
+from frostline.cache.stamped import read_any_frame
 from frostline.cache.stores.part import EMBEDDINGS
 from frostline.cache.stores.store import Store, part_files
 from frostline.cache.stores.values import Values
 from frostline.cache.stores.writer import StoreWriter
+from frostline.cache.tables.delimited import SUFFIXES, read_delimited
+from frostline.cache.tables.telling import telling_columns
+from frostline.cache.tables.vectors import (
+    ABOUT,
+    FORMATS,
+    Vectors,
+    vectors_of_npz,
+    vectors_of_table,
+)
 from frostline.cache.workspace import Workspace
 
-NOT_NUMBERS = ("label", "group_id", "split", "true_label", "prediction")
+NAMED = 5  # columns in a sentence
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was taken from a file of embeddings.
+
+    Attributes
+    ----------
+    key : str
+        Of the store.
+    count : int
+        Images taken in now.
+    strangers : int
+        Rows of the file that are of no image of the data set.
+    lacking : int
+        Images of the data set that are not in the file.
+    features : int
+        Numbers an image.
+    taken, left_out : str and tuple of str
+        Which columns these are, and which are not among them.
+    """
+
+    key: str
+    count: int
+    strangers: int
+    lacking: int
+    features: int
+    taken: str
+    left_out: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it in sentences."""
+        left_out = f" Left out: {_some(self.left_out)}." if self.left_out else ""
+        return (
+            f"Imported {self.count} embeddings; {self.strangers} rows belong to no image of the "
+            f"data set, and {self.lacking} of its images have none. Taken: {self.taken}, "
+            f"{self.features} feature{'s' * (self.features != 1)}.{left_out} Key {self.key[:12]}."
+        )
 
 
 def import_embeddings(
@@ -27,23 +76,17 @@ def import_embeddings(
     backbone: str,
     path: Path,
     spec: Mapping[str, Any] | None = None,
-) -> tuple[str, int, int]:
+) -> Imported:
     """Take a file of embeddings into a store of a data set that has a manifest.
 
     The spec is what is given, plus `backbone` and `imported`: the digest of the file, so that two
-    files never share a store. Importing the same file again changes nothing.
+    files never share a store. Importing the same file again changes nothing. Warns of a column by
+    which alone the class is known, and of embeddings that are all the same.
 
     Parameters
     ----------
     path : Path
-        `.npz` with `image_id` [n] and `X` [n, dim]; Parquet with a column `image_id` and a column
-        `embedding` of lists, or one column a number; CSV with `image_id` and one column a number.
-
-    Returns
-    -------
-    (str, int, int)
-        The store's key, how many images were taken in, and how many rows of the file are of no
-        image of the data set.
+        `.npz`, Parquet or CSV, as `read_vectors` takes it.
 
     Raises
     ------
@@ -52,21 +95,59 @@ def import_embeddings(
         finite, or no image of the data set is in it.
     """
     manifest = read_manifest(workspace.manifest(dataset))
-    ids, values = _read(path)
-    _check(path, ids, values)
+    place = workspace.embeddings(dataset, backbone)
+    vectors = read_vectors(path)
     whole = {**(spec or {}), "backbone": backbone, "imported": file_key(path).hex()}
-    folder = workspace.embeddings(dataset, backbone) / spec_key(whole)
-    contents = manifest.table.set_index("image_id")["content_key"]
-    known = ids.isin(contents.index).to_numpy()
+    folder = place / spec_key(whole)
+    images = manifest.table.set_index("image_id")
+    known = vectors.ids.isin(images.index).to_numpy()
     if not known.any():
         raise InputError(
-            f"No image_id of {path} is in data set {dataset!r}: they look like {ids.iloc[0]!r} "
-            f"there and like {contents.index[0]!r} here."
+            f"No image_id of {path} is in data set {dataset!r}: they look like "
+            f"{vectors.ids.iloc[0]!r} there and like {images.index[0]!r} here."
         )
-    keys = as_keys(contents[ids[known]])
+    mine, values = images.loc[vectors.ids[known]], vectors.values[known]
+    count = _write(folder, as_keys(mine["content_key"]), values, whole, path)
+    _warn(path, vectors, values, mine["label"].tolist())
+    return Imported(
+        folder.name,
+        count,
+        int((~known).sum()),
+        int((~images.index.isin(vectors.ids)).sum()),
+        values.shape[1],
+        vectors.taken,
+        vectors.left_out,
+    )
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Read ids and vectors of `.npz` (`vectors_of_npz`), Parquet or CSV (`vectors_of_table`).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read so, or which columns are meant is not clear.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path} to import: check its name.")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return vectors_of_npz(path)
+    if suffix == ".parquet":
+        frame = read_any_frame(path, remedy="make it again")[0]
+        return vectors_of_table(path, frame.reset_index(drop=True).rename(columns=str))
+    if suffix in SUFFIXES:
+        return vectors_of_table(path, read_delimited(path, text_columns=ABOUT))
+    raise InputError(f"{path} is of no format that is imported: {FORMATS}.")
+
+
+def _write(
+    folder: Path, keys: np.ndarray, values: np.ndarray, spec: Mapping[str, Any], path: Path
+) -> int:
+    """Write what the store lacks, and say how many rows that are."""
     _, first = np.unique(keys, axis=0, return_index=True)
     first.sort()  # images of equal content share a row
-    keys, rows = keys[first], values[known][first]
+    keys, rows = keys[first], values[first]
     new = np.ones(len(keys), bool)
     if part_files(folder):
         new = Store.open(folder).locate(keys) < 0
@@ -74,53 +155,27 @@ def import_embeddings(
     made.add(rows[new])
     made.warn()
     provenance = {"weights_source": "imported", "file": path.name}
-    with StoreWriter(folder, EMBEDDINGS, whole, provenance) as writer:
+    with StoreWriter(folder, EMBEDDINGS, spec, provenance) as writer:
         writer.append(keys[new], rows[new])
-    return folder.name, int(new.sum()), int((~known).sum())
+    return int(new.sum())
 
 
-def _read(path: Path) -> tuple[pd.Series, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"There is no file {path} to import: check its name.")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return pd.Series(file["image_id"].astype(str)), _floats(file["X"])
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-        return _from_frame(frame)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be imported ({str(error).strip().splitlines()[0]}): give an .npz with "
-            "image_id and X, or a Parquet or CSV file with image_id and the embeddings."
-        ) from error
-
-
-def _from_frame(frame: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
-    ids = frame["image_id"].astype(str)
-    if "embedding" in frame:
-        return ids, _floats(np.stack(frame["embedding"].to_list()))
-    numbers = frame.drop(columns=["image_id", *(set(NOT_NUMBERS) & set(frame.columns))])
-    return ids, _floats(numbers.to_numpy())
-
-
-def _floats(values: np.ndarray) -> np.ndarray:
-    kept = values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
-    return np.ascontiguousarray(kept)
-
-
-def _check(path: Path, ids: pd.Series, values: np.ndarray) -> None:
-    if values.ndim != 2 or len(values) != len(ids) or not values.size:
-        raise InputError(
-            f"{path} holds {len(ids)} image ids and embeddings of shape {values.shape}: there must "
-            "be one vector an image."
+def _warn(path: Path, vectors: Vectors, values: np.ndarray, labels: Sequence[str | None]) -> None:
+    seen = Values(f"{path}")
+    seen.add(values)
+    seen.warn()
+    known = [label if isinstance(label, str) else None for label in labels]
+    telling = telling_columns(values, known)
+    if telling:
+        names = _some([vectors.names[place] for place in telling])
+        warnings.warn(
+            f"{path}: {names} alone {'tells' if len(telling) == 1 else 'tell'} the class of more "
+            "than 99% of the images: if that is the label, an index, or an order of the files, "
+            "leave it out and import again.",
+            stacklevel=2,
         )
-    if ids.duplicated().any():
-        raise InputError(
-            f"Image id {ids[ids.duplicated()].iloc[0]!r} occurs twice in {path}: keep one row."
-        )
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"The embedding of image {ids[bad].iloc[0]!r} in {path} holds NaN or infinity: leave "
-            "such images out."
-        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(repr, names[:NAMED])) + more

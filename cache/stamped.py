@@ -14,8 +14,10 @@ import xxhash
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.cache.errors import READ_ERRORS, InputError
 from frostline.cache.keys import canonical_json
+from frostline.cache.tables.limits import read_limited
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 # Of the metadata of Parquet and safetensors; what stands there is a JSON object.
@@ -79,9 +81,9 @@ def read_json(path: Path, format: str, newest: int, *, remedy: str = REMEDY) -> 
     _must_exist(path)
     with reading(path, remedy):
         content = _json_object(path)
-    # The stamp first: a newer release may digest in another way.
-    check_stamp(content, path, format, newest, remedy=remedy)
-    _check_content(path, content, remedy)
+        # The stamp first: a newer release may digest in another way.
+        check_stamp(content, path, format, newest, remedy=remedy)
+        _check_content(path, content, remedy)
     return {name: value for name, value in content.items() if name != DIGEST}
 
 
@@ -96,7 +98,7 @@ def read_any_json(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
     _must_exist(path)
     with reading(path, remedy):
         content = _json_object(path)
-    _check_content(path, content, remedy)
+        _check_content(path, content, remedy)
     return content
 
 
@@ -196,13 +198,12 @@ def read_any_parquet(
         If it is not there, or damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     _must_exist(path)
     with reading(path, remedy):
         data = path.read_bytes()
         digest = _check_parquet(data)
-        table = pq.read_table(pa.BufferReader(data), columns=columns)
+        table = read_limited(path, pa.py_buffer(data), columns)
         table.validate(full=True)
         text = (table.schema.metadata or {}).get(KEY.encode())
         meta = None if text is None else json.loads(text.decode())
@@ -211,6 +212,15 @@ def read_any_parquet(
         if meta is not None and digest is not None:
             meta[DIGEST] = digest
         return table, meta
+
+
+def read_any_frame(
+    path: Path, *, remedy: str = REMEDY
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """Read a Parquet file of anyone as `read_any_parquet` does, for pandas."""
+    table, meta = read_any_parquet(path, remedy=remedy)
+    with reading(path, remedy):
+        return table.to_pandas(), meta
 
 
 def check_stamp(

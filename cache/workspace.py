@@ -10,6 +10,9 @@ from frostline.cache.errors import InputError
 
 # Where a workspace is unless a folder is given: what this variable says, else here.
 VARIABLE, DEFAULT = "FROSTLINE_WORKSPACE", "frostline-workspace"
+# File systems allow 255; endings and temporary names need some of them.
+LONGEST_NAME = 200
+PARQUET_MARK = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,23 @@ class Workspace:
 
     def model(self, run: str) -> Path:
         """Return the folder of a run's model."""
-        return self.root / "models" / run
+        return self.root / "models" / _run_name(run)
 
     def predictions(self, run: str) -> Path:
         """Return the path of a run's predictions."""
-        return self.root / "predictions" / f"{run}.parquet"
+        return self.root / "predictions" / f"{_run_name(run)}.parquet"
+
+    def has_predictions(self, run: str) -> bool:
+        """Say whether a run's predictions are there, from first to last byte."""
+        return is_whole_parquet(self.predictions(run))
 
     def report(self, study: str) -> Path:
         """Return the folder of a study's report."""
         return self.root / "reports" / checked_name(study)
+
+    def sweep(self, name: str) -> Path:
+        """Return the folder of a sweep's results."""
+        return self.root / "sweeps" / checked_name(name)
 
     def record(self, key: str) -> Path:
         """Return the path of a step's record (docs/format.md, 'Studies')."""
@@ -55,9 +66,15 @@ class Workspace:
         return sorted(path.stem for path in (self.root / "manifests").glob("[!.]*.parquet"))
 
 
+def is_name(name: str) -> bool:
+    """Say whether a data set, study or sweep can be called so."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
+
+
 def checked_name(name: str) -> str:
-    """Return `name` if it can name a data set or study, else raise InputError."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+    """Return `name` if it can name a data set, study or sweep, else raise InputError."""
+    _check_length(name)
+    if not is_name(name):
         raise InputError(
             f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_', no dot in front."
         )
@@ -65,9 +82,53 @@ def checked_name(name: str) -> str:
 
 
 def file_safe(name: str) -> str:
-    """Write characters that do not belong in a file name as %XX."""
-    return re.sub(
+    """Write a name of a backbone or feature as a file name: other characters as %XX.
+
+    Raises
+    ------
+    InputError
+        If it is too long, is nothing, or would be a hidden file or the folder above ("..").
+    """
+    _check_front(name)
+    safe = re.sub(
         r"[^A-Za-z0-9._-]",
-        lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()),
+        lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode(errors="replace")),
         name,
     )
+    _check_length(safe)
+    return safe
+
+
+def is_whole_parquet(path: Path) -> bool:
+    """Say whether a Parquet file is there, not empty and not cut; its digest says more."""
+    if not path.is_file():
+        return False
+    size, mark = path.stat().st_size, len(PARQUET_MARK)
+    if size < 2 * mark:
+        return False
+    with path.open("rb") as file:
+        first = file.read(mark)
+        file.seek(size - mark)
+        return first == file.read(mark) == PARQUET_MARK
+
+
+def _run_name(run: str) -> str:
+    """Return the name of a run if it is that of a file in a folder, whatever else it holds."""
+    _check_front(run)
+    _check_length(run)
+    if re.search(r"[/\\\x00-\x1f\ud800-\udfff]", run):
+        raise InputError(f"There is no run {run!r}: a run is named without folders, by text.")
+    return run
+
+
+def _check_front(name: str) -> None:
+    if not name or name.startswith("."):
+        raise InputError(f"{name!r} cannot be a name: it needs a letter or digit, no dot in front.")
+
+
+def _check_length(name: str) -> None:
+    if len(name.encode(errors="replace")) > LONGEST_NAME:
+        raise InputError(
+            f"'{name[:20]}…' cannot be a name: it has more than {LONGEST_NAME} bytes as the name "
+            "of a file; choose a shorter one."
+        )

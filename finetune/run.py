@@ -67,7 +67,7 @@ def finetune_run(
     """
     manifest = read_manifest(workspace.manifest(task.dataset))
     run, how = task.run_id(manifest), execution or Execution()
-    if workspace.predictions(run).is_file():
+    if workspace.has_predictions(run):
         return run, False
     folder, first = workspace.model(run), rank() == 0
     watch = _watched(folder, how.tensorboard) if first else None

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
 
-# Wide enough for probabilities printed with two or three decimals.
+# Of sums of probabilities computed with few bits; what is printed with few decimals has its own.
 SUM_TOLERANCE = 0.01
+MOST_DECIMALS = 4
+TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,13 @@ class Source:
         if rows is None:
             return InputError(f"{self.name}: {what}; {remedy}.")
         at = np.flatnonzero(rows.to_numpy(dtype=bool))
-        line = f" (line {at[0] + 1 + self.header_lines})" if self.header_lines else ""
         more = f", and {len(at) - 1} more" if len(at) > 1 else ""
-        return InputError(f"{self.name}, row {at[0] + 1}{line}{more}: {what}; {remedy}.")
+        return InputError(f"{self.row(int(at[0]))}{more}: {what}; {remedy}.")
+
+    def row(self, position: int) -> str:
+        """Name a row, counted from 0, for a sentence."""
+        line = f" (line {position + 1 + self.header_lines})" if self.header_lines else ""
+        return f"{self.name}, row {position + 1}{line}"
 
 
 def check_meta(meta: Mapping[str, Any], source: Source) -> None:
@@ -47,6 +56,27 @@ def check_meta(meta: Mapping[str, Any], source: Source) -> None:
         raise source.error(
             f"class_counts has {strange[0]!r}, which is not in the class list", "correct one"
         )
+
+
+def tidy_table(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Make text columns text (missing ones null) and probabilities numbers, in canonical order."""
+    text = {
+        name: table[name].astype("string")
+        if name in table
+        else pd.Series(pd.NA, index=table.index, dtype="string")
+        for name in TEXT_COLUMNS
+    }
+    probs = {}
+    for name in table.columns:
+        if name.startswith("prob_"):
+            column = table[name]
+            numbers = pd.to_numeric(column, errors="coerce")
+            wrong = numbers.isna() & column.notna()
+            if wrong.any():
+                raise source.error(f"{name} is not a number", "write a number", wrong)
+            probs[name] = numbers
+    rest = {name: table[name] for name in table.columns if name not in text and name not in probs}
+    return pd.DataFrame({**text, **probs, **rest}).reset_index(drop=True)
 
 
 def check_table(
@@ -108,13 +138,36 @@ def _check_probabilities(table: pd.DataFrame, classes: Sequence[str], source: So
             "a probability is negative", "give probabilities, not scores", pd.Series(rows)
         )
     sums = values.sum(axis=1)
-    rows = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
+    rows = ~(np.abs(sums - 1) <= sum_tolerance(values))
     if rows.any():
         raise source.error(
             f"the probabilities sum to {sums[rows][0]:.4g}, not 1",
             "give probabilities, not scores",
             pd.Series(rows),
         )
+
+
+def sum_tolerance(values: Array) -> float:
+    """Say how far the sums of probabilities [n, K] may be from 1, each being rounded by itself.
+
+    Numbers with d decimals are each off by half a unit of the last of them at most.
+    """
+    decimals = printed_decimals(values)
+    rounding = 0.0 if decimals is None else 0.5 * 10.0**-decimals * values.shape[1]
+    return max(SUM_TOLERANCE, rounding) + 1e-9
+
+
+def printed_decimals(values: Array) -> int | None:
+    """Say with how many decimals all of these were printed: 1 to `MOST_DECIMALS`, None for more.
+
+    Whole numbers alone were not rounded.
+    """
+    if (values % 1 == 0).all():
+        return None
+    places = range(1, MOST_DECIMALS + 1)
+    return next(
+        (d for d in places if np.allclose(values, values.round(d), rtol=0, atol=1e-9)), None
+    )
 
 
 def _odd(names: Sequence[str], expected: Sequence[str]) -> str:

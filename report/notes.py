@@ -58,6 +58,13 @@ def notes_from_json(given: Iterable[dict[str, Any]]) -> Notes:
     return tuple(Note(**{**one, **{name: tuple(one[name]) for name in lists}}) for one in given)
 
 
+def no_interval(notes: Iterable[Note]) -> str:
+    """Say in brackets that there is no interval, and why if a note does."""
+    start = "No interval: "
+    whys = [text.removeprefix(start) for text in texts(notes) if text.startswith(start)]
+    return f"(no interval: {whys[0].rstrip('.')})" if whys else "(no interval)"
+
+
 def texts(notes: Iterable[Note]) -> list[str]:
     """The texts of notes, each once, for formats that carry no structure."""
     return list(dict.fromkeys(note.text for note in notes))

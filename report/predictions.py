@@ -22,12 +22,14 @@ from frostline.cache.stamped import (
     bytes_digest,
     check_files,
     check_stamp,
+    read_any_frame,
     read_any_json,
-    read_any_parquet,
     write_json,
     write_parquet,
 )
-from frostline.report.check import Source, check_meta, check_table
+from frostline.cache.tables.delimited import read_delimited
+from frostline.report.check import Source, check_meta, check_table, tidy_table
+from frostline.report.foreign import rounding_note, take_table
 from frostline.report.notes import Note, Notes
 
 FORMAT = "frostline-predictions"
@@ -55,9 +57,7 @@ META_KEYS = (
     "versions",
     "created",
 )
-TEXT_COLUMNS = ("image_id", "group_id", "split", "label", "prediction")
-LABEL_NAMES = ("label", "true_label", "target")
-IMAGE_NAMES = ("image_id", "image_name")
+TEXT_SUFFIXES = (".csv", ".tsv")
 
 
 @dataclass
@@ -142,8 +142,9 @@ def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
     """
     notes: list[Note] = []
     source = Source(name)
-    found, meta = _foreign(table, Path(name), source, notes)
+    found, meta = take_table(table, name, source, notes)
     check_table(found, meta["classes"], source, needs_ids=False)
+    notes += rounding_note(found, meta["classes"])
     return Predictions(found, meta | {"run": name}, tuple(notes))
 
 
@@ -170,7 +171,7 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
     source = Source(str(path))
     full = {**dict.fromkeys(META_KEYS), **meta}
     check_meta(full, source)
-    table = _tidy(table, source)
+    table = tidy_table(table, source)
     check_table(table, full["classes"], source, needs_ids=True)
     if path.suffix == ".csv":
         # The JSON goes first: predictions that are there always have what made them next to them.
@@ -185,6 +186,8 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
 def read_predictions(path: Path | str) -> Predictions:
     """Read a predictions file of Frostline, or anyone's CSV or Parquet with labels and predictions.
 
+    `docs/how-to/paper-tables.md` says what tables of others may look like.
+
     A foreign table needs `prediction` and one of `label`, `true_label`, `target`; `image_id` (or
     `image_name`), `group_id`, `split` and `prob_<class>` are used where they are there. Its class
     list is that of its probabilities, or all labels and predictions, sorted.
@@ -197,23 +200,26 @@ def read_predictions(path: Path | str) -> Predictions:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give the path of a predictions file.")
-    source = Source(str(path), header_lines=1 if path.suffix == ".csv" else 0)
+    is_text = path.suffix in TEXT_SUFFIXES
+    source = Source(str(path), header_lines=int(is_text))
     if path.suffix == ".parquet":
-        table, meta = _read_parquet(path)
-    elif path.suffix == ".csv":
+        table, meta = read_any_frame(path, remedy=REMEDY)
+    elif is_text:
         # The metadata first: they tell whether the bytes are those that were written.
-        meta, table = _read_json(path), _read_csv(path)
+        meta, table = _read_json(path), read_delimited(path)
     else:
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
     notes: list[Note] = []
     if meta is None:
-        table, meta = _foreign(table, path, source, notes)
+        table, meta = take_table(table, path.stem, source, notes)
     else:
-        check_stamp(meta, path, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
+        stamped = path.with_suffix(".json") if is_text else path
+        check_stamp(meta, stamped, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
         meta = {name: value for name, value in meta.items() if name not in (DIGEST, "files")}
         check_meta(meta, source)
-        table = _tidy(table, source)
+        table = tidy_table(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
+    notes += rounding_note(table, meta["classes"])
     return Predictions(table, meta, tuple(notes))
 
 
@@ -222,26 +228,6 @@ def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> 
 
     data = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     write_parquet(path, data, FORMAT, FORMAT_VERSION, meta)
-
-
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
-    data, meta = read_any_parquet(path, remedy=REMEDY)
-    return data.to_pandas(), meta
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        # A class may be called "NA" or "None": only an empty field is missing.
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
-        )
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the file is empty; it needs a header and rows.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8.") from None
-    except pd.errors.ParserError as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"{path}: not a readable CSV ({detail}); correct that line.") from error
 
 
 def _read_json(table: Path) -> dict[str, Any] | None:
@@ -254,87 +240,3 @@ def _read_json(table: Path) -> dict[str, Any] | None:
         return None
     check_files(path, meta, f"delete {path.name} to read the table as it is now")
     return meta
-
-
-def _tidy(table: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Make text columns text (missing ones null) and probabilities numbers, in canonical order."""
-    text = {
-        name: table[name].astype("string")
-        if name in table
-        else pd.Series(pd.NA, index=table.index, dtype="string")
-        for name in TEXT_COLUMNS
-    }
-    probs = {}
-    for name in table.columns:
-        if name.startswith("prob_"):
-            column = table[name]
-            numbers = pd.to_numeric(column, errors="coerce")
-            wrong = numbers.isna() & column.notna()
-            if wrong.any():
-                raise source.error(f"{name} is not a number", "write a number", wrong)
-            probs[name] = numbers
-    rest = {name: table[name] for name in table.columns if name not in text and name not in probs}
-    return pd.DataFrame({**text, **probs, **rest}).reset_index(drop=True)
-
-
-def _foreign(
-    table: pd.DataFrame, path: Path, source: Source, notes: list[Note]
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Put someone else's table into our columns, with the class list it implies."""
-    label = _pick(table, LABEL_NAMES)
-    missing = ["label (or true_label)"] if label is None else []
-    missing += [] if "prediction" in table else ["prediction"]
-    if missing:
-        has = ", ".join(map(str, table.columns))
-        raise InputError(
-            f"{path}: no column {' and no column '.join(missing)}; it has {has}: rename or add one."
-        )
-    ours = {label: "label"}
-    image = _pick(table, IMAGE_NAMES)
-    if image is not None:
-        ours[image] = "image_id"
-    dropped = [name for name in (*LABEL_NAMES, *IMAGE_NAMES) if name not in ours]
-    table = table.drop(columns=dropped, errors="ignore").rename(columns=ours)
-    table = _drop_overall(table, notes)
-    table = _tidy(table, source)
-    for name in ("label", "prediction"):
-        table[name] = table[name].str.strip()
-    _whole_numbers(table)
-    names = [str(name) for name in table.columns]
-    classes = [name.removeprefix("prob_") for name in names if name.startswith("prob_")]
-    if not classes:
-        found = set(table["label"].dropna()) | set(table["prediction"].dropna())
-        classes = sorted(found, key=_class_order)
-    meta: dict[str, Any] = {"run": path.stem, "classes": classes}
-    if "split" in table:
-        train = table.loc[table["split"] == "train", "label"].value_counts()
-        if len(train):
-            meta["class_counts"] = {name: int(train.get(name, 0)) for name in classes}
-    return table, meta
-
-
-def _pick(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in table), None)
-
-
-def _drop_overall(table: pd.DataFrame, notes: list[Note]) -> pd.DataFrame:
-    """Leave out the last row of the paper's own CSVs: totals under the name "Overall"."""
-    first = table["image_id"] if "image_id" in table else table.iloc[:, 0]
-    if len(table) and str(first.iloc[-1]).strip().lower() == "overall":
-        notes.append(Note('The last row, "Overall", is no image and was left out.'))
-        return table.iloc[:-1]
-    return table
-
-
-def _whole_numbers(table: pd.DataFrame) -> None:
-    """Write labels 0.0, 1.0, 2.0 as 0, 1, 2, where a program wrote one of the columns so."""
-    values = pd.concat([table["label"], table["prediction"]]).dropna()
-    if len(values) and values.str.fullmatch(r"-?\d+(\.0+)?").all():
-        for name in ("label", "prediction"):
-            table[name] = table[name].str.replace(r"\.0+$", "", regex=True)
-
-
-def _class_order(name: str) -> tuple[int, int, str]:
-    """Order whole numbers by value before names by alphabet."""
-    digits = name.removeprefix("-")
-    return (0, int(name), name) if digits.isascii() and digits.isdigit() else (1, 0, name)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import pandas as pd
 
 from frostline.cache import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.manifest import COLUMNS
+from frostline.cache.stamped import read_any_frame
+from frostline.cache.tables.delimited import read_delimited
+from frostline.cache.tables.limits import VALUE_BYTES, check_unpacked, check_zip
+
+# What readers of zip and XML raise over a file that is no workbook.
+OF_WORKBOOKS = (BadZipFile, SyntaxError, AttributeError)
 
 
 class TableFile:
@@ -46,9 +52,12 @@ class TableFile:
                 f"Cannot read the table {path}: XLSX needs openpyxl; run "
                 "`pip install 'frostline[xlsx]'`."
             ) from error
-        except (ValueError, OSError, KeyError, BadZipFile) as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise InputError(f"Cannot read the table {path}: {reason}.") from error
+        except InputError:
+            raise
+        except (*READ_ERRORS, *OF_WORKBOOKS) as error:
+            raise InputError(
+                f"The table {path} cannot be read as {path.suffix}: save it again."
+            ) from error
         if table.empty:
             raise InputError(f"The table {path} has no rows: write one an image.")
         return cls(path, table)
@@ -122,17 +131,36 @@ class TableFile:
 
 def _parse(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".parquet":
-        table = pd.read_parquet(path)
+        table = read_any_frame(path, remedy="save it again")[0]
         table.columns = table.columns.map(str)
         return table.apply(_as_text)
-    # Only an empty cell is missing: "NA" and "None" may be labels.
-    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
     if path.suffix.lower() == ".xlsx":
-        table = pd.read_excel(path, engine="openpyxl", **how)
-        table.columns = table.columns.map(str)
-        return table
-    separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", **how)
+        return _parse_workbook(path)
+    return read_delimited(path)
+
+
+def _parse_workbook(path: Path) -> pd.DataFrame:
+    check_zip(path)
+    _check_extent(path)
+    # Only an empty cell is missing: "NA" and "None" may be labels.
+    table = pd.read_excel(path, engine="openpyxl", dtype=str, keep_default_na=False, na_values=[""])
+    table.columns = table.columns.map(str)
+    return table
+
+
+def _check_extent(path: Path) -> None:
+    """Refuse a sheet whose far cells would make it an enormous table of empty ones."""
+    import openpyxl
+
+    book = openpyxl.load_workbook(path, read_only=True)
+    sheet = book.worksheets[0]
+    sheet.reset_dimensions()  # what it says of itself may be anything
+    rows = width = 0
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if any(cell is not None for cell in row):
+            rows, width = number, max(width, len(row))
+    book.close()
+    check_unpacked(path, VALUE_BYTES * rows * width)
 
 
 def _as_text(column: pd.Series) -> pd.Series:

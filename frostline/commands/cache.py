@@ -266,20 +266,24 @@ def import_(
     from frostline.cache.imports import import_embeddings
 
     given = _read_spec(spec) if spec is not None else {}
-    key, count, strangers = import_embeddings(Workspace(workspace), dataset, backbone, file, given)
-    summary(
-        f"Imported {count} embeddings; {strangers} rows belong to no image of {dataset}. "
-        f"Key {key[:12]}."
-    )
+    summary(str(import_embeddings(Workspace(workspace), dataset, backbone, file, given)))
 
 
 def _read_spec(path: Path) -> dict[str, Any]:
     from frostline.cache import InputError
+    from frostline.cache.errors import READ_ERRORS
+
+    def refuse(constant: str) -> None:
+        raise InputError(f"--spec {path} holds {constant}, which JSON cannot say: write null.")
 
     try:
-        spec = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"--spec {path} cannot be read as JSON ({error}): correct it.") from error
+        spec = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        json.dumps(spec, ensure_ascii=False, allow_nan=False).encode()
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"--spec {path} cannot be read as JSON{line}: correct it.") from error
     if not isinstance(spec, dict):
         raise InputError(f"--spec {path} holds no JSON object: write one, {{…}}.")
     return spec

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Manifest, Workspace, spec_difference
 from frostline.cache.stamped import read_json, write_json
+from frostline.cache.workspace import is_whole_parquet
 
 if TYPE_CHECKING:
     from frostline.study.plan import Plan, Step
@@ -73,7 +74,7 @@ def record_done(workspace: Workspace, key: str) -> dict[str, Any] | None:
     if record is None or record["state"] != "done":
         return None
     files = [workspace.root / "predictions" / name for name in record.get("predictions", [])]
-    return record if all(path.is_file() for path in files) else None
+    return record if all(map(is_whole_parquet, files)) else None
 
 
 def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> list[str]:

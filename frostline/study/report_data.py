@@ -13,10 +13,11 @@ from frostline.cache import (
     InputError,
     Store,
     Workspace,
-    atomic_write,
     find_stores,
     read_manifest,
+    write_text,
 )
+from frostline.report.tables.writers.records import frame_to_csv
 from frostline.study.file import Study
 from frostline.study.plan import Plan
 from frostline.study.records import record_done
@@ -131,8 +132,7 @@ def write_sweep_tables(workspace: Workspace, study: Study, plan: Plan) -> None:
             found.setdefault(step.sweep[0], []).append(read_result_table(path))
     for name, tables in found.items():
         folder = workspace.report(study.name) / "tables"
-        with atomic_write(folder / f"sweep-{name}.csv") as temporary:
-            summarise(pd.concat(tables)).to_csv(temporary, index=False, lineterminator="\n")
+        write_text(folder / f"sweep-{name}.csv", frame_to_csv(summarise(pd.concat(tables))))
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from frostline.cache.atomic import write_text
 from frostline.cache.workspace import file_safe
 from frostline.probe.sweep.results import Results, curves, heat_map
 from frostline.report.figures import FILE_FORMATS, save_figure
 from frostline.report.figures.sweeps import efficiency_figure, heat_map_figure
+from frostline.report.tables.writers.records import frame_to_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +46,7 @@ def write_figures(results: Results, metric: str, folder: Path) -> list[Path]:
     files = []
     for name, table in (("efficiency", lines), ("validation", scores)):
         if len(table):
-            table.to_csv(folder / f"{name}.csv", index=False)
+            write_text(folder / f"{name}.csv", frame_to_csv(table))
             files.append(folder / f"{name}.csv")
     for name, figure in (*_efficiency(lines, metric), *_heat_maps(scores, metric)):
         for kind in FILE_FORMATS:

@@ -145,7 +145,7 @@ class HeadRun:
 
     def is_predicted(self, workspace: Workspace) -> bool:
         """Say whether all of its predictions are there."""
-        return all(workspace.predictions(run).exists() for run in self.runs())
+        return all(map(workspace.has_predictions, self.runs()))
 
     def heads(self) -> int:
         """Count the heads that are fitted for its scores."""

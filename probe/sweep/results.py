@@ -54,7 +54,7 @@ class Results:
 
 def results_path(workspace: Workspace, name: str) -> Path:
     """Give the place of a sweep's results."""
-    return workspace.root / "sweeps" / name / "results.parquet"
+    return workspace.sweep(name) / "results.parquet"
 
 
 def check_name(workspace: Workspace, sweep: Sweep) -> None:

@@ -52,7 +52,7 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
     if run.test:
         _write_other(workspace, trained, meta)
     path = workspace.predictions(run.run())
-    if path.exists():
+    if workspace.has_predictions(run.run()):
         return
     if run.training.size is None and run.training.cv is None:
         if run.own:
@@ -77,7 +77,7 @@ def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -
     run = trained.run
     assert run.test is not None
     path = workspace.predictions(run.test_run())
-    if path.exists():
+    if workspace.has_predictions(run.test_run()):
         return
     name, data = run.test.dataset, run.data
     manifest = read_manifest(workspace.manifest(name))

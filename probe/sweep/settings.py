@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
 from frostline.cache.validation import validated
+from frostline.cache.workspace import is_name
 from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
@@ -196,7 +197,7 @@ def _contradictions(sweep: Sweep, typed: Mapping[str, str]) -> Iterator[tuple[st
     def said(key: str) -> str:
         return typed.get(key, key)
 
-    if sweep.name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", sweep.name):
+    if sweep.name and not is_name(sweep.name):
         yield (
             "name",
             f"{said('name')} is letters, digits, '.', '-' and '_', and {sweep.name!r} is not.",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frostline.report.notes import no_interval
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import (
     NOT_COMPARED,
@@ -129,7 +130,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     sign = -sign if row["verdict"] == "worse" else sign
     low, high = sorted((sign * row["low"], sign * row["high"]))
     decided = row["verdict"] in ("better", "worse")
-    amount = _amount(sign * row["difference"], low, high, row["metric"], "" if decided else "+")
+    amount = _amount(row, sign, low, high, "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
     behind = f"{scores[0]} against {scores[1]} {tuning_words(row['unfreeze'])}{_seeds(row)}"
     if row["verdict"] == "better":
@@ -161,14 +162,15 @@ def _seeds(row: dict[Any, Any]) -> str:
     return f" ({seeds})"
 
 
-def _amount(difference: float, low: float, high: float, metric: str, sign: str) -> str:
-    """Write a difference with its unit and interval."""
-    share, title = find_metric(metric).bounds is not None, find_metric(metric).title.lower()
+def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
+    """Write a difference with its unit and interval, or why it has no interval."""
+    metric = find_metric(row["metric"])
+    share, title = metric.bounds is not None, metric.title.lower()
     scale, digits = (100, 1) if share else (1, 3)
     interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
-    interval = "(no interval)" if pd.isna(low) else interval
+    interval = no_interval(row["notes"]) if pd.isna(low) else interval
     points = "points of " if share else ""
-    return f"{scale * difference:{sign}.{digits}f} {points}{title} {interval}"
+    return f"{scale * sign * row['difference']:{plus}.{digits}f} {points}{title} {interval}"
 
 
 def _best(
@@ -250,7 +252,7 @@ def _value(value: float, metric: str) -> str:
 
 def _score(row: dict[Any, Any], metric: str) -> str:
     if pd.isna(row["low"]):
-        return f"{_value(row['estimate'], metric)} (no interval)"
+        return f"{_value(row['estimate'], metric)} {no_interval(row['notes'])}"
     bounds = [_value(row[side], metric).removesuffix("%") for side in ("low", "high")]
     return f"{_value(row['estimate'], metric)} [{', '.join(bounds)}]"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.cache.atomic import write_text
-from frostline.cache.errors import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import read_json, write_json
 from frostline.cache.versions import STAGES
 from frostline.report import figures
@@ -154,12 +154,12 @@ def _read(path: Path, key: str, folder: Path) -> list[tuple[Drawing, list[str]]]
     """Read the figures that were drawn under this key, unless a file of them is gone."""
     try:
         found = read_json(path, FORMAT, FORMAT_VERSION)
-    except InputError:
+        if (found["format_version"], found["key"]) != (FORMAT_VERSION, key):
+            return None
+        items = [(Drawing(**one), files) for one, files in found["drawings"]]
+        whole = all((folder / name).is_file() for _, files in items for name in files)
+    except READ_ERRORS:  # InputError among them
         return None
-    if (found["format_version"], found["key"]) != (FORMAT_VERSION, key):
-        return None
-    items = [(Drawing(**one), files) for one, files in found["drawings"]]
-    whole = all((folder / name).is_file() for _, files in items for name in files)
     return items if whole else None
 
 

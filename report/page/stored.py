@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from frostline.cache.errors import InputError
+from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.report.notes import notes_from_json, notes_to_json
 from frostline.report.predictions import Predictions
@@ -75,15 +75,15 @@ def _read(path: Path, key: str) -> pd.DataFrame | None:
     """Read a table; give None if it is missing, damaged or made from other things."""
     try:
         data, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
-    except InputError:
+        if (meta["format_version"], meta["key"]) != (FORMAT_VERSION, key):
+            return None
+        frame = data.to_pandas()
+        for name in meta["json"]:
+            frame[name] = pd.Series([json.loads(value) for value in frame[name]], dtype=object)
+        if "notes" in frame:
+            frame["notes"] = frame["notes"].map(notes_from_json)
+    except READ_ERRORS:  # InputError among them
         return None
-    if (meta["format_version"], meta["key"]) != (FORMAT_VERSION, key):
-        return None
-    frame = data.to_pandas()
-    for name in meta["json"]:
-        frame[name] = pd.Series([json.loads(value) for value in frame[name]], dtype=object)
-    if "notes" in frame:
-        frame["notes"] = frame["notes"].map(notes_from_json)
     return frame
 
 

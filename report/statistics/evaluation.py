@@ -29,6 +29,7 @@ from frostline.report.statistics.sample import (
     Sample,
     Scored,
     make_sample,
+    with_differences,
 )
 
 RUN_COLUMNS = (*METHOD_COLUMNS, "candidates")
@@ -139,10 +140,12 @@ def score(
     runs = [
         item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
     ]
-    return [
-        (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
-        for run in _with_own_names(runs)
-    ]
+    return with_differences(
+        [
+            (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
+            for run in _with_own_names(runs)
+        ]
+    )
 
 
 def as_scored(runs: Runs, **options: Any) -> list[Scored]:

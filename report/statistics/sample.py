@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,21 @@ from frostline.report.statistics.resampling.units import Units, make_units
 UNITS = get_args(Unit)
 INDEPENDENT = Note("Images are the unit: independence assumed.")
 NO_GROUPS = Note("There are no groups: independence assumed.")
+OTHER_IMAGES = Note(
+    "Scored on other images than the other runs of its data set, so its scores are not to be "
+    "compared with theirs; `frostline compare --intersection` takes the images that all have.",
+    first=True,
+)
+OTHER_LABELS = Note(
+    "Scored by other labels than the other runs of its data set, on the same images: its scores "
+    "are not to be compared with theirs.",
+    first=True,
+)
+OTHER_STATE = Note(
+    "Made from another state of its data set than the other runs: labels, groups, splits or "
+    "images changed in between.",
+    first=True,
+)
 
 
 def never_predicted(classes: Sequence[str]) -> Notes:
@@ -172,6 +188,25 @@ def make_sample(
     )
 
 
+def with_differences(scored: Sequence[Scored]) -> list[Scored]:
+    """Note on runs that differ from most others of their data set in images, labels or splits."""
+    datasets: dict[str, list[int]] = {}
+    for place, (run, _) in enumerate(scored):
+        datasets.setdefault(str(run.meta.get("dataset") or ""), []).append(place)
+    out = list(scored)
+    for places in datasets.values():
+        usual = _most_common([scored[place][1].test_set for place in places])
+        state = _most_common([_state(scored[place][0]) for place in places])
+        like = next(scored[place][1] for place in places if scored[place][1].test_set == usual)
+        for place in places:
+            run, sample = scored[place]
+            note = _difference(run, sample, like, state)
+            if note is not None:
+                named = replace(note, runs=(run.run,))
+                out[place] = run, replace(sample, notes=(named, *sample.notes))
+    return out
+
+
 def _in_split(predictions: Predictions, split: str, notes: list[Note]) -> pd.DataFrame:
     table = predictions.table
     if split == "all":
@@ -219,3 +254,26 @@ def _codes(column: pd.Series, classes: Sequence[str]) -> Codes:
 def _digest(table: pd.DataFrame) -> str:
     pairs = sorted(zip(table["image_id"].fillna("").tolist(), table["label"].tolist(), strict=True))
     return hashlib.blake2b(repr(pairs).encode(), digest_size=16).hexdigest()
+
+
+def _difference(run: Predictions, sample: Sample, usual: Sample, state: str) -> Note | None:
+    if sample.test_set != usual.test_set:
+        return OTHER_LABELS if _same_ids(sample, usual) else OTHER_IMAGES
+    return OTHER_STATE if _state(run) not in ("", state) else None
+
+
+def _same_ids(one: Sample, other: Sample) -> bool:
+    if one.ids is None or other.ids is None:
+        return False
+    return set(one.ids) == set(other.ids)
+
+
+def _state(run: Predictions) -> str:
+    """Give the digest of ids, labels, groups and splits; "" where the file does not say."""
+    return str(run.meta.get("manifest_digest") or "")
+
+
+def _most_common(values: Sequence[str]) -> str:
+    """Give the value that most have, of equals the first; those that are not known do not count."""
+    known = [value for value in values if value]
+    return Counter(known).most_common(1)[0][0] if known else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
-from frostline.report.notes import Note
+from frostline.report.notes import Note, no_interval
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
@@ -82,7 +83,7 @@ def _sentence(row: Record) -> str:
         return f"{pair} give {IDENTICAL}: {metric.title.lower()} {score}."
     difference = difference_cell(row)
     points = " points" if is_share(row["metric"]) else ""
-    interval = difference.interval or "(no interval)"
+    interval = difference.interval or no_interval(row["notes"])
     p = f"p {p_word(row['p_adjusted'])}"
     if row["family_size"] > 1:
         p += f" by {row['adjustment']} of {row['family_size']}"
@@ -113,17 +114,28 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     if len(tested):
         yield Note(
             f"95% intervals: {_unique(tested['method'])}; p by {_unique(tested['test'])}; "
-            f"seed {first['seed']}."
+            f"seed {first['seed']}. {_adjusted(tested)}"
         )
-        yield Note(_adjusted(tested))
     if len(tested) and first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
     for row in frame.to_dict("records"):
-        for note in row["notes"]:
-            yield Note(note.text, note.metrics, note.classes, (_pair(row),), str(row["dataset"]))
+        yield from _of_pair(row)
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
         yield Note(f"McNemar's exact p, each group being one image: {values}.")
+
+
+def _of_pair(row: Record) -> Iterator[Note]:
+    """Give the notes on a pair; what is about one of the two alone names it."""
+    owners: dict[Note, set[str]] = {}
+    for note in row["notes"]:
+        owners.setdefault(replace(note, runs=()), set()).update(note.runs)
+    for note, names in owners.items():
+        text = note.text
+        if len(names) == 1:
+            label = row["label_a"] if row["a"] in names else row["label_b"]
+            text = f"{text.removesuffix('.')} ({label})."
+        yield replace(note, text=text, runs=(_pair(row),), dataset=str(row["dataset"]))
 
 
 def _measure(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Other people's text, kept text: in Markdown, LaTeX, figures and terminals."""
+"""Other people's text, kept text: in Markdown, LaTeX, CSV, figures and terminals."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ def plain(text: object, limit: int | None = None) -> str:
         return line
     head = (limit - 1) // 2
     return f"{line[:head]}…{line[len(line) - (limit - 1 - head) :]}"
+
+
+def spreadsheet(text: object) -> object:
+    """Write what a spreadsheet would run as a formula with an apostrophe in front; numbers stay.
+
+    Those are texts that begin with =, +, -, @ or a tab (OWASP, "CSV injection"). Carriage returns,
+    which end a row for some readers, are left out.
+    """
+    if not isinstance(text, str):
+        return text
+    text = text.replace("\r", "")
+    if not text.startswith(("=", "+", "-", "@", "\t")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def markdown(text: object) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +199,7 @@ def test_absolute_paths_inside_the_root(images: Path) -> None:
     ("text", "options", "message"),
     [
         ("file,dx\n", {}, "The table {t} has no rows: write one an image."),
-        ("", {}, "Cannot read the table {t}: No columns to parse from file."),
+        ("", {}, "{t}: the file is empty; it needs a header and rows."),
         (
             CSV,
             {"label_column": "diagnosis"},
@@ -404,6 +406,52 @@ def test_xlsx(images: Path) -> None:
         ("img/b.png", "0", None),
     ]
     (images / "t.xlsx").write_text("no spreadsheet")
-    assert error("table", images, table="t.xlsx", **COLUMNS).startswith(
-        f"Cannot read the table {images / 't.xlsx'}: "
+    assert error("table", images, table="t.xlsx", **COLUMNS) == (
+        f"The table {images / 't.xlsx'} cannot be read as .xlsx: save it again."
     )
+
+
+def rezipped(data: bytes, **changed: bytes) -> bytes:
+    """Write a workbook again with other contents of some of its files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", 8) as new:
+        for name in old.namelist():
+            new.writestr(name, changed.get(Path(name).stem, old.read(name)))
+    return out.getvalue()
+
+
+def test_workbooks_that_are_cut_or_bombs_are_one_sentence(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = images / "t.xlsx"
+    pd.DataFrame({"file": ["img/a.png", "img/b.png"], "dx": [1, 0]}).to_excel(path, index=False)
+    whole = path.read_bytes()
+    sheet = zipfile.ZipFile(path).read("xl/worksheets/sheet1.xml")
+    cut = [
+        whole[: len(whole) // 2],
+        rezipped(whole, sheet1=sheet[:300]),
+        rezipped(whole, styles=b""),
+    ]
+    for data in (b"", *cut, rezipped(whole, workbook=b"<a/>")):
+        path.write_bytes(data)
+        assert error("table", images, table="t.xlsx", **COLUMNS) == (
+            f"The table {path} cannot be read as .xlsx: save it again."
+        )
+    # A cell far away makes a table of empty ones, and zeros shrink to nothing.
+    far = sheet.replace(
+        b"</sheetData>", b'<row r="9000"><c r="XFD9000"><v>1</v></c></row></sheetData>'
+    )
+    path.write_bytes(rezipped(whole, sheet1=far))
+    assert "and would unpack to 1.2 GB, which" in error("table", images, table="t.xlsx", **COLUMNS)
+    monkeypatch.setattr("frostline.cache.tables.limits.FREE_BYTES", 2**20)
+    path.write_bytes(rezipped(whole, sheet1=sheet + bytes(2**26)))
+    assert "and would unpack to 0.1 GB, which" in error("table", images, table="t.xlsx", **COLUMNS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_tables_of_other_programs(images: Path, encoding: str, separator: str) -> None:
+    text = "file,dx\nimg/a.png,Größe,\nimg/b.png,1,\n".replace(",", separator)
+    (images / "t.csv").write_bytes(text.encode(encoding))
+    reading = read("table", images, table="t.csv", **COLUMNS)
+    assert rows(reading, "path", "label") == [("img/a.png", "Größe"), ("img/b.png", "1")]

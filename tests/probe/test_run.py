@@ -92,6 +92,17 @@ def test_done_run_is_not_done_again_and_a_changed_label_is_another_run(
     assert probe_head(place, "mri", "tiny", hyperparameters=FAST["logistic"])[0] != run
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_run_with_empty_or_cut_predictions_is_not_done(build: Build, left: int) -> None:
+    place = build()
+    run, _ = probe_head(place, "mri", "tiny", head="knn")
+    path = place.predictions(run)
+    whole = read_predictions(path)
+    os.truncate(path, left)
+    assert probe_head(place, "mri", "tiny", head="knn") == (run, True)
+    pd.testing.assert_frame_equal(read_predictions(path).table, whole.table)
+
+
 def test_same_seed_same_numbers_another_seed_another_run(build: Build) -> None:
     place = build()
     run, _ = probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from frostline.cache import InputError
-from frostline.report import read_predictions, write_predictions
+from frostline.report import evaluate, read_predictions, write_predictions
 from frostline.report.notes import texts
 from frostline.report.predictions import META_KEYS
 
@@ -90,6 +90,56 @@ def test_foreign_parquet(tmp_path):
     assert read_predictions(path).classes == ["2", "9", "10"]
 
 
+@pytest.mark.parametrize(
+    ("classes", "decimals", "row"),
+    [
+        (3, 2, [0.33] * 3),  # sums to 0.99
+        (6, 2, [0.17] * 6),  # 1.02
+        (14, 2, [0.07] * 14),  # 0.98
+        (2, 3, [0.505, 0.505]),
+        (100, 2, [0.01] * 70 + [0.0] * 30),
+        (7, 1, [0.1] * 7),
+    ],
+)
+def test_rounded_probabilities_pass_and_are_said(tmp_path, classes, decimals, row):
+    path = tmp_path / "rounded.csv"
+    header = ",".join(f"prob_{number}" for number in range(classes))
+    cells = ",".join(f"{value:.{decimals}f}" for value in row)
+    path.write_text(f"label,prediction,{header}\n" + f"0,0,{cells}\n" * 3)
+    back = read_predictions(path)
+    assert [text[:24] for text in texts(back.notes)] == [f"Probabilities have {decimals} dec"]
+    path.write_text(f"label,prediction,{header}\n" + f"0,0,{cells}9\n" * 3)
+    if classes > 3:  # one more decimal allows a tenth of it
+        with pytest.raises(InputError, match="the probabilities sum to .*, not 1"):
+            read_predictions(path)
+
+
+def test_label_rules_are_those_of_index(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "image_id,group_id,split,label,prediction\n"
+        "001,A,Test,Mass,Mass\n1,a,TRAIN,mass,Mass \n2,b,valid,cyst,cyst\n3,b,fold 1,cyst,Mass\n"
+    )
+    back = read_predictions(path)
+    assert back.table["split"].tolist() == ["test", "train", "val", "fold 1"]
+    assert back.table["image_id"].tolist() == ["001", "1", "2", "3"]
+    assert texts(back.notes) == [
+        "The labels 'Mass' and 'mass' differ in blanks or case only, and count as different.",
+        "The groups 'A' and 'a' differ in blanks or case only, and count as different.",
+        "The images '001' and '1' differ in zeros in front or behind only, and count as different.",
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["", "{}"])
+def test_neither_separators_nor_those_behind_a_row_shift_columns(tmp_path, separator, end):
+    """Once, a comma at the end of rows made the label the prediction: accuracy 0 for 1."""
+    path, rows = tmp_path / "t.csv", [f"{i % 2},{i % 2},{(i + 1) % 2}" for i in range(40)]
+    text = "\n".join(["label,prediction,second_choice", *(row + end.format(",") for row in rows)])
+    path.write_text(text.replace(",", separator))
+    assert evaluate([path], metrics=["accuracy"])["estimate"].tolist() == [1.0]
+
+
 HEAD = "image_id,label,prediction,prob_a,prob_b\n"
 WRONG = {
     "prediction column": (
@@ -145,8 +195,21 @@ WRONG = {
     ),
     "ragged": (
         "label,prediction\na,a\na,a,a,a\n",
-        "{}: not a readable CSV (Error tokenizing data. C error: Expected 2 fields in line 3, "
-        "saw 4); correct that line.",
+        "{}, row 3 (the header is row 1): it has 4 fields and the header 2; correct that row, and "
+        "quote cells that hold a comma.",
+    ),
+    "several labels": (
+        "label,prediction\nMass,Mass\nMass|Cyst,Mass\n",
+        "{}, row 2 (line 3), column label: the label 'Mass|Cyst' is several labels, and Frostline "
+        "is for one label an image: write one in each cell (one column a finding, with yes and no, "
+        "makes one data set a finding), or, if it is one class, name it without '|', ',' or ';'.",
+    ),
+    "measurements": (
+        "label,prediction\n" + "".join(f"{i},{i * 1.37:.2f}\n" for i in range(12)),
+        "{}, row 1 (line 2), column label: the label '0' is one of 12 different numbers, a "
+        "measurement such as an age and no class, and Frostline is for classes: make a column of "
+        "classes (such as 'under 60' and '60 and over'), or, if the numbers are names of classes, "
+        "write them with a letter in front.",
     ),
 }
 
@@ -175,7 +238,7 @@ def test_other_wrong_files(tmp_path):
     assert damaged.startswith("a.parquet is damaged (")
     assert damaged.endswith("): make it again.")
     assert sentence("a.txt").startswith("a.txt: predictions are read from .parquet or .csv; ")
-    assert sentence("latin.csv") == "latin.csv: not UTF-8 text; save it as UTF-8."
+    assert sentence("latin.csv").startswith("latin.csv: not UTF-8 text (line 2 has the byte 0xe9")
 
 
 def test_a_newer_version_is_refused_with_the_remedy(run, tmp_path):

@@ -14,10 +14,20 @@ import pandas as pd
 import pytest
 
 from frostline.cache import InputError
-from frostline.report import FORMATS, evaluate, paper_table, render
+from frostline.report import (
+    FORMATS,
+    compare,
+    evaluate,
+    paper_table,
+    render,
+    render_comparison,
+    score_table,
+)
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.methods import tabulate_methods
+from frostline.report.tables.table import Cell, Column, Row, Table
+from frostline.report.tables.writers.csv import to_csv
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -246,3 +256,27 @@ def test_unknown_format(frame):
     with pytest.raises(InputError, match=r"^There is no format 'xls'; choose from markdown, "):
         paper_table(frame, "xls")
     assert set(FORMATS) == {"table", "csv", "json", "markdown", "latex"}
+
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")')
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_name_is_a_formula_in_a_spreadsheet(run, name):
+    classes = ("-1", name)
+    runs = [
+        run(classes, seed=1, run=name, backbone=name),
+        run(classes, seed=2, run="b", dataset=""),
+    ]
+    runs[1].meta["dataset"] = runs[0].meta["dataset"] = name
+    frame = evaluate(runs, metrics=["accuracy", "f1_per_class"])
+    pairs = compare(runs, replicates=200)
+    texts = [render(frame, "csv"), render_comparison(pairs, "csv"), to_csv(score_table(frame))]
+    for text in texts:
+        cells = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+        assert any(cell.lstrip("'").startswith(name.strip("\r")) for cell in cells)
+        assert len({len(row) for row in csv.reader(io.StringIO(text, newline=""))}) == 1
+        for cell in cells:
+            assert cell[:1] not in tuple("=+-@\t\r") or isinstance(float(cell), float)
+    # Labels that are numbers stay numbers.
+    assert to_csv(Table((Column("label"),), (Row((Cell("-1"),)),))).split() == ["label", "-1"]

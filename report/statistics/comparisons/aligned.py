@@ -8,12 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from frostline.cache.errors import InputError
-from frostline.report.notes import Note, Notes
+from frostline.report.notes import Note, Notes, texts
 from frostline.report.statistics.comparisons.paired import Paired, make_paired
 from frostline.report.statistics.comparisons.paired_rows import make_paired_own
 from frostline.report.statistics.metrics import Codes
 from frostline.report.statistics.own_metrics import Answers
-from frostline.report.statistics.sample import Sample, Scored
+from frostline.report.statistics.sample import (
+    INDEPENDENT,
+    NO_GROUPS,
+    OTHER_IMAGES,
+    Sample,
+    Scored,
+)
+
+ASSUMED = {INDEPENDENT.text, NO_GROUPS.text}
+GROUPS_OF_OTHERS = Note("No groups of its own: those of the runs compared with it are taken.")
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,10 @@ class Aligned:
         What is resampled and swapped.
     notes : tuple of Note
         What a reader should know.
+    names : tuple of str
+        Of the runs.
+    samples : tuple of Sample
+        Their rows that are compared.
     """
 
     paired: Paired
@@ -39,6 +52,8 @@ class Aligned:
     n_images: int
     unit: str
     notes: Notes
+    names: tuple[str, ...]
+    samples: tuple[Sample, ...]
 
 
 def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
@@ -85,7 +100,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
         if given is not None:
             probs.append(given)
     groups = _groups(samples, rows, names)
-    known = dict.fromkeys(note for sample in samples for note in sample.notes)
+    unit = "image" if groups is None else "group"
     paired = make_paired(truth, answers, first.classes, groups)
     paired = replace(paired, own=make_paired_own(own, groups))
     if len(probs) == len(answers):
@@ -94,9 +109,37 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
         paired,
         alone=groups is None or len(np.unique(groups)) == len(shared),
         n_images=first.n_images if len(shared) == len(first.truth) else len(shared),
-        unit="image" if groups is None else "group",
-        notes=(*known, *notes),
+        unit=unit,
+        notes=(*_known(scored, unit), *notes),
+        names=tuple(names),
+        samples=tuple(
+            replace(
+                sample,
+                truth=sample.truth[chosen],
+                prediction=sample.prediction[chosen],
+                probs=None if sample.probs is None else sample.probs[chosen],
+                groups=groups,
+                unit=unit,
+            )
+            for sample, chosen in zip(samples, rows, strict=True)
+        ),
     )
+
+
+def _known(scored: Sequence[Scored], unit: str) -> list[Note]:
+    """Give the notes on the runs that hold of their comparison, each once."""
+    notes = dict.fromkeys(note for _, sample in scored for note in sample.notes)
+    # The images compared are the same in all.
+    without = {OTHER_IMAGES.text}
+    if unit == "group":
+        # A run without groups has those of the others.
+        without |= ASSUMED
+    borrowed = [
+        replace(GROUPS_OF_OTHERS, runs=(run.run,))
+        for run, sample in scored
+        if unit == "group" and sample.groups is None and NO_GROUPS.text in texts(sample.notes)
+    ]
+    return [*borrowed, *(note for note in notes if note.text not in without)]
 
 
 def _index(name: str, sample: Sample) -> dict[str, int]:

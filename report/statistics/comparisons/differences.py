@@ -33,13 +33,15 @@ from frostline.report.statistics.comparisons.paired import (
 )
 from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
 from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
-from frostline.report.statistics.intervals.flags import MANY_UNITS
+from frostline.report.statistics.intervals.flags import MANY_UNITS, flag
 from frostline.report.statistics.metrics import Array, Codes, of_rows
 from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
-NEVER_DIFFER = Note("The two are equally good in every group, so there is no interval.")
-NOTHING_VARIES = Note("Nothing varies between groups or seeds, so there is no interval.")
+NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
+NOTHING_VARIES = "No interval: nothing varies between {unit}s or seeds."
+ONE_UNIT = "No interval: one {unit} alone shows no variation."
+UNDEFINED = "No interval: undefined when one {unit} is left out."
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) ->
     contents = paired.contents(metric)
     found = []
     for pair, one, test, p in zip(pairs, moments, tests, adjusted, strict=True):
-        low, high, method = _interval(one, pair, drawn)
+        low, high, method, why = _interval(one, pair, drawn)
         equivalence = _equivalence(one, test, paired.n_units, options.margin)
         tested = Difference(
             estimate_a=float(values[pair[0]].mean()),
@@ -158,7 +160,7 @@ def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) ->
             group_error=one.group_error,
             seed_error=one.seed_error,
             df=one.df,
-            notes=(*aligned.notes, *_notes(one, test, pair, aligned)),
+            notes=(*aligned.notes, *_notes(one, test, pair, aligned, why, metric)),
         )
         same = _shares(contents[pair[0]]) == _shares(contents[pair[1]])
         found.append(_identical(tested, aligned.notes) if same else tested)
@@ -274,8 +276,11 @@ def _places(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float, float, str]:
-    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn` [M, B]."""
+def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float, float, str, str]:
+    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn` [M, B].
+
+    Gives low, high, the method, and what is to be said of replicates that are undefined.
+    """
     from scipy.special import stdtrit
 
     single = _is_single(pair)
@@ -283,12 +288,12 @@ def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float
     method = "paired percentile" if single and drawn is not None else method
     # Where nothing varies, an interval of no width would claim what nobody knows.
     if not moments.variance > 0:
-        return float("nan"), float("nan"), method
+        return float("nan"), float("nan"), method, ""
     if single and drawn is not None:
-        low, high, _ = percentile_bounds(drawn[pair[0].start] - drawn[pair[1].start])
-        return low, high, method
+        low, high, why = percentile_bounds(drawn[pair[0].start] - drawn[pair[1].start])
+        return low, high, method, why
     reach = float(stdtrit(moments.df, 1 - TAIL)) * moments.error
-    return moments.difference - reach, moments.difference + reach, method
+    return moments.difference - reach, moments.difference + reach, method, ""
 
 
 def _equivalence(moments: _Moments, test: _Test, units: int, margin: float | None) -> float | None:
@@ -296,6 +301,24 @@ def _equivalence(moments: _Moments, test: _Test, units: int, margin: float | Non
         return None
     by_t = equivalence_p(moments.difference, moments.error, margin, moments.df)
     return max(by_t, few_differ_p(test.differing, units, margin))
+
+
+def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
+    """Say what there is to distrust of each method's score; of both, once."""
+    owners: dict[Note, list[str]] = {}
+    for place in (*_places(pair[0]), *_places(pair[1])):
+        for note in flag(metric, aligned.samples[place]):
+            owners.setdefault(replace(note, metrics=()), []).append(aligned.names[place])
+    return [replace(note, runs=tuple(names)) for note, names in owners.items()]
+
+
+def _why_none(moments: _Moments, test: _Test, aligned: Aligned) -> str:
+    """Say why a difference has no interval."""
+    if aligned.paired.n_units < 2:
+        return ONE_UNIT
+    if np.isnan(moments.variance):
+        return UNDEFINED
+    return NEVER_DIFFER if test.differing == 0 else NOTHING_VARIES
 
 
 def _mcnemar(aligned: Aligned, metric: str, pair: Pair) -> float | None:
@@ -308,12 +331,13 @@ def _mcnemar(aligned: Aligned, metric: str, pair: Pair) -> float | None:
     return mcnemar_p(a_only, b_only)
 
 
-def _notes(moments: _Moments, test: _Test, pair: Pair, aligned: Aligned) -> list[Note]:
-    notes = []
-    if test.differing == 0:
-        notes.append(NEVER_DIFFER)
-    elif moments.variance == 0 and aligned.paired.n_units > 1:
-        notes.append(NOTHING_VARIES)
+def _notes(
+    moments: _Moments, test: _Test, pair: Pair, aligned: Aligned, why: str, metric: str
+) -> list[Note]:
+    notes = [Note(why)] if why else []
+    if not moments.variance > 0:
+        notes.append(Note(_why_none(moments, test, aligned).format(unit=aligned.unit)))
+    notes += _flags(aligned, pair, metric)
     if test.differing and test.smallest >= ALPHA:
         few = f"Too few {aligned.unit}s differ for p to fall below {test.smallest:.2g}"
         notes.append(Note(f"{few}: no test can decide."))

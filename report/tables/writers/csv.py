@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from frostline.report.tables.escape import spreadsheet
 from frostline.report.tables.table import Cell, Row, Table
 
 
@@ -16,14 +17,14 @@ def to_csv(table: Table) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_headings(table))
+    writer.writerow(map(spreadsheet, _headings(table)))
     scores = [_is_score(table, place) for place in range(len(table.columns))]
     for row in table.rows:
         texts = [list(_texts(*pair)) for pair in zip(row.cells, scores, strict=True)]
         if any(scores):
             texts.insert(scores.index(True), [_mark(row)])
         named = [row.dataset] if any(table.datasets) else []
-        writer.writerow([*named, *(text for cell in texts for text in cell)])
+        writer.writerow(map(spreadsheet, [*named, *(text for cell in texts for text in cell)]))
     return out.getvalue()
 
 

@@ -9,6 +9,7 @@ import json
 import pandas as pd
 
 from frostline.report.notes import in_words, notes_to_json
+from frostline.report.tables.escape import spreadsheet
 
 SCORE_COLUMNS = ("run", "metric", "estimate", "low", "high")
 
@@ -20,14 +21,16 @@ def scores_to_csv(frame: pd.DataFrame) -> str:
     writer.writerow(SCORE_COLUMNS)
     for row in frame[list(SCORE_COLUMNS)].itertuples(index=False):
         numbers = ["" if pd.isna(value) else repr(float(value)) for value in row[2:]]
-        writer.writerow([*row[:2], *numbers])
+        writer.writerow([*map(spreadsheet, row[:2]), *numbers])
     return out.getvalue()
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
     """Write every column; of notes, the texts one after the other."""
     frame = in_words(frame) if "notes" in frame else frame
-    return frame.to_csv(index=False, lineterminator="\n")
+    words = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    frame = frame.assign(**{str(name): frame[name].map(spreadsheet) for name in words})
+    return frame.rename(columns=spreadsheet).to_csv(index=False, lineterminator="\n")
 
 
 def frame_to_json(frame: pd.DataFrame) -> str:
