@@ -329,5 +329,7 @@ def test_a_model_that_is_not_there_or_damaged(workspace: Workspace, open_pixels:
     task = make_task(recipe=Recipe(epochs=1, batch_size=8), mean=HALF)
     run, _ = finetune_run(workspace, task, open_pixels, load)
     (workspace.model(run) / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match=r"is damaged \(it is not what was written: its digest differs\): delete"):
+    with pytest.raises(
+        InputError, match=r"is damaged \(it is not what was written: its digest differs\): delete"
+    ):
         load_model(workspace.model(run))
