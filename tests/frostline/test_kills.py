@@ -58,17 +58,22 @@ def finish(folder: Path, workspace: str, rng: np.random.Generator, runners: int 
     for words in (["run", "small.yaml"], ["report", "small.yaml"]):
         busy = [words] * (runners if words[0] == "run" else 1)
         while busy:
+            said = [
+                [str(folder / f"{number}.out"), str(folder / f"{number}.err")] for number in (0, 1)
+            ]
             processes = [
-                start_script(script(), [*words, "--workspace", workspace], folder, environment())
-                for words in busy
+                start_script(
+                    script(), [*words, "--workspace", workspace], folder, environment(), files
+                )
+                for words, files in zip(busy, said, strict=False)
             ]
             until = time.monotonic() + rng.uniform(0, longest)
-            for process in processes:
+            for process, (_, errors) in zip(processes, said, strict=False):
                 process.join(max(0.0, until - time.monotonic()))
                 if process.is_alive() and process.pid:
                     os.kill(process.pid, signal.SIGKILL)
                     process.join()
-                assert process.exitcode in (0, -signal.SIGKILL)
+                assert process.exitcode in (0, -signal.SIGKILL), Path(errors).read_text()
             killed = [process for process in processes if process.exitcode]
             kills += len(killed)
             longest *= 1.3  # what is not finished in time is begun again: give it more
