@@ -237,12 +237,18 @@ def _read_spec(path: Path) -> dict[str, Any]:
     from frostline.cache import InputError
 
     try:
-        spec = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"--spec {path} cannot be read as JSON ({error}): correct it.") from error
+        spec = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+    except OSError as error:
+        raise InputError(f"--spec {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--spec {path} is not JSON: correct it.") from error
     if not isinstance(spec, dict):
         raise InputError(f"--spec {path} holds no JSON object: write one, {{…}}.")
     return spec
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _chosen(workspace: Path, datasets: list[str] | None) -> list[Path]:
