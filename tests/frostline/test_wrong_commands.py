@@ -1,9 +1,9 @@
 """A wrong value of any option ends in one sentence: no traceback, no warning of Python's.
 
-Five hundred command lines are run, each one of `LINES`, which work, with one value replaced by a
-bad one of its kind. Which of the some six thousand there are is drawn anew for every SEED; all are
-run where FROSTLINE_TEST_SEEDS is `all`. Training and making data are left out: values that get so
-far were taken.
+Five hundred command lines are run: each is one of `LINES`, which work, with one value replaced by a
+bad one of its kind. There are some six thousand: FROSTLINE_TEST_SEED=N draws others, and
+FROSTLINE_TEST_SEEDS=all runs them all. Training and making data are left out: a value that gets so
+far was taken.
 """
 
 from __future__ import annotations
