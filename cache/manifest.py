@@ -38,6 +38,8 @@ COLUMNS = {
     "pixel_key": "object",
 }
 OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
+# Of those, the ones that hold bytes.
+KEYS = ("file_key", "content_key", "pixel_key")
 
 
 @dataclass
@@ -87,10 +89,11 @@ class Manifest:
         """
         table = self.table.copy()
         for name, column in (("label", label), ("split", split)):
-            if column not in table:
+            if column not in table or column in KEYS:
+                there = ", ".join(known for known in table.columns if known not in KEYS)
                 raise InputError(
                     f"Data set {self.meta.get('dataset')!r} has no column {column!r} for the "
-                    f"{name}: it has {', '.join(table.columns)}."
+                    f"{name}: it has {there}."
                 )
             table[name] = table[column].astype("string")
         whose, ids = f"Column {label!r} of {self.meta.get('dataset')}", table["image_id"]
@@ -132,7 +135,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     table = _typed(manifest.table)
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
-    for name in ("file_key", "content_key", "pixel_key"):
+    for name in KEYS:
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
     arrow = pa.Table.from_pandas(table, schema, preserve_index=False)
     write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)

@@ -1,17 +1,81 @@
-"""What the user typed against a pydantic model, and the first mistake as a sentence."""
+"""What the user typed: YAML, read; against a pydantic model, the first mistake as a sentence."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+import yaml
+from pydantic import BaseModel, Field, ValidationError
 
-from frostline.cache.errors import InputError
+from frostline.cache.errors import InputError, printable
 
 M = TypeVar("M", bound=BaseModel)
 Place = tuple[int | str, ...]
+# What NumPy takes as a seed, and so everything else does.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# What a file of a study has at most, anchors written out; a line of ten anchors can stand for
+# billions of values.
+MOST_CHARACTERS, MOST_VALUES, DEEPEST = 1_000_000, 100_000, 50
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML.
+
+    Raises
+    ------
+    ValueError
+        With a reason in some words, if it is none, or holds more values than anyone writes, or a
+        number that is none.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"it has more than {MOST_CHARACTERS} characters")
+    try:
+        found = yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEEPEST} deep") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{place}{error.problem}") from error
+    # Dates that do not exist, and keys that are lists, are found by what makes them.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError("it has a character or a value that cannot be read") from error
+    for count, value in enumerate(_values(found), start=1):
+        if count > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES} values")
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{value} is no number")
+        if isinstance(value, str) and printable(value, "\n\t") != value:
+            raise ValueError(f"{value!r} has a control character")
+    return found
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; InputError if `parse_yaml` cannot."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not YAML: it is no text in UTF-8.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not YAML: {error}.") from error
+
+
+def _values(found: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield every value, those of an anchor wherever it is named."""
+    if depth > DEEPEST:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    yield found
+    if isinstance(found, dict):
+        for pair in found.items():
+            for value in pair:
+                yield from _values(value, depth + 1)
+    elif isinstance(found, list | tuple | set):
+        for value in found:
+            yield from _values(value, depth + 1)
 
 
 def validated(

@@ -1,5 +1,5 @@
 """`python -m frostline`."""
 
-from frostline.commands.cli import main
+from frostline.cli import main
 
 main()

@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from frostline.cache.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,6 +26,7 @@ Progress = Callable[[int, int], None]
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _level = NORMAL
 PIPE_WIDTH = 160  # names are copied from tables: none is broken there
+LINES = "\n\t"  # what a text of several lines may hold
 
 
 def __getattr__(name: str) -> Any:
@@ -54,7 +57,7 @@ def set_verbosity(level: int) -> None:
 def say(sentence: str) -> None:
     """Print a sentence to standard error, so that standard output stays data."""
     if _level > QUIET:
-        _console("err").print(sentence, markup=False)
+        _console("err").print(printable(sentence, LINES), markup=False)
 
 
 def detail(sentence: str) -> None:
@@ -74,7 +77,7 @@ def show_table(table: Table) -> None:
 def summary(sentence: str) -> None:
     """Print what a command did to standard output, unless it should be quiet."""
     if _level > QUIET:
-        print(sentence)
+        print(printable(sentence, LINES))
 
 
 @contextmanager
@@ -125,6 +128,6 @@ def show_warning(
     if _level == QUIET:
         return
     if category is UserWarning:
-        print(f"Warning: {message}", file=sys.stderr)
+        print(f"Warning: {printable(str(message), LINES)}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

@@ -23,8 +23,8 @@ import pytest
 import typer
 import yaml
 
-from frostline.commands.cli import app
-from frostline.commands.reference import commands, examples, reference
+from frostline.cli import app
+from frostline.reference import commands, examples, reference
 from frostline.study.file import parse_study
 
 from .frostline.conftest import make_images
@@ -144,7 +144,7 @@ def test_studies_in_the_docs_are_valid(page: str) -> None:
 
 def test_the_reference_says_what_the_help_says() -> None:
     written = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
-    assert written == reference(), "run `python -m frostline.commands.reference docs/reference.md`"
+    assert written == reference(), "run `python -m frostline.reference docs/reference.md`"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import typer
 from source import ROOMS, ROOT, source_files
 
-from frostline.commands.cli import app
-from frostline.commands.reference import commands
+from frostline.cli import app
+from frostline.reference import commands
 
 # Options of other programs that our sentences and docstrings name.
 OTHERS = {"--nproc-per-node", "--untracked-files", "--porcelain"}

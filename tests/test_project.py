@@ -56,7 +56,7 @@ def test_ruff_is_content(arguments: tuple[str, ...]) -> None:
 def test_importing_costs_nothing_and_changes_nothing() -> None:
     script = (
         "import sys, warnings; before = list(warnings.filters)\n"
-        "import frostline.commands.cli, frostline.report\n"
+        "import frostline.cli, frostline.report\n"
         "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'sklearn', 'h5py'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert warnings.filters == before\n"

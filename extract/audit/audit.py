@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.errors import printable
 from frostline.cache.manifest import SPLITS
 from frostline.extract.audit.duplicates import duplicate_findings, duplicate_table
 from frostline.extract.audit.findings import (
@@ -192,7 +193,8 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
         if table is not None and len(table):
             pieces.append(f"{title}\n{_plain(table, rows)}")
     findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
-    return "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+    text = "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+    return printable(text, keep="\n")
 
 
 def table_of_splits(audit: Audit) -> pd.DataFrame:

@@ -16,6 +16,8 @@ Channels = Literal["grey", "rgb"]
 Window = Mapping[str, Sequence[float]]
 
 MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
+# Pixels a side; no backbone sees more, and memory grows with the square.
+LARGEST = 4096
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -55,9 +57,9 @@ class Geometry:
         _choice("resize", self.resize, ("shorter", "squash"))
         _choice("interpolation", self.interpolation, tuple(FILTERS))
         for name, value in (("resize_to", self.resize_to), ("crop", self.crop)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST:
                 raise InputError(
-                    f"{name} must be a positive whole number of pixels, not {value!r}."
+                    f"{name} must be a whole number of pixels from 1 to {LARGEST}, not {value!r}."
                 )
         if self.window is not None:
             object.__setattr__(self, "window", _checked_window(self.window))
@@ -248,24 +250,34 @@ def _choice(name: str, value: object, valid: tuple[str, ...]) -> None:
 
 def _checked_window(window: Window) -> dict[str, list[float]]:
     kinds = {"percentiles": "two numbers of 0 to 100", "range": "two numbers"}
-    if len(window) != 1 or next(iter(window)) not in kinds:
+    if not isinstance(window, Mapping) or len(window) != 1 or next(iter(window)) not in kinds:
         raise InputError(
             "The option window must be {percentiles: [low, high]} or {range: [low, high]}, "
-            f"not {dict(window)!r}."
+            f"not {window!r}."
         )
     kind, limits = next(iter(window.items()))
-    numbers = [float(limit) for limit in limits]
+    numbers = _numbers(limits)
     rising = len(numbers) == 2 and -np.inf < numbers[0] < numbers[1] < np.inf
     if not rising or (kind == "percentiles" and not 0 <= numbers[0] < numbers[1] <= 100):
-        raise InputError(f"The {kind} of a window must be {kinds[kind]}, rising, not {numbers}.")
+        raise InputError(f"The {kind} of a window must be {kinds[kind]}, rising, not {limits!r}.")
     return {kind: numbers}
 
 
 def _checked_spacing(spacing: Sequence[float]) -> list[float]:
-    numbers = [float(size) for size in spacing]
+    numbers = _numbers(spacing)
     if len(numbers) != 3 or not all(0 < size < np.inf for size in numbers):
-        raise InputError(f"The option spacing must be three positive numbers (mm), not {numbers}.")
+        raise InputError(
+            f"The option spacing must be three positive numbers (mm), not {spacing!r}."
+        )
     return numbers
+
+
+def _numbers(values: Any) -> list[float]:
+    """Read a list of numbers; none if it is anything else."""
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
 
 
 PAPER_GEOMETRY = Geometry("shorter", 256, 224, "bilinear")

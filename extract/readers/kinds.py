@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from frostline.cache import InputError, Manifest
+from frostline.cache.validation import parse_yaml
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.readers import (
     chest_xray,
@@ -124,8 +123,8 @@ def parse_option(kind: str, text: str) -> tuple[str, Any]:
     if name not in ("window", "spacing") and not isinstance(default, bool | int | float):
         return name, value
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        parsed = parse_yaml(value)
+    except ValueError:
         parsed = None
     if isinstance(default, float) and type(parsed) is int:
         parsed = float(parsed)

@@ -103,7 +103,7 @@ class SplitOptions:
     val_fraction: Annotated[
         float, typer.Option(help="Fraction of training groups for validation, where there is none.")
     ] = 0.2
-    seed: Annotated[int, typer.Option(help="Seed of the splits that are made.")] = 0
+    seed: Annotated[int, typer.Option(help="Seed of the splits that are made.", min=0)] = 0
     resplit: Annotated[
         bool, typer.Option("--resplit", help="Make the splits again; else groups stay.")
     ] = False

@@ -28,13 +28,14 @@ def doctor(
     from dataclasses import asdict
 
     from frostline.cache import Workspace
+    from frostline.cache.errors import printable
     from frostline.doctor.doctor import run_doctor
 
     found = []
     for one in run_doctor(Workspace(workspace), check):
         found.append(one)
         if not as_json:
-            typer.echo(one.line())
+            typer.echo(printable(one.line()))
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=1, ensure_ascii=False))
     if any(one.state == "problem" for one in found):

@@ -69,7 +69,7 @@ class NetworkOptions:
     protocol: ProtocolOption = "paper"
     weights: WeightsOption = "pretrained"
     weights_seed: Annotated[
-        int | None, typer.Option(help="Seed of random weights; 0 if not given.")
+        int | None, typer.Option(help="Seed of random weights; 0 if not given.", min=0)
     ] = None
     image_size: ImageSizeOption = None
     rehash: Annotated[

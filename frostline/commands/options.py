@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import update_wrapper
 from inspect import Parameter, Signature, signature
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.models import ArgumentInfo
 
+from frostline.cache.errors import InputError, printable
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
+from frostline.ranks import rank_and_ranks, refuse_ranks
 
 Command = Callable[..., None]
 # For a mode, which is an option with a value, the parameters that do not act in it.
@@ -36,6 +41,13 @@ def complete_backbone(incomplete: str) -> list[str]:
 
     return [name for name in NAMED if name.startswith(incomplete)]
 
+
+# More than any name, pattern or setting needs, and the largest number of any option; seeds of NumPy
+# end there, too.
+MOST_CHARACTERS, MOST = 1000, 2**32 - 1
+# Memory ends far below these. The last is as in `frostline.extract.images.geometry`, which help
+# must not import; a test compares them.
+MOST_PROCESSES, MOST_IMAGES, MOST_PIXELS = 1024, 65_536, 4096
 
 WorkspaceOption = Annotated[
     Path,
@@ -62,14 +74,17 @@ WeightsOption = Annotated[
     str, typer.Option(help="pretrained, random, or a .pth or .safetensors file.")
 ]
 ImageSizeOption = Annotated[
-    int | None, typer.Option(help="Side of what the backbone sees, in pixels.", min=1)
+    int | None,
+    typer.Option(help="Side of what the backbone sees, in pixels.", min=1, max=MOST_PIXELS),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     typer.Option(help="Of computing; auto: float32 on a CPU, else half."),
 ]
-WorkersOption = Annotated[int, typer.Option(help="Threads that decode; 0: one a core.", min=0)]
+WorkersOption = Annotated[
+    int, typer.Option(help="Threads that decode; 0: one a core.", min=0, max=MOST_PROCESSES)
+]
 OnErrorOption = Annotated[
     Literal["stop", "skip"],
     typer.Option(help="At an image that cannot be read: stop, or skip and list it."),
@@ -121,23 +136,23 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     """Read `i/n`, counted from 0; if it is not given, a rank of torchrun is a shard."""
     from frostline.cache import InputError
 
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, ranks = rank_and_ranks()
     if text is None:
         return (rank, ranks) if ranks > 1 else None
     if ranks > 1:
         raise InputError(
             "--shard is not for torchrun, whose processes are the shards: leave it out."
         )
-    left, _, right = text.partition("/")
-    if not (left.isdigit() and right.isdigit() and int(left) < int(right)):
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None or not int(found[1]) < int(found[2]):
         raise InputError(f"--shard is i/n with i from 0 to n - 1, such as 0/4, not {text!r}.")
-    return int(left), int(right)
+    return int(found[1]), int(found[2])
 
 
 def rank_device(device: str) -> str:
     """`auto` under torchrun: each process of a machine takes a GPU of its own."""
     local = os.environ.get("LOCAL_RANK")
-    if device != "auto" or local is None:
+    if device != "auto" or local is None or not local.isdecimal():
         return device
     import torch
 
@@ -148,6 +163,50 @@ def rank_device(device: str) -> str:
 def is_first_rank() -> bool:
     """Whether this is the process of torchrun that speaks, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def check_values(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> None:
+    """Check what holds for every value of every option.
+
+    Raises
+    ------
+    InputError
+        If a text is too long or holds what cannot be printed, or a number is too large or none.
+    """
+    for parameter in parameters:
+        value = given.get(parameter.name)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            rule = _broken_rule(one)
+            if rule is not None:
+                raise InputError(f"{_typed(parameter)} must {rule}, not {_shortened(one)}.")
+
+
+def _broken_rule(value: object) -> str | None:
+    if isinstance(value, str | Path):
+        text = str(value)
+        if len(text) > MOST_CHARACTERS:
+            return f"have at most {MOST_CHARACTERS} characters"
+        if printable(text) != text:
+            return "be text without control characters that is UTF-8"
+    if isinstance(value, float) and not isfinite(value):
+        return "be a finite number"
+    if isinstance(value, int) and abs(value) > MOST:
+        return f"be from {-MOST} to {MOST}"
+    return None
+
+
+def _typed(parameter: Parameter) -> str:
+    """Name a parameter the way it is typed: `--image-size`, NAME."""
+    declared = getattr(parameter.annotation, "__metadata__", (None,))[0]
+    if isinstance(declared, ArgumentInfo):
+        return parameter.name.upper()
+    names: Sequence[str] = getattr(declared, "param_decls", None) or ()
+    return names[0] if names else f"--{parameter.name.replace('_', '-')}"
+
+
+def _shortened(value: object) -> str:
+    text = repr(str(value)) if isinstance(value, str | Path) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}… ({len(text)} characters)"
 
 
 def option(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
@@ -225,7 +284,11 @@ VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
 
 
 def with_verbosity(command: Command) -> Command:
-    """Give a command the options `--quiet` and `--verbose`, behind its own."""
+    """Give a command the options `--quiet` and `--verbose`, behind its own.
+
+    What no option of any command can be is refused here, once for all of them.
+    """
+    own = parameters_of(command)
 
     def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
         if quiet and verbose:
@@ -233,9 +296,11 @@ def with_verbosity(command: Command) -> Command:
 
             raise InputError("Give --quiet or --verbose, not both.")
         set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
+        refuse_ranks(command.__name__.strip("_"))
+        check_values(own, given)
         start = time.perf_counter()
         command(**given)
         detail(f"Finished after {time.perf_counter() - start:.1f} s.")
 
     more = [option(name, annotation, False) for name, annotation in VERBOSITY.items()]
-    return taking(speaking, command, [*parameters_of(command), *more])
+    return taking(speaking, command, [*own, *more])

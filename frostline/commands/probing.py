@@ -64,7 +64,7 @@ def probe(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed of head adam.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of head adam.", min=0)] = None,
     feature: FeatureOption = None,
     protocol: Annotated[
         Protocol, typer.Option(help="Named recipe that its predictions name.")

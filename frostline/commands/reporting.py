@@ -26,7 +26,7 @@ UnitOption = Annotated[Unit, typer.Option(help="What is resampled.")]
 AggregateOption = Annotated[
     Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.", min=0)]
 ImagesOption = Annotated[
     bool,
     typer.Option("--with-images", help="Show the images that were most confidently wrong."),

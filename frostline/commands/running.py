@@ -10,6 +10,7 @@ import typer
 
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    MOST_PROCESSES,
     SettingOption,
     WorkspaceOption,
     parse_shard,
@@ -37,7 +38,10 @@ def run(
         typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),
     ] = False,
     jobs: Annotated[
-        int, typer.Option(help="Processes that share the work; one of them uses a GPU.", min=1)
+        int,
+        typer.Option(
+            help="Processes that share the work; one of them uses a GPU.", min=1, max=MOST_PROCESSES
+        ),
     ] = 1,
     shard: Annotated[
         str | None, typer.Option(help="i/n: only this share of the runs, for a job array.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frostline.commands.groups import grouped
+from frostline.commands.options import MOST_PROCESSES
 from frostline.commands.probing import SourceOptions, one_or_many, parse_values
 from frostline.probe.choices import HeadName, Protocol, SelectionMetric
 
@@ -73,7 +74,7 @@ class HeadOptions:
         typer.Option(help="Named recipe that its predictions name; paper if not given."),
     ] = None
     seed: Annotated[
-        list[int] | None, typer.Option(help="Random seed of heads that have one; repeated.")
+        list[int] | None, typer.Option(help="Random seed of heads that have one; repeated.", min=0)
     ] = None
     metric: Annotated[
         SelectionMetric | None,
@@ -107,9 +108,10 @@ class TrainingOptions:
 class ComputingOptions:
     """Where a sweep is computed, and what is drawn of it."""
 
-    jobs: Annotated[int | None, typer.Option(help="Processes; one a core if not given.", min=1)] = (
-        None
-    )
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes; one a core if not given.", min=1, max=MOST_PROCESSES),
+    ] = None
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler instead: tcp://HOST:PORT.")
     ] = None

@@ -16,6 +16,7 @@ from frostline.commands.groups import (
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    MOST_IMAGES,
     BackboneOption,
     DatasetOption,
     FeatureOption,
@@ -44,7 +45,7 @@ def extract(
     head_weights: Annotated[
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1)] = 32,
+    batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1, max=MOST_IMAGES)] = 32,
     engine: Annotated[
         Literal["torch", "onnx"],
         typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
@@ -123,7 +124,7 @@ def finetune(
         ),
     ] = "all",
     feature: FeatureOption = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train backbone and head; again, go on where it stopped.

@@ -7,11 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from frostline.cache import InputError
-from frostline.cache.validation import validated
+from frostline.cache.validation import Seed, read_yaml, validated
+from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import Recipe, make_recipe
 from frostline.names import as_parameters
 from frostline.probe.heads.registry import HEADS
@@ -21,12 +21,13 @@ from frostline.stages import Network
 
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
 # Of a sweep's fields those that a study leaves open, besides its heads.
+MOST_REPLICATES = 10_000_000
 SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class DatasetEntry(_Strict):
@@ -45,7 +46,7 @@ class DatasetEntry(_Strict):
     group_pattern: str | None = None
     test_fraction: float | None = Field(None, gt=0, lt=1)
     val_fraction: float = Field(0.2, gt=0, lt=1)
-    seed: int = 0
+    seed: Seed = 0
     options: dict[str, Any] = {}
 
 
@@ -104,7 +105,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     unfreeze: Literal["none", "classifier", "all"] | int = "none"
     head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
-    image_size: int | None = Field(None, ge=1)
+    image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
 
     def changes(self) -> dict[str, Any]:
@@ -211,12 +212,12 @@ class Study(_Strict):
     backbones: Annotated[list[str | BackboneEntry], AtLeastOne]
     protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
     sweeps: dict[str, SweepEntry] = {}
-    seeds: Annotated[list[int], AtLeastOne] = [0]
+    seeds: Annotated[list[Seed], AtLeastOne] = [0]
     costs: bool = False
     primary_metric: str = "accuracy"
     ci: str = "auto"
     unit: Literal["group", "image"] = "group"
-    replicates: int | None = Field(None, ge=100)
+    replicates: int | None = Field(None, ge=100, le=MOST_REPLICATES)
     device: str = "auto"
     precision: str = "auto"
     on_error: Literal["stop", "skip"] = "stop"
@@ -263,11 +264,7 @@ def read_study(
     if not path.is_file():
         known = ", ".join(builtin_studies())
         raise InputError(f"There is no study file {name}; built-in studies are {known}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    study = parse_study(replace_fields(content, settings), str(path))
+    study = parse_study(replace_fields(read_yaml(path), settings), str(path))
     for entry in study.datasets.values():
         roots = [entry.root] if isinstance(entry.root, str) else entry.root
         entry.root = [str((data or path.parent) / root) for root in roots]

@@ -16,6 +16,7 @@ from frostline.cache import InputError, Workspace, lock_file
 from frostline.cache.atomic import clear_temporary
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
+from frostline.ranks import refuse_ranks
 from frostline.stages import Machine
 from frostline.study.costs.measure import measure_costs
 from frostline.study.file import Study
@@ -85,8 +86,9 @@ def run_study(
     Raises
     ------
     InputError
-        If a pattern fits no run, or the disk cannot be written.
+        If a pattern fits no run, the disk cannot be written, or torchrun started several of these.
     """
+    refuse_ranks("run")
     if jobs < 1:
         raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
     if shard is not None and not 0 <= shard[0] < shard[1]:

@@ -6,9 +6,8 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
-
 from frostline.cache import InputError
+from frostline.cache.validation import parse_yaml
 
 
 def replace_fields(study: Any, settings: Sequence[str]) -> Any:
@@ -39,9 +38,9 @@ def replace_fields(study: Any, settings: Sequence[str]) -> Any:
         if not sign or not path:
             raise InputError(f"--set is FIELD=VALUE, such as seeds=[0,1,2], not {text!r}.")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {path}: {value!r} is not YAML.") from None
+            parsed = parse_yaml(value)
+        except ValueError as error:
+            raise InputError(f"--set {path}: {value!r} is not YAML: {error}.") from None
         *places, last = path.split(".")
         for holder in _holders(study, places, path):
             holder[last] = copy.deepcopy(parsed)
@@ -69,5 +68,7 @@ def _named(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {str(name): item for name, item in value.items()}
     if isinstance(value, list):
-        return {str(item["name"]): item for item in value if isinstance(item, dict)}
+        return {
+            str(item["name"]): item for item in value if isinstance(item, dict) and "name" in item
+        }
     return {}

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
-from frostline.cache.validation import validated
+from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_name
 from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
@@ -54,7 +53,7 @@ class Sweep(BaseModel):
         What to do about images that a store lacks: `error`, or `skip` them.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str = ""
     datasets: Annotated[list[str], Many, AtLeastOne]
@@ -64,7 +63,7 @@ class Sweep(BaseModel):
     heads: dict[str, SerializeAsAny[BaseModel]] = {"logistic": LogisticGrid()}
     protocol: Protocol = "paper"
     metric: SelectionMetric = "log_loss"
-    seeds: Annotated[list[int], Many, AtLeastOne] = [0]
+    seeds: Annotated[list[Seed], Many, AtLeastOne] = [0]
     train_groups: Annotated[list[int | float | Literal["all"]], Many, AtLeastOne] = ["all"]
     draws: int = Field(default=10, ge=1)
     cv: str | None = None
@@ -103,10 +102,7 @@ def read_sweep(
     """
     if not path.is_file():
         raise InputError(f"There is no sweep file {path}: write one, or use the options instead.")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(
             f"{path} is not a sweep: it must be a mapping with datasets, backbones and so on."

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 
 from frostline import Workspace
 from frostline.cache import InputError, read_manifest
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.commands.data import Kind
-from frostline.commands.reference import commands as reference_commands
-from frostline.commands.reference import examples
 from frostline.extract.groups import groups_from_names
 from frostline.extract.phantom import make_phantom_glioma
 from frostline.extract.readers.kinds import KINDS
+from frostline.reference import commands as reference_commands
+from frostline.reference import examples
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/datasets.md"
 PARTS = ("train", "val", "test")

@@ -143,11 +143,11 @@ def test_options_of_a_data_set_fill_in_window_and_spacing() -> None:
             {"interpolation": "nearest"},
             "interpolation must be one of bilinear, bicubic, not 'nearest'.",
         ),
-        ({"crop": 0}, "crop must be a positive whole number of pixels, not 0."),
-        ({"resize_to": 2.5}, "resize_to must be a positive whole number of pixels, not 2.5."),
+        ({"crop": 0}, "crop must be a whole number of pixels from 1 to 4096, not 0."),
+        ({"resize_to": 2.5}, "resize_to must be a whole number of pixels from 1 to 4096, not 2.5."),
         (
             {"window": {"percentiles": [99, 1]}},
-            "The percentiles of a window must be two numbers of 0 to 100, rising, not [99.0, 1.0].",
+            "The percentiles of a window must be two numbers of 0 to 100, rising, not [99, 1].",
         ),
         (
             {"window": {"level": [0, 1]}},
@@ -156,7 +156,7 @@ def test_options_of_a_data_set_fill_in_window_and_spacing() -> None:
         ),
         (
             {"spacing": [1, 0, 1]},
-            "The option spacing must be three positive numbers (mm), not [1.0, 0.0, 1.0].",
+            "The option spacing must be three positive numbers (mm), not [1, 0, 1].",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from frostline.cache import InputError, Manifest, Workspace
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.extract.audit.audit import audit
 from frostline.extract.index import index_dataset
 from frostline.study.audits import audit_datasets

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,13 +19,18 @@ from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.catalog import resolve
-from frostline.extract.backbones.weights.files import convert, read_weights, weights_digest
+from frostline.extract.backbones.weights.files import convert, weights_digest
+from frostline.extract.backbones.weights.reading import read_weights
 
 
 @pytest.fixture(scope="module")
 def tiny() -> dict[str, torch.Tensor]:
     model, _ = build_model(resolve("timm:test_vit"), 224, 3)
     return dict(model.state_dict())
+
+
+def behind(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
 
 
 @pytest.mark.parametrize(
@@ -33,8 +41,32 @@ def tiny() -> dict[str, torch.Tensor]:
         lambda state: {"state_dict": {f"module.{k}": v for k, v in state.items()}},
         lambda state: {"teacher": {f"backbone.{k}": v for k, v in state.items()}},
         lambda state: {**state, "head.weight": torch.zeros(7, 64), "head.bias": torch.zeros(7)},
+        lambda state: {"model_state_dict": state, "optimizer": {"state": {}}},
+        lambda state: {"params": behind("net.", state)},
+        lambda state: {"ema": state, "model": {k: v + 1 for k, v in state.items()}},
+        lambda state: {"model": state, "ema": {"decay": 0.9}},
+        lambda state: behind("teacher.backbone.", state) | behind("student.backbone.", state),
+        lambda state: behind("encoder.", state) | {"projector.0.weight": torch.zeros(3, 3)},
+        lambda state: {
+            "state_dict": behind("module.encoder_q.", state)
+            | behind("module.encoder_k.", {k: v + 1 for k, v in state.items()})
+            | {"module.queue": torch.zeros(3, 3)}
+        },
     ],
-    ids=["plain", "model", "state_dict and module", "teacher and backbone", "another classifier"],
+    ids=[
+        "plain",
+        "model",
+        "state_dict and module",
+        "teacher and backbone",
+        "another classifier",
+        "model_state_dict",
+        "params and net",
+        "an average",
+        "an average that is none",
+        "teacher and student",
+        "encoder and projector",
+        "query and key",
+    ],
 )
 def test_every_wrapping_gives_the_same_weights(
     tiny: dict[str, torch.Tensor], tmp_path: Path, wrap: Any
@@ -86,9 +118,9 @@ def test_weights_of_another_model_are_named_key_by_key(
         load_backbone("timm:test_resnet", weights=path)
     message = str(caught.value)
     assert message.startswith(
-        f"{path} does not fit backbone 'timm:test_resnet' in 153 tensors: "
-        "conv1.0.weight is missing; conv1.1.weight is missing; conv1.1.bias is missing; "
-        "conv1.1.running_mean is missing; and 149 more; "
+        f"{path} does not fit backbone 'timm:test_resnet' in 153 tensors: it has cls_token, "
+        "pos_embed, patch_embed.proj.weight and 75 more; the backbone wants conv1.0.weight, "
+        "conv1.1.weight, conv1.1.bias and 72 more; give"
     ), message
 
 
@@ -100,12 +132,68 @@ def test_a_file_that_is_not_there() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-def test_a_file_that_holds_no_weights(tmp_path: Path, name: str) -> None:
+def test_one_of_two_backbones_is_not_guessed(tiny: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "two.pth"
+    torch.save(behind("left.", tiny) | behind("right.", tiny), path)
+    with pytest.raises(InputError) as caught:
+        load_backbone("timm:test_vit", weights=path)
+    assert str(caught.value) == (
+        "The weights hold the backbone 2 times, behind left., right.: save the one that you mean "
+        "in a file of its own."
+    )
+
+
+def saved(content: Any) -> bytes:
+    """What `torch.save` writes."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+JUNK = {
+    "text.pth": b"hello\n",
+    "one-byte.pth": b"\x80",
+    "empty.pth": b"",
+    "zeros.pth": bytes(100),
+    "numbers.pth": pickle.dumps({"a": 1}, protocol=0),
+    "cut-off.pth": saved({"a": torch.ones(1000)})[:2000],
+    "zip.pth": b"PK\x03\x04",
+    "text.safetensors": b"hello\n",
+    "empty.safetensors": b"",
+    "huge-header.safetensors": (2**62).to_bytes(8, "little") + b"{}",
+    "wrong-header.safetensors": (9).to_bytes(8, "little") + b'{"a": 1} ',
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_a_file_that_holds_no_weights(
+    tmp_path: Path, name: str, recwarn: pytest.WarningsRecorder
+) -> None:
     path = tmp_path / name
-    path.write_bytes(b"not weights at all, only text")
-    with pytest.raises(InputError, match="is not a weights file that can be read safely"):
+    path.write_bytes(JUNK[name])
+    with pytest.raises(InputError) as caught:
         read_weights(path)
+    assert str(caught.value) == (
+        f"{path} is no file of weights, or it was cut off: copy it again; it must be .safetensors "
+        "or a file that torch.save wrote."
+    )
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.nn.Linear(2, 2), {"model": np.ones(3)}, {"args": Path("x"), "model": {}}],
+    ids=["a module", "an array", "a path"],
+)
+def test_a_pickled_object_says_how_to_save_tensors(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(saved(content))
+    with pytest.raises(InputError) as caught:
+        read_weights(path)
+    assert str(caught.value) == (
+        f"{path} holds Python objects, which could run code when they are read: where it was made, "
+        "save the tensors alone with `torch.save(model.state_dict(), 'weights.pth')`."
+    )
 
 
 class _Harmful:
@@ -118,7 +206,7 @@ def test_a_pickle_that_would_run_code_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": _Harmful()}, "w.pth")
-    with pytest.raises(InputError, match="cannot|read safely"):
+    with pytest.raises(InputError, match="could run code"):
         read_weights(Path("w.pth"))
     assert not Path("harm-was-done").exists()
 

@@ -16,7 +16,7 @@ import frostline
 from frostline.apply.load import Weights, load_run
 from frostline.apply.predict import predict_images
 from frostline.cache import InputError, Workspace
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.finetune import load_model
 from frostline.finetune.model import Classifier

@@ -25,7 +25,7 @@ SLOWLY = (
     "append = w.StoreWriter.append; "
     "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
 )
-MAIN = "from frostline.commands.cli import main; main()"
+MAIN = "from frostline.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from stamps import rewrite
 
 from frostline.cache import InputError, Workspace
-from frostline.commands.cli import USAGE_ERROR, app
+from frostline.cli import USAGE_ERROR, app
 from frostline.report import read_predictions
 
 from .conftest import make_images

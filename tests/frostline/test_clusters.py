@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from frostline.commands.cli import app
+from frostline.cli import app
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
 MARKED = r"<!-- run by tests/frostline/test_clusters.py -->\n```{}\n(.*?)```"

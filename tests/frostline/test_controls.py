@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.study.audits import run_controls
 
 TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.report import Predictions, read_predictions
 
 from .conftest import make_images

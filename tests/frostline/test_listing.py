@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.extract.backbones.listing import list_backbones
 
 

@@ -25,11 +25,12 @@ import pandas as pd
 import pytest
 import typer
 import yaml
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from frostline.cache import InputError, read_manifest
-from frostline.commands.cli import app
-from frostline.commands.reference import COMMON, commands
+from frostline.cli import app
+from frostline.reference import COMMON, commands
 from frostline.report import read_predictions, write_predictions
 
 from .conftest import make_images
@@ -409,8 +410,22 @@ PREPARING = (
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the rows name, and a workspace with data sets, stores and runs."""
-    folder: Path = tmp_path_factory.mktemp("prepared")
+    """A folder with what the rows name, and a workspace with data sets, stores and runs.
+
+    It is made once for all tests, those in other processes too, which work in copies of it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prepared"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            prepare(folder)
+            (folder / "done").touch()
+    return folder
+
+
+def prepare(folder: Path) -> None:
+    folder.mkdir()
     with inside(folder):
         make_images(Path("images"), 24)
         make_images(Path("elsewhere/images"), 20)
@@ -432,7 +447,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert invoke(GROWN).exit_code == 0
         make_runs(Path("frostline-workspace"))
         make_faults(Path("frostline-workspace"))
-    return folder
 
 
 def make_tables() -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import frostline
 from frostline.cache import EMBEDDINGS, Store, StoreWriter, find_stores, spec_key
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.extract.images.opened import OpenedFile
 from frostline.extract.images.transform import Transform
 

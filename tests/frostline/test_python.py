@@ -125,7 +125,7 @@ def test_the_workspace_is_the_folder_or_the_environments(
 def test_every_command_has_a_method() -> None:
     import typer
 
-    from frostline.commands.cli import app
+    from frostline.cli import app
 
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     methods = {name for name in vars(face.Workspace) if not name.startswith("_")}

@@ -16,7 +16,7 @@ from .small_study import study_at
     ("setting", "sentence"),
     [
         ("seeds", "--set is FIELD=VALUE, such as seeds=[0,1,2], not 'seeds'."),
-        ("seeds=[", "--set seeds: '[' is not YAML."),
+        ("seeds=[", "--set seeds: '[' is not YAML: line 1, column 2: expected the node content"),
         ("protocol.x.lr=1", "--set protocol.x.lr: there is no 'protocol'; there are name, "),
         ("protocols.cold.lr=1", "there is no 'cold'; there are frozen, tuned."),
         ("name.x=1", "--set name.x: there are no fields to set in 'small'."),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from frostline.cache import InputError, Workspace, read_manifest, write_manifest
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.study.file import (
     BackboneEntry,
     DatasetEntry,

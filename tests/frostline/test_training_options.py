@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from frostline.cache import InputError
-from frostline.commands.cli import USAGE_ERROR, app
+from frostline.cli import USAGE_ERROR, app
 from frostline.commands.groups import RecipeOptions
 from frostline.finetune import Recipe
 from frostline.study.file import ProtocolEntry, parse_study

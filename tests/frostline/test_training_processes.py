@@ -144,7 +144,7 @@ ONE_FAILS = """
 import os
 from frostline.cache import InputError
 import frostline.finetune.training.epochs as train
-from frostline.commands.cli import main
+from frostline.cli import main
 
 measure = train.measure
 

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
+from frostline import cli
 from frostline.cache import Store, Workspace, part_files, read_manifest
-from frostline.commands import cli
 
 from .conftest import Run, command, environment, make_images
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from frostline.cache import Workspace
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.report import compare, over_seeds, read_predictions
 from frostline.study.file import parse_study, read_study
 from frostline.study.plan import study_cells

@@ -17,7 +17,7 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "frostline.commands.cli",
+        "frostline.cli",
         "h5py",
         "matplotlib.figure",
         "pandas",

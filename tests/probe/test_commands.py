@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from frostline.cache import Workspace
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.probe.choices import HeadName, SelectionMetric
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.heads.scoring import METRICS

@@ -15,7 +15,7 @@ from PIL import Image
 
 from frostline.report import read_predictions
 
-MAIN = "from frostline.commands.cli import main; main()"
+MAIN = "from frostline.cli import main; main()"
 SWEEP = """\
 datasets: [one, two]
 backbones: ["timm:test_vit", "timm:test_resnet"]

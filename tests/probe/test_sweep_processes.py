@@ -20,7 +20,7 @@ from frostline.probe.sweep.settings import parse_sweep
 
 from .conftest import Build, embeddings, make_table, run, sweep_of
 
-MAIN = "from frostline.commands.cli import main; main()"
+MAIN = "from frostline.cli import main; main()"
 HEADS = {"centroid": {}, "knn": {"n_neighbors": [1, 5]}}
 
 

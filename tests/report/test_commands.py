@@ -7,9 +7,9 @@ import typer
 from typer.testing import CliRunner
 
 from frostline.cache import InputError
-from frostline.commands.cli import app
-from frostline.commands.reference import COMMON
+from frostline.cli import app
 from frostline.commands.reporting import IDLE_IN_COMPARE, IDLE_IN_EVALUATE
+from frostline.reference import COMMON
 from frostline.report import write_predictions
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from frostline.cache import InputError
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.report import Predictions, answer, compare, render_comparison, write_predictions
 from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen

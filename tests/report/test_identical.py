@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.report import (
     Predictions,
     compare,

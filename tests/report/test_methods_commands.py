@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from frostline.cache import InputError
 from frostline.cache import InputError as OptionError
-from frostline.commands.cli import app
+from frostline.cli import app
 from frostline.report import over_seeds, pool_folds, rank_methods, write_predictions
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 

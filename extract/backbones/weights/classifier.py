@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry
 from frostline.extract.backbones.features import CLASSIFIER, FEATURES, LOGITS, feature_dim
-from frostline.extract.backbones.weights.files import State, read_weights
+from frostline.extract.backbones.weights.reading import State, read_weights
 
 # What a head in a file may have been trained on; DINOv2's official ones take the last two.
 BASES = ("pre_logits", "cls+mean", "last4cls+mean")

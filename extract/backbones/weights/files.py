@@ -1,13 +1,11 @@
-"""Weights from files: reading them safely, recognising their layout, naming every mismatch."""
+"""Weights from files: recognising their layout, naming every mismatch, digesting them."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,75 +14,9 @@ from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry
 from frostline.extract.backbones.hub import convert_hub
 from frostline.extract.backbones.weights import dinov2
+from frostline.extract.backbones.weights.reading import State, found_inside
 
-State = dict[str, Tensor]
-
-# Where checkpoints put the tensors, the first that is there wins; DINOv2's training saves
-# "teacher", most other code "state_dict" or "model".
-WRAPPERS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model")
-PREFIXES = ("module.", "backbone.", "model.")
-SHOWN = 4
-
-
-def read_weights(path: Path) -> State:
-    """Read a checkpoint's tensors by name; nothing in the file can run code.
-
-    Parameters
-    ----------
-    path : Path
-        `.safetensors`, or a file of `torch.save` (read with `weights_only=True`) that holds the
-        tensors directly or under one of `WRAPPERS`.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, is damaged, or holds anything but tensors.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no weights file {path}; check the path given as --weights.")
-    try:
-        loaded = _load(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a weights file that can be read safely "
-            f"({_first_line(error)}); it must be .safetensors or a torch.save of tensors alone."
-        ) from error
-    state = _unprefixed(_unwrapped(loaded, path))
-    if not state:
-        raise InputError(f"{path} holds no tensors; it must be a model's state dict.")
-    return state
-
-
-def _load(path: Path) -> object:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _unwrapped(loaded: object, path: Path) -> State:
-    while isinstance(loaded, Mapping):
-        inner = next((k for k in WRAPPERS if isinstance(loaded.get(k), Mapping)), None)
-        if inner is None:
-            return {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
-        loaded = loaded[inner]
-    raise InputError(
-        f"{path} holds a {type(loaded).__name__} where a model's state dict was expected."
-    )
-
-
-def _unprefixed(state: State) -> State:
-    for prefix in PREFIXES:
-        # A training checkpoint holds its loss heads, too: those are left out.
-        inside = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-        if inside and (prefix == "backbone." or len(inside) == len(state)):
-            state = inside
-    return state
+SHOWN = 3
 
 
 def convert(state: State, entry: Entry, model: nn.Module) -> State:
@@ -97,6 +29,7 @@ def convert(state: State, entry: Entry, model: nn.Module) -> State:
     """
     if entry.library == "hf":
         return convert_hub(state, model)
+    state = found_inside(state, model.state_dict())
     if entry.is_dinov2:
         return dinov2.convert_official(state)
     if "_conv_stem.weight" in state:
@@ -168,29 +101,44 @@ def load_exactly(model: nn.Module, state: State, source: str, backbone: str) -> 
     Raises
     ------
     InputError
-        Naming the first mismatches and how many there are.
+        Naming some of what the file has and the backbone wants, and how many differ.
     """
-    mismatches = _mismatches(state, model.state_dict())
+    expected = model.state_dict()
+    mismatches = _mismatches(state, expected)
     if mismatches:
-        shown = "; ".join(mismatches[:SHOWN])
-        more = f"; and {len(mismatches) - SHOWN} more" if len(mismatches) > SHOWN else ""
+        wrong = [
+            f"{key} is {_shape(state[key])} where {_shape(expected[key])} is wanted"
+            for key in mismatches
+            if key in state and key in expected
+        ]
+        groups = (
+            ("it has", [key for key in mismatches if key not in expected]),
+            ("the backbone wants", [key for key in mismatches if key not in state]),
+        )
+        listed = [f"{words} {_some(names)}" for words, names in groups if names]
         raise InputError(
             f"{source} does not fit backbone {backbone!r} in {len(mismatches)} "
-            f"tensor{'s' if len(mismatches) > 1 else ''}: {shown}{more}; "
+            f"tensor{'s' if len(mismatches) > 1 else ''}: {'; '.join([*listed, *wrong[:SHOWN]])}; "
             "give the weights of this very model."
         )
     model.load_state_dict(state, strict=False)
 
 
 def _mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """List the tensors that only one of both has, or that have another shape."""
     found = []
     for key, value in expected.items():
         # Files older than PyTorch 0.4.1 lack this counter; evaluation does not use it.
-        if key not in state and not key.endswith("num_batches_tracked"):
-            found.append(f"{key} is missing")
-        elif key in state and state[key].shape != value.shape:
-            found.append(f"{key} is {_shape(state[key])} where {_shape(value)} is needed")
-    return found + [f"{key} is not in the model" for key in state if key not in expected]
+        missing = key not in state and not key.endswith("num_batches_tracked")
+        if missing or (key in state and state[key].shape != value.shape):
+            found.append(key)
+    return found + [key for key in state if key not in expected]
+
+
+def _some(names: list[str]) -> str:
+    """Write the first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -210,7 +158,3 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
 
 def _shape(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "a single number"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")[:160]

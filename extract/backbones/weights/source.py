@@ -23,11 +23,11 @@ from frostline.extract.backbones.weights.digests import DigestMemory
 from frostline.extract.backbones.weights.files import (
     convert,
     load_exactly,
-    read_weights,
     weights_digest,
     without_heads,
 )
 from frostline.extract.backbones.weights.pretrained import fetch_pretrained
+from frostline.extract.backbones.weights.reading import read_weights
 
 
 @dataclass(frozen=True)

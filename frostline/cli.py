@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import sys
 import traceback
 import warnings
@@ -11,6 +13,7 @@ from typing import Any, NoReturn
 import typer
 
 from frostline import __version__
+from frostline.cache.errors import printable
 from frostline.commands import (
     applying,
     cache,
@@ -111,16 +114,24 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno not in SYSTEM:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(SYSTEM[error.errno].format(where=where), 1)
+        _fail(_system(error), 1)
+    except MemoryError:
+        _fail("The memory is full: choose a smaller --batch, or fewer --jobs or --workers.", 1)
     except ValueError as error:
         from frostline.cache.errors import InputError
 
         if not isinstance(error, InputError):
             raise
         _fail(str(error), 2)
+
+
+def _system(error: OSError) -> str:
+    """Say what the operating system refused, and where."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in SYSTEM:
+        return SYSTEM[error.errno].format(where=where)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"The system refused a file{where}: {reason}. Correct its path, and run it again."
 
 
 def _usage(error: Any) -> str:
@@ -135,5 +146,9 @@ def _usage(error: Any) -> str:
 def _fail(sentence: str, code: int) -> NoReturn:
     if verbosity() >= VERBOSE and sys.exc_info()[0] is not None:
         traceback.print_exc()
+    # A value is quoted to be found again, not to fill the screen.
+    sentence = re.sub(
+        r"\S{300,}", lambda long: f"{long[0][:60]}…{long[0][-2:]}", printable(sentence)
+    )
     typer.echo(f"Error: {sentence}" if code != INTERRUPTED else sentence, err=True)
     sys.exit(code)

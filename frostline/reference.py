@@ -1,6 +1,6 @@
 """The page `docs/reference.md`, made from the help of every command.
 
-`python -m frostline.commands.reference FILE` writes it.
+`python -m frostline.reference FILE` writes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from frostline.commands.options import VERBOSITY
 
 HEAD = """# Reference: every command
 
-<!-- Made by `python -m frostline.commands.reference docs/reference.md`; a test compares. -->
+<!-- Made by `python -m frostline.reference docs/reference.md`; a test compares. -->
 
 What `frostline COMMAND --help` says, on one page. Every command also has `--help` (`-h`),
 `--quiet` (`-q`: results and errors, nothing else) and `--verbose` (`-v`: details and times, and
@@ -32,7 +32,7 @@ EXAMPLE = (
 
 def reference() -> str:
     """Write every command in the order of `frostline --help`, as Markdown."""
-    from frostline.commands.cli import app
+    from frostline.cli import app
 
     sections = [_section(name, command) for name, command in commands(typer.main.get_command(app))]
     return "\n".join([HEAD, *sections])
