@@ -16,7 +16,7 @@ from frostline.probe.heads.training import pairs
 from frostline.probe.sweep.draws import draw_order, group_folds
 from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
 from frostline.probe.sweep.settings import Sweep
-from frostline.probe.sweep.stores import find_features
+from frostline.probe.sweep.stores import feature_of, find_features
 
 
 @dataclass
@@ -56,7 +56,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
                 data = Data(
                     dataset,
                     backbone,
-                    str(store.spec.get("feature")),
+                    feature_of(store),
                     store.key,
                     digest,
                     sweep.label,

@@ -25,13 +25,13 @@ def find_features(
     if sweep.features is None:
         return [choose_store(folder, sweep.key)]
     stores = [Store.open(path) for path in find_stores(folder)]
-    known = {str(store.spec.get("feature")) for store in stores}
+    known = {feature_of(store) for store in stores}
     found = []
     for feature in sweep.features:
         mine = [
             store
             for store in stores
-            if store.spec.get("feature") == feature and store.key.startswith(sweep.key or "")
+            if feature_of(store) == feature and store.key.startswith(sweep.key or "")
         ]
         if not mine:
             sentence = (
@@ -50,3 +50,8 @@ def find_features(
             )
         found += mine
     return found
+
+
+def feature_of(store: Store) -> str:
+    """Name what was taken as the embedding; what was imported need not say."""
+    return str(store.spec.get("feature") or "imported")

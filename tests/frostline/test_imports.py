@@ -41,6 +41,8 @@ def test_noise_with_an_index_or_a_target_stays_noise(
     said = " ".join((done.stdout + done.stderr).split())
     assert "Taken: columns f0…f2, 3 features. Left out: 'Unnamed: 0', 'y'." in said
     assert "Warning" not in said
+    probed = frostline("probe", "-d", "set", "-b", "theirs", "--head", "centroid")
+    assert "predictions/set-theirs-imported-centroid-paper-s0-" in probed.stdout
     leak = images.rename(columns={"f2": "old"}).assign(f2=np.arange(24.0))
     leak.to_csv(tmp_path / "leak.csv", index=False)
     done = frostline("cache", "import", "leak.csv", "-d", "set", "-b", "leak")
