@@ -192,7 +192,7 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
         if table is not None and len(table):
             pieces.append(f"{title}\n{_plain(table, rows)}")
     findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
-    return "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+    return "\n\n".join([*pieces, "\n".join(findings or ["No problem was found."])])
 
 
 def table_of_splits(audit: Audit) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def test_a_clean_data_set(root: Path) -> None:
         for label, images in labels
     ] + [[part, "all", 4, 4] for part in ("train", "val", "test")] + [["all", "all", 12, 12]]
     assert render_audit(result).startswith("Data set set\n\nsplit label  images  groups\n")
-    assert render_audit(result).endswith("\n\nNothing was found.")
+    assert render_audit(result).endswith("\n\nNo problem was found.")
 
 
 def test_groups_across_splits_are_leaks(root: Path) -> None:
