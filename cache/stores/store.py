@@ -251,7 +251,13 @@ def _read_parts(folder: Path) -> list[Part]:
         try:
             return [read_part(path) for path in part_files(folder)]
         except FileNotFoundError:
-            continue  # a part was compacted away between listing and reading: list again
+            # A part was compacted away between listing and reading: list again.
+            for path in part_files(folder):
+                if path.is_symlink() and not path.exists():
+                    raise InputError(
+                        f"{path} is a link to nothing: mount the disk that it leads to, or delete "
+                        "the link, so that its rows are computed again."
+                    ) from None
     raise InputError(f"The parts in {folder} change too fast to be read: wait, and try again.")
 
 
