@@ -182,7 +182,8 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
     pieces = [f"Data set {audit.dataset}", counts, f"{FLOW}\n{flow}"]
     tables = {
         "Groups in several splits": audit.crossing_groups,
-        "Equal images": audit.duplicates,
+        # Their harm says what the two columns say.
+        "Equal images": audit.duplicates.drop(columns=["across_splits", "label_conflict"]),
         "Near-duplicates in several groups": audit.near_duplicates,
         "Nearly equal embeddings in several groups": audit.alike_embeddings,
         "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,

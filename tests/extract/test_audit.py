@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_a_clean_data_set(root: Path) -> None:
     ] + [[part, "all", 4, 4] for part in ("train", "val", "test")] + [["all", "all", 12, 12]]
     assert render_audit(result).startswith("Data set set\n\nsplit label  images  groups\n")
     assert render_audit(result).endswith("\n\nNo problem was found.")
+
+
+def test_equal_images_are_shown_in_80_columns(root: Path) -> None:
+    shutil.copy(root / "train/a/pa00-x.png", root / "test/a/pa20-y.png")
+    text = render_audit(audit(index(root)))
+    shown = text.partition("Equal images\n")[2].splitlines()[:3]
+    assert shown[1].split()[:5] == ["1", "bytes", "leaks", "into", "test"]
+    assert max(map(len, shown)) <= 80
 
 
 def test_groups_across_splits_are_leaks(root: Path) -> None:
