@@ -62,6 +62,8 @@ class Audit:
         The flow of cases: see `frostline.extract.audit.flow`.
     crossing_groups : DataFrame
         `group_id`, `splits` (joined by a comma), `images`.
+    crossing_images : DataFrame
+        Their images: `group_id`, `image_id`, `split`, `label`.
     duplicates : DataFrame
         Equal images, the most harmful first: see `frostline.extract.audit.duplicates`.
     near_duplicates : DataFrame or None
@@ -83,6 +85,7 @@ class Audit:
     counts: pd.DataFrame
     flow: pd.DataFrame
     crossing_groups: pd.DataFrame
+    crossing_images: pd.DataFrame
     duplicates: pd.DataFrame
     near_duplicates: pd.DataFrame | None
     alike_embeddings: pd.DataFrame | None
@@ -150,6 +153,7 @@ def audit(
         counts=_counts(images),
         flow=flow_of_cases(images, left_out),
         crossing_groups=crossing,
+        crossing_images=_images_of(images, crossing["group_id"]),
         duplicates=duplicates,
         near_duplicates=near,
         alike_embeddings=alike,
@@ -240,6 +244,11 @@ def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
     parts = images.dropna(subset=["split"]).groupby("group_id")["split"]
     crossing = parts.agg(splits=_joined, images="size")[parts.nunique() > 1]
     return crossing.sort_index().reset_index()
+
+
+def _images_of(images: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    table = images.loc[images["group_id"].isin(groups), ["group_id", "image_id", "split", "label"]]
+    return table.sort_values(["group_id", "split", "image_id"], ignore_index=True)
 
 
 def _unreadable(manifest: Manifest) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.audit.audit import Finding, audit, render_audit
+from frostline.extract.audit.details import details
 from frostline.extract.index import index_dataset
 
 
@@ -64,6 +65,13 @@ def test_groups_across_splits_are_leaks(root: Path) -> None:
         Finding("leak", "1 group is in val and test (pb10).", test=True),
     ]
     assert "Groups in several splits\n" in render_audit(result)
+    rows = details(result)[["set", "harm", "group_id", "image_id", "split"]].values.tolist()
+    assert rows == [
+        [1, "leaks into test", "pa00", "test/a/pa00-y.png", "test"],
+        [1, "leaks into test", "pa00", "train/a/pa00-x.png", "train"],
+        [2, "leaks into test", "pb10", "test/b/pb10-y.png", "test"],
+        [2, "leaks into test", "pb10", "val/b/pb10-x.png", "val"],
+    ]
 
 
 def test_identical_images(root: Path) -> None:
