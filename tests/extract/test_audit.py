@@ -115,7 +115,8 @@ def test_unreadable_files_say_why(root: Path) -> None:
     assert result.unreadable["image_id"].tolist() == ["test/a/pa20-x.png", "val/b/pb10-x.png"]
     assert result.unreadable["reason"].iat[0] == "the file is empty"
     assert [finding.text for finding in result.findings] == [
-        "2 of 12 images cannot be read (test/a/pa20-x.png, val/b/pb10-x.png)."
+        "2 of 12 images cannot be read (test/a/pa20-x.png, val/b/pb10-x.png): mend or remove them, "
+        "or leave them out with --on-error skip."
     ]
 
 
