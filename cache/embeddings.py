@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.cache.manifest import Manifest, as_keys, read_manifest
+from frostline.cache.manifest import SPLITS, Manifest, as_keys, read_manifest
 from frostline.cache.stores.store import Store, choose_store
 from frostline.cache.workspace import Workspace
 
@@ -116,8 +116,12 @@ class EmbeddingStore:
         Raises
         ------
         InputError
-            If there is no labelled image with an embedding in these splits.
+            If one of them is no split, or no labelled image in them has an embedding.
         """
+        if unknown := [name for name in splits if name not in SPLITS]:
+            raise InputError(
+                f"There is no split {unknown[0]!r}: a split is one of {', '.join(SPLITS)}."
+            )
         images, X = self._joined(self.manifest, label, split, splits)
         if images.empty:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from frostline.cache.workspace import Workspace
 
 @dataclass(frozen=True)
 class Garbage:
-    """Rows and files of one store that no manifest needs.
+    """Rows and files of one folder that nobody needs.
 
     Attributes
     ----------
     folder : pathlib.Path
     rows, of : int
-        Rows of images that the data set no longer has, and all its rows.
+        Rows of images that the data set no longer has, and all its rows; 0 where it is no store.
     files : list of Path
         Parts that were set aside, and files that dead writers left.
     bytes : int
@@ -47,7 +48,8 @@ class Cleanup:
 def find_garbage(workspace: Workspace) -> Cleanup:
     """Look for rows and files that no manifest needs, and change nothing."""
     plan = Cleanup()
-    for folder in workspace_stores(workspace):
+    stores = list(workspace_stores(workspace))
+    for folder in stores:
         try:
             keys = manifest_contents(workspace, store_dataset(workspace, folder))
             store = Store.open(folder)
@@ -60,20 +62,33 @@ def find_garbage(workspace: Workspace) -> Cleanup:
         size += round(sum(part.path.stat().st_size for part in store.parts) * rows / len(store))
         if rows or files:
             plan.garbage.append(Garbage(folder, rows, len(store), files, size))
+    plan.garbage.extend(_left_elsewhere(workspace, stores))
     return plan
 
 
+def _left_elsewhere(workspace: Workspace, stores: Collection[Path]) -> list[Garbage]:
+    """Find what dead writers left in the folders that are no stores: of models, reports, runs."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in temporary_files(workspace.root, below=True):
+        if path.parent not in stores and _is_dead(path):
+            by_folder.setdefault(path.parent, []).append(path)
+    return [
+        Garbage(folder, 0, 0, files, sum(path.stat().st_size for path in files))
+        for folder, files in by_folder.items()
+    ]
+
+
 def delete_garbage(workspace: Workspace, garbage: Garbage) -> None:
-    """Delete what was found in one store; rows go by writing the others again.
+    """Delete what was found in one folder; rows of a store go by writing the others again.
 
     The manifest is read again: rows that it needs by now stay.
     """
-    keys = manifest_contents(workspace, store_dataset(workspace, garbage.folder))
     for path in garbage.files:
         if path.name.startswith(ASIDE):
             path.unlink(missing_ok=True)
     clear_temporary(garbage.folder)
     if garbage.rows:
+        keys = manifest_contents(workspace, store_dataset(workspace, garbage.folder))
         compact_store(garbage.folder, keep=keys)
 
 

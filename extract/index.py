@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def index_dataset(
     meta |= {"options": resolved, "group_pattern": group_pattern, **splits}
     meta |= {"made_splits": made_parts(table["split"]), "left_out": reading.left_out.as_meta()}
     meta |= {"notes": reading.notes | grey_levels(table, folders, resolved)}
+    _warn_of_gone(name, previous, table)
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
 
@@ -88,6 +90,22 @@ def _check_labels(table: pd.DataFrame) -> None:
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
     path = workspace.manifest(name)
     return read_manifest(path) if path.exists() else None
+
+
+def _warn_of_gone(name: str, previous: Manifest | None, table: pd.DataFrame) -> None:
+    """Say which images were in the data set before and are not now; it may be another one."""
+    if previous is None:
+        return
+    before = previous.table
+    gone = before[~before["image_id"].isin(table["image_id"])]
+    if len(gone):
+        test = int((gone["split"] == "test").sum())
+        first = ", ".join(gone["image_id"].head(3)) + (", …" if len(gone) > 3 else "")
+        warnings.warn(
+            f"{len(gone):,} of the {len(before):,} images that data set {name!r} had before are "
+            f"not there any more, {test:,} of them in test ({first}).",
+            stacklevel=3,
+        )
 
 
 def _check_pattern(name: str, before: str | None, now: str | None) -> None:

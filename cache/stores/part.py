@@ -28,8 +28,8 @@ EMBEDDINGS = "frostline-embeddings"
 FORMATS = (PIXELS, EMBEDDINGS)
 FORMAT_VERSION = 1
 REMEDY = (
-    "set it aside with `frostline cache verify --repair` and run `frostline extract` again, which "
-    "computes only its rows"
+    "set it aside with `frostline cache verify --repair` and run `frostline extract` again (for "
+    "boundaries `frostline finetune`), which computes only its rows"
 )
 BLOCK_BYTES = 1 << 20
 # More than all of a part but its rows takes.

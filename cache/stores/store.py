@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_difference
 from frostline.cache.stores.part import Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
+from frostline.cache.versions import STAGES
 
 RUN_BYTES = 8 << 20
 # Maps hold their file open, and a process may usually open 1,024: several stores fit.
@@ -218,8 +219,17 @@ def store_spec(folder: Path) -> dict[str, Any]:
     return read_part(part_files(folder)[0]).spec
 
 
+def is_current(spec: Mapping[str, Any]) -> bool:
+    """Say whether this release would compute by the formulas of a spec; imported ones are as is."""
+    pixels = spec.get("pixels")
+    stages = [("embeddings", spec), *([("pixels", pixels)] if isinstance(pixels, Mapping) else [])]
+    return "imported" in spec or all(of.get("stage", 1) == STAGES[stage] for stage, of in stages)
+
+
 def choose_store(folder: Path, key: str | None = None) -> Store:
     """Open the only store in `folder`, or the one whose key starts with `key`.
+
+    Without a key, those that a release made by other formulas are not among them.
 
     Raises
     ------
@@ -228,6 +238,13 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
     """
     found = find_stores(folder)
     matching = [path for path in found if path.name.startswith(key or "")]
+    if matching and key is None:
+        matching = [path for path in found if is_current(store_spec(path))]
+        if not matching:
+            raise InputError(
+                f"The embeddings in {folder} were made by a release that computes them by other "
+                "formulas: run `frostline extract` again, or take the old ones by --key."
+            )
     if len(matching) == 1:
         return Store.open(matching[0])
     if not found:
@@ -251,7 +268,13 @@ def _read_parts(folder: Path) -> list[Part]:
         try:
             return [read_part(path) for path in part_files(folder)]
         except FileNotFoundError:
-            continue  # a part was compacted away between listing and reading: list again
+            # A part was compacted away between listing and reading: list again.
+            for path in part_files(folder):
+                if path.is_symlink() and not path.exists():
+                    raise InputError(
+                        f"{path} is a link to nothing: mount the disk that it leads to, or delete "
+                        "the link, so that its rows are computed again."
+                    ) from None
     raise InputError(f"The parts in {folder} change too fast to be read: wait, and try again.")
 
 

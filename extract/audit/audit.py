@@ -63,6 +63,8 @@ class Audit:
         The flow of cases: see `frostline.extract.audit.flow`.
     crossing_groups : DataFrame
         `group_id`, `splits` (joined by a comma), `images`.
+    crossing_images : DataFrame
+        Their images: `group_id`, `image_id`, `split`, `label`.
     duplicates : DataFrame
         Equal images, the most harmful first: see `frostline.extract.audit.duplicates`.
     near_duplicates : DataFrame or None
@@ -84,6 +86,7 @@ class Audit:
     counts: pd.DataFrame
     flow: pd.DataFrame
     crossing_groups: pd.DataFrame
+    crossing_images: pd.DataFrame
     duplicates: pd.DataFrame
     near_duplicates: pd.DataFrame | None
     alike_embeddings: pd.DataFrame | None
@@ -151,6 +154,7 @@ def audit(
         counts=_counts(images),
         flow=flow_of_cases(images, left_out),
         crossing_groups=crossing,
+        crossing_images=_images_of(images, crossing["group_id"]),
         duplicates=duplicates,
         near_duplicates=near,
         alike_embeddings=alike,
@@ -183,7 +187,8 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
     pieces = [f"Data set {audit.dataset}", counts, f"{FLOW}\n{flow}"]
     tables = {
         "Groups in several splits": audit.crossing_groups,
-        "Equal images": audit.duplicates,
+        # Their harm says what the two columns say.
+        "Equal images": audit.duplicates.drop(columns=["across_splits", "label_conflict"]),
         "Near-duplicates in several groups": audit.near_duplicates,
         "Nearly equal embeddings in several groups": audit.alike_embeddings,
         "Sizes, formats and bit depths": audit.headers if audit.header_accuracy else None,
@@ -193,7 +198,7 @@ def render_audit(audit: Audit, rows: int = 10) -> str:
         if table is not None and len(table):
             pieces.append(f"{title}\n{_plain(table, rows)}")
     findings = [f"{finding.severity}: {finding.text}" for finding in audit.findings]
-    text = "\n\n".join([*pieces, "\n".join(findings or ["Nothing was found."])])
+    text = "\n\n".join([*pieces, "\n".join(findings or ["No problem was found."])])
     return printable(text, keep="\n")
 
 
@@ -241,6 +246,11 @@ def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:
     parts = images.dropna(subset=["split"]).groupby("group_id")["split"]
     crossing = parts.agg(splits=_joined, images="size")[parts.nunique() > 1]
     return crossing.sort_index().reset_index()
+
+
+def _images_of(images: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    table = images.loc[images["group_id"].isin(groups), ["group_id", "image_id", "split", "label"]]
+    return table.sort_values(["group_id", "split", "image_id"], ignore_index=True)
 
 
 def _unreadable(manifest: Manifest) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def details(audit: Audit) -> pd.DataFrame:
         _equal(audit.duplicates),
         *_pairs(audit.near_duplicates, "near-duplicates", "distance"),
         *_pairs(audit.alike_embeddings, "nearly equal embeddings", "cosine"),
-        _groups(audit.crossing_groups),
+        _groups(audit.crossing_groups, audit.crossing_images),
         audit.unreadable.rename(columns={"reason": "detail"}).assign(finding="unreadable"),
         _left_out(audit.flow),
     ]
@@ -68,15 +68,14 @@ def _pairs(pairs: pd.DataFrame | None, finding: str, measure: str) -> Iterator[p
     yield pd.concat(both).sort_values("set", kind="stable").assign(finding=finding)
 
 
-def _groups(crossing: pd.DataFrame) -> pd.DataFrame:
-    harm = (
-        crossing["splits"]
-        .str.contains("test")
-        .map({True: "leaks into test", False: "leaks across splits"})
-    )
-    return crossing.assign(
-        finding="group in several splits", harm=harm, split=crossing["splits"]
-    ).sort_values("harm", kind="stable", key=lambda column: column != "leaks into test")
+def _groups(crossing: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    test = crossing["splits"].str.contains("test")
+    harm = test.map({True: "leaks into test", False: "leaks across splits"})
+    about = crossing[["group_id"]].assign(harm=harm, worst=~test)
+    about = about.sort_values("worst", kind="stable", ignore_index=True)
+    about["set"] = about.index + 1
+    table = about.merge(images, on="group_id", how="left")
+    return table.assign(finding="group in several splits")
 
 
 def _left_out(flow: pd.DataFrame) -> pd.DataFrame:

@@ -70,7 +70,8 @@ def unreadable_findings(unreadable: pd.DataFrame, images: int) -> list[Finding]:
         Finding(
             "warning",
             f"{len(unreadable)} of {images} images cannot be read "
-            f"({examples(unreadable['image_id'])}).",
+            f"({examples(unreadable['image_id'])}): mend or remove them, or leave them out with "
+            "--on-error skip.",
         )
     ]
 

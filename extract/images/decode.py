@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -34,6 +36,8 @@ OVERSAMPLING = 4
 
 # What Pillow's readers are seen to raise on files that are empty, cut off or not images.
 UNREADABLE = (*READ_ERRORS, SyntaxError, Image.DecompressionBombError)
+# Of these, those whose words are of a library's own variables and mean nothing to its user.
+INSIDE = (AttributeError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 
 
 class Facts(NamedTuple):
@@ -277,8 +281,14 @@ def unreadable(path: Path, error: BaseException) -> InputError:
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or of a format that is not known here"
     else:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = reason_of(error)
     return cannot_read(path, reason)
+
+
+def reason_of(error: BaseException) -> str:
+    """Give the words of what a reader raised; where they are of its inside, say so."""
+    words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"it is damaged ({words})" if isinstance(error, INSIDE) else words
 
 
 def cannot_read(path: Path, reason: str) -> InputError:

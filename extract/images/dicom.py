@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
-from frostline.extract.images.decode import Facts, cannot_read, unreadable
+from frostline.extract.images.decode import Facts, cannot_read, reason_of, unreadable
 from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
 from frostline.extract.images.opened import OpenedFile
 
@@ -121,7 +121,36 @@ def _dataset(path: Path, file: BinaryIO, *, pixels: bool) -> Any:
         kind = dataset.file_meta.get("MediaStorageSOPClassUID", None)
         name = getattr(kind, "name", None) or "its kind is not said"
         raise cannot_read(path, f"it holds no image ({name})")
+    fault = _fault(dataset) if pixels else None
+    if fault:
+        raise cannot_read(path, fault)
     return dataset
+
+
+def _fault(dataset: Any) -> str | None:
+    """Say what an image lacks, where pydicom would say it in words of its own; else None."""
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        if name in dataset and dataset[name].is_empty:
+            return f"its {name} is empty, so that the scale of its intensities is not known"
+    palette = dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
+    tables = ("RedPaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData")
+    if palette and not any(name in dataset for name in tables):
+        return "it has a palette without a table of colours"
+    return _cut_off(dataset)
+
+
+def _cut_off(dataset: Any) -> str | None:
+    """Say how many bytes of pixels are there, if too few; compressed ones are left to pydicom."""
+    from pydicom.pixels.utils import get_expected_length
+
+    syntax = dataset.file_meta.get("TransferSyntaxUID", None)
+    if "PixelData" not in dataset or syntax is None or syntax.is_compressed:
+        return None
+    try:
+        needed, found = int(get_expected_length(dataset)), len(dataset.PixelData)
+    except UNREADABLE:  # an element is missing: pydicom names it where it decodes
+        return None
+    return f"its pixels are cut off, after {found} of {needed} bytes" if found < needed else None
 
 
 def frame_count(dataset: Any) -> int:
@@ -232,5 +261,4 @@ def _sentence(path: Path, dataset: Any, error: BaseException) -> InputError:
             f"its pixels are compressed as {syntax.name}, for which no decoder is installed; run "
             f"`pip install {package}`",
         )
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return cannot_read(path, reason)
+    return cannot_read(path, reason_of(error))

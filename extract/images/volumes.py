@@ -249,8 +249,21 @@ def _unturned(opened: OpenedFile) -> Any:
     stream.seek(0)
     for kind in KINDS:
         if kind.header_class.may_contain_header(start):  # type: ignore[no-untyped-call]
+            _check_rotation(kind.header_class, start)
             return kind.from_stream(stream)
     raise ValueError("it does not begin as a NIfTI file does")
+
+
+def _check_rotation(header_class: Any, start: bytes) -> None:
+    """Raise if the file has a qform that is no rotation."""
+    header = header_class(start[: header_class.sizeof_hdr], check=False)
+    if not int(header["qform_code"]):
+        return
+    try:
+        header.get_qform_quaternion()
+    except ValueError:
+        reason = "its qform is no rotation; mend the header, or give it an sform alone"
+        raise ValueError(reason) from None
 
 
 def _stream(opened: OpenedFile) -> io.BufferedIOBase:

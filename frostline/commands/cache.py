@@ -202,10 +202,10 @@ def gc(
     plan = find_garbage(place)
     for one in plan.garbage:
         where = one.folder.relative_to(workspace)
-        typer.echo(
-            f"{where}: {one.rows} of {one.of} rows, {len(one.files)} files, "
-            f"about {one.bytes / 1e6:.1f} MB{' deleted' if yes else ''}."
-        )
+        rows = f"{one.rows} of {one.of} rows, " if one.of else ""
+        files = "1 file" if len(one.files) == 1 else f"{len(one.files)} files"
+        done = " deleted" if yes else ""
+        typer.echo(f"{where}: {rows}{files}, about {one.bytes / 1e6:.1f} MB{done}.")
         if yes:
             delete_garbage(place, one)
     for sentence in plan.refused:

@@ -198,7 +198,7 @@ def audit(
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict:
         into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
-        say(f"Strict: {into_test} of the findings are leaks into test, {others} other.")
+        say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
         if into_test:
             raise typer.Exit(1)
 

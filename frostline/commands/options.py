@@ -278,7 +278,7 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")
 ]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print details and times, and where errors rise.")
+    bool, typer.Option("--verbose", "-v", help="Print details and times, and where errors arise.")
 ]
 VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
 

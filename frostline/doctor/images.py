@@ -121,8 +121,8 @@ def _strangers(manifest: Manifest, store: Store) -> list[str]:
     if not count:
         return []
     return [
-        f"{store.folder}: {count} rows are of images that the data set no longer has, and cannot "
-        "be checked: `frostline cache gc --yes` deletes them."
+        f"{store.folder}: rows of images that the data set no longer has cannot be checked "
+        f"({count}): `frostline cache gc --yes` deletes them."
     ]
 
 

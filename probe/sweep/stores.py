@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frostline.cache import InputError, Store, Workspace, choose_store, find_stores
+from frostline.cache.stores.store import is_current, store_spec
 from frostline.probe.sweep.settings import Sweep
 
 
@@ -24,7 +25,9 @@ def find_features(
     folder = workspace.embeddings(dataset, backbone)
     if sweep.features is None:
         return [choose_store(folder, sweep.key)]
-    stores = [Store.open(path) for path in find_stores(folder)]
+    # Those of other formulas are taken only by whoever names them.
+    current = [path for path in find_stores(folder) if sweep.key or is_current(store_spec(path))]
+    stores = [Store.open(path) for path in current]
     known = {feature_of(store) for store in stores}
     found = []
     for feature in sweep.features:

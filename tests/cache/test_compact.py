@@ -23,6 +23,7 @@ from frostline.cache import (
     spec_key,
     write_manifest,
 )
+from frostline.cache.atomic import atomic_write
 from frostline.cache.garbage import delete_garbage, find_garbage
 from frostline.cache.listing import describe_store, workspace_stores
 from frostline.cache.stores import compact as compact_module
@@ -151,6 +152,22 @@ def test_what_no_manifest_needs_is_shown_then_deleted(workspace: Workspace) -> N
     assert Store.open(place).locate(keys[9:]).tolist() == [-1] * 3
     assert find_garbage(workspace).garbage == []
     assert sorted(path.name[:5] for path in place.iterdir()) == ["lock", "part-"]
+
+
+def test_what_dead_writers_left_anywhere_is_deleted(workspace: Workspace) -> None:
+    folders = ["models/run", "predictions", "sweeps/cells", "reports/study/figures", "."]
+    left = [workspace.root / folder / ".tmp-0123abcd-name.parquet" for folder in folders]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    with atomic_write(workspace.root / "models" / "run" / "mine") as mine:  # of one that lives
+        plan = find_garbage(workspace)
+        assert sorted(one.folder for one in plan.garbage) == sorted(path.parent for path in left)
+        for one in plan.garbage:
+            delete_garbage(workspace, one)
+        assert [path for path in left if path.exists()] == []
+        assert mine.exists()
+    assert find_garbage(workspace).garbage == []
 
 
 def test_a_store_of_which_nothing_is_needed_goes(workspace: Workspace) -> None:

@@ -117,6 +117,18 @@ def test_a_part_that_belongs_elsewhere_is_set_aside(
     assert len(Store.open(store)) == 30
 
 
+def test_a_part_that_is_a_link_to_nothing_is_named(store: Path) -> None:
+    path = part_files(store)[0]
+    path.rename(store / "elsewhere")
+    path.symlink_to(store / "nothing")
+    with pytest.raises(InputError, match="is a link to nothing: mount the disk") as caught:
+        Store.open(store)
+    assert str(path) in str(caught.value)
+    path.unlink()
+    path.symlink_to(store / "elsewhere")
+    assert len(Store.open(store)) == 30
+
+
 def test_a_part_of_a_newer_format_is_named_and_never_set_aside(store: Path) -> None:
     path = part_files(store)[0]
     with h5py.File(path, "r+") as file:

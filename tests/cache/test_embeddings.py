@@ -60,6 +60,8 @@ def test_arrays_are_of_labelled_images_of_the_splits(workspace: Workspace) -> No
     assert len(store.arrays()[0]) == 11
     with pytest.raises(InputError, match="'set' has no image with a label and .* in split val"):
         store.arrays("val")
+    with pytest.raises(InputError, match="There is no split 'tset': a split is one of train, val"):
+        store.arrays("train", "tset")
 
 
 def read_export(path: Path) -> tuple[list[str], np.ndarray, list[str], Any]:

@@ -26,6 +26,7 @@ from frostline.cache import (
 from frostline.cache.stores import writer
 from frostline.cache.stores.part import write_part
 from frostline.cache.stores.store import MAPS
+from frostline.cache.versions import STAGES
 
 SPEC = {"feature": "cls", "pixels": {"geometry": {"crop": 224}}}
 
@@ -203,3 +204,21 @@ def test_the_only_store_is_taken_and_several_are_told_apart(tmp_path: Path) -> N
     assert choose_store(tmp_path, place.name[:6]).key == place.name
     with pytest.raises(InputError, match="No store in .* has a key that starts with 'zz'"):
         choose_store(tmp_path, "zz")
+
+
+@pytest.mark.parametrize("stage", ["pixels", "embeddings"])
+def test_a_store_of_other_formulas_is_never_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    old = fill(tmp_path, rows(2))
+    theirs = {"backbone": "theirs", "imported": "ab"}
+    write_part(tmp_path / "in" / spec_key(theirs), EMBEDDINGS, theirs, {}, *rows(2))
+    monkeypatch.setitem(STAGES, stage, 2)
+    with pytest.raises(InputError, match="by other formulas: run `frostline extract` again"):
+        choose_store(tmp_path)
+    assert choose_store(tmp_path, old.name[:6]).key == old.name  # named by who knows
+    of_pixels = {**SPEC, "pixels": {**SPEC["pixels"], "stage": 2}}
+    new = of_pixels if stage == "pixels" else {**SPEC, "stage": 2}
+    write_part(tmp_path / spec_key(new), EMBEDDINGS, new, {}, *rows(2))
+    assert choose_store(tmp_path).key == spec_key(new)
+    assert choose_store(tmp_path / "in").key == spec_key(theirs)

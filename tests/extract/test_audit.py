@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.audit.audit import Finding, audit, render_audit
+from frostline.extract.audit.details import details
 from frostline.extract.index import index_dataset
 
 
@@ -39,7 +41,15 @@ def test_a_clean_data_set(root: Path) -> None:
         for label, images in labels
     ] + [[part, "all", 4, 4] for part in ("train", "val", "test")] + [["all", "all", 12, 12]]
     assert render_audit(result).startswith("Data set set\n\nsplit label  images  groups\n")
-    assert render_audit(result).endswith("\n\nNothing was found.")
+    assert render_audit(result).endswith("\n\nNo problem was found.")
+
+
+def test_equal_images_are_shown_in_80_columns(root: Path) -> None:
+    shutil.copy(root / "train/a/pa00-x.png", root / "test/a/pa20-y.png")
+    text = render_audit(audit(index(root)))
+    shown = text.partition("Equal images\n")[2].splitlines()[:3]
+    assert shown[1].split()[:5] == ["1", "bytes", "leaks", "into", "test"]
+    assert max(map(len, shown)) <= 80
 
 
 def test_groups_across_splits_are_leaks(root: Path) -> None:
@@ -55,6 +65,13 @@ def test_groups_across_splits_are_leaks(root: Path) -> None:
         Finding("leak", "1 group is in val and test (pb10).", test=True),
     ]
     assert "Groups in several splits\n" in render_audit(result)
+    rows = details(result)[["set", "harm", "group_id", "image_id", "split"]].values.tolist()
+    assert rows == [
+        [1, "leaks into test", "pa00", "test/a/pa00-y.png", "test"],
+        [1, "leaks into test", "pa00", "train/a/pa00-x.png", "train"],
+        [2, "leaks into test", "pb10", "test/b/pb10-y.png", "test"],
+        [2, "leaks into test", "pb10", "val/b/pb10-x.png", "val"],
+    ]
 
 
 def test_identical_images(root: Path) -> None:
@@ -98,7 +115,8 @@ def test_unreadable_files_say_why(root: Path) -> None:
     assert result.unreadable["image_id"].tolist() == ["test/a/pa20-x.png", "val/b/pb10-x.png"]
     assert result.unreadable["reason"].iat[0] == "the file is empty"
     assert [finding.text for finding in result.findings] == [
-        "2 of 12 images cannot be read (test/a/pa20-x.png, val/b/pb10-x.png)."
+        "2 of 12 images cannot be read (test/a/pa20-x.png, val/b/pb10-x.png): mend or remove them, "
+        "or leave them out with --on-error skip."
     ]
 
 

@@ -221,7 +221,7 @@ def test_audit_refuses_leaks_and_draws_them(
     run("index", "set", "--root", "root")
     other = run("audit", "set", "--strict")  # a leak, but not into test
     assert "leak: 1 image occurs in more than one split" in other.output
-    assert "0 of the findings are leaks into test, 1 other." in other.output
+    assert "leaks into test: 0; other leaks: 1." in other.output
     assert other.exit_code == 0
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -396,3 +398,30 @@ def test_glioma_lgg(index: Index, shared_data: Path, modality: str) -> None:
     assert (len(table), table["group_id"].nunique()) == (327, 30)
     counts = table.drop_duplicates("group_id").groupby("split").size().to_dict()
     assert counts == {"test": 10, "train": 16, "val": 4}
+
+
+def test_images_that_are_gone_are_said(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / "images" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), number).save(folder / f"{number:02d}.png")
+    place, roots = Workspace(tmp_path / "workspace"), [tmp_path / "images"]
+    table = index_dataset(place, "set", roots=roots).table
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index_dataset(place, "set", roots=roots)  # all are there
+    gone = table.loc[table["split"] == "test", "image_id"].iloc[0]
+    (tmp_path / "images" / gone).unlink()
+    sentence = (
+        f"1 of the 20 images that data set 'set' had before are not there any more, 1 of them in "
+        f"test ({gone})."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$"):
+        index_dataset(place, "set", roots=roots)
+    (tmp_path / "images").rename(tmp_path / "first")
+    for number in range(20):  # another data set under the same name
+        folder = tmp_path / "images" / "xy"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 100 + number).save(folder / f"x{number}.png")
+    with pytest.warns(UserWarning, match=r"^19 of the 19 images that data set 'set' had before"):
+        index_dataset(place, "set", roots=roots)

@@ -76,7 +76,8 @@ def test_a_volume_whose_data_are_cut_is_unreadable(tmp_path: Path, suffix: str) 
     (root / "t.csv").write_text("id,y,file\n" + rows)
     found = audit(index(root, kind="mri-slices", options={**options, "image": "{file}"}))
     names = [f"p3{suffix}#z=1", f"p3{suffix}#z=2"]
-    assert texts(found) == [f"2 of 24 images cannot be read ({', '.join(names)})."]
+    way_out = "mend or remove them, or leave them out with --on-error skip."
+    assert texts(found) == [f"2 of 24 images cannot be read ({', '.join(names)}): {way_out}"]
     assert found.flow.set_index("what")["count"]["images that cannot be read"] == 2
 
 

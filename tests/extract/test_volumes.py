@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -122,6 +123,10 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
         path(f"cut.{name}").write_bytes(path(f"good.{name}").read_bytes()[:-200])
     nib.Nifti1Image(VALUES, np.diag([-1.0, 1, 1, 1])).to_filename(path("turned.nii"))
     path("turned.nii").write_bytes(path("turned.nii").read_bytes()[:-200])
+    bent = bytearray(path("good.nii").read_bytes())
+    struct.pack_into("<hh3f", bent, 252, 1, 0, 1, 1, 1)  # qform_code, sform_code, quatern_b, c, d
+    path("bent.nii").write_bytes(bent)
+    path("head.nii").write_bytes(bent[:300])
     path("empty.nii.gz").touch()
     path("text.nii").write_text("text")
     reasons = {
@@ -131,6 +136,7 @@ def test_bad_volumes_are_named(tmp_path: Path) -> None:
         "complex.nii": "voxels of type complex64 are not supported",
         "constant.nii": "the percentiles 0 and 100 of the intensities are both 7, so the image "
         "would be blank; choose a wider window",
+        "bent.nii": "its qform is no rotation; mend the header, or give it an sform alone",
         "empty.nii.gz": "the file is empty",
         "cut.nii": "it is cut off, after 1112 of 1312 bytes",
         "turned.nii": "it is cut off, after 1112 of 1312 bytes",
