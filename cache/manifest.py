@@ -18,6 +18,10 @@ from frostline.cache.tables.labels import check_labels
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 2
+REMEDY = (
+    "put back a copy of it, or delete it and index again, which forgets in which split images that "
+    "were added later are"
+)
 SPLITS = ("train", "val", "test")
 COLUMNS = {
     "image_id": "string",
@@ -154,7 +158,7 @@ def read_manifest(path: Path) -> Manifest:
             f"There is no data set {path.stem!r} in workspace {path.parent.parent}: "
             f"make it with `frostline index {path.stem} --root DIR`."
         )
-    arrow, meta = read_parquet(path, FORMAT, FORMAT_VERSION)
+    arrow, meta = read_parquet(path, FORMAT, FORMAT_VERSION, remedy=REMEDY)
     manifest = Manifest(_typed(arrow.to_pandas()), meta)
     _check(manifest.table, str(path))
     return manifest

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frostline.cache.errors import InputError
+from frostline.cache.stamped import is_whole_parquet
 
 # Where a workspace is unless a folder is given: what this variable says, else here.
 VARIABLE, DEFAULT = "FROSTLINE_WORKSPACE", "frostline-workspace"
 # File systems allow 255; endings and temporary names need some of them.
 LONGEST_NAME = 200
-PARQUET_MARK = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,6 @@ def file_safe(name: str) -> str:
     )
     _check_length(safe)
     return safe
-
-
-def is_whole_parquet(path: Path) -> bool:
-    """Say whether a Parquet file is there, not empty and not cut; its digest says more."""
-    if not path.is_file():
-        return False
-    size, mark = path.stat().st_size, len(PARQUET_MARK)
-    if size < 2 * mark:
-        return False
-    with path.open("rb") as file:
-        first = file.read(mark)
-        file.seek(size - mark)
-        return first == file.read(mark) == PARQUET_MARK
 
 
 def _run_name(run: str) -> str:

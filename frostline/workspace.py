@@ -90,6 +90,8 @@ class Workspace:
         verbose: bool = False,
     ) -> None:
         self.folder = Path(folder or os.environ.get(VARIABLE) or DEFAULT)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file, and a workspace is a folder: name another.")
         self.paths = Paths(self.folder)
         self.machine = machine
         self.verbose = verbose

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Manifest, Workspace, spec_difference
-from frostline.cache.stamped import read_json, write_json
-from frostline.cache.workspace import is_whole_parquet
+from frostline.cache.stamped import is_whole_parquet, read_json, write_json
 
 if TYPE_CHECKING:
     from frostline.study.plan import Plan, Step

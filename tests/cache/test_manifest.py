@@ -83,7 +83,7 @@ def test_what_is_not_a_manifest_is_named(tmp_path: Path) -> None:
         read_manifest(Workspace(tmp_path).manifest("set"))
     plain = tmp_path / "plain.parquet"
     table().to_parquet(plain)
-    with pytest.raises(InputError, match="is not a frostline-manifest file: delete it"):
+    with pytest.raises(InputError, match="is not a frostline-manifest file: put back a copy"):
         read_manifest(plain)
     with pytest.raises(InputError, match="cannot be a name"):
         Workspace(tmp_path).manifest("../up")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from frostline.cache import InputError, Workspace
+from frostline.cache.stamped import write_parquet
 
 WS = Workspace(Path("/ws"))
 PLACES: dict[str, Callable[[str], Path]] = {
@@ -52,3 +54,14 @@ def test_an_empty_or_cut_file_is_no_result(tmp_path: Path, data: bytes | None) -
     assert not place.has_predictions("run")
     path.write_bytes(b"PAR1 PAR1")
     assert place.has_predictions("run")
+
+
+def test_a_damaged_file_is_no_result(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    path = place.predictions("run")
+    write_parquet(path, pa.table({"a": range(50)}), "frostline-toy", 1, {})
+    assert place.has_predictions("run")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:30] + bytes([whole[30] ^ 1]) + whole[31:], whole + b"x"):
+        path.write_bytes(damaged)
+        assert not place.has_predictions("run")
