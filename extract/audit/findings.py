@@ -122,8 +122,8 @@ def undecoded_findings(undecoded: pd.DataFrame) -> list[Finding]:
     if not len(undecoded):
         return []
     names, reason = examples(undecoded["image_id"]), undecoded["reason"].iat[0]
-    count = many(len(undecoded), "image is", "images are")
-    return [Finding("warning", f"{count} whole but cannot be decoded ({names}): {reason}.")]
+    count = many(len(undecoded), "image", "images")
+    return [Finding("warning", f"{count}, though whole, cannot be decoded ({names}): {reason}.")]
 
 
 def validation_findings(images: pd.DataFrame, made: Collection[str]) -> list[Finding]:

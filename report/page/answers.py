@@ -210,7 +210,7 @@ def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFram
         return f"{text}; paired comparisons do not separate it from {_listed(close)}"
     if len(alike) == len(rows) - 1:
         return text
-    return f"{text}; paired comparisons separate it from every other"
+    return f"{text}; paired comparisons separate it from every other method"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:

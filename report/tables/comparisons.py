@@ -13,7 +13,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
-from frostline.report.tables.table import Cell, Column, Row, Table, words
+from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, wrapped
 
 VERDICTS = {
@@ -56,8 +56,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
         for row in frame.to_dict("records")
     )
     caption = f"Paired comparisons of {title.lower()}{', in percent and points' * is_share(metric)}"
-    elsewhere = "are in the JSON of the same comparisons"
-    return Table(columns, rows, tuple(_notes(frame)), caption, elsewhere)
+    return Table(columns, rows, tuple(_notes(frame)), caption, IN_JSON)
 
 
 def comparison_sentences(frame: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
-from frostline.report.tables.table import Cell, Row, Table, columns
+from frostline.report.tables.table import IN_JSON, Cell, Row, Table, columns
 
 OVER = {
     "seeds": "Mean over seeds. The variance is that of the mean between patients "
@@ -51,7 +51,7 @@ def over_table(frame: pd.DataFrame, over: str) -> Table:
         tuple(rows),
         tuple(_over_notes(records, shared, over)),
         f"Means over {over} with 95% intervals",
-        "are in the JSON of the same means",
+        IN_JSON,
     )
 
 

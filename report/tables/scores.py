@@ -20,12 +20,11 @@ from frostline.report.statistics.names import (
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
 from frostline.report.tables.numbers import score_cell
-from frostline.report.tables.table import Cell, Column, Row, Table
+from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
 CAPTION = "Scores in percent with 95% intervals"
 PAPER_CAPTION = "Scores in percent with 95% intervals, in the layout of the paper's tables"
-IN_JSON = "are in the JSON of the same scores"
 ON_PAGE = "are on the page of the report"
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from frostline.report.notes import Notes
 
+# Where notes are that a terminal has no room for.
+IN_JSON = "are shown by --format json, and are in the table in Python"
+
 
 @dataclass(frozen=True)
 class Column:

@@ -87,7 +87,7 @@ def test_a_volume_without_contrast_cannot_be_decoded(tmp_path: Path) -> None:
     store(root / "p3.nii.gz", np.full((10, 9, 4), 5, np.float32))
     for _ in range(2):
         assert warnings_of(root, kind="mri-slices", options=options) == [
-            "2 images are whole but cannot be decoded (p3.nii.gz#z=1, p3.nii.gz#z=2): the "
+            "2 images, though whole, cannot be decoded (p3.nii.gz#z=1, p3.nii.gz#z=2): the "
             "percentiles 0.5 and 99.5 of the intensities are both 5, so the image would be blank; "
             "choose a wider window."
         ]

@@ -54,7 +54,7 @@ def test_a_difference_that_the_test_shows_is_said_with_its_interval(run):
         f"[{points[1]}, {points[2]}]: {scores[0]} against {scores[1]} fine-tuned."
     )
     assert best.startswith("On chest, resnet50 (frozen) scored highest: accuracy ")
-    assert "; paired comparisons separate it from every other. Always giving " in best
+    assert "; paired comparisons separate it from every other method. Always giving " in best
     first, _ = said(runs_of(run, 0.5, 4.0))
     # Of a loss the amount and both its bounds are above 0.
     assert first.startswith("Freezing cost resnet50 on chest ")
