@@ -266,7 +266,7 @@ def test_images_of_several_sizes_are_named(place: Workspace) -> None:
 
 
 def test_a_transform_decides_the_size(place: Workspace) -> None:
-    with pytest.raises(InputError, match="^Your own transform decides the size: leave out image"):
+    with pytest.raises(InputError, match="^Your own transform decides the size: leave out --image"):
         extract(place, "set", Network(net(), image_size=32, transform=PREPARE))
 
 
