@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from finetune_toy import (
     make_manifest,
     make_task,
 )
+from processes import start_script
 from safetensors.torch import load_file
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
@@ -141,10 +142,13 @@ def test_a_changed_label_makes_another_run(workspace: Workspace, open_pixels: Pi
     assert again != run
 
 
-def start(root: Path, what: str, moment: str) -> subprocess.Popen[str]:
-    script = Path(__file__).with_name("killed_run.py")
-    return subprocess.Popen(
-        [sys.executable, str(script), str(root), what, moment], stdout=subprocess.PIPE, text=True
+def start(root: Path, what: str, moment: str, said: Path) -> ForkServerProcess:
+    path = Path(__file__).with_name("killed_run.py")
+    script = f"import runpy, sys; sys.path.insert(0, {str(path.parent)!r}); "
+    script += f"runpy.run_path({str(path)!r}, run_name='__main__')"
+    said.touch()
+    return start_script(
+        script, [str(root), what, moment], root, os.environ, [str(said), os.devnull]
     )
 
 
@@ -161,13 +165,15 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     workspace: Workspace, open_pixels: Pixels, tmp_path: Path, what: str, moment: str
 ) -> None:
     other = fill_workspace(tmp_path / "other")
-    killed = start(other.root, what, moment)
-    assert killed.stdout is not None
+    said = tmp_path / "said"
+    killed = start(other.root, what, moment, said)
     if moment == "at any time":
-        assert killed.stdout.readline() == "1\n"
+        while said.read_text() != "1\n":
+            time.sleep(0.01)
         time.sleep(0.05)
-        killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+        killed.kill()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     folder = next((other.root / "models").iterdir())
     assert list((folder / "checkpoints").rglob("latest"))
     assert not (other.root / "predictions").exists()
