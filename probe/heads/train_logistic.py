@@ -40,28 +40,23 @@ def _answers(
 
 
 def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
-    # Those of one run by themselves, so that one has no part in the other's last digits.
-    chunks = [[fit] for fit in fits] if len(fits) <= 2 else [fits]
+    # One after the other: solved together, each would end in other last digits by what the others
+    # are, and a sweep that was interrupted, or a probe, would not give what the sweep gives.
     standard = _standard(pool)
-    return [head for chunk in chunks for head in _fit_together(pool, standard, chunk, shared)]
+    return [_fit_one(pool, standard, fit, shared) for fit in fits]
 
 
-def _fit_together(
-    pool: Pool, standard: tuple[Any, Any], fits: Sequence[Fit], shared: Candidate
-) -> Iterator[LogisticProbe]:
-    weight = np.stack([pool.weight(fit.rows, shared["class_weight"]) for fit in fits])
-    strengths = np.array([fit.candidate["C"] for fit in fits])
-    rows = _union([fit.rows for fit in fits])
-    problem = _Problem(rows, strengths, weight, np.arange(len(fits)))
-    heads = _solve(pool, standard, problem, shared)
-    for number, fit in enumerate(fits):
-        head = LogisticProbe(**fit.candidate, **shared)
-        head.classes_, head.n_features_in_ = np.array(pool.classes), pool.X.shape[1]
-        head.C_, head.n_iter_ = float(fit.candidate["C"]), heads.n_iter[number : number + 1]
-        head.coef_, head.intercept_ = on_embeddings(
-            heads.coef[number], heads.intercept[number], standard
-        )
-        yield head
+def _fit_one(pool: Pool, standard: tuple[Any, Any], fit: Fit, shared: Candidate) -> LogisticProbe:
+    weight = pool.weight(fit.rows, shared["class_weight"])[None]
+    strength = np.array([fit.candidate["C"]])
+    heads = _solve(
+        pool, standard, _Problem(_union([fit.rows]), strength, weight, np.arange(1)), shared
+    )
+    head = LogisticProbe(**fit.candidate, **shared)
+    head.classes_, head.n_features_in_ = np.array(pool.classes), pool.X.shape[1]
+    head.C_, head.n_iter_ = float(strength[0]), heads.n_iter
+    head.coef_, head.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
+    return head
 
 
 def _union(rows: Sequence[Index]) -> Index:
