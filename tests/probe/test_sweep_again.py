@@ -12,6 +12,7 @@ from frostline.probe.heads.registry import HEADS as REGISTRY
 from frostline.probe.heads.training import Trainer
 from frostline.probe.sweep import run_files
 from frostline.probe.sweep.run import run_sweep
+from frostline.report import read_predictions
 
 from .conftest import Build, run, sweep_of
 
@@ -50,6 +51,21 @@ def test_again_computes_only_what_is_new(build: Build, monkeypatch: pytest.Monke
     widened = run(place, heads={"logistic": {"C": [0.01, 0.1, 1.0]}}, metric="accuracy")
     assert spy.asked == [(1, 2), (1, 1), (3, 3)]
     assert len(widened.predictions) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_what_an_interrupted_sweep_lacks_is_the_same_to_the_last_digit(
+    build: Build, lost: int
+) -> None:
+    place = build()
+    how: dict[str, Any] = {"heads": {"logistic": {"C": [0.01, 1.0, 100.0]}}, "draws": 3}
+    paths = run(place, train_groups=[9, "all"], **how).predictions
+    whole = {path: read_predictions(path).table for path in paths}
+    for path in paths[-lost:]:
+        path.unlink()
+    assert run(place, train_groups=[9, "all"], **how).predictions == paths
+    for path in paths:
+        pd.testing.assert_frame_equal(read_predictions(path).table, whole[path], check_exact=True)
 
 
 def test_a_changed_label_computes_anew(
