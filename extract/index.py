@@ -43,10 +43,9 @@ def index_dataset(
         the option `follow` (a data set, or a list), groups have the split that they have there.
     group_pattern, seed, test_fraction, val_fraction
         See `groups_from_names` and `assign_splits`. The kind says how much is for test if None.
-    resplit
-        Make splits again; else every group that was indexed before stays where it is.
-    rehash
-        Read every file again, whatever its size and time say.
+    resplit, rehash
+        Make splits again, else every group that was indexed before stays where it is; and read
+        every file again, whatever its size and time say.
     progress
         Called with files read and files in all, then again as their pixels are compared.
 

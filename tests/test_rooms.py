@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from source import ROOMS, ROOT, children, circle, import_graph, imported, source
 GRAPH = import_graph()
 PACKAGES = sorted({name for name in GRAPH if any(other.startswith(f"{name}.") for other in GRAPH)})
 MOST_MODULES = 14
+MOST_LINES, MOST_PARAMETERS = 60, 12  # of a function
 
 # DESIGN, "The rooms": arrows point one way.
 MAY_IMPORT = {
@@ -65,6 +67,18 @@ def test_no_folder_holds_more_modules_than_one_can_look_over() -> None:
     files = [path for path in source_files() if path.name != "__init__.py"]
     counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
     assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_functions_can_be_read_at_a_glance() -> None:
+    long = {}
+    for path in source_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                given = len(node.args.args) + len(node.args.kwonlyargs)
+                if lines > MOST_LINES or given > MOST_PARAMETERS:
+                    long[f"{path.relative_to(ROOT)}:{node.name}"] = (lines, given)
+    assert long == {}
 
 
 def test_the_tests_see_what_they_look_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -80,10 +80,14 @@ def run(
     if outcome.report is not None:
         print_report(outcome.report)
     if outcome.failed:
-        typer.echo(f"\n{len(outcome.failed)} of the study's runs and sweeps failed:")
-        for name, sentence in outcome.failed.items():
-            typer.echo(f"  {name}: {sentence}")
-        raise typer.Exit(1)
+        _end_with_failed(outcome.failed)
+
+
+def _end_with_failed(failed: Mapping[str, str]) -> NoReturn:
+    typer.echo(f"\n{len(failed)} of the study's runs and sweeps failed:")
+    for name, sentence in failed.items():
+        typer.echo(f"  {name}: {sentence}")
+    raise typer.Exit(1)
 
 
 def _show_plan(place: Workspace, study: Study, only: list[str], given: Mapping[str, bool]) -> None:

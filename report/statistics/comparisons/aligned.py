@@ -74,12 +74,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
     names, samples = [run.run for run, _ in scored], [sample for _, sample in scored]
     first = samples[0]
     indexes = [_index(name, sample) for name, sample in zip(names, samples, strict=True)]
-    for name, sample in zip(names, samples, strict=True):
-        if set(sample.classes) != set(first.classes):
-            raise InputError(
-                f"{names[0]} and {name} have different classes ({', '.join(first.classes)} and "
-                f"{', '.join(sample.classes)}): compare runs of one class list."
-            )
+    _check_classes(names, samples)
     shared = sorted(set.intersection(*(set(index) for index in indexes)))
     notes = _check_shared(names, indexes, len(shared), intersection)
     rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
@@ -113,16 +108,30 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
         notes=(*_known(scored, unit), *notes),
         names=tuple(names),
         samples=tuple(
-            replace(
-                sample,
-                truth=sample.truth[chosen],
-                prediction=sample.prediction[chosen],
-                probs=None if sample.probs is None else sample.probs[chosen],
-                groups=groups,
-                unit=unit,
-            )
+            replace(_rows_of(sample, chosen), groups=groups, unit=unit)
             for sample, chosen in zip(samples, rows, strict=True)
         ),
+    )
+
+
+def _check_classes(names: Sequence[str], samples: Sequence[Sample]) -> None:
+    first = samples[0]
+    for name, sample in zip(names, samples, strict=True):
+        if set(sample.classes) != set(first.classes):
+            raise InputError(
+                f"{names[0]} and {name} have different classes ({', '.join(first.classes)} and "
+                f"{', '.join(sample.classes)}): compare runs of one class list."
+            )
+
+
+def _rows_of(sample: Sample, chosen: np.ndarray) -> Sample:
+    """Give some rows of a sample, by number (int64 [n]), without groups."""
+    return replace(
+        sample,
+        truth=sample.truth[chosen],
+        prediction=sample.prediction[chosen],
+        probs=None if sample.probs is None else sample.probs[chosen],
+        groups=None,
     )
 
 
