@@ -119,7 +119,7 @@ def test_a_missing_tensor_is_named(official_state: dict[str, torch.Tensor], tmp_
         load_backbone("dinov2-s", weights=path)
     assert str(caught.value) == (
         f"{path} does not fit backbone 'dinov2-s' in 2 tensors: "
-        "blocks.3.attn.qkv.bias is missing; norm.weight is 5 where 384 is needed; "
+        "the backbone wants blocks.3.attn.qkv.bias; norm.weight is 5 where 384 is wanted; "
         "give the weights of this very model."
     )
 
