@@ -29,6 +29,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_study_on_a_disk_that_is_full_wherever_it_ends(
     tmp_path: Path, frostline: Run, disk: Path
 ) -> None:

@@ -81,6 +81,7 @@ def finish(folder: Path, workspace: str, rng: np.random.Generator, runners: int 
     return kills
 
 
+@pytest.mark.slow
 def test_two_runners_killed_at_random(tmp_path: Path, frostline: Run) -> None:
     study = make_study(tmp_path, FEW)
     assert frostline("run", "small.yaml", "--workspace", "whole").returncode == 0
