@@ -30,6 +30,7 @@ _PARQUET_DIGEST = re.compile(PARQUET_DIGEST.encode() + rb"\x18\x20([0-9a-f]{32})
 CHANGED = "it is not what was written: its digest differs"
 REMEDY = "delete it and make it again"
 MARK = b"PAR1"
+PIECE = 1 << 20  # bytes of a file that are digested at a time
 # What JSON, Parquet and HDF5 raise over bytes that are not what was written.
 UNREADABLE = (*READ_ERRORS, MemoryError)
 
@@ -105,7 +106,7 @@ def read_any_json(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
 
 def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Digest files, for `files` in the JSON file next to them: XXH3-128 by name, in hex."""
-    return {name: bytes_digest((folder / name).read_bytes()) for name in names}
+    return {name: _file_digest(folder / name) for name in names}
 
 
 def check_files(path: Path, content: Mapping[str, Any], remedy: str = REMEDY) -> None:
@@ -122,7 +123,7 @@ def check_files(path: Path, content: Mapping[str, Any], remedy: str = REMEDY) ->
         with reading(file, remedy):
             if not file.is_file():
                 raise damaged(file, f"it is not there, though {path.name} names it", remedy)
-            if file_digests(path.parent, [name])[name] != digest:
+            if _file_digest(file) != digest:
                 raise damaged(file, CHANGED, remedy)
 
 
@@ -321,6 +322,14 @@ def _check_content(path: Path, content: Mapping[str, Any], remedy: str) -> None:
 def bytes_digest(data: bytes) -> str:
     """Digest bytes: XXH3-128, in hex."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+def _file_digest(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _place_of_digest(data: bytes) -> tuple[int, int] | None:

@@ -34,8 +34,6 @@ FIRST = (
     "test_trouble.py",
     "test_docs.py",
     "test_study.py",
-    "test_kills.py",
-    "test_disks.py",
     "test_browser.py",
 )
 

@@ -243,15 +243,19 @@ def write_weights(path: Path, seed: int) -> None:
     torch.save(made.model.state_dict(), path)
 
 
+def two_images(root: Path) -> Path:
+    for label, seed in (("a", 0), ("b", 7)):
+        (root / label).mkdir(parents=True)
+        write_png(root / label / f"{seed}.png", seed)
+    return root
+
+
 def test_weights_overwritten_with_equal_size_and_time_are_noticed_where_they_are_read(
     tmp_path: Path,
 ) -> None:
-    for label, seed in (("a", 0), ("b", 7)):
-        (tmp_path / "root" / label).mkdir(parents=True)
-        write_png(tmp_path / "root" / label / f"{seed}.png", seed)
     place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
     how = {"weights": weights, "image_size": 32}
-    place.index("set", tmp_path / "root")
+    place.index("set", two_images(tmp_path / "root"))
     write_weights(weights, 1)
     first = place.extract("set", "timm:test_vit", **how).store
     write_png(tmp_path / "root/a/1.png", 1)
@@ -270,12 +274,9 @@ def test_weights_overwritten_with_equal_size_and_time_are_noticed_where_they_are
 
 
 def test_rehash_reads_weights_whose_size_and_time_did_not_change(tmp_path: Path) -> None:
-    for label, seed in (("a", 0), ("b", 7)):
-        (tmp_path / "root" / label).mkdir(parents=True)
-        write_png(tmp_path / "root" / label / f"{seed}.png", seed)
     place, weights = frostline.Workspace(tmp_path / "workspace"), tmp_path / "w.pth"
     how = {"weights": weights, "image_size": 32}
-    place.index("set", tmp_path / "root")
+    place.index("set", two_images(tmp_path / "root"))
     write_weights(weights, 1)
     first = place.extract("set", "timm:test_vit", **how).store
     replace(weights, write_weights)

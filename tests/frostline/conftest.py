@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,23 @@ def frostline(tmp_path: Path) -> Run:
         return run_script(script(**options), words, tmp_path, environment())
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; needs the right to mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small file system")
+    yield place
+    # Lazily: this process may have files of it open.
+    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def make_images(root: Path, count: int, size: int = 32) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +16,16 @@ from .test_kills import FEW, leftovers, make_study, results
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (MOST, MOST)); "
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory; needs the right to mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 @pytest.mark.slow
 def test_a_study_on_a_disk_that_is_full_wherever_it_ends(
-    tmp_path: Path, frostline: Run, disk: Path
+    tmp_path: Path, frostline: Run, small_disk: Path
 ) -> None:
     """Steps, checkpoints, predictions, tables and the page: each meets a full disk once."""
     study = make_study(tmp_path, FEW)
     assert frostline("run", "small.yaml", "--workspace", "whole").returncode == 0
     refused = 0
     for size in np.geomspace(128, 1 << 16, 16).astype(int):
-        subprocess.run(["mount", "-o", f"remount,size={size}k", str(disk)], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={size}k", str(small_disk)], check=True)
         done = frostline("run", "small.yaml", "--workspace", "disk/ws")
         if done.returncode == 0:
             break
@@ -46,9 +33,9 @@ def test_a_study_on_a_disk_that_is_full_wherever_it_ends(
         *_, last = done.stderr.splitlines()
         assert (done.returncode, last[:23]) == (1, "Error: The disk is full"), done.stderr
         assert "Traceback" not in done.stderr
-        assert leftovers(disk) == []
+        assert leftovers(small_disk) == []
     assert refused >= 4
-    assert results(disk / "ws") == results(study / "whole")
+    assert results(small_disk / "ws") == results(study / "whole")
 
 
 def test_files_that_may_not_grow(tmp_path: Path, frostline: Run) -> None:

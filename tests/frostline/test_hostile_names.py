@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from dicom_files import save
 
 from frostline.cache.errors import printable
 
@@ -41,23 +40,10 @@ def said(line: str) -> str:
 
 
 def save_dicom(path: Path, patient: str, seed: int) -> None:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, generate_uid()
-    dataset.SeriesInstanceUID, dataset.SpecificCharacterSet = "1.2.3", "ISO_IR 192"
-    dataset.PatientID, dataset.PatientName, dataset.Modality = patient, patient, "CT"
-    dataset.Rows = dataset.Columns = 8
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit, dataset.PixelRepresentation = 7, 0
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OB"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
+    # The text's encoding first: the names are written in it.
+    names = {"PatientID": patient, "PatientName": patient}
+    save(path, pixels, SpecificCharacterSet="ISO_IR 192", **names)
 
 
 def test_patients_of_dicom_files() -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -85,23 +84,6 @@ def test_a_stopped_extraction_goes_on_with_the_same_numbers(
     assert undisturbed.keys() == resumed.keys()
     for image_id, row in undisturbed.items():
         np.testing.assert_array_equal(row, resumed[image_id])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB; needs the right to mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("no right to mount a small file system")
-    yield place
-    # Lazily: this process may have files of it open.
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_and_a_read_only_one(tmp_path: Path, frostline: Run, small_disk: Path) -> None:
