@@ -59,7 +59,7 @@ def _dask(scheduler: str) -> Iterator[None]:
             "--scheduler needs the packages of the extra `dask`: pip install 'frostline[dask]'."
         ) from None
     try:
-        client: Any = Client(scheduler, timeout="10s", set_as_default=True)  # type: ignore[no-untyped-call]
+        client: Any = Client(scheduler, set_as_default=True)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"No Dask scheduler answers at {scheduler} ({type(error).__name__}): start one, or "

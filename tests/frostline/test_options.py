@@ -97,6 +97,7 @@ PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
 EXPORT = "export --run mine-timm-test_vit-paper"
 RUN = "run study.yaml"
+DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
@@ -104,16 +105,16 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "demo --workspace": Passes(
         "frostline.study.demo:run_demo", "demo --workspace a", "demo --workspace b"
     ),
-    "run --data": Acts(RUN, f"{RUN} --data elsewhere"),
-    "run --only": Acts(RUN, f"{RUN} --only 'mine/*/near'"),
-    "run --set": Acts(RUN, f"{RUN} --set primary_metric=f1_weighted"),
-    "run --dry-run": Acts(RUN, f"{RUN} --dry-run"),
+    "run --data": Acts(DRY, f"{DRY} --data elsewhere"),
+    "run --only": Acts(DRY, f"{DRY} --only 'mine/*/near'"),
+    "run --set": Acts(DRY, f"{DRY} --set datasets.mine.root=elsewhere/images"),
+    "run --dry-run": Acts(RUN, DRY),
     "run --jobs": Passes("frostline.study.runner:_settle", RUN, f"{RUN} --jobs 2"),
     "run --shard": Acts(RUN, f"{RUN} --shard 0/2"),
     "run --with-images": Passes(
         "frostline.study.runner:update_report", RUN, f"{RUN} --with-images"
     ),
-    "run --workspace": Acts(RUN, f"{RUN} --workspace other"),
+    "run --workspace": Acts(DRY, f"{DRY} --workspace other"),
     "run --dry-run --jobs": Refused(RUN, f"{RUN} --dry-run --jobs 2", "leave --jobs out"),
     "index --root": Acts(INDEX, "index new --root elsewhere/images"),
     "index --kind": Refused(INDEX, f"{INDEX} --kind table", "table"),
@@ -570,7 +571,8 @@ class Copies:
         shutil.rmtree(folder, ignore_errors=True)
         # Workspaces with faults are copied for those who name them.
         others = [name for name in ("damaged", "littered") if name not in line]
-        shutil.copytree(self.prepared, folder, ignore=lambda *_: others)
+        # As links: no command writes into a file that is there, it puts another in its place.
+        shutil.copytree(self.prepared, folder, ignore=lambda *_: others, copy_function=os.link)
         with inside(folder):
             yield
 

@@ -34,7 +34,8 @@ def frostline(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        # Dask waits half a minute for a scheduler to come up, unless it is told.
+        env={**os.environ, "COLUMNS": "200", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"},
     )
 
 
