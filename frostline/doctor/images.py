@@ -97,7 +97,7 @@ def runs_of(workspace: Workspace, checks: Sequence[StoreCheck]) -> list[str]:
 
     stores = {check.folder.name for check in checks if check.wrong}
     found = []
-    for path in sorted((workspace.root / "predictions").glob("*.parquet")) if stores else []:
+    for path in sorted((workspace.root / "predictions").glob("[!.]*.parquet")) if stores else []:
         try:
             if read_predictions(path).meta.get("store_key") in stores:
                 found.append(path.stem)

@@ -93,6 +93,8 @@ def run_study(
         raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise InputError(f"A shard is (i, n) with i from 0 to n - 1, not {shard}.")
+    for kind in ("predictions", "models", "sweeps"):
+        clear_temporary(workspace.root / kind, below=True)  # of runners that were killed
     plan = plan_study(workspace, study, only)
     for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
         say(sentence)

@@ -43,7 +43,7 @@ def make_study(folder: Path, study: dict[str, Any]) -> Path:
 
 def results(workspace: Path) -> dict[str, str]:
     """All that was computed: predictions of every run, by its id, and the answer."""
-    paths = sorted((workspace / "predictions").glob("*.parquet"))
+    paths = sorted((workspace / "predictions").glob("[!.]*.parquet"))
     tables = {path.stem: read_predictions(path).table.to_csv() for path in paths}
     return {**tables, "answer": (workspace / "reports" / "small" / "answer.txt").read_text()}
 
@@ -87,6 +87,8 @@ def test_two_runners_killed_at_random(tmp_path: Path, frostline: Run) -> None:
     assert frostline("run", "small.yaml", "--workspace", "whole").returncode == 0
     assert finish(study, "killed", np.random.default_rng(0), runners=2) >= 2
     assert results(study / "killed") == results(study / "whole")
+    # What a killed writer leaves beside a run that another has made since.
+    (study / "killed" / "predictions" / ".tmp-0-gone.parquet").write_bytes(b"PAR1")
     assert frostline("run", "small.yaml", "--workspace", "killed").returncode == 0
     assert leftovers(study / "killed") == []
 

@@ -384,10 +384,12 @@ def state_of(process: int) -> str:
         return "zombie"
 
 
-def test_a_report_clears_what_a_killed_one_left(
-    finished: Path, tmp_path: Path, no_page: None
+@pytest.mark.parametrize("folder", ["predictions", "models", "sweeps", "reports/small/tables"])
+def test_a_runner_clears_what_a_killed_one_left(
+    finished: Path, tmp_path: Path, no_page: None, folder: str
 ) -> None:
-    left = finished / "ws" / "reports" / "small" / "tables" / ".tmp-0123abcd-scores.md"
+    left = finished / "ws" / folder / ".tmp-0123abcd-run.parquet"
+    left.parent.mkdir(exist_ok=True)
     left.write_text("half")
     run_study(Workspace(finished / "ws"), study_at(finished))
     assert not left.exists()
