@@ -42,10 +42,13 @@ def content_key(file: bytes, frame: int | None) -> bytes:
 
 
 def spec_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
-    """List the fields in which two specs differ, like 'pixels.geometry.crop: 224 / 192'."""
+    """List the fields in which two specs differ, like 'pixels.geometry.crop: 224 / 192'.
+
+    What one of them does not have, as the `stage` in those of release 0.1, is `-`.
+    """
     a, b = _flatten(left), _flatten(right)
     return [
-        f"{name}: {_short(a.get(name))} / {_short(b.get(name))}"
+        f"{name}: {_short(a.get(name, '-'))} / {_short(b.get(name, '-'))}"
         for name in sorted(a.keys() | b.keys())
         if a.get(name) != b.get(name)
     ]

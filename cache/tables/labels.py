@@ -22,6 +22,7 @@ SPLIT_NAMES = {
 _LIST = re.compile(r".*\|.*|.*\S[,;]\S.*|\[.*\]|\d+( \d+)+")
 MOST_NUMBERS = 30  # different whole numbers that may be classes
 MOST_DECIMALS = 10  # different numbers with decimals that may be
+FEWEST_NAMES = 20  # so many labels, each of one image, are names of images
 FEW_NUMBERS = 10  # so many numbers are classes even where each has hardly an image
 IMAGES_OF_A_NUMBER = 3
 NAMED = 3  # in a sentence
@@ -37,7 +38,7 @@ def split_name(text: str) -> str | None:
 
 
 def check_labels(labels: Iterable[object], where: Callable[[int], str]) -> None:
-    """Refuse labels that are none: several in a cell, or measurements such as an age.
+    """Refuse labels that are none: several in a cell, measurements such as an age, or names.
 
     Parameters
     ----------
@@ -54,7 +55,14 @@ def check_labels(labels: Iterable[object], where: Callable[[int], str]) -> None:
     counted = _counted(labels)
     position = dict(zip(counted.index, map(int, counted["first"]), strict=True))
     _check_single(position, where)
-    _check_not_numbers(position, int(counted["count"].sum()), where)
+    labelled = int(counted["count"].sum())
+    _check_not_numbers(position, labelled, where)
+    if len(position) == labelled >= FEWEST_NAMES:
+        label, first = next(iter(position.items()))
+        raise InputError(
+            f"{where(first)}: each of the {labelled:,} images has a label of its own ({label!r} "
+            "here), which names the image and no class: give the column of classes."
+        )
 
 
 def spelling_warnings(values: Iterable[object], what: str) -> list[str]:

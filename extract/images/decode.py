@@ -272,7 +272,7 @@ def image_facts(opened: OpenedFile, pages: bool = False) -> Facts | None:
     return facts
 
 
-def unreadable(path: Path, error: BaseException) -> InputError:
+def unreadable(path: Path, error: BaseException) -> UnreadableImage:
     """Make the one sentence for a file that cannot be read."""
     if not path.exists():
         reason = "there is no such file"
@@ -291,9 +291,13 @@ def reason_of(error: BaseException) -> str:
     return f"it is damaged ({words})" if isinstance(error, INSIDE) else words
 
 
-def cannot_read(path: Path, reason: str) -> InputError:
+class UnreadableImage(InputError):
+    """An image file that cannot be read."""
+
+
+def cannot_read(path: Path, reason: str) -> UnreadableImage:
     """Make the one sentence for a file, from a reason in lower case without a full stop."""
-    return InputError(f"Cannot read image {path}: {reason}.")
+    return UnreadableImage(f"Cannot read image {path}: {reason}.")
 
 
 def _eight_bits(image: Image.Image, window: Window | None) -> Image.Image:

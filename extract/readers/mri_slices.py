@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.extract.images.decode import UnreadableImage
 from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
 from frostline.extract.readers.table_file import TableFile
@@ -45,7 +47,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
 
     `image` and `mask` are patterns such as `{patient}/{patient}_flair.nii.gz`:
     `{patient}` is the value of `group_column`, any other name a column of the table.
-    Patients without a file of either pattern, or without a slice, are left out and counted.
+    Patients without a file of either pattern, with one that cannot be read, or without a slice,
+    are left out and counted.
     Volumes are read along the RAS axes, resampled to `spacing` where it is given. A mask on
     another grid than its image is brought onto it (nearest voxel) where both affines are stated in
     the files. Only masks are read here, and only those that are new or changed since `previous`.
@@ -54,8 +57,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     ------
     InputError
         For a patient with two labels, a mask on another grid than its image where the affines
-        do not say how they lie, a file that cannot be read, and where no patient or slice is
-        found.
+        do not say how they lie, where no patient or slice is found, and where no patient's files
+        can be read.
     """
     if not 0 <= options["mask_threshold"] < float("inf"):
         raise InputError(
@@ -65,8 +68,14 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     left_out = LeftOut()
     known = _known_slices(previous, roots, options)
     tables = []
+    unreadable: list[UnreadableImage] = []
     for patient in _patients(source, roots, options, left_out):
-        slices = _slices(patient, roots, options, known)
+        try:
+            slices = _slices(patient, roots, options, known)
+        except UnreadableImage as error:
+            unreadable.append(error)
+            left_out.add("patients with an unreadable image or mask", patient.name, of="patients")
+            continue
         if len(slices):
             tables.append(_rows(patient, slices))
         else:
@@ -74,6 +83,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
                 f"patients without a slice of more than {options['min_roi']} pixels in the mask"
             )
             left_out.add(reason, patient.name, of="patients")
+    if unreadable:
+        _say_unreadable(unreadable, any_left=bool(tables))
     if not tables:
         raise InputError(
             f"No slice has more than {options['min_roi']} pixels in its mask ({left_out}, of "
@@ -85,6 +96,13 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     )
     extra = extra.iloc[own.pop("row")].reset_index(drop=True)
     return Reading(pd.concat([own, extra], axis=1), left_out)
+
+
+def _say_unreadable(errors: Sequence[UnreadableImage], *, any_left: bool) -> None:
+    if not any_left:
+        raise errors[0]
+    more = f", with {len(errors) - 1:,} more" if len(errors) > 1 else ""
+    warnings.warn(f"{errors[0]} The patient is left out{more}.", stacklevel=3)
 
 
 def _patients(

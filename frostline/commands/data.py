@@ -191,7 +191,9 @@ def audit(
             found, read_manifest(Workspace(workspace).manifest(name)), with_images
         )
         shows = f"{with_images} shows {sheet}; --out lists all."
-        say(shows if sheet.flagged else "Nothing was flagged: no sheet.")
+        say(
+            shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet."
+        )
     if controls:
         from frostline.study.audits import render_controls, run_controls
 

@@ -47,6 +47,11 @@ def test_measurements_are_refused(labels: list) -> None:
         check(labels)
 
 
+def test_names_of_images_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^t\.csv, row 2: each of the 100 images has a label of"):
+        check([f"p{number}" for number in range(100)])
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -55,7 +60,8 @@ def test_measurements_are_refused(labels: list) -> None:
         [*range(10)],
         [*map(str, range(30))] * 3,  # classes by number
         ["4.1", "4.2", "4.3", "5"],
-        [f"p{number}" for number in range(100)],
+        [f"p{number}" for number in range(100)] * 2,
+        [f"p{number}" for number in range(19)],
         [],
         [None],
     ],

@@ -362,6 +362,28 @@ def test_mri_mistakes(tmp_path: Path) -> None:
     assert error("mri-slices", tmp_path, **MRI).startswith(f"Cannot read image {mask}: ")
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.ones((10, 12, 2, 3), np.uint8), "it holds several volumes"),
+        (np.ones((10, 12, 2), np.complex64), "voxels of type complex64 are not supported"),
+    ],
+)
+def test_a_patient_whose_volume_cannot_be_read_is_left_out(
+    tmp_path: Path, values: np.ndarray, reason: str
+) -> None:
+    for number in range(3):
+        make_patient(tmp_path, f"p{number}", [60, 20])
+    write_csv(tmp_path, "id,grade\np0,2\np1,2\np2,3\n", "labels.csv")
+    nib.Nifti1Image(values, np.eye(4)).to_filename(tmp_path / "p1/mask.nii.gz")
+    with pytest.warns(UserWarning, match=reason) as said:
+        reading = read("mri-slices", tmp_path, **MRI)
+    assert str(said[0].message).endswith("The patient is left out.")
+    assert set(reading.table["group_id"]) == {"p0", "p2"}
+    (entry,) = reading.left_out.as_meta().values()
+    assert (entry["count"], entry["of"], entry["examples"]) == (1, "patients", ["p1"])
+
+
 def test_a_mask_on_another_grid_is_brought_onto_the_image(tmp_path: Path) -> None:
     """A mask of half the voxel size, of another orientation, that covers a part of the image."""
     rng = np.random.default_rng(0)
