@@ -28,7 +28,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import percent
+from frostline.report.tables.numbers import bounds_shown, percent
 
 MEANS = "replicate-mean"
 COUNTED = {
@@ -128,7 +128,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     # What freezing gained; of losses, lower is better.
     sign = 1 if metric.higher else -1
     sign = -sign if row["verdict"] == "worse" else sign
-    low, high = sorted((sign * row["low"], sign * row["high"]))
+    low, high = sorted(sign * bound for bound in bounds_shown(row))
     decided = row["verdict"] in ("better", "worse")
     amount = _amount(row, sign, low, high, "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
@@ -138,6 +138,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     if row["verdict"] == "worse":
         return f"Freezing cost {model} {amount}: {behind}."
     if row["verdict"] == "equivalent":
+        amount = f"{amount} (90% interval)"
         return f"Freezing {model} makes no difference that matters: {amount}, {behind}."
     return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
 

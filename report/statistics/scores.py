@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,39 @@ class OneClass:
         pairs = positive.sum(0) * below[-1]
         return _divide(np.einsum("ir,ir->r", positive, at), pairs)
 
+    def pairs_without(
+        self, member: npt.NDArray[np.int64], units: int
+    ) -> tuple[Array, Array, Array]:
+        """Count pairs in the right order, positives and negatives without each unit: each [G].
+
+        A unit takes with it the pairs of its positives and of its negatives, those of both once.
+        """
+        right = (self.lower + self.upto) / 2
+        # Positives above each negative: what is not at or below it, ties half.
+        steps = np.bincount(self.lower, minlength=len(self.negative) + 1)
+        ends = np.bincount(self.upto, minlength=len(self.negative) + 1)
+        above = len(self.positive) - (np.cumsum(steps) + np.cumsum(ends))[:-1] / 2
+        own, others = member[self.positive], member[self.negative]
+        taken = _sums(own, right, units) + _sums(others, above, units)
+        taken -= self._pairs_within(own, others, units)
+        positives = len(self.positive) - np.bincount(own, minlength=units)
+        negatives = len(self.negative) - np.bincount(others, minlength=units)
+        return right.sum() - taken, positives.astype(np.float64), negatives.astype(np.float64)
+
+    def _pairs_within(
+        self, own: npt.NDArray[np.int64], others: npt.NDArray[np.int64], units: int
+    ) -> Array:
+        """Count pairs in the right order within each unit, ties half: [G]."""
+        # Places of negatives, unit after unit; a positive's place is between them.
+        span = len(self.negative) + 1
+        sorted_places = np.sort(others * span + np.arange(len(others)))
+        first = np.searchsorted(sorted_places, own * span)
+        at = [
+            np.searchsorted(sorted_places, own * span + upto) - first
+            for upto in (self.lower, self.upto)
+        ]
+        return _sums(own, (at[0] + at[1]) / 2, units)
+
     def average_precision(self, weights: Array) -> Array:
         """Sum precision at each threshold by the recall it adds (`average_precision_score`).
 
@@ -110,24 +144,50 @@ def roc_auc_ovr_weighted(scores: Scores, weights: Array) -> Array:
     return _divide((values * support).sum(0), support.sum(0))
 
 
+def leave_out_auc(
+    scores: Scores, member: npt.NDArray[np.int64], units: int, *, weighted: bool
+) -> Array:
+    """Compute ROC AUC with each unit left out, from the pairs that go with it: [G].
+
+    `member` [n] is the unit of each row; `weighted` is the average by support.
+    """
+    values, support = [], []
+    for one in scores.columns:
+        pairs, positives, negatives = one.pairs_without(member, units)
+        values.append(_divide(pairs, positives * negatives))
+        support.append(positives)
+    if not weighted:
+        return np.asarray(np.mean(values, axis=0))
+    return _divide((np.stack(values) * support).sum(0), np.sum(support, axis=0))
+
+
 def average_precision(scores: Scores, weights: Array) -> Array:
     """Take that of the last of two classes, or the plain mean over classes."""
     value: Array = np.mean([one.average_precision(weights) for one in scores.columns], axis=0)
     return np.where(weights.sum(0) > 0, value, np.nan)
 
 
+def row_losses(scores: Scores, name: str) -> Array | None:
+    """Give the loss of each row [n], of a metric that is their mean; None of any other."""
+    if name == "log_loss":
+        small = np.finfo(np.float64).eps
+        true = scores.probs[np.arange(len(scores.truth)), scores.truth]
+        return np.asarray(-np.log(np.clip(true, small, 1 - small)))
+    if name == "brier_score_loss":
+        n_classes = scores.probs.shape[1]
+        squares = ((np.eye(n_classes)[scores.truth] - scores.probs) ** 2).sum(1)
+        return np.asarray(squares / 2 if n_classes == 2 else squares)
+    return None
+
+
 def log_loss(scores: Scores, weights: Array) -> Array:
     """Average -log of the true class's probability, clipped as in scikit-learn (`log_loss`)."""
-    small = np.finfo(np.float64).eps
-    true = scores.probs[np.arange(len(scores.truth)), scores.truth]
-    return _mean(-np.log(np.clip(true, small, 1 - small)), weights)
+    return _mean(cast(Array, row_losses(scores, "log_loss")), weights)
 
 
 def brier_score_loss(scores: Scores, weights: Array) -> Array:
     """Average the squared distance to the outcome (Brier 1950), halved for two classes."""
-    n_classes = scores.probs.shape[1]
-    squares = ((np.eye(n_classes)[scores.truth] - scores.probs) ** 2).sum(1)
-    return _mean(squares / 2 if n_classes == 2 else squares, weights)
+    return _mean(cast(Array, row_losses(scores, "brier_score_loss")), weights)
 
 
 def calibration_slope(scores: Scores, weights: Array) -> Array:
@@ -200,6 +260,7 @@ def calibration_error(scores: Scores, weights: Array) -> Array:
     return np.sqrt(np.maximum(_divide((count * gap).sum(0), count.sum(0)), 0))
 
 
+ROC_METRICS = ("roc_auc", "roc_auc_ovr_weighted")
 SCORES: dict[str, Callable[[Scores, Array], Array]] = {
     "roc_auc": roc_auc,
     "roc_auc_ovr_weighted": roc_auc_ovr_weighted,
@@ -226,6 +287,10 @@ def _from_zero(rows: Array) -> Array:
     out = np.zeros((len(rows) + 1, rows.shape[1]))
     np.cumsum(rows, axis=0, out=out[1:])
     return out
+
+
+def _sums(member: npt.NDArray[np.int64], values: Array, units: int) -> Array:
+    return np.asarray(np.bincount(member, values, units), dtype=np.float64)
 
 
 def _divide(top: Array, bottom: Array, empty: float = np.nan) -> Array:

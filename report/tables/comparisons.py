@@ -83,6 +83,7 @@ def _sentence(row: Record) -> str:
     difference = difference_cell(row)
     points = " points" if is_share(row["metric"]) else ""
     interval = difference.interval or no_interval(row["notes"])
+    interval += " (90% interval)" * (row["verdict"] == "equivalent")
     p = f"p {p_word(row['p_adjusted'])}"
     if row["family_size"] > 1:
         p += f" by {row['adjustment']} of {row['family_size']}"
@@ -112,16 +113,19 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     tested = frame[frame["verdict"] != IDENTICAL]
     if len(tested):
         yield Note(
-            f"95% intervals: {_unique(tested['method'])}; p by {_unique(tested['test'])}; "
-            f"seed {first['seed']}. {_adjusted(tested)}"
+            f"p and intervals by {_unique(tested['test'])}; seed {first['seed']}. "
+            f"{_adjusted(tested)}"
         )
     if len(tested) and first["margin"] is not None and not pd.isna(first["margin"]):
-        yield Note(f"Equivalent: within {_margin(first)} by two one-sided tests.")
+        yield Note(
+            f"Equivalent: within {_margin(first)} by two one-sided tests; the interval of an "
+            "equivalent pair is that of 90%."
+        )
     for row in frame.to_dict("records"):
         yield from _of_pair(row)
     if frame["mcnemar_p"].notna().any():
         values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
-        yield Note(f"McNemar's exact p, each group being one image: {values}.")
+        yield Note(f"McNemar's mid-p, each group being one image: {values}.")
 
 
 def _of_pair(row: Record) -> Iterator[Note]:
@@ -145,9 +149,10 @@ def _measure(metric: str) -> str:
 def _adjusted(frame: pd.DataFrame) -> str:
     """Say how p is adjusted, and how small it could have become."""
     if frame["family_size"].max() == 1:
-        text = "One comparison for each data set: p needs no adjustment."
+        text = "95% intervals; one comparison for each data set, so that p needs no adjustment."
     else:
-        text = f"p adjusted by {_unique(frame['adjustment'])} for all comparisons of a data set."
+        how = _unique(frame["adjustment"])
+        text = f"Adjusted p and simultaneous 95% intervals by {how} over a data set's comparisons."
     if frame["smallest_p"].notna().any():
         text += f" Smallest p that could have been found: {p_word(frame['smallest_p'].max())}."
     return text

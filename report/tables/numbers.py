@@ -48,11 +48,18 @@ def score_cell(row: Mapping[Any, Any], decimals: int = 1, mark: str = "") -> Cel
     return Cell(number(value, metric, decimals), "", *bounds, mark, value)
 
 
+def bounds_shown(row: Mapping[Any, Any]) -> tuple[float, float]:
+    """Give the interval that a comparison's verdict rests on: of equivalence that of 90%."""
+    kind = "equivalence_" if row["verdict"] == "equivalent" else ""
+    return float(row[f"{kind}low"]), float(row[f"{kind}high"])
+
+
 def difference_cell(row: Mapping[Any, Any]) -> Cell:
     """Write the difference of a row of a comparison, in points, with its interval."""
     metric, bounds = row["metric"], ("", "")
-    if not pd.isna(row["low"]):
-        bounds = (number(row["low"], metric, sign="+"), number(row["high"], metric, sign="+"))
+    low, high = bounds_shown(row)
+    if not pd.isna(low):
+        bounds = (number(low, metric, sign="+"), number(high, metric, sign="+"))
     text = number(row["difference"], metric, sign="+")
     return Cell(text, "", *bounds, value=float(row["difference"]))
 

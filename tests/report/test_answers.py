@@ -8,7 +8,6 @@ import pytest
 from frostline.report import answer, compare, evaluate
 from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen
-from frostline.report.statistics.comparisons.swaps import TIE
 from frostline.report.statistics.evaluation import score, tabulate
 
 
@@ -66,7 +65,7 @@ def test_the_pair_of_one_seed_is_what_compare_finds(run):
     one = frozen_against_unfrozen(runs).iloc[0]
     other = compare(runs, family="freezing").iloc[0]
     for name in ("difference", "low", "high", "p", "p_adjusted", "verdict", "n_units"):
-        assert one[name] == pytest.approx(other[name], abs=TIE), name
+        assert one[name] == pytest.approx(other[name], abs=1e-12), name
     assert texts(one["notes"])[-1] == "One seed: these trained models, not the methods."
 
 
@@ -77,10 +76,12 @@ def test_seeds_add_their_variance(run):
     scores = [frame[frame["unfreeze"] == name]["estimate"] for name in ("none", "all")]
     assert row["difference"] == pytest.approx(scores[0].mean() - scores[1].mean())
     between = sum(one.var(ddof=1) / 3 for one in scores)
-    assert row["seed_error"] == pytest.approx(between**0.5)
+    # Less the interaction of groups and seeds, which the variance between groups has already.
+    assert 0 <= row["seed_error"] < between**0.5
     half = (row["high"] - row["low"]) / 2
     assert half > 1.9 * np.hypot(row["group_error"], row["seed_error"])
-    assert (row["test"], row["seeds_a"], row["seeds_b"]) == ("Student's t", 3, 3)
+    assert row["test"] == "Student's t of groups and seeds"
+    assert (row["seeds_a"], row["seeds_b"]) == (3, 3)
     first, best = said(runs)
     assert "(mean of 3 seeds each)" in first
     assert "3 seeds" in best

@@ -1,16 +1,12 @@
-"""Comparisons: paired intervals and swap tests against plain enumeration, and their refusals."""
+"""Comparisons of runs: what is found, how it is said, and what is refused."""
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 from typer.testing import CliRunner
 
 from frostline.cache import InputError
@@ -20,116 +16,19 @@ from frostline.report.notes import texts
 from frostline.report.page.answers import frozen_against_unfrozen
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
-from frostline.report.statistics.comparisons.decisions import equivalence_p, few_differ_p, mcnemar_p
-from frostline.report.statistics.comparisons.methods import group_methods
-from frostline.report.statistics.comparisons.multiplicity import holm, max_t
-from frostline.report.statistics.comparisons.paired import (
-    leave_out_values,
-    make_paired,
-    replicate_values,
+from frostline.report.statistics.comparisons.decisions import (
+    few_differ_bound,
+    few_differ_p,
+    mcnemar_p,
 )
-from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
+from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score, tabulate
-from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
-
-ROWS = st.lists(st.tuples(*[st.integers(0, 2)] * 4, st.integers(0, 6)), min_size=1, max_size=40)
-CLASSES = ("a", "b", "c")
-
-
-def metric_of(truth, prediction, name):
-    return float(compute_metrics(confusion_matrix(truth, prediction, 3), [name])[name])
-
-
-@given(ROWS, st.sampled_from(["accuracy", "f1_weighted", "cohen_kappa_quadratic"]))
-def test_swaps_are_all_swaps_of_whole_groups(rows, metric):
-    truth, *answers, groups = np.array(rows).T
-    paired = make_paired(truth, answers, CLASSES, groups)
-    pairs = [(0, 1), (0, 2), (1, 2)]
-    swaps = swap_units(paired, metric, pairs, 100, np.random.default_rng(0))
-    p, smallest = swap_p_values(swaps)
-    names = np.unique(groups)
-    for row, (a, b) in enumerate(pairs):
-        every = []
-        for choice in itertools.product([False, True], repeat=len(names)):
-            swap = np.array(choice)[np.searchsorted(names, groups)]
-            one = np.where(swap, answers[b], answers[a])
-            other = np.where(swap, answers[a], answers[b])
-            every.append(metric_of(truth, one, metric) - metric_of(truth, other, metric))
-        seen = metric_of(truth, answers[a], metric) - metric_of(truth, answers[b], metric)
-        if np.isnan(seen) or np.isnan(every).any():
-            continue
-        assert swaps.complete
-        assert swaps.observed[row] == pytest.approx(seen, abs=1e-12)
-        sizes = np.abs(every)
-        assert p[row] == pytest.approx(np.mean(sizes >= abs(seen) - 1e-12))
-        assert smallest[row] == pytest.approx(np.mean(sizes >= sizes.max() - 1e-12))
-
-
-@given(ROWS, st.integers(0, 2**32 - 1))
-def test_paired_replicates_are_resampled_groups(rows, seed):
-    """Each run's replicates by joint tables have the mean and spread of resampled groups."""
-    truth, one, other, _, groups = np.array(rows).T
-    paired = make_paired(truth, [one, other], CLASSES, groups)
-    assert (paired.totals[0] == confusion_matrix(truth, one, 3)).all()
-    assert paired.n_units == len(np.unique(groups))
-    left, counts = leave_out_values(paired, "accuracy")
-    slow = sorted(
-        round(metric_of(truth[groups != g], one[groups != g], "accuracy"), 12)
-        for g in np.unique(groups)
-        if (groups != g).any()
-    )
-    if slow:
-        fast = np.sort(np.repeat(left[0], counts))
-        np.testing.assert_allclose(fast, slow, atol=1e-11)
-    drawn = replicate_values(paired, "accuracy", 20, np.random.default_rng(seed))
-    assert drawn.shape == (2, 20)
-    if (one == other).all():
-        assert (drawn[0] == drawn[1]).all()
-
-
-def test_drawn_swaps_approach_enumerated_ones(monkeypatch):
-    rng = np.random.default_rng(3)
-    truth, a = rng.integers(0, 3, (2, 60))
-    b, groups = np.where(rng.random(60) < 0.5, truth, a), np.arange(60) // 5
-    paired = make_paired(truth, [a, b], CLASSES, groups)
-    exact = swap_p_values(swap_units(paired, "f1_macro", [(0, 1)], 0, rng))[0][0]
-    monkeypatch.setattr("frostline.report.statistics.comparisons.swaps.MOST_ENUMERATED", 3)
-    swaps = swap_units(paired, "f1_macro", [(0, 1)], 20_000, rng)
-    assert not swaps.complete
-    assert swap_p_values(swaps)[0][0] == pytest.approx(exact, abs=0.01)
-
-
-def test_holm_is_statsmodels_example_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    assert holm([0.7, 0.8]).tolist() == [1.0, 1.0]
-
-
-def test_max_t_of_one_pair_is_its_p_and_never_below_it():
-    rng = np.random.default_rng(0)
-    drawn = rng.normal(size=(5, 2000))
-    swaps = Swaps(np.array([0.1, 1.0, 2.2, 3.0, -3.5]), drawn, False, np.full(5, 50))
-    p, adjusted = swap_p_values(swaps)[0], max_t(swaps)
-    assert (adjusted >= p - 1e-12).all()
-    alone = Swaps(swaps.observed[3:4], drawn[3:4], False, np.array([50]))
-    assert max_t(alone)[0] == swap_p_values(alone)[0][0]
-    # Copies of one pair are one test, which Holm cannot know.
-    copies = Swaps(np.full(5, 2.2), np.tile(drawn[2], (5, 1)), False, np.full(5, 50))
-    assert max_t(copies)[0] == pytest.approx(p[2])
-    assert holm(swap_p_values(copies)[0])[0] == pytest.approx(5 * p[2])
-
-
-def test_mcnemar_and_equivalence():
-    assert mcnemar_p(10, 2) == pytest.approx(stats.binomtest(2, 12).pvalue)
-    assert mcnemar_p(0, 0) == 1.0
-    # The 90% interval inside the margin is the same statement.
-    reach = stats.t.ppf(0.95, 29) * 0.01
-    assert equivalence_p(0.005, 0.01, 0.005 + reach, 29) == pytest.approx(0.05)
-    assert equivalence_p(0.1, 0.0, 0.05, 29) == 1.0
 
 
 def test_few_units_that_differ_are_no_evidence_of_equivalence(run):
     assert few_differ_p(0, 9, 0.05) == pytest.approx(0.95**9)
-    assert few_differ_p(10, 9000, 0.05) == 0
+    assert few_differ_p(10, 9000, 0.05) == few_differ_bound(10, 9000) == 0
+    assert few_differ_p(2, 30, few_differ_bound(2, 30)) == pytest.approx(0.05)
     few = [run(n=40, n_groups=20), run(n=40, n_groups=20, run="again")]
     swapped = few[1].table["image_id"] == few[1].table["image_id"].iloc[0]
     answers = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}
@@ -138,6 +37,7 @@ def test_few_units_that_differ_are_no_evidence_of_equivalence(run):
     (row,) = compare(few, margin=0.05).to_dict("records")
     assert row["verdict"] == "undecided"
     assert row["equivalence_p"] == pytest.approx(few_differ_p(1, row["n_units"], 0.05))
+    assert row["equivalence_high"] == pytest.approx(few_differ_bound(1, row["n_units"]))
 
 
 def test_long_form(run):
@@ -147,7 +47,8 @@ def test_long_form(run):
     assert one["difference"] == pytest.approx(one["estimate_a"] - one["estimate_b"])
     assert one["low"] < one["difference"] < one["high"]
     assert one["p"] == one["p_adjusted"]
-    assert (one["verdict"], one["method"]) == ("better", "paired jackknife-t")
+    assert (one["low"], one["high"]) == (one["pair_low"], one["pair_high"])
+    assert (one["verdict"], one["test"]) == ("better", "sign flips of groups")
     assert one["smallest_p"] == pytest.approx(1 / 10_001)
     assert pd.isna(one["mcnemar_p"])
     (mirrored,) = compare(
@@ -174,7 +75,7 @@ def test_mcnemar_only_where_each_group_is_one_image(run):
         mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     )
     assert (row["unit"], row["n_units"]) == ("image", 60)
-    # For accuracy of images the swap test is McNemar's.
+    # For accuracy of images the sign flips are McNemar's.
     assert row["p"] == pytest.approx(row["mcnemar_p"], abs=0.015)
 
 
@@ -182,7 +83,11 @@ def test_equivalent_and_undecided(run):
     same = run(n=300, n_groups=250)
     close = run(n=300, n_groups=250, seed=1)
     assert compare([same, close])["verdict"].tolist() == ["undecided"]
-    assert compare([same, close], margin=0.2)["verdict"].tolist() == ["equivalent"]
+    (row,) = compare([same, close], margin=0.2).to_dict("records")
+    assert row["verdict"] == "equivalent"
+    assert row["low"] < row["equivalence_low"] < 0 < row["equivalence_high"] < row["high"] < 0.2
+    shown = " ".join(render_comparison(compare([same, close], margin=0.2)).split())
+    assert f"{100 * row['equivalence_high']:+.1f}] (90% interval)" in shown
     assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
 
 
@@ -194,11 +99,6 @@ def test_an_undefined_metric_decides_nothing(run):
     (row,) = compare(flat, metric="cohen_kappa", margin=0.1).to_dict("records")
     assert np.isnan(row["difference"])
     assert row["verdict"] == "identical predictions"
-    swaps = Swaps(
-        np.array([0.5, np.nan]), np.array([[0.5, np.nan, 0.1, 0.1]] * 2), False, np.array([9, 9])
-    )
-    assert swap_p_values(swaps)[0].tolist() == [3 / 5, 1.0]
-    assert max_t(swaps).tolist() == [3 / 5, 1.0]
 
 
 def test_too_few_groups_to_decide_is_said(run):
@@ -229,14 +129,16 @@ def test_families(run):
         each.meta["seed"] = 0
     freezing = compare(runs, family="freezing", replicates=500)
     assert freezing.groupby("dataset").size().tolist() == [3, 3]
-    assert set(freezing["adjustment"]) == {"Holm"}
+    assert set(freezing["adjustment"]) == {"max-T"}
     assert set(freezing["family_size"]) == {3}
     assert freezing["a"].str.contains("-none").all()
-    np.testing.assert_allclose(freezing["p_adjusted"][:3], holm(freezing["p"][:3]))
     pairs = compare(runs, replicates=500)
     assert pairs.groupby("dataset").size().tolist() == [10, 10]
     assert set(pairs["adjustment"]) == {"max-T"}
-    assert (pairs["p_adjusted"] >= pairs["p"]).all()
+    for found in (freezing, pairs):
+        assert (found["p_adjusted"] >= found["p"]).all()
+        assert (found["low"] <= found["pair_low"]).all()
+        assert (found["pair_high"] <= found["high"]).all()
 
 
 def test_different_test_sets(run):
@@ -350,7 +252,11 @@ def test_command_page_terminal_and_latex_give_one_answer(run, tmp_path):
         "resnet50, frozen, paper, logistic, 3 seeds",
         "resnet50, last 2 blocks fine-tuned, paper, logistic, 3 seeds",
     )
-    assert (row["seeds_a"], row["seeds_b"], row["test"]) == (3, 3, "Student's t")
+    assert (row["seeds_a"], row["seeds_b"], row["test"]) == (
+        3,
+        3,
+        "Student's t of groups and seeds",
+    )
     assert row["verdict"] == "better"
     (here,) = compare(paths, family="freezing").to_dict("records")
     (shown,) = frozen_against_unfrozen(paths).to_dict("records")
@@ -379,8 +285,9 @@ def test_several_seeds_are_methods_in_every_family(run):
     runs = seeds_of(run, {"none": 2.5, "2": 2.2, "all": 0.5})
     pairs = compare(runs)
     assert len(pairs) == 3
-    assert set(pairs["adjustment"]) == {"Holm"}
-    np.testing.assert_allclose(pairs["p_adjusted"], holm(pairs["p"]))
+    assert set(pairs["adjustment"]) == {"max-T"}
+    decided = pairs["p_adjusted"] < 0.05
+    assert decided.tolist() == ((pairs["low"] > 0) | (pairs["high"] < 0)).tolist()
     mixed = compare([*runs[:3], runs[3]])
     assert mixed[["seeds_a", "seeds_b", "b"]].values.tolist() == [[3, 1, "2-s0"]]
     assert "One seed: these trained models, not the methods." in texts(mixed["notes"][0])

@@ -57,9 +57,9 @@ def test_every_format_says_the_same(frame):
 def test_footnotes_say_unit_family_and_seed(frame):
     text = " ".join(render_comparison(frame, "table").split())
     assert f"chest: {frame['n_units'].iloc[0]} groups of 60 images" in text
-    assert "p by swaps of whole groups; seed 0." in text
-    assert "p adjusted by max-T for all comparisons of a data set." in text
-    assert "Equivalent: within 50 points by two one-sided tests." in text
+    assert "p and intervals by sign flips of groups; seed 0." in text
+    assert "Adjusted p and simultaneous 95% intervals by max-T over a data set's" in text
+    assert "Equivalent: within 50 points by two one-sided tests; the interval of" in text
 
 
 def test_terminal_fits_and_hostile_text_stays_text(frame):

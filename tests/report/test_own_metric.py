@@ -123,9 +123,11 @@ def test_comparing_by_it_is_comparing_by_the_same_metric(run, n_groups):
         compare(runs, metric=metric, margin=0.1, replicates=2000).iloc[0]
         for metric in (share_right, "accuracy")
     )
-    for name in ("estimate_a", "difference", "low", "high", "group_error", "equivalence_p"):
+    for name in ("estimate_a", "difference"):
         assert own[name] == pytest.approx(ours[name]), name
-    assert own["p"] == pytest.approx(ours["p"], abs=0.015)
+    # Of a function there are pseudo-values; of accuracy what groups contribute is known.
+    for name in ("low", "high", "group_error", "equivalence_p", "p"):
+        assert own[name] == pytest.approx(ours[name], abs=0.03), name
     assert own["metric"] == "share_right"
 
 

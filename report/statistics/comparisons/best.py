@@ -12,7 +12,7 @@ from frostline.report.statistics.comparisons.compare import compare_methods
 from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method
-from frostline.report.statistics.metrics import find_metric, of_rows
+from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import ALIKE, ALONE
 
 MARK_COLUMNS = ("dataset", "run", "mark", "why", "same")
@@ -35,8 +35,6 @@ def mark_best(
     dataset = methods[0].dataset
     if len(methods) < 2:
         return pd.DataFrame(columns=list(MARK_COLUMNS))
-    if of_rows(metric):
-        return _none(dataset, f"{find_metric(metric).title} is not compared over all pairs")
     try:
         compared = compare_methods(methods, Options(metric, replicates=replicates, seed=seed))
     except InputError:

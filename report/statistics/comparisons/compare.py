@@ -23,7 +23,6 @@ from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.differences import (
     Difference,
     Options,
-    adjust_by_holm,
     compare_family,
 )
 from frostline.report.statistics.comparisons.families import find_pairs
@@ -48,8 +47,9 @@ NOTHING = {
 }
 COMPARISON_COLUMNS = (
     *("dataset", "a", "b", "metric", "estimate_a", "estimate_b", "difference", "low", "high"),
-    *("method", "p", "smallest_p", "p_adjusted", "adjustment", "family_size", "mcnemar_p"),
-    *("margin", "equivalence_p", "verdict", "n_units", "n_images", "unit", "replicates", "seed"),
+    *("pair_low", "pair_high", "p", "smallest_p", "p_adjusted", "adjustment", "family_size"),
+    *("mcnemar_p", "margin", "equivalence_low", "equivalence_high", "equivalence_p", "verdict"),
+    *("n_units", "n_images", "unit", "replicates", "seed"),
     *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
     *("label_a", "label_b"),
 )
@@ -102,7 +102,7 @@ def compare(
     split, unit, aggregate, seed
         As in `evaluate`.
     replicates : int
-        Of the bootstrap, and arrangements drawn where there are too many to visit.
+        Sign arrangements drawn, where there are too many to visit.
     intersection : bool
         Compare runs with different test sets on the images that all have.
 
@@ -170,7 +170,8 @@ def compare_methods(
         return []
     named = list(zip(method_names(methods), method_labels(methods), strict=True))
     try:
-        aligned, found = _test(methods, pairs, options, intersection)
+        aligned, places = _align(methods, pairs, intersection)
+        found = compare_family(aligned, places, options)
         results: list[Result] = [(aligned, one) for one in found]
     except InputError:
         if not skip:
@@ -214,36 +215,34 @@ def check_options(options: Options) -> None:
 Result = tuple[Aligned, Difference] | InputError
 
 
-def _test(
-    methods: Sequence[Method],
-    pairs: Sequence[tuple[int, int]],
-    options: Options,
-    intersection: bool,
-) -> tuple[Aligned, list[Difference]]:
-    """Align the methods of these pairs, and test them as one family."""
+def _align(
+    methods: Sequence[Method], pairs: Sequence[tuple[int, int]], intersection: bool
+) -> tuple[Aligned, list[tuple[slice, slice]]]:
+    """Align the methods of these pairs, and say where the runs of each pair are."""
     places: dict[int, slice] = {}
     runs: list[Scored] = []
     for i in sorted({i for pair in pairs for i in pair}):
         places[i] = slice(len(runs), len(runs) + len(methods[i].runs))
         runs += methods[i].runs
     aligned = align(runs, intersection=intersection)
-    return aligned, compare_family(aligned, [(places[a], places[b]) for a, b in pairs], options)
+    return aligned, [(places[a], places[b]) for a, b in pairs]
 
 
 def _test_apart(
     methods: Sequence[Method], pairs: Sequence[tuple[int, int]], options: Options
 ) -> list[Result]:
     """Align and test each pair on its own images; those that can be are one family."""
-    results: list[Result] = []
+    ready: list[tuple[Aligned, list[tuple[slice, slice]]] | InputError] = []
     for pair in pairs:
         try:
-            aligned, (one,) = _test(methods, [pair], options, intersection=False)
-            results.append((aligned, one))
+            ready.append(_align(methods, [pair], intersection=False))
         except InputError as error:
-            results.append(error)
-    found = [result[1] for result in results if isinstance(result, tuple)]
-    adjusted = iter(adjust_by_holm(found, options.metric))
-    return [(r[0], next(adjusted)) if isinstance(r, tuple) else r for r in results]
+            ready.append(error)
+    size = sum(isinstance(one, tuple) for one in ready)
+    return [
+        (one[0], compare_family(*one, options, size=size)[0]) if isinstance(one, tuple) else one
+        for one in ready
+    ]
 
 
 def _compared(

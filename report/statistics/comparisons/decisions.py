@@ -1,12 +1,15 @@
-"""Verdicts, and the p-values of tests that swap nothing."""
+"""Verdicts, and what they need beside the test of the difference."""
 
 from __future__ import annotations
 
 from frostline.report.statistics.metrics import find_metric
 
 ALPHA = 0.05
+LEVEL = 1 - ALPHA
+# Two one-sided tests of 5% are an interval of 90%.
+EQUIVALENCE_LEVEL = 1 - 2 * ALPHA
 IDENTICAL = "identical predictions"
-# From so many on the jackknife's error shows whether two runs are equivalent.
+# With fewer units that differ, sign flips know too little of whether two runs are equivalent.
 FEWEST_DIFFERING = 10
 
 
@@ -18,24 +21,20 @@ def verdict(difference: float, p: float, equivalence: float | None, metric: str)
 
 
 def mcnemar_p(a_only: int, b_only: int) -> float:
-    """Test exactly whether those that one run alone got right are evenly split (McNemar 1947)."""
-    from scipy.stats import binomtest
+    """Compute the mid-p of McNemar's test (McNemar 1947; Fagerland, Lydersen and Laake 2013).
 
-    total = a_only + b_only
-    return float(binomtest(a_only, total).pvalue) if total else 1.0
+    Whether those that one run alone got right are evenly split.
+    """
+    from scipy.stats import binom
 
-
-def equivalence_p(difference: float, error: float, margin: float, df: float) -> float:
-    """Test by two one-sided t-tests (Schuirmann 1987) whether it lies in -margin … margin."""
-    from scipy.special import stdtr
-
-    if error == 0:
-        return 0.0 if abs(difference) < margin else 1.0
-    return float(1 - stdtr(df, (margin - abs(difference)) / error))
+    total, fewer = a_only + b_only, min(a_only, b_only)
+    if a_only == b_only:
+        return 1.0
+    return float(2 * binom.cdf(fewer, total, 0.5) - binom.pmf(fewer, total, 0.5))
 
 
 def few_differ_p(differing: int, units: int, margin: float) -> float:
-    """Test what equivalence needs too where so few units differ that t knows too little.
+    """Test what equivalence needs too where so few units differ that sign flips know too little.
 
     Accuracies differ by no more than the share of units that differ: p is the chance of so few, if
     that share were the margin (Clopper and Pearson 1934); 0 from 10 units on.
@@ -47,8 +46,10 @@ def few_differ_p(differing: int, units: int, margin: float) -> float:
     return float(binom.cdf(differing, units, min(margin, 1.0)))
 
 
-def t_p(difference: float, error: float, df: float) -> float:
-    """Compute the two-sided p of Student's t; 1 where nothing varies, so nothing is tested."""
-    from scipy.special import stdtr
+def few_differ_bound(differing: int, units: int) -> float:
+    """Give the margin at which `few_differ_p` is 5%: the bound of the share that differs."""
+    from scipy.stats import beta
 
-    return float(2 * stdtr(df, -abs(difference) / error)) if error > 0 else 1.0
+    if differing >= FEWEST_DIFFERING:
+        return 0.0
+    return float(beta.ppf(LEVEL, differing + 1, units - differing)) if differing < units else 1.0

@@ -1,9 +1,8 @@
-"""Differences of methods on the same images, each with its interval and its test.
+"""Differences of methods on the same images, each with its test and the interval of that test.
 
-The one place where a difference is tested. With one seed each the two runs' predictions of whole
-groups are swapped, and the result is about these trained models. With more seeds the variance is
-that between groups of the difference of means (delete-one-group jackknife, paired) plus s² / S of
-each method's seeds, and p is of Student's t, because swaps know nothing of seeds.
+The one place where a difference is tested. With one seed each the signs of what groups contribute
+are flipped, and the result is about these trained models (`flips.py`). With more seeds it is
+Student's t of the variance of groups and seeds (`seeds_variance.py`).
 """
 
 from __future__ import annotations
@@ -16,32 +15,41 @@ import numpy as np
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
+from frostline.report.statistics.comparisons.contributions import Contributions, contributions
 from frostline.report.statistics.comparisons.decisions import (
     ALPHA,
+    EQUIVALENCE_LEVEL,
     IDENTICAL,
-    equivalence_p,
+    LEVEL,
+    few_differ_bound,
     few_differ_p,
     mcnemar_p,
-    t_p,
     verdict,
 )
-from frostline.report.statistics.comparisons.multiplicity import holm, max_t
-from frostline.report.statistics.comparisons.paired import (
-    Paired,
-    leave_out_values,
-    replicate_values,
+from frostline.report.statistics.comparisons.flips import (
+    MOST_ENUMERATED,
+    SignFlips,
+    kept_sums,
 )
-from frostline.report.statistics.comparisons.swaps import Swaps, swap_p_values, swap_units
-from frostline.report.statistics.intervals.bounds import TAIL, percentile_bounds
-from frostline.report.statistics.intervals.flags import MANY_UNITS, flag
-from frostline.report.statistics.metrics import Array, Codes, of_rows
-from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
+from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
+from frostline.report.statistics.comparisons.paired import Paired
+from frostline.report.statistics.comparisons.seeds_variance import (
+    SeedsPart,
+    SeedsTest,
+    group_variance,
+    seeds_part,
+    seeds_test,
+)
+from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.metrics import Array, find_metric, of_rows
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
 NOTHING_VARIES = "No interval: nothing varies between {unit}s or seeds."
 ONE_UNIT = "No interval: one {unit} alone shows no variation."
 UNDEFINED = "No interval: undefined when one {unit} is left out."
+TOO_FEW = "No interval: with so few {unit}s no difference can be excluded."
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,15 @@ Pair = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Difference:
-    """Method a minus method b, each the mean over its seeds, with a paired 95% interval.
+    """Method a minus method b, each the mean over its seeds.
 
-    `group_error` is the standard error from groups, `seed_error` that from seeds (NaN where neither
-    method has a second seed); `p` is two-sided, `smallest_p` the smallest that the test could give
-    (NaN for Student's t). `equivalence_p` and `mcnemar_p` are None where they do not apply.
+    `low` and `high` are the simultaneous 95% interval of the family, which leaves out 0 exactly if
+    `p_adjusted` is below 0.05; `pair_low` and `pair_high` are the pair's own, which goes with `p`.
+    `equivalence_low` and `equivalence_high` are the simultaneous 90% interval of two one-sided
+    tests; None without a margin, as `equivalence_p` is.
+    `group_error` is the standard error from groups, `seed_error` what seeds add to it (NaN where
+    neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN for
+    Student's t). `mcnemar_p` is None where it does not apply.
     Of identical predictions nothing is tested: bounds and p are NaN, and `verdict` says so.
     """
 
@@ -73,7 +85,8 @@ class Difference:
     difference: float
     low: float
     high: float
-    method: str
+    pair_low: float
+    pair_high: float
     p: float
     test: str
     smallest_p: float
@@ -81,6 +94,8 @@ class Difference:
     adjustment: str
     family_size: int
     mcnemar_p: float | None
+    equivalence_low: float | None
+    equivalence_high: float | None
     equivalence_p: float | None
     verdict: str
     group_error: float
@@ -90,33 +105,32 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """A difference with its variance, and what that is made of."""
+class _Contrast:
+    """A pair of methods: what units contribute to their difference, and what seeds add."""
 
+    pair: Pair
     difference: float
+    residuals: Array
+    weights: Array
     variance: float
     df: float
-    group_error: float
-    seed_error: float
+    parts: tuple[tuple[slice, SeedsPart], ...]
+
+    @property
+    def single(self) -> bool:
+        """Whether each method has one seed."""
+        return all(part.stop - part.start == 1 for part in self.pair)
 
     @property
     def error(self) -> float:
-        return float(self.variance**0.5)
+        """Standard error from groups and seeds."""
+        return float((self.variance + sum(part.variance for _, part in self.parts)) ** 0.5)
 
 
-@dataclass(frozen=True)
-class _Test:
-    p: float
-    smallest: float
-    name: str
-    differing: int
-
-
-def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) -> list[Difference]:
-    """Test every pair of a family, and adjust p for how many they are.
-
-    The family `pairs` is adjusted by max-T over the swaps, and by Holm where there are several
-    seeds, for which swaps are not defined; the family `freezing` is adjusted by Holm.
+def compare_family(
+    aligned: Aligned, pairs: Sequence[Pair], options: Options, *, size: int | None = None
+) -> list[Difference]:
+    """Test every pair of a family, and adjust p and intervals for how many they are.
 
     Parameters
     ----------
@@ -126,62 +140,163 @@ def compare_family(aligned: Aligned, pairs: Sequence[Pair], options: Options) ->
         The places in `aligned` of the runs of methods a and b, one a seed.
     options : Options
         `margin` adds the test of equivalence.
+    size : int, optional
+        Pairs of the family, where each is aligned on images of its own; these by default.
     """
-    paired, metric = aligned.paired, options.metric
-    values = paired.estimates(metric)
-    left, counts = leave_out_values(paired, metric)
-    moments = [_moments(values, left, counts, pair) for pair in pairs]
-    tests, swaps = _test_all(aligned, pairs, moments, options)
-    drawn = _replicates(paired, options) if swaps is not None else None
-    # Swaps of all pairs are one joint law; with several seeds there is none.
-    joint = options.family == "pairs" and all(map(_is_single, pairs))
-    adjusted = max_t(swaps) if joint and swaps is not None else holm([one.p for one in tests])
-    contents = paired.contents(metric)
+    made = contributions(aligned.paired, options.metric)
+    values = aligned.paired.estimates(options.metric)
+    contrasts = [_contrast(made, values, pair) for pair in pairs]
+    contents = aligned.paired.contents(options.metric)
+    same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
+    defined = [i for i, one in enumerate(contrasts) if one.error >= 0 and not same[i]]
+    tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
+    family: Family = Bonferroni(1 if size is None else size)
+    if size is None and len(pairs) > 1:
+        family = MaxT(largest)
     found = []
-    for pair, one, test, p in zip(pairs, moments, tests, adjusted, strict=True):
-        low, high, method, why = _interval(one, pair, drawn)
-        equivalence = _equivalence(one, test, paired.n_units, options.margin)
-        tested = Difference(
-            estimate_a=float(values[pair[0]].mean()),
-            estimate_b=float(values[pair[1]].mean()),
-            difference=one.difference,
-            low=low,
-            high=high,
-            method=method,
-            p=test.p,
-            test=test.name,
-            smallest_p=test.smallest,
-            p_adjusted=float(p),
-            adjustment="max-T" if joint else "Holm",
-            family_size=len(pairs),
-            mcnemar_p=_mcnemar(aligned, metric, pair),
-            equivalence_p=equivalence,
-            verdict=verdict(one.difference, float(p), equivalence, metric),
-            group_error=one.group_error,
-            seed_error=one.seed_error,
-            df=one.df,
-            notes=(*aligned.notes, *_notes(one, test, pair, aligned, why, metric)),
-        )
-        same = _shares(contents[pair[0]]) == _shares(contents[pair[1]])
-        found.append(_identical(tested, aligned.notes) if same else tested)
+    for i, one in enumerate(contrasts):
+        test = next(tests) if i in defined else None
+        tested = _difference(aligned, options, one, values, (test, family))
+        tested = replace(tested, family_size=len(pairs) if size is None else size)
+        found.append(_identical(tested, aligned.notes) if same[i] else tested)
     return found
 
 
-def adjust_by_holm(found: Sequence[Difference], metric: str) -> list[Difference]:
-    """Adjust differences that were tested one by one as one family, and decide again."""
-    adjusted = holm([1.0 if one.verdict == IDENTICAL else one.p for one in found])
-    return [
-        replace(
-            one,
-            p_adjusted=float(p),
-            adjustment="Holm",
-            family_size=len(found),
-            verdict=verdict(one.difference, float(p), one.equivalence_p, metric),
-        )
-        if one.verdict != IDENTICAL
-        else replace(one, family_size=len(found))
-        for one, p in zip(found, adjusted, strict=True)
+def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
+    a, b = pair
+    residuals = made.residuals[:, a].mean(1) - made.residuals[:, b].mean(1)
+    weights = (made.weights[:, a].mean(1) + made.weights[:, b].mean(1)) / 2
+    parts = [
+        (s, seeds_part(values[s], made.residuals[:, s], made.weights[:, s], made.counts))
+        for s in pair
     ]
+    return _Contrast(
+        pair,
+        float(values[a].mean() - values[b].mean()),
+        residuals,
+        weights,
+        *group_variance(residuals, weights, made.counts),
+        tuple((where, part) for where, part in parts if part is not None),
+    )
+
+
+def _test_all(
+    made: Contributions, contrasts: Sequence[_Contrast], options: Options
+) -> tuple[Iterator[Test], Array]:
+    """Make the test of each contrast, and draw the largest statistic of them all: [B]."""
+    if not contrasts:
+        return iter(()), np.zeros(0)
+    residuals = np.stack([one.residuals for one in contrasts], axis=1)
+    weights = np.stack([one.weights for one in contrasts], axis=1)
+    matters = ((residuals != 0) | (weights != 0)).any(1)
+    units = residuals[matters], weights[matters], made.counts[matters]
+    rng = np.random.default_rng(options.seed)
+    kept, kept_weight = kept_sums(*units, options.replicates, rng)
+    standard = kept
+    if not all(one.single for one in contrasts):
+        # Seeds are drawn, and so are signs, that there be as many of both.
+        standard, _ = kept_sums(*units, options.replicates, rng, drawn=True)
+    spread = np.sqrt(units[2] @ units[0] ** 2)
+    standard = 2 * standard / np.where(spread > 0, spread, 1.0)
+    noise = {
+        (where.start, where.stop): rng.standard_normal(len(standard)) * part.variance**0.5
+        for one in contrasts
+        for where, part in one.parts
+    }
+    largest = np.zeros(len(standard))
+    for j, one in enumerate(contrasts):
+        if one.error == 0:
+            continue
+        drawn = one.variance**0.5 * standard[:, j]
+        for sign, where in zip((1, -1), one.pair, strict=True):
+            drawn = drawn + sign * noise.get((where.start, where.stop), 0.0)
+        largest = np.maximum(largest, np.abs(drawn) / one.error)
+    tests: Iterator[Test] = (
+        SignFlips(
+            one.difference,
+            units[0][:, j],
+            units[1][:, j],
+            units[2],
+            kept[:, j],
+            kept_weight[:, j],
+        )
+        if one.single
+        else seeds_test(one.difference, (one.variance, one.df), [part for _, part in one.parts])
+        for j, one in enumerate(contrasts)
+    )
+    return tests, largest
+
+
+def _difference(
+    aligned: Aligned,
+    options: Options,
+    one: _Contrast,
+    values: Array,
+    tested: tuple[Test | None, Family],
+) -> Difference:
+    """Read p, intervals and verdict off a test; of no test why there is none."""
+    metric, (test, family) = options.metric, tested
+    p = p_adjusted = NAN
+    own = shown = (NAN, NAN)
+    equivalence: tuple[float | None, ...] = (None, None, None)
+    differing = _differing(aligned.paired, one.pair, metric)
+    if test is not None:
+        p, p_adjusted = test.p(), family.p(test)
+        # Where nothing varies, an interval of no width would claim what nobody knows.
+        if one.error > 0:
+            own = _bounded(test.interval(LEVEL), metric)
+            shown = _bounded(family.interval(test, LEVEL), metric)
+        if options.margin is not None:
+            few = differing, aligned.paired.n_units
+            equivalence = _equivalence(test, family, options.margin, few)
+    smallest = _smallest_p(one, differing, aligned.paired.n_units, options.replicates)
+    return Difference(
+        estimate_a=float(values[one.pair[0]].mean()),
+        estimate_b=float(values[one.pair[1]].mean()),
+        difference=one.difference,
+        low=shown[0],
+        high=shown[1],
+        pair_low=own[0],
+        pair_high=own[1],
+        p=p,
+        test=_test_name(one, aligned.unit),
+        smallest_p=smallest,
+        p_adjusted=p_adjusted,
+        adjustment=family.name,
+        family_size=1,
+        mcnemar_p=_mcnemar(aligned, metric, one),
+        equivalence_low=equivalence[0],
+        equivalence_high=equivalence[1],
+        equivalence_p=equivalence[2],
+        verdict=verdict(one.difference, p_adjusted, equivalence[2], metric),
+        group_error=float(one.variance**0.5),
+        seed_error=float(sum(part.variance for _, part in one.parts) ** 0.5) if one.parts else NAN,
+        df=NAN if one.single else _df(test),
+        notes=(*aligned.notes, *_notes(aligned, one, metric, (shown[0], differing, smallest))),
+    )
+
+
+def _identical(tested: Difference, notes: Notes) -> Difference:
+    """Say of two methods with the same predictions that they are, and nothing of a test."""
+    return replace(
+        tested,
+        # Means over the same seeds in another order may round apart.
+        difference=round(tested.difference, 12) + 0.0,
+        low=NAN,
+        high=NAN,
+        pair_low=NAN,
+        pair_high=NAN,
+        p=NAN,
+        test="",
+        smallest_p=NAN,
+        p_adjusted=NAN,
+        mcnemar_p=None,
+        equivalence_low=None,
+        equivalence_high=None,
+        equivalence_p=None,
+        verdict=IDENTICAL,
+        notes=notes,
+    )
 
 
 def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
@@ -189,78 +304,44 @@ def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
     return {key: times / len(contents) for key, times in Counter(contents).items()}
 
 
-def _identical(tested: Difference, notes: Notes) -> Difference:
-    """Say of two methods with the same predictions that they are, and nothing of a test."""
-    nan = float("nan")
-    return replace(
-        tested,
-        # Means over the same seeds in another order may round apart.
-        difference=round(tested.difference, 12) + 0.0,
-        low=nan,
-        high=nan,
-        method="",
-        p=nan,
-        test="",
-        smallest_p=nan,
-        p_adjusted=nan,
-        mcnemar_p=None,
-        equivalence_p=None,
-        verdict=IDENTICAL,
-        notes=notes,
-    )
+def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
+    """Cut an interval at the largest difference there can be; NaN where it says nothing."""
+    bounds = find_metric(metric).bounds
+    most = np.inf if bounds is None else bounds[1] - bounds[0]
+    low, high = interval
+    if (low <= -most and high >= most) or (np.isinf(most) and np.isinf([low, high]).any()):
+        return NAN, NAN
+    return max(low, -most), min(high, most)
 
 
-def _is_single(pair: Pair) -> bool:
-    return all(part.stop - part.start == 1 for part in pair)
+def _equivalence(
+    test: Test, family: Family, margin: float, few: tuple[int, int]
+) -> tuple[float, float, float]:
+    """Give the 90% interval of two one-sided tests (Schuirmann 1987), and their p.
+
+    `few` is how many units differ, of how many. The one-sided p at an end is half of the two-sided.
+    """
+    low, high = family.interval(test, EQUIVALENCE_LEVEL)
+    least = few_differ_bound(*few)
+    outside = abs(test.difference) >= margin
+    p = 1.0 if outside else max(family.p(test, end) for end in (-margin, margin)) / 2
+    return min(low, -least), max(high, least), max(p, few_differ_p(*few, margin))
 
 
-def _moments(values: Array, left: Array, counts: Codes, pair: Pair) -> _Moments:
-    """Sum the variance between groups and that between the seeds of each method."""
-    a, b = pair
-    error = jackknife_error(left[a].mean(0) - left[b].mean(0), counts)
-    several = [part for part in pair if part.stop - part.start > 1]
-    between = [float(values[part].var(ddof=1)) / len(values[part]) for part in several]
-    sizes = [int(counts.sum()), *(len(values[part]) for part in several)]
-    variance, df = satterthwaite([error**2, *between], sizes)
-    centre = float(values[a].mean() - values[b].mean())
-    return _Moments(centre, variance, df, error, float(sum(between) ** 0.5) if several else np.nan)
+def _test_name(one: _Contrast, unit: str) -> str:
+    return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
 
 
-def _test_all(
-    aligned: Aligned, pairs: Sequence[Pair], moments: Sequence[_Moments], options: Options
-) -> tuple[list[_Test], Swaps | None]:
-    """Test pairs of one seed each by swaps, which are drawn for all of them together, else by t."""
-    paired, metric = aligned.paired, options.metric
-    tests: list[_Test] = []
-    single = [(a.start, b.start) for a, b in pairs if _is_single((a, b))]
-    swaps: Swaps | None = None
-    swapped: Iterator[_Test] = iter(())
-    if single:
-        rng = np.random.default_rng(options.seed)
-        swaps = swap_units(paired, metric, single, options.replicates, rng)
-        swapped = iter(_swap_tests(swaps, aligned.unit))
-    for pair, one in zip(pairs, moments, strict=True):
-        if _is_single(pair):
-            tests.append(next(swapped))
-        else:
-            p = t_p(one.difference, one.error, one.df)
-            differing = _differing(paired, pair, metric)
-            tests.append(_Test(p, float("nan"), "Student's t", differing))
-    return tests, swaps
+def _df(test: Test | None) -> float:
+    return test.df if isinstance(test, SeedsTest) else NAN
 
 
-def _swap_tests(swaps: Swaps, unit: str) -> list[_Test]:
-    name = "swaps of whole groups" if unit == "group" else "swaps of images"
-    rows = zip(*swap_p_values(swaps), swaps.n_differing, strict=True)
-    return [_Test(float(p), float(least), name, int(differing)) for p, least, differing in rows]
-
-
-def _replicates(paired: Paired, options: Options) -> Array | None:
-    """Resample all runs together where there are units enough for percentiles: [M, B]."""
-    if paired.n_units < MANY_UNITS:
-        return None
-    rng = np.random.default_rng(options.seed)
-    return replicate_values(paired, options.metric, options.replicates, rng)
+def _smallest_p(one: _Contrast, differing: int, units: int, replicates: int) -> float:
+    """Give the smallest p of sign flips: if all units that differ did so in one direction."""
+    if not one.single:
+        return NAN
+    possible = min(0.5**differing + 0.5**units, 1.0)
+    return possible if units <= MOST_ENUMERATED else max(possible, 1 / (replicates + 1))
 
 
 def _differing(paired: Paired, pair: Pair, metric: str) -> int:
@@ -276,31 +357,42 @@ def _places(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def _interval(moments: _Moments, pair: Pair, drawn: Array | None) -> tuple[float, float, str, str]:
-    """Take jackknife-t with few units or several seeds, else the percentiles of `drawn` [M, B].
-
-    Gives low, high, the method, and what is to be said of replicates that are undefined.
-    """
-    from scipy.special import stdtrit
-
-    single = _is_single(pair)
-    method = "paired jackknife-t" if single else "paired jackknife-t over seeds"
-    method = "paired percentile" if single and drawn is not None else method
-    # Where nothing varies, an interval of no width would claim what nobody knows.
-    if not moments.variance > 0:
-        return float("nan"), float("nan"), method, ""
-    if single and drawn is not None:
-        low, high, why = percentile_bounds(drawn[pair[0].start] - drawn[pair[1].start])
-        return low, high, method, why
-    reach = float(stdtrit(moments.df, 1 - TAIL)) * moments.error
-    return moments.difference - reach, moments.difference + reach, method, ""
-
-
-def _equivalence(moments: _Moments, test: _Test, units: int, margin: float | None) -> float | None:
-    if margin is None:
+def _mcnemar(aligned: Aligned, metric: str, one: _Contrast) -> float | None:
+    if not aligned.alone or metric != "accuracy" or not one.single:
         return None
-    by_t = equivalence_p(moments.difference, moments.error, margin, moments.df)
-    return max(by_t, few_differ_p(test.differing, units, margin))
+    paired = aligned.paired
+    right = np.trace(paired.matrices, axis1=-2, axis2=-1)
+    a, b = (right[:, part.start] for part in one.pair)
+    a_only, b_only = (int(paired.counts @ ((x == 1) & (y == 0))) for x, y in ((a, b), (b, a)))
+    return mcnemar_p(a_only, b_only)
+
+
+def _notes(
+    aligned: Aligned, one: _Contrast, metric: str, found: tuple[float, int, float]
+) -> list[Note]:
+    """Say why there is no interval, what to distrust, and whether any test could decide."""
+    low, differing, smallest = found
+    notes = []
+    if np.isnan(low):
+        notes.append(Note(_why_none(one, differing, aligned).format(unit=aligned.unit)))
+    notes += _flags(aligned, one.pair, metric)
+    if differing and smallest >= ALPHA:
+        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.2g}"
+        notes.append(Note(f"{few}: no test can decide."))
+    if min(part.stop - part.start for part in one.pair) == 1:
+        notes.append(NOT_THE_METHODS)
+    return notes
+
+
+def _why_none(one: _Contrast, differing: int, aligned: Aligned) -> str:
+    """Say why a difference has no interval."""
+    if aligned.paired.n_units < 2:
+        return ONE_UNIT
+    if np.isnan(one.error):
+        return UNDEFINED
+    if one.error > 0:
+        return TOO_FEW
+    return NEVER_DIFFER if differing == 0 else NOTHING_VARIES
 
 
 def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
@@ -310,37 +402,3 @@ def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
         for note in flag(metric, aligned.samples[place]):
             owners.setdefault(replace(note, metrics=()), []).append(aligned.names[place])
     return [replace(note, runs=tuple(names)) for note, names in owners.items()]
-
-
-def _why_none(moments: _Moments, test: _Test, aligned: Aligned) -> str:
-    """Say why a difference has no interval."""
-    if aligned.paired.n_units < 2:
-        return ONE_UNIT
-    if np.isnan(moments.variance):
-        return UNDEFINED
-    return NEVER_DIFFER if test.differing == 0 else NOTHING_VARIES
-
-
-def _mcnemar(aligned: Aligned, metric: str, pair: Pair) -> float | None:
-    if not aligned.alone or metric != "accuracy" or not _is_single(pair):
-        return None
-    paired = aligned.paired
-    right = np.trace(paired.matrices, axis1=-2, axis2=-1)
-    a, b = right[:, pair[0].start], right[:, pair[1].start]
-    a_only, b_only = (int(paired.counts @ ((x == 1) & (y == 0))) for x, y in ((a, b), (b, a)))
-    return mcnemar_p(a_only, b_only)
-
-
-def _notes(
-    moments: _Moments, test: _Test, pair: Pair, aligned: Aligned, why: str, metric: str
-) -> list[Note]:
-    notes = [Note(why)] if why else []
-    if not moments.variance > 0:
-        notes.append(Note(_why_none(moments, test, aligned).format(unit=aligned.unit)))
-    notes += _flags(aligned, pair, metric)
-    if test.differing and test.smallest >= ALPHA:
-        few = f"Too few {aligned.unit}s differ for p to fall below {test.smallest:.2g}"
-        notes.append(Note(f"{few}: no test can decide."))
-    if min(part.stop - part.start for part in pair) == 1:
-        notes.append(NOT_THE_METHODS)
-    return notes

@@ -1,44 +1,103 @@
-"""Several tests of one family: p-values that keep the chance of any false alarm at 5%."""
+"""Several tests of one family: adjusted p and simultaneous intervals, from one law.
+
+Single-step max-T (Westfall and Young 1993): a pair's statistic is held against the largest of the
+family's, whose law keeps how the differences hang together, so that alike runs cost less than with
+Bonferroni. Stepping down would make p smaller, but no intervals agree with it.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass
+from typing import Protocol
 
-from frostline.report.statistics.comparisons.swaps import TIE, Swaps
+import numpy as np
+
 from frostline.report.statistics.metrics import Array
 
 
-def holm(p_values: npt.ArrayLike) -> Array:
-    """Adjust by Holm's (1979) step-down: valid whatever depends on what."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    out = np.empty_like(p)
-    out[order] = np.minimum(stepped, 1)
-    return out
+class Test(Protocol):
+    """A test of one difference that can be inverted: `SignFlips` or `SeedsTest`."""
+
+    @property
+    def difference(self) -> float:
+        """The difference as observed."""
+
+    def p(self, delta: float = 0.0) -> float:
+        """Give the two-sided p of a true difference of `delta`."""
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Give every δ whose p is at least 1 - `level`."""
+
+    def statistic(self, delta: float = 0.0) -> float:
+        """Give a statistic of `delta` that is about standard normal."""
+
+    def interval_at(self, largest: float) -> tuple[float, float]:
+        """Give every δ at which the statistic is at most `largest` in size."""
 
 
-def max_t(swaps: Swaps) -> Array:
-    """Adjust by step-down max-T over all pairs, by the pairs' joint law: [P].
+class Family(Protocol):
+    """How the tests of a family are adjusted: `MaxT`, or `Bonferroni` where none is shared."""
 
-    Westfall and Young (1993); that stepping down keeps the error rate with resampling is Romano
-    and Wolf's (2005). The same units are swapped in every pair, which keeps how the differences
-    hang together, so that alike runs cost less than with Holm. Each difference is in units of its
-    own spread over swaps.
+    @property
+    def name(self) -> str:
+        """How p is adjusted, for tables."""
+
+    def p(self, test: Test, delta: float = 0.0) -> float:
+        """Give the adjusted p: at least the pair's own."""
+
+    def interval(self, test: Test, level: float) -> tuple[float, float]:
+        """Give every δ whose adjusted p is at least 1 - `level`."""
+
+
+@dataclass(frozen=True)
+class Bonferroni:
+    """Pairs that were scored on images of their own: valid whatever depends on what.
+
+    Attributes
+    ----------
+    size : int
+        Number of pairs; 1 leaves p and interval as they are.
     """
-    undefined = np.isnan(swaps.swapped)
-    spread = np.sqrt((np.where(undefined, 0, swaps.swapped) ** 2).mean(1))
-    scale = np.where(spread > 0, spread, 1.0)
-    # Where the metric is undefined, the arrangement counts against a difference.
-    observed = np.nan_to_num(np.abs(swaps.observed)) / scale
-    drawn = np.where(undefined, np.inf, np.abs(swaps.swapped)) / scale[:, None]
-    order = np.argsort(-observed, kind="stable")
-    # The largest of this pair and of those after it, for each arrangement.
-    largest = np.maximum.accumulate(drawn[order][::-1], axis=0)[::-1]
-    reached = (largest >= observed[order][:, None] - TIE).sum(1)
-    total = drawn.shape[1]
-    p = reached / total if swaps.complete else (reached + 1) / (total + 1)
-    out = np.empty_like(p)
-    out[order] = np.minimum(np.maximum.accumulate(p), 1)
-    return out
+
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Say how p is adjusted, for tables."""
+        return "Bonferroni" if self.size > 1 else "none"
+
+    def p(self, test: Test, delta: float = 0.0) -> float:
+        """Give p times the number of pairs, at most 1."""
+        return min(1.0, self.size * test.p(delta))
+
+    def interval(self, test: Test, level: float) -> tuple[float, float]:
+        """Give every δ whose adjusted p is at least 1 - `level`."""
+        return test.interval(1 - (1 - level) / self.size)
+
+
+@dataclass(frozen=True)
+class MaxT:
+    """The law of the largest statistic of a family.
+
+    Attributes
+    ----------
+    largest : float64 [B]
+        Of every arrangement the largest statistic in size over all pairs.
+    """
+
+    largest: Array
+    name: str = "max-T"
+
+    def p(self, test: Test, delta: float = 0.0) -> float:
+        """Give the adjusted p: at least the pair's own."""
+        reached = 1 + int((self.largest >= abs(test.statistic(delta))).sum())
+        return max(test.p(delta), reached / (len(self.largest) + 1))
+
+    def interval(self, test: Test, level: float) -> tuple[float, float]:
+        """Give every δ whose adjusted p is at least 1 - `level`: at least the pair's own."""
+        low, high = test.interval(level)
+        wanted = int(np.ceil((1 - level) * (len(self.largest) + 1) - 1e-9)) - 1
+        if wanted < 1:
+            return -np.inf, np.inf
+        lowest, highest = test.interval_at(float(np.sort(self.largest)[-wanted]))
+        return min(low, lowest), max(high, highest)

@@ -1,8 +1,8 @@
-"""Several runs on the same images: joint tables, and resampling them together.
+"""Several runs on the same images: joint tables, and what is left without a unit.
 
 What a comparison needs of an image is its class and what each run called it: a cell of the joint
 table truth x A x B x … A unit's content is its counts of these cells, units with equal contents are
-one kind, and resampling or swapping units is drawing numbers of kinds, exactly (`bootstrap.py`).
+one kind.
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ from frostline.report.statistics.metrics import (
     find_metric,
     of_rows,
 )
-from frostline.report.statistics.resampling.bootstrap import multinomial, unit_contents
-from frostline.report.statistics.resampling.units import block_sizes
-
-DRAWS_AT_ONCE = 1_000
+from frostline.report.statistics.resampling.bootstrap import unit_contents
 
 
 @dataclass(frozen=True)
@@ -122,24 +119,6 @@ def make_paired(
             for run, called in enumerate(cells[1:, number]):
                 matrices[row, run, cells[0, number], called] += times
     return Paired(matrices, counts, classes)
-
-
-def replicate_values(
-    paired: Paired, metric: str, replicates: int, rng: np.random.Generator
-) -> Array:
-    """Draw bootstrap replicates of every run's metric by the same units: [M, replicates].
-
-    The paired bootstrap (Efron and Tibshirani 1993, section 8.3).
-    """
-    if of_rows(metric):
-        return paired.by_rows(metric).replicates(metric, replicates, rng)
-    shape = paired.matrices.shape
-    flat = paired.matrices.reshape(shape[0], -1).astype(np.float64)
-    parts = []
-    for size in block_sizes(replicates, DRAWS_AT_ONCE):
-        drawn = multinomial(paired.counts, size, rng)
-        parts.append(paired.values(metric, (drawn @ flat).reshape(size, *shape[1:])))
-    return np.concatenate(parts).T
 
 
 def leave_out_values(paired: Paired, metric: str) -> tuple[Array, npt.NDArray[np.int64]]:

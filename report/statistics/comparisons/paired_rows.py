@@ -1,8 +1,7 @@
 """Several runs on the same images, compared by metrics that need rows.
 
-Metrics of probabilities, and a user's own. A resampled test set is the same rows, each unit counted
-as often as it was drawn; one in which some units were swapped between two runs is made of the rows
-of both together, each unit with the rows of one of them.
+Metrics of probabilities, and a user's own. A test set without a unit is the same rows, those of the
+unit counted 0 times.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, numb
 from frostline.report.statistics.resampling.units import (
     BLOCK_WEIGHTS,
     block_sizes,
-    draw_units,
+    leave_out,
     make_units,
 )
-from frostline.report.statistics.scores import Scores, compute_scores
+from frostline.report.statistics.scores import Scores, compute_scores, row_losses
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class PairedRows(ABC):
     @property
     @abstractmethod
     def at_once(self) -> int:
-        """How many resampled test sets are held at once."""
+        """How many test sets without a unit are held at once."""
 
     @abstractmethod
     def differing_rows(self, a: int, b: int) -> npt.NDArray[np.bool_]:
@@ -52,22 +51,22 @@ class PairedRows(ABC):
     def counted(self, metric: str, counts: npt.NDArray[np.int64]) -> Array:
         """Score each run with units counted so often, counts [G, B]: [M, B]."""
 
+    @property
     @abstractmethod
-    def swapped(self, metric: str, a: int, b: int, swaps: Array) -> Array:
-        """Compute the difference after arrangements [B, G], 1 where a unit is swapped: [B]."""
+    def n_runs(self) -> int:
+        """Number of runs."""
+
+    @abstractmethod
+    def class_images(self) -> npt.NDArray[np.int64]:
+        """Count the images of each class in each unit: [G, K]."""
+
+    def sums(self, metric: str) -> tuple[Array, Array, npt.NDArray[np.int64]] | None:
+        """Give sums over units and images [G, M], and 1 [G], of a mean over images; else None."""
+        return None
 
     def estimates(self, metric: str) -> Array:
         """Compute the metric of each run: [M]."""
         return self.counted(metric, np.ones((self.n_units, 1), dtype=np.int64))[:, 0]
-
-    def replicates(self, metric: str, replicates: int, rng: np.random.Generator) -> Array:
-        """Draw bootstrap replicates of every run by the same units: [M, replicates]."""
-        everyone = np.zeros(self.n_units, dtype=np.int64)
-        parts = [
-            self.counted(metric, draw_units(everyone, size, rng, stratified=False))
-            for size in block_sizes(replicates, self.at_once)
-        ]
-        return np.concatenate(parts, axis=1)
 
     def left_out(self, metric: str) -> Array:
         """Compute every run's metric with each unit left out: [M, G]."""
@@ -110,21 +109,28 @@ class PairedScores(PairedRows):
         weights = counts[self.member].astype(np.float64)
         return np.stack([compute_scores(run, [metric], weights)[metric] for run in self.runs])
 
-    def swapped(self, metric: str, a: int, b: int, swaps: Array) -> Array:
-        """Compute the difference after arrangements [B, G], 1 where a unit is swapped: [B]."""
-        one, other = self.runs[a], self.runs[b]
-        both = Scores(np.tile(one.truth, 2), np.concatenate([one.probs, other.probs]))
-        parts = []
-        start = 0
-        for size in block_sizes(len(swaps), BLOCK_WEIGHTS // (2 * len(self.member))):
-            moved = swaps[start : start + size, self.member].T
-            first = np.concatenate([1 - moved, moved])
-            values = [
-                compute_scores(both, [metric], weights)[metric] for weights in (first, 1 - first)
-            ]
-            parts.append(values[0] - values[1])
-            start += size
-        return np.concatenate(parts)
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.runs)
+
+    def class_images(self) -> npt.NDArray[np.int64]:
+        """Count the images of each class in each unit: [G, K]."""
+        return _count_classes(self.member, self.runs[0].truth, self.n_units)
+
+    def sums(self, metric: str) -> tuple[Array, Array, npt.NDArray[np.int64]] | None:
+        """Give sums over units and images [G, M], and 1 [G], of a mean over images; else None."""
+        losses = [row_losses(run, metric) for run in self.runs]
+        if any(one is None for one in losses):
+            return None
+        of_units = [np.bincount(self.member, one, self.n_units) for one in losses]
+        images = np.bincount(self.member, minlength=self.n_units).astype(np.float64)
+        ones = np.ones(self.n_units, dtype=np.int64)
+        return np.stack(of_units, axis=1), np.repeat(images[:, None], self.n_runs, axis=1), ones
+
+    def left_out(self, metric: str) -> Array:
+        """Compute every run's metric with each unit left out: [M, G]."""
+        return np.stack([leave_out(run, self.member, self.n_units, metric) for run in self.runs])
 
 
 @dataclass(frozen=True)
@@ -171,24 +177,15 @@ class PairedOwn(PairedRows):
         rows = [np.repeat(np.arange(len(self.member)), one[self.member]) for one in counts.T]
         return np.array([[run.score_rows(metric, part) for part in rows] for run in self.runs])
 
-    def swapped(self, metric: str, a: int, b: int, swaps: Array) -> Array:
-        """Compute the difference after arrangements [B, G], 1 where a unit is swapped: [B]."""
-        one, other = self.runs[a], self.runs[b]
-        n = len(self.member)
-        both = Answers(
-            np.tile(one.truth, 2),
-            np.concatenate([one.prediction, other.prediction]),
-            None
-            if one.probs is None or other.probs is None
-            else np.concatenate([one.probs, other.probs]),
-        )
-        out = np.empty(len(swaps))
-        for place, arrangement in enumerate(swaps):
-            moved = arrangement[self.member] > 0
-            first = np.arange(n) + n * moved
-            second = np.arange(n) + n * ~moved
-            out[place] = both.score_rows(metric, first) - both.score_rows(metric, second)
-        return out
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.runs)
+
+    def class_images(self) -> npt.NDArray[np.int64]:
+        """Count the images of each class in each unit: [G, K]."""
+        _, truth = np.unique(self.runs[0].truth, return_inverse=True)
+        return _count_classes(self.member, truth, self.n_units)
 
 
 def make_paired_own(runs: Sequence[Answers], groups: Codes | None) -> PairedOwn:
@@ -206,3 +203,8 @@ def make_paired_scores(truth: Codes, probs: Sequence[Array], groups: Codes | Non
         for part in np.split(units.scores.probs, range(k, len(probs) * k, k), axis=1)
     )
     return PairedScores(units.member, units.n_units, runs)
+
+
+def _count_classes(member: Codes, truth: Codes, units: int) -> npt.NDArray[np.int64]:
+    k = int(truth.max()) + 1
+    return np.bincount(member * k + truth, minlength=units * k).reshape(units, k)

@@ -14,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array, Codes
-from frostline.report.statistics.scores import Scores, compute_scores
+from frostline.report.statistics.scores import (
+    ROC_METRICS,
+    Scores,
+    compute_scores,
+    leave_out_auc,
+)
 
 # Weights held at once: a block that stays in the processor's cache.
 BLOCK_WEIGHTS = 100_000
@@ -110,13 +115,29 @@ def replicate_scores(
 
 def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
     """Compute each metric with one unit left out: [G] (Efron and Tibshirani 1993, chapter 11)."""
+    return {name: leave_out(units.scores, units.member, units.n_units, name) for name in names}
+
+
+def leave_out(scores: Scores, member: Codes, units: int, name: str) -> Array:
+    """Compute a metric of probabilities with each unit left out: [G].
+
+    ROC AUC in one pass over sorted rows; other metrics by weights of 0.
+
+    Parameters
+    ----------
+    member : int64 [n]
+        The unit of each row.
+    units : int
+    """
+    if name in ROC_METRICS:
+        return leave_out_auc(scores, member, units, weighted=name == "roc_auc_ovr_weighted")
     parts, start = [], 0
-    for size in block_sizes(units.n_units, BLOCK_WEIGHTS // len(units.member)):
-        counts = np.ones((units.n_units, size))
+    for size in block_sizes(units, BLOCK_WEIGHTS // len(member)):
+        counts = np.ones((units, size))
         counts[np.arange(start, start + size), np.arange(size)] = 0
-        parts.append(compute_scores(units.scores, names, units.weights(counts)))
+        parts.append(compute_scores(scores, [name], counts[member])[name])
         start += size
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return np.concatenate(parts)
 
 
 def block_sizes(total: int, most: int) -> Iterator[int]:
