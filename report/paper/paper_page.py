@@ -54,7 +54,8 @@ X-ray, DINOv2-s frozen, is printed as 83.82 [83.77, 83.86]; 523 right of 624 ima
 
 Mean half-width of accuracy over the rows of a data set, in points: as printed; if images
 (slices) were independent; and, for MRI, if all slices of a patient were alike, so that
-patients are what was sampled. The truth for MRI lies between the last two.
+patients are what was sampled. For MRI the truth lies between the last two if all patients
+have as many slices; where a few patients have most of them it can be wider than both.
 
 {widths}
 ## Confusion matrices behind the two-class rows

@@ -49,7 +49,7 @@ def test_compare(files):
     assert text.startswith(sentence)
     rows = invoke("compare", *files, "--family", "freezing", "--format", "csv").splitlines()
     assert rows[0].startswith("dataset,a,b,metric,estimate_a,")
-    assert ",Holm,1," in rows[1]
+    assert ",none,1," in rows[1]
 
 
 def test_evaluate_with_metrics_and_aggregate(files):

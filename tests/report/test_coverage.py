@@ -12,9 +12,6 @@ import pytest
 from sklearn import metrics as sk
 
 from frostline.report import METRICS
-from frostline.report.statistics.comparisons.multiplicity import max_t
-from frostline.report.statistics.comparisons.paired import make_paired
-from frostline.report.statistics.comparisons.swaps import swap_p_values, swap_units
 from frostline.report.statistics.intervals.intervals import INTERVALS, compute_intervals
 from frostline.report.statistics.metrics import PER_CLASS, compute_metrics
 from frostline.report.statistics.sample import Sample
@@ -199,42 +196,6 @@ def test_a_run_resumes_and_is_summarised(coverage, tmp_path, monkeypatch):
     coverage.draw(table, tmp_path / "picture.png")
     names = [*coverage.METRICS, *coverage.RANKING]
     assert coverage.as_markdown(table).count("\n") == 2 + 2 * len(names)
-
-
-@pytest.mark.parametrize(
-    ("units", "classes", "accuracy", "grouped"),
-    [(9, 2, 0.7, True), (30, 3, 0.9, False), (75, 2, 0.7, True)],
-)
-def test_false_alarms_are_those_of_the_package(
-    type_one, situations, monkeypatch, units, classes, accuracy, grouped
-):
-    """Wherever the package's own p is not within what drawing swaps scatters, they agree."""
-    cell = situations.Cell(units, classes, 1 / classes, accuracy, grouped)
-    push, kept = situations.push_of(classes, accuracy, grouped), []
-    make = type_one.another
-    monkeypatch.setattr(type_one, "another", lambda *a: kept.append(make(*a)) or kept[-1])
-    table = type_one.run_chunk(cell, 0)
-    images = kept[:3]
-    answers = [run.logits(push).argmax(-1) for run in images]
-    for trial in range(len(table)):
-        there = images[0].there[trial]
-        unit = np.nonzero(there)[0]
-        truth = images[0].truth[trial][unit]
-        called = [one[trial][there] for one in answers]
-        paired = make_paired(truth, called, tuple(map(str, range(classes))), unit)
-        pairs = [(0, 1), (0, 2), (1, 2)]
-        draws = lambda: np.random.default_rng(5)  # noqa: E731
-        swaps = swap_units(paired, "accuracy", pairs, 4000, draws())
-        macro = swap_units(paired, "f1_macro", pairs[:1], 4000, draws())
-        alone = swap_units(paired, "accuracy", pairs[:1], 4000, draws())
-        found = {
-            "swap: accuracy": swap_p_values(alone)[0][0],
-            "swap: f1_macro": swap_p_values(macro)[0][0],
-            "max-T: accuracy, three runs": max_t(swaps).min(),
-        }
-        for name, p in found.items():
-            if abs(p - 0.05) > 0.02:
-                assert table[name].iloc[trial] == (p < 0.05), (name, p)
 
 
 def test_the_table_of_false_alarms_resumes(type_one, situations, tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def test_recovered_matrices_fit_what_is_printed():
 
 def test_overlap_bounds():
     best, worst = overlap_p(np.array([60]), np.array([50]), np.array([100]))
-    assert best == pytest.approx(2 * 0.5**10)
+    assert best == pytest.approx(0.5**10)
     assert worst == mcnemar_p(50, 40)
     same = np.array([7, 8])
     assert overlap_p(same, same, np.array([10, 10])) == (1.0, 1.0)

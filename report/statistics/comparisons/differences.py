@@ -75,8 +75,8 @@ class Difference:
     `equivalence_low` and `equivalence_high` are the simultaneous 90% interval of two one-sided
     tests; None without a margin, as `equivalence_p` is.
     `group_error` is the standard error from groups, `seed_error` what seeds add to it (NaN where
-    neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN for
-    Student's t). `mcnemar_p` is None where it does not apply.
+    neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN
+    for Student's t). `mcnemar_p` is None where it does not apply.
     Of identical predictions nothing is tested: bounds and p are NaN, and `verdict` says so.
     """
 
