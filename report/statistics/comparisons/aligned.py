@@ -38,7 +38,7 @@ class Aligned:
     n_images : int
         Images compared.
     unit : "group" or "image"
-        What is resampled and swapped.
+        What is resampled, left out and flipped.
     notes : tuple of Note
         What a reader should know.
     names : tuple of str
