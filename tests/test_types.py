@@ -18,6 +18,8 @@ STRICT = ("frostline/workspace.py", "cache/embeddings.py", "tests/typed_script.p
 
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    # Where this is set it would be found before what is installed.
+    options.setdefault("env", {k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [*map(str, command)], capture_output=True, text=True, check=False, **options
     )
