@@ -149,6 +149,9 @@ def test_answers_are_read_off_the_comparison(type_one, monkeypatch):
     assert always[marks].all()
     assert not always[held].any()
     assert always["contradiction"] == 0
+    own = answers(**(wide | {"pair_low": 0.5}))
+    assert own["covered: accuracy, three runs together"]
+    assert not own[[name for name in held if "together" not in name]].any()
     for changes in ({"p": 0.01}, {"p_adjusted": 0.01}, {"pair_low": 0.5}, {"equivalence_p": 0.01}):
         assert answers(**{"p": 0.5, "p_adjusted": 0.5} | wide | none | changes)["contradiction"]
 
