@@ -1,23 +1,23 @@
 """Made test sets with known truth, for `coverage_atlas.py` and `type_one.py`.
 
 A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
-units are patients with several images that are alike. Images get logits: a push towards the true
-class, a patient's own offset where grouped, and noise; the push is set so that accuracy is as
-asked. Probabilities are the softmax of push times logits: right without patients and with even
-classes, too sure of themselves otherwise, as real ones are. The true value of a metric is that of
-an endless sample.
+units are patients with several images that are alike; a sized cell also says how many images they
+have, by a law of `SIZES`. Images get logits: a push towards the true class, a patient's own offset
+where grouped, and noise; the push is set so that accuracy is as asked. Probabilities are the
+softmax of push times logits: right without patients and with even classes, too sure of themselves
+otherwise, as real ones are. The true value of a metric is that of an endless sample.
 
-All trials of a chunk are made together, and metrics are computed from three numbers a unit and
-class (images of it, called it, rightly called it), of which every metric here is a function. A
-test holds them equal to `frostline.report.compute_metrics`.
+`coverage_atlas.py` makes all trials of a chunk together, and its metrics are computed from three
+numbers a unit and class (images of it, called it, rightly called it), of which every metric here is
+a function. A test holds them equal to `frostline.report.compute_metrics`.
 """
 
 from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, astuple, dataclass
 from functools import cache
 
 import numpy as np
@@ -41,7 +41,13 @@ COUNTED = (
 )
 MEANS = ("log_loss", "brier_score_loss")
 SMALLEST = float(np.log(np.finfo(np.float64).eps))
-FIELDS = ("units", "classes", "rarest", "accuracy", "grouped")
+# Images of each of n units. Of the last, whose mean is endless, 200 is the most.
+SIZES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "one": lambda rng, n: np.ones(n, dtype=np.int64),
+    "1 to 12": lambda rng, n: rng.integers(1, MOST_IMAGES + 1, n),
+    "negative binomial": lambda rng, n: 1 + rng.negative_binomial(0.5, 0.5 / 5.5, n),
+    "Pareto": lambda rng, n: np.minimum(1 + rng.pareto(1.2, n), 200).astype(np.int64),
+}
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,22 @@ class Cell:
     @property
     def about(self) -> dict[str, float]:
         """The fields by name, for tables."""
-        return dict(zip(FIELDS, astuple(self), strict=True))
+        return asdict(self)
 
     def generator(self, number: int) -> np.random.Generator:
         """Random numbers of a chunk, whatever else was run."""
         return np.random.default_rng([zlib.crc32(repr(astuple(self)).encode()), number])
 
 
+@dataclass(frozen=True)
+class SizedCell(Cell):
+    """A situation whose units have numbers of images by a law of `SIZES`."""
+
+    sizes: str
+
+
 def grid() -> list[Cell]:
-    """All cells."""
+    """All cells of the atlas."""
     return [
         Cell(units, classes, rarest, accuracy, grouped)
         for units, classes, accuracy, grouped in itertools.product(
@@ -80,6 +93,37 @@ def grid() -> list[Cell]:
         for rarest in RAREST[classes]
         if accuracy >= 1 / classes
     ]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Images of one test set, a row each: class [n], unit [n], what a model sees float64 [n, K].
+
+    `noise` is the logits without the push.
+    """
+
+    truth: np.ndarray
+    unit: np.ndarray
+    noise: np.ndarray
+
+    def logits(self, push: float) -> np.ndarray:
+        """Logits: [n, K]."""
+        return np.asarray(self.noise + push * np.eye(self.noise.shape[1])[self.truth])
+
+
+def make_rows(cell: SizedCell, rng: np.random.Generator) -> Rows:
+    """Make the images of one test set."""
+    unit = np.repeat(np.arange(cell.units), SIZES[cell.sizes](rng, cell.units))
+    truth = rng.choice(cell.classes, size=cell.units, p=cell.shares)[unit]
+    return Rows(truth, unit, row_noise(cell, unit, rng))
+
+
+def row_noise(cell: Cell, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Logits without the push, of rows of these units: [n, K]."""
+    noise = rng.standard_normal((len(unit), cell.classes))
+    if cell.grouped:
+        noise += rng.standard_normal((cell.units, cell.classes))[unit]
+    return noise
 
 
 @dataclass(frozen=True)

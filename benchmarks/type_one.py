@@ -1,283 +1,271 @@
-"""How often each test of `frostline compare` says "different" where nothing is.
+"""What `frostline compare` finds where the truth is known: false alarms, coverage, contradictions.
 
-    python benchmarks/type_one.py run FOLDER [--chunks 20] [--part 0/2]
+    python benchmarks/type_one.py run FOLDER [--chunks 80] [--part 0/2]
     python benchmarks/type_one.py summary FOLDER docs/type-one.csv
 
-The situations are those of `coverage_atlas.py`. Runs of equal skill share three quarters of the
-variance of an image's noise, as real runs agree. A chunk is 100 trials of a cell, its own file;
-what is there is not done again. Chance is shared to save time: one set of drawn swaps (999), and of
-bootstrap draws, serves the trials of a chunk.
+Every trial makes a test set, aligns its runs and compares them by the package's own functions
+(`align`, `compare_family`), with 999 flips instead of 10,000. Runs share three quarters of the
+variance of an image's noise, as real runs agree. A chunk is 25 trials of a cell, its own file; what
+is there is not done again, and chunk 0 of every cell comes before chunk 1 of any. 80 chunks are
+2,000 trials a cell. Classes have even shares; images of a unit are of one class.
 
-- swap: predictions of whole units are swapped between two runs (all arrangements if at most 14
-  units differ), by accuracy, macro F1 or log loss;
-- max-T: any of the three pairs of three runs is told apart, by accuracy;
-- mcnemar by image: exact; where units have several images Frostline refuses it;
-- interval: the paired 95% interval of the difference leaves out 0;
-- equivalence: a run that is worse by the margin, 5 points, is found equivalent;
-- seeds: two methods of three seeds each, which differ in skill from seed to seed, are told apart.
+- different: two runs of equal skill have p < 0.05;
+- different, three runs: some pair of three runs of equal skill has an adjusted p < 0.05;
+- covered: the interval of a pair holds the true difference, of runs that are 5 or 10 points of
+  accuracy apart; covered together: the simultaneous intervals of three such runs hold all three;
+- equivalent: a run that is worse by the margin, 5 points, is found equivalent; of three runs, each
+  5 points worse than the one before, some pair is;
+- seeds: some pair of equally good methods of three seeds each has an adjusted p < 0.05, where the
+  push towards the true class differs from seed to seed: at a spread of 0.15 the standard deviation
+  of accuracy is 0.5 to 4 points, at 0.3 it is 1 to 9;
+- contradiction: 0 lies outside of an interval whose p is not below 0.05, or inside of one whose is;
+  or equivalence is found and its interval is not within the margin, or the other way round. Of all
+  comparisons above;
+- mcnemar by image: mid-p; where units have several images Frostline does not show it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr, stdtr, stdtrit
 from situations import (
-    Cell,
-    Images,
-    grid,
-    losses,
-    make_images,
-    make_noise,
-    margins,
-    metrics_of_margins,
+    SIZES,
+    Rows,
+    SizedCell,
+    log_probabilities,
+    make_rows,
     push_of,
+    row_noise,
+    true_ranking,
+    true_values,
 )
 
-from frostline.report.statistics.comparisons.decisions import few_differ_p
-from frostline.report.statistics.comparisons.swaps import MOST_ENUMERATED, TIE
-from frostline.report.statistics.intervals.bounds import TAIL
-from frostline.report.statistics.intervals.flags import MANY_UNITS
-from frostline.report.statistics.resampling.units import draw_units
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.aligned import Aligned, align
+from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL, mcnemar_p
+from frostline.report.statistics.comparisons.differences import (
+    Difference,
+    Options,
+    Pair,
+    compare_family,
+)
+from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.sample import Sample, Scored
 
-TRIALS, SWAPS, REPLICATES = 100, 999, 1_000
-BLOCK = 5
+TRIALS, FLIPS = 25, 999
+UNITS = (9, 18, 30, 75, 150, 300)
+CLASSES = (2, 7)
+ACCURACY = (0.7, 0.9, 0.97)
+METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 SHARED = 0.75
 MARGIN = 0.05
 SEEDS = 3
-# How much the push differs between seeds: accuracy by two to four points.
-SEED_SPREAD = 0.15
-PAIRS = ((0, 1), (0, 2), (1, 2))
+# How much the push differs between seeds.
+SPREADS = (0.15, 0.3)
+CONTRADICTION = "contradiction"
+NAN = float("nan")
+NO_ROWS = pd.DataFrame()
+# A figure of fewer trials (most were flagged, or had no interval) is not in the summary.
+FEWEST_TRIALS = 50
+PAIRS = [(slice(a, a + 1), slice(b, b + 1)) for a, b in ((0, 1), (0, 2), (1, 2))]
+METHODS = [
+    (slice(a * SEEDS, (a + 1) * SEEDS), slice(b * SEEDS, (b + 1) * SEEDS))
+    for a, b in ((0, 1), (0, 2), (1, 2))
+]
+# What each kind of figure should be, with its limits.
+GOALS = {
+    "different": (0.0, 0.06),
+    "equivalent": (0.0, 0.06),
+    "seeds": (0.0, 0.06),
+    "not flagged": (0.92, 0.97),
+    CONTRADICTION: (0.0, 0.0),
+}
 
 
-def run_chunk(cell: Cell, number: int) -> pd.DataFrame:
-    """A row a trial, a column a test: 1 where it rejects, else 0."""
-    rng = cell.generator(1_000 + number)
-    push = push_of(cell.classes, cell.accuracy, cell.grouped)
-    signs = rng.integers(0, 2, size=(cell.units, SWAPS)).astype(np.float32) * 2 - 1
-    everyone = np.zeros(cell.units, dtype=np.int64)
-    drawn = draw_units(everyone, REPLICATES, rng, stratified=False).astype(np.float32)
-    parts = []
-    for start in range(0, TRIALS, BLOCK):
-        size = min(BLOCK, TRIALS - start)
-        images = make_images(cell, (size, cell.units), rng)
-        runs = [another(cell, images, rng) for _ in range(3)]
-        logits = [run.logits(push) for run in runs]
-        units = [margins(run, one) for run, one in zip(runs, logits, strict=True)]
-        loss = [losses(run, one, push)[:, :1] for run, one in zip(runs[:2], logits, strict=False)]
-        row = swap_tests(units, loss, signs)
-        row["mcnemar by image"] = mcnemar(images, logits)
-        row |= intervals(units, loss, drawn if cell.units >= MANY_UNITS else None)
-        row |= equivalence(cell, units[0], runs[1])
-        row["seeds: accuracy"] = seeds(cell, images, push, rng)
-        parts.append(pd.DataFrame(row))
-    return pd.concat(parts)
+@dataclass
+class Trial:
+    """What was asked of one test set, and answered.
 
-
-def another(cell: Cell, images: Images, rng: np.random.Generator) -> Images:
-    """What another model makes of the images: noise that is three quarters the images' own."""
-    own = make_noise(cell, images.truth.shape, rng)
-    return images.with_noise(
-        np.float32(SHARED**0.5) * images.noise + np.float32((1 - SHARED) ** 0.5) * own
-    )
-
-
-def swap_tests(
-    units: list[np.ndarray], loss: list[np.ndarray], signs: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Swap tests of the first two runs, and max-T of all pairs of three: [T] each."""
-    differ = [(units[a] != units[b]).any((1, 2)) for a, b in PAIRS]
-    hits = [run[:, 2].sum(1) for run in units]
-    apart = np.stack([hits[a] - hits[b] for a, b in PAIRS], 1)
-    gap = loss[0] - loss[1]
-    return {
-        "swap: accuracy": over_arrangements(_sums, apart[:, :1], differ[0], signs),
-        "swap: f1_macro": over_arrangements(
-            _f1,
-            np.concatenate([units[0][:, 1:], units[1][:, 1:]], 1).reshape(
-                len(gap), -1, gap.shape[-1]
-            ),
-            differ[0],
-            signs,
-            units[0][:, 0],
-        ),
-        "swap: log_loss": over_arrangements(_sums, gap, gap[:, 0] != 0, signs),
-        "max-T: accuracy, three runs": over_arrangements(
-            _largest, apart, np.any(differ, axis=0), signs
-        ),
-    }
-
-
-def over_arrangements(statistic, features, differ, signs, true=None) -> np.ndarray:
-    """Whether p < 0.05 in each trial, as `swap_units` and `swap_p_values` find it.
-
-    Parameters
+    Attributes
     ----------
-    statistic : callable
-        Sizes of the difference, the observed one and swapped ones: [T], [T, B].
-    features : float [T, F, G]
-        What a unit adds.
-    differ : bool [T, G]
-        Units that differ at all; with few of them all arrangements are visited.
+    seed : int
+        Of the flips.
+    answers : dict of float
+        By question: 1 yes, 0 no, NaN where there was nothing to ask.
     """
-    count = differ.sum(1)
-    observed, sizes = statistic(features, signs, true)
-    rejected = ((sizes >= observed[:, None] - TIE).sum(1) + 1) / (sizes.shape[1] + 1) < 0.05
-    for n in range(MOST_ENUMERATED + 1):
-        trials = np.flatnonzero(count == n)
-        if not len(trials):
-            continue
-        if n == 0:
-            rejected[trials] = False
-            continue
-        # An arrangement and its mirror image are equally far from 0: half of them is enough.
-        bits = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1
-        every = np.ones((features.shape[-1], len(bits)), dtype=np.float32)
-        for trial in trials:
-            own = every.copy()
-            own[differ[trial]] = 1 - 2 * bits.T
-            some = None if true is None else true[[trial]]
-            one, all_sizes = statistic(features[[trial]], own, some)
-            rejected[trial] = (all_sizes >= one[:, None] - TIE).mean() < 0.05
-    return rejected
+
+    seed: int
+    answers: dict[str, float]
+
+    def compare(
+        self,
+        aligned: Aligned,
+        pairs: Sequence[Pair],
+        metric: str = "accuracy",
+        margin: float | None = None,
+    ) -> list[Difference]:
+        """Compare as the package does, and look for contradictions."""
+        options = Options(metric, margin=margin, replicates=FLIPS, seed=self.seed)
+        family = compare_family(aligned, pairs, options)
+        if any(contradicts(one) for one in family):
+            self.answers[CONTRADICTION] = 1.0
+        return family
 
 
-def _sums(features: np.ndarray, signs: np.ndarray, true: None) -> tuple[np.ndarray, np.ndarray]:
-    """Size of the sum of one difference."""
-    sizes = np.abs(features[:, 0] @ signs)
-    return np.abs(features[:, 0].sum(-1)) - 1e-5 * sizes.max(1), sizes
-
-
-def _largest(features: np.ndarray, signs: np.ndarray, true: None) -> tuple[np.ndarray, np.ndarray]:
-    """Largest of several differences, each in units of its own spread over swaps."""
-    sizes = np.abs(features @ signs)
-    spread = np.sqrt((sizes**2).mean(-1, keepdims=True))
-    scale = np.where(spread > 0, spread, 1)
-    return (np.abs(features.sum(-1)) / scale[..., 0]).max(1) - 1e-5, (sizes / scale).max(1)
-
-
-def _f1(features: np.ndarray, signs: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Size of the difference of macro F1, of called and right of both runs [T, 4 K, G]."""
-    a, b = np.split(features, 2, axis=1)
-    shape = (len(features), 2, true.shape[1], -1)
-    middle = (a + b).sum(-1, keepdims=True)
-    found = []
-    for part in (np.ones((signs.shape[0], 1), dtype=np.float32), signs):
-        half = (a - b) @ part
-        of_class = true.sum(-1)[:, None, :, None]
-        sums = [
-            np.concatenate(
-                [
-                    np.broadcast_to(of_class, (*of_class.shape[:3], half.shape[-1])),
-                    (one / 2).reshape(shape),
-                ],
-                1,
-            )
-            for one in (middle + half, middle - half)
-        ]
-        values = [metrics_of_margins(one, ["f1_macro"])["f1_macro"] for one in sums]
-        found.append(np.abs(values[0] - values[1]))
-    return found[0][:, 0] - 1e-6, found[1]
-
-
-def mcnemar(images: Images, logits: list[np.ndarray]) -> np.ndarray:
-    """McNemar's exact test by image: [T]."""
-    right = [(one.argmax(-1) == images.truth[..., None]) & images.there for one in logits[:2]]
-    only = [(right[i] & ~right[1 - i]).sum((1, 2)) for i in (0, 1)]
-    total = only[0] + only[1]
-    p = 2 * bdtr(np.minimum(*only).astype(float), total, 0.5)
-    return np.where(total > 0, p, 1) < 0.05
-
-
-def intervals(
-    units: list[np.ndarray], loss: list[np.ndarray], drawn: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """Whether the paired interval leaves out 0: jackknife-t, of many units percentile too."""
-    names = ("accuracy", "f1_macro")
-    found = {}
-    for name in (*names, "log_loss"):
-        at = _value(units, loss, name, np.ones((units[0].shape[-1], 1)))
-        error = np.sqrt(_jackknife(_left(units, loss, name)))
-        reach = stdtrit(units[0].shape[-1] - 1, 1 - TAIL) * error
-        found[f"interval, jackknife-t: {name}"] = np.abs(at[:, 0]) > reach + TIE
-        if drawn is not None:
-            low, high = np.quantile(_value(units, loss, name, drawn), [TAIL, 1 - TAIL], axis=1)
-            found[f"interval, percentile: {name}"] = (low > 0) | (high < 0)
-    return found
-
-
-def _value(
-    units: list[np.ndarray], loss: list[np.ndarray], name: str, weights: np.ndarray
-) -> np.ndarray:
-    """The difference of the first two runs, units weighted: [T, B]."""
-    total = units[0][:, 0].sum(1) @ weights
-    if name == "log_loss":
-        return ((loss[0] - loss[1])[:, 0] @ weights) / total
-    one, other = (metrics_of_margins(run @ weights, [name])[name] for run in units[:2])
-    return one - other
-
-
-def _left(units: list[np.ndarray], loss: list[np.ndarray], name: str) -> np.ndarray:
-    """The difference with one unit left out: [T, G]."""
-    if name == "log_loss":
-        gap, size = (loss[0] - loss[1])[:, 0].astype(float), units[0][:, 0].sum(1)
-        return (gap.sum(1, keepdims=True) - gap) / (size.sum(1, keepdims=True) - size)
-    sums = [run.sum(-1, keepdims=True, dtype=float) - run for run in units[:2]]
-    one, other = (metrics_of_margins(run, [name])[name] for run in sums)
-    return one - other
-
-
-def _jackknife(left: np.ndarray) -> np.ndarray:
-    units = left.shape[-1]
-    return (units - 1) / units * ((left - left.mean(-1, keepdims=True)) ** 2).sum(-1)
-
-
-def equivalence(cell: Cell, first: np.ndarray, other: Images) -> dict[str, np.ndarray]:
-    """Whether two one-sided tests call a run equivalent that is worse by the margin.
-
-    By Student's t alone, and with the bound that `compare` adds where few units differ.
-    """
-    push = push_of(cell.classes, cell.accuracy - MARGIN, cell.grouped)
-    units = [first, margins(other, other.logits(push))]
-    at = _value(units, [], "accuracy", np.ones((cell.units, 1)))[:, 0]
-    error = np.sqrt(_jackknife(_left(units, [], "accuracy")))
-    with np.errstate(divide="ignore"):
-        p = 1 - stdtr(cell.units - 1, (MARGIN - np.abs(at)) / error)
-    differing = (units[0] != units[1]).any((1, 2)).sum(-1)
-    bound = [few_differ_p(int(n), cell.units, MARGIN) for n in differing]
-    return {
-        "equivalence: accuracy, by t alone": p < 0.05,
-        "equivalence: accuracy": np.maximum(p, bound) < 0.05,
-    }
-
-
-def seeds(cell: Cell, images: Images, push: float, rng: np.random.Generator) -> np.ndarray:
-    """Whether two methods of several seeds are told apart, as `compare_methods` does."""
-    hits = []
-    for _ in range(2 * SEEDS):
-        run = another(cell, images, rng)
-        eye = np.eye(cell.classes, dtype=np.float32)[images.truth]
-        lift = push + SEED_SPREAD * rng.standard_normal((len(eye), 1, 1, 1), dtype=np.float32)
-        called = (run.noise + lift * eye[:, :, None]).argmax(-1)
-        hits.append(((called == images.truth[..., None]) & images.there).sum(-1))
-    size, right = images.there.sum(-1), np.stack(hits).astype(float)
-    values = right.sum(-1) / size.sum(-1)
-    gap = right[:SEEDS].mean(0) - right[SEEDS:].mean(0)
-    left = (gap.sum(1, keepdims=True) - gap) / (size.sum(1, keepdims=True) - size)
-    variances = [
-        _jackknife(left),
-        *(values[part].var(0, ddof=1) / SEEDS for part in (slice(SEEDS), slice(SEEDS, None))),
+def grid() -> list[SizedCell]:
+    """All cells."""
+    return [
+        SizedCell(units, classes, 1 / classes, accuracy, sizes != "one", sizes)
+        for units, classes, accuracy, sizes in itertools.product(UNITS, CLASSES, ACCURACY, SIZES)
     ]
-    total = sum(variances)
-    df = [cell.units - 1, SEEDS - 1, SEEDS - 1]
-    with np.errstate(all="ignore"):
-        free = total**2 / sum(v**2 / n for v, n in zip(variances, df, strict=True))
-        p = 2 * stdtr(free, -np.abs(values[:SEEDS].mean(0) - values[SEEDS:].mean(0)) / total**0.5)
-    return np.where(total > 0, p, 1) < 0.05
+
+
+def run_chunk(cell: SizedCell, number: int) -> pd.DataFrame:
+    """A row a trial, a column a question: 1 yes, 0 no, NaN where there was nothing to ask."""
+    rng = cell.generator(number)
+    return pd.DataFrame([run_trial(cell, rng) for _ in range(TRIALS)])
+
+
+def run_trial(cell: SizedCell, rng: np.random.Generator) -> dict[str, float]:
+    """Compare the runs of one test set in every way."""
+    rows = make_rows(cell, rng)
+    trial = Trial(int(rng.integers(2**32)), {CONTRADICTION: 0.0})
+    metrics = [name for name in METRICS if name != "roc_auc" or cell.classes == 2]
+    # Three runs of equal skill, and two that are worse than the first by 5 and by 10 points.
+    equal = [another(cell, rows, rng) for _ in range(3)]
+    worse = [another(cell, rows, rng) for _ in range(2)]
+    levels = [cell.accuracy - n * MARGIN for n in range(3)]
+    alike = align([as_run(cell, one, levels[0]) for one in equal])
+    equal_skill(trial, alike, metrics)
+    apart = align([as_run(cell, *one) for one in zip((equal[0], *worse), levels, strict=True)])
+    truths = [true_scores(cell, level) for level in levels]
+    true_differences(trial, apart, {name: truths[0][name] - truths[2][name] for name in metrics})
+    equivalence(trial, apart)
+    seeds(trial, cell, rows, rng)
+    return trial.answers
+
+
+def another(cell: SizedCell, rows: Rows, rng: np.random.Generator) -> Rows:
+    """What another model makes of the images: noise that is three quarters the images' own."""
+    own = row_noise(cell, rows.unit, rng)
+    return replace(rows, noise=SHARED**0.5 * rows.noise + (1 - SHARED) ** 0.5 * own)
+
+
+def as_run(cell: SizedCell, rows: Rows, accuracy: float, lift: float = 0.0) -> Scored:
+    """The run as `compare` has it after reading; `lift` is added to the push of an accuracy."""
+    push = push_of(cell.classes, accuracy, cell.grouped) + lift
+    logits = rows.logits(push)
+    sample = Sample(
+        truth=rows.truth,
+        prediction=logits.argmax(1),
+        groups=rows.unit if cell.grouped else None,
+        classes=tuple(str(c) for c in range(cell.classes)),
+        unit="group" if cell.grouped else "image",
+        test_set="",
+        split="test",
+        notes=(),
+        probs=np.exp(log_probabilities(logits, push)),
+        n_images=len(rows.truth),
+        ids=np.arange(len(rows.truth)).astype(object),
+    )
+    return Predictions(NO_ROWS, {"run": ""}), sample
+
+
+def equal_skill(trial: Trial, alike: Aligned, metrics: Sequence[str]) -> None:
+    """Ask of two runs by every metric, and of three by accuracy, whether they differ."""
+    for metric in metrics:
+        (one,) = trial.compare(alike, PAIRS[:1], metric)
+        # Of identical runs nothing is tested; else p is undefined because the metric is.
+        undefined = np.isnan(one.p) and one.verdict != IDENTICAL
+        trial.answers[f"different: {metric}"] = NAN if undefined else float(one.p < ALPHA)
+    family = trial.compare(alike, PAIRS)
+    trial.answers["different, three runs: accuracy"] = any_marked(family)
+    right = [one.prediction == one.truth for one in alike.samples[:2]]
+    p = mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    trial.answers["mcnemar by image: accuracy"] = float(p < ALPHA)
+
+
+def true_differences(trial: Trial, apart: Aligned, gaps: dict[str, float]) -> None:
+    """Ask whether intervals hold the true difference of runs that are 5 and 10 points apart."""
+    for metric, gap in gaps.items():
+        (one,) = trial.compare(apart, PAIRS[1:2], metric)
+        held = holds(one.pair_low, one.pair_high, gap)
+        ask_covered(trial, f"{metric}, 10 points", held, flagged(apart, PAIRS[1], metric))
+    family = trial.compare(apart, PAIRS)
+    held = holds(family[0].pair_low, family[0].pair_high, MARGIN)
+    ask_covered(trial, "accuracy, 5 points", held, flagged(apart, PAIRS[0], "accuracy"))
+    gaps_of_three = (MARGIN, 2 * MARGIN, MARGIN)
+    each = [holds(one.low, one.high, gap) for one, gap in zip(family, gaps_of_three, strict=True)]
+    doubted = any(flagged(apart, pair, "accuracy") for pair in PAIRS)
+    # NaN, of a pair without an interval, is carried on.
+    ask_covered(trial, "accuracy, three runs together", float(np.prod(each)), doubted)
+
+
+def ask_covered(trial: Trial, what: str, held: float, doubted: bool) -> None:
+    """Note whether an interval holds the truth, and the same of those that are not flagged."""
+    trial.answers[f"covered: {what}"] = held
+    trial.answers[f"covered, not flagged: {what}"] = NAN if doubted else held
+
+
+def holds(low: float, high: float, truth: float) -> float:
+    """Whether an interval holds the true value; NaN where there is none."""
+    return NAN if np.isnan(low) else float(low - 1e-9 <= truth <= high + 1e-9)
+
+
+def flagged(aligned: Aligned, pair: Pair, metric: str) -> bool:
+    """Whether there is anything to distrust of either run's score."""
+    return any(flag(metric, aligned.samples[part.start]) for part in pair)
+
+
+def equivalence(trial: Trial, apart: Aligned) -> None:
+    """Ask whether any pair is called equivalent of runs that differ by the margin or more."""
+    for what, pairs in (("", PAIRS[:1]), (", three runs", PAIRS)):
+        family = trial.compare(apart, pairs, margin=MARGIN)
+        p = [1.0 if one.equivalence_p is None else one.equivalence_p for one in family]
+        trial.answers[f"equivalent{what}: accuracy"] = float(min(p) < ALPHA)
+
+
+def seeds(trial: Trial, cell: SizedCell, rows: Rows, rng: np.random.Generator) -> None:
+    """Ask whether two, or any of three, equally good methods of several seeds are marked."""
+    for spread in SPREADS:
+        runs = [
+            as_run(cell, another(cell, rows, rng), cell.accuracy, spread * rng.standard_normal())
+            for _ in range(3 * SEEDS)
+        ]
+        aligned = align(runs)
+        for what, pairs in (("two", METHODS[:1]), ("three", METHODS)):
+            marked = any_marked(trial.compare(aligned, pairs))
+            trial.answers[f"seeds, {what} methods: accuracy, spread {spread}"] = marked
+
+
+def any_marked(family: Sequence[Difference]) -> float:
+    """Whether an adjusted p of the family is below 0.05."""
+    return float(any(one.p_adjusted < ALPHA for one in family))
+
+
+def contradicts(one: Difference) -> bool:
+    """Whether p and interval, the pair's or the family's, or those of equivalence disagree."""
+    shown = [(one.p, one.pair_low, one.pair_high), (one.p_adjusted, one.low, one.high)]
+    apart = any((p < ALPHA) != (low > 0 or high < 0) for p, low, high in shown)
+    low, high, p = one.equivalence_low, one.equivalence_high, one.equivalence_p
+    if low is None or high is None or p is None:
+        return apart
+    return apart or (p < ALPHA) != (low > -MARGIN and high < MARGIN)
+
+
+@cache
+def true_scores(cell: SizedCell, accuracy: float) -> dict[str, float]:
+    """The metrics of an endless sample at this accuracy."""
+    cell = replace(cell, accuracy=accuracy)
+    return true_values(cell) | (true_ranking(cell) if cell.classes == 2 else {})
 
 
 def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
@@ -289,45 +277,64 @@ def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
             if index % part[1] != part[0] or path.exists():
                 continue
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            run_chunk(cell, number).astype(np.int8).to_parquet(temporary)
+            run_chunk(cell, number).astype(np.float32).to_parquet(temporary)
             temporary.replace(path)
 
 
 def summarise(folder: Path) -> pd.DataFrame:
-    """A row a cell and test: trials, and the share in which it rejected."""
+    """A row a cell and question: trials in which it was asked, and the share of yes."""
     rows = []
     for index, cell in enumerate(grid()):
         files = sorted(folder.glob(f"{index:04d}-*.parquet"))
         if files:
             table = pd.concat([pd.read_parquet(file) for file in files])
-            # A test that was added later was tried in later chunks.
+            about = {name: cell.about[name] for name in ("units", "classes", "accuracy", "sizes")}
             rows += [
-                cell.about | {"test": name, "trials": one.count(), "rejected": one.mean()}
+                about | {"question": name, "trials": int(one.count()), "share": one.mean()}
                 for name, one in table.items()
             ]
     return pd.DataFrame(rows)
 
 
+def missed(table: pd.DataFrame) -> pd.Series:
+    """Mark figures that miss their goal by more than two standard errors of their trials."""
+    limits = [next((GOALS[k] for k in GOALS if k in q), (0.0, 1.0)) for q in table["question"]]
+    low, high = np.array(limits, dtype=float).reshape(-1, 2).T
+    low_error, high_error = (np.sqrt(at * (1 - at) / table["trials"]) for at in (low, high))
+    share = table["share"]
+    return (share < low - 2 * low_error) | (share > high + 2 * high_error)
+
+
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table of `docs/statistics.md`: mean and largest share by test and number of units."""
+    """The table of `docs/statistics.md`: mean and worst share by question and number of units."""
     sizes = sorted(table["units"].unique())
     lines = [
-        "| test | " + " | ".join(f"{n} units" for n in sizes) + " |",
-        "| --- |" + " ---: |" * len(sizes),
+        "| question | " + " | ".join(f"{n} units" for n in sizes) + " | missed |",
+        "| --- |" + " ---: |" * (len(sizes) + 1),
     ]
-    for name in table["test"].unique():
-        part = table[table["test"] == name]
+    for name in table["question"].unique():
+        part = table[(table["question"] == name) & (table["trials"] >= FEWEST_TRIALS)]
         kinds = [(name, part)]
         if name.startswith("mcnemar"):
-            kinds = [
-                (f"{name}, {word}", part[part["grouped"] == grouped])
-                for grouped, word in ((False, "one image a unit"), (True, "several (refused)"))
-            ]
-        for title, one in kinds:
-            shares = [100 * one[one["units"] == n]["rejected"] for n in sizes]
-            cells = [f"{s.mean():.1f} ({s.max():.1f})" if len(s) else "–" for s in shares]
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+            one = part["sizes"] == "one"
+            kinds = [(f"{name}, one image a unit", part[one]), (f"{name}, several", part[~one])]
+        for title, rows in kinds:
+            cells = [_cell(title, 100 * rows[rows["units"] == n]["share"]) for n in sizes]
+            wrong = f"{int(missed(rows).sum())} of {len(rows)}" if _has_goal(name) else ""
+            lines.append(f"| {title} | {' | '.join(cells)} | {wrong} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(title: str, shares: pd.Series) -> str:
+    if not len(shares):
+        return "–"
+    if title.startswith("covered"):
+        return f"{shares.mean():.0f} ({shares.min():.0f}–{shares.max():.0f})"
+    return f"{shares.mean():.1f} ({shares.max():.1f})"
+
+
+def _has_goal(question: str) -> bool:
+    return any(kind in question for kind in GOALS)
 
 
 def main() -> None:
@@ -337,16 +344,18 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["run", "summary"])
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--chunks", type=int, default=20)
+    parser.add_argument("--chunks", type=int, default=80)
     parser.add_argument("--part", default="0/1", help="this process's share of the cells")
     options = parser.parse_args()
     if options.what == "run":
         first, _, of = options.part.partition("/")
         run(options.paths[0], options.chunks, (int(first), int(of)))
-    else:
-        table = summarise(options.paths[0])
-        table.to_csv(options.paths[1], index=False, float_format="%.4g", lineterminator="\n")
-        print(as_markdown(table), end="")
+        return
+    table = summarise(options.paths[0])
+    table.to_csv(options.paths[1], index=False, float_format="%.4g", lineterminator="\n")
+    print(as_markdown(table))
+    known = table[table["trials"] >= FEWEST_TRIALS]
+    print(known[missed(known)].to_string(index=False))
 
 
 if __name__ == "__main__":

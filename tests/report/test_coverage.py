@@ -1,4 +1,4 @@
-"""The atlas and the table of false alarms score as the package does, and resume; the docs agree."""
+"""The atlas scores as the package does, and resumes; the docs agree."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from frostline.report.statistics.metrics import PER_CLASS, compute_metrics
 from frostline.report.statistics.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("situations", "coverage_atlas", "type_one")
+NAMES = ("situations", "coverage_atlas")
 
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    """The three modules, which import one another as scripts do; few trials a chunk."""
+    """The two modules, which import one another as scripts do; few trials a chunk."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         found = [importlib.import_module(name) for name in NAMES]
@@ -46,11 +46,6 @@ def situations(benchmarks):
 @pytest.fixture(scope="module")
 def coverage(benchmarks):
     return benchmarks[1]
-
-
-@pytest.fixture(scope="module")
-def type_one(benchmarks):
-    return benchmarks[2]
 
 
 def sample_of(situations, images, logits, push, trial=None):
@@ -198,25 +193,13 @@ def test_a_run_resumes_and_is_summarised(coverage, tmp_path, monkeypatch):
     assert coverage.as_markdown(table).count("\n") == 2 + 2 * len(names)
 
 
-def test_the_table_of_false_alarms_resumes(type_one, situations, tmp_path, monkeypatch):
-    cells = [situations.Cell(9, 2, 0.5, 0.7, False), situations.Cell(30, 2, 0.5, 0.7, True)]
-    monkeypatch.setattr(type_one, "grid", lambda: cells)
-    type_one.run(tmp_path, 1, (1, 2))
-    type_one.run(tmp_path, 1, (0, 1))
-    assert len(list(tmp_path.iterdir())) == 2
-    table = type_one.summarise(tmp_path)
-    assert set(table["trials"]) == {4}
-    assert table["rejected"].between(0, 1).all()
-    assert "several (refused)" in type_one.as_markdown(table)
-
-
 def test_the_docs_name_every_metric_and_method():
     text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     for name in [*METRICS, *(f"{base}[c]" for base in PER_CLASS)]:
         assert f"`{name}`" in text, name
     for name in INTERVALS:
         assert f"**{name}**" in text, name
-    for path in ("coverage.csv.gz", "coverage.png", "type-one.csv"):
+    for path in ("coverage.csv.gz", "coverage.png"):
         assert (ROOT / "docs" / path).exists()
 
 

@@ -80,6 +80,14 @@ def test_the_interval_holds_exactly_what_is_not_rejected(units, level):
         assert not inside or test.p(delta) >= 1 - level - 1e-9
 
 
+@pytest.mark.parametrize("seed", [42, 150])
+def test_an_end_at_0_is_0_where_p_is_exactly_5_percent(seed):
+    sums = np.random.default_rng(seed).choice([-1, 0, 0, 1, 1], 60)
+    test = flips_of(sums, np.ones(60), draws=99, seed=seed)
+    assert test.p() == 0.05
+    assert test.interval(0.95)[0] == 0.0
+
+
 def test_single_images_are_mcnemars_mid_p():
     for a_only, b_only in ((7, 1), (9, 3), (4, 4), (6, 0)):
         sums = [1] * a_only + [-1] * b_only + [0] * 20
@@ -144,10 +152,11 @@ def law_of(tests):
     return MaxT(np.abs(2 * kept / np.sqrt((residuals**2).sum(0))).max(1))
 
 
-@given(st.integers(0, 10_000), st.integers(16, 40))
-def test_adjusted_p_and_simultaneous_interval_agree(seed, units):
+@given(st.integers(0, 10_000), st.integers(16, 40), st.sampled_from([1, 60, 200]))
+def test_adjusted_p_and_simultaneous_interval_agree(seed, units, heaviest):
     rng = np.random.default_rng(seed)
     weights = rng.integers(1, 9, units)
+    weights[0] = heaviest  # with 200 images in one group there are about two effective groups
     tests = [flips_of(rng.normal(shift, 1, units) * weights, weights) for shift in (0, 0.3, 0.6)]
     for family in (law_of(tests), Bonferroni(3)):
         for test in tests:

@@ -234,7 +234,7 @@ def _difference(
     values: Array,
     tested: tuple[Test | None, Family],
 ) -> Difference:
-    """Read p, intervals and verdict off a test; of no test why there is none."""
+    """Read p, intervals and verdict off a test, or say why nothing was tested."""
     metric, (test, family) = options.metric, tested
     p = p_adjusted = NAN
     own = shown = (NAN, NAN)

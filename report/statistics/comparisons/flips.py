@@ -69,14 +69,23 @@ class SignFlips:
         for side in (-1, 1):
             places, reached, always = self._curves[side]
             end = float(np.interp(wanted, reached[::-1], places[::-1]))
-            ends.append(side * (end if always < wanted else np.inf))
+            # A line between places rounds: where p is 5% at 0, so is the end.
+            ends.append(side * (round(end, DIGITS) if always < wanted else np.inf))
         return ends[0], ends[1]
 
     def statistic(self, delta: float = 0.0) -> float:
-        """Give Σ residuals over the root of Σ residuals² at `delta`: about standard normal."""
+        """Give Σ residuals over the root of Σ residuals² at `delta`: about standard normal.
+
+        Far from the estimate it is about Σw / √Σw², the root of the effective number of units. It
+        counts as no larger anywhere, so that a `delta` is rejected only if all further ones are,
+        and p agrees with `interval_at`. Of equal weights it is never larger.
+        """
         residuals = self.residuals + (self.difference - delta) * self.weights
         spread = float(self.counts @ residuals**2)
-        return float(self.counts @ residuals) / spread**0.5 if spread > 0 else 0.0
+        if not spread > 0:
+            return 0.0
+        most = float(self.counts @ self.weights) / float(self.counts @ self.weights**2) ** 0.5
+        return float(np.clip(float(self.counts @ residuals) / spread**0.5, -most, most))
 
     def interval_at(self, largest: float) -> tuple[float, float]:
         """Give every δ at which the statistic is at most `largest` in size.
