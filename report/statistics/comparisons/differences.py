@@ -234,7 +234,7 @@ def _difference(
     values: Array,
     tested: tuple[Test | None, Family],
 ) -> Difference:
-    """Read p, intervals and verdict off a test, or say why there is none."""
+    """Read p, intervals and verdict off a test, or say why not."""
     metric, (test, family) = options.metric, tested
     p = p_adjusted = NAN
     own = shown = (NAN, NAN)

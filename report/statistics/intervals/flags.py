@@ -1,4 +1,4 @@
-"""Flags: where an interval may not cover, and where there is none, by what simulation found.
+"""Flags: where an interval may not cover, and where a precision has no interval.
 
 `benchmarks/coverage_atlas.py` measured them and `docs/statistics.md` shows them. A flag is a note
 with the interval; nothing is hidden. All counts are of effective units: unequal ones count less.
