@@ -164,7 +164,7 @@ def _hanging(name: str, sample: Sample) -> Counts:
     if name.startswith("precision"):
         return sample.called_units
     if name.startswith("f1"):
-        # Of a class that is never called F1 may be 2 R / (1 + R), and all that is known is recall R.
+        # Of a class that is never called all that is known is recall R: F1 is up to 2 R / (1 + R).
         fewer = np.minimum(sample.class_units, sample.called_units)
         return np.where(sample.called_units > 0, fewer, sample.class_units / 2)
     return sample.class_units
