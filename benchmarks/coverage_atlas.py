@@ -43,6 +43,7 @@ from situations import (
 from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED, TAIL, jackknife_scale
 from frostline.report.statistics.intervals.flags import (
     BY_CLASS,
+    FEWEST_CALLED,
     FEWEST_FLAWLESS,
     FEWEST_IMAGES,
     FEWEST_IN_AVERAGES,
@@ -54,8 +55,10 @@ from frostline.report.statistics.intervals.flags import (
     MANY_OF_A_CLASS,
     MANY_UNITS,
     MANY_WRONG,
+    MOST_UNKNOWN,
+    RAREST_DECIDES,
 )
-from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.resampling.units import draw_units
 
 TRIALS, REPLICATES = 100, 1_000
@@ -89,7 +92,7 @@ def run_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]) ->
         left = leave_one_out(units, loss)
         values = evaluate_units(units, loss, drawn)
         for name in METRICS:
-            bounds = score_metric(name, every[name][:, 0], left[name], values[name])
+            bounds = score_metric(name, units, every[name][:, 0], left[name], values[name])
             row |= outcomes(name, every[name][:, 0], truths[name], bounds)
         if number < PAPER_CHUNKS:
             row |= _paper_kind(confusions(images, logits), truths, rng)
@@ -107,7 +110,8 @@ def ranking_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]
     for _ in range(TRIALS):
         images = make_images(cell, (cell.units,), rng)
         logits = images.logits(push)
-        row = describe(margins(images, logits)[None])
+        units = margins(images, logits)[None]
+        row = describe(units)
         score = (logits[..., 1] - logits[..., 0])[images.there]
         unit = np.repeat(np.arange(cell.units), images.there.sum(-1))
         order = np.argsort(-score)
@@ -116,7 +120,7 @@ def ranking_chunk(cell: Cell, number: int, push: float, truths: dict[str, float]
         left = rank_units(positive, unit, without)
         values = rank_units(positive, unit, drawn)
         for name in RANKING:
-            bounds = score_metric(name, every[name], left[name][None], values[name][None])
+            bounds = score_metric(name, units, every[name], left[name][None], values[name][None])
             row |= outcomes(name, every[name], truths[name], bounds)
         rows.append(pd.DataFrame(row))
     return pd.concat(rows)
@@ -173,32 +177,73 @@ def leave_one_out(units: np.ndarray, loss: np.ndarray) -> dict[str, np.ndarray]:
     return values | {name: means[:, i] / total for i, name in enumerate(MEANS)}
 
 
+def effective(weights: np.ndarray) -> np.ndarray:
+    """Units [..., G] of unequal weight as equal ones: [...]."""
+    weights = weights.astype(np.float64)
+    squares = (weights**2).sum(-1)
+    return np.divide(weights.sum(-1) ** 2, squares, out=np.zeros(squares.shape), where=squares > 0)
+
+
 def describe(units: np.ndarray) -> dict[str, np.ndarray]:
-    """What `flags` and `auto` look at, of each trial of margins [T, 3, K, G]."""
+    """What `flags` and `auto` look at, of margins [T, 3, K, G]: counts are of effective units."""
     true, called, right = units[:, 0], units[:, 1], units[:, 2]
-    present = (true > 0).sum(-1)
-    flawless = true.sum(-1) == right.sum(-1)
-    most = units.shape[-1] + 1
+    images, support = true.sum(1), true.sum(-1)
+    of_class, calls = effective(true), effective(called)
+    flawless, exact = support == right.sum(-1), called.sum(-1) == right.sum(-1)
+    # One answer to all calls the others nothing, whatever the sample.
+    constant = ((calls > 0).sum(-1) == 1)[:, None] & (calls == 0)
+    doubtful = (calls > 0) & (calls < FEWEST_CALLED)
+    weights = support / support.sum(-1, keepdims=True)
     return {
-        "least": np.where(present > 0, present, most).min(-1),
-        "rare": present[:, 0],
-        "wrong": (right.sum(-2) < true.sum(-2)).sum(-1),
-        "absent": (present == 0).sum(-1),
-        "flawless": np.where(flawless, present, most).min(-1),
+        "effective": effective(images),
+        "least": _least(of_class),
+        "least_called": _least(calls),
+        "least_both": _least(np.where(calls > 0, np.minimum(of_class, calls), of_class / 2)),
+        "fewest": of_class.min(-1),
+        "fewest_called": np.where(constant, np.inf, calls).min(-1),
+        "rare": of_class[:, 0],
+        "others": effective(images - true[:, 0]),
+        "wrong": effective(images - right.sum(1)),
+        "flawless": np.where(flawless, of_class, np.inf).min(-1),
+        "flawless_called": np.where(exact & (calls > 0), calls, np.inf).min(-1),
         "rare_flawless": flawless[:, 0],
+        "doubtful_macro": doubtful.mean(-1),
+        "doubtful_weighted": (weights * doubtful).sum(-1),
         "answers": (called.sum(-1) > 0).sum(-1),
     }
 
 
+def _least(units: np.ndarray) -> np.ndarray:
+    """The fewest units of a class [T, K] that has some."""
+    return np.where(units > 0, units, np.inf).min(-1)
+
+
+def weigh(name: str, units: np.ndarray) -> np.ndarray:
+    """How much of a metric rests on each unit: as `unit_weights`, of margins [T, 3, K, G]."""
+    true = units[:, 0].astype(np.float64)
+    if name == "recall[0]":
+        return true[:, 0]
+    if name == "specificity[0]":
+        return true[:, 1:].sum(1)
+    if not find_metric(name).macro:
+        return true.sum(1)
+    total = true.sum(-1, keepdims=True)
+    return np.divide(true, total, out=np.zeros(true.shape), where=total > 0).sum(1)
+
+
 def score_metric(
-    name: str, centre: np.ndarray, left: np.ndarray, values: np.ndarray
+    name: str, units: np.ndarray, centre: np.ndarray, left: np.ndarray, values: np.ndarray
 ) -> dict[str, Bounds]:
-    """Low and high [T] of every method, of estimates [T], left-out values and replicates."""
+    """Low and high [T] of every method, of estimates [T], left-out values and replicates.
+
+    `units` are the margins [T, 3, K, G].
+    """
     ordered = np.sort(values, axis=-1)
+    skewed = of_probabilities(name) & ~np.isclose(effective(units[:, 0].sum(1)), units.shape[-1])
     return {
         "percentile": percentile(ordered),
         "bca": bca(ordered, centre, left),
-        "jackknife-t": jackknife(centre, left, jackknife_scale(name)),
+        "jackknife-t": jackknife(centre, left, weigh(name, units), skewed, jackknife_scale(name)),
     }
 
 
@@ -227,12 +272,22 @@ def bca(ordered: np.ndarray, centre: np.ndarray, left: np.ndarray) -> Bounds:
     return np.where(refused, np.nan, low), np.where(refused, np.nan, high)
 
 
-def jackknife(centre: np.ndarray, left: np.ndarray, bounds: tuple[float, float] | None) -> Bounds:
-    """As `intervals.jackknife_bounds`, of left-out values [T, G]."""
-    units = left.shape[-1]
-    apart = left - left.mean(-1, keepdims=True)
-    error = np.sqrt((units - 1) / units * (apart**2).sum(-1))
-    reach = stdtrit(units - 1, 1 - TAIL) * error
+def jackknife(
+    centre: np.ndarray,
+    left: np.ndarray,
+    weights: np.ndarray,
+    skewed: np.ndarray,
+    bounds: tuple[float, float] | None,
+) -> Bounds:
+    """As `intervals.jackknife_bounds`, of left-out values and weights [T, G]; `skewed` is [T]."""
+    units, equal = left.shape[-1], effective(weights)
+    squares = (left - left.mean(-1, keepdims=True)) ** 2
+    with np.errstate(all="ignore"):
+        df = np.where(
+            skewed, np.minimum(equal - 1, np.maximum(effective(squares) - 1, 1)), equal - 1
+        )
+        factor = ((units - 1) / units) ** 2 * equal / (equal - 1)
+        reach = stdtrit(df, 1 - TAIL) * np.sqrt(factor * squares.sum(-1))
     if bounds is None:
         return centre - reach, centre + reach
     if np.isinf(bounds[1]):
@@ -363,45 +418,58 @@ def _share(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _at_edge(centre: np.ndarray) -> np.ndarray:
-    return (centre < 1e-6) | (centre > 1 - 1e-6)
-
-
 def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     """What `auto` did in each trial, from what its methods did: as `intervals.choose_method`."""
     centre, truth = table[f"{name}|estimate"].to_numpy(), table[f"{name}|truth"].iloc[0]
-    metric = find_metric(name)
-    units = np.full(len(table), float(cell.units))
-    if metric.macro:
-        units = table["least"].to_numpy()
-    elif "[" in name:
-        units = table["rare"].to_numpy()
-        units = cell.units - units if name.startswith("specificity") else units
-    many = (cell.units >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
+    units = trials_of(name, table)
+    many = (table["effective"] >= MANY_UNITS) & (table["wrong"] >= MANY_WRONG)
     many &= units >= MANY_OF_A_CLASS
     out = np.where(many, table[f"{name}|percentile"], table[f"{name}|jackknife-t"])
-    if not metric.share:
-        return out
-    edge = _at_edge(centre)
-    miss = TAIL ** (1 / np.maximum(units, 1))
-    exact = np.where(centre > 0.5, truth >= miss, truth <= 1 - miss)
-    return np.where(edge, np.where(units > 0, exact, -1), out)
+    scale = find_metric(name).bounds
+    if scale is not None:
+        lowest, highest = scale
+        trials = table["least"].to_numpy() if name in RAREST_DECIDES else units
+        width = highest - lowest
+        reach = width * TAIL ** (1 / (width * np.maximum(trials, 1e-9)))
+        top = truth >= lowest + reach - 1e-6
+        bottom = truth <= highest - reach + 1e-6
+        edge = (centre < lowest + 1e-6) | (centre > highest - 1e-6)
+        exact = np.where(trials > 0, np.where(centre > (lowest + highest) / 2, top, bottom), -1)
+        out = np.where(edge, exact, out)
+    if name.startswith("precision"):
+        out = np.where(table[f"doubtful_{name[10:]}"] >= MOST_UNKNOWN - 1e-6, -1, out)
+    return out
+
+
+def trials_of(name: str, table: pd.DataFrame) -> np.ndarray:
+    """As `flags.trials`."""
+    column = "effective"
+    if find_metric(name).macro:
+        by_call = {"precision_macro": "least_called", "f1_macro": "least_both"}
+        column = by_call.get(name, "least")
+    elif "[" in name:
+        column = "others" if name.startswith("specificity") else "rare"
+    return table[column].to_numpy()
 
 
 def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     """Which trials `report.flags` marks."""
     fewest = FEWEST_WRONG_OF_LOSSES if name in LOSSES else FEWEST_WRONG
-    out = (cell.units < FEWEST_UNITS) | (table["wrong"].to_numpy() < fewest)
+    out = (table["effective"].to_numpy() < FEWEST_UNITS) | (table["wrong"].to_numpy() < fewest)
     out |= cell.units < FEWEST_IMAGES and not cell.grouped
     macro, one = find_metric(name).macro, "[" in name
     if not (macro or one or name in BY_CLASS):
         return out
-    least = np.where(table["absent"] > 0, 0, table["least"])
-    unseen = table["flawless"] < FEWEST_FLAWLESS
+    least, unseen = table["fewest"], table["flawless"] < FEWEST_FLAWLESS
     if one:
         least, unseen = table["rare"], (table["rare"] < FEWEST_FLAWLESS) & table["rare_flawless"]
     fewest = FEWEST_OF_A_CLASS if macro or one else FEWEST_IN_AVERAGES
-    return out | np.asarray(least < fewest) | np.asarray((macro or one) & unseen.astype(bool))
+    out |= np.asarray(least < fewest) | np.asarray((macro or one) & unseen.astype(bool))
+    if name.startswith(("precision", "f1")):
+        out |= table["fewest_called"].to_numpy() < fewest
+    if name == "precision_macro":
+        out |= table["flawless_called"].to_numpy() < FEWEST_FLAWLESS
+    return out
 
 
 def as_markdown(table: pd.DataFrame) -> str:

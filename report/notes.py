@@ -60,9 +60,16 @@ def notes_from_json(given: Iterable[dict[str, Any]]) -> Notes:
 
 def no_interval(notes: Iterable[Note]) -> str:
     """Say in brackets that there is no interval, and why if a note does."""
-    start = "No interval: "
-    whys = [text.removeprefix(start) for text in texts(notes) if text.startswith(start)]
-    return f"(no interval: {whys[0].rstrip('.')})" if whys else "(no interval)"
+    return f"({missing(notes) or 'no interval'})"
+
+
+def missing(notes: Iterable[Note]) -> str:
+    """Say in a few words why there is no value, or no interval; "" where no note does."""
+    for start in ("No value: ", "No interval: "):
+        for text in texts(notes):
+            if text.startswith(start):
+                return f"{start[0].lower()}{start[1:]}{text.removeprefix(start).rstrip('.')}"
+    return ""
 
 
 def texts(notes: Iterable[Note]) -> list[str]:

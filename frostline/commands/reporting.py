@@ -127,7 +127,9 @@ def compare(
     split: SplitScored = "test",
     replicates: Annotated[
         int | None,
-        typer.Option(help="Sign arrangements that are drawn: 10,000; replicates for --ranks: 2,000."),
+        typer.Option(
+            help="Sign arrangements that are drawn: 10,000; replicates for --ranks: 2,000."
+        ),
     ] = None,
     unit: UnitOption = "group",
     aggregate: AggregateOption = "auto",

@@ -19,7 +19,7 @@ from frostline.report.predictions import Predictions
 
 FORMAT = "frostline-statistics"
 # Raised whenever a formula changes, so that no number of an older one is shown.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def digest_predictions(run: Predictions) -> str:

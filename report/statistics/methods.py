@@ -13,8 +13,6 @@ from frostline.report.statistics.evaluation import COLUMNS, tabulate
 from frostline.report.statistics.names import MAJORITY_HEAD
 from frostline.report.statistics.seeds import over_seeds
 
-POOLED = "jackknife-t of the mean over seeds"
-
 
 def tabulate_methods(
     methods: Sequence[Method],
@@ -41,13 +39,11 @@ def tabulate_methods(
             )
             parts.append(part[part["head"] != MAJORITY_HEAD])
             continue
-        part = over_seeds([run for run, _ in method.runs], metrics=metrics, **scoring)
+        part = over_seeds([run for run, _ in method.runs], metrics=metrics, **scoring, **options)
         parts.append(
             part.fillna({"weights": "", "candidates": ""}).assign(
                 split=method.sample.split,
-                method=POOLED,
-                replicates=0,
-                seed=0,
+                seed=options.get("seed", 0),
                 run_seed=None,
                 seeds=_seeds(method),
             )

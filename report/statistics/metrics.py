@@ -41,8 +41,6 @@ class Metric:
         Its heading in tables.
     bounds : (float, float) or None
         Its lowest and highest value; None where a side is open.
-    share : bool
-        Whether it is 1 (or 0) exactly if every prediction is right (or wrong), as accuracy is.
     macro : bool
         Whether every class weighs the same, so that a rare class decides as much as a common one.
     higher : bool
@@ -52,7 +50,6 @@ class Metric:
     function: Callable[[Array], Array] | None
     title: str
     bounds: tuple[float, float] | None = (0.0, 1.0)
-    share: bool = True
     macro: bool = False
     higher: bool = True
 
@@ -154,19 +151,17 @@ METRICS: dict[str, Metric] = {
     "recall_macro": Metric(_macro(recall_of_classes), "Recall (macro)", macro=True),
     "f1_macro": Metric(_macro(f1_of_classes), "F1 score (macro)", macro=True),
     "specificity_macro": Metric(_macro(specificity_of_classes), "Specificity (macro)", macro=True),
-    "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0), share=False),
-    "cohen_kappa_quadratic": Metric(
-        cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0), share=False
-    ),
-    "matthews_corrcoef": Metric(matthews_corrcoef, "Matthews", (-1.0, 1.0), share=False),
-    "roc_auc": Metric(None, "ROC AUC", share=False, macro=True),
-    "roc_auc_ovr_weighted": Metric(None, "ROC AUC (weighted)", share=False),
-    "average_precision": Metric(None, "Average precision", share=False, macro=True),
-    "log_loss": Metric(None, "Log loss", None, share=False, higher=False),
-    "brier_score_loss": Metric(None, "Brier score", None, share=False, higher=False),
-    "calibration_slope": Metric(None, "Calibration slope", None, share=False),
-    "calibration_intercept": Metric(None, "Calibration intercept", None, share=False),
-    "calibration_error": Metric(None, "Calibration error", None, share=False, higher=False),
+    "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0)),
+    "cohen_kappa_quadratic": Metric(cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0)),
+    "matthews_corrcoef": Metric(matthews_corrcoef, "Matthews", (-1.0, 1.0)),
+    "roc_auc": Metric(None, "ROC AUC", macro=True),
+    "roc_auc_ovr_weighted": Metric(None, "ROC AUC (weighted)"),
+    "average_precision": Metric(None, "Average precision", macro=True),
+    "log_loss": Metric(None, "Log loss", None, higher=False),
+    "brier_score_loss": Metric(None, "Brier score", None, higher=False),
+    "calibration_slope": Metric(None, "Calibration slope", None),
+    "calibration_intercept": Metric(None, "Calibration intercept", None),
+    "calibration_error": Metric(None, "Calibration error", None, higher=False),
 }
 # They have no highest value, and hang on the few that were badly wrong.
 LOSSES = ("log_loss", "brier_score_loss")
@@ -186,7 +181,7 @@ def find_metric(name: str) -> Metric:
         return METRICS[name]
     if name in OWN_METRICS:
         higher = getattr(OWN_METRICS[name], "higher_is_better", True)
-        return Metric(None, name, None, share=False, higher=bool(higher))
+        return Metric(None, name, None, higher=bool(higher))
     if callable(name):
         raise InputError(
             "A function of your own is scored by `evaluate` and `compare` alone: give a metric's "

@@ -22,6 +22,7 @@ from frostline.report.statistics.choices import Unit
 from frostline.report.statistics.metrics import Codes, confusion_matrix
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
+from frostline.report.statistics.resampling.weights import effective_number
 
 UNITS = get_args(Unit)
 INDEPENDENT = Note("Images are the unit: independence assumed.")
@@ -118,16 +119,29 @@ class Sample:
         return make_units(self.truth, self.probs, self.groups)
 
     @cached_property
-    def class_units(self) -> npt.NDArray[np.int64]:
-        """How many units have rows of each class: int64 [K]."""
-        present = self.kinds.matrices.sum(-1) > 0
-        return np.asarray(self.kinds.counts @ present, dtype=np.int64)
+    def effective_units(self) -> float:
+        """How many units of equal size these are worth: `effective_number` of their images."""
+        return float(self.effective(self.kinds.matrices.sum((-2, -1))))
 
     @cached_property
-    def wrong_units(self) -> int:
-        """How many units have an error."""
+    def class_units(self) -> npt.NDArray[np.float64]:
+        """How many effective units have images of each class: float64 [K]."""
+        return self.effective(self.kinds.matrices.sum(-1))
+
+    @cached_property
+    def called_units(self) -> npt.NDArray[np.float64]:
+        """How many effective units have images that were called each class: float64 [K]."""
+        return self.effective(self.kinds.matrices.sum(-2))
+
+    @cached_property
+    def wrong_units(self) -> float:
+        """How many effective units have an error."""
         right = np.trace(self.kinds.matrices, axis1=1, axis2=2)
-        return int(self.kinds.counts @ (self.kinds.matrices.sum((1, 2)) > right))
+        return float(self.effective(self.kinds.matrices.sum((-2, -1)) - right))
+
+    def effective(self, images: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """Count units as equal ones, by so many images of each kind of unit [U, ...]: [...]."""
+        return effective_number(images, self.kinds.counts)
 
 
 Scored = tuple[Predictions, Sample]

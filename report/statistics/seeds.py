@@ -6,7 +6,7 @@ its variance has two parts: between patients, as always, and between seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,23 +15,41 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.notes import Note
+from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.aligned import align
+from frostline.report.statistics.comparisons.aligned import Aligned, align
+from frostline.report.statistics.comparisons.contributions import contributions
+from frostline.report.statistics.comparisons.differences import NOTHING_VARIES
 from frostline.report.statistics.comparisons.methods import Method, group_methods
-from frostline.report.statistics.comparisons.paired import leave_out_values
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
-from frostline.report.statistics.intervals.bounds import TAIL
-from frostline.report.statistics.intervals.estimates import estimate
-from frostline.report.statistics.intervals.intervals import NO_INTERVAL, no_probabilities
-from frostline.report.statistics.metrics import Array, check_metrics, find_metric, of_probabilities
-from frostline.report.statistics.resampling.jackknife import jackknife_error, satterthwaite
+from frostline.report.statistics.intervals.bounds import at_bound, jackknife_scale, t_bounds
+from frostline.report.statistics.intervals.estimates import estimate, is_skewed
+from frostline.report.statistics.intervals.flags import exact_trials, flag, unknown
+from frostline.report.statistics.intervals.interval import Interval
+from frostline.report.statistics.intervals.intervals import (
+    NO_INTERVAL,
+    absent,
+    clopper_pearson,
+    compute_intervals,
+    no_probabilities,
+    undefined,
+)
+from frostline.report.statistics.metrics import check_metrics, of_probabilities
+from frostline.report.statistics.resampling.seeds_variance import (
+    SeedsTest,
+    group_variance,
+    seeds_part,
+    seeds_test,
+)
 from frostline.report.statistics.sample import Runs, Sample, Scored
 
+NAN = float("nan")
+JACKKNIFE = "jackknife-t"
+POOLED = "jackknife-t of the mean over seeds"
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
-    *("n_seeds", "n_units", "n_images", "unit", "notes"),
+    *("n_seeds", "n_units", "n_images", "unit", "method", "replicates", "notes"),
 )
 
 
@@ -39,7 +57,8 @@ SEED_COLUMNS = (
 class Pooled:
     """A mean over seeds or folds with its 95% interval.
 
-    `group_error` is the standard error from patients, `seed_error` that from seeds (NaN of one).
+    `group_error` is the standard error from patients, `seed_error` what seeds add to it (NaN of
+    one); `df` is NaN where the interval is no Student's t.
     """
 
     estimate: float
@@ -50,29 +69,9 @@ class Pooled:
     df: float
 
 
-def pool_seeds(values: Array, group_error: float, n_units: int) -> Pooled:
-    """Average S seeds; variance = group variance of that mean + s² / S, Satterthwaite's t.
-
-    The effective degrees of freedom of a sum of two variances (Satterthwaite 1946): (v + w)² /
-    (v² / (G - 1) + w² / (S - 1)). Of one seed w is unknown, and the interval is of that model.
-
-    Parameters
-    ----------
-    values : float64 [S]
-        The metric of each seed.
-    group_error : float
-        Delete-one-group jackknife standard error of their mean.
-    """
-    centre, seeds = float(values.mean()), len(values)
-    if seeds == 1:
-        total, df = satterthwaite([group_error**2], [n_units])
-        return _pooled(centre, total, df, group_error, float("nan"))
-    between = float(values.var(ddof=1)) / seeds
-    total, df = satterthwaite([group_error**2, between], [n_units, seeds])
-    return _pooled(centre, total, df, group_error, between**0.5)
-
-
-def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
+def pool_folds(
+    values: npt.ArrayLike, test_share: float, scale: tuple[float, float] | None = None
+) -> Pooled:
     """Average over repeated cross-validation with Nadeau and Bengio's (2003) corrected variance.
 
     Folds share training data, so s² / J is too small; (1 / J + n_test / n_train) s² with t of
@@ -84,6 +83,9 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
         A score, or a difference, of each of the J folds of all repetitions.
     test_share : float
         Share of the data that is test in a fold: 0.2 of five-fold cross-validation.
+    scale : (float, float), optional
+        Lowest and highest value of a score, as `jackknife_scale` gives them: the interval is then
+        on the logit (or log) scale, and no end beyond them.
     """
     folds = np.asarray(values, dtype=np.float64)
     if len(folds) < 2:
@@ -91,7 +93,10 @@ def pool_folds(values: npt.ArrayLike, test_share: float) -> Pooled:
     if not 0 < test_share < 1:
         raise InputError(f"The test share {test_share} is not between 0 and 1: give a fraction.")
     variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
-    return _pooled(float(folds.mean()), variance, len(folds) - 1, float("nan"), variance**0.5)
+    centre, error, df = float(folds.mean()), variance**0.5, len(folds) - 1
+    known = error > 0 or scale is None
+    low, high = t_bounds(centre, error, df, scale) if known else (NAN, NAN)
+    return Pooled(centre, low, high, NAN, error, float(df))
 
 
 def over_seeds(
@@ -101,8 +106,22 @@ def over_seeds(
     split: str = "test",
     unit: str = "group",
     aggregate: str = "auto",
+    ci: str = "auto",
+    replicates: int | None = None,
+    seed: int = 0,
+    stratified: bool = False,
 ) -> pd.DataFrame:
     """Pool runs that differ in their seed alone: one row a method and metric.
+
+    Student's t on the scale of jackknife-t; its variance is that of groups, of seeds, and of their
+    interaction once, its degrees of freedom are those of that sum (`seeds_test`). Where seeds gave
+    the same predictions, and of one seed, there is nothing to pool, and the interval is what
+    `evaluate` gives.
+
+    Parameters
+    ----------
+    ci, replicates, seed, stratified
+        Those of `evaluate`, where the interval is what `evaluate` gives.
 
     Returns
     -------
@@ -117,7 +136,13 @@ def over_seeds(
     """
     scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
     methods = group_methods(scored, by_test_set=False)
-    records = [record for method in methods for record in _pool_method(method, metrics)]
+    options: dict[str, Any] = {
+        "ci": ci,
+        "replicates": replicates,
+        "seed": seed,
+        "stratified": stratified,
+    }
+    records = [row for method in methods for row in _pool_method(method, metrics, options)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
 
 
@@ -183,7 +208,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     dataset = str(run.meta.get("dataset") or "")
     return [
         about
-        | vars(pool_folds([one[name] for one in scores], share))
+        | vars(pool_folds([one[name] for one in scores], share, jackknife_scale(name)))
         | {"metric": name, "notes": place_notes(sample.notes, name, dataset, owners)}
         for name in names
     ]
@@ -210,7 +235,9 @@ def _rows(sample: Sample, rows: npt.NDArray[np.int64]) -> Sample:
     )
 
 
-def _pool_method(method: Method, metrics: Sequence[str] | None) -> list[dict[str, Any]]:
+def _pool_method(
+    method: Method, metrics: Sequence[str] | None, options: dict[str, Any]
+) -> list[dict[str, Any]]:
     family, run = method.runs, method.runs[0][0]
     aligned = align(family)
     paired = aligned.paired
@@ -226,26 +253,62 @@ def _pool_method(method: Method, metrics: Sequence[str] | None) -> list[dict[str
     owners = {run.run: [one.run for one, _ in family]}
     notes = [*aligned.notes]
     notes += [ONE_SEED] if len(family) == 1 else []
+    silent = [name for name in names if of_probabilities(name) and paired.rows is None]
+    same = [n for n in names if n not in silent and len(set(paired.contents(n))) == 1]
+    alone = compute_intervals(family[0][1], same, **options)
     records = []
     for name in names:
-        silent = of_probabilities(name) and paired.rows is None
-        said = [*notes, no_probabilities(name)] if silent else notes
-        about |= {"metric": name, "notes": place_notes(said, name, method.dataset, owners)}
-        if silent:
-            records.append(dict(about))
-            continue
-        left, counts = leave_out_values(paired, name)
-        error = jackknife_error(left.mean(0), counts)
-        pooled = pool_seeds(paired.estimates(name), error, paired.n_units)
-        # Student's t knows nothing of where a metric ends.
-        lowest, highest = find_metric(name).bounds or (-np.inf, np.inf)
-        ends = {"low": max(pooled.low, lowest), "high": min(pooled.high, highest)}
-        records.append(about | vars(pooled) | ends)
+        if name in silent:
+            found: dict[str, Any] = {"method": "none", "replicates": 0}
+            said: Notes = (no_probabilities(name),)
+        else:
+            pooled, interval = _pool(aligned, [sample for _, sample in family], name, alone)
+            said = interval.notes
+            found = vars(pooled) | {"method": interval.method, "replicates": interval.replicates}
+        placed = place_notes((*notes, *said), name, method.dataset, owners)
+        records.append(about | found | {"metric": name, "notes": placed})
     return records
 
 
-def _pooled(centre: float, variance: float, df: float, group: float, seeds: float) -> Pooled:
-    from scipy.special import stdtrit
+def _pool(
+    aligned: Aligned, samples: Sequence[Sample], name: str, alone: Mapping[str, Interval]
+) -> tuple[Pooled, Interval]:
+    """Average a metric over seeds; `alone` has the intervals of metrics that see no difference."""
+    made, values = contributions(aligned.paired, name), aligned.paired.estimates(name)
+    means = made.residuals.mean(1), made.weights.mean(1)
+    group = group_variance(*means, made.counts, skewed=is_skewed(name, samples[0]))
+    part = seeds_part(values, made.residuals, made.weights, made.counts)
+    test = seeds_test(float(values.mean()), group, [] if part is None else [part])
+    interval = alone.get(name) or _interval(test, samples, name)
+    return Pooled(
+        interval.estimate,
+        interval.low,
+        interval.high,
+        float(group[0] ** 0.5),
+        NAN if part is None else float(part.variance**0.5),
+        test.df if interval.method in (JACKKNIFE, POOLED) else NAN,
+    ), interval
 
-    reach = float(stdtrit(df, 1 - TAIL)) * variance**0.5
-    return Pooled(centre, centre - reach, centre + reach, group, seeds, float(df))
+
+def _interval(test: SeedsTest, samples: Sequence[Sample], name: str) -> Interval:
+    """Give Student's interval of a mean over seeds, or Clopper-Pearson's where all are at an end.
+
+    What is to distrust of a seed is to distrust of the mean.
+    """
+    centre, scale, first = test.difference, jackknife_scale(name), samples[0]
+    blank = Interval(centre, NAN, NAN, POOLED, 0, first.unit, first.n_units)
+    none = [note for one in samples for note in unknown(name, one)]
+    if not none and np.isnan(test.error):
+        none = [*absent(name, first)] or [undefined(name, first)]
+    if none:
+        return replace(blank, notes=tuple(dict.fromkeys(none)))
+    if scale is not None and at_bound(centre, scale):
+        units = min(exact_trials(name, one) for one in samples)
+        found = clopper_pearson(name, blank, units)
+    elif test.error > 0:
+        low, high = t_bounds(centre, test.error, test.df, scale)
+        found = replace(blank, low=low, high=high)
+    else:
+        return replace(blank, notes=(Note(NOTHING_VARIES.format(unit=first.unit), (name,)),))
+    flags = dict.fromkeys(note for one in samples for note in flag(name, one))
+    return replace(found, notes=(*found.notes, *flags))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from frostline.report.notes import missing
 from frostline.report.statistics.metrics import PER_CLASS
 from frostline.report.tables.numbers import score_cell
 from frostline.report.tables.table import Cell, Column, Row, Table
@@ -33,7 +35,7 @@ def class_frame(
     -------
     DataFrame
         A row a method and class: `dataset`, `method`, `class`, `images`; then of each of
-        `CLASS_METRICS` the fraction, and its bounds such as `f1_low`.
+        `CLASS_METRICS` the fraction, its bounds such as `f1_low`, and why it has none: `f1_why`.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for row in scores.to_dict("records"):
@@ -46,6 +48,7 @@ def class_frame(
         }
         cell = rows.setdefault((row["run"], label), about)
         cell |= {kind: row["estimate"], f"{kind}_low": row["low"], f"{kind}_high": row["high"]}
+        cell |= {f"{kind}_why": missing(row["notes"]) if pd.isna(row["low"]) else ""}
     return pd.DataFrame(rows.values())
 
 
@@ -63,7 +66,7 @@ def class_table(classes: pd.DataFrame) -> Table:
                 Cell(row["class"]),
                 Cell(row["method"]),
                 Cell(f"{row['images']:,}", value=row["images"]),
-                *(score_cell(_score(row, kind)) for kind in CLASS_METRICS),
+                *(_score_cell(row, kind) for kind in CLASS_METRICS),
             ),
             row["dataset"],
         )
@@ -72,6 +75,7 @@ def class_table(classes: pd.DataFrame) -> Table:
     return Table(columns, rows, (), CLASS_SCORES)
 
 
-def _score(row: Mapping[Any, Any], kind: str) -> dict[str, Any]:
-    bounds = {side: row[f"{kind}_{side}"] for side in ("low", "high")}
-    return {"metric": f"{kind}_weighted", "estimate": row[kind], **bounds}
+def _score_cell(row: Mapping[Any, Any], kind: str) -> Cell:
+    score = {"metric": f"{kind}_weighted", "estimate": row[kind], "notes": ()}
+    score |= {side: row[f"{kind}_{side}"] for side in ("low", "high")}
+    return replace(score_cell(score), detail=row[f"{kind}_why"])

@@ -14,11 +14,10 @@ from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.table import IN_JSON, Cell, Row, Table, columns
 
 OVER = {
-    "seeds": "Mean over seeds. The variance is that of the mean between patients "
-    "(delete-one-group jackknife) plus s²/S of the seeds; Student's t with Satterthwaite's df. "
-    "Shares in percent.",
+    "seeds": "Mean over seeds. The variance is that of patients, of seeds, and of their "
+    "interaction, each once; Student's t on the logit scale (log for losses). Shares in percent.",
     "folds": "Mean over all folds of all repeats. The variance is corrected for shared training "
-    "data (Nadeau and Bengio 2003); Student's t. Shares in percent.",
+    "data (Nadeau and Bengio 2003); Student's t on the logit scale. Shares in percent.",
 }
 RANKS_ARE_OF = (
     "Intervals and how often a method was best come from drawing patients and seeds again. They "

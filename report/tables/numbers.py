@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.report.notes import missing
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE
 from frostline.report.tables.table import Cell
@@ -40,12 +41,14 @@ def number(value: float, metric: str, decimals: int = 1, sign: str = "") -> str:
 
 
 def score_cell(row: Mapping[Any, Any], decimals: int = 1, mark: str = "") -> Cell:
-    """Write the estimate of a row of `evaluate`, with its interval."""
-    metric, bounds = row["metric"], ("", "")
-    if not pd.isna(row["low"]):
+    """Write the estimate of a row of `evaluate`, with its interval or the reason why not."""
+    metric, bounds, why = row["metric"], ("", ""), ""
+    if pd.isna(row["low"]):
+        why = missing(row["notes"])
+    else:
         bounds = (number(row["low"], metric, decimals), number(row["high"], metric, decimals))
     value = float(row["estimate"])
-    return Cell(number(value, metric, decimals), "", *bounds, mark, value)
+    return Cell(number(value, metric, decimals), why, *bounds, mark, value)
 
 
 def bounds_shown(row: Mapping[Any, Any]) -> tuple[float, float]:

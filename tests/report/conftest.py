@@ -16,7 +16,7 @@ def make_run(
     classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA"),
     *,
     n: int = 60,
-    n_groups: int = 25,
+    n_groups: int = 40,
     skill: float = 2.0,
     seed: int = 0,
     **meta: Any,

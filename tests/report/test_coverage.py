@@ -155,7 +155,7 @@ def test_bounds_of_the_atlas_are_the_package_s(coverage, situations):
             ours = compute_intervals(sample, coverage.METRICS, ci=method, replicates=20_000)
             for name, one in ours.items():
                 low, high = coverage.score_metric(
-                    name, every[name][:, 0], left[name], values[name]
+                    name, units, every[name][:, 0], left[name], values[name]
                 )[method]
                 assert low[trial] == pytest.approx(one.low, abs=close), (method, name)
                 assert high[trial] == pytest.approx(one.high, abs=close), (method, name)

@@ -15,12 +15,12 @@ from frostline.report.statistics.comparisons.decisions import mcnemar_p
 from frostline.report.statistics.comparisons.flips import SignFlips, kept_sums
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, MaxT
 from frostline.report.statistics.comparisons.paired import make_paired
-from frostline.report.statistics.comparisons.seeds_variance import (
+from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
+from frostline.report.statistics.resampling.seeds_variance import (
     group_variance,
     seeds_part,
     seeds_test,
 )
-from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 
 UNITS = st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 5)), min_size=2, max_size=9)
 CLASSES = ("a", "b", "c")

@@ -97,7 +97,7 @@ def test_over_folds_is_nadeau_and_bengio_of_every_fold(run, tmp_path):
                 part[name].map(one.classes.index).to_numpy() for name in ("label", "prediction")
             ]
             scores.append(float(compute_metrics(confusion_matrix(*codes, 2))["accuracy"]))
-    pooled = pool_folds(scores, 1 / 5)
+    pooled = pool_folds(scores, 1 / 5, (0.0, 1.0))
     assert row["n_seeds"] == len(scores) == 10
     for name in ("estimate", "low", "high", "seed_error"):
         assert row[name] == pytest.approx(getattr(pooled, name)), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -10,9 +11,12 @@ from frostline.cache import InputError
 from frostline.report import evaluate
 from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
+from frostline.report.statistics.comparisons.methods import group_methods
+from frostline.report.statistics.evaluation import as_scored
+from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.ranks import find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
-from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds, pool_seeds
+from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds
 
 
 def seeds(run, n=3, **options):
@@ -22,27 +26,119 @@ def seeds(run, n=3, **options):
     return made
 
 
-def test_satterthwaite_lies_between_its_parts():
-    values = np.array([0.8, 0.82, 0.9])
-    pooled = pool_seeds(values, 0.02, 30)
-    between = stats.sem(values)
-    assert pooled.seed_error == pytest.approx(between)
-    error = np.hypot(0.02, between)
-    df = error**4 / (0.02**4 / 29 + between**4 / 2)
-    assert pooled.df == pytest.approx(df)
-    assert 2 < pooled.df < 31
-    assert pooled.high - pooled.estimate == pytest.approx(stats.t.ppf(0.975, df) * error)
-    # Without patients' variance it is Student's interval of the seeds.
-    assert pool_seeds(values, 0.0, 30).low == pytest.approx(
-        stats.t.interval(0.95, 2, values.mean(), between)[0]
+def parts(runs):
+    """Right answers [G, S] and images [G] of each patient, of all seeds."""
+    right = np.stack([(r.table["prediction"] == r.table["label"]) for r in runs], axis=1)
+    group = runs[0].table["group_id"]
+    return pd.DataFrame(right).groupby(group.to_numpy()).sum().to_numpy(), group.value_counts(
+        sort=False
+    ).sort_index().to_numpy()
+
+
+def test_groups_seeds_and_their_interaction_are_counted_once(run):
+    """The terms of an analysis of variance of pseudo-values, by hand; t on the logit scale."""
+    runs = seeds(run, 4)
+    row = over_seeds(runs, metrics=["accuracy"]).iloc[0]
+    right, images = parts(runs)
+    n, s = right.shape
+    values = right.sum(0) / images.sum()
+    effective = images.sum() ** 2 / (images**2).sum()
+    residuals = (right - values * images[:, None]) / images.sum()
+    between = (residuals.mean(1) ** 2).sum() * effective / (effective - 1)
+    apart = residuals - residuals.mean(1, keepdims=True)
+    interaction = (apart**2).sum() * n / (n - 1) / (s - 1) / s
+    whole = values.var(ddof=1) / s
+    added = max(whole - interaction, 0)
+    assert row["group_error"] == pytest.approx(between**0.5)
+    assert row["seed_error"] == pytest.approx(added**0.5)
+    total = between + added
+    df = total**2 / (between**2 / (effective - 1) + whole**2 / (s - 1))
+    assert row["df"] == pytest.approx(df)
+    centre = values.mean()
+    reach = stats.t.ppf(0.975, df) * total**0.5 / (centre * (1 - centre))
+    ends = 1 / (1 + np.exp(-(np.log(centre / (1 - centre)) + np.array([-reach, reach]))))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
+
+
+@pytest.mark.parametrize(
+    ("metric", "skill"),
+    [("accuracy", 3.0), ("roc_auc", 2.0), ("matthews_corrcoef", 3.0), ("log_loss", 3.0)],
+)
+def test_no_end_lies_beyond_what_a_metric_can_be(run, metric, skill):
+    """Student's t about a mean of 0.97 would end above 1, and was cut off there."""
+    runs = seeds(run, 3, n_groups=14, skill=skill)
+    row = over_seeds(runs, metrics=[metric]).iloc[0]
+    top = np.inf if metric == "log_loss" else 1
+    assert row["low"] < row["estimate"] < top
+    assert row["estimate"] < row["high"] <= top
+    assert row["low"] > (0 if metric == "log_loss" else -1)
+    half = stats.t.ppf(0.975, row["df"]) * np.hypot(row["group_error"], row["seed_error"])
+    assert metric == "log_loss" or row["estimate"] + half > 1
+
+
+def test_all_seeds_at_the_top_have_clopper_pearson(run):
+    """ROC AUC of 1 with every seed, by different probabilities."""
+    runs = seeds(run, 3, skill=9.0)
+    row = over_seeds(runs, metrics=["roc_auc"]).iloc[0]
+    assert (row["estimate"], row["high"], row["method"]) == (1, 1, "clopper-pearson")
+    units = make_sample(runs[0]).class_units.min()
+    assert row["low"] == pytest.approx(0.025 ** (1 / units))
+    assert np.isnan(row["df"])
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "precision_weighted", "roc_auc"])
+def test_same_predictions_have_the_same_interval_whatever_the_row_is(run, times, metric):
+    """One run, a method of one seed, and one whose seeds all answer alike are one thing."""
+    runs = [run(run=f"s{i}", n=900, n_groups=900) for i in range(times)]
+    for number, one in enumerate(runs):
+        one.meta["seed"] = number
+    alone = evaluate(runs[:1], metrics=[metric]).iloc[0]
+    row = over_seeds(runs, metrics=[metric]).iloc[0]
+    fields = ["estimate", "low", "high", "method", "replicates"]
+    assert row[fields].tolist() == alone[fields].tolist()
+
+
+def test_a_head_of_one_answer_has_the_majority_s_interval(run):
+    """A method of three seeds was on another scale than the majority row."""
+    runs = seeds(run, 3)
+    for one in runs:
+        one.table["prediction"] = "PNEUMONIA"
+    names = ["accuracy", "balanced_accuracy", "precision_weighted", "f1_weighted", "recall[NORMAL]"]
+    frame = evaluate(runs, metrics=names)
+    majority = frame[frame["run"].str.contains("majority")].set_index("metric")
+    for part in (frame[frame["run"] == "s0"], over_seeds(runs, metrics=names)):
+        own = part.set_index("metric")
+        for name in names:
+            for side in ("estimate", "low", "high", "method"):
+                assert own.loc[name, side] == majority.loc[name, side], (name, side)
+    methods = tabulate_methods(
+        group_methods(as_scored(runs)), names, {"ci": "percentile", "replicates": 200}, {}
     )
+    by_percentile = evaluate(runs, metrics=names, ci="percentile", replicates=200)
+    same = by_percentile[by_percentile["run"] == "s0"]
+    assert methods[["low", "high"]].to_numpy().tolist() == same[["low", "high"]].to_numpy().tolist()
+
+
+def test_what_is_to_distrust_of_a_seed_is_said_of_the_mean(run):
+    runs = seeds(run, 3, n_groups=25)
+    said = texts(over_seeds(runs, metrics=["f1_macro"]).iloc[0]["notes"])
+    alone = texts(evaluate(runs[:1], metrics=["f1_macro"]).iloc[0]["notes"])
+    assert alone
+    assert set(alone) <= set(said)
+    runs[1].table["prediction"] = ["PNEUMONIA"] * 58 + ["NORMAL"] * 2
+    row = over_seeds(runs, metrics=["precision_macro"]).iloc[0]
+    assert np.isnan(row["low"])
+    assert "No interval: fewer than 5 groups were called a class." in texts(row["notes"])
 
 
 def test_one_seed_is_this_model(run):
     (row,) = over_seeds(seeds(run, 1), metrics=["accuracy"]).to_dict("records")
     assert ONE_SEED.text in texts(row["notes"])
     assert np.isnan(row["seed_error"])
-    assert row["df"] == pytest.approx(row["n_units"] - 1)
+    images = seeds(run, 1)[0].table["group_id"].value_counts()
+    effective = images.sum() ** 2 / (images**2).sum()
+    assert row["df"] == pytest.approx(effective - 1)
 
 
 def test_seeds_of_a_method_are_one_row(run):
@@ -56,14 +152,6 @@ def test_seeds_of_a_method_are_one_row(run):
     assert row["estimate"] == pytest.approx(alone.mean())
     assert row["n_seeds"] == 3
     assert row["low"] < row["estimate"] < row["high"]
-    truth = runs[0].table
-    right = np.mean([(r.table["prediction"] == r.table["label"]) for r in runs[:3]], axis=0)
-    by_group = truth.assign(right=right).groupby("group_id")["right"].agg(["sum", "count"])
-    total = by_group.sum()
-    left = (total["sum"] - by_group["sum"]) / (total["count"] - by_group["count"])
-    g = len(left)
-    error = np.sqrt((g - 1) / g * ((left - left.mean()) ** 2).sum())
-    assert row["group_error"] == pytest.approx(error)
 
 
 def test_runs_of_equal_seed_are_not_seeds_of_a_method(run):
@@ -76,7 +164,7 @@ def test_seeds_are_pooled_by_probabilities_too(run):
     row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
     alone = evaluate(runs, metrics=["log_loss"], replicates=100)["estimate"]
     assert row["estimate"] == pytest.approx(alone.mean())
-    assert row["seed_error"] == pytest.approx(stats.sem(alone))
+    assert 0 <= row["seed_error"] < stats.sem(alone)
     for one in runs:
         one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
@@ -98,6 +186,10 @@ def test_nadeau_and_bengio():
     error = np.sqrt((1 / 10 + 0.25) * folds.var(ddof=1))
     assert pooled.high - pooled.estimate == pytest.approx(stats.t.ppf(0.975, 9) * error)
     assert pooled.df == 9
+    high = pool_folds([0.9, 1.0, 0.95, 1.0], 0.2, (0.0, 1.0))
+    assert high.low < 0.9
+    assert 0.99 < high.high < 1 < pool_folds([0.9, 1.0, 0.95, 1.0], 0.2).high
+    assert np.isnan(pool_folds([1.0, 1.0], 0.2, (0.0, 1.0)).low)
     with pytest.raises(InputError, match=r"^One fold alone shows no variation: "):
         pool_folds([0.1], 0.2)
     with pytest.raises(InputError, match=r"^The test share 20 is not between 0 and 1: "):
@@ -169,13 +261,13 @@ def test_consistency_bars_hold_true_probabilities(run):
 
 
 def test_a_class_that_a_seed_never_predicts_is_said_once_and_of_precision_alone(run):
-    runs = [run(seed=s, n_groups=40, run=f"r{s}") for s in range(3)]
+    runs = [run(seed=s, n_groups=40, skill=1.0, run=f"r{s}") for s in range(3)]
     for seed, one in enumerate(runs):
         one.meta["seed"] = seed
     runs[1].table["prediction"] = runs[1].classes[0]
     frame = over_seeds(runs, metrics=["accuracy", "precision_macro"]).set_index("metric")
     assert frame.loc["accuracy", "notes"] == ()
-    (note,) = frame.loc["precision_macro", "notes"]
+    (note,) = [n for n in frame.loc["precision_macro", "notes"] if "counts as 0" in n.text]
     assert note.text == "Precision counts as 0 for a class that is never predicted."
     assert note.classes == tuple(runs[0].classes[1:])
     assert note.runs == ("r0",)

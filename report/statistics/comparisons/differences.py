@@ -33,15 +33,15 @@ from frostline.report.statistics.comparisons.flips import (
 )
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
 from frostline.report.statistics.comparisons.paired import Paired
-from frostline.report.statistics.comparisons.seeds_variance import (
+from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.metrics import Array, find_metric, of_rows
+from frostline.report.statistics.resampling.seeds_variance import (
     SeedsPart,
     SeedsTest,
     group_variance,
     seeds_part,
     seeds_test,
 )
-from frostline.report.statistics.intervals.flags import flag
-from frostline.report.statistics.metrics import Array, find_metric, of_rows
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."

@@ -94,6 +94,23 @@ class Paired:
         assert self.rows is not None
         return make_paired_scores(*self.rows)
 
+    def images(self, metric: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Count the images of each unit by class, and by what each run called them: [U, M, K].
+
+        A metric of rows does not see what they were called: the classes twice.
+        """
+        if not of_rows(metric):
+            return self.matrices.sum(-1), self.matrices.sum(-2)
+        rows = self.by_rows(metric)
+        by_class = np.repeat(rows.class_images()[:, None], rows.n_runs, axis=1)
+        return by_class, by_class
+
+    def unit_counts(self, metric: str) -> npt.NDArray[np.int64]:
+        """Say how many units each row of `images` and of left-out values stands for: [U]."""
+        if not of_rows(metric):
+            return self.counts
+        return np.ones(self.by_rows(metric).n_units, dtype=np.int64)
+
     def values(self, metric: str, confusions: npt.NDArray[np.generic]) -> Array:
         """Compute the metric of confusion matrices [..., K, K]."""
         return compute_metrics(confusions, [metric], self.classes)[metric]
@@ -123,7 +140,7 @@ def make_paired(
 
 def leave_out_values(paired: Paired, metric: str) -> tuple[Array, npt.NDArray[np.int64]]:
     """Leave out each unit: every run's metric [M, U], and how many units have that value [U]."""
+    counts = paired.unit_counts(metric)
     if of_rows(metric):
-        left = paired.by_rows(metric).left_out(metric)
-        return left, np.ones(left.shape[1], dtype=np.int64)
-    return paired.values(metric, paired.totals - paired.matrices).T, paired.counts
+        return paired.by_rows(metric).left_out(metric), counts
+    return paired.values(metric, paired.totals - paired.matrices).T, counts

@@ -18,6 +18,7 @@ from frostline.report.statistics.own_metrics import CALLS_AT_ONCE, Answers, numb
 from frostline.report.statistics.resampling.units import (
     BLOCK_WEIGHTS,
     block_sizes,
+    count_classes,
     leave_out,
     make_units,
 )
@@ -60,8 +61,8 @@ class PairedRows(ABC):
     def class_images(self) -> npt.NDArray[np.int64]:
         """Count the images of each class in each unit: [G, K]."""
 
-    def sums(self, metric: str) -> tuple[Array, Array, npt.NDArray[np.int64]] | None:
-        """Give sums over units and images [G, M], and 1 [G], of a mean over images; else None."""
+    def sums(self, metric: str) -> Array | None:
+        """Give the sums over units of a metric that is a mean over images [G, M]; else None."""
         return None
 
     def estimates(self, metric: str) -> Array:
@@ -116,17 +117,14 @@ class PairedScores(PairedRows):
 
     def class_images(self) -> npt.NDArray[np.int64]:
         """Count the images of each class in each unit: [G, K]."""
-        return _count_classes(self.member, self.runs[0].truth, self.n_units)
+        return count_classes(self.member, self.runs[0].truth, self.n_units)
 
-    def sums(self, metric: str) -> tuple[Array, Array, npt.NDArray[np.int64]] | None:
-        """Give sums over units and images [G, M], and 1 [G], of a mean over images; else None."""
+    def sums(self, metric: str) -> Array | None:
+        """Give the sums over units of a metric that is a mean over images [G, M]; else None."""
         losses = [row_losses(run, metric) for run in self.runs]
         if any(one is None for one in losses):
             return None
-        of_units = [np.bincount(self.member, one, self.n_units) for one in losses]
-        images = np.bincount(self.member, minlength=self.n_units).astype(np.float64)
-        ones = np.ones(self.n_units, dtype=np.int64)
-        return np.stack(of_units, axis=1), np.repeat(images[:, None], self.n_runs, axis=1), ones
+        return np.stack([np.bincount(self.member, one, self.n_units) for one in losses], axis=1)
 
     def left_out(self, metric: str) -> Array:
         """Compute every run's metric with each unit left out: [M, G]."""
@@ -185,7 +183,7 @@ class PairedOwn(PairedRows):
     def class_images(self) -> npt.NDArray[np.int64]:
         """Count the images of each class in each unit: [G, K]."""
         _, truth = np.unique(self.runs[0].truth, return_inverse=True)
-        return _count_classes(self.member, truth, self.n_units)
+        return count_classes(self.member, truth, self.n_units)
 
 
 def make_paired_own(runs: Sequence[Answers], groups: Codes | None) -> PairedOwn:
@@ -203,8 +201,3 @@ def make_paired_scores(truth: Codes, probs: Sequence[Array], groups: Codes | Non
         for part in np.split(units.scores.probs, range(k, len(probs) * k, k), axis=1)
     )
     return PairedScores(units.member, units.n_units, runs)
-
-
-def _count_classes(member: Codes, truth: Codes, units: int) -> npt.NDArray[np.int64]:
-    k = int(truth.max()) + 1
-    return np.bincount(member * k + truth, minlength=units * k).reshape(units, k)

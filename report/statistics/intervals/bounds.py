@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from frostline.report.statistics.intervals.estimates import LeftOut
 from frostline.report.statistics.metrics import LOSSES, Array, find_metric
-from frostline.report.statistics.resampling.jackknife import jackknife_error
+from frostline.report.statistics.resampling.jackknife import pseudo_contributions
+from frostline.report.statistics.resampling.seeds_variance import group_variance
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 # More undefined replicates than this, and the rest no longer stand for the whole.
 MOST_UNDEFINED = 0.01
+# An error that is nothing but rounding, as a share of the estimate.
+NEGLIGIBLE = 1e-12
+UNDEFINED = "No interval: undefined when one unit is left out."
 UNVARYING = "Leaving out any unit changes nothing, so the interval has no width."
 
 
@@ -31,43 +36,62 @@ def jackknife_scale(name: str) -> tuple[float, float] | None:
     return (0.0, np.inf) if name in LOSSES else find_metric(name).bounds
 
 
-def jackknife_bounds(
-    centre: float, left: Array, counts: npt.NDArray[np.int64], bounds: tuple[float, float] | None
-) -> tuple[float, float, str]:
-    """Give low, high and what to note, from leave-one-out values and how many have each."""
-    from scipy.special import stdtrit
-
-    units = int(counts.sum())
+def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, float, str]:
+    """Give low, high and what to note, from a metric's values with one unit left out."""
     nothing = float("nan"), float("nan")
-    if units < 2:
+    if left.counts.sum() < 2:
         return *nothing, "No interval: one unit alone shows no variation."
-    if np.isnan(left).any() or np.isnan(centre):
-        return *nothing, "No interval: undefined when one unit is left out."
-    if bounds is not None and centre in bounds:
+    if np.isnan(left.values).any() or np.isnan(centre):
+        return *nothing, UNDEFINED
+    scale = jackknife_scale(name)
+    if scale is not None and at_bound(centre, scale):
         return *nothing, "No interval: the estimate is at its bound."
-    error = jackknife_error(left, counts)
-    if error == 0:
+    made = pseudo_contributions(left.values, left.weights, left.counts)
+    variance, df = group_variance(*made, left.counts, skewed=left.skewed)
+    if np.isnan(variance):
+        return *nothing, "No interval: all of it rests on one unit."
+    if variance**0.5 <= NEGLIGIBLE * abs(centre):
         return centre, centre, UNVARYING
-    reach = float(stdtrit(units - 1, 1 - TAIL)) * error
-    if bounds is None:
-        return centre - reach, centre + reach, ""
-    if np.isinf(bounds[1]):
-        return centre * np.exp(-reach / centre), centre * np.exp(reach / centre), ""
-    width = bounds[1] - bounds[0]
-    share = (centre - bounds[0]) / width
-    logit, reach = np.log(share / (1 - share)), reach / width / (share * (1 - share))
-    low, high = (bounds[0] + width / (1 + np.exp(-(logit + side * reach))) for side in (-1, 1))
-    return float(low), float(high), ""
+    return *t_bounds(centre, variance**0.5, df, scale), ""
+
+
+def at_bound(centre: float, scale: tuple[float, float]) -> bool:
+    """Say whether an estimate is as low or as high as its metric can be, but for rounding."""
+    return bool(np.isclose(centre, scale, rtol=0, atol=1e-12).any())
+
+
+def t_bounds(
+    centre: float, error: float, df: float, scale: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Give Student's interval on the logit scale between two ends, or the log scale above one.
+
+    The error there is that of the metric over its derivative (the delta method).
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    reach = float(stdtrit(df, 1 - TAIL)) * error
+    if scale is None:
+        return centre - reach, centre + reach
+    lowest, highest = scale
+    if np.isinf(highest):
+        with np.errstate(over="ignore"):
+            return centre * np.exp(-reach / centre), centre * np.exp(reach / centre)
+    width = highest - lowest
+    share = (centre - lowest) / width
+    middle, reach = logit(share), reach / width / (share * (1 - share))
+    low, high = (lowest + width * expit(middle + side * reach) for side in (-1, 1))
+    return float(low), float(high)
 
 
 def bca_bounds(
-    values: Array, centre: float, left: Array, counts: npt.NDArray[np.int64], note: str
+    values: Array, centre: float, without: LeftOut, note: str
 ) -> tuple[float, float, str]:
     from scipy.special import ndtr, ndtri
 
     nothing = float("nan"), float("nan")
+    left, counts = without.values, without.counts
     if np.isnan(left).any():
-        return *nothing, "No interval: undefined when one unit is left out."
+        return *nothing, UNDEFINED
     values = values[~np.isnan(values)]
     # Replicates equal the estimate up to rounding, and those are ties.
     near = np.isclose(values, centre, rtol=0, atol=1e-12)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from frostline.report.statistics.metrics import Array, compute_metrics, of_probabilities
 from frostline.report.statistics.resampling.bootstrap import bootstrap_confusions
 from frostline.report.statistics.resampling.units import leave_out_scores, replicate_scores
+from frostline.report.statistics.resampling.weights import unit_weights
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.scores import compute_scores
 
@@ -57,22 +58,51 @@ def replicate(sample: Sample, names: Sequence[str], draws: Draws) -> dict[str, A
     return values
 
 
-def leave_out(
-    sample: Sample, names: Sequence[str]
-) -> dict[str, tuple[Array, npt.NDArray[np.int64]]]:
-    """Compute each metric with one unit left out, and how many units have that value.
+@dataclass(frozen=True)
+class LeftOut:
+    """A metric without each unit.
+
+    Attributes
+    ----------
+    values : float64 [U]
+        The metric without one unit of each kind; NaN where it is undefined.
+    weights : float64 [U]
+        How much of the metric rests on a unit of each kind: see `unit_weights`.
+    counts : int64 [U]
+        How many units are of each kind.
+    skewed : bool
+        Whether few units may decide: see `is_skewed`.
+    """
+
+    values: Array
+    weights: Array
+    counts: npt.NDArray[np.int64]
+    skewed: bool = False
+
+
+def leave_out(sample: Sample, names: Sequence[str]) -> dict[str, LeftOut]:
+    """Compute each metric with one unit left out.
 
     Units of one kind leave the same behind, so that each kind is computed once.
     """
     counted, scored = _by_need(names)
-    kinds, values = sample.kinds, {}
-    remaining = sample.confusion - kinds.matrices
-    for name, left in compute_metrics(remaining, counted, sample.classes).items():
-        values[name] = left, kinds.counts
+    matrices, counts = sample.kinds.matrices, sample.kinds.counts
+    values = {}
+    images = matrices.sum(-1), matrices.sum(-2)
+    for name, left in compute_metrics(sample.confusion - matrices, counted, sample.classes).items():
+        values[name] = LeftOut(left, unit_weights(name, sample.classes, images, counts), counts)
     if scored:
+        by_class = sample.units.class_images
+        ones = np.ones(len(by_class), dtype=np.int64)
         for name, left in leave_out_scores(sample.units, scored).items():
-            values[name] = left, np.ones(len(left), dtype=np.int64)
+            weights = unit_weights(name, sample.classes, (by_class, by_class), ones)
+            values[name] = LeftOut(left, weights, ones, is_skewed(name, sample))
     return values
+
+
+def is_skewed(name: str, sample: Sample) -> bool:
+    """Say whether few units may decide a metric: it is of probabilities, and units are unequal."""
+    return of_probabilities(name) and not np.isclose(sample.effective_units, sample.n_units)
 
 
 def _by_need(names: Sequence[str]) -> tuple[list[str], list[str]]:

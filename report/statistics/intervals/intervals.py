@@ -16,10 +16,11 @@ from frostline.cache.errors import InputError
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.intervals.bounds import (
     TAIL,
+    UNDEFINED,
     UNVARYING,
+    at_bound,
     bca_bounds,
     jackknife_bounds,
-    jackknife_scale,
     percentile_bounds,
 )
 from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
@@ -27,13 +28,16 @@ from frostline.report.statistics.intervals.flags import (
     MANY_OF_A_CLASS,
     MANY_UNITS,
     MANY_WRONG,
+    exact_trials,
     flag,
     trials,
+    unknown,
 )
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.own import OWN_REPLICATES, own_interval
 from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
+from frostline.report.statistics.scores import ROC_METRICS
 
 NORMAL_975 = 1.959963984540054
 BOOTSTRAP_MEAN = Note("Interval of the bootstrap mean, not of the metric.", first=True)
@@ -67,27 +71,28 @@ def bca(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inter
     for name, values in replicate(sample, metrics, draws).items():
         low, high, note = percentile_bounds(values)
         if not np.isnan(low):
-            low, high, note = bca_bounds(values, centres[name], *left[name], note)
+            low, high, note = bca_bounds(values, centres[name], left[name], note)
         one = _blank(sample, centres[name], "bca", draws.replicates)
-        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
+        out[name] = replace(one, low=low, high=high, notes=_why(note, name, sample))
     return out
 
 
 def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Interval]:
-    """Leave out one group: Student's t of G - 1, on the scale where it is symmetric.
+    """Leave out one group: Student's t, on the scale where it is symmetric.
 
-    The standard error is Tukey's (1958); the logit of a bounded metric is symmetric where the
-    metric is not, and its error is s / (p (1 - p)) by the delta method (Korn and Graubard 1998
-    compare such intervals for proportions of clustered data). Losses, which have a lower bound
-    alone, are on the log scale in the same way. No random numbers.
+    The standard error is Tukey's (1958), the degrees of freedom are those of the effective number
+    of groups (`group_variance`). The logit of a bounded metric is symmetric where the metric is
+    not, and its error is s / (p (1 - p)) by the delta method (Korn and Graubard 1998 compare such
+    intervals for proportions of clustered data). Losses, which have a lower bound alone, are on the
+    log scale in the same way. No random numbers.
     """
     centres, out = estimate(sample, metrics), {}
-    for name, (left, counts) in leave_out(sample, metrics).items():
+    for name, left in leave_out(sample, metrics).items():
         one = _blank(sample, centres[name], "jackknife-t", 0)
-        low, high, note = jackknife_bounds(centres[name], left, counts, jackknife_scale(name))
+        low, high, note = jackknife_bounds(name, centres[name], left)
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
         note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
-        out[name] = replace(one, low=low, high=high, notes=_notes(note, name))
+        out[name] = replace(one, low=low, high=high, notes=_why(note, name, sample))
     return out
 
 
@@ -126,7 +131,7 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
         if method == "clopper-pearson":
             blanks = {name: _blank(sample, centres[name], method, 0) for name in names}
             for name, blank in blanks.items():
-                out[name] = clopper_pearson(name, blank, trials(name, sample))
+                out[name] = clopper_pearson(name, blank, exact_trials(name, sample))
         else:
             out |= INTERVALS[method](sample, names, draws)
     return {name: out[name] for name in metrics}
@@ -135,22 +140,33 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
 def choose_method(sample: Sample, name: str, centre: float) -> str:
     """Choose what `auto` uses for a metric, by the coverage atlas of `docs/statistics.md`.
 
-    Clopper-Pearson where every unit is right or every unit wrong; the percentile bootstrap with
-    400 units or more, if 50 or more have an error, and 150 or more of every class that the
-    metric hangs on; else jackknife-t, which covers there too.
+    Clopper-Pearson where the estimate is as high or as low as it can be; the percentile bootstrap
+    with 400 effective units or more, if 50 or more have an error, and 150 or more are of every
+    class that the metric hangs on; else jackknife-t, which covers there too.
     """
-    if find_metric(name).share and centre in (0.0, 1.0):
+    bounds = find_metric(name).bounds
+    if bounds is not None and at_bound(centre, bounds):
         return "clopper-pearson"
-    many = sample.n_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
+    many = sample.effective_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
     return "percentile" if many and trials(name, sample) >= MANY_OF_A_CLASS else "jackknife-t"
 
 
-def clopper_pearson(name: str, interval: Interval, units: int) -> Interval:
-    """Bound a proportion that is 0 or 1, units as trials (Clopper and Pearson 1934)."""
+def clopper_pearson(name: str, interval: Interval, units: float) -> Interval:
+    """Bound a metric that is as high or as low as it can be (Clopper and Pearson 1934).
+
+    Units are the trials. Of ROC AUC those of the rarest class: if it is θ, so many pairs of a
+    positive and a negative that share no unit are all in the right order with a chance of at most
+    θ to their number. Metrics from -1 to 1 are 0 if half is right, as a share of 1/2 is; as many
+    units of another class as of the rarest one are then right too, and twice its units are trials
+    of the share that is stretched to their range.
+    """
+    lowest, highest = find_metric(name).bounds or (0.0, 1.0)
+    width = highest - lowest
     if units == 0:
         return replace(interval, notes=_notes("No interval: there is no unit of this class.", name))
-    miss = TAIL ** (1 / units)
-    low, high = (miss, 1.0) if interval.estimate == 1 else (0.0, 1 - miss)
+    reach = width * TAIL ** (1 / (width * units))
+    top = interval.estimate > (lowest + highest) / 2
+    low, high = (lowest + reach, highest) if top else (lowest, highest - reach)
     return replace(interval, low=low, high=high, method="clopper-pearson", replicates=0)
 
 
@@ -212,6 +228,13 @@ def compute_intervals(
     return {name: _flagged(name, found[name], sample) for name in metrics}
 
 
+def absent(metric: str, sample: Sample) -> Notes:
+    """Say which classes a metric has no value for, because they do not occur."""
+    missing = np.flatnonzero(sample.confusion.sum(1) == 0).tolist()
+    names = tuple(sample.classes[number] for number in missing)
+    return (Note("No value: a class does not occur.", (metric,), names),) if names else ()
+
+
 def no_probabilities(metric: str) -> Note:
     """Say why this metric has no value."""
     return Note("There are no probabilities, so it has no value.", (metric,))
@@ -223,9 +246,29 @@ def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Inter
 
 
 def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
-    if np.isnan(interval.low) or interval.method == "replicate-mean":
+    if interval.method == "replicate-mean":
+        return interval
+    none = unknown(name, sample)
+    if none:
+        return replace(interval, low=float("nan"), high=float("nan"), notes=none)
+    if np.isnan(interval.estimate) and name in ROC_METRICS:
+        return replace(interval, notes=absent(name, sample) or interval.notes)
+    if np.isnan(interval.low):
         return interval
     return replace(interval, notes=(*interval.notes, *flag(name, sample)))
+
+
+def undefined(metric: str, sample: Sample) -> Note:
+    """Say that a metric is undefined without some unit; name the classes that have one alone."""
+    there = sample.kinds.counts @ (sample.kinds.matrices.sum(-1) > 0)
+    alone = [label for label, units in zip(sample.classes, there, strict=True) if units == 1]
+    if not alone:
+        return Note(UNDEFINED, (metric,))
+    return Note(f"No interval: one {sample.unit} alone is of a class.", (metric,), tuple(alone))
+
+
+def _why(text: str, metric: str, sample: Sample) -> Notes:
+    return (undefined(metric, sample),) if text == UNDEFINED else _notes(text, metric)
 
 
 def _notes(text: str, metric: str) -> Notes:

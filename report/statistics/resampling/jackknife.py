@@ -1,8 +1,6 @@
-"""Standard errors of leaving out one group, and sums of variances with their degrees of freedom."""
+"""What is left of a metric without each unit, as contributions of units."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,29 +8,26 @@ import numpy.typing as npt
 from frostline.report.statistics.metrics import Array
 
 
-def jackknife_error(left: Array, counts: npt.NDArray[np.int64]) -> float:
-    """Compute the delete-one-group standard error.
+def pseudo_contributions(
+    left: Array, weights: Array, counts: npt.NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Give residuals and weights of units: pseudo-values (Tukey 1958), centred, of average weight.
 
-    Tukey (1958); Efron and Tibshirani (1993), equation 11.5.
+    The squares of residuals over that of the sum of weights are the delete-one-group variance but
+    for its factor G / (G - 1) (Efron and Tibshirani 1993, equation 11.5).
 
     Parameters
     ----------
-    left : float64 [U]
-        The value without one unit of each kind.
+    left : float64 [U, ...]
+        The value without one unit of each kind; NaN where it is undefined.
+    weights : float64 [U, ...]
+        How much rests on a unit of each kind: they are scaled to sum to the number of units.
     counts : int64 [U]
         How many units are of each kind.
     """
     units = int(counts.sum())
-    mean = float(left @ counts) / units
-    return float(np.sqrt((units - 1) / units * (counts @ (left - mean) ** 2)))
-
-
-def satterthwaite(variances: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:
-    """Sum variances, with the degrees of freedom (Σ v)² / Σ v² / (n - 1) of Satterthwaite (1946).
-
-    `sizes` are the numbers of units or seeds that each variance was taken from. NaN where nothing
-    varies.
-    """
-    total = sum(variances)
-    parts = sum(v**2 / max(n - 1, 1) for v, n in zip(variances, sizes, strict=True))
-    return float(total), float(total**2 / parts) if parts > 0 else float("nan")
+    pseudo = -(units - 1) * left
+    total = np.tensordot(counts, weights, axes=1)
+    return np.asarray(pseudo - np.tensordot(counts, pseudo, axes=1) / units), weights * (
+        units / total
+    )

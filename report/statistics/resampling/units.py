@@ -48,6 +48,11 @@ class Units:
         """Number of units."""
         return len(self.stratum)
 
+    @property
+    def class_images(self) -> npt.NDArray[np.int64]:
+        """Count the images of each class in each unit: [G, K]."""
+        return count_classes(self.member, self.scores.truth, self.n_units)
+
     def weights(self, counts: npt.NDArray[np.number]) -> Array:
         """Weigh rows [n, R] by how often each unit was drawn [G, R]."""
         if len(self.member) == self.n_units:
@@ -156,3 +161,9 @@ def unit_strata(truth: Codes, member: Codes, units: int) -> Codes:
     np.minimum.at(lowest, member, truth)
     np.maximum.at(highest, member, truth)
     return np.where(lowest == highest, lowest, -1)
+
+
+def count_classes(member: Codes, truth: Codes, units: int) -> npt.NDArray[np.int64]:
+    """Count the rows of each class in each unit: [G, K], classes up to the last that occurs."""
+    k = int(truth.max()) + 1
+    return np.bincount(member * k + truth, minlength=units * k).reshape(units, k)

@@ -107,6 +107,8 @@ def _part(
 
 def _number(cell: Cell, below: bool) -> str:
     text = f"{STARS[cell.mark]}{escape.plain(cell.text)}"
+    if cell.detail:
+        return f"{text}\n{textwrap.fill(f'({escape.plain(cell.detail)})', MOST_HEADING)}"
     return f"{text}\n{cell.interval}" if below else f"{text} {cell.interval}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""The variance of a difference of means over seeds: groups, seeds and their interaction, once.
+"""The variance of a mean over seeds, or a difference: groups, seeds, and their interaction once.
 
 Seeds are what readers are in a reading study (Obuchowski and Rockette 1995): every seed scores the
 same groups. A method's mean over seeds varies with the groups, with the seeds, and with the
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.resampling.weights import effective_number
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def seeds_part(
 
 
 def group_variance(
-    residuals: Array, weights: Array, counts: npt.NDArray[np.int64]
+    residuals: Array, weights: Array, counts: npt.NDArray[np.int64], *, skewed: bool = False
 ) -> tuple[float, float]:
     """Compute the variance over units of a metric or difference, and its degrees of freedom.
 
@@ -119,12 +120,19 @@ def group_variance(
     ----------
     residuals, weights : float64 [U]
         As in `Contributions`.
+    skewed : bool
+        Whether few units may decide, as badly wrong large ones do of a loss. The degrees of freedom
+        are then at most (Σr²)² / Σr⁴ - 1, of the residuals themselves, but not below 1 (Carter,
+        Schnepel and Steigerwald 2017, with residuals for their expectations).
     """
-    total = float(counts @ weights)
-    effective = total**2 / float(counts @ weights**2) if total else 0.0
+    total, effective = float(counts @ weights), float(effective_number(weights, counts))
     if effective <= 1:
         return float("nan"), 0.0
-    return float(counts @ (residuals / total) ** 2) * effective / (effective - 1), effective - 1
+    squares = (residuals / total) ** 2
+    df = effective - 1
+    if skewed:
+        df = min(df, max(float(effective_number(squares, counts)) - 1, 1.0))
+    return float(counts @ squares) * effective / (effective - 1), df
 
 
 def seeds_test(
