@@ -125,11 +125,14 @@ VALUES = {
     "over": "seeds",
     "format": "markdown",
     "ranks": None,
+    "plan": None,
+    "figure": "pairs.svg",
 }
 
 
 # An option that is a mode itself, in which this mode does not act.
 MODES_APART = [("over", [("ci", kind)]) for kind in ("percentile", "jackknife-t", "replicate-mean")]
+MODES_APART += [("ranks", [("plan", True)])]
 
 
 def option(name, value=None):
@@ -174,9 +177,11 @@ def acting(command, mode):
         ("evaluate", [("over", "seeds")]),
         ("compare", []),
         ("compare", [("ranks", True)]),
+        ("compare", [("plan", True)]),
     ],
 )
-def test_every_other_option_acts(several, command, mode):
+def test_every_other_option_acts(several, command, mode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     # With one seed each, swaps are drawn.
     words = [command, *(several if mode else several[::2])]
     for name, value in mode:
