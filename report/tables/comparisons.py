@@ -13,7 +13,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
-from frostline.report.tables.plans import needed_sentence, needed_word
+from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, to_terminal, wrapped
 
@@ -87,17 +87,7 @@ def render_comparison(frame: pd.DataFrame, format: str = "table") -> str:
         return wrapped([*comparison_sentences(frame), "", *notes_to_terminal(table)])
     decided = comparison_sentences(frame[frame["verdict"].isin(DECIDED)])
     said = wrapped([*decided, ""]) if decided else ""
-    return said + to_terminal(_narrow(table))
-
-
-def _narrow(table: Table) -> Table:
-    """Put both methods of a pair into one column, and leave their scores out: for a terminal."""
-    rows = (
-        replace(row, cells=(Cell(row.cells[0].text, row.cells[1].text), *row.cells[4:]))
-        for row in table.rows
-    )
-    columns = (Column("A, then B"), *table.columns[4:])
-    return replace(table, columns=columns, rows=tuple(rows))
+    return said + to_terminal(narrowed(table, 4))
 
 
 def _p_cell(p: float | None) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,8 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE, Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import is_share, number, percent
-from frostline.report.tables.table import Cell, Column, Row, Table
+from frostline.report.tables.table import Cell, Column, Row, Table, words
+from frostline.report.tables.writers.terminal import to_terminal
 
 NO_NUMBER = "none"
 PLANNED = (
@@ -60,7 +62,8 @@ def plan_table(plan: pd.DataFrame) -> Table:
         rows.setdefault((row["dataset"], row["a"], row["b"]), []).append(row)
     wanted = [row["difference"] for row in next(iter(rows.values()))][len(powers) :: len(powers)]
     columns = (
-        Column("A, then B"),
+        Column("A"),
+        Column("B"),
         Column("Observed difference", True),
         Column("Here", True),
         Column("Needed for the observed", True),
@@ -73,13 +76,25 @@ def plan_table(plan: pd.DataFrame) -> Table:
 
 def render_plan(plan: pd.DataFrame, format: str = "table") -> str:
     """Write what `plan_groups` returned in one of `FORMATS`."""
+    if format == "table":
+        return to_terminal(narrowed(plan_table(plan), 2))
     return render_results(plan, format, lambda: plan_table(plan))
+
+
+def narrowed(table: Table, first: int) -> Table:
+    """Put both methods of a pair into one column, and go on with column `first`: for a terminal."""
+    rows = (
+        replace(row, cells=(Cell(row.cells[0].text, row.cells[1].text), *row.cells[first:]))
+        for row in table.rows
+    )
+    columns = (Column("A, then B"), *table.columns[first:])
+    return replace(table, columns=columns, rows=tuple(rows))
 
 
 def _plan_row(own: list[Record], metric: str, powers: int) -> Row:
     first = own[0]
     cells = [
-        Cell(str(first["label_a"]), str(first["label_b"])),
+        *words(first["label_a"], first["label_b"]),
         Cell(number(first["observed"], metric, sign="+"), value=float(first["observed"])),
         Cell(f"{first['n_units']:,.0f}", value=float(first["n_units"])),
     ]
