@@ -206,3 +206,11 @@ def test_a_notebook_shows_each_pair(frame):
     assert "<script" not in text
     assert f'data-value="{frame["p_adjusted"].iloc[0]}"' in text
     assert "<bdi>better</bdi>" in text
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "log_loss"])
+def test_progress_counts_runs_and_pairs(run, metric):
+    runs = [run(seed=i) for i in range(3)] + [run(seed=i, dataset="skin") for i in range(2)]
+    told = []
+    compare(runs, metric=metric, replicates=200, progress=lambda *step: told.append(step))
+    assert told == [(done, 3 + 3 + 2 + 1) for done in range(1, 10)]
