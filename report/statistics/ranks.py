@@ -56,15 +56,14 @@ def rank_methods(
     -------
     DataFrame
         Columns `RANK_COLUMNS`, best first; `best_share` is how often a method had the best mean
-        rank, which tied methods share: they sum to 1. Methods that lack a data set are left out.
+        rank, shared by tied ones. Methods that lack a data set are left out.
 
     Raises
     ------
     InputError
-        If fewer than two methods were scored on every data set, not every run has the
-        probabilities that the metric needs, or it is undefined in too many draws.
+        If fewer than two methods were scored on every data set, a run lacks the probabilities
+        that the metric needs, or it is undefined in too many draws.
     """
-    find_metric(metric)
     sets = _by_dataset(score(predictions, split=split, unit=unit, aggregate=aggregate))
     methods = _common_methods(sets)
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from frostline.report import Predictions, evaluate, render, score_table
 from frostline.report.notes import texts
@@ -15,6 +16,7 @@ from frostline.report.statistics.comparisons.best import (
     optimism,
 )
 from frostline.report.statistics.comparisons.contributions import Contributions
+from frostline.report.statistics.comparisons.decisions import mcnemar_p
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.comparisons.seeds_variance import SeedsTest
 from frostline.report.statistics.evaluation import score
@@ -36,6 +38,17 @@ def test_the_probability_of_a_false_order_is_the_confidence_beyond_zero():
     assert false_order(test.p()) == pytest.approx(below, abs=0.002)
     assert false_order(1.0) == 0.5
     assert np.isnan(false_order(float("nan")))
+
+
+@pytest.mark.parametrize(("a_only", "b_only"), [(7, 1), (12, 9), (5, 5), (40, 22), (3, 0)])
+def test_of_single_images_it_is_the_dirichlet_posterior_of_christodoulou(a_only, b_only):
+    rng = np.random.default_rng(3)
+    both = 50
+    drawn = rng.dirichlet([a_only + 1, b_only + 1, both + 1, 1], 400_000)
+    posterior = (drawn[:, 0] <= drawn[:, 1]).mean()
+    exact = stats.beta.cdf(0.5, a_only + 1, b_only + 1)
+    assert posterior == pytest.approx(exact, abs=0.003)
+    assert false_order(mcnemar_p(a_only, b_only)) == pytest.approx(exact)
 
 
 def test_a_false_order_is_as_probable_as_is_said():

@@ -98,9 +98,10 @@ def false_order(p: float) -> float:
     """Give the probability that the order of two methods is false: half of their pair's p.
 
     One-sided p over all true differences is a confidence distribution (Xie and Singh 2013), and
-    half of the two-sided p what it gives to those on the other side of 0. Christodoulou et al.
-    (2025, arXiv 2505.04720) ask the same of published tables by Bayes' rule, where the agreement
-    of the two methods has to be assumed; here it is in the data.
+    half of the two-sided p what it gives to those on the other side of 0. It is the probability of
+    a false claim of Christodoulou et al. (2025, arXiv 2505.04720): of accuracy on single images
+    their Dirichlet posterior gives half of McNemar's mid-p exactly, of means half of a paired t's.
+    They have to take from elsewhere how often both methods are right; here it is in the data.
     """
     return p / 2
 

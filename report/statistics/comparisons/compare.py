@@ -98,15 +98,12 @@ def compare(
     predictions : sequence of Predictions or paths
         Runs of at least two methods of a data set.
     metric : str or function
-        The one primary metric, of the confusion matrix or of probabilities, or a function of your
-        own as in `evaluate`; where lower is better, set `function.higher_is_better = False`.
-        `recall_weighted` is refused: it is the same number as accuracy.
+        The one primary metric, or a function of your own as in `evaluate`; where lower is better,
+        set `function.higher_is_better = False`. `recall_weighted` is refused: it is accuracy.
     family : "pairs" or "freezing"
-        What is tested together within a data set: all pairs, or every frozen method against the
-        unfrozen ones of its backbone.
+        Tested together in a data set: all pairs, or frozen against unfrozen of a backbone.
     margin : float, optional
-        Differences smaller than this do not matter, as a fraction; with it, methods can be found
-        equivalent (two one-sided tests).
+        Differences smaller than this fraction do not matter: methods can be found equivalent.
     split, unit, aggregate, seed
         As in `evaluate`.
     replicates : int
@@ -114,15 +111,13 @@ def compare(
     intersection : bool
         Compare runs with different test sets on the images that all have.
     progress : callable, optional
-        Called with how many runs and pairs are done, and how many there are.
+        Called with the runs and pairs that are done, and their number.
 
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, a row a pair. `difference` is a minus b; both name a run, or
-        the method where there are several seeds, and `label_a` and `label_b` say it in words.
-        Within a data set what is decided comes first: by verdict (better or worse, equivalent,
-        undecided, identical), then by p.
+        Columns `COMPARISON_COLUMNS`, a row a pair, in the order of `decided_first`. `difference`
+        is a minus b, which name a run, or a method of several seeds; `label_a` says it in words.
 
     Raises
     ------

@@ -273,7 +273,7 @@ def _difference(
     values: Array,
     tested: tuple[Test | None, Family],
 ) -> Difference:
-    """Read p, intervals and verdict off a test; of no test why there is none."""
+    """Take p, intervals and verdict from a test; without one, say why there is none."""
     metric, (test, family) = options.metric, tested
     p = p_adjusted = NAN
     own = shown = (NAN, NAN)
