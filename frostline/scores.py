@@ -51,7 +51,7 @@ class Comparison(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        """Show the same in a terminal, in sentences."""
+        """Show the same in a terminal: a table, and sentences of what is decided."""
         from frostline.report import render_comparison
 
         return render_comparison(pd.DataFrame(self))
@@ -61,6 +61,30 @@ class Comparison(pd.DataFrame):
         from frostline.report import comparison_table, table_html
 
         return table_html(comparison_table(pd.DataFrame(self)))
+
+    def plan(
+        self,
+        differences: Iterable[float] = (0.01, 0.02, 0.05, 0.1),
+        powers: Iterable[float] = (0.8, 0.9),
+    ) -> pd.DataFrame:
+        """Say how many test groups would decide each pair.
+
+        Parameters
+        ----------
+        differences : iterable of float
+            True differences to plan for, as fractions; the observed one is always planned for.
+        powers : iterable of float
+            Chances of finding the difference.
+
+        Returns
+        -------
+        DataFrame
+            A row for each pair, difference and power: `groups_needed`, infinite where no number
+            of groups is enough.
+        """
+        from frostline.report.statistics.comparisons.planning import plan_groups
+
+        return plan_groups(pd.DataFrame(self), list(differences), list(powers))
 
 
 @in_python

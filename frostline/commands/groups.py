@@ -29,6 +29,8 @@ from frostline.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from frostline.finetune.task import Execution
     from frostline.stages import Columns, Machine, Network
 
@@ -234,3 +236,73 @@ class OutputOptions:
         if path.exists() and not self.overwrite:
             raise InputError(f"{path} is there: give another --out, or --overwrite.")
         return path
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What is shown of a comparison."""
+
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Mean ranks of methods over data sets instead.")
+    ] = False
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="How many test groups would decide each pair instead; see --margin."
+        ),
+    ] = False
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw all pairs as a matrix: .pdf, .png or .svg.")
+    ] = None
+
+    def check(self) -> None:
+        """Refuse a figure of another kind.
+
+        Raises
+        ------
+        InputError
+            If its name ends otherwise.
+        """
+        from frostline.cache.errors import InputError
+        from frostline.report.figures import FILE_FORMATS
+
+        endings = [f".{kind}" for kind in FILE_FORMATS]
+        if self.figure is not None and self.figure.suffix not in endings:
+            raise InputError(
+                f"--figure must end in {' or '.join(endings)}, not as in {str(self.figure)!r}."
+            )
+
+    def draw(self, frame: DataFrame) -> None:
+        """Draw what `compare` returned, if a figure is asked for.
+
+        Raises
+        ------
+        InputError
+            If it is of several data sets.
+        """
+        if self.figure is None:
+            return
+        from frostline.cache.errors import InputError
+        from frostline.console import say
+        from frostline.report.figures import pair_figure, save_figure
+
+        datasets = list(frame["dataset"].unique())
+        if len(datasets) > 1:
+            raise InputError(
+                f"--figure shows one data set, and these runs are of {', '.join(datasets)}: give "
+                "the runs of one."
+            )
+        save_figure(pair_figure(frame), self.figure)
+        say(f"Drew {len(frame)} pairs in {self.figure}.")
+
+    def render(self, frame: DataFrame, margin: float | None, format: str) -> str:
+        """Write what `compare` returned, or the plan of it."""
+        if not self.plan:
+            from frostline.report import render_comparison
+
+            return render_comparison(frame, format)
+        from frostline.report.statistics.comparisons.planning import DECLARED, plan_groups
+        from frostline.report.tables.plans import render_plan
+
+        wanted = DECLARED if margin is None else (margin,)
+        return render_plan(plan_groups(frame, wanted), format)

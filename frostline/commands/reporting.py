@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.commands.groups import ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     Idle,
@@ -43,7 +44,9 @@ IDLE_IN_EVALUATE: Idle = {
     ("ci", "replicate-mean"): ("unit",),
 }
 # Ranks are of patients, over all data sets.
-IDLE_IN_COMPARE: Idle = {("ranks", True): ("family", "margin", "unit", "intersection")}
+IDLE_IN_COMPARE: Idle = {
+    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure")
+}
 
 
 @refuse_idle(IDLE_IN_EVALUATE)
@@ -115,8 +118,10 @@ def _over(
 
 
 @refuse_idle(IDLE_IN_COMPARE)
+@grouped
 def compare(
     predictions: PredictionsArgument,
+    shown: ComparisonOptions,
     metric: Annotated[str, typer.Option(help="The one metric that decides.")] = "accuracy",
     family: Annotated[
         Family, typer.Option(help="Tested together: all pairs, or frozen against unfrozen.")
@@ -137,9 +142,6 @@ def compare(
     intersection: Annotated[
         bool, typer.Option("--intersection", help="Compare on the images that all runs have.")
     ] = False,
-    ranks: Annotated[
-        bool, typer.Option("--ranks", help="Mean ranks of methods over data sets instead.")
-    ] = False,
     format: FormatOption = "table",
 ) -> None:
     """Say which method is better, and whether that is more than luck.
@@ -151,17 +153,21 @@ def compare(
     drawn = {} if replicates is None else {"replicates": replicates}
     options: dict[str, Any] = {"metric": metric, "split": split, "aggregate": aggregate}
     options |= {"seed": seed, **drawn}
-    if ranks:
+    if shown.ranks:
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
         typer.echo(render_ranks(rank_methods(predictions, **options), metric, format), nl=False)
         return
+    from frostline.console import progress
     from frostline.report import compare as compare_runs
-    from frostline.report import render_comparison
 
+    shown.check()
     options |= {"family": family, "margin": margin, "unit": unit, "intersection": intersection}
-    typer.echo(render_comparison(compare_runs(predictions, **options), format), nl=False)
+    with progress("Comparing", "runs and pairs") as update:
+        frame = compare_runs(predictions, progress=update, **options)
+    shown.draw(frame)
+    typer.echo(shown.render(frame, margin, format), nl=False)
 
 
 def report(

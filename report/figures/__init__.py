@@ -6,6 +6,7 @@ from frostline.report.figures.confusion import confusion_figure, confusion_panel
 from frostline.report.figures.curves import curve_figure, decision_figure, reliability_figure
 from frostline.report.figures.forest import difference_figure, forest_figure
 from frostline.report.figures.maps import map_figure
+from frostline.report.figures.pairs import pair_figure
 from frostline.report.figures.style import (
     FILE_FORMATS,
     INK,
@@ -32,6 +33,7 @@ __all__ = [
     "inline_svg",
     "learning_figure",
     "map_figure",
+    "pair_figure",
     "panels",
     "reliability_figure",
     "save_figure",

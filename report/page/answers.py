@@ -29,6 +29,7 @@ from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import bounds_shown, percent
+from frostline.report.tables.plans import needed_sentence, needed_word
 
 MEANS = "replicate-mean"
 COUNTED = {
@@ -140,7 +141,8 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     if row["verdict"] == "equivalent":
         amount = f"{amount} (90% interval)"
         return f"Freezing {model} makes no difference that matters: {amount}, {behind}."
-    return f"Whether freezing helps {model} is undecided: {amount}, {behind}."
+    said = f"Whether freezing helps {model} is undecided: {amount}, {behind}."
+    return f"{said} {needed_sentence(row)}".rstrip()
 
 
 def _distinction(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> str:
@@ -208,10 +210,20 @@ def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFram
     alike, close = ([rows[name]["name"] for name in others.loc[s, "run"]] for s in (same, ~same))
     text = f"; {IDENTICAL}: {_listed(alike)}" if alike else ""
     if close:
-        return f"{text}; paired comparisons do not separate it from {_listed(close)}"
+        text += f"; paired comparisons do not separate it from {_listed(close)}"
+        return text + _needed(best, rows, marks.iloc[0].to_dict(), len(close))
     if len(alike) == len(rows) - 1:
         return text
     return f"{text}; paired comparisons separate it from every other method"
+
+
+def _needed(best: Method, rows: dict[str, dict[Any, Any]], mark: dict[Any, Any], close: int) -> str:
+    """Say how many groups would separate the best from the second, where that is a number."""
+    needed = float(mark["needed"])
+    if not np.isfinite(needed):
+        return ""
+    second = f" from {rows[mark['second']]['name']}" if close > 1 else ""
+    return f"; about {needed_word(needed)} test {best.sample.unit}s would{second}"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import Embedded, project, umap_version
 from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
 from frostline.report.predictions import Predictions
-from frostline.report.statistics.comparisons.best import mark_best
+from frostline.report.statistics.comparisons.best import compare_all, mark_best
+from frostline.report.statistics.comparisons.compare import comparison_frame
+from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
 from frostline.report.statistics.evaluation import score, tabulate, with_majority
@@ -136,12 +139,16 @@ def _of_dataset(
     )
     of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
     given = embeddings.get(name, {})
+    compared = cache(lambda: compare_all(methods, how.primary, seed=seed))
     part = DatasetNumbers(
         name,
         digest_of([store.given, {k: one.digest() for k, one in given.items()}]),
         methods,
         method_titles(by_method),
-        marks=store("marks", lambda: mark_best(methods, how.primary, seed=seed)),
+        marks=store(
+            "marks", lambda: mark_best(methods, how.primary, seed=seed, compared=compared())
+        ),
+        pairs=store("pairs", lambda: comparison_frame(compared(), Options(how.primary, seed=seed))),
         freezing=store("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
         classes=store(
             "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)

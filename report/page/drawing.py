@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TITLES = {
     "freezing": "Frozen against fine-tuned",
     "forest": "Forest plot of {lower}",
+    "pairs": "All pairs of methods, compared by {lower}",
     "confusion": "Confusion matrices",
     "roc": "ROC curves",
     "precision-recall": "Precision-recall curves",
@@ -108,6 +109,7 @@ def _draw(
     makers: dict[str, Callable[[], tuple[Figure, str] | None]] = {
         "freezing": lambda: scores.draw_freezing(numbers, part),
         "forest": lambda: scores.draw_forest(numbers, part),
+        "pairs": lambda: scores.draw_pairs(part),
         "confusion": lambda: scores.draw_confusion(part),
         "roc": lambda: scores.draw_curves(part, "roc"),
         "precision-recall": lambda: scores.draw_curves(part, "precision-recall"),

@@ -25,9 +25,9 @@ class DatasetNumbers:
     names : DataFrame
         A row a method, by its first run's name: `title`, `short` (the same in fewer words), `panel`
         (of figures where ways of training share one), `way` (of training).
-    marks, freezing, classes, curves, reliability, maps, mistakes : DataFrame
-        As `mark_best`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`, `reliability_of`,
-        `maps.project` and `confident_mistakes` give them.
+    marks, pairs, freezing, classes, curves, reliability, maps, mistakes : DataFrame
+        As `mark_best`, `compare`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`,
+        `reliability_of`, `maps.project` and `confident_mistakes` give them.
     """
 
     name: str
@@ -35,6 +35,7 @@ class DatasetNumbers:
     methods: list[Method]
     names: pd.DataFrame
     marks: pd.DataFrame
+    pairs: pd.DataFrame
     freezing: pd.DataFrame
     classes: pd.DataFrame
     curves: pd.DataFrame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Of more comparisons than this the sentences are folded away.
 FEW = 4
+# Inches of a figure that is still shown as wide as the others; the page scrolls wider ones.
+MOST_WIDE = 6
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,18 @@ def _table(table: Table) -> Any:
     return _markup(table_html(table))
 
 
+def _width(svg: str) -> float:
+    """Give the width of a figure in inches."""
+    found = re.search(r'\bwidth="([\d.]+)pt"', svg)
+    return float(found[1]) / 72 if found else 0.0
+
+
 def _by_kind(drawings: Sequence[Drawing]) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {kind: [] for kind in TITLES}
     for one in drawings:
         number = int(one.name.rpartition("-")[2])
         item = {"heading": one.heading, "svg": _markup(one.svg), "number": number}
+        item["wide"] = _width(one.svg) > MOST_WIDE
         found[one.kind].append(item)
     return found
 

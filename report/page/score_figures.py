@@ -15,6 +15,8 @@ from frostline.report.tables.numbers import difference_cell, percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FEWEST_PAIRS = 3
+
 
 def draw_freezing(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, str] | None:
     """Draw what freezing changed for each backbone."""
@@ -43,6 +45,16 @@ def draw_forest(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, s
     ]
     figure = figures.forest_figure(frame, part.name, numbers.primary)
     return figure, f"In percent: {'; '.join(words)}."
+
+
+def draw_pairs(part: DatasetNumbers) -> tuple[Figure, str] | None:
+    """Draw how far methods are from each other, where there are three or more."""
+    if len(part.pairs) < FEWEST_PAIRS:
+        return None
+    counts = part.pairs["verdict"].replace("worse", "better").value_counts()
+    decided = int(counts.get("better", 0))
+    words = f"Of {len(part.pairs)} pairs of methods {decided} are decided."
+    return figures.pair_figure(part.pairs), words
 
 
 def draw_confusion(part: DatasetNumbers) -> tuple[Figure, str]:

@@ -10,20 +10,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.evaluation import score
+from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED
 from frostline.report.statistics.metrics import (
     Array,
+    Codes,
     compute_metrics,
-    confusion_matrix,
     find_metric,
+    of_probabilities,
 )
 from frostline.report.statistics.names import method_words
+from frostline.report.statistics.resampling.units import BLOCK_WEIGHTS, block_sizes
 from frostline.report.statistics.sample import Sample, Scored
+from frostline.report.statistics.scores import Scores, compute_scores
 
 RANK_COLUMNS = ("method", "mean_rank", "low", "high", "best_share", "cohorts", "datasets", "seeds")
 RANK_REPLICATES = 2_000
@@ -51,12 +56,13 @@ def rank_methods(
     -------
     DataFrame
         Columns `RANK_COLUMNS`, best first; `best_share` is how often a method had the best mean
-        rank. Methods that lack a data set are left out.
+        rank, shared by tied ones. Methods that lack a data set are left out.
 
     Raises
     ------
     InputError
-        If fewer than two methods were scored on every data set.
+        If fewer than two methods were scored on every data set, a run lacks the probabilities
+        that the metric needs, or it is undefined in too many draws.
     """
     sets = _by_dataset(score(predictions, split=split, unit=unit, aggregate=aggregate))
     methods = _common_methods(sets)
@@ -72,15 +78,16 @@ def rank_methods(
             values, own = _values(sets[name], methods, metric, people, times, rng)
             drawn += _ranks(sign * values) / len(names) / len(cohorts)
             seen += _ranks(sign * own[:, None])[:, 0] / len(names) / len(cohorts)
+    drawn = _defined(drawn, metric)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
-    best = (drawn <= drawn.min(0) + 1e-12).mean(1)
+    best = drawn <= drawn.min(0) + 1e-12
     frame = pd.DataFrame(
         {
             "method": methods,
             "mean_rank": seen,
             "low": low,
             "high": high,
-            "best_share": best,
+            "best_share": (best / best.sum(0)).mean(1),
             "cohorts": len(cohorts),
             "datasets": len(sets),
             "seeds": [min(len(part[m]) for part in sets.values()) for m in methods],
@@ -153,20 +160,50 @@ def _values(
         of_seeds, as_is = [], []
         for run, sample in part[method]:
             member = np.array([place[who] for who in _person_of_rows(run, sample)])
-            k = len(sample.classes)
-            cells = (member * k + sample.truth) * k + sample.prediction
-            units = np.bincount(cells, minlength=len(people) * k * k).reshape(len(people), -1)
-            confusions = (times @ units.astype(np.float64)).reshape(-1, k, k)
-            of_seeds.append(compute_metrics(confusions, [metric], sample.classes)[metric])
-            total = confusion_matrix(sample.truth, sample.prediction, k)
-            as_is.append(float(compute_metrics(total, [metric], sample.classes)[metric]))
+            once = np.ones((1, len(people)), dtype=np.int64)
+            of_seeds.append(_weighted(sample, metric, member, times))
+            as_is.append(_weighted(sample, metric, member, once)[0])
         chosen = rng.integers(0, len(of_seeds), (len(of_seeds), times.shape[0]))
         drawn.append(np.take_along_axis(np.stack(of_seeds), chosen, axis=0).mean(0))
         seen.append(float(np.mean(as_is)))
     return np.stack(drawn), np.array(seen)
 
 
+def _weighted(sample: Sample, metric: str, member: Codes, times: npt.NDArray[np.int64]) -> Array:
+    """Compute the metric with each person [n] counted so often, times [B, people]: [B]."""
+    k = len(sample.classes)
+    if not of_probabilities(metric):
+        cells = (member * k + sample.truth) * k + sample.prediction
+        people = times.shape[1]
+        units = np.bincount(cells, minlength=people * k * k).reshape(people, -1)
+        confusions = (times @ units.astype(np.float64)).reshape(-1, k, k)
+        return np.asarray(compute_metrics(confusions, [metric], sample.classes)[metric])
+    if sample.probs is None:
+        raise InputError(
+            f"{find_metric(metric).title} needs probabilities, and not every run has them: rank "
+            "by another metric."
+        )
+    scores, parts, start = Scores(sample.truth, sample.probs), [], 0
+    for size in block_sizes(len(times), BLOCK_WEIGHTS // len(member)):
+        weights = times[start : start + size].T[member].astype(np.float64)
+        parts.append(compute_scores(scores, [metric], weights)[metric])
+        start += size
+    return np.concatenate(parts)
+
+
+def _defined(drawn: Array, metric: str) -> Array:
+    """Leave out the draws in which the metric is undefined: [M, B]; more than 1% are refused."""
+    undefined = np.isnan(drawn).any(0)
+    if undefined.mean() > MOST_UNDEFINED:
+        raise InputError(
+            f"{find_metric(metric).title} is undefined in {undefined.mean():.0%} of the draws of "
+            "patients, where a class is missing: rank by another metric."
+        )
+    return drawn[:, ~undefined]
+
+
 def _ranks(values: Array) -> Array:
     from scipy.stats import rankdata
 
-    return np.asarray(rankdata(np.round(values, 12), axis=0))
+    # Undefined values have no rank, and leave their draw without any.
+    return np.asarray(rankdata(np.round(values, 12), axis=0, nan_policy="propagate"))

@@ -13,8 +13,9 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
+from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
-from frostline.report.tables.writers.terminal import notes_to_terminal, wrapped
+from frostline.report.tables.writers.terminal import notes_to_terminal, to_terminal, wrapped
 
 VERDICTS = {
     "better": "is better than",
@@ -22,12 +23,16 @@ VERDICTS = {
     "equivalent": "is equivalent to",
     "undecided": "cannot be separated from",
 }
+DECIDED = ("better", "worse", "equivalent")
 
 
 def comparison_table(frame: pd.DataFrame) -> Table:
     """Lay out what `compare` returned: one row for each pair, A minus B."""
     metric = str(frame["metric"].iloc[0])
     title = find_metric(metric).title
+    mcnemar = bool(frame["mcnemar_p"].notna().any())
+    undecided = frame["verdict"] == "undecided"
+    planned = bool(frame.loc[undecided, "groups_needed"].notna().any())
     columns = (
         Column("A"),
         Column("B"),
@@ -36,6 +41,8 @@ def comparison_table(frame: pd.DataFrame) -> Table:
         Column("Difference", True),
         Column("p", True),
         Column("Adjusted p", True),
+        *[Column("McNemar's p", True)] * mcnemar,
+        *[Column(f"{str(frame['unit'].mode().iloc[0]).title()}s needed", True)] * planned,
         Column("Verdict on A"),
     )
     rows = tuple(
@@ -44,8 +51,9 @@ def comparison_table(frame: pd.DataFrame) -> Table:
                 *words(row["label_a"], row["label_b"]),
                 *(_plain_score(row, name) for name in ("estimate_a", "estimate_b")),
                 difference_cell(row),
-                Cell(p_word(row["p"]), value=float(row["p"])),
-                Cell(p_word(row["p_adjusted"]), value=float(row["p_adjusted"])),
+                *(_p_cell(row[name]) for name in ("p", "p_adjusted")),
+                *[_p_cell(row["mcnemar_p"])] * mcnemar,
+                *[_needed_cell(row)] * planned,
                 Cell(row["verdict"]),
             ),
             str(row["dataset"]),
@@ -60,16 +68,37 @@ def comparison_table(frame: pd.DataFrame) -> Table:
 
 
 def comparison_sentences(frame: pd.DataFrame) -> list[str]:
-    """Say each verdict in words, with the difference in points, its interval and the p-value."""
+    """Say each verdict in words, with the difference in points, its interval and the p-value.
+
+    What is undecided is followed by how many groups would decide it.
+    """
     return [_sentence(row) for row in frame.to_dict("records")]
 
 
 def render_comparison(frame: pd.DataFrame, format: str = "table") -> str:
-    """Write what `compare` returned in one of `FORMATS`; on a terminal sentences, not a table."""
-    if format == "table":
-        notes = notes_to_terminal(comparison_table(frame))
-        return wrapped([*comparison_sentences(frame), "", *notes])
-    return render_results(frame, format, lambda: comparison_table(frame))
+    """Write what `compare` returned in one of `FORMATS`.
+
+    On a terminal a table, and sentences of what is decided; of a single pair a sentence alone.
+    """
+    if format != "table":
+        return render_results(frame, format, lambda: comparison_table(frame))
+    table = comparison_table(frame)
+    if len(frame) == 1:
+        return wrapped([*comparison_sentences(frame), "", *notes_to_terminal(table)])
+    decided = comparison_sentences(frame[frame["verdict"].isin(DECIDED)])
+    said = wrapped([*decided, ""]) if decided else ""
+    return said + to_terminal(narrowed(table, 4))
+
+
+def _p_cell(p: float | None) -> Cell:
+    value = float("nan") if p is None else float(p)
+    return Cell(p_word(value), value=value)
+
+
+def _needed_cell(row: Record) -> Cell:
+    """Give the groups that would decide what is undecided."""
+    needed = float(row["groups_needed"]) if row["verdict"] == "undecided" else float("nan")
+    return Cell(needed_word(needed), value=needed)
 
 
 def _sentence(row: Record) -> str:
@@ -87,10 +116,11 @@ def _sentence(row: Record) -> str:
     p = f"p {p_word(row['p_adjusted'])}"
     if row["family_size"] > 1:
         p += f" by {row['adjustment']} of {row['family_size']}"
-    return (
+    said = (
         f"{place}{row['label_a']} {VERDICTS[row['verdict']]} {row['label_b']}{margin}: "
         f"{metric.title.lower()} {difference.text}{points} {interval}, {p}."
     )
+    return f"{said} {needed_sentence(row)}".rstrip()
 
 
 def _plain_score(row: Record, name: str) -> Cell:
@@ -124,8 +154,15 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     for row in frame.to_dict("records"):
         yield from _of_pair(row)
     if frame["mcnemar_p"].notna().any():
-        values = ", ".join(p_word(p) for p in frame["mcnemar_p"].dropna())
-        yield Note(f"McNemar's mid-p, each group being one image: {values}.")
+        alone = f": {p_word(frame['mcnemar_p'].iloc[0])}" if len(frame) == 1 else ""
+        yield Note(f"McNemar's p is the mid-p, each group being one image{alone}.")
+    undecided = frame[frame["verdict"] == "undecided"]
+    if len(frame) > 1 and undecided["groups_needed"].notna().any():
+        unit = frame["unit"].mode().iloc[0]
+        yield Note(
+            f"{unit.title()}s needed: test {unit}s that would decide a difference of the observed "
+            "size with a power of 80%; `--plan` says it for others."
+        )
 
 
 def _of_pair(row: Record) -> Iterator[Note]:

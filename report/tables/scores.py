@@ -19,7 +19,7 @@ from frostline.report.statistics.names import (
 )
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
-from frostline.report.tables.numbers import score_cell
+from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
@@ -77,7 +77,7 @@ def score_table(
             first = _name_cells(labels[str(run)], str(scores["unfreeze"].iloc[0]), freeze, mark)
             cells = _score_cells(scores, names, decimals, {primary: mark})
             rows.append(Row((*first, *cells), str(dataset), str(run)))
-    notes = (*_unmarked(marks), *score_notes(frame, names))
+    notes = (*_unmarked(marks), *_best_notes(marks, primary, names), *score_notes(frame, names))
     table = Table(tuple(columns), tuple(rows), notes, caption, elsewhere)
     return with_failed(table, failed, freeze=freeze)
 
@@ -175,6 +175,39 @@ def _unmarked(marks: pd.DataFrame | None) -> Iterator[Note]:
         return
     for row in marks[marks["why"] != ""].to_dict("records"):
         yield Note(f"No row is marked as best: {row['why']}.", dataset=str(row["dataset"]))
+
+
+def _best_notes(marks: pd.DataFrame | None, primary: str, names: Sequence[str]) -> Iterator[Note]:
+    """Say how far the best of each data set is to be trusted: its place, and its score."""
+    if marks is None or primary not in names:
+        return
+    metric = find_metric(primary)
+    rows = marks.drop_duplicates("dataset").to_dict("records")
+    orders = [(row, _chance(row["false_order"])) for row in rows if row["false_order"] >= 0]
+    if orders:
+        title = metric.title.lower()
+        yield Note(
+            f"Probability that the order of the two best in {title} is false: {_each(orders)}."
+        )
+    unit = "points" if metric.bounds is not None else f"of {metric.title.lower()}"
+    gains = [
+        (row, f"{number(row['optimism'], primary)} {unit} (best of {row['methods']:.0f})")
+        for row in rows
+        if not pd.isna(row["optimism"])
+    ]
+    if gains:
+        yield Note(f"The best score is too good by about {_each(gains)}, because it was picked.")
+
+
+def _each(said: Sequence[tuple[Mapping[Any, Any], str]]) -> str:
+    """Name data sets where there are several."""
+    if len(said) == 1:
+        return said[0][1]
+    return ", ".join(f"{row['dataset']} {words}".strip() for row, words in said)
+
+
+def _chance(share: float) -> str:
+    return "below 0.1%" if share < 0.001 else f"{percent(share)}%"
 
 
 def _sizes(frame: pd.DataFrame) -> str:

@@ -300,6 +300,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         "compare knn.parquet short.parquet --replicates 100 --intersection",
     ),
     "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
+    "compare --plan": Acts(COMPARE, f"{COMPARE} --plan"),
+    "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
     "report --with-images": Passes(

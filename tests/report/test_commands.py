@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -109,6 +112,49 @@ def test_closed_lists_are_choices(files, words):
     assert f"Invalid value for '{words[1]}'" in done.output
 
 
+def test_a_plan_on_the_command_line(files):
+    text = " ".join(invoke("compare", *files, "--plan").split())
+    for words in ("for 1 point ", "for 2 points", "for 5 points", "for 10 points"):
+        assert words.split()[1] in text
+    assert "Test groups needed so that a true difference" in text
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", *files, "--plan", "--format", "csv"))))
+    assert [row["difference"] for row in rows[2:]] == ["0.01"] * 2 + ["0.02"] * 2 + ["0.05"] * 2 + [
+        "0.1"
+    ] * 2
+    assert [row["power"] for row in rows] == ["0.8", "0.9"] * 5
+    words = ["compare", *files, "--plan", "--margin", "0.04", "--format", "csv"]
+    declared = list(csv.DictReader(io.StringIO(invoke(*words))))
+    assert [row["difference"] for row in declared[2:]] == ["0.04"] * 2
+    needed = float(declared[2]["groups_needed"])
+    assert float(rows[4]["groups_needed"]) > needed > float(rows[6]["groups_needed"])
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_a_figure_on_the_command_line(several, tmp_path, kind):
+    path = tmp_path / f"pairs.{kind}"
+    assert f"Drew 3 pairs in {path}." in invoke("compare", *several, "--figure", str(path))
+    start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[kind]
+    assert path.read_bytes().startswith(start)
+
+
+def test_a_figure_that_cannot_be_drawn(several, run, tmp_path):
+    with pytest.raises(InputError) as caught:
+        invoke("compare", *several, "--figure", "pairs.jpg")
+    assert str(caught.value) == (
+        "--figure must end in .svg or .png or .pdf, not as in 'pairs.jpg'."
+    )
+    skin = []
+    for seed in range(2):
+        one = run(seed=seed, dataset="skin")
+        skin.append(str(tmp_path / f"skin-{seed}.parquet"))
+        write_predictions(skin[-1], one.table, one.meta)
+    with pytest.raises(InputError) as caught:
+        invoke("compare", *several, *skin, "--figure", str(tmp_path / "pairs.svg"))
+    assert str(caught.value) == (
+        "--figure shows one data set, and these runs are of chest, skin: give the runs of one."
+    )
+
+
 VALUES = {
     "ci": "bca",
     "replicates": "150",
@@ -125,6 +171,8 @@ VALUES = {
     "over": "seeds",
     "format": "markdown",
     "ranks": None,
+    "plan": None,
+    "figure": "pairs.svg",
 }
 
 
@@ -176,7 +224,8 @@ def acting(command, mode):
         ("compare", [("ranks", True)]),
     ],
 )
-def test_every_other_option_acts(several, command, mode):
+def test_every_other_option_acts(several, command, mode, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     # With one seed each, swaps are drawn.
     words = [command, *(several if mode else several[::2])]
     for name, value in mode:

@@ -8,6 +8,8 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from frostline.cache import InputError
@@ -18,6 +20,10 @@ from frostline.report import (
     render_comparison,
     table_html,
 )
+from frostline.report.statistics.comparisons.compare import decided_first
+from frostline.report.statistics.comparisons.planning import PLAN_COLUMNS, Errors, plan_groups
+from frostline.report.tables.numbers import p_word
+from frostline.report.tables.plans import needed_word, render_plan
 
 HOSTILE = "<script>|& $x_1$ \u202e" + "y" * 90
 
@@ -33,15 +39,119 @@ def frame(run):
 
 
 def test_sentences(frame):
-    first, second, third = comparison_sentences(frame)
-    assert first.startswith(
+    worse, better, equivalent = comparison_sentences(frame)
+    assert better.startswith(
         "On chest, resnet50 (frozen, run-0) is better than resnet50 (frozen, run-1): accuracy +"
     )
-    assert first.endswith(" points [" + first.split("[")[1])
-    assert "by max-T of 3." in first
-    assert " is equivalent to " in second
-    assert " within 50 points: " in second
-    assert " is worse than " in third
+    assert better.endswith(" points [" + better.split("[")[1])
+    assert "by max-T of 3." in better
+    assert " is equivalent to " in equivalent
+    assert " within 50 points: " in equivalent
+    assert " is worse than " in worse
+
+
+@pytest.fixture(scope="module")
+def many(run):
+    """Four methods of single images, some far from each other and some not."""
+    runs = [run(n=150, skill=s, seed=i) for i, s in enumerate((0.4, 0.5, 2.2, 3.4))]
+    for one in runs:
+        one.table["group_id"] = one.table["image_id"]
+    return compare(runs)
+
+
+def test_many_are_sorted_decided_first_then_by_p(many):
+    verdicts = many["verdict"].tolist()
+    decided = [verdict in ("better", "worse") for verdict in verdicts]
+    assert 1 < sum(decided) < 6
+    assert decided == sorted(decided, reverse=True)
+    for part in (many[decided], many[~np.array(decided)]):
+        assert part["p_adjusted"].is_monotonic_increasing
+    mixed = many.assign(
+        verdict=["undecided", "not compared", "worse", "equivalent"] + ["better"] * 2
+    )
+    mixed["equivalence_p"] = 0.01
+    mixed["p_adjusted"] = [0.9, float("nan"), 0.02, 0.5, 0.01, 0.02]
+    mixed["p"] = [0.9, float("nan"), 0.019, 0.3, 0.01, 0.002]
+    found = decided_first(pd.concat([mixed, mixed.assign(dataset="skin")], ignore_index=True))
+    wanted = ["better", "better", "worse", "equivalent", "undecided", "not compared"]
+    assert found["verdict"].tolist() == 2 * wanted
+    assert found["p"].tolist()[:3] == [0.01, 0.002, 0.019]
+    assert found["dataset"].tolist() == ["chest"] * 6 + ["skin"] * 6
+
+
+def test_many_are_a_table_and_sentences_of_what_is_decided(many):
+    text = render_comparison(many)
+    said, table = text.split("\nchest\n")
+    decided = many[many["verdict"].isin(["better", "worse"])]
+    said = " ".join(said.split())
+    assert said.count("On chest, ") == len(decided)
+    assert [said.find(one) for one in comparison_sentences(decided)] == sorted(
+        said.find(one) for one in comparison_sentences(decided)
+    )
+    assert "cannot be separated" not in text
+    heading = " ".join(table.split("resnet50")[0].split())
+    for word in ("A, then B", "Difference", "Adjusted", "McNemar's", "needed", "Verdict on A"):
+        assert word in heading
+    assert max(map(len, text.splitlines())) <= 80
+    rows = [line for line in table.splitlines() if line.endswith((" worse", " undecided"))]
+    assert len(rows) == 6
+    undecided = many[many["verdict"] == "undecided"].iloc[0]
+    assert f" {needed_word(undecided['groups_needed'])} undecided" in rows[len(decided)]
+    assert " – worse" in rows[0]
+    assert f" {p_word(undecided['mcnemar_p'])} " in rows[len(decided)]
+    assert (
+        comparison_table(many.drop(columns="mcnemar_p").assign(mcnemar_p=None))
+        .columns[-2]
+        .heading.endswith("needed")
+    )
+
+
+def test_an_undecided_pair_says_how_many_would_decide_it(many):
+    row = many[many["verdict"] == "undecided"].iloc[[0]]
+    (said,) = comparison_sentences(row)
+    number = needed_word(row["groups_needed"].item())
+    assert said.endswith(
+        f" About {number} test images would decide a difference of this size (power 80%); here "
+        "are 150."
+    )
+    zero = row.assign(difference=0.0, groups_needed=float("inf"))
+    assert comparison_sentences(zero)[0].endswith(" No number of images decides a difference of 0.")
+    seeds = row.assign(groups_needed=float("inf"), seed_error=0.1)
+    assert comparison_sentences(seeds)[0].endswith(
+        " No number of test images would decide a difference of this size: the seeds alone vary "
+        "too much."
+    )
+    assert "would decide" not in comparison_sentences(many.iloc[[0]])[0]
+
+
+def test_numbers_of_groups_claim_no_more_than_they_know():
+    assert list(map(needed_word, (7, 100, 101, 1_234, 98_765, float("inf"), float("nan")))) == [
+        "7",
+        "100",
+        "110",
+        "1,300",
+        "99,000",
+        "none",
+        "–",
+    ]
+
+
+def test_a_plan_says_each_difference_and_power(many):
+    plan = plan_groups(many, [0.02, 0.1])
+    assert tuple(plan.columns) == PLAN_COLUMNS
+    assert len(plan) == 6 * 3 * 2
+    for row in plan.to_dict("records"):
+        pair = many[(many["a"] == row["a"]) & (many["b"] == row["b"])].iloc[0]
+        needed = Errors.of(pair).needed(row["difference"], row["power"])
+        assert row["groups_needed"] == needed
+    text = render_plan(plan)
+    assert "for 2 points" in " ".join(text.split())
+    assert "power of 80% / 90%, at 5% over the pairs" in " ".join(text.split())
+    first = plan["groups_needed"].tolist()[:2]
+    assert " / ".join(map(needed_word, first)) in text
+    assert max(map(len, text.splitlines())) <= 80
+    written = list(csv.DictReader(io.StringIO(render_plan(plan, "csv"))))
+    assert [float(row["groups_needed"]) for row in written] == plan["groups_needed"].tolist()
 
 
 def test_every_format_says_the_same(frame):
@@ -49,7 +159,9 @@ def test_every_format_says_the_same(frame):
     objects = json.loads(render_comparison(frame, "json"))
     assert [float(row["difference"]) for row in rows] == frame["difference"].tolist()
     assert [one["p_adjusted"] for one in objects] == frame["p_adjusted"].tolist()
-    shown = f"{100 * frame['difference'].iloc[0]:+.1f} ["
+    needed = frame["groups_needed"].replace(float("inf"), None).tolist()
+    assert [one["groups_needed"] for one in objects] == needed
+    shown = f"{100 * frame['difference'].iloc[1]:+.1f} ["
     assert shown in render_comparison(frame, "latex")
     assert shown in render_comparison(frame, "markdown")
 
@@ -94,3 +206,11 @@ def test_a_notebook_shows_each_pair(frame):
     assert "<script" not in text
     assert f'data-value="{frame["p_adjusted"].iloc[0]}"' in text
     assert "<bdi>better</bdi>" in text
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "log_loss"])
+def test_progress_counts_runs_and_pairs(run, metric):
+    runs = [run(seed=i) for i in range(3)] + [run(seed=i, dataset="skin") for i in range(2)]
+    told = []
+    compare(runs, metric=metric, replicates=200, progress=lambda *step: told.append(step))
+    assert told == [(done, 3 + 3 + 2 + 1) for done in range(1, 10)]

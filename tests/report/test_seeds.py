@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from frostline.cache import InputError
 from frostline.report import evaluate
@@ -14,7 +15,7 @@ from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.methods import tabulate_methods
-from frostline.report.statistics.ranks import find_cohorts, rank_methods
+from frostline.report.statistics.ranks import _weighted, find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds
 
@@ -236,6 +237,53 @@ def test_alike_methods_have_wide_ranks(run):
     runs = [run(seed=i, run=f"r{i}", backbone=f"b{i}", n=100, n_groups=50) for i in range(4)]
     frame = rank_methods(runs, replicates=300)
     assert (frame["high"] - frame["low"]).min() >= 1
+
+
+def test_ranks_by_metrics_of_probabilities(run):
+    runs = [
+        run(seed=i, run=f"r{i}", backbone=f"b{i}", n=100, n_groups=50, skill=skill)
+        for i, skill in enumerate((0.2, 1.0, 3.0))
+    ]
+    for metric in ("roc_auc", "log_loss", "average_precision"):
+        frame = rank_methods(runs, metric=metric, replicates=200)
+        assert [name.split(",")[0] for name in frame["method"]] == ["b2", "b1", "b0"], metric
+        assert frame["mean_rank"].tolist() == [1, 2, 3]
+        assert frame["best_share"].iloc[0] > 0.95
+    # A draw of patients is a bootstrap sample of their rows.
+    sample = make_sample(runs[0])
+    times = np.array([[1] * 50, [2] + [0] * 10 + [1] * 39])[:, : sample.groups.max() + 1]
+    rows = np.repeat(np.arange(100), times[1][sample.groups])
+    found = _weighted(sample, "roc_auc", sample.groups, times)
+    assert found == pytest.approx(
+        [
+            roc_auc_score(sample.truth[rows], sample.probs[rows, 1])
+            for rows in (np.arange(100), rows)
+        ]
+    )
+    bare = [run(seed=i, run=f"r{i}", backbone=f"b{i}") for i in range(2)]
+    bare[1].table = bare[1].table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
+    with pytest.raises(InputError) as caught:
+        rank_methods(bare, metric="roc_auc")
+    assert str(caught.value) == (
+        "ROC AUC needs probabilities, and not every run has them: rank by another metric."
+    )
+    rare = [run(seed=i, run=f"r{i}", backbone=f"b{i}") for i in range(2)]
+    for one in rare:
+        one.table["label"] = ["NORMAL"] * 59 + ["PNEUMONIA"]
+    with pytest.raises(InputError, match=r"^ROC AUC is undefined in 3\d% of the draws of pat"):
+        rank_methods(rare, metric="roc_auc")
+
+
+def test_tied_methods_share_how_often_they_are_best(run):
+    same = [run(run=f"r{i}", backbone=f"b{i}", skill=3.0) for i in range(3)]
+    frame = rank_methods([*same, run(seed=5, backbone="bad", skill=0.1)], replicates=300)
+    assert frame["best_share"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=1e-9)
+    assert frame["mean_rank"].tolist() == [2, 2, 2, 4]
+    close = rank_methods(
+        [run(seed=i, run=f"r{i}", backbone=f"b{i}", n=20, n_groups=15) for i in range(3)],
+        replicates=300,
+    )
+    assert close["best_share"].sum() == pytest.approx(1)
 
 
 def test_consistency_bars_hold_true_probabilities(run):

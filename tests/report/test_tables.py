@@ -23,6 +23,7 @@ from frostline.report import (
     render_comparison,
     score_table,
 )
+from frostline.report.statistics.comparisons.best import MARK_COLUMNS
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.methods import tabulate_methods
@@ -195,9 +196,8 @@ def test_latex_compiles(frame, marks, tmp_path, format, alone):
 
 @pytest.fixture(scope="module")
 def marks():
-    columns = ["dataset", "run", "mark", "why"]
     rows = [("chest", "run-0", "alike", ""), ("chest", "run-1", "alike", "")]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(MARK_COLUMNS[:4])).reindex(columns=list(MARK_COLUMNS))
 
 
 def test_marks_in_every_format(frame, marks):
@@ -220,9 +220,8 @@ def test_marks_in_every_format(frame, marks):
 
 
 def test_why_nothing_is_marked_is_said(frame):
-    why = pd.DataFrame(
-        [("chest", "", "", "other images")], columns=["dataset", "run", "mark", "why"]
-    )
+    rows = [("chest", "", "", "other images")]
+    why = pd.DataFrame(rows, columns=list(MARK_COLUMNS[:4])).reindex(columns=list(MARK_COLUMNS))
     text = paper_table(frame, marks=why, primary="accuracy")
     assert "No row is marked as best: other images." in text
     assert "Underlined" not in text

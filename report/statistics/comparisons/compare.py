@@ -8,7 +8,8 @@ its size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +21,8 @@ from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.choices import Family
 from frostline.report.statistics.comparisons.aligned import Aligned, align
+from frostline.report.statistics.comparisons.contributions import Step, no_step
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.differences import (
     Difference,
     Options,
@@ -51,8 +54,12 @@ COMPARISON_COLUMNS = (
     *("mcnemar_p", "margin", "equivalence_low", "equivalence_high", "equivalence_p", "verdict"),
     *("n_units", "n_images", "unit", "replicates", "seed"),
     *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
-    *("label_a", "label_b"),
+    *("label_a", "label_b", "effective_units", "pair_alpha", "groups_needed"),
 )
+# The order of what is found: decided first.
+ORDER = ("better", "worse", "equivalent", "undecided", IDENTICAL, NOT_COMPARED)
+# Called with steps done and their number.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ def compare(
     replicates: int = 10_000,
     seed: int = 0,
     intersection: bool = False,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Compare methods on the same images, data set by data set.
 
@@ -90,27 +98,26 @@ def compare(
     predictions : sequence of Predictions or paths
         Runs of at least two methods of a data set.
     metric : str or function
-        The one primary metric, of the confusion matrix or of probabilities, or a function of your
-        own as in `evaluate`; where lower is better, set `function.higher_is_better = False`.
-        `recall_weighted` is refused: it is the same number as accuracy.
+        The one primary metric, or a function of your own as in `evaluate`; where lower is better,
+        set `function.higher_is_better = False`. `recall_weighted` is refused: it is accuracy.
     family : "pairs" or "freezing"
-        What is tested together within a data set: all pairs, or every frozen method against the
-        unfrozen ones of its backbone.
+        Tested together in a data set: all pairs, or frozen against unfrozen of a backbone.
     margin : float, optional
-        Differences smaller than this do not matter, as a fraction; with it, methods can be found
-        equivalent (two one-sided tests).
+        Differences smaller than this fraction do not matter: methods can be found equivalent.
     split, unit, aggregate, seed
         As in `evaluate`.
     replicates : int
         Sign arrangements drawn, where there are too many to visit.
     intersection : bool
         Compare runs with different test sets on the images that all have.
+    progress : callable, optional
+        Called with the runs and pairs that are done, and their number.
 
     Returns
     -------
     DataFrame
-        Columns `COMPARISON_COLUMNS`, a row a pair. `difference` is a minus b; both name a run, or
-        the method where there are several seeds, and `label_a` and `label_b` say it in words.
+        Columns `COMPARISON_COLUMNS`, a row a pair, in the order of `decided_first`. `difference`
+        is a minus b, which name a run, or a method of several seeds; `label_a` says it in words.
 
     Raises
     ------
@@ -124,10 +131,10 @@ def compare(
     scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
     if len(scored) < 2:
         raise InputError("One run alone cannot be compared: give at least two.")
-    found = compare_scored(scored, options, intersection=intersection)
+    found = compare_scored(scored, options, intersection=intersection, progress=progress)
     if not found:
         raise InputError(NOTHING[family])
-    return comparison_frame(found, options)
+    return decided_first(comparison_frame(found, options))
 
 
 def compare_scored(
@@ -136,12 +143,13 @@ def compare_scored(
     *,
     intersection: bool = False,
     skip: bool = False,
+    progress: Progress | None = None,
 ) -> list[Comparison]:
     """Compare the methods of runs already read, data set by data set.
 
     Parameters
     ----------
-    intersection : bool
+    intersection, progress
         As in `compare`.
     skip : bool
         Where methods cannot be paired, say so of each pair and compare the others; else that is an
@@ -151,9 +159,10 @@ def compare_scored(
     datasets: dict[str, list[Method]] = {}
     for method in group_methods(scored, by_test_set=False):
         datasets.setdefault(method.dataset, []).append(method)
+    step = _steps(list(datasets.values()), options.family, progress)
     found = []
     for methods in datasets.values():
-        found += compare_methods(methods, options, intersection=intersection, skip=skip)
+        found += compare_methods(methods, options, intersection=intersection, skip=skip, step=step)
     return found
 
 
@@ -163,15 +172,19 @@ def compare_methods(
     *,
     intersection: bool = False,
     skip: bool = False,
+    step: Step = no_step,
 ) -> list[Comparison]:
-    """Compare the methods of one data set: one family; as `compare_scored`."""
+    """Compare the methods of one data set: one family; as `compare_scored`.
+
+    `step` is called after every run and every pair.
+    """
     pairs = find_pairs(methods, options.family)
     if not pairs:
         return []
     named = list(zip(method_names(methods), method_labels(methods), strict=True))
     try:
         aligned, places = _align(methods, pairs, intersection)
-        found = compare_family(aligned, places, options)
+        found = compare_family(aligned, places, options, step=step)
         results: list[Result] = [(aligned, one) for one in found]
     except InputError:
         if not skip:
@@ -188,6 +201,37 @@ def comparison_frame(comparisons: Sequence[Comparison], options: Options) -> pd.
     return pd.DataFrame(
         [_record(one, options) for one in comparisons], columns=list(COMPARISON_COLUMNS)
     )
+
+
+def decided_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort comparisons within each data set: by verdict in `ORDER`, then by p; ties as they are.
+
+    Better and worse are one kind. Of equivalent pairs p is that of equivalence.
+    """
+    place = {name: max(number, 1) for number, name in enumerate(ORDER)}
+    alike = frame["verdict"] == "equivalent"
+    keys = pd.DataFrame(
+        {
+            "dataset": pd.factorize(frame["dataset"])[0],
+            "verdict": frame["verdict"].map(place),
+            "adjusted": frame["p_adjusted"].mask(alike, frame["equivalence_p"]).astype(float),
+            "p": frame["p"].astype(float),
+        }
+    )
+    order = keys.sort_values(list(keys.columns), kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def _steps(datasets: Sequence[Sequence[Method]], family: str, progress: Progress | None) -> Step:
+    """Count the runs and pairs that are done, and tell."""
+    if progress is None:
+        return no_step
+    total = 0
+    for methods in datasets:
+        pairs = find_pairs(methods, family)
+        total += len(pairs) + sum(len(methods[i].runs) for i in {i for p in pairs for i in p})
+    done = itertools.count(1)
+    return lambda: progress(next(done), total)
 
 
 def check_options(options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,12 @@ from frostline.report.statistics.comparisons.paired import Paired, leave_out_val
 from frostline.report.statistics.metrics import Array, of_rows
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.weights import class_number, unit_weights
+
+Step = Callable[[], None]
+
+
+def no_step() -> None:
+    """Tell nobody that a step is done."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +46,27 @@ class Contributions:
         return int(self.counts.sum())
 
 
-def contributions(paired: Paired, metric: str) -> Contributions:
-    """Compute what each kind of unit contributes to the metric of each run.
+def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contributions:
+    """Compute what each kind of unit contributes to the metric of each run; `step` after each run.
 
     Kinds are in an order that does not depend on that of the runs, so that comparing a with b draws
     the same as comparing b with a.
     """
-    made = _contributions(paired, metric)
+    made = _contributions(paired, metric, step)
     about = (np.sort(made.residuals, axis=1), np.sort(made.weights, axis=1), made.counts[:, None])
     order = np.lexsort(np.round(np.concatenate(about, axis=1), 9).T)
     return Contributions(made.residuals[order], made.weights[order], made.counts[order])
 
 
-def _contributions(paired: Paired, metric: str) -> Contributions:
+def _contributions(paired: Paired, metric: str, step: Step) -> Contributions:
     values, counts = paired.estimates(metric), paired.unit_counts(metric)
     weights = unit_weights(metric, paired.classes, paired.images(metric), counts)
     sums = _sums_of_mean(paired, metric, weights)
     if sums is not None:
+        for _ in values:
+            step()
         return Contributions(sums - values * weights, weights, counts)
-    left, _ = leave_out_values(paired, metric)
+    left, _ = leave_out_values(paired, metric, step)
     return Contributions(*pseudo_contributions(left.T, weights, counts), counts)
 
 

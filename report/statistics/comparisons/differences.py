@@ -15,7 +15,12 @@ import numpy as np
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
-from frostline.report.statistics.comparisons.contributions import Contributions, contributions
+from frostline.report.statistics.comparisons.contributions import (
+    Contributions,
+    Step,
+    contributions,
+    no_step,
+)
 from frostline.report.statistics.comparisons.decisions import (
     ALPHA,
     EQUIVALENCE_LEVEL,
@@ -33,6 +38,7 @@ from frostline.report.statistics.comparisons.flips import (
 )
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
 from frostline.report.statistics.comparisons.paired import Paired
+from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
 from frostline.report.statistics.intervals.flags import flag
 from frostline.report.statistics.metrics import Array, find_metric, of_rows
 from frostline.report.statistics.resampling.seeds_variance import (
@@ -77,6 +83,10 @@ class Difference:
     `group_error` is the standard error from groups, `seed_error` what seeds add to it (NaN where
     neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN
     for Student's t). `mcnemar_p` is None where it does not apply.
+    `groups_needed` is how many units would decide a true difference of this size (80% power):
+    infinite where no number would, and more than there are where these left it undecided; with
+    `effective_units`, the effective number of those at hand, and `pair_alpha`, the level of this
+    pair's own test in the family, it can be planned for other differences (`planning.py`).
     Of identical predictions nothing is tested: bounds and p are NaN, and `verdict` says so.
     """
 
@@ -101,6 +111,9 @@ class Difference:
     group_error: float
     seed_error: float
     df: float
+    effective_units: float
+    pair_alpha: float
+    groups_needed: float
     notes: Notes
 
 
@@ -128,7 +141,12 @@ class _Contrast:
 
 
 def compare_family(
-    aligned: Aligned, pairs: Sequence[Pair], options: Options, *, size: int | None = None
+    aligned: Aligned,
+    pairs: Sequence[Pair],
+    options: Options,
+    *,
+    size: int | None = None,
+    step: Step = no_step,
 ) -> list[Difference]:
     """Test every pair of a family, and adjust p and intervals for how many they are.
 
@@ -142,8 +160,10 @@ def compare_family(
         `margin` adds the test of equivalence.
     size : int, optional
         Pairs of the family, where each is aligned on images of its own; these by default.
+    step : callable
+        Called after every run and every pair.
     """
-    made = contributions(aligned.paired, options.metric)
+    made = contributions(aligned.paired, options.metric, step)
     values = aligned.paired.estimates(options.metric)
     contrasts = [_contrast(made, values, pair) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
@@ -158,8 +178,27 @@ def compare_family(
         test = next(tests) if i in defined else None
         tested = _difference(aligned, options, one, values, (test, family))
         tested = replace(tested, family_size=len(pairs) if size is None else size)
+        tested = _planned(tested, one, aligned.paired.n_units, (test, family))
         found.append(_identical(tested, aligned.notes) if same[i] else tested)
+        step()
     return found
+
+
+def _planned(
+    tested: Difference, one: _Contrast, units: int, how: tuple[Test | None, Family]
+) -> Difference:
+    """Say how many units would decide the difference."""
+    test, family = how
+    if test is None:
+        return tested
+    df = one.df if one.single else _df(test)
+    alpha = pair_alpha(test, family, tested.family_size, one.error, df)
+    below = sum(part.whole**2 / (part.seeds - 1) for _, part in one.parts)
+    seeds = sum(part.variance for _, part in one.parts)
+    needed = Errors(units, one.df + 1, one.variance, seeds, below, alpha).needed(one.difference)
+    if tested.verdict == "undecided":
+        needed = max(needed, units + 1.0)
+    return replace(tested, pair_alpha=alpha, groups_needed=needed)
 
 
 def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
@@ -272,6 +311,9 @@ def _difference(
         group_error=float(one.variance**0.5),
         seed_error=float(sum(part.variance for _, part in one.parts) ** 0.5) if one.parts else NAN,
         df=NAN if one.single else _df(test),
+        effective_units=one.df + 1,
+        pair_alpha=NAN,
+        groups_needed=NAN,
         notes=(*aligned.notes, *_notes(aligned, one, metric, (shown[0], differing, smallest))),
     )
 
@@ -290,6 +332,8 @@ def _identical(tested: Difference, notes: Notes) -> Difference:
         test="",
         smallest_p=NAN,
         p_adjusted=NAN,
+        pair_alpha=NAN,
+        groups_needed=NAN,
         mcnemar_p=None,
         equivalence_low=None,
         equivalence_high=None,

@@ -7,7 +7,7 @@ one kind.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -138,9 +138,16 @@ def make_paired(
     return Paired(matrices, counts, classes)
 
 
-def leave_out_values(paired: Paired, metric: str) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Leave out each unit: every run's metric [M, U], and how many units have that value [U]."""
+def leave_out_values(
+    paired: Paired, metric: str, step: Callable[[], None] = lambda: None
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Leave out each unit: every run's metric [M, U], and how many units have that value [U].
+
+    `step` is called after each run.
+    """
     counts = paired.unit_counts(metric)
     if of_rows(metric):
-        return paired.by_rows(metric).left_out(metric), counts
+        return paired.by_rows(metric).left_out(metric, step), counts
+    for _ in range(paired.matrices.shape[1]):
+        step()
     return paired.values(metric, paired.totals - paired.matrices).T, counts

@@ -7,7 +7,7 @@ unit counted 0 times.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,14 +69,16 @@ class PairedRows(ABC):
         """Compute the metric of each run: [M]."""
         return self.counted(metric, np.ones((self.n_units, 1), dtype=np.int64))[:, 0]
 
-    def left_out(self, metric: str) -> Array:
-        """Compute every run's metric with each unit left out: [M, G]."""
+    def left_out(self, metric: str, step: Callable[[], None]) -> Array:
+        """Compute every run's metric with each unit left out: [M, G]; `step` for each run."""
         parts, start = [], 0
         for size in block_sizes(self.n_units, self.at_once):
             counts = np.ones((self.n_units, size), dtype=np.int64)
             counts[np.arange(start, start + size), np.arange(size)] = 0
             parts.append(self.counted(metric, counts))
             start += size
+        for _ in range(self.n_runs):
+            step()
         return np.concatenate(parts, axis=1)
 
     def differing(self, a: int, b: int) -> npt.NDArray[np.bool_]:
@@ -126,9 +128,13 @@ class PairedScores(PairedRows):
             return None
         return np.stack([np.bincount(self.member, one, self.n_units) for one in losses], axis=1)
 
-    def left_out(self, metric: str) -> Array:
-        """Compute every run's metric with each unit left out: [M, G]."""
-        return np.stack([leave_out(run, self.member, self.n_units, metric) for run in self.runs])
+    def left_out(self, metric: str, step: Callable[[], None]) -> Array:
+        """Compute every run's metric with each unit left out: [M, G]; `step` after each run."""
+        left = []
+        for run in self.runs:
+            left.append(leave_out(run, self.member, self.n_units, metric))
+            step()
+        return np.stack(left)
 
 
 @dataclass(frozen=True)

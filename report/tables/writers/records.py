@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 
 import pandas as pd
 
@@ -34,7 +35,10 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
 
 
 def frame_to_json(frame: pd.DataFrame) -> str:
-    """Write a list of objects with every column; missing values are null, notes are objects."""
+    """Write a list of objects with every column; notes are objects.
+
+    Missing values are null, and infinite ones too, which JSON does not know.
+    """
     records = [
         {name: _json_value(value) for name, value in row.items()}
         for row in frame.astype(object).to_dict("records")
@@ -49,4 +53,5 @@ def _json_value(value: object) -> object:
         return value
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return None
-    return value.item() if hasattr(value, "item") else value
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isinf(value) else value

@@ -1,0 +1,127 @@
+"""How many groups would decide a difference: as a sentence, and as a table of what to plan for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from frostline.report.notes import Note
+from frostline.report.statistics.comparisons.planning import POWER
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import NONE, Record
+from frostline.report.tables.formats import render_results
+from frostline.report.tables.numbers import is_share, number, percent
+from frostline.report.tables.table import Cell, Column, Row, Table, words
+from frostline.report.tables.writers.terminal import to_terminal
+
+NO_NUMBER = "none"
+PLANNED = (
+    "From the variance between the {units} at hand, as large as it is here for {units} to come; "
+    "that of seeds does not shrink. The observed difference may be far from the true one: plan for "
+    "one that matters."
+)
+
+
+def needed_word(needed: float) -> str:
+    """Write a number of groups, above 100 rounded up to two digits; "none" where none is enough."""
+    if math.isnan(needed):
+        return NONE
+    if math.isinf(needed):
+        return NO_NUMBER
+    step = 10 ** max(len(str(int(needed))) - 2, 0)
+    return f"{math.ceil(needed / step) * step if needed > 100 else int(needed):,}"
+
+
+def needed_sentence(row: Record) -> str:
+    """Say how many groups would decide an undecided difference; nothing of others."""
+    needed = float(row["groups_needed"])
+    if row["verdict"] != "undecided" or math.isnan(needed):
+        return ""
+    unit, power = row["unit"], percent(POWER, 0)
+    if row["difference"] == 0:
+        return f"No number of {unit}s decides a difference of 0."
+    if math.isinf(needed):
+        why = "the seeds alone vary too much" if row["seed_error"] > 0 else "it is too small"
+        return f"No number of test {unit}s would decide a difference of this size: {why}."
+    return (
+        f"About {needed_word(needed)} test {unit}s would decide a difference of this size (power "
+        f"{power}%); here are {row['n_units']:,}."
+    )
+
+
+def plan_table(plan: pd.DataFrame) -> Table:
+    """Lay out what `plan_groups` returned: a row a pair, a column a difference."""
+    first = plan.iloc[0].to_dict()
+    metric, powers = str(first["metric"]), list(dict.fromkeys(plan["power"]))
+    rows: dict[tuple[Any, ...], list[Record]] = {}
+    for row in plan.to_dict("records"):
+        rows.setdefault((row["dataset"], row["a"], row["b"]), []).append(row)
+    wanted = [row["difference"] for row in next(iter(rows.values()))][len(powers) :: len(powers)]
+    columns = (
+        Column("A"),
+        Column("B"),
+        Column("Observed difference", True),
+        Column("Here", True),
+        Column("Needed for the observed", True),
+        *(Column(f"for {_size(one, metric)}", True) for one in wanted),
+    )
+    written = tuple(_plan_row(own, metric, len(powers)) for own in rows.values())
+    caption = f"Test groups that would decide a difference in {find_metric(metric).title.lower()}"
+    return Table(columns, written, tuple(_plan_notes(plan, powers)), caption)
+
+
+def render_plan(plan: pd.DataFrame, format: str = "table") -> str:
+    """Write what `plan_groups` returned in one of `FORMATS`."""
+    if format == "table":
+        return to_terminal(narrowed(plan_table(plan), 2))
+    return render_results(plan, format, lambda: plan_table(plan))
+
+
+def narrowed(table: Table, first: int) -> Table:
+    """Put both methods of a pair into one column, and go on with column `first`: for a terminal."""
+    rows = (
+        replace(row, cells=(Cell(row.cells[0].text, row.cells[1].text), *row.cells[first:]))
+        for row in table.rows
+    )
+    columns = (Column("A, then B"), *table.columns[first:])
+    return replace(table, columns=columns, rows=tuple(rows))
+
+
+def _plan_row(own: list[Record], metric: str, powers: int) -> Row:
+    first = own[0]
+    cells = [
+        *words(first["label_a"], first["label_b"]),
+        Cell(number(first["observed"], metric, sign="+"), value=float(first["observed"])),
+        Cell(f"{first['n_units']:,.0f}", value=float(first["n_units"])),
+    ]
+    for start in range(0, len(own), powers):
+        part = [float(row["groups_needed"]) for row in own[start : start + powers]]
+        text = " / ".join(dict.fromkeys(map(needed_word, part)))
+        cells.append(Cell(text, value=part[0]))
+    return Row(tuple(cells), str(first["dataset"]))
+
+
+def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
+    unit = str(plan["unit"].iloc[0])
+    said = " / ".join(f"{percent(power, 0)}%" for power in powers)
+    yield Note(
+        f"Test {unit}s needed so that a true difference of that size is found with a power of "
+        f"{said}, at 5% over the pairs of a data set."
+    )
+    yield Note(PLANNED.format(units=f"{unit}s"))
+    if plan["groups_needed"].map(math.isinf).any():
+        yield Note(
+            f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0 or the "
+            "seeds alone vary too much."
+        )
+
+
+def _size(difference: float, metric: str) -> str:
+    points = 100 * difference
+    if not is_share(metric):
+        return f"{difference:g}"
+    return f"{points:g} point{'s' * (points != 1)}"

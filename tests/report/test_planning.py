@@ -1,0 +1,131 @@
+"""How many groups would decide a difference: against the formula, and by drawing that many."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from frostline.report import Predictions, compare
+from frostline.report.statistics.comparisons.flips import SignFlips, kept_sums
+from frostline.report.statistics.comparisons.multiplicity import Bonferroni, MaxT
+from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
+from frostline.report.statistics.resampling.seeds_variance import SeedsTest
+
+
+def test_the_least_number_that_the_formula_asks():
+    errors = Errors(units=50, effective=50, group=0.02**2)
+    needed = int(errors.needed(0.03))
+    for units, enough in ((needed, True), (needed - 1, False)):
+        error = 0.02 * (50 / units) ** 0.5
+        reach = stats.t.ppf(0.975, units - 1) + stats.t.ppf(0.8, units - 1)
+        assert bool(reach * error <= 0.03) is enough
+    # With many groups it is the formula of the normal law.
+    big = Errors(units=10_000, effective=10_000, group=0.01**2).needed(0.002, 0.9)
+    normal = 10_000 * ((stats.norm.ppf(0.975) + stats.norm.ppf(0.9)) * 0.01 / 0.002) ** 2
+    assert big == pytest.approx(normal, rel=1e-3)
+    assert errors.needed(0.03, 0.9) > errors.needed(0.03) > errors.needed(0.06)
+    assert errors.needed(-0.03) == errors.needed(0.03)
+    unequal = Errors(units=50, effective=10, group=0.02**2)
+    assert unequal.needed(0.03) > errors.needed(0.03)
+    assert Errors(50, 50, 0.02**2, alpha=0.005).needed(0.03) > errors.needed(0.03)
+
+
+def test_no_number_is_said_so():
+    errors = Errors(units=50, effective=50, group=0.02**2)
+    assert math.isinf(errors.needed(0.0))
+    assert math.isnan(errors.needed(float("nan")))
+    assert math.isnan(Errors(1, 0.0, float("nan")).needed(0.1))
+    # Signs of five units cannot reject, whatever these do.
+    assert Errors(units=50, effective=50, group=0.0).needed(0.5) == 6
+    assert Errors(50, 50, 0.0, alpha=0.001).needed(0.5) == 11
+
+
+def test_the_variance_of_seeds_stays():
+    seeds, below = 0.01**2, 0.01**4 / 4
+    errors = Errors(units=50, effective=50, group=0.02**2, seeds=seeds, below=below)
+    # Student's t of the seeds alone, 4 degrees of freedom.
+    least = (stats.t.ppf(0.975, 4) + stats.t.ppf(0.8, 4)) * 0.01
+    assert math.isinf(errors.needed(least * 0.99))
+    assert errors.needed(least * 1.05) > errors.needed(least * 1.3) > 50
+    bare = Errors(units=50, effective=50, group=0.02**2)
+    assert errors.needed(least * 1.3) > bare.needed(least * 1.3)
+
+
+def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
+    rng = np.random.default_rng(0)
+    ones = np.ones(60, dtype=np.int64)
+    values = rng.normal(0.2, 1, (60, 6))
+    residuals = values - values.mean(0)
+    kept, weight = kept_sums(residuals, np.ones((60, 6)), ones, 20_000, rng)
+    spread = (residuals**2).sum(0) ** 0.5
+    largest = MaxT(np.abs(2 * kept / spread).max(1))
+    test = SignFlips(
+        values[:, 0].mean(), residuals[:, 0], np.ones(60), ones, kept[:, 0], weight[:, 0]
+    )
+    error = values[:, 0].std(ddof=1) / 60**0.5
+    level = pair_alpha(test, largest, 6, error, 59)
+    # Six independent pairs: Šidák's level.
+    assert level == pytest.approx(1 - 0.95 ** (1 / 6), rel=0.12)
+    assert pair_alpha(test, Bonferroni(1), 1, error, 59) == 0.05
+    assert pair_alpha(test, Bonferroni(10), 10, error, 59) == 0.005
+    alone = MaxT(np.zeros(3))
+    assert pair_alpha(test, alone, 4, error, 59) == 0.0125  # no end, no level to read
+    of_seeds = SeedsTest(0.2, 0.1, 7.0)
+    drawn = MaxT(np.abs(rng.standard_normal(20_000)))
+    assert pair_alpha(of_seeds, drawn, 3, 0.1, 7.0) == pytest.approx(0.05, abs=0.004)
+
+
+def drawn_runs(rng, groups, skills, images=3, classes=2):
+    """Runs of these skills on groups whose images are alike, that share much of what they see."""
+    n = groups * images
+    truth = rng.integers(0, classes, n)
+    member = np.repeat(np.arange(groups), images)
+    shared = rng.normal(size=(n, classes)) + rng.normal(size=(groups, classes))[member]
+    runs = []
+    for number, skill in enumerate(skills):
+        own = rng.normal(size=(n, classes)) + 0.5 * rng.normal(size=(groups, classes))[member]
+        scores = 0.7 * shared + own
+        scores[np.arange(n), truth] += skill
+        runs.append((f"run-{number}", scores))
+    return truth, member, runs
+
+
+def as_predictions(truth, member, runs):
+    import pandas as pd
+
+    made = []
+    for name, scores in runs:
+        probs = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        columns = {f"prob_{c}": probs[:, c] for c in range(probs.shape[1])}
+        about = {
+            "image_id": [f"i{i}" for i in range(len(truth))],
+            "group_id": [f"g{m}" for m in member],
+            "split": "test",
+            "label": truth.astype(str),
+            "prediction": probs.argmax(1).astype(str),
+        }
+        classes = [str(c) for c in range(probs.shape[1])]
+        made.append(Predictions(pd.DataFrame(about | columns), {"run": name, "classes": classes}))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("metric", "skills"), [("accuracy", (1.0, 1.6)), ("roc_auc", (1.0, 1.4))])
+def test_the_planned_number_finds_the_difference_in_four_of_five_trials(metric, skills):
+    rng = np.random.default_rng(8)
+    pilot = compare(
+        as_predictions(*drawn_runs(rng, 6_000, skills)), metric=metric, replicates=100
+    ).iloc[0]
+    errors = Errors.of(pilot.to_dict())
+    groups = int(errors.needed(pilot["difference"]))
+    assert 30 < groups < 400
+    found = [
+        compare(as_predictions(*drawn_runs(rng, groups, skills)), metric=metric, replicates=500)[
+            "verdict"
+        ].item()
+        for _ in range(400)
+    ]
+    assert 0.75 < found.count("worse") / len(found) < 0.85
