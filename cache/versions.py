@@ -17,8 +17,8 @@ STAGES = {
     "embeddings": 1,
     "probe": 1,
     "finetune": 1,
-    "statistics": 7,
-    "figures": 6,
+    "statistics": 8,
+    "figures": 7,
 }
 
 # What may decide a number somewhere between an image file and a page.

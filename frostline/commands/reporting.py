@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     Idle,
@@ -21,17 +23,32 @@ Format = Literal["table", "csv", "json", "markdown", "latex"]
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
 ]
-SplitScored = Annotated[str, typer.Option("--split", help="Which split is scored; or all.")]
-UnitOption = Annotated[Unit, typer.Option(help="What is resampled.")]
-AggregateOption = Annotated[
-    Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
-]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.", min=0)]
 ImagesOption = Annotated[
     bool,
     typer.Option("--with-images", help="Show the images that were most confidently wrong."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How results are written.")]
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What is scored: which rows, in which units, and what the order of their classes is."""
+
+    split: Annotated[str, typer.Option(help="Which split is scored; or all.")] = "test"
+    unit: Annotated[Unit, typer.Option(help="What is resampled.")] = "group"
+    aggregate: Annotated[
+        Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
+    ] = "auto"
+    classes: ClassesOption = None
+    positive: Annotated[str | None, typer.Option(help="Which of two classes is positive.")] = None
+
+    def scoring(self) -> dict[str, Any]:
+        """Give the arguments of `evaluate` and `compare`."""
+        from frostline.cache.tables.class_order import class_names
+
+        return {**vars(self), "classes": class_names(self.classes)}
+
 
 # What does not act: means over seeds and folds have an interval of their own, folds are scored
 # whole, the jackknife draws nothing, and the paper's interval resamples images whatever they are.
@@ -43,24 +60,26 @@ IDLE_IN_EVALUATE: Idle = {
     ("ci", "replicate-mean"): ("unit",),
 }
 # Ranks are of patients, over all data sets.
-IDLE_IN_COMPARE: Idle = {("ranks", True): ("family", "margin", "unit", "intersection")}
+IDLE_IN_COMPARE: Idle = {
+    ("ranks", True): ("family", "margin", "unit", "intersection", "positive"),
+}
 
 
 @refuse_idle(IDLE_IN_EVALUATE)
+@grouped
 def evaluate(
     predictions: PredictionsArgument,
-    split: SplitScored = "test",
     ci: Annotated[IntervalKind, typer.Option(help="Kind of interval.")] = "auto",
     replicates: Annotated[
         int | None, typer.Option(help="Bootstrap replicates: 10,000; 5,000 for replicate-mean.")
     ] = None,
-    unit: UnitOption = "group",
     seed: SeedOption = 0,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric by scikit-learn's name; again for more. f1_per_class too."),
     ] = None,
-    aggregate: AggregateOption = "auto",
+    *,
+    scored: ScoringOptions,
     stratified: Annotated[
         bool, typer.Option("--stratified", help="Resample within classes.")
     ] = False,
@@ -78,7 +97,7 @@ def evaluate(
 
     Example: frostline evaluate frostline-workspace/predictions/*.parquet --format csv
     """
-    scoring: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
+    scoring = scored.scoring()
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)
         return
@@ -115,6 +134,7 @@ def _over(
 
 
 @refuse_idle(IDLE_IN_COMPARE)
+@grouped
 def compare(
     predictions: PredictionsArgument,
     metric: Annotated[str, typer.Option(help="The one metric that decides.")] = "accuracy",
@@ -124,13 +144,12 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Differences below this fraction do not matter: 0.02.")
     ] = None,
-    split: SplitScored = "test",
+    *,
+    scored: ScoringOptions,
     replicates: Annotated[
         int | None,
         typer.Option(help="Replicates and swaps that are drawn: 10,000; 2,000 for --ranks."),
     ] = None,
-    unit: UnitOption = "group",
-    aggregate: AggregateOption = "auto",
     seed: SeedOption = 0,
     intersection: Annotated[
         bool, typer.Option("--intersection", help="Compare on the images that all runs have.")
@@ -147,9 +166,9 @@ def compare(
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
     drawn = {} if replicates is None else {"replicates": replicates}
-    options: dict[str, Any] = {"metric": metric, "split": split, "aggregate": aggregate}
-    options |= {"seed": seed, **drawn}
+    options: dict[str, Any] = {"metric": metric, "seed": seed, **drawn, **scored.scoring()}
     if ranks:
+        del options["unit"], options["positive"]
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
@@ -158,7 +177,7 @@ def compare(
     from frostline.report import compare as compare_runs
     from frostline.report import render_comparison
 
-    options |= {"family": family, "margin": margin, "unit": unit, "intersection": intersection}
+    options |= {"family": family, "margin": margin, "intersection": intersection}
     typer.echo(render_comparison(compare_runs(predictions, **options), format), nl=False)
 
 

@@ -31,7 +31,7 @@ from frostline.report.statistics.sample import Runs, Sample, Scored
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
-    *("n_seeds", "n_units", "n_images", "unit", "notes"),
+    *("n_seeds", "n_units", "n_images", "unit", "positive", "notes"),
 )
 
 
@@ -101,8 +101,12 @@ def over_seeds(
     split: str = "test",
     unit: str = "group",
     aggregate: str = "auto",
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Pool runs that differ in their seed alone: one row a method and metric.
+
+    `split`, `unit`, `aggregate`, `classes` and `positive` are those of `evaluate`.
 
     Returns
     -------
@@ -115,7 +119,8 @@ def over_seeds(
     InputError
         If seeds of a method have different test sets.
     """
-    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     methods = group_methods(scored, by_test_set=False)
     records = [record for method in methods for record in _pool_method(method, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
@@ -127,11 +132,14 @@ def over_folds(
     metrics: Sequence[str] | None = None,
     unit: str = "group",
     aggregate: str = "auto",
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Pool the folds of repeated cross-validation: one row a method and metric.
 
     Each run is one repeat, with the column `fold` and `cv` in its metadata, as `sweep --cv` writes
-    them; the score of every fold of every repeat is one value of `pool_folds`.
+    them; the score of every fold of every repeat is one value of `pool_folds`. `unit`, `aggregate`,
+    `classes` and `positive` are those of `evaluate`.
 
     Returns
     -------
@@ -145,7 +153,8 @@ def over_folds(
         If a run is not of a cross-validation.
     """
     kin: dict[tuple[str, ...], list[Scored]] = {}
-    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate):
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate, **order):
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
@@ -170,6 +179,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
         for name in check_metrics(metrics, sample.classes)
         if name not in NO_INTERVAL and not (of_probabilities(name) and sample.probs is None)
     ]
+    sample.check_order(names, run.run)
     scores = [estimate(part, names) for item in family for part in _folds(*item)]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run,
@@ -184,7 +194,11 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     return [
         about
         | vars(pool_folds([one[name] for one in scores], share))
-        | {"metric": name, "notes": place_notes(sample.notes, name, dataset, owners)}
+        | {
+            "metric": name,
+            "positive": sample.positive_of(name),
+            "notes": place_notes(sample.notes, name, dataset, owners),
+        }
         for name in names
     ]
 
@@ -215,6 +229,7 @@ def _pool_method(method: Method, metrics: Sequence[str] | None) -> list[dict[str
     aligned = align(family)
     paired = aligned.paired
     names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
+    method.sample.check_order(names, run.run)
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run,
         "n_seeds": len(family),
@@ -231,6 +246,7 @@ def _pool_method(method: Method, metrics: Sequence[str] | None) -> list[dict[str
         silent = of_probabilities(name) and paired.rows is None
         said = [*notes, no_probabilities(name)] if silent else notes
         about |= {"metric": name, "notes": place_notes(said, name, method.dataset, owners)}
+        about |= {"positive": method.sample.positive_of(name)}
         if silent:
             records.append(dict(about))
             continue

@@ -51,7 +51,7 @@ COMPARISON_COLUMNS = (
     *("mcnemar_p", "margin", "equivalence_low", "equivalence_high", "equivalence_p", "verdict"),
     *("n_units", "n_images", "unit", "replicates", "seed"),
     *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
-    *("label_a", "label_b"),
+    *("label_a", "label_b", "positive"),
 )
 
 
@@ -80,6 +80,8 @@ def compare(
     replicates: int = 10_000,
     seed: int = 0,
     intersection: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Compare methods on the same images, data set by data set.
 
@@ -90,16 +92,13 @@ def compare(
     predictions : sequence of Predictions or paths
         Runs of at least two methods of a data set.
     metric : str or function
-        The one primary metric, of the confusion matrix or of probabilities, or a function of your
-        own as in `evaluate`; where lower is better, set `function.higher_is_better = False`.
-        `recall_weighted` is refused: it is the same number as accuracy.
+        The one primary metric, or a function of your own as in `evaluate`; where lower is better,
+        set `function.higher_is_better = False`.
     family : "pairs" or "freezing"
-        What is tested together within a data set: all pairs, or every frozen method against the
-        unfrozen ones of its backbone.
+        Tested together within a data set: all pairs, or frozen against unfrozen of a backbone.
     margin : float, optional
-        Differences smaller than this do not matter, as a fraction; with it, methods can be found
-        equivalent (two one-sided tests).
-    split, unit, aggregate, seed
+        Smaller differences do not matter: methods can be equivalent (two one-sided tests).
+    split, unit, aggregate, seed, classes, positive
         As in `evaluate`.
     replicates : int
         Sign arrangements drawn, where there are too many to visit.
@@ -121,7 +120,8 @@ def compare(
     check_options(options := Options(name, family, margin, replicates, seed))
     if not predictions:
         raise InputError("There is nothing to compare: give predictions of at least two runs.")
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     if len(scored) < 2:
         raise InputError("One run alone cannot be compared: give at least two.")
     found = compare_scored(scored, options, intersection=intersection)
@@ -168,6 +168,7 @@ def compare_methods(
     pairs = find_pairs(methods, options.family)
     if not pairs:
         return []
+    methods[0].sample.check_order([options.metric], methods[0].name)
     named = list(zip(method_names(methods), method_labels(methods), strict=True))
     try:
         aligned, places = _align(methods, pairs, intersection)
@@ -281,6 +282,7 @@ def _record(one: Comparison, options: Options) -> dict[str, Any]:
         "seeds_a": len(one.a.runs),
         "seeds_b": len(one.b.runs),
         "metric": options.metric,
+        "positive": one.a.sample.positive_of(options.metric),
         "family": options.family,
         "margin": options.margin,
         "replicates": options.replicates,
