@@ -15,6 +15,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.cache.tables.labels import check_labels
+from frostline.cache.workspace import Workspace, is_name
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 2
@@ -55,7 +56,7 @@ class Manifest:
     table : pandas.DataFrame
         The columns of `COLUMNS` in that order, then any that the user brought.
     meta : dict
-        `dataset`, `kind`, `roots`, `options`, `seed`, and further facts, all JSON.
+        `dataset`, `kind`, `roots`, `options`, `seed`, `classes`, and further facts, all JSON.
     """
 
     table: pd.DataFrame
@@ -68,6 +69,11 @@ class Manifest:
         """Return the file of row number `row`."""
         root = self.meta["roots"][self.table["root"].to_numpy()[row]]
         return Path(root) / str(self.table["path"].iat[row])
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The declared order of the classes, the last of two the positive one; else None."""
+        return _order_in(self.meta)
 
     def _repr_html_(self) -> str:
         """Show the number of images of each class in each split."""
@@ -162,6 +168,27 @@ def read_manifest(path: Path) -> Manifest:
     manifest = Manifest(_typed(arrow.to_pandas()), meta)
     _check(manifest.table, str(path))
     return manifest
+
+
+def declared_classes(workspace: Workspace, dataset: object) -> list[str] | None:
+    """Read the declared order of a data set's classes; None without one, or without a manifest.
+
+    The order stands in no run id, so that declaring it later trains nothing again: whoever shows
+    classes asks here.
+    """
+    if not isinstance(dataset, str) or not is_name(dataset):
+        return None
+    path = workspace.manifest(dataset)
+    if not path.is_file():
+        return None
+    return _order_in(read_parquet(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY)[1])
+
+
+def _order_in(meta: dict[str, Any]) -> list[str] | None:
+    """Give the class names of a manifest's metadata; what is no list of names declares nothing."""
+    names = meta.get("classes")
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if is_list and names else None
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
+from frostline.cache.tables.class_order import check_declared
 from frostline.cache.tables.labels import check_labels
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
@@ -19,6 +20,14 @@ from frostline.extract.readers.kinds import find_kind, resolve_options
 from frostline.extract.splits import assign_splits, made_parts
 
 
+class Fractions(TypedDict, total=False):
+    """How splits that the data lack are made: fields of `assign_splits`."""
+
+    seed: int
+    test_fraction: float | None
+    val_fraction: float
+
+
 def index_dataset(
     workspace: Workspace,
     name: str,
@@ -26,13 +35,12 @@ def index_dataset(
     kind: str = "folder",
     roots: Sequence[Path],
     group_pattern: str | None = None,
-    seed: int = 0,
-    test_fraction: float | None = None,
-    val_fraction: float = 0.2,
+    classes: Sequence[str] | None = None,
     resplit: bool = False,
     rehash: bool = False,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    **fractions: Unpack[Fractions],
 ) -> Manifest:
     """Make the manifest of a data set, or bring it up to date.
 
@@ -41,13 +49,17 @@ def index_dataset(
     kind, roots, options
         What reads the data, from which folders, and how: `frostline.extract.readers.kinds`. With
         the option `follow` (a data set, or a list), groups have the split that they have there.
-    group_pattern, seed, test_fraction, val_fraction
-        See `groups_from_names` and `assign_splits`. The kind says how much is for test if None.
+    group_pattern
+        See `groups_from_names`.
+    classes
+        All classes from the lowest to the highest; as declared before if None.
     resplit, rehash
         Make splits again, else every group that was indexed before stays where it is; and read
         every file again, whatever its size and time say.
     progress
         Called with files read and files in all, then again as their pixels are compared.
+    **fractions
+        Of `assign_splits`. The kind says how much is for test if `test_fraction` is None.
 
     Returns
     -------
@@ -60,12 +72,9 @@ def index_dataset(
     known = None if rehash else previous
     reading = reader.read(folders, resolved, known)
     _check_labels(reading.table)
+    order = _class_order(name, reading.table, classes, previous)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
-    splits: dict[str, Any] = {
-        "seed": seed,
-        "test_fraction": reader.test_fraction if test_fraction is None else test_fraction,
-        "val_fraction": val_fraction,
-    }
+    splits = _fractions(fractions, reader.test_fraction)
     kept = _kept_groups(None if resplit else previous)
     kept = _followed_groups(workspace, name, resolved["follow"], kept)
     table = add_file_facts(table, folders, known, progress)
@@ -73,7 +82,7 @@ def index_dataset(
     columns = (list(table[column]) for column in ("group_id", "label", "split", "pixel_key"))
     split = assign_splits(*columns, kept=kept, **splits)
     meta: dict[str, Any] = {"dataset": name, "kind": kind, "roots": list(map(str, folders))}
-    meta |= {"options": resolved, "group_pattern": group_pattern, **splits}
+    meta |= {"classes": order, "options": resolved, "group_pattern": group_pattern, **splits}
     meta |= {"made_splits": made_parts(table["split"]), "left_out": reading.left_out.as_meta()}
     meta |= {"notes": reading.notes | grey_levels(table, folders, resolved)}
     _warn_of_gone(name, previous, table)
@@ -84,6 +93,24 @@ def index_dataset(
 def _check_labels(table: pd.DataFrame) -> None:
     ids = table["image_id"]
     check_labels(table["label"], lambda row: f"Image {ids.iat[row]}")
+
+
+def _fractions(given: Fractions, test_fraction: float) -> dict[str, Any]:
+    found: dict[str, Any] = {"seed": 0, "test_fraction": None, "val_fraction": 0.2, **given}
+    if found["test_fraction"] is None:
+        found["test_fraction"] = test_fraction
+    return found
+
+
+def _class_order(
+    name: str, table: pd.DataFrame, given: Sequence[str] | None, previous: Manifest | None
+) -> list[str] | None:
+    """Give the declared order, checked: the one given, or else the one declared before."""
+    declared = given or (previous.classes if previous is not None else None)
+    if declared is None:
+        return None
+    check_declared(declared, table["label"].dropna().astype(str), f"Data set {name!r}")
+    return list(declared)
 
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:

@@ -31,7 +31,7 @@ from frostline.finetune.training.logs import TensorBoard, write_log
 from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
 from frostline.report import write_predictions
-from frostline.report.predictions import predictions_table
+from frostline.report.predictions import in_class_order, predictions_table
 
 
 def finetune_run(
@@ -86,9 +86,10 @@ def finetune_run(
             meta = _meta(task, data, fitted)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
-            save_model(folder, model, meta)
+            save_model(folder, model, {**meta, "class_order": manifest.classes})
             # Last: the predictions' file is what says that the run is done.
-            write_predictions(workspace.predictions(run), table, meta)
+            ordered = in_class_order(table, meta, manifest.classes)
+            write_predictions(workspace.predictions(run), *ordered)
             checkpoints.clear()
         barrier()
     return run, True

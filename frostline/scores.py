@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
+from frostline.cache.tables.class_order import class_names
 from frostline.names import in_python
 from frostline.report import Predictions
 from frostline.report.statistics.metrics import OwnMetric
@@ -99,6 +100,8 @@ def evaluate(
     metrics: Iterable[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> Scores:
     """Score predictions with 95% intervals, next to the majority class.
 
@@ -106,8 +109,11 @@ def evaluate(
     ----------
     predictions : Run, Predictions, DataFrame, path, or several of them
         What the methods of a workspace return; anyone's table with labels and predictions, too.
-    split, ci, replicates, unit, seed, metrics, aggregate, stratified
+    split, ci, replicates, unit, seed, metrics, aggregate, stratified, positive
         As in `frostline.report.evaluate`.
+    classes : sequence of str, optional
+        The order of the classes, from the lowest to the highest; the last of two is the positive
+        one.
 
     Returns
     -------
@@ -138,6 +144,8 @@ def evaluate(
         metrics=None if metrics is None else list(metrics),
         aggregate=aggregate,
         stratified=stratified,
+        classes=class_names(classes),
+        positive=positive,
     )
     return Scores(frame)
 
@@ -155,6 +163,8 @@ def compare(
     aggregate: str = "auto",
     seed: int = 0,
     intersection: bool = False,
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> Comparison:
     """Say which method is better, and whether that is more than luck.
 
@@ -162,8 +172,10 @@ def compare(
     ----------
     predictions : Run, Predictions, DataFrame or path, several of them
         At least two runs.
-    metric, family, margin, split, replicates, unit, aggregate, seed, intersection
+    metric, family, margin, split, replicates, unit, aggregate, seed, intersection, positive
         As in `frostline.report.compare`.
+    classes : sequence of str, optional
+        As in `evaluate`.
 
     Returns
     -------
@@ -194,6 +206,8 @@ def compare(
         replicates=replicates,
         seed=seed,
         intersection=intersection,
+        classes=class_names(classes),
+        positive=positive,
     )
     return Comparison(frame)
 

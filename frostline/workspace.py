@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from frostline import stages
 from frostline.cache.errors import InputError
+from frostline.cache.tables.class_order import class_names
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.cache.workspace import Workspace as Paths
 from frostline.console import progress, say_epoch
@@ -106,6 +107,7 @@ class Workspace:
         *,
         kind: str = "folder",
         group_pattern: str | None = None,
+        classes: str | Sequence[str] | None = None,
         test_fraction: float | None = None,
         val_fraction: float = 0.2,
         seed: int = 0,
@@ -120,18 +122,17 @@ class Workspace:
         name, root
             What to call the data set, and the folder or folders with the images.
         kind, options
-            What reads them, such as `table`, and how, such as `{"table": "labels.csv"}`
-            (docs/datasets.md).
+            What reads them, and how: `table`, `{"table": "labels.csv"}` (docs/datasets.md).
         group_pattern, test_fraction, val_fraction, seed, resplit
-            As in `frostline.extract.index.index_dataset`: what finds the patient in a file's name,
-            and the splits that the data lack.
+            What finds the patient in a file's name, and the splits that the data lack.
+        classes : sequence of str, optional
+            All classes from the lowest to the highest, the last of two the positive one.
         rehash : bool
             Read every file again; else those whose size and time are as they were are not opened.
 
         Returns
         -------
-        Manifest
-            Its `table` is a pandas DataFrame with one row for each image.
+        Manifest, whose `table` has one row for each image.
 
         Examples
         --------
@@ -150,6 +151,7 @@ class Workspace:
                 kind=kind,
                 roots=as_paths(root),
                 group_pattern=group_pattern,
+                classes=class_names(classes),
                 seed=seed,
                 test_fraction=test_fraction,
                 val_fraction=val_fraction,

@@ -56,7 +56,7 @@ def take_table(
     classes = [name.removeprefix("prob_") for name in names if name.startswith("prob_")]
     if not classes:
         found = set(table["label"].dropna()) | set(table["prediction"].dropna())
-        classes = sorted(found, key=_class_order)
+        classes = sorted(found)
     meta: dict[str, Any] = {"run": run, "classes": classes}
     train = table.loc[(table["split"] == "train").fillna(False), "label"].value_counts()
     if len(train):
@@ -131,9 +131,3 @@ def _spellings(table: pd.DataFrame) -> Iterator[Note]:
     ):
         for sentence in spelling_warnings(values, what):
             yield Note(sentence, first=True)
-
-
-def _class_order(name: str) -> tuple[int, int, str]:
-    """Order whole numbers by value before names by alphabet."""
-    digits = name.removeprefix("-")
-    return (0, int(name), name) if digits.isascii() and digits.isdigit() else (1, 0, name)

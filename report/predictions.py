@@ -7,7 +7,7 @@ table with true labels and predictions is read too, and what it does not say is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
+from frostline.cache.manifest import declared_classes
 from frostline.cache.stamped import (
     DIGEST,
     bytes_digest,
@@ -27,7 +28,9 @@ from frostline.cache.stamped import (
     write_json,
     write_parquet,
 )
+from frostline.cache.tables.class_order import ordered
 from frostline.cache.tables.delimited import read_delimited
+from frostline.cache.workspace import Workspace
 from frostline.report.check import Source, check_meta, check_table, tidy_table
 from frostline.report.foreign import rounding_note, take_table
 from frostline.report.notes import Note, Notes
@@ -49,6 +52,7 @@ META_KEYS = (
     "seed",
     "train_fraction",
     "classes",
+    "classes_declared",
     "class_counts",
     "store_key",
     "manifest_digest",
@@ -93,6 +97,16 @@ class Predictions:
         """The class list of training, in its order."""
         return list(self.meta["classes"])
 
+    @property
+    def declared(self) -> bool:
+        """Whether a person declared that order, so that the last of two classes is positive."""
+        return bool(self.meta["classes_declared"])
+
+    def in_order(self, declared: Sequence[str] | None) -> Predictions:
+        """Give the same with class list and columns in a declared order (`in_class_order`)."""
+        table, meta = in_class_order(self.table, self.meta, declared)
+        return replace(self, table=table, meta=meta)
+
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""
         return str(self.table.to_html(max_rows=10, border=0))
@@ -125,6 +139,31 @@ def predictions_table(
     return table
 
 
+def in_class_order(
+    table: pd.DataFrame, meta: Mapping[str, Any], declared: Sequence[str] | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Put class list, counts of classes and columns of probabilities in a declared order.
+
+    Without one the order that the metadata declare stays; where they declare none, it is that of
+    the numbers in the names, or as it was.
+    """
+    known = list(meta["classes"])
+    kept = known if meta.get("classes_declared") else None
+    classes, is_declared = ordered(known, declared)
+    if not is_declared:
+        classes, is_declared = ordered(known, kept)
+    counts = meta.get("class_counts")
+    full = {**meta, "classes": classes}
+    full["classes_declared"] = is_declared or meta.get("classes_declared")
+    full["class_counts"] = counts and {name: counts[name] for name in classes if name in counts}
+    columns = [f"prob_{name}" for name in classes]
+    there = [name for name in table.columns if name in columns]
+    if there == columns or len(there) < len(columns):
+        return table, full
+    places = iter(columns)
+    return table[[next(places) if name in columns else name for name in table.columns]], full
+
+
 def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
     """Take anyone's table of labels and predictions, as `read_predictions` takes their files.
 
@@ -145,7 +184,7 @@ def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
     found, meta = take_table(table, name, source, notes)
     check_table(found, meta["classes"], source, needs_ids=False)
     notes += rounding_note(found, meta["classes"])
-    return Predictions(found, meta | {"run": name}, tuple(notes))
+    return Predictions(found, meta | {"run": name}, tuple(notes)).in_order(None)
 
 
 def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
@@ -192,6 +231,9 @@ def read_predictions(path: Path | str) -> Predictions:
     `image_name`), `group_id`, `split` and `prob_<class>` are used where they are there. Its class
     list is that of its probabilities, or all labels and predictions, sorted.
 
+    Where the file lies in a workspace that has a manifest of its data set, the order of classes is
+    the one that the manifest declares now.
+
     Raises
     ------
     InputError
@@ -220,7 +262,15 @@ def read_predictions(path: Path | str) -> Predictions:
         table = tidy_table(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
     notes += rounding_note(table, meta["classes"])
-    return Predictions(table, meta, tuple(notes))
+    return Predictions(table, meta, tuple(notes)).in_order(_declared_now(path, meta))
+
+
+def _declared_now(path: Path, meta: Mapping[str, Any]) -> list[str] | None:
+    """Read the order that the manifest of a run's workspace declares; None outside of one."""
+    folder = path.resolve().parent
+    if folder.name != "predictions":
+        return None
+    return declared_classes(Workspace(folder.parent), meta.get("dataset"))
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from frostline.cache import InputError, Workspace, part_files, store_spec
+from frostline.cache import InputError, Workspace, declared_classes, part_files, store_spec
 from frostline.cache.versions import check_stage
 
 if TYPE_CHECKING:
@@ -47,8 +47,11 @@ class LoadedRun:
     ----------
     run : str
     about : dict
-        What was kept with the run: the metadata of its predictions.
+        What was kept with the run: the metadata of its predictions, and `class_order`, the
+        declared order of the classes, as the workspace's manifest has it now or else as it was
+        when the run was trained.
     classes : list of str
+        In the order of the outputs.
     geometry, channels
         How images become pixels.
     normalisation : dict
@@ -136,13 +139,16 @@ def load_run(
     """
     folder, weights = find_run(workspace, run), weights or Weights()
     if not (folder / MODEL).is_file():
-        return _probe(workspace, folder, device, weights)
-    if weights.file or weights.head_file:
+        loaded = _probe(workspace, folder, device, weights)
+    elif weights.file or weights.head_file:
         raise InputError(
             f"Run {folder.name} is fine-tuned and holds its own weights: leave out --weights and "
             "--head-weights."
         )
-    return _fine_tuned(folder, device, weights.module)
+    else:
+        loaded = _fine_tuned(folder, device, weights.module)
+    now = declared_classes(workspace, loaded.about.get("dataset"))
+    return replace(loaded, about=loaded.about | {"class_order": now}) if now else loaded
 
 
 def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRun:

@@ -15,7 +15,7 @@ from frostline.apply.load import LoadedRun
 from frostline.apply.new_images import NewImages, Slices
 from frostline.cache import InputError
 from frostline.cache.versions import versions
-from frostline.report.predictions import META_KEYS, predictions_table
+from frostline.report.predictions import META_KEYS, in_class_order, predictions_table
 
 Progress = Callable[[int, int], None]
 
@@ -84,7 +84,6 @@ def predict_images(
             progress(len(rows), len(images))
     if not rows:
         raise InputError(f"None of the {len(images.skipped)} files could be read.")
-    table = _table(rows, np.concatenate(found), loaded.classes, aggregate)
     meta = {
         **{name: loaded.about.get(name) for name in META_KEYS},
         "seconds": None,
@@ -93,7 +92,9 @@ def predict_images(
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return Predicted(table, meta, images.skipped, images.ignored)
+    table = _table(rows, np.concatenate(found), loaded.classes, aggregate)
+    ordered = in_class_order(table, meta, loaded.about.get("class_order"))
+    return Predicted(*ordered, images.skipped, images.ignored)
 
 
 def _batches(

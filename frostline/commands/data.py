@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from frostline.cache.workspace import VARIABLE
-from frostline.commands.groups import grouped
+from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     WorkspaceOption,
@@ -119,6 +119,7 @@ def index(
     *,
     reading: ReadingOptions,
     splits: SplitOptions,
+    classes: ClassesOption = None,
     rehash: Annotated[
         bool,
         typer.Option("--rehash", help="Read every file again, whatever its size and time say."),
@@ -130,6 +131,7 @@ def index(
     Example: frostline index photos --root photos --group-pattern 'patient\\d+'
     """
     from frostline.cache import Workspace
+    from frostline.cache.tables.class_order import class_names
     from frostline.console import progress, say
     from frostline.extract.audit.audit import audit, render_audit
     from frostline.extract.index import index_dataset
@@ -141,11 +143,14 @@ def index(
             kind=kind,
             roots=root,
             options=reading.options(kind),
+            classes=class_names(classes),
             rehash=rehash,
             progress=update,
             **asdict(splits),
         )
     typer.echo(render_audit(audit(manifest)))
+    if manifest.classes:
+        say(f"Declared order of the classes: {', '.join(manifest.classes)}.")
     say(f"Next: frostline extract --dataset {name} --backbone BACKBONE{_same(workspace)}")
 
 

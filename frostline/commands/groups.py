@@ -135,6 +135,16 @@ class ColumnOptions:
         return Columns(self.label, self.split)
 
 
+ClassesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAMES",
+        help="All classes from the lowest to the highest, low,medium,high, or one each time; the "
+        "last of two is positive.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class RecipeOptions:
     """Fields of the recipe of training."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.groups import ComparisonOptions, grouped
+from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     Idle,
@@ -22,17 +23,32 @@ Format = Literal["table", "csv", "json", "markdown", "latex"]
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
 ]
-SplitScored = Annotated[str, typer.Option("--split", help="Which split is scored; or all.")]
-UnitOption = Annotated[Unit, typer.Option(help="What is resampled.")]
-AggregateOption = Annotated[
-    Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
-]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.", min=0)]
 ImagesOption = Annotated[
     bool,
     typer.Option("--with-images", help="Show the images that were most confidently wrong."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How results are written.")]
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What is scored: which rows, in which units, and what the order of their classes is."""
+
+    split: Annotated[str, typer.Option(help="Which split is scored; or all.")] = "test"
+    unit: Annotated[Unit, typer.Option(help="What is resampled.")] = "group"
+    aggregate: Annotated[
+        Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
+    ] = "auto"
+    classes: ClassesOption = None
+    positive: Annotated[str | None, typer.Option(help="Which of two classes is positive.")] = None
+
+    def scoring(self) -> dict[str, Any]:
+        """Give the arguments of `evaluate` and `compare`."""
+        from frostline.cache.tables.class_order import class_names
+
+        return {**vars(self), "classes": class_names(self.classes)}
+
 
 # What does not act: means over seeds and folds have an interval of their own, folds are scored
 # whole, the jackknife draws nothing, and the paper's interval resamples images whatever they are.
@@ -45,25 +61,25 @@ IDLE_IN_EVALUATE: Idle = {
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {
-    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure")
+    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure", "positive")
 }
 
 
 @refuse_idle(IDLE_IN_EVALUATE)
+@grouped
 def evaluate(
     predictions: PredictionsArgument,
-    split: SplitScored = "test",
     ci: Annotated[IntervalKind, typer.Option(help="Kind of interval.")] = "auto",
     replicates: Annotated[
         int | None, typer.Option(help="Bootstrap replicates: 10,000; 5,000 for replicate-mean.")
     ] = None,
-    unit: UnitOption = "group",
     seed: SeedOption = 0,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric by scikit-learn's name; again for more. f1_per_class too."),
     ] = None,
-    aggregate: AggregateOption = "auto",
+    *,
+    scored: ScoringOptions,
     stratified: Annotated[
         bool, typer.Option("--stratified", help="Resample within classes.")
     ] = False,
@@ -81,7 +97,7 @@ def evaluate(
 
     Example: frostline evaluate frostline-workspace/predictions/*.parquet --format csv
     """
-    scoring: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
+    scoring = scored.scoring()
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)
         return
@@ -129,15 +145,14 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Differences below this fraction do not matter: 0.02.")
     ] = None,
-    split: SplitScored = "test",
+    *,
+    scored: ScoringOptions,
     replicates: Annotated[
         int | None,
         typer.Option(
             help="Sign arrangements that are drawn: 10,000; replicates for --ranks: 2,000."
         ),
     ] = None,
-    unit: UnitOption = "group",
-    aggregate: AggregateOption = "auto",
     seed: SeedOption = 0,
     intersection: Annotated[
         bool, typer.Option("--intersection", help="Compare on the images that all runs have.")
@@ -151,9 +166,9 @@ def compare(
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
     drawn = {} if replicates is None else {"replicates": replicates}
-    options: dict[str, Any] = {"metric": metric, "split": split, "aggregate": aggregate}
-    options |= {"seed": seed, **drawn}
+    options: dict[str, Any] = {"metric": metric, "seed": seed, **drawn, **scored.scoring()}
     if shown.ranks:
+        del options["unit"], options["positive"]
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
@@ -163,7 +178,7 @@ def compare(
     from frostline.report import compare as compare_runs
 
     shown.check()
-    options |= {"family": family, "margin": margin, "unit": unit, "intersection": intersection}
+    options |= {"family": family, "margin": margin, "intersection": intersection}
     with progress("Comparing", "runs and pairs") as update:
         frame = compare_runs(predictions, progress=update, **options)
     shown.draw(frame)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from frostline.cache import InputError
 from frostline.cache.validation import Seed, read_yaml, validated
@@ -26,6 +26,10 @@ SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
 
 
+# Grades are often numbers, and labels are text.
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -37,6 +41,8 @@ class DatasetEntry(_Strict):
     ----------
     root : str or list of str
         Folders with the images, relative to the study file.
+    classes : list of str, optional
+        Their order, from the lowest to the highest; the last of two is the positive one.
     options : dict
         Options of the kind: `table`, `label_column`, ….
     """
@@ -44,6 +50,7 @@ class DatasetEntry(_Strict):
     root: str | list[str]
     kind: str = "folder"
     group_pattern: str | None = None
+    classes: list[ClassName] | None = Field(None, min_length=2)
     test_fraction: float | None = Field(None, gt=0, lt=1)
     val_fraction: float = Field(0.2, gt=0, lt=1)
     seed: Seed = 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from frostline import __version__
-from frostline.cache import InputError, Workspace, read_manifest, spec_key
+from frostline.cache import InputError, Workspace, declared_classes, read_manifest, spec_key
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
 from frostline.study.audits import audit_datasets
@@ -67,6 +67,7 @@ def update_report(
         "predictions": [path.name for path in predictions],
         "with_images": with_images,
         "manifests": {name: read_manifest(workspace.manifest(name)).digest() for name in names},
+        "classes": {name: declared_classes(workspace, name) for name in names},
         "failed": dict(failed or {}),
         "done": list(done) if failed else [],
     }

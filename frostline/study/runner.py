@@ -149,8 +149,10 @@ def plan_study(
 
 
 def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
-    """Bring the manifest of a data set of a study up to date."""
+    """Bring the manifest of a data set of a study up to date; it must suit the primary metric."""
+    from frostline.cache.tables.class_order import check_order, ordered
     from frostline.extract import index
+    from frostline.report.statistics.metrics import ORDINAL
 
     entry = study.datasets[name]
     roots = [entry.root] if isinstance(entry.root, str) else entry.root
@@ -162,12 +164,17 @@ def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
             kind=entry.kind,
             roots=[Path(root) for root in roots],
             group_pattern=entry.group_pattern,
+            classes=entry.classes,
             seed=entry.seed,
             test_fraction=entry.test_fraction,
             val_fraction=entry.val_fraction,
             options=entry.options,
             progress=update,
         )
+    if study.primary_metric in ORDINAL:
+        labels = sorted(manifest.table["label"].dropna().unique())
+        known = ordered(labels, manifest.classes)
+        check_order(*known, study.primary_metric, f"data set {name!r}")
     groups = manifest.table["group_id"].nunique()
     say(f"{name}: {len(manifest)} images of {groups} groups.")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache import Store, Workspace, read_manifest
+from frostline.cache import Store, Workspace, declared_classes, read_manifest
 from frostline.cache.versions import versions
 from frostline.probe.embedded import Embedded, pooled_images, with_embeddings
 from frostline.probe.heads.storage import save_head, save_no_head
@@ -17,7 +17,7 @@ from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, hyperparameters
 from frostline.probe.sweep.training_rows import TrainingRows
 from frostline.report import write_predictions
-from frostline.report.predictions import predictions_table
+from frostline.report.predictions import in_class_order, predictions_table
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,19 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
     Predictions that exist say that the run is done.
     """
     run, rows = trained.run, trained.rows
+    order = declared_classes(workspace, run.data.dataset)
     meta = _describe(trained, embedded, store)
     if run.test:
-        _write_other(workspace, trained, meta)
+        _write_other(workspace, trained, meta, order)
     path = workspace.predictions(run.run())
     if workspace.has_predictions(run.run()):
         return
     if run.training.size is None and run.training.cv is None:
+        about = {**meta, "class_order": order}
         if run.own:
-            save_no_head(workspace.model(run.run()), run.own.parameters(), about=meta)
+            save_no_head(workspace.model(run.run()), run.own.parameters(), about=about)
         else:
-            save_head(workspace.model(run.run()), trained.heads[0], about=meta)
+            save_head(workspace.model(run.run()), trained.heads[0], about=about)
     # Folds answer for what they left out; else the final head for test, the one before for val.
     heads = trained.heads if len(trained.heads) > 1 else trained.heads * 2
     tables = [
@@ -67,12 +69,15 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
     ]
     if run.training.cv:
         tables = [table.assign(fold=number) for number, table in enumerate(tables)]
-    order = np.argsort(np.concatenate(rows.predicted), kind="stable")
+    rank = np.argsort(np.concatenate(rows.predicted), kind="stable")
     table = pd.concat([table for table in tables if len(table)], ignore_index=True)
-    write_predictions(path, table.iloc[order].reset_index(drop=True), meta)
+    table = table.iloc[rank].reset_index(drop=True)
+    write_predictions(path, *in_class_order(table, meta, order))
 
 
-def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -> None:
+def _write_other(
+    workspace: Workspace, trained: Trained, meta: dict[str, Any], order: list[str] | None
+) -> None:
     """Write predictions on the images of another data set, which the head has never seen."""
     run = trained.run
     assert run.test is not None
@@ -92,7 +97,7 @@ def _write_other(workspace: Workspace, trained: Trained, meta: dict[str, Any]) -
         "manifest_digest": run.test.manifest_digest,
     }
     table = _predictions(run, trained.heads[0], other.images, other.X, meta["classes"])
-    write_predictions(path, table, meta)
+    write_predictions(path, *in_class_order(table, meta, order))
 
 
 def _predictions(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report.figures.style import COLOURS, GREY, STYLES, key, panels
+from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,17 +19,19 @@ AXES = {
 }
 
 
-def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
+def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
     """Draw ROC or precision-recall curves with their bands, a panel for each backbone.
 
     Parameters
     ----------
     curves : DataFrame
         Columns `panel`, `way`, `kind`, `x`, `y`, `low`, `high`.
+    positive : str
+        The positive class, where there are two, for the axis.
     """
     part = curves[curves["kind"] == kind]
     titles = list(part["panel"].unique())
-    figure, axes = panels(titles, xlabel=AXES[kind][0], ylabel=AXES[kind][1])
+    figure, axes = panels(titles, xlabel=_of(AXES[kind][0], positive), ylabel=AXES[kind][1])
     for one, title in zip(axes, titles, strict=True):
         for way, line in part[part["panel"] == title].groupby("way", sort=False):
             colour, _, dash = STYLES[str(way)]
@@ -43,16 +46,19 @@ def curve_figure(curves: pd.DataFrame, kind: str) -> Figure:
     return figure
 
 
-def reliability_figure(bins: pd.DataFrame) -> Figure:
+def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
     """Draw frequency against confidence, with bars of what good calibration would show.
 
     Parameters
     ----------
     bins : DataFrame
         What `reliability` returned, with `panel` and `way`.
+    positive : str
+        As of `curve_figure`.
     """
     titles = list(bins["panel"].unique())
-    figure, axes = panels(titles, xlabel="Mean confidence", ylabel="Frequency of being right")
+    x = _of("Mean confidence", positive)
+    figure, axes = panels(titles, xlabel=x, ylabel="Frequency of being right")
     for one, title in zip(axes, titles, strict=True):
         one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
         part = bins[bins["panel"] == title]
@@ -66,7 +72,7 @@ def reliability_figure(bins: pd.DataFrame) -> Figure:
     return figure
 
 
-def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
+def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str], positive: str = "") -> Figure:
     """Draw net benefit against the threshold, a panel for each backbone or class.
 
     Parameters
@@ -75,14 +81,15 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
         Columns `panel`, `line`, `kind`, `x`, `y`.
     lines : mapping of str to str
         Name of every line, and the way to train whose style it has, or "".
+    positive : str
+        As of `curve_figure`.
     """
     titles = list(curves["panel"].unique())
     tops = _tops(curves)
     # Panels of one class have one prevalence, and so one scale.
     alike = max(tops.values()) < 1.5 * min(tops.values())
-    figure, axes = panels(
-        titles, xlabel="Threshold probability", ylabel="Net benefit", own_axes=not alike
-    )
+    x = _of("Threshold probability", positive)
+    figure, axes = panels(titles, xlabel=x, ylabel="Net benefit", own_axes=not alike)
     styles = {
         name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
         for i, (name, way) in enumerate(lines.items())
@@ -105,6 +112,10 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str]) -> Figure:
         styles["act on all"] = (GREY, "", ":")
     key(figure, list(styles), styles)
     return figure
+
+
+def _of(axis: str, positive: str) -> str:
+    return f"{axis} (positive: {escape.plain(positive, 30)})" if positive else axis
 
 
 def _tops(curves: pd.DataFrame) -> dict[str, float]:

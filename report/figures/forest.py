@@ -19,6 +19,7 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
+from frostline.report.tables.positive import metric_title, shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     figure, axes = _lines(groups, "estimate", limits)
     for value in majority[majority >= limits[0]]:
         _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
-    _xlabel(figure, f"{find_metric(metric).title} (%) with 95% interval")
+    _xlabel(figure, f"{metric_title(shared(part, metric))} (%) with 95% interval")
     there = {row["way"] for rows in groups.values() for row in rows}
     key(figure, [w for w in STYLES if w in there - {"", MAJORITY_HEAD}], STYLES, lines=False)
     return figure

@@ -28,8 +28,9 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, percent
+from frostline.report.tables.numbers import bounds_shown, is_share, percent
 from frostline.report.tables.plans import needed_sentence, needed_word
+from frostline.report.tables.positive import metric_words
 
 MEANS = "replicate-mean"
 COUNTED = {
@@ -123,7 +124,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     if row["verdict"] == NOT_COMPARED:
         return f"Freezing {model} was not compared: {row['notes'][0].text}"
     if row["verdict"] == IDENTICAL:
-        score = f"{metric.title.lower()} {_value(row['estimate_a'], row['metric'])}"
+        score = f"{metric_words(row)} {_value(row['estimate_a'], row['metric'])}"
         alike = f"{IDENTICAL} {tuning_words(row['unfreeze'])}"
         return f"Freezing {model} changes nothing: {alike}, {score}{_seeds(row)}."
     # What freezing gained; of losses, lower is better.
@@ -167,8 +168,7 @@ def _seeds(row: dict[Any, Any]) -> str:
 
 def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
     """Write a difference with its unit and interval, or why it has no interval."""
-    metric = find_metric(row["metric"])
-    share, title = metric.bounds is not None, metric.title.lower()
+    share, title = is_share(row["metric"]), metric_words(row)
     scale, digits = (100, 1) if share else (1, 3)
     interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
     interval = no_interval(row["notes"]) if pd.isna(low) else interval
@@ -180,7 +180,7 @@ def _best(
     part: pd.DataFrame, scored: Sequence[Scored], metric: str, marks: pd.DataFrame | None
 ) -> str:
     """Say which method scored highest, and which others are not separated from it."""
-    title, higher = find_metric(metric).title.lower(), find_metric(metric).higher
+    higher = find_metric(metric).higher
     methods = group_methods(scored)
     place = f"On {methods[0].dataset}, " if methods[0].dataset else ""
     labels = method_labels(methods)
@@ -190,7 +190,7 @@ def _best(
     }
     ranked = sorted(methods, key=lambda one: rows[one.name]["estimate"], reverse=higher)
     best = ranked[0]
-    scores = f"{title} {_score(rows[best.name], metric)}"
+    scores = f"{metric_words(rows[best.name])} {_score(rows[best.name], metric)}"
     text = f"{place}{rows[best.name]['name']} scored {scores}"
     if len(ranked) > 1:
         text = f"{place}{rows[best.name]['name']} scored {'highest' if higher else 'lowest'}: "

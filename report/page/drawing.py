@@ -41,6 +41,8 @@ TITLES = {
     "embeddings-pca": "Embeddings by PCA",
     "embeddings-umap": "Embeddings by UMAP",
 }
+# With two classes they are of the positive one, and their headings name it.
+OF_POSITIVE = ("roc", "precision-recall", "decision", "reliability")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _draw(
             figure, words = made
             name = find_metric(numbers.primary).title
             title = title.format(metric=name, lower=name.lower())
+            if part.positive and kind in OF_POSITIVE:
+                title += f" (positive: {part.positive})"
             heading = f"{part.name}: {title}" if part.name else title
             description = plain(f"{heading}. {words}")
             yield Drawing(kind, f"{kind}-{number}", heading, description, ""), figure

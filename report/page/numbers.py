@@ -49,6 +49,11 @@ class DatasetNumbers:
         return self.methods[0].sample.classes
 
     @property
+    def positive(self) -> str:
+        """The positive class, the last of two; "" of more."""
+        return self.class_list[1] if len(self.class_list) == 2 else ""
+
+    @property
     def class_scores(self) -> pd.DataFrame:
         """What `class_frame` makes of the scores of each class."""
         first = self.methods[0]

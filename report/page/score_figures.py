@@ -74,7 +74,7 @@ def draw_curves(part: DatasetNumbers, kind: str) -> tuple[Figure, str] | None:
         for row in part.names.to_dict("records")
         if len(line := curves[curves["run"] == row["run"]])
     ]
-    figure = figures.curve_figure(curves.merge(part.names, on="run"), kind)
+    figure = figures.curve_figure(curves.merge(part.names, on="run"), kind, part.positive)
     return figure, f"Area under each: {'; '.join(areas)}."
 
 
@@ -87,10 +87,10 @@ def draw_decision(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure,
     if not len(curves):
         return None
     rows = curves.merge(part.names, on="run")
-    if len(part.class_list) == 2:
+    if part.positive:
         ways = {way: way for way in dict.fromkeys(rows["way"])}
-        figure = figures.decision_figure(rows.assign(line=rows["way"]), ways)
-        return figure, f"Net benefit of acting on {part.class_list[1]}, by threshold."
+        figure = figures.decision_figure(rows.assign(line=rows["way"]), ways, part.positive)
+        return figure, f"Net benefit of acting on {part.positive}, by threshold."
     frame = numbers.by_method
     scores = frame[frame["metric"] == numbers.primary].set_index("run")["estimate"]
     best = part.names.assign(score=part.names["run"].map(scores)).sort_values("score")
@@ -112,4 +112,5 @@ def draw_reliability(part: DatasetNumbers) -> tuple[Figure, str] | None:
     inside = rows["frequency"].between(rows["bar_low"], rows["bar_high"])
     shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
     words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]
-    return figures.reliability_figure(rows), f"Bins within their bars: {'; '.join(words)}."
+    figure = figures.reliability_figure(rows, part.positive)
+    return figure, f"Bins within their bars: {'; '.join(words)}."

@@ -26,7 +26,7 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     how : "auto", "mean", "vote" or "none"
         `auto` is `mean` for slices of volumes (image ids with `#z=`), so that the patient is
         scored first, and `none` for all else. A tie of votes goes to the class that the mean
-        probability prefers, without probabilities to the first in the class list.
+        probability prefers, without probabilities to the first by name.
 
     Returns
     -------
@@ -60,11 +60,13 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
                 f"{name}: the images of group {group!r} differ in {column}: correct them or use "
                 "--aggregate none."
             )
-    columns = [f"prob_{label}" for label in predictions.classes]
+    # By name, so that no answer depends on the order of the classes.
+    classes = sorted(predictions.classes)
+    columns = [f"prob_{label}" for label in classes]
     probs = set(columns) <= set(table.columns)
     if how == "mean" and not probs:
         raise InputError(f"{name}: there are no probabilities to average: use --aggregate vote.")
-    rows = _merge(table, predictions.classes, columns if probs else [], how)
+    rows = _merge(table, classes, columns if probs else [], how)
     words = {"mean": "the mean of its images' probabilities", "vote": "a vote of its images"}[how]
     note = Note(f"One row a group, by {words}.")
     return replace(predictions, table=rows, notes=(*predictions.notes, note))

@@ -18,7 +18,7 @@ CURVE_COLUMNS = ("run", "kind", "label", "x", "y", "low", "high")
 
 
 def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
-    """Draw ROC and precision–recall of the last of two classes, or the mean of one-versus-rest.
+    """Draw ROC and precision–recall of the positive of two classes, or the mean of one-versus-rest.
 
     Bands are the central 95% of `BAND_REPLICATES` bootstrap replicates over groups, point by point;
     the curves of seeds are averaged, in each replicate by the same draw of groups. Between
@@ -69,7 +69,7 @@ def net_benefit(method: Method) -> pd.DataFrame:
     Vickers and Elkin (2006).
 
     TP/n - FP/n · t/(1 - t), averaged over seeds; kind "net-benefit", and "act-on-all" for acting on
-    every image. With two classes the last alone. Never acting is 0.
+    every image. Of two classes the positive one alone. Never acting is 0.
     """
     rows = _rows(method)
     if rows is None:

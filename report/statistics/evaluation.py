@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.class_order import in_one_order
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
 from frostline.report.statistics.intervals.interval import Interval
@@ -35,7 +36,7 @@ from frostline.report.statistics.sample import (
 RUN_COLUMNS = (*METHOD_COLUMNS, "candidates")
 COLUMNS = (
     *("run", *RUN_COLUMNS, "run_seed", "split", "metric", "estimate", "low", "high"),
-    *("n_units", "n_images", "unit", "method", "replicates", "seed", "notes"),
+    *("n_units", "n_images", "unit", "method", "replicates", "seed", "positive", "notes"),
 )
 ASSUMED = (INDEPENDENT.text, NO_GROUPS.text)
 
@@ -51,6 +52,8 @@ def evaluate(
     metrics: Sequence[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Score predictions, one row a run and metric, with 95% intervals.
 
@@ -70,13 +73,15 @@ def evaluate(
         Seed of the bootstrap.
     metrics : sequence of str or function, optional
         Names of `frostline.report.METRICS`, or `f1_per_class` and the like; by default
-        `DEFAULT_METRICS`. A function of your own takes truth and prediction (names of classes, [n])
-        and probabilities ([n, K], columns in the order of the class list; None where a file has
-        none), gives a number, and is called by its `__name__`.
+        `DEFAULT_METRICS`. A function of your own takes truth, prediction (names of classes, [n])
+        and probabilities ([n, K]; None where a file has none), and gives a number.
     aggregate : "auto", "mean", "vote" or "none"
         How images become one row a group first; `auto` takes the mean for slices of volumes.
     stratified : bool
         Resample within classes.
+    classes, positive : sequence of str and str, optional
+        All classes from the lowest to the highest, the last of two the positive one, instead of
+        the order that the data set declares; and which of two is positive.
 
     Returns
     -------
@@ -90,7 +95,8 @@ def evaluate(
     InputError
         If a file cannot be used or an option has no such value.
     """
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     return tabulate(
         scored, ci=ci, replicates=replicates, seed=seed, metrics=metrics, stratified=stratified
     )[0]
@@ -110,6 +116,7 @@ def tabulate(
     records = []
     for run, sample in rows:
         names = check_metrics(metrics, sample.classes)
+        sample.check_order(names, run.run)
         if run.meta["head"] == MAJORITY_HEAD:
             # One answer to all has no probabilities to score.
             names = [
@@ -123,7 +130,8 @@ def tabulate(
         about = _about(run, sample) | {"seed": seed}
         for name, interval in intervals.items():
             notes = place_notes(_notes(sample, interval), name, _dataset(run), {run.run: [run.run]})
-            records.append(about | vars(interval) | {"metric": name, "notes": notes})
+            own = {"metric": name, "positive": sample.positive_of(name), "notes": notes}
+            records.append(about | vars(interval) | own)
     return pd.DataFrame(records, columns=list(COLUMNS)), rows
 
 
@@ -133,8 +141,13 @@ def score(
     split: str = "test",
     unit: str = "group",
     aggregate: str = "auto",
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> list[Scored]:
-    """Read what is given as paths, give each run a name of its own, and take the rows to score."""
+    """Read what is given as paths, give each run a name of its own, and take the rows to score.
+
+    `classes` and `positive` are those of `evaluate`.
+    """
     if not predictions:
         raise InputError("There are no predictions to evaluate: give at least one file.")
     runs = [
@@ -143,7 +156,7 @@ def score(
     return with_differences(
         [
             (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
-            for run in _with_own_names(runs)
+            for run in in_one_order(_with_own_names(runs), classes, positive)
         ]
     )
 
@@ -177,9 +190,9 @@ def with_majority(scored: Sequence[Scored]) -> list[Scored]:
 
 
 def _majority(run: Predictions) -> str | None:
-    """Find the most frequent class of training; of equals the first in the class list."""
+    """Find the most frequent class of training; of equals the first by name."""
     counts = run.meta.get("class_counts")
-    return max(run.classes, key=lambda name: counts.get(name, 0)) if counts else None
+    return max(sorted(run.classes), key=lambda name: counts.get(name, 0)) if counts else None
 
 
 def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
@@ -190,6 +203,7 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
         "dataset": run.meta.get("dataset"),
         "head": MAJORITY_HEAD,
         "classes": run.meta["classes"],
+        "classes_declared": run.meta["classes_declared"],
         "class_counts": run.meta["class_counts"],
     }
     of_rows = [replace(note, runs=()) for note in sample.notes if not note.metrics]

@@ -54,6 +54,11 @@ class Metric:
     higher: bool = True
 
 
+def name_ranks(classes: Sequence[str]) -> Codes:
+    """Give the place of each class in the alphabet: int64 [K]."""
+    return np.argsort(np.argsort(np.array(classes, dtype=object))).astype(np.int64)
+
+
 def confusion_matrix(
     truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], n_classes: int
 ) -> npt.NDArray[np.int64]:
@@ -100,10 +105,14 @@ def cohen_kappa(confusion: Array) -> Array:
     return _kappa(confusion, 1.0 - np.eye(confusion.shape[-1]))
 
 
+def cohen_kappa_linear(confusion: Array) -> Array:
+    """Weigh kappa by distances in the order of the classes (Cicchetti and Allison 1971)."""
+    return _kappa(confusion, np.abs(_distances(confusion.shape[-1])))
+
+
 def cohen_kappa_quadratic(confusion: Array) -> Array:
-    """Weigh kappa by squared distances in the class list (Cohen 1968), for grades."""
-    place = np.arange(confusion.shape[-1], dtype=np.float64)
-    return _kappa(confusion, (place[:, None] - place) ** 2)
+    """Weigh kappa by squared distances in the order of the classes (Cohen 1968), for grades."""
+    return _kappa(confusion, _distances(confusion.shape[-1]) ** 2)
 
 
 def matthews_corrcoef(confusion: Array) -> Array:
@@ -152,6 +161,7 @@ METRICS: dict[str, Metric] = {
     "f1_macro": Metric(_macro(f1_of_classes), "F1 score (macro)", macro=True),
     "specificity_macro": Metric(_macro(specificity_of_classes), "Specificity (macro)", macro=True),
     "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0)),
+    "cohen_kappa_linear": Metric(cohen_kappa_linear, "Linear kappa", (-1.0, 1.0)),
     "cohen_kappa_quadratic": Metric(cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0)),
     "matthews_corrcoef": Metric(matthews_corrcoef, "Matthews", (-1.0, 1.0)),
     "roc_auc": Metric(None, "ROC AUC", macro=True),
@@ -163,6 +173,15 @@ METRICS: dict[str, Metric] = {
     "calibration_intercept": Metric(None, "Calibration intercept", None),
     "calibration_error": Metric(None, "Calibration error", None, higher=False),
 }
+# They go by the order of the classes, which someone has to say.
+ORDINAL = ("cohen_kappa_linear", "cohen_kappa_quadratic")
+# With two classes they are of the positive one, which tables, figures and sentences name; of the
+# other class two of them are other numbers.
+OF_POSITIVE = (
+    *("roc_auc", "roc_auc_ovr_weighted", "average_precision"),
+    *("calibration_slope", "calibration_intercept", "calibration_error"),
+)
+HANG_ON_POSITIVE = ("average_precision", "calibration_intercept")
 # They have no highest value, and hang on the few that were badly wrong.
 LOSSES = ("log_loss", "brier_score_loss")
 DEFAULT_METRICS = (
@@ -294,6 +313,12 @@ def _ratio(top: Array, bottom: Array, empty: float = 0.0) -> Array:
     out = np.full(np.broadcast(top, bottom).shape, empty)
     np.divide(top, bottom, out=out, where=bottom > 0)
     return out
+
+
+def _distances(n_classes: int) -> Array:
+    """Give how many classes each is behind each: [K, K]."""
+    place = np.arange(n_classes, dtype=np.float64)
+    return place[:, None] - place
 
 
 def _kappa(confusion: Array, weights: Array) -> Array:

@@ -43,6 +43,7 @@ def rank_methods(
     aggregate: str = "auto",
     replicates: int = RANK_REPLICATES,
     seed: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Rank methods over data sets by their mean rank, seeds averaged first; 1 is best.
 
@@ -50,7 +51,7 @@ def rank_methods(
     sets of the same patients) and a seed of each method; the interval is the central 95% of mean
     ranks. Data sets that share patients are averaged into one cohort before cohorts are averaged.
     It is a bootstrap of Demšar's (2006) mean rank, whose own test takes data sets as the sample:
-    with the two to six at hand that has next to no power.
+    with the two to six at hand that has next to no power. `classes` is as in `evaluate`.
 
     Returns
     -------
@@ -64,7 +65,8 @@ def rank_methods(
         If fewer than two methods were scored on every data set, a run lacks the probabilities
         that the metric needs, or it is undefined in too many draws.
     """
-    sets = _by_dataset(score(predictions, split=split, unit=unit, aggregate=aggregate))
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, classes=classes)
+    sets = _by_dataset(scored, metric)
     methods = _common_methods(sets)
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})
     sign = -1.0 if find_metric(metric).higher else 1.0
@@ -96,10 +98,11 @@ def rank_methods(
     return frame.sort_values("mean_rank", kind="stable").reset_index(drop=True)
 
 
-def _by_dataset(scored: Iterable[Scored]) -> dict[str, dict[str, list[Scored]]]:
-    """Sort runs by data set and method."""
+def _by_dataset(scored: Iterable[Scored], metric: str) -> dict[str, dict[str, list[Scored]]]:
+    """Sort runs by data set and method; refuse those whose classes lack the order it needs."""
     sets: dict[str, dict[str, list[Scored]]] = {}
     for item in scored:
+        item[1].check_order([metric], item[0].run)
         name = str(item[0].meta.get("dataset") or "")
         sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
     return sets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.class_order import check_order, is_positive_plain
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 from frostline.report.statistics.choices import Unit
-from frostline.report.statistics.metrics import Codes, confusion_matrix
+from frostline.report.statistics.metrics import (
+    HANG_ON_POSITIVE,
+    OF_POSITIVE,
+    ORDINAL,
+    Codes,
+    confusion_matrix,
+    name_ranks,
+)
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
 from frostline.report.statistics.resampling.weights import effective_number
+from frostline.report.statistics.scores import Scores
 
 UNITS = get_args(Unit)
 INDEPENDENT = Note("Images are the unit: independence assumed.")
@@ -41,6 +50,11 @@ OTHER_STATE = Note(
     "Made from another state of its data set than the other runs: labels, groups, splits or "
     "images changed in between.",
     first=True,
+)
+WHICH_IS_POSITIVE = Note(
+    "`--positive`, or `classes` of the data set, chooses the positive class: not declared, it is "
+    "the last in the list of classes.",
+    metrics=HANG_ON_POSITIVE,
 )
 
 
@@ -67,7 +81,7 @@ class Sample:
     groups : int64 [n] or None
         Group numbers, None where images are the units.
     classes : tuple of str
-        The fixed class list.
+        The fixed class list, in its order.
     unit : "group" or "image"
         What is resampled.
     test_set : str
@@ -82,6 +96,8 @@ class Sample:
         Number of images scored; more than rows where rows are patients.
     ids : object [n] or None
         Names of the rows, by which runs are paired; None where the file has none.
+    declared : bool
+        Whether a person declared the order of the classes.
     """
 
     truth: Codes
@@ -95,6 +111,20 @@ class Sample:
     probs: npt.NDArray[np.float64] | None = None
     n_images: int = 0
     ids: npt.NDArray[np.object_] | None = None
+    declared: bool = False
+
+    def positive_of(self, metric: str) -> str:
+        """Name the positive class that a metric is of; "" of more than two, and of other metrics.
+
+        It is the last of the class list.
+        """
+        return self.classes[1] if metric in OF_POSITIVE and len(self.classes) == 2 else ""
+
+    def check_order(self, metrics: Iterable[str], whose: str) -> None:
+        """Refuse ordinal metrics where nothing says the order; `whose` is the run's name."""
+        for name in metrics:
+            if name in ORDINAL:
+                check_order(self.classes, self.declared, name, whose)
 
     @property
     def n_units(self) -> int:
@@ -108,15 +138,24 @@ class Sample:
 
     @cached_property
     def kinds(self) -> Kinds:
-        """The distinct confusion matrices of the units."""
-        return find_kinds(self.truth, self.prediction, len(self.classes), self.groups)
+        """The distinct confusion matrices of the units.
+
+        They are found by names of classes, so that what is drawn of them does not depend on order.
+        """
+        rank = name_ranks(self.classes)
+        found = find_kinds(rank[self.truth], rank[self.prediction], len(rank), self.groups)
+        return replace(found, matrices=found.matrices[:, rank][:, :, rank])
 
     @cached_property
     def units(self) -> Units:
-        """The units with their probabilities; only for samples that have them."""
+        """The units with their probabilities, by names too; only for samples that have them."""
         if self.probs is None:
             raise InputError("These predictions have no probabilities: give prob_ columns.")
-        return make_units(self.truth, self.probs, self.groups)
+        rank = name_ranks(self.classes)
+        by_name = np.argsort(rank)
+        found = make_units(rank[self.truth], self.probs[:, by_name], self.groups)
+        scores = Scores(by_name[found.scores.truth], found.scores.probs[:, rank])
+        return replace(found, scores=scores)
 
     @cached_property
     def effective_units(self) -> float:
@@ -185,6 +224,8 @@ def make_sample(
     truth, prediction = (_codes(table[name], classes) for name in ("label", "prediction"))
     never = [classes[c] for c in sorted(set(truth.tolist()) - set(prediction.tolist()))]
     notes += never_predicted(never)
+    if len(classes) == 2 and not predictions.declared and not is_positive_plain(classes):
+        notes.append(replace(WHICH_IS_POSITIVE, classes=(classes[1],)))
     columns = [f"prob_{name}" for name in classes]
     has_probs = set(columns) <= set(table.columns)
     return Sample(
@@ -199,6 +240,7 @@ def make_sample(
         probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
         n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
         ids=None if table["image_id"].isna().any() else table["image_id"].to_numpy(dtype=object),
+        declared=predictions.declared,
     )
 
 

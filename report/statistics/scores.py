@@ -40,14 +40,14 @@ class Scores:
 
     @cached_property
     def columns(self) -> list[OneClass]:
-        """Each class against the rest; with two classes the last alone, as scikit-learn does."""
+        """Each class against the rest; of two classes the positive one, the last, alone."""
         n_classes = self.probs.shape[1]
         chosen = [1] if n_classes == 2 else range(n_classes)
         return [OneClass(self.truth == c, self.probs[:, c]) for c in chosen]
 
     @cached_property
     def called(self) -> tuple[Array, Array]:
-        """Confidence and outcome: of the last of two classes, else of the most probable class.
+        """Confidence and outcome: of the positive of two classes, else of the most probable one.
 
         With more than two classes this is top-label calibration (Gupta and Ramdas 2022).
         """
@@ -162,7 +162,7 @@ def leave_out_auc(
 
 
 def average_precision(scores: Scores, weights: Array) -> Array:
-    """Take that of the last of two classes, or the plain mean over classes."""
+    """Take that of the positive of two classes, or the plain mean over classes."""
     value: Array = np.mean([one.average_precision(weights) for one in scores.columns], axis=0)
     return np.where(weights.sum(0) > 0, value, np.nan)
 

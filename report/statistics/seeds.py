@@ -49,7 +49,7 @@ POOLED = "jackknife-t of the mean over seeds"
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
-    *("n_seeds", "n_units", "n_images", "unit", "method", "replicates", "notes"),
+    *("n_seeds", "n_units", "n_images", "unit", "method", "replicates", "positive", "notes"),
 )
 
 
@@ -106,6 +106,8 @@ def over_seeds(
     split: str = "test",
     unit: str = "group",
     aggregate: str = "auto",
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
     ci: str = "auto",
     replicates: int | None = None,
     seed: int = 0,
@@ -120,6 +122,8 @@ def over_seeds(
 
     Parameters
     ----------
+    split, unit, aggregate, classes, positive
+        As in `evaluate`.
     ci, replicates, seed, stratified
         Those of `evaluate`, where the interval is what `evaluate` gives.
 
@@ -134,7 +138,8 @@ def over_seeds(
     InputError
         If seeds of a method have different test sets.
     """
-    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate)
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     methods = group_methods(scored, by_test_set=False)
     options: dict[str, Any] = {
         "ci": ci,
@@ -152,11 +157,14 @@ def over_folds(
     metrics: Sequence[str] | None = None,
     unit: str = "group",
     aggregate: str = "auto",
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Pool the folds of repeated cross-validation: one row a method and metric.
 
     Each run is one repeat, with the column `fold` and `cv` in its metadata, as `sweep --cv` writes
-    them; the score of every fold of every repeat is one value of `pool_folds`.
+    them; the score of every fold of every repeat is one value of `pool_folds`. `unit`, `aggregate`,
+    `classes` and `positive` are those of `evaluate`.
 
     Returns
     -------
@@ -170,7 +178,8 @@ def over_folds(
         If a run is not of a cross-validation.
     """
     kin: dict[tuple[str, ...], list[Scored]] = {}
-    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate):
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    for item in as_scored(predictions, split="all", unit=unit, aggregate=aggregate, **order):
         run = item[0]
         if not run.meta.get("cv") or "fold" not in run.table:
             raise InputError(
@@ -195,6 +204,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
         for name in check_metrics(metrics, sample.classes)
         if name not in NO_INTERVAL and not (of_probabilities(name) and sample.probs is None)
     ]
+    sample.check_order(names, run.run)
     scores = [estimate(part, names) for item in family for part in _folds(*item)]
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run,
@@ -209,7 +219,11 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     return [
         about
         | vars(pool_folds([one[name] for one in scores], share, jackknife_scale(name)))
-        | {"metric": name, "notes": place_notes(sample.notes, name, dataset, owners)}
+        | {
+            "metric": name,
+            "positive": sample.positive_of(name),
+            "notes": place_notes(sample.notes, name, dataset, owners),
+        }
         for name in names
     ]
 
@@ -242,6 +256,7 @@ def _pool_method(
     aligned = align(family)
     paired = aligned.paired
     names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
+    method.sample.check_order(names, run.run)
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run,
         "n_seeds": len(family),
@@ -266,7 +281,8 @@ def _pool_method(
             said = interval.notes
             found = vars(pooled) | {"method": interval.method, "replicates": interval.replicates}
         placed = place_notes((*notes, *said), name, method.dataset, owners)
-        records.append(about | found | {"metric": name, "notes": placed})
+        found |= {"metric": name, "positive": method.sample.positive_of(name), "notes": placed}
+        records.append(about | found)
     return records
 
 

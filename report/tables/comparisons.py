@@ -14,6 +14,7 @@ from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
 from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
+from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, to_terminal, wrapped
 
@@ -33,6 +34,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     mcnemar = bool(frame["mcnemar_p"].notna().any())
     undecided = frame["verdict"] == "undecided"
     planned = bool(frame.loc[undecided, "groups_needed"].notna().any())
+    measured = metric_words(shared(frame, metric))
     columns = (
         Column("A"),
         Column("B"),
@@ -63,7 +65,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
         )
         for row in frame.to_dict("records")
     )
-    caption = f"Paired comparisons of {title.lower()}{', in percent and points' * is_share(metric)}"
+    caption = f"Paired comparisons of {measured}{', in percent and points' * is_share(metric)}"
     return Table(columns, rows, tuple(_notes(frame)), caption, IN_JSON)
 
 
@@ -104,11 +106,10 @@ def _needed_cell(row: Record) -> Cell:
 def _sentence(row: Record) -> str:
     place = f"On {row['dataset']}, " if row["dataset"] else ""
     margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
-    metric = find_metric(row["metric"])
     if row["verdict"] == IDENTICAL:
         score = number(row["estimate_a"], row["metric"]) + "%" * is_share(row["metric"])
         pair = f"{place}{row['label_a']} and {row['label_b']}"
-        return f"{pair} give {IDENTICAL}: {metric.title.lower()} {score}."
+        return f"{pair} give {IDENTICAL}: {metric_words(row)} {score}."
     difference = difference_cell(row)
     points = " points" if is_share(row["metric"]) else ""
     interval = difference.interval or no_interval(row["notes"])
@@ -118,7 +119,7 @@ def _sentence(row: Record) -> str:
         p += f" by {row['adjustment']} of {row['family_size']}"
     said = (
         f"{place}{row['label_a']} {VERDICTS[row['verdict']]} {row['label_b']}{margin}: "
-        f"{metric.title.lower()} {difference.text}{points} {interval}, {p}."
+        f"{metric_words(row)} {difference.text}{points} {interval}, {p}."
     )
     return f"{said} {needed_sentence(row)}".rstrip()
 
@@ -139,7 +140,7 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
         name = f"{row['dataset']}: " if row["dataset"] else ""
         units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
         sizes[f"{name}{units}{row['n_images']:,} images"] = None
-    yield Note(f"{_measure(str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
+    yield Note(f"{_measure(frame, str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
     tested = frame[frame["verdict"] != IDENTICAL]
     if len(tested):
         yield Note(
@@ -151,6 +152,7 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
             f"Equivalent: within {_margin(first)} by two one-sided tests; the interval of an "
             "equivalent pair is that of 90%."
         )
+    yield from positive_notes(frame)
     for row in frame.to_dict("records"):
         yield from _of_pair(row)
     if frame["mcnemar_p"].notna().any():
@@ -178,9 +180,9 @@ def _of_pair(row: Record) -> Iterator[Note]:
         yield replace(note, text=text, runs=(_pair(row),), dataset=str(row["dataset"]))
 
 
-def _measure(metric: str) -> str:
-    title = find_metric(metric).title.lower()
-    return f"Compared by {title}{', in percent and points' if is_share(metric) else ''}"
+def _measure(frame: pd.DataFrame, metric: str) -> str:
+    measured = metric_words(shared(frame, metric))
+    return f"Compared by {measured}{', in percent and points' if is_share(metric) else ''}"
 
 
 def _adjusted(frame: pd.DataFrame) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import FREEZING_VERDICTS, trained_word
 from frostline.report.tables.numbers import difference_cell, number, p_word
+from frostline.report.tables.positive import metric_title
 from frostline.report.tables.table import Cell, Column, Row, Table
 
 WAYS = ("protocol", "weights", "head", "unfreeze", "unfrozen_head")
@@ -39,7 +39,9 @@ def freezing_table(differences: pd.DataFrame, metric: str) -> Table:
         )
         for name, row in zip(pair_names(compared), compared.to_dict("records"), strict=True)
     )
-    return Table(columns, rows, (), f"{find_metric(metric).title}, frozen against fine-tuned")
+    positive = compared["positive"].iloc[0] if len(compared) else ""
+    title = metric_title({"metric": metric, "positive": positive})
+    return Table(columns, rows, (), f"{title}, frozen against fine-tuned")
 
 
 def pair_names(differences: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
+from frostline.report.tables.positive import metric_title
 from frostline.report.tables.table import IN_JSON, Cell, Row, Table, columns
 
 OVER = {
@@ -37,7 +38,7 @@ def over_table(frame: pd.DataFrame, over: str) -> Table:
     for name, row in zip(names, records, strict=True):
         cells = (
             Cell(name),
-            Cell(find_metric(row["metric"]).title),
+            Cell(metric_title(row)),
             score_cell(row),
             Cell(number(row["group_error"], row["metric"], 2)),
             Cell(number(row["seed_error"], row["metric"], 2)),

@@ -20,6 +20,7 @@ from frostline.report.statistics.names import (
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
 from frostline.report.tables.numbers import number, percent, score_cell
+from frostline.report.tables.positive import metric_title, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
 
@@ -67,7 +68,7 @@ def score_table(
     if primary not in names:
         marked = {}  # by a metric that a reader of this table does not see
     columns = [Column("Model"), *[Column("Freeze")] * freeze]
-    columns += [Column(find_metric(name).title, True, name) for name in names]
+    columns += [Column(metric_title(shared(frame, name)), True, name) for name in names]
     rows = []
     for dataset in frame["dataset"].unique():
         part = frame[frame["dataset"] == dataset]
@@ -161,6 +162,7 @@ def score_notes(frame: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Note]:
     weighted = any(name.endswith("_weighted") for name in metrics)
     average = " Averages over classes are weighted by their images." if weighted else ""
     yield Note(f"{_sizes(frame)} {_methods(frame)}{average}")
+    yield from positive_notes(frame)
     yield from _seeds(frame)
     # What to distrust comes before what the majority class is.
     majority = frame["head"] == MAJORITY_HEAD

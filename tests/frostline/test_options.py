@@ -92,6 +92,8 @@ PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
 SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
 EVALUATE = "evaluate centroid.parquet --replicates 100"
 COMPARE = "compare centroid.parquet knn.parquet --replicates 100"
+PRECISION = f"{EVALUATE} --metric average_precision"
+BY_PRECISION = f"{COMPARE} --metric average_precision"
 PROBED = "mine-timm%3Atest_vit-cls-centroid"
 PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
@@ -138,6 +140,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         f"{MINE} --seed 9",
         f"{MINE} --seed 9 --resplit",
     ),
+    "index --classes": Acts(INDEX, f"{INDEX} --classes well,sick"),
     "index --rehash": Passes("frostline.extract.index:index_dataset", MINE, f"{MINE} --rehash"),
     "index --workspace": Acts(INDEX, f"{INDEX} --workspace other"),
     "audit --strict": Acts("audit leaking", "audit leaking --strict"),
@@ -284,6 +287,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         "evaluate centroid.parquet knn.parquet",
         "evaluate centroid.parquet knn.parquet --over seeds",
     ),
+    "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
+    "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
     "evaluate --format": Acts(EVALUATE, f"{EVALUATE} --format csv"),
     "compare --metric": Acts(COMPARE, f"{COMPARE} --metric balanced_accuracy"),
     "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "frozen"),
@@ -302,6 +307,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
     "compare --plan": Acts(COMPARE, f"{COMPARE} --plan"),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
+    "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
+    "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
     "report --with-images": Passes(

@@ -12,6 +12,7 @@ from frostline.cache import InputError
 from frostline.report import METRICS, compute_metrics
 from frostline.report.statistics.metrics import (
     DEFAULT_METRICS,
+    ORDINAL,
     PER_CLASS,
     confusion_matrix,
     find_metric,
@@ -19,8 +20,8 @@ from frostline.report.statistics.metrics import (
 )
 
 COUNTED = [name for name in METRICS if not of_probabilities(name)]
-# Its classes are in an order, so it alone changes when they are renamed.
-UNORDERED = [name for name in COUNTED if name != "cohen_kappa_quadratic"]
+# Their classes are in an order, so they alone change when classes are renamed.
+UNORDERED = [name for name in COUNTED if name not in ORDINAL]
 
 
 @st.composite
@@ -39,9 +40,12 @@ def by_sklearn(k: int, truth: np.ndarray, prediction: np.ndarray) -> dict[str, f
         "balanced_accuracy": sk.balanced_accuracy_score(truth, prediction),
         "matthews_corrcoef": sk.matthews_corrcoef(truth, prediction),
         "cohen_kappa": sk.cohen_kappa_score(truth, prediction, labels=labels),
-        "cohen_kappa_quadratic": sk.cohen_kappa_score(
-            truth, prediction, labels=labels, weights="quadratic"
-        ),
+        **{
+            f"cohen_kappa_{weights}": sk.cohen_kappa_score(
+                truth, prediction, labels=labels, weights=weights
+            )
+            for weights in ("linear", "quadratic")
+        },
         # Recall of "not the class" by those not called it.
         "specificity_macro": np.mean(
             [sk.recall_score(truth != c, prediction != c, zero_division=0) for c in labels]

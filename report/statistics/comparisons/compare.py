@@ -54,7 +54,7 @@ COMPARISON_COLUMNS = (
     *("mcnemar_p", "margin", "equivalence_low", "equivalence_high", "equivalence_p", "verdict"),
     *("n_units", "n_images", "unit", "replicates", "seed"),
     *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
-    *("label_a", "label_b", "effective_units", "pair_alpha", "groups_needed"),
+    *("label_a", "label_b", "effective_units", "pair_alpha", "groups_needed", "positive"),
 )
 # The order of what is found: decided first.
 ORDER = ("better", "worse", "equivalent", "undecided", IDENTICAL, NOT_COMPARED)
@@ -87,6 +87,8 @@ def compare(
     replicates: int = 10_000,
     seed: int = 0,
     intersection: bool = False,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Compare methods on the same images, data set by data set.
@@ -99,12 +101,12 @@ def compare(
         Runs of at least two methods of a data set.
     metric : str or function
         The one primary metric, or a function of your own as in `evaluate`; where lower is better,
-        set `function.higher_is_better = False`. `recall_weighted` is refused: it is accuracy.
+        set `function.higher_is_better = False`.
     family : "pairs" or "freezing"
         Tested together in a data set: all pairs, or frozen against unfrozen of a backbone.
     margin : float, optional
         Differences smaller than this fraction do not matter: methods can be found equivalent.
-    split, unit, aggregate, seed
+    split, unit, aggregate, seed, classes, positive
         As in `evaluate`.
     replicates : int
         Sign arrangements drawn, where there are too many to visit.
@@ -128,7 +130,8 @@ def compare(
     check_options(options := Options(name, family, margin, replicates, seed))
     if not predictions:
         raise InputError("There is nothing to compare: give predictions of at least two runs.")
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate)
+    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     if len(scored) < 2:
         raise InputError("One run alone cannot be compared: give at least two.")
     found = compare_scored(scored, options, intersection=intersection, progress=progress)
@@ -181,6 +184,7 @@ def compare_methods(
     pairs = find_pairs(methods, options.family)
     if not pairs:
         return []
+    methods[0].sample.check_order([options.metric], methods[0].name)
     named = list(zip(method_names(methods), method_labels(methods), strict=True))
     try:
         aligned, places = _align(methods, pairs, intersection)
@@ -325,6 +329,7 @@ def _record(one: Comparison, options: Options) -> dict[str, Any]:
         "seeds_a": len(one.a.runs),
         "seeds_b": len(one.b.runs),
         "metric": options.metric,
+        "positive": one.a.sample.positive_of(options.metric),
         "family": options.family,
         "margin": options.margin,
         "replicates": options.replicates,

@@ -118,7 +118,8 @@ def draw_counts(
     if not stratified:
         return multinomial(kinds.counts, replicates, rng)
     out = np.zeros((replicates, len(kinds.counts)), dtype=np.int64)
-    for value in np.unique(kinds.stratum):
+    # In the order of the kinds, which does not depend on the numbers of classes.
+    for value in dict.fromkeys(kinds.stratum.tolist()):
         places = np.flatnonzero(kinds.stratum == value)
         out[:, places] = multinomial(kinds.counts[places], replicates, rng)
     return out
