@@ -14,6 +14,7 @@ from frostline.report.statistics.intervals.estimates import LeftOut, leave_out
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
+    MANY_WRONG,
     clopper_pearson,
     compute_intervals,
 )
@@ -266,8 +267,9 @@ def test_metrics_of_probabilities_have_fewer_degrees_of_freedom_where_groups_are
 def test_auto_counts_effective_units(run):
     """500 patients of whom some have most of the images are no 400."""
     equal = make_sample(unequal(run, np.full(500, 2)))
-    skewed = make_sample(unequal(run, np.array([20] * 20 + [1] * 480)))
-    assert skewed.effective_units < MANY_UNITS < skewed.n_units
+    skewed = make_sample(unequal(run, np.array([5] * 100 + [1] * 400)))
+    assert 150 < skewed.effective_units < MANY_UNITS < skewed.n_units
+    assert skewed.wrong_units > MANY_WRONG
     kinds = [
         compute_intervals(s, ["accuracy"], replicates=200)["accuracy"] for s in (equal, skewed)
     ]
