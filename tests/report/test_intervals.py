@@ -317,6 +317,21 @@ def test_a_class_of_little_weight_takes_no_precision_from_an_average(run):
     assert np.isnan(found["precision_macro"].low)
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_precision_that_saw_no_wrong_call_is_flagged(run, wrong):
+    """Half of 150 images are of a class, 30 are called it, all rightly: the next may not be."""
+    one = run(("a", "b"), n=150, n_groups=150)
+    one.table["group_id"] = None
+    one.table["label"] = ["a"] * 75 + ["b"] * 75
+    one.table["prediction"] = ["a"] * 30 + ["b"] * (120 - wrong) + ["a"] * wrong
+    names = ["precision_weighted", "precision_macro", "precision[a]", "f1_weighted"]
+    found = compute_intervals(make_sample(one), names)
+    text = "Fewer than 100 images were called a class without an error: the interval may not cover."
+    for name in names[:3]:
+        assert (text in texts(found[name].notes)) == (wrong == 0), name
+    assert text not in texts(found["f1_weighted"].notes)
+
+
 @pytest.mark.parametrize(("others", "rare"), [(20, 20), (60, 20), (200, 30)])
 def test_kappa_and_matthews_at_the_top_hold_the_worst_matrix(run, others, rare):
     """Of two classes: the least they can be where all is right in 2.5% of samples."""
