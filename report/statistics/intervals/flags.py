@@ -37,6 +37,7 @@ BY_CLASS = (
     "precision_weighted",
     "f1_weighted",
     "cohen_kappa",
+    "cohen_kappa_linear",
     "cohen_kappa_quadratic",
     "matthews_corrcoef",
     "roc_auc_ovr_weighted",
@@ -44,6 +45,7 @@ BY_CLASS = (
 # 1 is rarer for them than for accuracy: the rarest class was right too.
 RAREST_DECIDES = (
     "cohen_kappa",
+    "cohen_kappa_linear",
     "cohen_kappa_quadratic",
     "matthews_corrcoef",
     "roc_auc_ovr_weighted",
