@@ -467,7 +467,7 @@ def flags(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
     out |= np.asarray(least < fewest) | np.asarray((macro or one) & unseen.astype(bool))
     if name.startswith(("precision", "f1")):
         out |= table["fewest_called"].to_numpy() < fewest
-    if name == "precision_macro":
+    if name.startswith("precision"):
         out |= table["flawless_called"].to_numpy() < FEWEST_FLAWLESS
     return out
 

@@ -24,6 +24,7 @@ from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
 from frostline.report.statistics.evaluation import as_scored
+from frostline.report.statistics.intervals.intervals import INTERVALS
 from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
@@ -255,7 +256,13 @@ def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
     """Give the score of a method; over several seeds their mean."""
     row: dict[Any, Any] = part.set_index("run", drop=False).loc[method.name].to_dict()
     if len(method.runs) > 1:
-        row |= over_seeds(method.runs, metrics=[metric]).iloc[0].to_dict()
+        # As the table has it, where seeds gave the same predictions.
+        options: dict[str, Any] = {
+            "ci": row["method"] if row["method"] in INTERVALS else "auto",
+            "replicates": int(row["replicates"]) or None,
+            "seed": int(row["seed"]),
+        }
+        row |= over_seeds(method.runs, metrics=[metric], **options).iloc[0].to_dict()
     return row
 
 

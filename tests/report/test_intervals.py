@@ -14,6 +14,7 @@ from frostline.report.statistics.intervals.estimates import LeftOut, leave_out
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     MANY_UNITS,
+    MANY_WRONG,
     clopper_pearson,
     compute_intervals,
 )
@@ -266,8 +267,9 @@ def test_metrics_of_probabilities_have_fewer_degrees_of_freedom_where_groups_are
 def test_auto_counts_effective_units(run):
     """500 patients of whom some have most of the images are no 400."""
     equal = make_sample(unequal(run, np.full(500, 2)))
-    skewed = make_sample(unequal(run, np.array([20] * 20 + [1] * 480)))
-    assert skewed.effective_units < MANY_UNITS < skewed.n_units
+    skewed = make_sample(unequal(run, np.array([5] * 100 + [1] * 400)))
+    assert 150 < skewed.effective_units < MANY_UNITS < skewed.n_units
+    assert skewed.wrong_units > MANY_WRONG
     kinds = [
         compute_intervals(s, ["accuracy"], replicates=200)["accuracy"] for s in (equal, skewed)
     ]
@@ -313,6 +315,21 @@ def test_a_class_of_little_weight_takes_no_precision_from_an_average(run):
         weighted.notes
     )
     assert np.isnan(found["precision_macro"].low)
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_precision_that_saw_no_wrong_call_is_flagged(run, wrong):
+    """Half of 150 images are of a class, 30 are called it, all rightly: the next may not be."""
+    one = run(("a", "b"), n=150, n_groups=150)
+    one.table["group_id"] = None
+    one.table["label"] = ["a"] * 75 + ["b"] * 75
+    one.table["prediction"] = ["a"] * 30 + ["b"] * (120 - wrong) + ["a"] * wrong
+    names = ["precision_weighted", "precision_macro", "precision[a]", "f1_weighted"]
+    found = compute_intervals(make_sample(one), names)
+    text = "Fewer than 100 images were called a class without an error: the interval may not cover."
+    for name in names[:3]:
+        assert (text in texts(found[name].notes)) == (wrong == 0), name
+    assert text not in texts(found["f1_weighted"].notes)
 
 
 @pytest.mark.parametrize(("others", "rare"), [(20, 20), (60, 20), (200, 30)])

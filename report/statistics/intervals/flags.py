@@ -37,6 +37,7 @@ BY_CLASS = (
     "precision_weighted",
     "f1_weighted",
     "cohen_kappa",
+    "cohen_kappa_linear",
     "cohen_kappa_quadratic",
     "matthews_corrcoef",
     "roc_auc_ovr_weighted",
@@ -44,6 +45,7 @@ BY_CLASS = (
 # 1 is rarer for them than for accuracy: the rarest class was right too.
 RAREST_DECIDES = (
     "cohen_kappa",
+    "cohen_kappa_linear",
     "cohen_kappa_quadratic",
     "matthews_corrcoef",
     "roc_auc_ovr_weighted",
@@ -135,8 +137,8 @@ def _rare(name: str, sample: Sample, *, called: bool) -> list[Note]:
     fewest = FEWEST_OF_A_CLASS if hangs else FEWEST_IN_AVERAGES
     units, raw = sample.called_units if called else sample.class_units, _raw(sample, called=called)
     flawless = sample.confusion.sum(0 if called else 1) == np.diagonal(sample.confusion)
-    # Of F1 an error of either kind is one.
-    flawless &= hangs and (not called or name.startswith("precision"))
+    # Of F1 an error of either kind is one; weighted precision jumps by the first wrong call.
+    flawless &= name.startswith("precision") if called else hangs
     what = "were called a class" if called else "of a class"
     # Who gives one answer to all calls the others nothing, whatever the sample.
     constant = called and (raw > 0).sum() == 1
