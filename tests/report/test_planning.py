@@ -44,14 +44,38 @@ def test_no_number_is_said_so():
 
 
 def test_the_variance_of_seeds_stays():
-    seeds, below = 0.01**2, 0.01**4 / 4
-    errors = Errors(units=50, effective=50, group=0.02**2, seeds=seeds, below=below)
-    # Student's t of the seeds alone, 4 degrees of freedom.
-    least = (stats.t.ppf(0.975, 4) + stats.t.ppf(0.8, 4)) * 0.01
-    assert math.isinf(errors.needed(least * 0.99))
+    # Five seeds without an interaction: s² / S squared is 1 + 2 / 4 times its expected square.
+    seeds, below = 0.01**2, 0.01**4 * 1.5 / 4
+    errors = Errors(50, 50, 0.02**2, seeds=seeds, below=below, methods=(5,))
+    # Student's t of the seeds alone.
+    df = 4 / 1.5
+    least = (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * 0.01
+    assert math.isinf(errors.needed(least * 0.9))
     assert errors.needed(least * 1.05) > errors.needed(least * 1.3) > 50
     bare = Errors(units=50, effective=50, group=0.02**2)
     assert errors.needed(least * 1.3) > bare.needed(least * 1.3)
+
+
+def test_the_part_of_seeds_is_what_the_test_will_find_on_average():
+    """At other numbers of groups, with the interaction that is smaller there, and cut off at 0."""
+    rng = np.random.default_rng(1)
+    seeds, interaction, counts = 0.02**2, 0.3**2, (3, 4)
+
+    def parts(groups):
+        """Mean part of seeds and `below` of tests on so many groups."""
+        found = np.zeros((4_000, 2))
+        for count in counts:
+            whole = (seeds + interaction / groups) / count
+            drawn = whole * rng.chisquare(count - 1, 4_000) / (count - 1)
+            part = np.maximum(drawn - interaction / groups / count, 0)
+            found += np.stack([part, drawn**2 / (count - 1)], axis=1)
+        return found.mean(0)
+
+    _, below = parts(400)
+    truth = sum(seeds / count for count in counts)
+    errors = Errors(400, 400, 0.02**2, seeds=truth, below=below, methods=counts)
+    for groups in (50, 400, 2_000):
+        assert errors._seeds_at(groups) == pytest.approx(parts(groups), rel=0.08)
 
 
 def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
@@ -110,6 +134,28 @@ def as_predictions(truth, member, runs):
         classes = [str(c) for c in range(probs.shape[1])]
         made.append(Predictions(pd.DataFrame(about | columns), {"run": name, "classes": classes}))
     return made
+
+
+def found_in(trials, make, pair):
+    """The share of comparisons in which a is found worse than b."""
+    found = [compare(make(), replicates=500) for _ in range(trials)]
+    rows = [one[(one["a"] == pair[0]) & (one["b"] == pair[1])] for one in found]
+    return float(np.mean([row["verdict"].item() == "worse" for row in rows]))
+
+
+@pytest.mark.slow
+def test_the_planned_number_holds_in_a_family_too():
+    rng = np.random.default_rng(4)
+
+    def make(groups):
+        return as_predictions(*drawn_runs(rng, groups, (1.0, 1.1, 1.6)))
+
+    pair = ("run-0", "run-2")
+    pilot = compare(make(6_000), replicates=2_000)
+    row = pilot[(pilot["a"] == pair[0]) & (pilot["b"] == pair[1])].iloc[0].to_dict()
+    assert 0.017 < row["pair_alpha"] < 0.05
+    groups = int(Errors.of(row).needed(row["difference"]))
+    assert 0.75 < found_in(300, lambda: make(groups), pair) < 0.85
 
 
 @pytest.mark.slow
