@@ -175,3 +175,29 @@ def test_the_planned_number_finds_the_difference_in_four_of_five_trials(metric, 
         for _ in range(400)
     ]
     assert 0.75 < found.count("worse") / len(found) < 0.85
+
+
+@pytest.mark.slow
+def test_the_planned_number_is_enough_where_seeds_vary():
+    """From many pilots, because one of three seeds says little of what seeds add."""
+    rng = np.random.default_rng(4)
+
+    def make(groups):
+        skills = np.repeat([1.0, 1.6], 3) + 0.1 * rng.standard_normal(6)
+        runs = as_predictions(*drawn_runs(rng, groups, skills))
+        metas = [
+            run.meta | {"backbone": f"net{i // 3}", "seed": i % 3} for i, run in enumerate(runs)
+        ]
+        return [Predictions(run.table, meta) for run, meta in zip(runs, metas, strict=True)]
+
+    def plan(groups, pilots):
+        rows = [compare(make(groups), replicates=100).iloc[0].to_dict() for _ in range(pilots)]
+        parts = [Errors.of(row) for row in rows]
+        means = [np.mean([getattr(p, n) for p in parts]) for n in ("group", "seeds", "below")]
+        difference = float(np.mean([row["difference"] for row in rows]))
+        return int(Errors(groups, groups, *means, methods=(3, 3)).needed(difference))
+
+    groups = plan(300, 250)
+    found = [compare(make(groups), replicates=100)["verdict"].item() for _ in range(300)]
+    share = found.count("worse") / len(found)
+    assert 0.75 < share < 0.95
