@@ -102,6 +102,22 @@ def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
     assert pair_alpha(of_seeds, drawn, 3, 0.1, 7.0) == pytest.approx(0.05, abs=0.004)
 
 
+def test_columns_of_compare_are_the_plan_of_its_row(run):
+    frame = compare([run(seed=i, skill=1 + i / 3, n=150, n_groups=90) for i in range(4)])
+    assert {"worse", "undecided"} <= set(frame["verdict"])
+    for row in frame.to_dict("records"):
+        needed = Errors.of(row).needed(row["difference"])
+        undecided = row["verdict"] == "undecided"
+        assert row["groups_needed"] == (max(needed, row["n_units"] + 1) if undecided else needed)
+        assert not undecided or row["groups_needed"] > row["n_units"]
+        assert 0.05 / 6 < row["pair_alpha"] < 0.05
+    few = compare([run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)])
+    assert few["verdict"].tolist() == ["undecided"]
+    assert few["groups_needed"].item() > few["n_units"].item()
+    same = compare([run(), run(backbone="copy")])
+    assert same["groups_needed"].isna().all()
+
+
 def drawn_runs(rng, groups, skills, images=3, classes=2):
     """Runs of these skills on groups whose images are alike, that share much of what they see."""
     n = groups * images
