@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from frostline.report import Predictions, evaluate, render, score_table
+from frostline.report import Predictions, answer, evaluate, render, score_table
 from frostline.report.notes import texts
+from frostline.report.page.answers import freezing_sentences, frozen_against_unfrozen
 from frostline.report.statistics.comparisons.best import (
     MARK_COLUMNS,
     compare_all,
@@ -18,9 +19,10 @@ from frostline.report.statistics.comparisons.best import (
 from frostline.report.statistics.comparisons.contributions import Contributions
 from frostline.report.statistics.comparisons.decisions import mcnemar_p
 from frostline.report.statistics.comparisons.methods import group_methods
-from frostline.report.statistics.evaluation import score
+from frostline.report.statistics.evaluation import score, tabulate
 from frostline.report.statistics.resampling.seeds_variance import SeedsTest
 from frostline.report.tables.note_lines import LINES, note_sentences
+from frostline.report.tables.plans import needed_word
 
 
 def made_of(values):
@@ -119,6 +121,29 @@ def test_the_best_comes_with_its_second_and_what_would_separate_them(run):
     losses = mark_best(methods, "log_loss").iloc[0]
     assert 0 < losses["optimism"] < 0.05
     assert np.isnan(mark_best(methods[:2], "accuracy").iloc[0]["optimism"])
+
+
+def test_the_answer_says_how_many_groups_would_separate_the_best(run):
+    runs, methods = methods_of(run, (1.0, 1.8, 2.0, 0.2))
+    mark = mark_best(methods, "accuracy").iloc[0]
+    frame, scored = tabulate(score(runs), metrics=["accuracy"], replicates=200)
+    said = answer(frame, "accuracy", scored)[-1]
+    assert f"; about {needed_word(mark['needed'])} test groups would" in said
+    only = mark_best(methods[1:3], "accuracy").iloc[0]
+    frame, scored = tabulate(score(runs[1:3]), metrics=["accuracy"], replicates=200)
+    said = answer(frame, "accuracy", scored)[-1]
+    assert f"; about {needed_word(only['needed'])} test groups would." in said
+
+
+def test_whether_freezing_helps_says_how_many_groups_would_decide_it(run):
+    runs = [run(skill=1.5), run(seed=1, skill=1.7, unfreeze="all")]
+    row = frozen_against_unfrozen(runs).iloc[0]
+    assert row["verdict"] == "undecided"
+    (said,) = freezing_sentences(frozen_against_unfrozen(runs))
+    assert said.endswith(
+        f" About {needed_word(row['groups_needed'])} test groups would decide a difference of this "
+        f"size (power 80%); here are {row['n_units']}."
+    )
 
 
 def test_lines_under_the_table_where_they_apply(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import contextmanager
 
 import pytest
 import typer
@@ -127,6 +128,18 @@ def test_a_plan_on_the_command_line(files):
     assert [row["difference"] for row in declared[2:]] == ["0.04"] * 2
     needed = float(declared[2]["groups_needed"])
     assert float(rows[4]["groups_needed"]) > needed > float(rows[6]["groups_needed"])
+
+
+def test_a_terminal_sees_how_far_a_comparison_is(files, monkeypatch):
+    told = []
+
+    @contextmanager
+    def progress(what, unit):
+        yield lambda *step: told.append((what, *step))
+
+    monkeypatch.setattr("frostline.console.progress", progress)
+    invoke("compare", *files)
+    assert told == [("Comparing", done, 3) for done in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])

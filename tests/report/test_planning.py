@@ -44,14 +44,38 @@ def test_no_number_is_said_so():
 
 
 def test_the_variance_of_seeds_stays():
-    seeds, below = 0.01**2, 0.01**4 / 4
-    errors = Errors(units=50, effective=50, group=0.02**2, seeds=seeds, below=below)
-    # Student's t of the seeds alone, 4 degrees of freedom.
-    least = (stats.t.ppf(0.975, 4) + stats.t.ppf(0.8, 4)) * 0.01
-    assert math.isinf(errors.needed(least * 0.99))
+    # Five seeds without an interaction: s² / S squared is 1 + 2 / 4 times its expected square.
+    seeds, below = 0.01**2, 0.01**4 * 1.5 / 4
+    errors = Errors(50, 50, 0.02**2, seeds=seeds, below=below, methods=(5,))
+    # Student's t of the seeds alone.
+    df = 4 / 1.5
+    least = (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * 0.01
+    assert math.isinf(errors.needed(least * 0.9))
     assert errors.needed(least * 1.05) > errors.needed(least * 1.3) > 50
     bare = Errors(units=50, effective=50, group=0.02**2)
     assert errors.needed(least * 1.3) > bare.needed(least * 1.3)
+
+
+def test_the_part_of_seeds_is_what_the_test_will_find_on_average():
+    """At other numbers of groups, with the interaction that is smaller there, and cut off at 0."""
+    rng = np.random.default_rng(1)
+    seeds, interaction, counts = 0.02**2, 0.3**2, (3, 4)
+
+    def parts(groups):
+        """Mean part of seeds and `below` of tests on so many groups."""
+        found = np.zeros((4_000, 2))
+        for count in counts:
+            whole = (seeds + interaction / groups) / count
+            drawn = whole * rng.chisquare(count - 1, 4_000) / (count - 1)
+            part = np.maximum(drawn - interaction / groups / count, 0)
+            found += np.stack([part, drawn**2 / (count - 1)], axis=1)
+        return found.mean(0)
+
+    _, below = parts(400)
+    truth = sum(seeds / count for count in counts)
+    errors = Errors(400, 400, 0.02**2, seeds=truth, below=below, methods=counts)
+    for groups in (50, 400, 2_000):
+        assert errors._seeds_at(groups) == pytest.approx(parts(groups), rel=0.08)
 
 
 def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
@@ -76,6 +100,22 @@ def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
     of_seeds = SeedsTest(0.2, 0.1, 7.0)
     drawn = MaxT(np.abs(rng.standard_normal(20_000)))
     assert pair_alpha(of_seeds, drawn, 3, 0.1, 7.0) == pytest.approx(0.05, abs=0.004)
+
+
+def test_columns_of_compare_are_the_plan_of_its_row(run):
+    frame = compare([run(seed=i, skill=1 + i / 3, n=150, n_groups=90) for i in range(4)])
+    assert {"worse", "undecided"} <= set(frame["verdict"])
+    for row in frame.to_dict("records"):
+        needed = Errors.of(row).needed(row["difference"])
+        undecided = row["verdict"] == "undecided"
+        assert row["groups_needed"] == (max(needed, row["n_units"] + 1) if undecided else needed)
+        assert not undecided or row["groups_needed"] > row["n_units"]
+        assert 0.05 / 6 < row["pair_alpha"] < 0.05
+    few = compare([run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)])
+    assert few["verdict"].tolist() == ["undecided"]
+    assert few["groups_needed"].item() > few["n_units"].item()
+    same = compare([run(), run(backbone="copy")])
+    assert same["groups_needed"].isna().all()
 
 
 def drawn_runs(rng, groups, skills, images=3, classes=2):
@@ -112,6 +152,28 @@ def as_predictions(truth, member, runs):
     return made
 
 
+def found_in(trials, make, pair):
+    """The share of comparisons in which a is found worse than b."""
+    found = [compare(make(), replicates=500) for _ in range(trials)]
+    rows = [one[(one["a"] == pair[0]) & (one["b"] == pair[1])] for one in found]
+    return float(np.mean([row["verdict"].item() == "worse" for row in rows]))
+
+
+@pytest.mark.slow
+def test_the_planned_number_holds_in_a_family_too():
+    rng = np.random.default_rng(4)
+
+    def make(groups):
+        return as_predictions(*drawn_runs(rng, groups, (1.0, 1.1, 1.6)))
+
+    pair = ("run-0", "run-2")
+    pilot = compare(make(6_000), replicates=2_000)
+    row = pilot[(pilot["a"] == pair[0]) & (pilot["b"] == pair[1])].iloc[0].to_dict()
+    assert 0.017 < row["pair_alpha"] < 0.05
+    groups = int(Errors.of(row).needed(row["difference"]))
+    assert 0.75 < found_in(300, lambda: make(groups), pair) < 0.85
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("metric", "skills"), [("accuracy", (1.0, 1.6)), ("roc_auc", (1.0, 1.4))])
 def test_the_planned_number_finds_the_difference_in_four_of_five_trials(metric, skills):
@@ -129,3 +191,29 @@ def test_the_planned_number_finds_the_difference_in_four_of_five_trials(metric, 
         for _ in range(400)
     ]
     assert 0.75 < found.count("worse") / len(found) < 0.85
+
+
+@pytest.mark.slow
+def test_the_planned_number_is_enough_where_seeds_vary():
+    """From many pilots, because one of three seeds says little of what seeds add."""
+    rng = np.random.default_rng(4)
+
+    def make(groups):
+        skills = np.repeat([1.0, 1.6], 3) + 0.1 * rng.standard_normal(6)
+        runs = as_predictions(*drawn_runs(rng, groups, skills))
+        metas = [
+            run.meta | {"backbone": f"net{i // 3}", "seed": i % 3} for i, run in enumerate(runs)
+        ]
+        return [Predictions(run.table, meta) for run, meta in zip(runs, metas, strict=True)]
+
+    def plan(groups, pilots):
+        rows = [compare(make(groups), replicates=100).iloc[0].to_dict() for _ in range(pilots)]
+        parts = [Errors.of(row) for row in rows]
+        means = [np.mean([getattr(p, n) for p in parts]) for n in ("group", "seeds", "below")]
+        difference = float(np.mean([row["difference"] for row in rows]))
+        return int(Errors(groups, groups, *means, methods=(3, 3)).needed(difference))
+
+    groups = plan(300, 250)
+    found = [compare(make(groups), replicates=100)["verdict"].item() for _ in range(300)]
+    share = found.count("worse") / len(found)
+    assert 0.75 < share < 0.95

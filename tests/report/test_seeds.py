@@ -15,7 +15,7 @@ from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.methods import tabulate_methods
-from frostline.report.statistics.ranks import _weighted, find_cohorts, rank_methods
+from frostline.report.statistics.ranks import _defined, _weighted, find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds
 
@@ -272,6 +272,14 @@ def test_ranks_by_metrics_of_probabilities(run):
         one.table["label"] = ["NORMAL"] * 59 + ["PNEUMONIA"]
     with pytest.raises(InputError, match=r"^ROC AUC is undefined in 3\d% of the draws of pat"):
         rank_methods(rare, metric="roc_auc")
+
+
+def test_draws_in_which_a_metric_is_undefined_are_left_out():
+    drawn = np.arange(400.0).reshape(2, 200)
+    drawn[:, 7] = np.nan
+    kept = _defined(drawn, "roc_auc")
+    assert kept.shape == (2, 199)
+    assert not np.isnan(kept).any()
 
 
 def test_tied_methods_share_how_often_they_are_best(run):

@@ -195,7 +195,9 @@ def _planned(
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
     below = sum(part.whole**2 / (part.seeds - 1) for _, part in one.parts)
     seeds = sum(part.variance for _, part in one.parts)
-    needed = Errors(units, one.df + 1, one.variance, seeds, below, alpha).needed(one.difference)
+    methods = tuple(part.seeds for _, part in one.parts)
+    errors = Errors(units, one.df + 1, one.variance, seeds, below, methods, alpha)
+    needed = errors.needed(one.difference)
     if tested.verdict == "undecided":
         needed = max(needed, units + 1.0)
     return replace(tested, pair_alpha=alpha, groups_needed=needed)
@@ -273,7 +275,7 @@ def _difference(
     values: Array,
     tested: tuple[Test | None, Family],
 ) -> Difference:
-    """Read p, intervals and verdict off a test, or say why nothing was tested."""
+    """Take p, intervals and verdict from a test, or say why nothing was tested."""
     metric, (test, family) = options.metric, tested
     p = p_adjusted = NAN
     own = shown = (NAN, NAN)

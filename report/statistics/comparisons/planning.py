@@ -48,6 +48,8 @@ class Errors:
     below : float
         Σ (s² / S)² / (S - 1) over methods: the seeds' part in the denominator of Satterthwaite's
         degrees of freedom.
+    methods : tuple of int
+        Seeds of the methods that have several.
     alpha : float
         The level at which this pair is tested, so that its family keeps to 5%.
     """
@@ -57,6 +59,7 @@ class Errors:
     group: float
     seeds: float = 0.0
     below: float = 0.0
+    methods: tuple[int, ...] = ()
     alpha: float = ALPHA
 
     @classmethod
@@ -65,10 +68,11 @@ class Errors:
         group, seeds = float(row["group_error"]) ** 2, float(row["seed_error"]) ** 2
         seeds = 0.0 if math.isnan(seeds) else seeds
         units, effective = int(row["n_units"]), float(row["effective_units"])
+        methods = tuple(int(n) for n in (row["seeds_a"], row["seeds_b"]) if n > 1)
         below, df = 0.0, float(row["df"])
         if df > 0:
             below = max((group + seeds) ** 2 / df - group**2 / (effective - 1), 0.0)
-        return cls(units, effective, group, seeds, below, float(row["pair_alpha"]))
+        return cls(units, effective, group, seeds, below, methods, float(row["pair_alpha"]))
 
     def needed(self, difference: float, power: float = POWER) -> float:
         """Give the least number of units that finds a true difference with this power.
@@ -78,7 +82,7 @@ class Errors:
         """
         if math.isnan(difference) or not (self.group >= 0 and self.effective > 1):
             return math.nan
-        enough = 2 if self.below else 1 + math.floor(1 - math.log2(self.alpha))
+        enough = 2 if self.methods else 1 + math.floor(1 - math.log2(self.alpha))
         most = enough
         while not self._finds(difference, power, most):
             enough, most = most, 2 * most
@@ -97,11 +101,39 @@ class Errors:
         df = self.effective * units / self.units - 1
         if df <= 0:
             return False
-        total = group + self.seeds
-        if total > 0:
-            df = total**2 / (group**2 / df + self.below)
-        quantiles = float(stdtrit(df, 1 - self.alpha / 2) + stdtrit(df, power))
-        return abs(difference) > 0 and abs(difference) >= quantiles * total**0.5
+        seeds, below = self._seeds_at(units)
+        tested, true = group + seeds, group + self.seeds
+        if tested > 0:
+            df = tested**2 / (group**2 / df + below)
+        reach = float(stdtrit(df, 1 - self.alpha / 2)) * tested**0.5
+        reach += float(stdtrit(df, power)) * true**0.5
+        return abs(difference) > 0 and abs(difference) >= reach
+
+    def _seeds_at(self, units: int) -> tuple[float, float]:
+        """Give the part of seeds that the test will find on average, and `below`.
+
+        It is s² / S less the interaction of groups and seeds, at least 0, so that on few units it
+        is more than is there. s² / S is about χ² of S - 1, over S - 1, times its expected value;
+        its square, which `below` has, is 1 + 2 / (S - 1) times as large as that value's. Methods
+        are taken to have alike seeds.
+        """
+        from scipy.special import chdtrc
+
+        if not self.methods:
+            return 0.0, 0.0
+        squares = {s: (1 + 2 / (s - 1)) / (s - 1) for s in self.methods}
+        wholes = self.below / sum(squares[s] / s**2 for s in self.methods)
+        shares = sum(1 / s for s in self.methods)
+        found = below = 0.0
+        for s in self.methods:
+            own = self.seeds / s / shares
+            interaction = max(wholes**0.5 / s - own, 0.0) * self.units / units
+            whole, df = own + interaction, s - 1
+            if whole > 0:
+                place = df * interaction / whole
+                found += whole * chdtrc(df + 2, place) - interaction * chdtrc(df, place)
+                below += whole**2 * squares[s]
+        return float(found), float(below)
 
 
 def pair_alpha(test: Test, family: Family, size: int, error: float, df: float) -> float:
