@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
+from frostline.cache.tables.class_order import ordered
 from frostline.cache.tables.labels import check_labels
 from frostline.cache.workspace import Workspace, is_name
 
@@ -75,10 +77,17 @@ class Manifest:
         """The declared order of the classes, the last of two the positive one; else None."""
         return _order_in(self.meta)
 
+    def in_order(self, labels: Iterable[object]) -> list[str]:
+        """List the different labels in the order of the classes; what is missing is left out."""
+        names = sorted({str(name) for name in labels if not pd.isna(name)})  # type: ignore[call-overload]
+        return ordered(names, self.classes)[0]
+
     def _repr_html_(self) -> str:
         """Show the number of images of each class in each split."""
         table = self.table.fillna({"label": "(no label)", "split": "(no split)"})
         counts = pd.crosstab(table["label"], table["split"], margins=True, margins_name="all")
+        names = self.in_order(self.table["label"])
+        counts = counts.loc[[*names, *(name for name in counts.index if name not in names)]]
         groups = self.table["group_id"].nunique()
         name = html.escape(str(self.meta.get("dataset", "")))
         title = f"Data set {name}: {len(self)} images of {groups} groups"

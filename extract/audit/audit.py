@@ -151,7 +151,7 @@ def audit(
     order = ("leak", "warning", "note")
     return Audit(
         dataset=str(manifest.meta.get("dataset", "")),
-        counts=_counts(images),
+        counts=_counts(images, manifest.in_order(images["label"])),
         flow=flow_of_cases(images, left_out),
         crossing_groups=crossing,
         crossing_images=_images_of(images, crossing["group_id"]),
@@ -219,18 +219,20 @@ def table_of_classes(audit: Audit) -> pd.DataFrame:
     """Give images and patients of each class by split (the paper's Table II)."""
     counts = audit.counts[audit.counts["label"] != "all"]
     wide = counts.pivot(index="label", columns="split", values=["images", "groups"])
+    wide = wide.loc[counts["label"].unique()]
     wide.columns = ["_".join(pair) for pair in wide.columns.to_list()]
     order = [f"{what}_{part}" for what in ("images", "groups") for part in (*SPLITS, "none")]
     wide = wide.reindex(columns=[name for name in order if name in wide]).fillna(0).astype(int)
     return wide.reset_index()
 
 
-def _counts(images: pd.DataFrame) -> pd.DataFrame:
+def _counts(images: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     rows = []
     for part in [*SPLITS, None]:
         inside = images[images["split"] == part if part else images["split"].isna()]
-        for name, group in inside.groupby("label", sort=True, dropna=False):
-            rows.append((part or "none", "no label" if pd.isna(name) else name, group))
+        groups = {name: inside[inside["label"] == name] for name in classes}
+        groups["no label"] = inside[inside["label"].isna()]
+        rows += [(part or "none", name, group) for name, group in groups.items() if len(group)]
     for part in SPLITS:
         inside = images[images["split"] == part]
         if len(inside):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from frostline.cache import (
     read_manifest,
     write_manifest,
 )
+from frostline.extract.audit.audit import audit, table_of_classes
 from frostline.extract.index import index_dataset
 
 ORDER = ["low", "medium", "high"]
@@ -52,6 +54,15 @@ def test_a_declared_order_is_kept_until_another_is_given(root: Path) -> None:
     assert index(root).classes == ORDER
     assert declared_classes(place, "set") == ORDER
     assert index(root, classes=ORDER[::-1]).classes == ORDER[::-1]
+
+
+def test_audit_and_notebook_count_classes_in_their_order(root: Path) -> None:
+    def listed(manifest: Manifest) -> tuple[list[str], list[str]]:
+        shown = re.findall(r"<th>(low|medium|high|all)</th>", manifest._repr_html_())
+        return list(table_of_classes(audit(manifest))["label"]), shown[1:]
+
+    assert listed(index(root)) == (sorted(ORDER), [*sorted(ORDER), "all"])
+    assert listed(index(root, classes=ORDER)) == (ORDER, [*ORDER, "all"])
 
 
 def test_a_class_without_an_image_may_be_declared(root: Path) -> None:

@@ -80,6 +80,8 @@ def test_an_order_that_is_declared_later_trains_nothing_again(
         assert columns(run) == [f"prob_{name}" for name in ORDER]
         scores = frostline.evaluate(run, metrics=[KAPPA])
         assert scores["estimate"].iloc[0] == pytest.approx(kappa_of(run.predictions.table))
+        new = place.predict(run, tmp_path / "images" / "low")
+        assert (new.classes, new.declared) == (ORDER, True)
 
 
 def test_runs_are_written_in_the_declared_order_with_the_same_numbers(
@@ -114,6 +116,10 @@ def test_runs_are_written_in_the_declared_order_with_the_same_numbers(
             tables.append(new.table)
             assert new.declared is (ws is other)
             assert new.classes == (ORDER if ws is other else sorted(ORDER))
+        # A model keeps the order for where no manifest is.
+        hidden = other.paths.manifest("set").rename(tmp_path / "hidden")
+        assert other.predict(declared, tmp_path / "images" / "low").classes == ORDER
+        hidden.rename(other.paths.manifest("set"))
         pd.testing.assert_frame_equal(tables[0][list(tables[1])], tables[1])
         assert [name for name in tables[1] if name in names] == names
 
@@ -156,6 +162,24 @@ def test_a_study_declares_the_order_and_the_positive_class(tmp_path: Path) -> No
     score = average_precision_score(test["label"], test["prob_AMD"], pos_label="AMD")
     found = evaluate([run], metrics=["average_precision"])
     assert found["estimate"].iloc[0] == pytest.approx(score, abs=1e-12)
+
+
+def test_a_report_is_written_again_for_an_order_that_index_declares(tmp_path: Path) -> None:
+    path = study(tmp_path, ["AMD", "Non-AMD"])
+    settings = ["primary_metric=average_precision"]
+    chosen = read_study(path, settings=settings)
+    first = run_study(Workspace(tmp_path / "ws"), chosen)
+    place = frostline.Workspace(tmp_path / "ws")
+    place.index(
+        "set",
+        tmp_path / "images",
+        group_pattern="(patient[0-9]+)",
+        classes=["Non-AMD", "AMD"],
+    )
+    assert run_study(place.paths, chosen).predictions == first.predictions
+    answer = (place.paths.report("small") / "answer.txt").read_text()
+    assert "positive: AMD" in answer
+    assert "positive: Non-AMD" not in answer
 
 
 def test_a_study_by_an_ordinal_metric_needs_an_order_before_it_starts(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from frostline.report import (
 )
 from frostline.report.notes import texts
 from frostline.report.page.answers import answer
+from frostline.report.statistics.aggregate import aggregate_predictions
 from frostline.report.statistics.sample import WHICH_IS_POSITIVE
 
 GRADES = ("high", "low", "medium")  # as the alphabet has them
@@ -275,3 +276,14 @@ def test_notes_of_a_run_without_probabilities_say_nothing_of_positives(run):
     bare = replace(one, table=one.table[[c for c in one.table if not c.startswith("prob_")]])
     frame = evaluate([bare], metrics=["accuracy"])
     assert not any("positive" in text for notes in frame["notes"] for text in texts(notes))
+
+
+def test_ties_go_by_name_whatever_the_order(run):
+    one = run(AMD, class_counts=dict.fromkeys(AMD, 5))
+    pair = one.table.iloc[:2].assign(group_id="both", label="AMD", prediction=[*AMD])
+    pair = pair[[name for name in pair if not name.startswith("prob_")]]
+    for order in (AMD, AMD[::-1]):
+        frame = evaluate([one], metrics=["recall[AMD]"], classes=order, replicates=100)
+        assert frame.loc[frame["head"] == "majority class", "estimate"].tolist() == [1.0]
+        voted = aggregate_predictions(replace(one, table=pair).in_order(order), "vote")
+        assert voted.table["prediction"].tolist() == ["AMD"]

@@ -27,7 +27,6 @@ from frostline.report.statistics.metrics import (
     Codes,
     compute_metrics,
     find_metric,
-    name_ranks,
     of_rows,
 )
 from frostline.report.statistics.resampling.bootstrap import unit_contents
@@ -126,12 +125,11 @@ def make_paired(
 ) -> Paired:
     """Reduce class numbers of the same rows to the kinds of their units.
 
-    Neither the order of rows or classes nor the names of groups affect what is drawn of the kinds.
+    Neither the order of rows nor the names of groups affect the result.
     """
-    rank = name_ranks(classes)
-    named, cell = np.unique(rank[np.stack([truth, *predictions])], axis=1, return_inverse=True)
+    cells, cell = np.unique(np.stack([truth, *predictions]), axis=1, return_inverse=True)
     contents, counts = unit_contents(cell.ravel(), groups)
-    k, cells = len(classes), np.argsort(rank)[named]
+    k = len(classes)
     matrices = np.zeros((len(contents), len(predictions), k, k), dtype=np.int64)
     for row, entries in enumerate(contents):
         for number, times in entries:
