@@ -169,6 +169,13 @@ def test_adjusted_p_and_simultaneous_interval_agree(seed, units, heaviest):
             assert low <= lower < higher <= high
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_an_end_at_0_is_0_where_the_observed_statistic_is_the_critical_one(seed):
+    sums = np.random.default_rng(seed).choice([-1, 0, 0, 1, 1], 60)
+    test = flips_of(sums, np.ones(60))
+    assert 0.0 in test.interval_at(abs(test.statistic()))
+
+
 def test_copies_of_one_pair_are_one_test():
     rng = np.random.default_rng(2)
     test = flips_of(rng.normal(0.4, 1, 40), np.ones(40), 4_000)

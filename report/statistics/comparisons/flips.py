@@ -99,7 +99,8 @@ class SignFlips:
         b = largest**2 * float(self.counts @ (self.residuals * self.weights))
         c = largest**2 * float(self.counts @ self.residuals**2)
         root = (b * b + a * c) ** 0.5
-        return self.difference - (b + root) / a, self.difference - (b - root) / a
+        ends = self.difference - (b + root) / a, self.difference - (b - root) / a
+        return round(ends[0], DIGITS), round(ends[1], DIGITS)
 
     @property
     def _every(self) -> int:
