@@ -78,7 +78,7 @@ class Manifest:
         return _order_in(self.meta)
 
     def in_order(self, labels: Iterable[object]) -> list[str]:
-        """List the different labels in the order of the classes; what is missing is left out."""
+        """List the labels that occur, each once, in the order of the classes."""
         names = sorted({str(name) for name in labels if not pd.isna(name)})  # type: ignore[call-overload]
         return ordered(names, self.classes)[0]
 
