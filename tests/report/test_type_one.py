@@ -191,3 +191,9 @@ def test_a_goal_is_missed_beyond_the_scatter_of_its_trials(type_one):
     ]
     table = pd.DataFrame(rows, columns=["question", "trials", "share", "missed"])
     assert type_one.missed(table).tolist() == table["missed"].tolist()
+
+
+def test_the_docs_show_the_published_figures(type_one):
+    table = pd.read_csv(ROOT / "docs" / "type-one.csv")
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    assert type_one.as_markdown(table) in text
