@@ -165,22 +165,26 @@ def compare(
 
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
-    drawn = {} if replicates is None else {"replicates": replicates}
-    options: dict[str, Any] = {"metric": metric, "seed": seed, **drawn, **scored.scoring()}
+    drawn: dict[str, Any] = {} if replicates is None else {"replicates": replicates}
+    scoring = scored.scoring()
     if shown.ranks:
-        del options["unit"], options["positive"]
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
-        typer.echo(render_ranks(rank_methods(predictions, **options), metric, format), nl=False)
+        del scoring["unit"], scoring["positive"]
+        ranks = rank_methods(predictions, metric=metric, seed=seed, **drawn, **scoring)
+        typer.echo(render_ranks(ranks, metric, format), nl=False)
         return
     from frostline.console import progress
-    from frostline.report import compare as compare_runs
+    from frostline.report.statistics.comparisons.compare import compare_predictions
+    from frostline.report.statistics.comparisons.differences import Options
 
     shown.check()
-    options |= {"family": family, "margin": margin, "intersection": intersection}
+    options = Options(metric, family, margin, seed=seed, **drawn)
     with progress("Comparing", "runs and pairs") as update:
-        frame = compare_runs(predictions, progress=update, **options)
+        frame = compare_predictions(
+            predictions, options, scoring, intersection=intersection, progress=update
+        )
     shown.draw(frame)
     typer.echo(shown.render(frame, margin, format), nl=False)
 

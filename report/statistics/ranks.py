@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +50,8 @@ def rank_methods(
 
     In every replicate patients are drawn again (the same draw for all methods, and for all data
     sets of the same patients) and a seed of each method; the interval is the central 95% of mean
-    ranks. Data sets that share patients are averaged into one cohort before cohorts are averaged.
-    It is a bootstrap of Demšar's (2006) mean rank, whose own test takes data sets as the sample:
-    with the two to six at hand that has next to no power. `classes` is as in `evaluate`.
+    ranks. Data sets that share patients are averaged first. It is a bootstrap of Demšar's (2006)
+    mean rank, whose own test has next to no power with few data sets. `classes` as in `evaluate`.
 
     Returns
     -------
@@ -62,15 +62,14 @@ def rank_methods(
     Raises
     ------
     InputError
-        If fewer than two methods were scored on every data set, a run lacks the probabilities
-        that the metric needs, or it is undefined in too many draws.
+        If fewer than two methods were scored on every data set, or the metric needs probabilities
+        that a run lacks, or is undefined in too many draws.
     """
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, classes=classes)
-    sets = _by_dataset(scored, metric)
+    how: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate, "classes": classes}
+    sets = _by_dataset(score(predictions, **how), metric)
     methods = _common_methods(sets)
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})
-    sign = -1.0 if find_metric(metric).higher else 1.0
-    rng = np.random.default_rng(seed)
+    sign, rng = -1.0 if find_metric(metric).higher else 1.0, np.random.default_rng(seed)
     drawn = np.zeros((len(methods), replicates))
     seen = np.zeros(len(methods))
     for names in cohorts:

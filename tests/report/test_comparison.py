@@ -101,6 +101,18 @@ def test_an_undefined_metric_decides_nothing(run):
     assert row["verdict"] == "identical predictions"
 
 
+def test_where_leaving_out_one_changes_nothing_nothing_is_decided(run):
+    """One answer given to all has a balanced accuracy of one half, whatever groups there are."""
+    runs = [run(skill=9.0, n=40, n_groups=20), run(skill=9.0, n=40, n_groups=20, seed=1)]
+    runs[0].table["prediction"] = "NORMAL"
+    runs[1].table["prediction"] = runs[1].table["label"]
+    (row,) = compare(runs, metric="balanced_accuracy").to_dict("records")
+    assert row["verdict"] == "undecided"
+    assert pd.isna([row["p"], row["p_adjusted"], row["low"], row["high"]]).all()
+    assert "No interval: nothing varies between groups or seeds." in texts(row["notes"])
+    assert compare(runs)["verdict"].tolist() == ["worse"]
+
+
 def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
     (row,) = compare(runs).to_dict("records")

@@ -20,7 +20,8 @@ from frostline.report import (
     render_comparison,
     table_html,
 )
-from frostline.report.statistics.comparisons.compare import decided_first
+from frostline.report.statistics.comparisons.compare import compare_predictions, decided_first
+from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.planning import PLAN_COLUMNS, Errors, plan_groups
 from frostline.report.tables.numbers import p_word
 from frostline.report.tables.plans import needed_word, render_plan
@@ -212,5 +213,6 @@ def test_a_notebook_shows_each_pair(frame):
 def test_progress_counts_runs_and_pairs(run, metric):
     runs = [run(seed=i) for i in range(3)] + [run(seed=i, dataset="skin") for i in range(2)]
     told = []
-    compare(runs, metric=metric, replicates=200, progress=lambda *step: told.append(step))
+    options = Options(metric, replicates=200)
+    compare_predictions(runs, options, {}, progress=lambda *step: told.append(step))
     assert told == [(done, 3 + 3 + 2 + 1) for done in range(1, 10)]

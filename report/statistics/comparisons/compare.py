@@ -9,7 +9,7 @@ its size.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -89,7 +89,6 @@ def compare(
     intersection: bool = False,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
-    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Compare methods on the same images, data set by data set.
 
@@ -112,8 +111,6 @@ def compare(
         Sign arrangements drawn, where there are too many to visit.
     intersection : bool
         Compare runs with different test sets on the images that all have.
-    progress : callable, optional
-        Called with the runs and pairs that are done, and their number.
 
     Returns
     -------
@@ -127,16 +124,34 @@ def compare(
         If there is nothing to compare, or runs cannot be paired.
     """
     name = name_own_metric(metric) if callable(metric) else metric
-    check_options(options := Options(name, family, margin, replicates, seed))
+    options = Options(name, family, margin, replicates, seed)
+    scoring = {"split": split, "unit": unit, "aggregate": aggregate, "classes": classes}
+    return compare_predictions(
+        predictions, options, scoring | {"positive": positive}, intersection=intersection
+    )
+
+
+def compare_predictions(
+    predictions: Sequence[Predictions | Path | str],
+    options: Options,
+    scoring: Mapping[str, Any],
+    *,
+    intersection: bool = False,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """As `compare`, saying how far it is: `progress` is called with runs and pairs done, and all.
+
+    `scoring` are those of its parameters that `score` takes.
+    """
+    check_options(options)
     if not predictions:
         raise InputError("There is nothing to compare: give predictions of at least two runs.")
-    order: dict[str, Any] = {"classes": classes, "positive": positive}
-    scored = score(predictions, split=split, unit=unit, aggregate=aggregate, **order)
+    scored = score(predictions, **scoring)
     if len(scored) < 2:
         raise InputError("One run alone cannot be compared: give at least two.")
     found = compare_scored(scored, options, intersection=intersection, progress=progress)
     if not found:
-        raise InputError(NOTHING[family])
+        raise InputError(NOTHING[options.family])
     return decided_first(comparison_frame(found, options))
 
 

@@ -34,11 +34,15 @@ class Contributions:
         How much of the metric rests on a unit: see `unit_weights`.
     counts : int64 [U]
         How many units are of each kind.
+    exact : bool
+        Whether the metric is a mean over images: a difference that is the same in every unit is
+        then evidence, where of pseudo-values it only says that leaving out one changes nothing.
     """
 
     residuals: Array
     weights: Array
     counts: npt.NDArray[np.int64]
+    exact: bool = False
 
     @property
     def n_units(self) -> int:
@@ -55,7 +59,7 @@ def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contribu
     made = _contributions(paired, metric, step)
     about = (np.sort(made.residuals, axis=1), np.sort(made.weights, axis=1), made.counts[:, None])
     order = np.lexsort(np.round(np.concatenate(about, axis=1), 9).T)
-    return Contributions(made.residuals[order], made.weights[order], made.counts[order])
+    return Contributions(made.residuals[order], made.weights[order], made.counts[order], made.exact)
 
 
 def _contributions(paired: Paired, metric: str, step: Step) -> Contributions:
@@ -65,7 +69,7 @@ def _contributions(paired: Paired, metric: str, step: Step) -> Contributions:
     if sums is not None:
         for _ in values:
             step()
-        return Contributions(sums - values * weights, weights, counts)
+        return Contributions(sums - values * weights, weights, counts, exact=True)
     left, _ = leave_out_values(paired, metric, step)
     return Contributions(*pseudo_contributions(left.T, weights, counts), counts)
 

@@ -168,7 +168,11 @@ def compare_family(
     contrasts = [_contrast(made, values, pair) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
     same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
-    defined = [i for i, one in enumerate(contrasts) if one.error >= 0 and not same[i]]
+    defined = [
+        i
+        for i, one in enumerate(contrasts)
+        if not same[i] and (one.error > 0 or (one.error == 0 and made.exact))
+    ]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
     family: Family = Bonferroni(1 if size is None else size)
     if size is None and len(pairs) > 1:
