@@ -64,11 +64,15 @@ def no_interval(notes: Iterable[Note]) -> str:
 
 
 def missing(notes: Iterable[Note]) -> str:
-    """Say in a few words why there is no value, or no interval; "" where no note does."""
+    """Say in a few words why there is no value, or no interval; "" where no note does.
+
+    What a note has in brackets is left to the note.
+    """
     for start in ("No value: ", "No interval: "):
         for text in texts(notes):
             if text.startswith(start):
-                return f"{start[0].lower()}{start[1:]}{text.removeprefix(start).rstrip('.')}"
+                why = text.removeprefix(start).partition(" (")[0].rstrip(".")
+                return f"{start[0].lower()}{start[1:]}{why}"
     return ""
 
 

@@ -290,7 +290,7 @@ def test_a_precision_counts_the_units_called_a_class(run, calls, flagged):
     names = ["precision[a]", "f1[a]", "precision_weighted", "precision_macro", "recall[a]"]
     found = compute_intervals(sample, names)
     said = {name: " ".join(texts(one.notes)) for name, one in found.items()}
-    none = "No interval: fewer than 5 images were called a class."
+    none = "No interval: too few calls (fewer than 5 images were called a class)."
     for name in names[:1] + names[2:4] * (calls > 0):
         assert np.isnan(found[name].low) == (calls < 5), name
         assert (none in said[name]) == (calls < 5)

@@ -130,7 +130,9 @@ def test_what_is_to_distrust_of_a_seed_is_said_of_the_mean(run):
     runs[1].table["prediction"] = ["PNEUMONIA"] * 58 + ["NORMAL"] * 2
     row = over_seeds(runs, metrics=["precision_macro"]).iloc[0]
     assert np.isnan(row["low"])
-    assert "No interval: fewer than 5 groups were called a class." in texts(row["notes"])
+    assert "No interval: too few calls (fewer than 5 groups were called a class)." in texts(
+        row["notes"]
+    )
 
 
 def test_one_seed_is_this_model(run):

@@ -127,7 +127,7 @@ def unknown(name: str, sample: Sample) -> Notes:
         shown = weights[few].sum() >= MOST_UNKNOWN
         missing = [label for label, one in zip(sample.classes, few, strict=True) if one and shown]
     word = _word(sample, bool((_raw(sample, called=True)[few] < FEWEST_CALLED).all()))
-    text = f"No interval: fewer than {FEWEST_CALLED} {word} were called a class."
+    text = f"No interval: too few calls (fewer than {FEWEST_CALLED} {word} were called a class)."
     return (Note(text, (name,), tuple(missing)),) if missing else ()
 
 
