@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,6 +54,7 @@ def train(
     conditions: Conditions,
     *,
     seed: int,
+    places: Sequence[int] | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rows: Callable[[Rows], None] | None = None,
@@ -74,6 +75,8 @@ def train(
     conditions : Conditions
     seed : int
         Of the order of images, of augmentation and of dropout.
+    places : sequence of int, optional
+        The place of each class in their order, where the metric that selects goes by it.
     checkpoints : Checkpoints, optional
         Where epochs are saved; training goes on from the last.
     on_epoch : callable, optional
@@ -96,7 +99,7 @@ def train(
     several = len(recipe.lr) > 1
     for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
-        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
+        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed, places)
         run.number, run.numbers = number, len(recipe.lr)
         own = checkpoints.candidate(number) if checkpoints and several else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
