@@ -214,6 +214,10 @@ def test_what_cannot_be_paired(run):
         "calibration_error is not compared, because it has no interval: "
     )
     assert sentence(run(), run(seed=1), margin=-1.0).startswith("The margin -1.0 is not above 0:")
+    assert sentence(run(), run(seed=1), margin=2.0) == (
+        "The margin 2.0 is no less than the whole range of accuracy: it is a fraction, such as "
+        "0.02 for 2 points."
+    )
     assert sentence(run(), run(seed=1), family="all").startswith("There is no family 'all': ")
     assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")
 
