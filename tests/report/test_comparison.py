@@ -87,7 +87,7 @@ def test_equivalent_and_undecided(run):
     assert row["verdict"] == "equivalent"
     assert row["low"] < row["equivalence_low"] < 0 < row["equivalence_high"] < row["high"] < 0.2
     shown = " ".join(render_comparison(compare([same, close], margin=0.2)).split())
-    assert f"{100 * row['equivalence_high']:+.1f}] (90% interval)" in shown
+    assert f"{100 * row['equivalence_high']:+.1f}] (90% interval)." in shown
     assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
 
 
