@@ -138,7 +138,8 @@ def test_an_ordinal_metric_selects_by_the_declared_order(
     workspace: Workspace, open_pixels: Pixels, weights: str
 ) -> None:
     name = f"cohen_kappa_{weights}"
-    recipe = make_task().recipe.model_copy(update={"select": name})
+    changes = {"select": name, "lr": (0.05,), "epochs": 6}
+    recipe = make_task().recipe.model_copy(update=changes)
     task, manifest = make_task(recipe=recipe), make_manifest()
     with pytest.raises(
         InputError, match=rf"^{name} goes by the order .* 'toy' is \(low, middle, u"
