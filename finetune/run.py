@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from frostline.cache import Store, Workspace, read_manifest
+from frostline.cache import Manifest, Store, Workspace, read_manifest
 from frostline.cache.versions import versions
 from frostline.extract.backbones.backbone import Backbone
 from frostline.extract.engine import engine_version
@@ -23,7 +23,7 @@ from frostline.finetune.inputs.data import Data, load_data
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.saved_model import save_model
-from frostline.finetune.task import Execution, Task
+from frostline.finetune.task import Execution, Task, selection_order
 from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.epochs import Rows
 from frostline.finetune.training.evaluate import predict
@@ -63,7 +63,7 @@ def finetune_run(
     ------
     InputError
         If a split has no images, images lack pixels, the backbone has no such blocks, or the loss
-        is not finite.
+        is not finite; or if it selects by the order of the classes, and that is unknown.
     """
     manifest = read_manifest(workspace.manifest(task.dataset))
     run, how = task.run_id(manifest), execution or Execution()
@@ -80,7 +80,7 @@ def finetune_run(
     checkpoints = Checkpoints(folder / "checkpoints")
     with checkpoints.lock() if first else nullcontext():
         barrier()
-        fitted = _fit(workspace, task, data, model, blocks, how, checkpoints, watch)
+        fitted = _fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = _predict(model, data, fitted)
         if first:
             meta = _meta(task, data, fitted)
@@ -107,6 +107,7 @@ class _Fitted(NamedTuple):
 def _fit(
     workspace: Workspace,
     task: Task,
+    manifest: Manifest,
     data: Data,
     model: Classifier,
     blocks: list[str],
@@ -140,11 +141,21 @@ def _fit(
             task.recipe,
             conditions,
             seed=task.seed,
+            places=_places(task, manifest, data.classes),
             checkpoints=checkpoints,
             on_epoch=how.on_epoch if first else None,
             on_rows=watch,
         )
     return _Fitted(trained, blocks, kept, conditions)
+
+
+def _places(task: Task, manifest: Manifest, classes: list[str]) -> list[int] | None:
+    """Give the place of each class of training in the order by which the metric selects."""
+    order = selection_order(task.recipe, manifest, task.label, task.split)
+    if order is None:
+        return None
+    trained = [name for name in order if name in classes]
+    return [trained.index(name) for name in classes]
 
 
 def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images:

@@ -8,10 +8,31 @@ from dataclasses import asdict, dataclass, field
 
 from frostline.cache import Manifest
 from frostline.cache import run_id as make_run_id
+from frostline.cache.tables.class_order import check_order, ordered
 from frostline.cache.versions import numbered
 from frostline.finetune.inputs.activations import Progress
 from frostline.finetune.recipe import PAPER, Recipe
 from frostline.finetune.training.epochs import Epoch
+from frostline.report.statistics.metrics import ORDINAL
+
+
+def selection_order(
+    recipe: Recipe, manifest: Manifest, label: str = "label", split: str = "split"
+) -> list[str] | None:
+    """List the classes of training in their order where the metric that selects goes by it.
+
+    Raises
+    ------
+    InputError
+        If it does, and the order is neither declared nor plain from numbers.
+    """
+    if recipe.select not in ORDINAL:
+        return None
+    images = manifest.images(label, split)
+    labels = sorted(images["label"][images["split"] == "train"].dropna().unique())
+    names, declared = ordered(labels, manifest.classes)
+    check_order(names, declared, recipe.select, f"data set {manifest.meta.get('dataset')!r}")
+    return names
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,9 @@ class Task:
         del config["weights_source"]
         config["recipe"] = self.recipe.to_dict()
         config["manifest"] = manifest.digest(self.label, self.split)
+        order = selection_order(self.recipe, manifest, self.label, self.split)
+        if order is not None:
+            config["class_order"] = order
         readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
         return make_run_id(f"{slug}-seed{self.seed}", numbered("finetune", config))

@@ -84,11 +84,13 @@ class Training:
         recipe: Recipe,
         conditions: Conditions,
         seed: int,
+        places: Sequence[int] | None = None,
     ) -> None:
         self.device = torch.device(conditions.device)
         self.model = model
         self.train_part, self.val_part = parts
         self.recipe, self.conditions, self.seed = recipe, conditions, seed
+        self.places = places
         self.stepper = Stepper(model, self.train_part, recipe, conditions)
         self.names = trained_state(model)
         self.average = WeightAverage(model, self.names, recipe.ema) if recipe.ema else None
@@ -211,7 +213,7 @@ class Training:
                     f"Training diverged: after epoch {self.epoch} the network gives no finite "
                     f"numbers for the validation images: {self._remedy}."
                 )
-            found = measure(logits, self.val_part.labels, self.recipe.select)
+            found = measure(logits, self.val_part.labels, self.recipe.select, self.places)
             if self._is_better(found.score):
                 self.best = copied_state(self.model, self.names)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,8 +65,15 @@ def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: i
     return gather_shares(torch.cat(logits)[: len(mine)].cpu(), len(part), device)
 
 
-def measure(logits: Tensor, labels: Tensor, select: str) -> Measured:
+def measure(
+    logits: Tensor, labels: Tensor, select: str, places: Sequence[int] | None = None
+) -> Measured:
     """Score the validation images; those without a known label (-1) count in accuracy alone.
+
+    Parameters
+    ----------
+    places : sequence of int, optional
+        The place of each class in their order, by which ordinal metrics go; else that of training.
 
     Raises
     ------
@@ -79,7 +87,7 @@ def measure(logits: Tensor, labels: Tensor, select: str) -> Measured:
         return Measured(loss, accuracy, accuracy if select == "accuracy" else loss)
     truth = labels[known].numpy()
     probabilities = logits[known].double().softmax(1).numpy()
-    score = _score(truth, probabilities, select)
+    score = _score(truth, probabilities, select, places)
     if np.isnan(score) and np.isfinite(loss):
         raise InputError(
             f"The metric {select} is not defined on the validation images (they may lack a "
@@ -88,10 +96,14 @@ def measure(logits: Tensor, labels: Tensor, select: str) -> Measured:
     return Measured(loss, accuracy, score)
 
 
-def _score(truth: np.ndarray, probabilities: np.ndarray, name: str) -> float:
+def _score(
+    truth: np.ndarray, probabilities: np.ndarray, name: str, places: Sequence[int] | None
+) -> float:
     if of_probabilities(name):
         return float(compute_scores(Scores(truth, probabilities), [name])[name][0])
-    matrix = confusion_matrix(truth, probabilities.argmax(1), probabilities.shape[1])
+    count = probabilities.shape[1]
+    place = np.arange(count) if places is None else np.array(places)
+    matrix = confusion_matrix(place[truth], place[probabilities.argmax(1)], count)
     return float(compute_metrics(matrix, [name])[name])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,14 +54,14 @@ def train(
     conditions: Conditions,
     *,
     seed: int,
+    places: Sequence[int] | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rows: Callable[[Rows], None] | None = None,
 ) -> Trained:
     """Train what `unfreeze` marked, and leave the model with the weights of its best epoch.
 
-    On a CPU with the same number of threads the same seed gives the same weights bit for bit,
-    whether or not training was interrupted on the way.
+    Interrupted or not, on a CPU with as many threads a seed gives the same weights bit for bit.
 
     Parameters
     ----------
@@ -74,6 +74,8 @@ def train(
     conditions : Conditions
     seed : int
         Of the order of images, of augmentation and of dropout.
+    places : sequence of int, optional
+        The place of each class in their order, where the metric that selects goes by it.
     checkpoints : Checkpoints, optional
         Where epochs are saved; training goes on from the last.
     on_epoch : callable, optional
@@ -89,16 +91,14 @@ def train(
     device = torch.device(conditions.device)
     model.to(device).to(memory_format=torch.channels_last)
     on_device = held(parts[0], device), held(parts[1], device)
-    names = trained_state(model)
-    start = copied_state(model, names)
+    start = copied_state(model, trained_state(model))
     rows: list[dict[str, Any]] = []
     chosen: tuple[Trained, dict[str, Tensor]] | None = None
-    several = len(recipe.lr) > 1
     for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
-        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed)
+        run = Training(model, on_device, recipe.with_rate(lr), conditions, seed, places)
         run.number, run.numbers = number, len(recipe.lr)
-        own = checkpoints.candidate(number) if checkpoints and several else checkpoints
+        own = checkpoints.candidate(number) if checkpoints and run.numbers > 1 else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history
         found = Trained(run.best_epoch, run.history, lr, run.stepper.together)

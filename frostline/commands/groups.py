@@ -303,7 +303,7 @@ class ComparisonOptions:
                 "the runs of one."
             )
         save_figure(pair_figure(frame), self.figure)
-        say(f"Drew {len(frame)} pairs in {self.figure}.")
+        say(f"Drew {len(frame)} pair{'s' if len(frame) > 1 else ''} in {self.figure}.")
 
     def render(self, frame: DataFrame, margin: float | None, format: str) -> str:
         """Write what `compare` returned, or the plan of it."""

@@ -86,6 +86,7 @@ class _Planner:
     def add(self, plan: Plan, cell: Cell) -> None:
         from frostline.finetune.inputs.augment import kept_geometry
         from frostline.finetune.recipe import make_recipe
+        from frostline.finetune.task import selection_order
 
         network, entry = cell.network(), cell.entry
         manifest, digests = self.manifest(cell.dataset)
@@ -119,10 +120,13 @@ class _Planner:
             self._sweeps(plan, cell, {**store, "manifest": digests}, stored)
             return
         recipe = make_recipe(entry.recipe, **entry.changes())
+        order = selection_order(recipe, manifest)
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**seen, "pixels": spec, "crop": inputs.geometry.crop, **trained}
         run["recipe"] = recipe.to_dict()
+        if order is not None:
+            run["class_order"] = order
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
 
     def _pixels(

@@ -77,7 +77,7 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     reach = max(map(abs, _limits(differences, "difference")))
     figure, axes = _lines(groups, "difference", (-reach, reach), legend=False)
     _rule(axes, groups, 0, color=INK, linewidth=0.8)
-    _xlabel(figure, f"Frozen minus fine-tuned, points of {find_metric(metric).title.lower()}")
+    _xlabel(figure, f"Frozen minus fine-tuned, points of {find_metric(metric).words}")
     return figure
 
 

@@ -58,7 +58,7 @@ def pair_figure(frame: pd.DataFrame) -> Figure:
     _numbers(axes, count)
     _cells(axes, frame, list(labels), metric)
     share = "points of " if is_share(metric) else ""
-    heading = f"Row ahead of column, {share}{find_metric(metric).title.lower()}"
+    heading = f"Row ahead of column, {share}{find_metric(metric).words}"
     _write(figure, EDGE, height - 0.05, escape.plain(heading, 52))
     for place, (name, label) in enumerate(labels.items()):
         column, line = divmod(place, lines)

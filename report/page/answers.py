@@ -29,7 +29,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, is_share, percent
+from frostline.report.tables.numbers import bounds_shown, is_share, number, percent
 from frostline.report.tables.plans import needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words
 
@@ -169,12 +169,12 @@ def _seeds(row: dict[Any, Any]) -> str:
 
 def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
     """Write a difference with its unit and interval, or why it has no interval."""
-    share, title = is_share(row["metric"]), metric_words(row)
-    scale, digits = (100, 1) if share else (1, 3)
-    interval = f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
-    interval = no_interval(row["notes"]) if pd.isna(low) else interval
-    points = "points of " if share else ""
-    return f"{scale * sign * row['difference']:{plus}.{digits}f} {points}{title} {interval}"
+    metric, signed = row["metric"], plus or "-"
+    bounds = ", ".join(number(bound, metric, sign=signed) for bound in (low, high))
+    interval = no_interval(row["notes"]) if pd.isna(low) else f"[{bounds}]"
+    points = "points of " if is_share(metric) else ""
+    difference = number(sign * row["difference"], metric, sign=signed)
+    return f"{difference} {points}{metric_words(row)} {interval}"
 
 
 def _best(

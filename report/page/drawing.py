@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 TITLES = {
     "freezing": "Frozen against fine-tuned",
-    "forest": "Forest plot of {lower}",
-    "pairs": "All pairs of methods, compared by {lower}",
+    "forest": "Forest plot of {words}",
+    "pairs": "All pairs of methods, compared by {words}",
     "confusion": "Confusion matrices",
     "roc": "ROC curves",
     "precision-recall": "Precision-recall curves",
@@ -128,8 +128,8 @@ def _draw(
         made = makers[kind]()
         if made is not None:
             figure, words = made
-            name = find_metric(numbers.primary).title
-            title = title.format(metric=name, lower=name.lower())
+            metric = find_metric(numbers.primary)
+            title = title.format(metric=metric.title, words=metric.words)
             if part.positive and kind in OF_POSITIVE:
                 title += f" (positive: {part.positive})"
             heading = f"{part.name}: {title}" if part.name else title

@@ -68,7 +68,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             each=each,
             best=best,
             few=FEW,
-            metric=find_metric(numbers.primary).title.lower(),
+            metric=find_metric(numbers.primary).words,
             scores=_table(scores),
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
             figures=_by_kind(drawings),

@@ -27,6 +27,8 @@ OwnMetric = Callable[[npt.NDArray[np.object_], npt.NDArray[np.object_], Array | 
 # Functions that were given where a metric's name goes, by their names.
 OWN_METRICS: dict[str, OwnMetric] = {}
 PER_CLASS_SUFFIX = "_per_class"
+# What titles begin with that is written with a capital anywhere.
+NAMES = ("ROC", "F1", "Cohen", "Matthews", "Brier")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Metric:
     bounds: tuple[float, float] | None = (0.0, 1.0)
     macro: bool = False
     higher: bool = True
+
+    @property
+    def words(self) -> str:
+        """Its title within a sentence, where names and classes keep their capitals."""
+        if self.title.startswith(NAMES):
+            return self.title
+        return self.title[:1].lower() + self.title[1:]
 
 
 def name_ranks(classes: Sequence[str]) -> Codes:

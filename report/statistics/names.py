@@ -73,7 +73,12 @@ def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) ->
 
 def seeds_word(seeds: int) -> str:
     """Say over how many seeds a method was scored."""
-    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+    return counted_word(seeds, "seed")
+
+
+def counted_word(count: int, thing: str) -> str:
+    """Say how many of a thing there are: 1 seed, 2 seeds."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def method_parts(about: Record) -> tuple[str, ...]:

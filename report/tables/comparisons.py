@@ -114,12 +114,14 @@ def _sentence(row: Record) -> str:
     points = " points" if is_share(row["metric"]) else ""
     interval = difference.interval or no_interval(row["notes"])
     interval += " (90% interval)" * (row["verdict"] == "equivalent")
-    p = f"p {p_word(row['p_adjusted'])}"
-    if row["family_size"] > 1:
+    # It asks for a difference, and would stand beside the interval of equivalence.
+    tested = row["verdict"] != "equivalent" and not pd.isna(row["p_adjusted"])
+    p = f", p {p_word(row['p_adjusted'])}" if tested else ""
+    if tested and row["family_size"] > 1:
         p += f" by {row['adjustment']} of {row['family_size']}"
     said = (
         f"{place}{row['label_a']} {VERDICTS[row['verdict']]} {row['label_b']}{margin}: "
-        f"{metric_words(row)} {difference.text}{points} {interval}, {p}."
+        f"{metric_words(row)} {difference.text}{points} {interval}{p}."
     )
     return f"{said} {needed_sentence(row)}".rstrip()
 

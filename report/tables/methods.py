@@ -8,7 +8,7 @@ import pandas as pd
 
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import Record, differing_names
+from frostline.report.statistics.names import Record, counted_word, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.positive import metric_title
@@ -78,12 +78,14 @@ def rank_table(frame: pd.DataFrame, metric: str) -> Table:
         for name, row in zip(names, frame.to_dict("records"), strict=True)
     ]
     first = frame.iloc[0]
-    title = find_metric(metric).title.lower()
+    title = find_metric(metric).words
+    datasets = counted_word(first["datasets"], "data set")
+    cohorts = counted_word(first["cohorts"], "cohort")
     notes = [
         *([Note(f"All: {', '.join(shared)}.")] if shared else []),
         Note(
-            f"Ranks by {title}, 1 is best, averaged over {first['datasets']} data sets of "
-            f"{first['cohorts']} cohorts: data sets that share patients are one."
+            f"Ranks by {title}, 1 is best, averaged over {datasets} of {cohorts}: data sets that "
+            "share patients are one."
         ),
         Note(RANKS_ARE_OF),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from frostline.report.notes import Note
@@ -29,7 +30,7 @@ def left_out(table: Table, rest: Sequence[str]) -> list[str]:
         return []
     where = table.elsewhere
     if len(rest) == 1:
-        where = "is" + where.removeprefix("are")
+        where = re.sub(r"\bare\b", "is", where)
     return [f"{len(rest)} more note{'s' if len(rest) > 1 else ''} {where}."]
 
 
@@ -133,7 +134,7 @@ def _marks(table: Table, words: tuple[str, str]) -> list[str]:
     ]
     if not marked:
         return []
-    title = find_metric(marked[0][0]).title.lower()
+    title = find_metric(marked[0][0]).words
     kinds = {mark for _, mark in marked}
     said = []
     tested = "at 5%, adjusted for all pairs of the data set"

@@ -70,7 +70,7 @@ def plan_table(plan: pd.DataFrame) -> Table:
         *(Column(f"for {_size(one, metric)}", True) for one in wanted),
     )
     written = tuple(_plan_row(own, metric, len(powers)) for own in rows.values())
-    caption = f"Test groups that would decide a difference in {find_metric(metric).title.lower()}"
+    caption = f"Test groups that would decide a difference in {find_metric(metric).words}"
     return Table(columns, written, tuple(_plan_notes(plan, powers)), caption)
 
 

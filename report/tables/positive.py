@@ -18,7 +18,7 @@ def metric_title(row: Mapping[Any, Any]) -> str:
 
 def metric_words(row: Mapping[Any, Any]) -> str:
     """Name a row's metric within a sentence: "average precision (positive: AMD)"."""
-    return find_metric(row["metric"]).title.lower() + _positive(row)
+    return find_metric(row["metric"]).words + _positive(row)
 
 
 def shared(frame: pd.DataFrame, metric: str) -> dict[str, str]:

@@ -187,15 +187,15 @@ def _best_notes(marks: pd.DataFrame | None, primary: str, names: Sequence[str]) 
     rows = marks.drop_duplicates("dataset").to_dict("records")
     orders = [(row, _chance(row["false_order"])) for row in rows if row["false_order"] >= 0]
     if orders:
-        title = metric.title.lower()
+        title = metric.words
         yield Note(
             f"Probability that the order of the two best in {title} is false: {_each(orders)}."
         )
-    unit = "points" if metric.bounds is not None else f"of {metric.title.lower()}"
+    unit = "points" if metric.bounds is not None else f"of {metric.words}"
     gains = [
         (row, f"{number(row['optimism'], primary)} {unit} (best of {row['methods']:.0f})")
         for row in rows
-        if not pd.isna(row["optimism"])
+        if row["optimism"] > 0  # resampling may find less than nothing
     ]
     if gains:
         yield Note(f"The best score is too good by about {_each(gains)}, because it was picked.")

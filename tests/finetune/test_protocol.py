@@ -147,6 +147,19 @@ def test_balanced_classes_change_what_is_learnt() -> None:
 TRUTH = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
 
 
+@pytest.mark.parametrize("weights", ["linear", "quadratic"])
+def test_ordinal_metrics_go_by_the_places_of_the_classes(weights: str) -> None:
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(3))
+    called, name = logits.argmax(1), f"cohen_kappa_{weights}"
+    found = [measure(logits, TRUTH, name, places).score for places in ([0, 1, 2], [1, 2, 0])]
+    theirs = [
+        sk.cohen_kappa_score(TRUTH, called, labels=order, weights=weights)
+        for order in ([0, 1, 2], [2, 0, 1])
+    ]
+    assert found == pytest.approx(theirs)
+    assert theirs[0] != pytest.approx(theirs[1])
+
+
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_any_metric_selects(name: str) -> None:
     generator = torch.Generator().manual_seed(3)

@@ -29,6 +29,7 @@ from finetune_toy import (
 )
 from processes import start_script
 from safetensors.torch import load_file
+from sklearn.metrics import cohen_kappa_score
 
 from frostline.cache import InputError, Store, Workspace, read_manifest, write_manifest
 from frostline.extract.forward import to_input
@@ -130,6 +131,36 @@ def test_the_run_is_named_by_all_that_it_depends_on(workspace: Workspace) -> Non
     names = {other.run_id(manifest) for other in [task, *others]}
     assert len(names) == len(others) + 1
     assert replace(task, weights_source="file x.pth").run_id(manifest) == task.run_id(manifest)
+
+
+@pytest.mark.parametrize("weights", ["linear", "quadratic"])
+def test_an_ordinal_metric_selects_by_the_declared_order(
+    workspace: Workspace, open_pixels: Pixels, weights: str
+) -> None:
+    name = f"cohen_kappa_{weights}"
+    changes = {"select": name, "lr": (0.05,), "epochs": 6}
+    recipe = make_task().recipe.model_copy(update=changes)
+    task, manifest = make_task(recipe=recipe), make_manifest()
+    with pytest.raises(
+        InputError, match=rf"^{name} goes by the order .* 'toy' is \(low, middle, u"
+    ):
+        finetune_run(workspace, task, never, never)
+    assert not workspace.model(task.backbone).parent.exists()
+    runs = []
+    for order in (["middle", "low", "upper"], ["low", "middle", "upper"]):
+        manifest.meta["classes"] = order
+        write_manifest(workspace.manifest("toy"), manifest)
+        run, new = finetune_run(workspace, task, open_pixels, load)
+        assert new
+        found = read_predictions(workspace.predictions(run))
+        val = found.table[found.table["split"] == "val"]
+        kappa = cohen_kappa_score(val["label"], val["prediction"], labels=order, weights=weights)
+        best = found.meta["history"][found.meta["best_epoch"] - 1]
+        assert best["score"] == pytest.approx(kappa, abs=1e-12)
+        runs.append(run)
+    assert runs[0] != runs[1]
+    plain = make_task()
+    assert plain.run_id(manifest) == plain.run_id(make_manifest())
 
 
 def test_a_changed_label_makes_another_run(workspace: Workspace, open_pixels: Pixels) -> None:

@@ -209,3 +209,23 @@ def test_numbers_are_names_of_classes_in_a_study(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"datasets\.set\.classes"):
             read_study(path)
         path.write_text(text)
+
+
+def test_a_study_whose_recipe_selects_by_an_ordinal_metric_needs_an_order(tmp_path: Path) -> None:
+    path = study(tmp_path, ORDER)
+    content = yaml.safe_load(path.read_text())
+    content["protocols"] = {
+        "tuned": {"unfreeze": 1, "epochs": 1, "image_size": 32, "select": KAPPA}
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    place = Workspace(tmp_path / "ws")
+    outcome = run_study(place, read_study(path))
+    (sentence,) = outcome.failed.values()
+    assert sentence.startswith(f"{KAPPA} goes by the order of the classes, and nothing says which")
+    assert not place.pixels("set").exists()
+    runs = []
+    for order in ("low, medium, high", "medium, low, high"):
+        outcome = run_study(place, read_study(path, settings=[f"datasets.set.classes=[{order}]"]))
+        assert outcome.failed == {}
+        runs += outcome.predictions
+    assert len(set(runs)) == 2

@@ -98,6 +98,15 @@ def test_a_margin_makes_alike_runs_equivalent(run):
     assert first.startswith("Freezing resnet50 on chest makes no difference that matters: ")
 
 
+def test_a_difference_has_the_signs_that_compare_prints(run):
+    (first, *_) = said([run(skill=1.0), run(seed=1, skill=1.2, unfreeze="all")])
+    difference = first.partition(" is undecided: ")[2].partition("]")[0]
+    assert "-" not in difference
+    low, high = difference.partition("[")[2].split(", ")
+    assert low.startswith("\N{MINUS SIGN}")
+    assert high.startswith("+")
+
+
 def test_runs_that_cannot_be_paired_are_said(run):
     runs = [run(), run(n=50, unfreeze="all")]
     differences = frozen_against_unfrozen(runs)

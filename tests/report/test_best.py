@@ -161,6 +161,8 @@ def test_lines_under_the_table_where_they_apply(run):
     gain = f"{100 * first['optimism']:.1f} points (best of 4)"
     assert f"The best score is too good by about {gain}, because it was picked." in said
     hidden = ("order of the two best", "because it was picked")
+    below = " ".join(lines(marks=marks.assign(optimism=-0.003), primary="accuracy"))
+    assert hidden[1] not in below
     without = " ".join(lines(metrics=["f1_macro"], marks=marks, primary="accuracy"))
     assert not any(words in without for words in hidden)
     two = " ".join(lines(marks=mark_best(methods[:2], "accuracy"), primary="accuracy"))

@@ -87,7 +87,7 @@ def test_equivalent_and_undecided(run):
     assert row["verdict"] == "equivalent"
     assert row["low"] < row["equivalence_low"] < 0 < row["equivalence_high"] < row["high"] < 0.2
     shown = " ".join(render_comparison(compare([same, close], margin=0.2)).split())
-    assert f"{100 * row['equivalence_high']:+.1f}] (90% interval)" in shown
+    assert f"{100 * row['equivalence_high']:+.1f}] (90% interval)." in shown
     assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
 
 
@@ -214,6 +214,10 @@ def test_what_cannot_be_paired(run):
         "calibration_error is not compared, because it has no interval: "
     )
     assert sentence(run(), run(seed=1), margin=-1.0).startswith("The margin -1.0 is not above 0:")
+    assert sentence(run(), run(seed=1), margin=2.0) == (
+        "The margin 2.0 is no less than the whole range of accuracy: it is a fraction, such as "
+        "0.02 for 2 points."
+    )
     assert sentence(run(), run(seed=1), family="all").startswith("There is no family 'all': ")
     assert sentence(run(), run(seed=1), replicates=5).startswith("5 replicates are too few ")
 

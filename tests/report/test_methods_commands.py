@@ -130,7 +130,9 @@ def test_ranks(run, tmp_path):
     assert rows[0]["method"].startswith("resnet50")
     assert (rows[0]["mean_rank"], rows[0]["cohorts"]) == ("1.0", "2")
     text = " ".join(invoke("compare", *paths, "--ranks").split())
-    assert "averaged over 2 data sets of 2 cohorts" in text
+    assert "averaged over 2 data sets of 2 cohorts: data" in text
+    text = " ".join(invoke("compare", *paths[:2], "--ranks").split())
+    assert "averaged over 1 data set of 1 cohort: data" in text
 
 
 def test_what_cannot_be_pooled(run, tmp_path):

@@ -123,3 +123,8 @@ def test_probabilities_are_not_in_a_matrix():
 def test_unknown_metric():
     with pytest.raises(InputError, match=r"^There is no metric 'f2': choose from accuracy, "):
         compute_metrics(np.eye(2), ["f2"])
+
+
+def test_names_and_classes_keep_their_capitals_within_a_sentence():
+    words = [find_metric(n).words for n in ("accuracy", "roc_auc", "cohen_kappa", "recall[AMD]")]
+    assert words == ["accuracy", "ROC AUC", "Cohen's kappa", "recall: AMD"]

@@ -20,7 +20,7 @@ from frostline.report import (
 )
 from frostline.report.notes import Note
 from frostline.report.tables.note_lines import note_sentences
-from frostline.report.tables.table import Row, Table, columns, words
+from frostline.report.tables.table import IN_JSON, Row, Table, columns, words
 from frostline.report.tables.writers.latex import to_latex
 from frostline.report.tables.writers.markdown import to_markdown
 from frostline.report.tables.writers.terminal import to_terminal
@@ -93,6 +93,12 @@ def test_at_most_five_notes_stand_under_a_table(write):
     else:
         assert "Sentence 5." not in text
         assert "3 more notes are left out." in text
+
+
+def test_one_note_more_is_said_of_one():
+    six = replace(table(*(Note(f"Sentence {n}.") for n in range(6))), elsewhere=IN_JSON)
+    said = " ".join(to_terminal(six).split())
+    assert said.endswith("1 more note is shown by --format json, and is in the table in Python.")
 
 
 def test_names_are_shown_as_they_were_typed(run):

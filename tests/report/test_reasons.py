@@ -63,7 +63,25 @@ def test_no_interval_says_why(run, rare):
         replace(one, table=one.table.assign(group_id=groups)) for one in (run(seed=1), run(seed=2))
     ]
     sentence = plain(render_comparison(compare(few, metric="roc_auc")))
-    assert "(no interval: undefined when one group is left out), p" in sentence
+    assert "(no interval: undefined when one group is left out)." in sentence
+
+
+def test_no_interval_of_no_width_unless_the_metric_cannot_vary(run):
+    """One of two images of each sick patient is found: no patient changes the mean of recalls."""
+    one = run(n=48)
+    groups = np.arange(48) // 2
+    labels = np.where(groups < 12, "NORMAL", "PNEUMONIA")
+    answers = np.where((groups >= 12) & (np.arange(48) % 2 == 1), "NORMAL", labels)
+    changed = {"label": labels, "prediction": answers, "group_id": [f"p{g}" for g in groups]}
+    table = one.table.assign(**{k: pd.array(v, dtype="string") for k, v in changed.items()})
+    flat = replace(one, table=table)
+    row = evaluate([flat], metrics=["balanced_accuracy"]).iloc[0]
+    assert row["estimate"] == 0.75
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert "No interval: leaving out any unit changes nothing." in texts(row["notes"])
+    always = replace(one, table=table.assign(prediction=pd.array(["NORMAL"] * 48, "string")))
+    row = evaluate([always], metrics=["balanced_accuracy"]).iloc[0]
+    assert (row["low"], row["high"]) == (0.5, 0.5)
 
 
 def test_groups_of_the_other_run_are_no_assumed_independence(run):

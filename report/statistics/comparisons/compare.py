@@ -262,12 +262,17 @@ def check_options(options: Options) -> None:
         )
     if metric == "recall_weighted":
         raise InputError("`recall_weighted` is the same number as accuracy: compare by accuracy.")
-    find_metric(metric)
+    bounds = find_metric(metric).bounds
     if metric in NO_INTERVAL:
         raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")
     if options.margin is not None and options.margin <= 0:
         raise InputError(
             f"The margin {options.margin} is not above 0: give a fraction such as 0.02."
+        )
+    if options.margin is not None and bounds and options.margin >= bounds[1] - bounds[0]:
+        raise InputError(
+            f"The margin {options.margin} is no less than the whole range of {metric}: it is a "
+            "fraction, such as 0.02 for 2 points."
         )
     if options.replicates < 100:
         raise InputError(

@@ -17,7 +17,7 @@ MOST_UNDEFINED = 0.01
 # An error that is nothing but rounding, as a share of the estimate.
 NEGLIGIBLE = 1e-12
 UNDEFINED = "No interval: undefined when one unit is left out."
-UNVARYING = "Leaving out any unit changes nothing, so the interval has no width."
+UNVARYING = "No interval: leaving out any unit changes nothing."
 
 
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
@@ -51,7 +51,7 @@ def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, fl
     if np.isnan(variance):
         return *nothing, "No interval: all of it rests on one unit."
     if variance**0.5 <= NEGLIGIBLE * abs(centre):
-        return centre, centre, UNVARYING
+        return *nothing, UNVARYING
     return *t_bounds(centre, variance**0.5, df, scale), ""
 
 

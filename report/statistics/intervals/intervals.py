@@ -91,7 +91,8 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
         one = _blank(sample, centres[name], "jackknife-t", 0)
         low, high, note = jackknife_bounds(name, centres[name], left)
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
-        note = "" if note == UNVARYING and len(set(sample.prediction.tolist())) == 1 else note
+        if note == UNVARYING and len(set(sample.prediction.tolist())) == 1:
+            low, high, note = centres[name], centres[name], ""
         out[name] = replace(one, low=low, high=high, notes=_why(note, name, sample))
     return out
 
