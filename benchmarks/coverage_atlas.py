@@ -243,8 +243,18 @@ def score_metric(
     return {
         "percentile": percentile(ordered),
         "bca": bca(ordered, centre, left),
-        "jackknife-t": jackknife(centre, left, weigh(name, units), skewed, jackknife_scale(name)),
+        "jackknife-t": _with_width(
+            jackknife(centre, left, weigh(name, units), skewed, jackknife_scale(name)), units
+        ),
     }
+
+
+def _with_width(bounds: Bounds, units: np.ndarray) -> Bounds:
+    """No interval where leaving out any unit changes nothing, but of one answer given to all."""
+    low, high = bounds
+    constant = (units[:, 1].sum(-1) > 0).sum(-1) == 1
+    none = (high - low < 1e-9) & ~constant
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
 def percentile(ordered: np.ndarray) -> Bounds:
