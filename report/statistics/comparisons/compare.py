@@ -242,7 +242,7 @@ def decided_first(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(datasets: Sequence[Sequence[Method]], family: str, progress: Progress | None) -> Step:
-    """Count the runs and pairs that are done, and tell."""
+    """Count the runs and pairs that are done, and pass their number on."""
     if progress is None:
         return no_step
     total = 0

@@ -17,7 +17,7 @@ Step = Callable[[], None]
 
 
 def no_step() -> None:
-    """Tell nobody that a step is done."""
+    """Do nothing after a step."""
 
 
 @dataclass(frozen=True)

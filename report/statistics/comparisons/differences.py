@@ -236,9 +236,10 @@ def _test_all(
     matters = ((residuals != 0) | (weights != 0)).any(1)
     units = residuals[matters], weights[matters], made.counts[matters]
     rng = np.random.default_rng(options.seed)
-    kept, kept_weight = kept_sums(*units, options.replicates, rng)
-    standard = kept
-    if not all(one.single for one in contrasts):
+    single = [one.single for one in contrasts]
+    if any(single):
+        standard, _ = kept, kept_weight = kept_sums(*units, options.replicates, rng)
+    if not all(single):
         # Seeds are drawn, and so are signs, that there be as many of both.
         standard, _ = kept_sums(*units, options.replicates, rng, drawn=True)
     spread = np.sqrt(units[2] @ units[0] ** 2)
