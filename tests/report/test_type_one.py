@@ -43,7 +43,10 @@ def cell_of(type_one, units=30, classes=2, accuracy=0.9, sizes="1 to 12"):
 
 def test_the_grid_is_the_whole_plan(type_one):
     cells = type_one.grid()
-    assert len(cells) == len(set(cells)) == 6 * 2 * 3 * 4
+    assert len(cells) == len(set(cells)) == 4 * 3 * 4
+    for name in ("units", "accuracy", "sizes"):
+        pairs = {(getattr(cell, name), cell.classes) for cell in cells}
+        assert len(pairs) == 2 * len({value for value, _ in pairs}), name
     assert all(cell.grouped == (cell.sizes != "one") for cell in cells)
 
 

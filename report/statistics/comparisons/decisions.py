@@ -6,10 +6,8 @@ from frostline.report.statistics.metrics import find_metric
 
 ALPHA = 0.05
 LEVEL = 1 - ALPHA
-# Two one-sided tests of 5% are an interval of 90%.
-EQUIVALENCE_LEVEL = 1 - 2 * ALPHA
 IDENTICAL = "identical predictions"
-# With fewer units that differ, sign flips know too little of whether two runs are equivalent.
+# With fewer units that differ, their variance says too little of whether two runs are equivalent.
 FEWEST_DIFFERING = 10
 
 
@@ -34,7 +32,8 @@ def mcnemar_p(a_only: int, b_only: int) -> float:
 
 
 def few_differ_p(differing: int, units: int, margin: float) -> float:
-    """Test what equivalence needs too where so few units differ that sign flips know too little.
+    """Test what equivalence needs too where so few units differ that their variance
+    says too little.
 
     Accuracies differ by no more than the share of units that differ: p is the chance of so few, if
     that share were the margin (Clopper and Pearson 1934); 0 from 10 units on.

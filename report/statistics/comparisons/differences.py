@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
@@ -23,7 +24,6 @@ from frostline.report.statistics.comparisons.contributions import (
 )
 from frostline.report.statistics.comparisons.decisions import (
     ALPHA,
-    EQUIVALENCE_LEVEL,
     IDENTICAL,
     LEVEL,
     few_differ_bound,
@@ -45,6 +45,7 @@ from frostline.report.statistics.resampling.seeds_variance import (
     SeedsPart,
     SeedsTest,
     group_variance,
+    null_variance,
     seeds_part,
     seeds_test,
 )
@@ -55,6 +56,8 @@ NOTHING_VARIES = "No interval: nothing varies between {unit}s or seeds."
 ONE_UNIT = "No interval: one {unit} alone shows no variation."
 UNDEFINED = "No interval: undefined when one {unit} is left out."
 TOO_FEW = "No interval: with so few {unit}s no difference can be excluded."
+# An end of an equivalence interval that lies beyond so many doublings of the margin is infinite.
+MOST_DOUBLINGS = 20
 NAN = float("nan")
 
 
@@ -125,6 +128,7 @@ class _Contrast:
     difference: float
     residuals: Array
     weights: Array
+    counts: npt.NDArray[np.int64]
     variance: float
     df: float
     parts: tuple[tuple[slice, SeedsPart], ...]
@@ -220,6 +224,7 @@ def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
         float(values[a].mean() - values[b].mean()),
         residuals,
         weights,
+        made.counts,
         *group_variance(residuals, weights, made.counts),
         tuple((where, part) for where, part in parts if part is not None),
     )
@@ -294,7 +299,7 @@ def _difference(
             shown = _bounded(family.interval(test, LEVEL), metric)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
-            equivalence = _equivalence(test, family, options.margin, few)
+            equivalence = _equivalence(one, family, options.margin, few)
     smallest = _smallest_p(one, differing, aligned.paired.n_units, options.replicates)
     return Difference(
         estimate_a=float(values[one.pair[0]].mean()),
@@ -366,17 +371,49 @@ def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
 
 
 def _equivalence(
-    test: Test, family: Family, margin: float, few: tuple[int, int]
+    one: _Contrast, family: Family, margin: float, few: tuple[int, int]
 ) -> tuple[float, float, float]:
     """Give the 90% interval of two one-sided tests (Schuirmann 1987), and their p.
 
-    `few` is how many units differ, of how many. The one-sided p at an end is half of the two-sided.
+    `few` is how many units differ, of how many.
     """
-    low, high = family.interval(test, EQUIVALENCE_LEVEL)
+    low, high = (_farthest(one, family, side, margin) for side in (-1, 1))
     least = few_differ_bound(*few)
-    outside = abs(test.difference) >= margin
-    p = 1.0 if outside else max(family.p(test, end) for end in (-margin, margin)) / 2
+    outside = abs(one.difference) >= margin
+    p = 1.0 if outside else max(_one_sided_p(one, family, end) for end in (-margin, margin))
     return min(low, -least), max(high, least), max(p, few_differ_p(*few, margin))
+
+
+def _one_sided_p(one: _Contrast, family: Family, delta: float) -> float:
+    """Give the adjusted p of a true difference of `delta` against one nearer to the estimate.
+
+    Student's t with the variance that such a difference has; half of the two-sided p.
+    """
+    residuals = one.residuals + (one.difference - delta) * one.weights
+    group = null_variance(residuals, one.weights, one.counts)
+    test = seeds_test(one.difference, group, [part for _, part in one.parts])
+    return family.p(test, delta) / 2
+
+
+def _farthest(one: _Contrast, family: Family, side: int, margin: float) -> float:
+    """Give the farthest difference on a side whose one-sided p is at least 5%.
+
+    It is sought from the margin: inwards if that is rejected, else outwards.
+    """
+    from scipy.optimize import bisect
+
+    def excess(reach: float) -> float:
+        return _one_sided_p(one, family, one.difference + side * reach) - ALPHA
+
+    near, far = 0.0, margin - side * one.difference
+    if far <= 0:
+        far = margin
+    for _ in range(MOST_DOUBLINGS):
+        if excess(far) < 0:
+            reach = bisect(excess, near, far, xtol=1e-10)
+            return float(one.difference + side * reach)
+        near, far = far, 2 * far
+    return side * np.inf
 
 
 def _test_name(one: _Contrast, unit: str) -> str:

@@ -135,6 +135,22 @@ def group_variance(
     return float(counts @ squares) * effective / (effective - 1), df
 
 
+def null_variance(
+    residuals: Array, weights: Array, counts: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Compute the variance over units that a difference has under a hypothesis, and its df.
+
+    As `group_variance`, with residuals under that hypothesis (Cameron, Gelbach and Miller 2008).
+    Effective units are those that make the variance, (Σr²)² / Σr⁴ (Carter, Schnepel and
+    Steigerwald 2017), if they are fewer: near an accuracy of 1 few units are wrong, and a sample
+    that happens to have fewer of them shows a difference and a variance that are both too small.
+    """
+    squares = (residuals / float(counts @ weights)) ** 2
+    effective = min(float(effective_number(one, counts)) for one in (weights, squares))
+    df = max(effective - 1, 1.0)
+    return float(counts @ squares) * (df + 1) / df, df
+
+
 def seeds_test(
     difference: float, group: tuple[float, float], parts: Sequence[SeedsPart]
 ) -> SeedsTest:
