@@ -157,8 +157,8 @@ def add_legend(figure: Figure, handles: Sequence[Any], columns: int, length: flo
         text.set_parse_math(False)
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a figure to `path` (.svg, .png at 200 dpi, .pdf), atomically, on white, same bytes."""
+def save_figure(figure: Figure, path: Path | str, *, dpi: int = 200) -> None:
+    """Write a figure to `path` (.svg, .png, .pdf), atomically, on white, same bytes."""
     import matplotlib as mpl
 
     path = Path(path)
@@ -167,7 +167,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         return write_text(path, to_svg(figure))
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
     with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS):
-        figure.savefig(temporary, format=kind, dpi=200, facecolor="white", metadata=dates.get(kind))
+        figure.savefig(temporary, format=kind, dpi=dpi, facecolor="white", metadata=dates.get(kind))
 
 
 def to_svg(figure: Figure) -> str:

@@ -1,0 +1,85 @@
+"""The picture of depth as text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from frostline.report.depth.curve import Curves
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.tables.numbers import number
+
+Record = Mapping[Any, Any]
+SIGNS = {"read": "●", "train": "■", "scratch": "□"}
+VALIDATION, CHOSEN = "·", "◀ chosen"
+LONGEST_NAME = 18
+NARROWEST = 16
+
+
+def depth_chart(curves: Curves, width: int = 80) -> str:
+    """Draw the curves in lines of text: a line a point, from input to output.
+
+    Parameters
+    ----------
+    width : int
+        Of the terminal, in characters.
+    """
+    return "\n".join(
+        line
+        for backbone in curves.table["backbone"].unique()
+        for line in _panel(curves, str(backbone), width)
+    )
+
+
+def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
+    part = curves.table[curves.table["backbone"] == backbone]
+    rows = sorted(
+        part.to_dict("records"), key=lambda row: (row["depth"], list(SIGNS).index(row["road"]))
+    )
+    names = [_name(row) for row in rows]
+    longest = min(max(map(len, names)), LONGEST_NAME)
+    score = max(len(number(row["estimate"], curves.metric)) for row in rows)
+    room = max(width - longest - score - len(CHOSEN) - 6, NARROWEST)
+    low, high = _limits(part[["val_estimate", "low", "high", "estimate"]].to_numpy(float))
+    ends = number(low, curves.metric), number(high, curves.metric)
+    title = find_metric(curves.metric).title
+    yield f"{backbone}: {title} on test images, 95% intervals"
+    scale = ends[0] + ends[1].rjust(room - len(ends[0]))
+    yield f"{'':{longest + score + 4}}{scale}"
+    for name, row in zip(names, rows, strict=True):
+        bar = _bar(row, low, high, room)
+        text = (
+            f"{name[:longest]:<{longest}}  {number(row['estimate'], curves.metric):>{score}}  {bar}"
+        )
+        yield f"{text} {CHOSEN if row['chosen'] else ''}".rstrip()
+    used = [road for road in SIGNS if (part["road"] == road).any()]
+    words = {"read": "read here", "train": "train behind it", "scratch": "train from scratch"}
+    yield ", ".join(
+        [*(f"{SIGNS[road]} {words[road]}" for road in used), f"{VALIDATION} validation"]
+    )
+
+
+def _name(row: Record) -> str:
+    return "nothing frozen" if row["depth"] < 0 else str(row["block"])
+
+
+def _limits(values: Any) -> tuple[float, float]:
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _bar(row: Record, low: float, high: float, room: int) -> str:
+    def place(value: float) -> int:
+        return round((value - low) / (high - low) * (room - 1))
+
+    cells = [" "] * room
+    if np.isfinite(row["low"]):
+        first, last = place(row["low"]), place(row["high"])
+        cells[first : last + 1] = "─" * (last - first + 1)
+        cells[first], cells[last] = "├", "┤"
+    if np.isfinite(row["val_estimate"]):
+        cells[place(row["val_estimate"])] = VALIDATION
+    cells[place(row["estimate"])] = SIGNS[row["road"]]
+    return "".join(cells)

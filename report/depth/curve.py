@@ -1,0 +1,246 @@
+"""The curves of depth: a row for each point, what validation chooses, and how that does on test.
+
+docs/depth.md says what each column is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from frostline.cache.errors import InputError
+from frostline.report.depth.choice import choose_depth, within_one_error
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.aligned import align
+from frostline.report.statistics.comparisons.compare import check_options
+from frostline.report.statistics.comparisons.differences import Options, compare_family
+from frostline.report.statistics.evaluation import evaluate, score
+from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.seeds import over_seeds
+
+Road = Literal["read", "train", "scratch"]
+NAN = float("nan")
+TABLE_COLUMNS = (
+    *("dataset", "backbone", "road", "depth", "block", "cost", "unfreeze", "feature", "seeds"),
+    *("metric", "positive", "val_estimate", "val_error", "val_units", "estimate", "low", "high"),
+    *("n_units", "unit", "seconds", "within", "chosen", "run", "notes"),
+)
+DIFFERENCE_COLUMNS = (
+    *("dataset", "backbone", "question", "metric", "positive", "difference", "low", "high", "p"),
+    *("p_adjusted", "family_size", "verdict", "groups_needed", "seed_error", "n_units", "unit"),
+    "notes",
+)
+
+
+class Place(NamedTuple):
+    """Where a backbone can be read, and trained from.
+
+    Attributes
+    ----------
+    depth : int
+        Blocks that lie before it: 0 behind the stem, i behind the i-th block.
+    block : str
+        Name of the last of them.
+    behind : int
+        Blocks that lie behind it.
+    cost : float
+        Share of the whole forward pass up to here, 0 to 1.
+    """
+
+    depth: int
+    block: str
+    behind: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve.
+
+    Attributes
+    ----------
+    road : "read", "train" or "scratch"
+        A head on frozen output, training of what lies behind, or of all from random weights.
+    place : Place or None
+        None where nothing is frozen.
+    runs : sequence of Predictions
+        One for each seed, of one data set and backbone.
+    seconds : float, optional
+        What it took to train, all seeds together; the sum of what the runs say if not given.
+    """
+
+    road: Road
+    place: Place | None
+    runs: Sequence[Predictions]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was found of one data set.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns `TABLE_COLUMNS`, a row a point.
+    differences : DataFrame
+        Columns `DIFFERENCE_COLUMNS`: on test images, what was chosen less the question's other.
+        `last layer`: reading there less reading at the end; `training`: training less reading.
+    places : dict
+        Of each backbone, from input to output.
+    majority : float
+        Score of always answering training's most frequent class; NaN if unknown.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    places: Mapping[str, Sequence[Place]]
+    majority: float
+
+    @property
+    def metric(self) -> str:
+        """The metric that chose and is shown."""
+        return str(self.table["metric"].iloc[0])
+
+
+def depth_curves(
+    points: Sequence[Point],
+    places: Mapping[str, Sequence[Place]],
+    *,
+    metric: str = "accuracy",
+    replicates: int = 10_000,
+    seed: int = 0,
+    scoring: Mapping[str, Any] | None = None,
+) -> Curves:
+    """Score the points of one data set on validation and test, choose by the one, and compare.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    places : mapping
+        Of each backbone all places, from input to output.
+    metric : str
+        The primary metric.
+    replicates, seed
+        As in `evaluate` and `compare`.
+    scoring : mapping, optional
+        `unit`, `aggregate`, `classes` and `positive`, as in `evaluate`.
+
+    Raises
+    ------
+    InputError
+        If there is no point, or test sets differ.
+    """
+    check_options(Options(metric, replicates=replicates, seed=seed))
+    if not points:
+        raise InputError("There is no depth to show: read or train at one at least.")
+    how = dict(scoring or {})
+    draws = {"replicates": replicates, "seed": seed}
+    rows = [_row(point, metric, how, draws) for point in points]
+    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+    table = _chosen(table, higher=find_metric(metric).higher)
+    pairs = list(_questions(table, places))
+    found = _compare(points, table, pairs, Options(metric, replicates=replicates, seed=seed), how)
+    return Curves(table, found, places, _majority(points[0].runs[0], metric, how))
+
+
+def _row(
+    point: Point, metric: str, how: Mapping[str, Any], draws: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Score a point on test and, where it has validation images, on those."""
+    first, place = point.runs[0], point.place
+    (test,) = over_seeds(point.runs, metrics=[metric], **how, **draws).to_dict("records")
+    seconds = [run.meta.get("seconds") for run in point.runs]
+    known = sum(float(one) for one in seconds if one is not None) if any(seconds) else NAN
+    row = {name: test[name] for name in TABLE_COLUMNS if name in test}
+    return row | {
+        "dataset": first.meta.get("dataset"),
+        "backbone": first.meta.get("backbone"),
+        "road": point.road,
+        "depth": -1 if place is None else place.depth,
+        "block": "" if place is None else place.block,
+        "cost": NAN if place is None or point.road != "read" else place.cost,
+        "unfreeze": first.meta.get("unfreeze"),
+        "feature": first.meta.get("feature"),
+        "seeds": test["n_seeds"],
+        "seconds": known if point.seconds is None else point.seconds,
+        **_validation(point.runs, metric, how),
+    }
+
+
+def _validation(
+    runs: Sequence[Predictions], metric: str, how: Mapping[str, Any]
+) -> dict[str, float]:
+    """Give the validation score, its standard error over patients and seeds, and how many units."""
+    if not all((run.table["split"] == "val").any() for run in runs):
+        return {"val_estimate": NAN, "val_error": NAN, "val_units": 0}
+    # The interval is not needed, and percentile's replicates take time.
+    options = {"split": "val", "ci": "jackknife-t"}
+    (row,) = over_seeds(runs, metrics=[metric], **how, **options).to_dict("records")
+    errors = np.nan_to_num([row["seed_error"]])[0], row["group_error"]
+    error = float(np.hypot(*errors))
+    return {"val_estimate": row["estimate"], "val_error": error, "val_units": row["n_units"]}
+
+
+def _chosen(table: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
+    """Mark what is within one standard error, and the choice, on each road of each backbone."""
+    table = table.assign(within=False, chosen=False)
+    for (_, road), part in table.groupby(["backbone", "road"], sort=False):
+        if road == "scratch":
+            continue
+        scores, errors = (part[f"val_{name}"].to_numpy(float) for name in ("estimate", "error"))
+        costs = part["cost" if road == "read" else "seconds"].to_numpy(float)
+        table.loc[part.index, "within"] = within_one_error(scores, errors, higher=higher)
+        place = choose_depth(scores, errors, costs, higher=higher)
+        if place is not None:
+            table.loc[part.index[place], "chosen"] = True
+    return table
+
+
+def _questions(
+    table: pd.DataFrame, places: Mapping[str, Sequence[Place]]
+) -> Iterator[tuple[str, int, int]]:
+    """Find what is asked of the choices on test: a question, and the rows of a and b."""
+    for backbone, part in table.groupby("backbone", sort=False):
+        last = places[str(backbone)][-1].depth
+        read, train = (part[(part["road"] == road) & part["chosen"]] for road in ("read", "train"))
+        end = part[(part["road"] == "read") & (part["depth"] == last)]
+        if len(read) and len(end) and read.index[0] != end.index[0]:
+            yield "last layer", int(read.index[0]), int(end.index[0])
+        if len(read) and len(train):
+            yield "training", int(train.index[0]), int(read.index[0])
+
+
+def _compare(
+    points: Sequence[Point],
+    table: pd.DataFrame,
+    pairs: Sequence[tuple[str, int, int]],
+    options: Options,
+    how: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Compare the choices on test images: one family."""
+    if not pairs:
+        return pd.DataFrame(columns=list(DIFFERENCE_COLUMNS))
+    slices, runs = {}, []
+    for number in sorted({number for _, *both in pairs for number in both}):
+        slices[number] = slice(len(runs), len(runs) + len(points[number].runs))
+        runs += points[number].runs
+    aligned = align(score(runs, **how))
+    found = compare_family(aligned, [(slices[a], slices[b]) for _, a, b in pairs], options)
+    rows = [
+        vars(one)
+        | {name: table.loc[a, name] for name in ("dataset", "backbone", "metric", "positive")}
+        | {"question": question, "n_units": aligned.paired.n_units, "unit": aligned.unit}
+        for (question, a, _), one in zip(pairs, found, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
+
+
+def _majority(run: Predictions, metric: str, how: Mapping[str, Any]) -> float:
+    found = evaluate([run], metrics=[metric], replicates=100, **how)
+    level = found[found["run"].str.startswith("majority")]
+    return float(level["estimate"].iloc[0]) if len(level) else NAN

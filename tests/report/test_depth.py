@@ -1,0 +1,214 @@
+"""Depth: validation chooses by one standard error, test is looked at once, and the words say so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from depth_runs import BLOCKS, PLACES, READ, depth_run, reading, training
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frostline.cache import InputError
+from frostline.report import Predictions, compare, evaluate, save_figure
+from frostline.report.depth.chart import depth_chart
+from frostline.report.depth.choice import choose_depth, within_one_error
+from frostline.report.depth.curve import TABLE_COLUMNS, Point, depth_curves
+from frostline.report.depth.sentences import depth_sentences
+from frostline.report.figures.depth import depth_figure
+
+BACKBONE = "effnet-lite0"
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def curves_of(points, **options):
+    names = {str(point.runs[0].meta["backbone"]) for point in points}
+    return depth_curves(points, dict.fromkeys(sorted(names), PLACES), **options)
+
+
+@given(SCORES, st.floats(0, 0.2), st.booleans(), st.randoms(use_true_random=False))
+def test_the_choice_is_the_cheapest_within_one_error_of_the_best(scores, error, higher, random):
+    values, costs = np.array(scores), np.array(random.sample(range(50), len(scores)), float)
+    errors = np.full(len(values), error)
+    within = within_one_error(values, errors, higher=higher)
+    best = values.max() if higher else values.min()
+    assert (within == (np.abs(values - best) <= error + 1e-12)).all()
+    place = choose_depth(values, errors, costs, higher=higher)
+    assert within[place]
+    assert costs[place] == costs[within].min()
+    # Whatever is turned round, the same is chosen.
+    assert choose_depth(-values, errors, costs, higher=not higher) == place
+
+
+def test_ties_and_what_is_unknown():
+    nan = float("nan")
+    none = np.array([nan, nan])
+    assert choose_depth(none, none, none, higher=True) is None
+    scores, errors = np.array([0.7, nan, 0.8, 0.8]), np.array([0.1, 0.1, nan, 0.1])
+    # The best has no error: what equals it alone is within.
+    assert choose_depth(scores, errors, np.array([1.0, 0, 3, 2]), higher=True) == 3
+    # Of equal cost the better one, and what costs nobody knows how much comes last.
+    equal = np.array([0.79, 0.8, 0.78])
+    spread = np.full(3, 0.05)
+    assert choose_depth(equal, spread, np.array([1.0, 1, nan]), higher=True) == 1
+    assert choose_depth(equal, spread, np.array([nan, nan, 5.0]), higher=True) == 2
+
+
+def test_a_point_is_what_evaluate_says_of_its_run():
+    points = reading()
+    table = curves_of(points).table
+    assert tuple(table.columns) == TABLE_COLUMNS
+    assert table["block"].tolist() == list(BLOCKS)
+    for point, row in zip(points, table.to_dict("records"), strict=True):
+        for split, names in {
+            "test": ("estimate", "low", "high"),
+            "val": ("val_estimate",),
+        }.items():
+            found = evaluate(point.runs, split=split, metrics=["accuracy"])
+            for name in names:
+                expected = found[name.removeprefix("val_")].iloc[0]
+                assert row[name] == pytest.approx(expected), name
+    assert table["chosen"].sum() == 1
+    (chosen,) = table[table["chosen"]].to_dict("records")
+    best = table.loc[table["val_estimate"].idxmax()]
+    assert chosen["val_estimate"] >= best["val_estimate"] - best["val_error"]
+    cheaper = table[table["cost"] < chosen["cost"]]
+    assert (cheaper["val_estimate"] < best["val_estimate"] - best["val_error"]).all()
+
+
+def test_test_images_choose_nothing():
+    """Labels of test images may be turned round: the choice stays, its score does not."""
+    points = reading()
+    before = curves_of(points).table
+    for point in points:
+        table = point.runs[0].table
+        turned = table["label"].map({"well": "sick", "sick": "well"})
+        table["label"] = turned.where(table["split"] == "test", table["label"])
+    after = curves_of(points).table
+    assert after["chosen"].tolist() == before["chosen"].tolist()
+    assert (after["val_error"] == before["val_error"]).all()
+    assert (after["estimate"] < before["estimate"]).all()
+
+
+def test_differences_are_those_of_compare():
+    points = reading() + training({"1": 1.5, "3": 2.6, "all": 1.6})
+    found = curves_of(points)
+    table = found.table
+    read, train = (
+        table[(table["road"] == r) & table["chosen"]].index[0] for r in ("read", "train")
+    )
+    asked = found.differences.set_index("question")
+    assert list(asked.index) == ["last layer", "training"]
+    last = len(PLACES) - 1
+    for question, a, b in (("last layer", read, last), ("training", train, read)):
+        (alone,) = compare([*points[a].runs, *points[b].runs]).to_dict("records")
+        mine = asked.loc[question]
+        assert mine["difference"] == pytest.approx(alone["difference"])
+        assert mine["p"] == pytest.approx(alone["p"], abs=0.01)
+        # Both are one family.
+        assert mine["low"] <= alone["low"] + 1e-3
+        assert mine["high"] >= alone["high"] - 1e-3
+        assert mine["p_adjusted"] >= mine["p"]
+    assert found.majority == pytest.approx(
+        evaluate(points[0].runs, metrics=["accuracy"])["estimate"].iloc[-1]
+    )
+
+
+def test_the_answer_commits_as_far_as_the_data_allow():
+    many = curves_of(reading((0.2, 0.4, 1.0, 2.6, 2.6, 2.6, 1.4, 0.6), patients=600))
+    text = depth_sentences(many)
+    assert text[0].startswith(
+        f"Read {BACKBONE} at block 3 of 7 (32% of its forward pass): accuracy "
+    )
+    assert text[1].startswith("Its last layer is ")
+    assert " points worse [" in text[1]
+    few = depth_sentences(curves_of(reading()))
+    assert few[1].startswith("Whether its last layer differs is undecided: ")
+    assert "test groups would decide a difference of this size" in few[1]
+
+
+def test_the_last_layer_may_be_the_answer():
+    found = curves_of(reading((*tuple(sorted(READ))[:-1], 3.5)))
+    text = depth_sentences(found)
+    assert text[0].startswith(f"Read {BACKBONE} at its last layer: accuracy")
+    assert text[1] == "No cheaper depth came within one standard error of it on validation."
+    assert found.differences.empty
+
+
+@pytest.mark.parametrize(("skill", "verb"), [(4.5, "adds"), (0.1, "costs")])
+def test_what_training_adds_is_said_with_its_cost(skill, verb):
+    found = curves_of(reading(patients=600) + training({"3": skill}, seeds=3, patients=600))
+    text = "\n".join(depth_sentences(found))
+    assert f"Training the last 3 blocks {verb} " in text
+    assert "at 450 times the time" in text  # three seeds of 300 s, and 2 s
+
+
+def test_validation_that_says_nothing_of_the_test_set_is_named():
+    honest, shifted = (curves_of(reading(shift=shift, patients=400)) for shift in (0.0, 1.2))
+    assert not any("does not speak" in text for text in depth_sentences(honest))
+    assert any(
+        text.startswith("Validation does not speak for this test set: the choice for reading")
+        for text in depth_sentences(shifted)
+    )
+
+
+def test_without_validation_nothing_is_chosen():
+    points = []
+    for point in reading():
+        (run,) = point.runs
+        tested = Predictions(run.table[run.table["split"] == "test"], run.meta)
+        points.append(Point("read", point.place, [tested]))
+    found = curves_of(points)
+    assert not found.table["chosen"].any()
+    assert depth_sentences(found) == [
+        f"No depth of {BACKBONE} is chosen, because no run was scored on validation images."
+    ]
+    assert "validation" in depth_chart(found, 80)
+
+
+def test_losses_are_better_when_lower():
+    found = curves_of(reading(), metric="log_loss")
+    best = found.table["val_estimate"].min()
+    error = found.table.loc[found.table["val_estimate"].idxmin(), "val_error"]
+    assert (found.table["within"] == (found.table["val_estimate"] <= best + error)).all()
+    assert "points" not in " ".join(depth_sentences(found)[:2])
+
+
+def test_the_chart_fits_its_terminal_and_shows_every_point():
+    points = reading() + training({"1": 1.5, "all": 1.6})
+    found = curves_of(points)
+    for width in (60, 80, 120):
+        lines = depth_chart(found, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert len(lines) == 3 + len(points)
+    assert sum("◀ chosen" in line for line in lines) == 2
+    assert sum("■" in line for line in lines[:-1]) == 2
+
+
+def test_the_picture_has_a_panel_for_each_backbone(tmp_path):
+    points = reading() + training({"1": 1.5, "3": 1.8, "all": 1.6})
+    points += [Point("scratch", None, [depth_run(0.9, unfreeze="all", weights="random (seed 0)")])]
+    points += reading((0.4,) * 8, backbone="$x_1$ <b>")
+    found = curves_of(points)
+    figure = depth_figure(found.table, found.places, found.majority)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [BACKBONE, "$x_1$ <b>"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [
+        *("read here, nothing trained", "train what lies behind", "validation", "chosen"),
+        *("from scratch", "majority class"),
+    ]
+    names = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert names == ["none", *BLOCKS]
+    for kind in ("png", "pdf", "svg"):
+        save_figure(figure, tmp_path / f"depth.{kind}", dpi=300)
+        assert (tmp_path / f"depth.{kind}").stat().st_size > 5_000
+
+
+def test_nothing_to_show_is_one_sentence():
+    with pytest.raises(InputError, match="There is no depth to show"):
+        depth_curves([], {})
+
+
+def test_two_runs_with_other_test_sets_are_refused():
+    points = [*reading(), *training({"1": 3.0}, patients=100)]
+    with pytest.raises(InputError):
+        curves_of(points)
