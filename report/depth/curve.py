@@ -179,8 +179,9 @@ def _validation(
     if not all((run.table["split"] == "val").any() for run in runs):
         return {"val_estimate": NAN, "val_error": NAN, "val_units": 0}
     # The interval is not needed, and percentile's replicates take time.
-    options = {"split": "val", "ci": "jackknife-t"}
-    (row,) = over_seeds(runs, metrics=[metric], **how, **options).to_dict("records")
+    (row,) = over_seeds(runs, metrics=[metric], split="val", ci="jackknife-t", **how).to_dict(
+        "records"
+    )
     errors = np.nan_to_num([row["seed_error"]])[0], row["group_error"]
     error = float(np.hypot(*errors))
     return {"val_estimate": row["estimate"], "val_error": error, "val_units": row["n_units"]}
@@ -225,7 +226,8 @@ def _compare(
     """Compare the choices on test images: one family."""
     if not pairs:
         return pd.DataFrame(columns=list(DIFFERENCE_COLUMNS))
-    slices, runs = {}, []
+    slices: dict[int, slice] = {}
+    runs: list[Predictions] = []
     for number in sorted({number for _, *both in pairs for number in both}):
         slices[number] = slice(len(runs), len(runs) + len(points[number].runs))
         runs += points[number].runs

@@ -29,12 +29,12 @@ from frostline.report.tables.numbers import is_share
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROADS = {
+ROADS: dict[str, tuple[str, str, str, Any]] = {
     "read": ("read here, nothing trained", BLUE, "o", "-"),
     "train": ("train what lies behind", VERMILION, "s", (0, (4, 1.2))),
 }
-SCRATCH = ("from scratch", GREEN, (0, (1, 1)))
-MAJORITY = ("majority class", GREY, (0, (3, 1, 1, 1)))
+SCRATCH: tuple[str, str, Any] = ("from scratch", GREEN, (0, (1, 1)))
+MAJORITY: tuple[str, str, Any] = ("majority class", GREY, (0, (3, 1, 1, 1)))
 LONGEST_NAME = 10
 PANEL = 2.1  # inches
 LEFT, RIGHT, TOP, TITLE, BELOW = 0.62, 0.1, 0.56, 0.24, 1.05
