@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from frostline.probe.heads.scoring import METRICS, best_first
 from frostline.probe.heads.training import Candidate, pairs
@@ -61,15 +62,33 @@ def select_folds(run: HeadRun, scores: pd.DataFrame) -> list[Choice]:
     """
     assert run.training.cv is not None
     folds = run.training.cv[0]
+    return [select(run, _without(scores, folds, left_out)) for left_out in range(folds)]
+
+
+def inner_scores(run: HeadRun, scores: pd.DataFrame, metric: str) -> NDArray[np.float64]:
+    """Score on every other fold what is selected for each: float64 [folds, folds - 1].
+
+    Row a is what was selected for fold a, as it was trained without a and each b, scored on b: for
+    choices between runs that, too, have not seen the fold.
+    """
+    assert run.training.cv is not None
+    folds = run.training.cv[0]
     found = []
-    for left_out in range(folds):
-        inner = [
-            (scores["part"] == part) & (scores["fold"] == (1 if pair[0] == left_out else 0))
-            for part, pair in enumerate(pairs(folds))
-            if left_out in pair
-        ]
-        found.append(select(run, scores[np.logical_or.reduce(inner)]))
-    return found
+    for left_out, choice in enumerate(select_folds(run, scores)):
+        inner = _without(scores, folds, left_out)
+        mine = (inner["candidate"] == text_of(choice.candidate)) & (inner["epoch"] == choice.epoch)
+        found.append(inner[mine].sort_values("part")[metric].to_numpy(np.float64))
+    return np.stack(found)
+
+
+def _without(scores: pd.DataFrame, folds: int, left_out: int) -> pd.DataFrame:
+    """Scores on other folds of what trained without one."""
+    inner = [
+        (scores["part"] == part) & (scores["fold"] == (1 if pair[0] == left_out else 0))
+        for part, pair in enumerate(pairs(folds))
+        if left_out in pair
+    ]
+    return scores[np.logical_or.reduce(inner)]
 
 
 def _at_best_epoch(run: HeadRun, candidate: Candidate, scores: pd.DataFrame) -> Choice:

@@ -12,7 +12,13 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.numbers import number
 
 Record = Mapping[Any, Any]
-SIGNS = {"read": "●", "train": "■", "scratch": "□"}
+SIGNS = {"read": "●", "nested": "◆", "train": "■", "scratch": "□"}
+WORDS = {
+    "read": "read here",
+    "nested": "choice repeated in every fold",
+    "train": "train behind it",
+    "scratch": "train from scratch",
+}
 VALIDATION, CHOSEN = "·", "◀ chosen"
 LONGEST_NAME = 18
 NARROWEST = 16
@@ -55,9 +61,8 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
         )
         yield f"{text} {CHOSEN if row['chosen'] else ''}".rstrip()
     used = [road for road in SIGNS if (part["road"] == road).any()]
-    words = {"read": "read here", "train": "train behind it", "scratch": "train from scratch"}
     yield ", ".join(
-        [*(f"{SIGNS[road]} {words[road]}" for road in used), f"{VALIDATION} validation"]
+        [*(f"{SIGNS[road]} {WORDS[road]}" for road in used), f"{VALIDATION} validation"]
     )
 
 

@@ -6,7 +6,7 @@ docs/depth.md says what each column is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from frostline.report.statistics.evaluation import evaluate, score
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.seeds import over_seeds
 
-Road = Literal["read", "train", "scratch"]
+Road = Literal["read", "train", "scratch", "nested"]
 NAN = float("nan")
 TABLE_COLUMNS = (
     *("dataset", "backbone", "road", "depth", "block", "cost", "unfreeze", "feature", "seeds"),
@@ -57,26 +57,38 @@ class Place(NamedTuple):
     cost: float
 
 
+class Validation(NamedTuple):
+    """A score that chooses, its standard error, and of how many units."""
+
+    estimate: float
+    error: float
+    units: int
+
+
 @dataclass(frozen=True)
 class Point:
     """One point of a curve.
 
     Attributes
     ----------
-    road : "read", "train" or "scratch"
-        A head on frozen output, training of what lies behind, or of all from random weights.
+    road : "read", "train", "scratch" or "nested"
+        A head on frozen output, training of what lies behind, or of all from random weights; or a
+        head at the depth that each fold of a cross-validation chose.
     place : Place or None
         None where nothing is frozen.
     runs : sequence of Predictions
         One for each seed, of one data set and backbone.
     seconds : float, optional
         What it took to train, all seeds together; the sum of what the runs say if not given.
+    validation : Validation, optional
+        Of a cross-validation, whose runs have no validation images.
     """
 
     road: Road
     place: Place | None
     runs: Sequence[Predictions]
     seconds: float | None = None
+    validation: Validation | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,7 @@ def depth_curves(
     places: Mapping[str, Sequence[Place]],
     *,
     metric: str = "accuracy",
+    nested: Mapping[str, Sequence[Predictions]] | None = None,
     replicates: int = 10_000,
     seed: int = 0,
     scoring: Mapping[str, Any] | None = None,
@@ -125,6 +138,9 @@ def depth_curves(
         Of each backbone all places, from input to output.
     metric : str
         The primary metric.
+    nested : mapping, optional
+        After a cross-validation, of each backbone: predictions of reading where each fold's own
+        choice says (`folds.chosen_run`), one for each repeat. They are scored as what is chosen.
     replicates, seed
         As in `evaluate` and `compare`.
     scoring : mapping, optional
@@ -143,6 +159,10 @@ def depth_curves(
     rows = [_row(point, metric, how, draws) for point in points]
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     table = _chosen(table, higher=find_metric(metric).higher)
+    added = list(_nested(points, table, nested or {}))
+    points = [*points, *added]
+    rows = [_row(point, metric, how, draws) | {"within": False, "chosen": False} for point in added]
+    table = pd.concat([table, pd.DataFrame(rows, columns=list(TABLE_COLUMNS))], ignore_index=True)
     pairs = list(_questions(table, places))
     found = _compare(points, table, pairs, Options(metric, replicates=replicates, seed=seed), how)
     return Curves(table, found, places, _majority(points[0].runs[0], metric, how))
@@ -168,30 +188,32 @@ def _row(
         "feature": first.meta.get("feature"),
         "seeds": test["n_seeds"],
         "seconds": known if point.seconds is None else point.seconds,
-        **_validation(point.runs, metric, how),
+        **_validation(point, metric, how),
     }
 
 
-def _validation(
-    runs: Sequence[Predictions], metric: str, how: Mapping[str, Any]
-) -> dict[str, float]:
+def _validation(point: Point, metric: str, how: Mapping[str, Any]) -> dict[str, float]:
     """Give the validation score, its standard error over patients and seeds, and how many units."""
-    if not all((run.table["split"] == "val").any() for run in runs):
-        return {"val_estimate": NAN, "val_error": NAN, "val_units": 0}
-    # The interval is not needed, and percentile's replicates take time.
-    (row,) = over_seeds(runs, metrics=[metric], split="val", ci="jackknife-t", **how).to_dict(
-        "records"
-    )
-    errors = np.nan_to_num([row["seed_error"]])[0], row["group_error"]
-    error = float(np.hypot(*errors))
-    return {"val_estimate": row["estimate"], "val_error": error, "val_units": row["n_units"]}
+    found = point.validation
+    if found is None and all((run.table["split"] == "val").any() for run in point.runs):
+        # The interval is not needed, and percentile's replicates take time.
+        (row,) = over_seeds(
+            point.runs, metrics=[metric], split="val", ci="jackknife-t", **how
+        ).to_dict("records")
+        errors = row["group_error"], np.nan_to_num([row["seed_error"]])[0]
+        found = Validation(row["estimate"], float(np.hypot(*errors)), row["n_units"])
+    found = found or Validation(NAN, NAN, 0)
+    return {
+        f"val_{name}": value
+        for name, value in zip(("estimate", "error", "units"), found, strict=True)
+    }
 
 
 def _chosen(table: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
     """Mark what is within one standard error, and the choice, on each road of each backbone."""
     table = table.assign(within=False, chosen=False)
     for (_, road), part in table.groupby(["backbone", "road"], sort=False):
-        if road == "scratch":
+        if road not in ("read", "train"):
             continue
         scores, errors = (part[f"val_{name}"].to_numpy(float) for name in ("estimate", "error"))
         costs = part["cost" if road == "read" else "seconds"].to_numpy(float)
@@ -202,6 +224,16 @@ def _chosen(table: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
     return table
 
 
+def _nested(
+    points: Sequence[Point], table: pd.DataFrame, nested: Mapping[str, Sequence[Predictions]]
+) -> Iterator[Point]:
+    """Give the point of the choice that was repeated in every fold, where reading was chosen."""
+    chosen = (table["chosen"] & (table["road"] == "read")).to_numpy(bool)
+    for number in np.flatnonzero(chosen).tolist():
+        if runs := nested.get(str(table["backbone"].iloc[number])):
+            yield replace(points[number], road="nested", runs=runs)
+
+
 def _questions(
     table: pd.DataFrame, places: Mapping[str, Sequence[Place]]
 ) -> Iterator[tuple[str, int, int]]:
@@ -209,6 +241,8 @@ def _questions(
     for backbone, part in table.groupby("backbone", sort=False):
         last = places[str(backbone)][-1].depth
         read, train = (part[(part["road"] == road) & part["chosen"]] for road in ("read", "train"))
+        nested = part[part["road"] == "nested"]
+        read = nested if len(nested) else read
         end = part[(part["road"] == "read") & (part["depth"] == last)]
         if len(read) and len(end) and read.index[0] != end.index[0]:
             yield "last layer", int(read.index[0]), int(end.index[0])

@@ -57,9 +57,12 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     asked = curves.differences[curves.differences["backbone"] == backbone]
     found = {row["question"]: row for row in asked.to_dict("records")}
     read, train = chosen.get("read"), chosen.get("train")
+    nested = part[part["road"] == "nested"].to_dict("records")
     if read:
         share = f" ({100 * read['cost']:.0f}% of its forward pass)" if read["cost"] < 1 else ""
-        yield f"Read {backbone} {place_words(read, blocks)}{share}: {_score(read)}."
+        said = _score(nested[0] if nested else read)
+        repeated = ", with the choice repeated in every fold" if nested else ""
+        yield f"Read {backbone} {place_words(read, blocks)}{share}: {said}{repeated}."
         yield from _last_layer(found.get("last layer"), read, blocks)
     if train and read:
         yield from _training(found["training"], train, read, blocks)

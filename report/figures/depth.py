@@ -87,6 +87,7 @@ def _panel(axes: Any, part: pd.DataFrame, places: list[Any], majority: float) ->
     scratch = part[part["road"] == "scratch"]
     if len(scratch):
         _level(axes, scale * float(scratch["estimate"].iloc[0]), SCRATCH)
+    nested = part[part["road"] == "nested"]
     for road, (_, colour, marker, dash) in ROADS.items():
         mine = part[part["road"] == road]
         if road == "train" and len(mine):
@@ -106,9 +107,12 @@ def _panel(axes: Any, part: pd.DataFrame, places: list[Any], majority: float) ->
         style: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.8}
         axes.plot(x, values["estimate"], color=colour, linestyle=dash, **style)
         chosen = mine["chosen"].to_numpy(bool) & (mine["road"] == road).to_numpy()
+        y = values["estimate"][chosen]
+        if road == "read" and len(nested):  # scored where each fold chose for itself
+            y = scale * nested["estimate"].to_numpy(float)
         axes.plot(
             x[chosen],
-            values["estimate"][chosen],
+            y,
             linestyle="",
             marker="o",
             markersize=11,
