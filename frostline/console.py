@@ -66,6 +66,12 @@ def detail(sentence: str) -> None:
         say(sentence)
 
 
+def text_width(widest: int = 100) -> int:
+    """Give how many characters a line of output may have: those of the terminal, or 80 in a pipe."""
+    out = _console("out")
+    return min(out.width, widest) if out.is_terminal else 80
+
+
 def show_table(table: Table) -> None:
     """Print a table to standard output: as wide as the terminal, or wide enough for a pipe."""
     from frostline.report.tables.writers.terminal import to_terminal

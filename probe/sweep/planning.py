@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,13 @@ class Plan:
     skipped: list[str] = field(default_factory=list)
 
 
-def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
+def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = None) -> Plan:
     """Look at manifests and stores, and name every head run.
+
+    Parameters
+    ----------
+    keys : sequence of str, optional
+        Of the stores to take, instead of those that the sweep's features say.
 
     Raises
     ------
@@ -50,7 +55,13 @@ def plan_sweep(workspace: Workspace, sweep: Sweep) -> Plan:
         others = _other_images(workspace, sweep, dataset, images)
         sets = _training_sets(sweep, images, dataset, plan.skipped)
         for backbone in sweep.backbones:
-            for store in find_features(workspace, sweep, dataset, backbone, plan.skipped):
+            folder = workspace.embeddings(dataset, backbone)
+            stores = (
+                find_features(workspace, sweep, dataset, backbone, plan.skipped)
+                if keys is None
+                else [choose_store(folder, key) for key in keys]
+            )
+            for store in stores:
                 # Before any worker starts, and before hours of other runs.
                 _check_embedded(workspace, sweep, backbone, store, {dataset: images, **others[1]})
                 data = Data(

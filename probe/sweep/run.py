@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from frostline.cache import Workspace
@@ -59,22 +59,40 @@ def run_sweep(
     check_name(workspace, sweep)
     plan = plan_sweep(workspace, sweep)
     heard = dict.fromkeys(plan.skipped)
-    todo = [run for run in plan.runs if not is_done(workspace, run)]
-    tasks = make_tasks(workspace, todo)
-    total = sum(run.heads() for run in plan.runs)
-    done = total - sum(run.heads() for run in todo)
-    tell = progress or (lambda done, total: None)
-    tell(done, total)
-    with workers(jobs, scheduler, len(tasks)) as parallel:
-        for result in parallel(tasks):
-            done += result.heads
-            tell(done, total)
-            heard.update(dict.fromkeys(result.said))
+    found = compute_runs(workspace, plan.runs, jobs=jobs, scheduler=scheduler, progress=progress)
+    heard.update(dict.fromkeys(found))
     results = gather(workspace, sweep, plan.runs)
     heard.update(dict.fromkeys(results.warnings))
     for sentence in heard:
         (said or (lambda text: None))(sentence)
     return results
+
+
+def compute_runs(
+    workspace: Workspace,
+    runs: Sequence[HeadRun],
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Compute what is not done of some runs; give sentences that a person should read.
+
+    Parameters are those of `run_sweep`.
+    """
+    todo = [run for run in runs if not is_done(workspace, run)]
+    tasks = make_tasks(workspace, todo)
+    total = sum(run.heads() for run in runs)
+    done = total - sum(run.heads() for run in todo)
+    tell = progress or (lambda done, total: None)
+    tell(done, total)
+    heard: dict[str, None] = {}
+    with workers(jobs, scheduler, len(tasks)) as parallel:
+        for result in parallel(tasks):
+            done += result.heads
+            tell(done, total)
+            heard.update(dict.fromkeys(result.said))
+    return list(heard)
 
 
 def make_tasks(workspace: Workspace, runs: list[HeadRun]) -> list[SweepTask]:

@@ -1,0 +1,235 @@
+"""The frost line of a data set: both roads, the choice, and the answer (docs/depth.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from frostline import stages
+from frostline.cache import Workspace
+from frostline.cache.errors import InputError
+from frostline.console import detail, progress, say
+from frostline.depth.files import write_depth
+from frostline.depth.reading import Heads, read_depths
+from frostline.protocols import PROTOCOL_HEADS, check_protocol
+from frostline.report import Predictions, read_predictions
+from frostline.report.depth.curve import Curves, Place, Point, depth_curves
+
+if TYPE_CHECKING:
+    from frostline.extract.backbones.depths import Depth
+    from frostline.finetune.task import Execution
+    from frostline.finetune.training.epochs import Epoch
+
+BLOCKS = "blocks"
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a data set.
+
+    Attributes
+    ----------
+    train : sequence of str
+        What is trained too: numbers of last blocks, `all`, and `scratch`, all of it from random
+        weights.
+    seeds : sequence of int
+        Of what is trained, and of heads that depend on one.
+    cv : str, optional
+        `KxR`: reading by repeated cross-validation instead of the data set's splits.
+    metric : str
+        The primary one: it chooses, and is shown.
+    replicates : int
+    scoring : mapping
+        `unit`, `aggregate`, `classes` and `positive`, as in `evaluate`.
+    changes : mapping
+        Fields of the recipe of training to replace.
+    columns : Columns
+    jobs : int, optional
+        Processes that train heads.
+    """
+
+    train: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
+    cv: str | None = None
+    metric: str = "accuracy"
+    replicates: int = 10_000
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    columns: stages.Columns = stages.Columns()
+    jobs: int | None = None
+
+
+def find_depth(
+    workspace: Workspace,
+    dataset: str,
+    networks: Sequence[stages.Network],
+    question: Question,
+    *,
+    machine: stages.Machine | None = None,
+    execution: Execution | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Curves:
+    """Read every backbone at every depth, train it from those asked, choose, and write the answer.
+
+    What is done is not done again.
+
+    Raises
+    ------
+    InputError
+        If a backbone has no blocks that are known, has fewer than asked, or a stage refuses.
+    """
+    machine = machine or stages.Machine()
+    _check(networks, question)
+    points: list[Point] = []
+    places: dict[str, list[Place]] = {}
+    nested: dict[str, list[Predictions]] = {}
+    for network in networks:
+        name = network.backbone_name
+        depths = _depths(workspace, dataset, network)
+        places[name] = [Place(one.number, one.block, one.behind, one.cost) for one in depths]
+        train = {unfreeze: _place(unfreeze, places[name], name) for unfreeze in question.train}
+        read = _read(workspace, dataset, network, depths, question, machine)
+        for sentence in read.said:
+            say(sentence)
+        points += read.points
+        nested[name] = read.nested
+        for unfreeze, place in train.items():
+            points.append(
+                _train(
+                    workspace,
+                    dataset,
+                    network,
+                    (unfreeze, place),
+                    question,
+                    machine,
+                    execution,
+                    on_epoch,
+                )
+            )
+    curves = depth_curves(
+        points,
+        places,
+        metric=question.metric,
+        nested={name: runs for name, runs in nested.items() if runs},
+        replicates=question.replicates,
+        scoring=question.scoring,
+    )
+    write_depth(workspace.root / "reports" / f"depth-{dataset}", curves)
+    return curves
+
+
+def _check(networks: Sequence[stages.Network], question: Question) -> None:
+    names = [network.backbone_name for network in networks]
+    if not names:
+        raise InputError("There is no backbone to read: give one at least.")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"Backbone {min(twice)!r} is given twice: give it once.")
+    if question.cv and question.train:
+        raise InputError(
+            "--cv is for reading, and --train for a data set's own splits: give one of them."
+        )
+
+
+def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list[Depth]:
+    from frostline.cache import read_manifest
+    from frostline.extract.backbones.depths import backbone_depths
+
+    inputs = network.inputs(read_manifest(workspace.manifest(dataset)))
+    return list(
+        backbone_depths(network.backbone_name, inputs.geometry.crop, network.feature or BLOCKS)
+    )
+
+
+def _place(unfreeze: str, places: Sequence[Place], backbone: str) -> Place | None:
+    """Find from where a training begins; None if nothing is frozen."""
+    if unfreeze in ("all", SCRATCH):
+        return None
+    if not unfreeze.isdigit() or int(unfreeze) < 1:
+        raise InputError(
+            f"--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
+            f"{unfreeze!r}: correct it."
+        )
+    for place in places:
+        if place.behind == int(unfreeze):
+            return place
+    raise InputError(
+        f"Backbone {backbone!r} has {places[0].behind} blocks behind its first, fewer than the "
+        f"{unfreeze} of --train: give a smaller number, or all."
+    )
+
+
+def _read(
+    workspace: Workspace,
+    dataset: str,
+    network: stages.Network,
+    depths: Sequence[Depth],
+    question: Question,
+    machine: stages.Machine,
+) -> Any:
+    name = network.backbone_name
+    with progress(f"Embedding {dataset} with {name}") as update:
+        found = stages.extract_features(
+            workspace,
+            dataset,
+            network,
+            [network.feature or BLOCKS],
+            machine=machine,
+            progress=update,
+        )
+    for sentence in found[0].skipped:
+        say(f"Skipped: {sentence}")
+    keys = {one.feature: one.key for one in found}
+    stores = [
+        (Place(one.number, one.block, one.behind, one.cost), keys[one.feature])
+        for one in depths
+        if one.feature is not None
+    ]
+    detail(f"Reading {name} at {len(stores)} depths.")
+    heads = Heads(
+        PROTOCOL_HEADS[check_protocol(network.protocol)],
+        network.protocol,
+        question.seeds,
+        question.cv,
+        question.columns,
+        "skip" if machine.on_error == "skip" else "error",
+        question.jobs,
+    )
+    with progress(f"Reading {name}", "heads") as update:
+        return read_depths(workspace, dataset, name, stores, heads, question.metric, update)
+
+
+def _train(
+    workspace: Workspace,
+    dataset: str,
+    network: stages.Network,
+    where: tuple[str, Place | None],
+    question: Question,
+    machine: stages.Machine,
+    execution: Execution | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> Point:
+    unfreeze, place = where
+    network = replace(network, feature=None)
+    if unfreeze == SCRATCH:
+        network = replace(network, weights="random")
+    runs = []
+    for seed in question.seeds:
+        say(f"Training {network.backbone_name}, {unfreeze}, seed {seed}.")
+        with progress(f"Preparing {dataset}") as update:
+            run, _ = stages.finetune(
+                workspace,
+                dataset,
+                network,
+                unfreeze="all" if unfreeze == SCRATCH else unfreeze,
+                machine=machine,
+                seed=seed,
+                columns=question.columns,
+                changes=question.changes,
+                execution=execution,
+                on_epoch=on_epoch,
+                progress=update,
+            )
+        runs.append(read_predictions(workspace.predictions(run)))
+    return Point("scratch" if unfreeze == SCRATCH else "train", place, runs)

@@ -1,0 +1,135 @@
+"""Reading: a head on the frozen output of every block, from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from frostline.cache import Workspace
+from frostline.cache.errors import InputError
+from frostline.console import Progress
+from frostline.probe.choices import OnMissing
+from frostline.probe.heads.registry import make_grid
+from frostline.probe.heads.scoring import METRICS
+from frostline.probe.sweep.head_run import HeadRun
+from frostline.probe.sweep.planning import plan_sweep
+from frostline.probe.sweep.run import compute_runs
+from frostline.probe.sweep.selection import inner_scores
+from frostline.probe.sweep.settings import Sweep
+from frostline.probe.sweep.validation_scores import read_scores
+from frostline.report import Predictions, read_predictions
+from frostline.report.depth.curve import Place, Point, Validation
+from frostline.report.depth.folds import choose_by_folds, chosen_run, mean_scores
+from frostline.stages import Columns
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What is trained on each depth.
+
+    Attributes
+    ----------
+    head, protocol : str
+    seeds : sequence of int
+        For a head that depends on one.
+    cv : str, optional
+        `KxR`, instead of the data set's splits.
+    columns : Columns
+    on_missing : {"error", "skip"}
+    jobs : int, optional
+        Processes; one a core if None.
+    """
+
+    head: str = "logistic"
+    protocol: Any = "standard"
+    seeds: Sequence[int] = (0,)
+    cv: str | None = None
+    columns: Columns = Columns()
+    on_missing: OnMissing = "error"
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """Points of the reading curve; `nested` are the runs of the choice that every fold repeated."""
+
+    points: list[Point]
+    nested: list[Predictions]
+    said: list[str]
+
+
+def read_depths(
+    workspace: Workspace,
+    dataset: str,
+    backbone: str,
+    stores: Sequence[tuple[Place, str]],
+    heads: Heads,
+    metric: str,
+    progress: Progress | None = None,
+) -> Read:
+    """Train a head on each store, all of them together, unless that is done.
+
+    Parameters
+    ----------
+    stores : sequence of (Place, str)
+        From input to output: where it is read, and the key of the store.
+    metric : str
+        Which chooses the depth; in a cross-validation one of a sweep's.
+    """
+    if heads.cv and metric not in METRICS:
+        raise InputError(
+            f"With --cv the depth is chosen by a metric of sweeps ({', '.join(METRICS)}), which "
+            f"{metric} is not: take one of them, or the data set's splits."
+        )
+    sweep = Sweep(
+        datasets=[dataset],
+        backbones=[backbone],
+        heads={heads.head: make_grid(heads.head, {})},
+        protocol=heads.protocol,
+        seeds=list(heads.seeds),
+        cv=heads.cv,
+        label=heads.columns.label,
+        split=heads.columns.split,
+        on_missing=heads.on_missing,
+    )
+    runs = plan_sweep(workspace, sweep, [key for _, key in stores]).runs
+    said = compute_runs(workspace, runs, jobs=heads.jobs, progress=progress)
+    points, inner = [], []
+    for place, key in stores:
+        mine = [run for run in runs if run.data.store_key == key]
+        read = [read_predictions(workspace.predictions(run.run())) for run in mine]
+        points.append(Point("read", place, read))
+        if heads.cv:
+            inner.append([_inner(workspace, run, metric) for run in mine])
+    if not heads.cv:
+        return Read(points, [], said)
+    return _nested(points, np.array(inner), metric, said)
+
+
+def _inner(workspace: Workspace, run: HeadRun, metric: str) -> Any:
+    scores = read_scores(workspace, run)
+    assert scores is not None  # it is done
+    return inner_scores(run, scores, metric)
+
+
+def _nested(points: list[Point], inner: Any, metric: str, said: list[str]) -> Read:
+    """Choose in every fold, and score every depth by its inner folds: inner [D, R, F, F - 1]."""
+    higher, folds = METRICS[metric], inner.shape[2]
+    costs = np.array([point.place.cost for point in points if point.place is not None])
+    nested = [
+        chosen_run(
+            [point.runs[repeat] for point in points],
+            choose_by_folds(inner[:, repeat], costs, higher=higher),
+        )
+        for repeat in range(inner.shape[1])
+    ]
+    units = int(points[0].runs[0].table["group_id"].nunique())
+    means, errors = mean_scores(inner.reshape(len(points), -1), folds)
+    scored = [
+        replace(point, validation=Validation(float(mean), float(error), units))
+        for point, mean, error in zip(points, means, errors, strict=True)
+    ]
+    return Read(scored, nested, said)
