@@ -67,7 +67,7 @@ def detail(sentence: str) -> None:
 
 
 def text_width(widest: int = 100) -> int:
-    """Give how many characters a line of output may have: those of the terminal, or 80 in a pipe."""
+    """Give how many characters a line of output may have: the terminal's, or 80 in a pipe."""
     out = _console("out")
     return min(out.width, widest) if out.is_terminal else 80
 

@@ -119,7 +119,7 @@ def depth(
     changes = recipe.changes()
     if changes and not train:
         raise InputError(
-            f"The recipe's {min(changes)} is for what is trained: give --train too, or leave it out."
+            f"The recipe's {min(changes)} is for what is trained: give --train, or leave it out."
         )
     curves = find_depth(
         place,

@@ -57,7 +57,7 @@ class Question:
     replicates: int = 10_000
     scoring: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
-    columns: stages.Columns = stages.Columns()
+    columns: stages.Columns = field(default_factory=stages.Columns)
     jobs: int | None = None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Heads:
     protocol: Any = "standard"
     seeds: Sequence[int] = (0,)
     cv: str | None = None
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     on_missing: OnMissing = "error"
     jobs: int | None = None
 
