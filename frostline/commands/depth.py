@@ -9,7 +9,6 @@ import typer
 
 from frostline.commands.groups import (
     ColumnOptions,
-    ExecutionOptions,
     MachineOptions,
     NetworkOptions,
     RecipeOptions,
@@ -46,9 +45,12 @@ class RoadOptions:
         "0"
     )
     cv: Annotated[
-        str | None,
-        typer.Option(help="5x3: read by 5 folds of groups, 3 times, instead of the splits."),
-    ] = None
+        str,
+        typer.Option(
+            help="5x3: read by 5 folds of groups, 3 times, instead of the splits; auto: where there "
+            "are under 100 groups and nothing is trained; none: never."
+        ),
+    ] = "auto"
     metric: Annotated[str, typer.Option(help="Chooses the depth on validation, and is shown.")] = (
         "accuracy"
     )
@@ -92,7 +94,6 @@ def depth(
     roads: RoadOptions,
     network: DepthNetworkOptions,
     recipe: RecipeOptions,
-    execution: ExecutionOptions,
     machine: MachineOptions,
     columns: ColumnOptions,
     feature: Annotated[
@@ -128,14 +129,13 @@ def depth(
         Question(
             train,
             roads.numbers(),
-            roads.cv,
+            None if roads.cv == "none" else roads.cv,
             roads.metric,
             changes=changes,
             columns=columns.columns(),
             jobs=roads.jobs,
         ),
         machine=machine.machine(),
-        execution=execution.execution(),
         on_epoch=say_epoch,
     )
     for sentence in depth_sentences(curves):

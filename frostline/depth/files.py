@@ -43,7 +43,10 @@ def write_depth(folder: Path, curves: Curves) -> None:
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {name: texts(value) if name == "notes" else _plain(value) for name, value in row.items()}
+        {
+            str(name): texts(value) if name == "notes" else _plain(value)
+            for name, value in row.items()
+        }
         for row in frame.to_dict("records")
     ]
 

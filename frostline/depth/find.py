@@ -15,14 +15,18 @@ from frostline.depth.reading import Heads, read_depths
 from frostline.protocols import PROTOCOL_HEADS, check_protocol
 from frostline.report import Predictions, read_predictions
 from frostline.report.depth.curve import Curves, Place, Point, depth_curves
+from frostline.report.statistics.comparisons.compare import check_options
+from frostline.report.statistics.comparisons.differences import Options
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.depths import Depth
-    from frostline.finetune.task import Execution
     from frostline.finetune.training.epochs import Epoch
 
 BLOCKS = "blocks"
 SCRATCH = "scratch"
+AUTO = "auto"
+# Under so many groups a single split cannot answer.
+FEW_GROUPS, FOLDS = 100, "5x3"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Question:
     seeds : sequence of int
         Of what is trained, and of heads that depend on one.
     cv : str, optional
-        `KxR`: reading by repeated cross-validation instead of the data set's splits.
+        `KxR`: reading by repeated cross-validation; None for the data set's splits; `auto`: 5x3
+        where it has under 100 groups and nothing is trained.
     metric : str
         The primary one: it chooses, and is shown.
     replicates : int
@@ -52,7 +57,7 @@ class Question:
 
     train: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
-    cv: str | None = None
+    cv: str | None = AUTO
     metric: str = "accuracy"
     replicates: int = 10_000
     scoring: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +73,6 @@ def find_depth(
     question: Question,
     *,
     machine: stages.Machine | None = None,
-    execution: Execution | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Curves:
     """Read every backbone at every depth, train it from those asked, choose, and write the answer.
@@ -82,32 +86,28 @@ def find_depth(
     """
     machine = machine or stages.Machine()
     _check(networks, question)
+    question = replace(question, cv=_folds(workspace, dataset, question))
     points: list[Point] = []
-    places: dict[str, list[Place]] = {}
     nested: dict[str, list[Predictions]] = {}
+    # What cannot be is said before anything is computed.
+    depths = {one.backbone_name: _depths(workspace, dataset, one) for one in networks}
+    places = {
+        name: [Place(one.number, one.block, one.behind, one.cost) for one in own]
+        for name, own in depths.items()
+    }
+    trained = {
+        name: [(unfreeze, _place(unfreeze, own, name)) for unfreeze in question.train]
+        for name, own in places.items()
+    }
     for network in networks:
         name = network.backbone_name
-        depths = _depths(workspace, dataset, network)
-        places[name] = [Place(one.number, one.block, one.behind, one.cost) for one in depths]
-        train = {unfreeze: _place(unfreeze, places[name], name) for unfreeze in question.train}
-        read = _read(workspace, dataset, network, depths, question, machine)
+        read = _read(workspace, dataset, network, depths[name], question, machine)
         for sentence in read.said:
             say(sentence)
         points += read.points
         nested[name] = read.nested
-        for unfreeze, place in train.items():
-            points.append(
-                _train(
-                    workspace,
-                    dataset,
-                    network,
-                    (unfreeze, place),
-                    question,
-                    machine,
-                    execution,
-                    on_epoch,
-                )
-            )
+        for where in trained[name]:
+            points.append(_train(workspace, dataset, network, where, question, machine, on_epoch))
     curves = depth_curves(
         points,
         places,
@@ -121,15 +121,39 @@ def find_depth(
 
 
 def _check(networks: Sequence[stages.Network], question: Question) -> None:
+    """Refuse what would only be found out after hours."""
+    check_options(Options(question.metric, replicates=question.replicates))
     names = [network.backbone_name for network in networks]
     if not names:
         raise InputError("There is no backbone to read: give one at least.")
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"Backbone {min(twice)!r} is given twice: give it once.")
-    if question.cv and question.train:
+    if question.cv not in (None, AUTO) and question.train:
         raise InputError(
             "--cv is for reading, and --train for a data set's own splits: give one of them."
         )
+
+
+def _folds(workspace: Workspace, dataset: str, question: Question) -> str | None:
+    """Choose how a data set is read: few groups, by cross-validation."""
+    from frostline.cache import read_manifest
+
+    if question.cv != AUTO:
+        return question.cv
+    groups = int(read_manifest(workspace.manifest(dataset)).table["group_id"].nunique())
+    if groups >= FEW_GROUPS:
+        return None
+    if question.train:
+        say(
+            f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}: one split says little, "
+            "and training is not cross-validated."
+        )
+        return None
+    say(
+        f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}, so that one split cannot "
+        f"answer: it is read by {FOLDS} cross-validation (--cv none takes its splits)."
+    )
+    return FOLDS
 
 
 def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list[Depth]:
@@ -207,9 +231,10 @@ def _train(
     where: tuple[str, Place | None],
     question: Question,
     machine: stages.Machine,
-    execution: Execution | None,
     on_epoch: Callable[[Epoch], None] | None,
 ) -> Point:
+    from frostline.finetune.task import Execution
+
     unfreeze, place = where
     network = replace(network, feature=None)
     if unfreeze == SCRATCH:
@@ -227,7 +252,7 @@ def _train(
                 seed=seed,
                 columns=question.columns,
                 changes=question.changes,
-                execution=execution,
+                execution=Execution(said=say),
                 on_epoch=on_epoch,
                 progress=update,
             )
