@@ -87,6 +87,9 @@ def find_depth(
     machine = machine or stages.Machine()
     _check(networks, question)
     question = replace(question, cv=_folds(workspace, dataset, question))
+    for network in networks:
+        heads = _heads(network, question, machine)
+        heads.check(dataset, network.backbone_name, question.metric)
     points: list[Point] = []
     nested: dict[str, list[Predictions]] = {}
     # What cannot be is said before anything is computed.
@@ -158,12 +161,14 @@ def _folds(workspace: Workspace, dataset: str, question: Question) -> str | None
 
 def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list[Depth]:
     from frostline.cache import read_manifest
-    from frostline.extract.backbones.depths import backbone_depths
+    from frostline.extract.backbones.depths import backbone_depths, depths
+    from frostline.extract.backbones.own_module import own_copy
 
-    inputs = network.inputs(read_manifest(workspace.manifest(dataset)))
-    return list(
-        backbone_depths(network.backbone_name, inputs.geometry.crop, network.feature or BLOCKS)
-    )
+    size = network.inputs(read_manifest(workspace.manifest(dataset))).geometry.crop
+    feature = network.feature or BLOCKS
+    if isinstance(network.backbone, str):
+        return list(backbone_depths(network.backbone, size, feature))
+    return depths(own_copy(network.backbone), network.backbone_name, size, feature)
 
 
 def _place(unfreeze: str, places: Sequence[Place], backbone: str) -> Place | None:
@@ -211,7 +216,13 @@ def _read(
         if one.feature is not None
     ]
     detail(f"Reading {name} at {len(stores)} depths.")
-    heads = Heads(
+    heads = _heads(network, question, machine)
+    with progress(f"Reading {name}", "heads") as update:
+        return read_depths(workspace, dataset, name, stores, heads, question.metric, update)
+
+
+def _heads(network: stages.Network, question: Question, machine: stages.Machine) -> Heads:
+    return Heads(
         PROTOCOL_HEADS[check_protocol(network.protocol)],
         network.protocol,
         question.seeds,
@@ -220,8 +231,6 @@ def _read(
         "skip" if machine.on_error == "skip" else "error",
         question.jobs,
     )
-    with progress(f"Reading {name}", "heads") as update:
-        return read_depths(workspace, dataset, name, stores, heads, question.metric, update)
 
 
 def _train(

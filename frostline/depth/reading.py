@@ -12,13 +12,13 @@ from frostline.cache import Workspace
 from frostline.cache.errors import InputError
 from frostline.console import Progress
 from frostline.probe.choices import OnMissing
-from frostline.probe.heads.registry import make_grid
+from frostline.probe.heads.registry import HEADS
 from frostline.probe.heads.scoring import METRICS
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.run import compute_runs
 from frostline.probe.sweep.selection import inner_scores
-from frostline.probe.sweep.settings import Sweep
+from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.probe.sweep.validation_scores import read_scores
 from frostline.report import Predictions, read_predictions
 from frostline.report.depth.curve import Place, Point, Validation
@@ -51,6 +51,37 @@ class Heads:
     on_missing: OnMissing = "error"
     jobs: int | None = None
 
+    def sweep(self, dataset: str, backbone: str) -> Sweep:
+        """Give the sweep that trains them, checked.
+
+        Raises
+        ------
+        InputError
+            If the cross-validation cannot be.
+        """
+        seeded = HEADS[self.head].seeded and self.cv is None
+        fields = {
+            "datasets": [dataset],
+            "backbones": [backbone],
+            "heads": [self.head],
+            "protocol": self.protocol,
+            "seeds": list(self.seeds) if seeded else [0],
+            "cv": self.cv,
+            "label": self.columns.label,
+            "split": self.columns.split,
+            "on_missing": self.on_missing,
+        }
+        return parse_sweep(fields, "Reading", options={"cv": "--cv", "split": "--split"})
+
+    def check(self, dataset: str, backbone: str, metric: str) -> None:
+        """Refuse a cross-validation that cannot be, or a metric that it does not choose by."""
+        self.sweep(dataset, backbone)
+        if self.cv and metric not in METRICS:
+            raise InputError(
+                f"With --cv the depth is chosen by one of {', '.join(METRICS)}, not {metric}: take "
+                "one of them, or --cv none."
+            )
+
 
 @dataclass(frozen=True)
 class Read:
@@ -79,22 +110,7 @@ def read_depths(
     metric : str
         Which chooses the depth; in a cross-validation one of a sweep's.
     """
-    if heads.cv and metric not in METRICS:
-        raise InputError(
-            f"With --cv the depth is chosen by a metric of sweeps ({', '.join(METRICS)}), which "
-            f"{metric} is not: take one of them, or the data set's splits."
-        )
-    sweep = Sweep(
-        datasets=[dataset],
-        backbones=[backbone],
-        heads={heads.head: make_grid(heads.head, {})},
-        protocol=heads.protocol,
-        seeds=list(heads.seeds),
-        cv=heads.cv,
-        label=heads.columns.label,
-        split=heads.columns.split,
-        on_missing=heads.on_missing,
-    )
+    sweep = heads.sweep(dataset, backbone)
     runs = plan_sweep(workspace, sweep, [key for _, key in stores]).runs
     said = compute_runs(workspace, runs, jobs=heads.jobs, progress=progress)
     points, inner = [], []
