@@ -16,9 +16,12 @@ from frostline.report import Predictions, read_predictions
 from frostline.scores import Scores, evaluate
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from frostline.cache import Workspace as Places
     from frostline.probe.sweep.results import Results
     from frostline.report import DataAudit
+    from frostline.report.depth.curve import Curves
 
 
 @dataclass(eq=False)
@@ -83,6 +86,46 @@ class Run:
 
     def _repr_html_(self) -> str:
         return f"<p>Run <code>{escape(self.id)}</code></p>{self.scores()._repr_html_()}"
+
+
+@dataclass(eq=False)
+class Depth:
+    """Where to read backbones, and where to train them.
+
+    Attributes
+    ----------
+    curves : frostline.report.depth.curve.Curves
+        `table` with one row for each point, `differences` of what was chosen, and the places.
+    folder : Path
+        Where the numbers and the picture lie.
+    """
+
+    curves: Curves
+    folder: Path
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each point of the curves (docs/depth.md)."""
+        return self.curves.table
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """The answer in words."""
+        from frostline.report.depth.sentences import depth_sentences
+
+        return depth_sentences(self.curves)
+
+    def figure(self) -> Figure:
+        """Draw the picture."""
+        from frostline.report.figures.depth import depth_figure
+
+        return depth_figure(self.curves.table, self.curves.places, self.curves.majority)
+
+    def _repr_html_(self) -> str:
+        from frostline.report.figures.style import inline_svg, to_svg
+
+        picture = inline_svg(to_svg(self.figure()), "depth", "Score by depth", adapt=False)
+        return "".join(f"<p>{escape(one)}</p>" for one in self.sentences) + picture
 
 
 @dataclass(eq=False)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from frostline.given import Backbone, PathLike
     from frostline.protocols import Protocol
     from frostline.report import Predictions
-    from frostline.results import Audit, Report, Run, Sweep
+    from frostline.results import Audit, Depth, Report, Run, Sweep
     from frostline.stages import Machine
 
 
@@ -369,6 +369,72 @@ class Workspace:
             on_epoch=say_epoch if self.verbose else None,
         )
         return self._run(run)
+
+    def depth(
+        self,
+        dataset: str,
+        backbone: Backbone | Sequence[Backbone],
+        *,
+        train: Sequence[str | int] = (),
+        seeds: Sequence[int] = (0,),
+        cv: str | None = "auto",
+        metric: str = "accuracy",
+        protocol: Protocol = "standard",
+        weights: PathLike = "pretrained",
+        image_size: int | None = None,
+        columns: tuple[str, str] = ("label", "split"),
+        machine: Machine | None = None,
+        **options: Any,
+    ) -> Depth:
+        """Read backbones at every depth, train them from some, and choose (docs/depth.md).
+
+        Parameters
+        ----------
+        train : sequence of str or int
+            What is trained too: numbers of last blocks, `all`, and `scratch`.
+        seeds : sequence of int
+            Of what is trained.
+        cv : str, optional
+            `5x3`: read by repeated cross-validation; None for the data set's splits; `auto`: 5x3
+            where there are under 100 groups and nothing is trained.
+        metric : str
+            Chooses the depth on validation, and is shown.
+        columns : (str, str)
+            Columns of the manifest that hold labels and splits.
+        **options
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights_seed`, `jobs`, and fields of the
+            recipe of training.
+
+        Examples
+        --------
+        >>> found = ws.depth("mine", "effnet-lite0", cv=None, jobs=1)
+        >>> found.table["road"].unique().tolist()
+        ['read']
+        """
+        from frostline.depth.find import Question, find_depth
+        from frostline.results import Depth
+
+        given: dict[str, Any] = {"protocol": protocol, "image_size": image_size}
+        given |= {"weights": os.fspath(weights), "weights_seed": options.pop("weights_seed", None)}
+        given |= {"feature": options.pop("feature", "blocks")}
+        several = isinstance(backbone, Sequence) and not isinstance(backbone, str)
+        backbones: Any = backbone if several else [backbone]
+        networks = [as_network(one, **given) for one in backbones]
+        question = Question(
+            [str(one) for one in train],
+            list(seeds),
+            cv,
+            metric,
+            jobs=options.pop("jobs", None),
+            changes=options,
+            columns=stages.Columns(*columns),
+        )
+        on_epoch = say_epoch if self.verbose else None
+        machine = machine or self.machine
+        curves = find_depth(
+            self.paths, dataset, networks, question, machine=machine, on_epoch=on_epoch
+        )
+        return Depth(curves, self.paths.root / "reports" / f"depth-{dataset}")
 
     def predict(
         self,

@@ -1,0 +1,164 @@
+"""`frostline depth`: both roads by one command, once; the answer in words, numbers, pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import frostline as package
+from frostline.cache import InputError
+
+from .conftest import Run, make_images
+
+# One process: those of a sweep do not start from a process that was forked.
+VIT = ("--weights", "random", "--image-size", "32")
+DEPTH = ("depth", "-d", "chest", "-b", "timm:test_vit", *VIT, "--jobs", "1")
+TINY = {"weights": "random", "image_size": 32}
+TRAIN = ("--train", "1,all,scratch", "--seeds", "0,1", "--epochs", "1", "--lr", "1e-3")
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, frostline: Run) -> Path:
+    make_images(tmp_path / "images", 40)
+    done = frostline("index", "chest", "--root", "images", "--group-pattern", "(patient[0-9]+)")
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def read(place: Path) -> tuple[pd.DataFrame, dict]:
+    folder = place / "frostline-workspace" / "reports" / "depth-chest"
+    said = json.loads((folder / "depth.json").read_text(encoding="utf-8"))
+    return pd.read_csv(folder / "depth.csv"), said
+
+
+def runs(place: Path) -> dict[str, int]:
+    folder = place / "frostline-workspace" / "predictions"
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+
+
+def test_both_roads_by_one_command(indexed: Path, frostline: Run) -> None:
+    done = frostline(*DEPTH, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    table, said = read(indexed)
+    # The class token of the stem has seen nothing of the image.
+    assert table["road"].tolist() == ["read"] * 6 + ["train", "train", "scratch"]
+    assert table["depth"].tolist() == [1, 2, 3, 4, 5, 6, 5, -1, -1]
+    assert table["cost"][:6].is_monotonic_increasing
+    assert table["cost"][5] == 1
+    assert table["unfreeze"].tolist() == ["none"] * 6 + ["1", "all", "all"]
+    assert table["seeds"].tolist() == [1] * 6 + [2, 2, 2]
+    assert table.groupby("road")["chosen"].sum().to_dict() == {"read": 1, "train": 1, "scratch": 0}
+    lines = done.stdout.splitlines()
+    assert lines[: len(said["sentences"])] == said["sentences"]
+    assert lines[0].startswith("Read timm:test_vit at ")
+    assert sum("◀ chosen" in line for line in lines) == 2
+    assert "under 100: one split says little, and training is not cross-validated." in done.stderr
+    folder = indexed / "frostline-workspace" / "reports" / "depth-chest"
+    assert {path.name for path in folder.iterdir()} == {
+        f"depth.{kind}" for kind in ("csv", "json", "png", "pdf", "svg")
+    }
+    # Every point is an ordinary run, which is not done again, and other commands know it.
+    before = runs(indexed)
+    assert len(before) == 6 + 2 * 2  # of random weights, all is from scratch
+    again = frostline(*DEPTH, *TRAIN)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert runs(indexed) == before
+    alone = frostline("finetune", "-d", "chest", "-b", "timm:test_vit", *VIT, "--unfreeze", "1")
+    assert alone.returncode == 0
+    one = frostline(
+        "probe",
+        "-d",
+        "chest",
+        "-b",
+        "timm:test_vit",
+        "--feature",
+        "layer:blocks.2:cls",
+        "--head",
+        "logistic",
+        "--protocol",
+        "standard",
+    )
+    assert one.returncode == 0
+    assert Path(one.stdout.splitlines()[0]).name in before
+
+
+def test_few_groups_are_read_by_cross_validation(indexed: Path, frostline: Run) -> None:
+    done = frostline(*DEPTH)
+    assert done.returncode == 0, done.stderr
+    assert "under 100, so that one split cannot answer: it is read by 5x3" in done.stderr
+    table, said = read(indexed)
+    assert table["road"].tolist() == ["read"] * 6 + ["nested"]
+    assert table["seeds"].tolist() == [3] * 7
+    assert table["n_units"].nunique() == 1
+    assert said["sentences"][0].endswith("with the choice repeated in every fold.")
+    # Every patient is a test patient once in a repeat.
+    manifest = package.Workspace(indexed / "frostline-workspace").index(
+        "chest", indexed / "images", group_pattern="(patient[0-9]+)"
+    )
+    assert table["n_units"].iloc[0] == manifest.table["group_id"].nunique()
+    split = frostline(*DEPTH, "--cv", "none")
+    assert split.returncode == 0, split.stderr
+    assert set(read(indexed)[0]["road"]) == {"read"}
+
+
+def test_two_backbones_are_one_picture(indexed: Path, frostline: Run) -> None:
+    done = frostline(*DEPTH, "-b", "timm:test_resnet", "--cv", "none", "--metric", "log_loss")
+    assert done.returncode == 0, done.stderr
+    table, said = read(indexed)
+    assert list(table["backbone"].unique()) == ["timm:test_vit", "timm:test_resnet"]
+    assert set(said["places"]) == {"timm:test_vit", "timm:test_resnet"}
+    assert set(table["metric"]) == {"log_loss"}
+    assert sum(sentence.startswith("Read timm:") for sentence in said["sentences"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--train", "9"],
+            "Backbone 'timm:test_vit' has 6 blocks behind its first, fewer than the 9",
+        ),
+        (
+            ["--train", "half"],
+            "--train takes numbers of last blocks, all and scratch, such as 1,3,all",
+        ),
+        (["--train", "1", "--cv", "5x3"], "--cv is for reading, and --train for a data set's own"),
+        (["--cv", "5"], "--cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '5'."),
+        (
+            ["--cv", "5x3", "--metric", "roc_auc"],
+            "With --cv the depth is chosen by one of log_loss",
+        ),
+        (["--metric", "acuracy"], "acuracy"),
+        (
+            ["--epochs", "3"],
+            "The recipe's epochs is for what is trained: give --train, or leave it",
+        ),
+        (["--seeds", "0,0"], "--seeds takes different whole numbers, such as 0,1,2, not '0,0'."),
+        (["--feature", "cls"], "--feature is blocks or blocks:POOLING here, not 'cls'."),
+        (["-b", "timm:test_vit"], "Backbone 'timm:test_vit' is given twice: give it once."),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_computed(
+    indexed: Path, frostline: Run, words: list[str], sentence: str
+) -> None:
+    done = frostline(*DEPTH, *words)
+    assert done.returncode != 0
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (indexed / "frostline-workspace" / "embeddings").exists()
+
+
+def test_the_same_in_python(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(indexed)
+    ws = package.Workspace()
+    found = ws.depth("chest", "timm:test_vit", cv=None, **TINY, jobs=1)
+    assert found.table["road"].unique().tolist() == ["read"]
+    assert found.sentences[0].startswith("Read timm:test_vit at ")
+    assert found.sentences[0] in found._repr_html_()
+    assert "<svg" in found._repr_html_()
+    assert found.figure().axes
+    with pytest.raises(InputError, match="train takes numbers of last blocks"):
+        ws.depth("chest", "timm:test_vit", train=["half"], **TINY)
