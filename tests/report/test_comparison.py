@@ -109,8 +109,25 @@ def test_where_leaving_out_one_changes_nothing_nothing_is_decided(run):
     (row,) = compare(runs, metric="balanced_accuracy").to_dict("records")
     assert row["verdict"] == "undecided"
     assert pd.isna([row["p"], row["p_adjusted"], row["low"], row["high"]]).all()
-    assert "No interval: nothing varies between groups or seeds." in texts(row["notes"])
+    assert "No interval: leaving out any group changes nothing." in texts(row["notes"])
     assert compare(runs)["verdict"].tolist() == ["worse"]
+
+
+def test_where_seeds_are_few_the_seeds_are_to_blame(run):
+    runs = [
+        run(seed=s + first, skill=skill, n=300, n_groups=200, run=f"{way}{s}", unfreeze=way)
+        for first, way in ((0, "none"), (9, "all"))
+        for s, skill in enumerate((0.3, 2.5))
+    ]
+    for one in runs:
+        one.meta["seed"] = int(one.run[-1])
+    frame = compare(runs)
+    assert np.isnan(frame["low"].item())
+    said = " ".join(render_comparison(frame).split())
+    assert "points (no interval: too few seeds), p 0." in said
+    assert "No number of test groups would decide a difference of this size: the seeds" in said
+    few = compare([run(n_groups=4), run(n_groups=4, seed=1)])
+    assert "No interval: too few groups" in texts(few["notes"].item())[0]
 
 
 def test_too_few_groups_to_decide_is_said(run):

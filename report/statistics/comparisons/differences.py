@@ -40,6 +40,13 @@ from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Fam
 from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
 from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.intervals.reasons import (
+    ONE_UNIT,
+    TOO_FEW,
+    UNVARYING,
+    says_nothing,
+    undefined,
+)
 from frostline.report.statistics.metrics import Array, find_metric, of_rows
 from frostline.report.statistics.resampling.seeds_variance import (
     SeedsPart,
@@ -52,10 +59,6 @@ from frostline.report.statistics.resampling.seeds_variance import (
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
-NOTHING_VARIES = "No interval: nothing varies between {unit}s or seeds."
-ONE_UNIT = "No interval: one {unit} alone shows no variation."
-UNDEFINED = "No interval: undefined when one {unit} is left out."
-TOO_FEW = "No interval: with so few {unit}s no difference can be excluded."
 # An end of an equivalence interval that lies beyond so many doublings of the margin is infinite.
 MOST_DOUBLINGS = 20
 NAN = float("nan")
@@ -361,13 +364,12 @@ def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
 
 
 def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
-    """Cut an interval at the largest difference there can be; NaN where it says nothing."""
+    """Cut an interval at the largest difference there can be; NaN where it `says_nothing`."""
     bounds = find_metric(metric).bounds
     most = np.inf if bounds is None else bounds[1] - bounds[0]
-    low, high = interval
-    if (low <= -most and high >= most) or (np.isinf(most) and np.isinf([low, high]).any()):
-        return NAN, NAN
-    return max(low, -most), min(high, most)
+    low, high = max(interval[0], -most), min(interval[1], most)
+    nothing = says_nothing(low, high, None if bounds is None else (-most, most))
+    return (NAN, NAN) if nothing else (low, high)
 
 
 def _equivalence(
@@ -462,7 +464,7 @@ def _notes(
     low, differing, smallest = found
     notes = []
     if np.isnan(low):
-        notes.append(Note(_why_none(one, differing, aligned).format(unit=aligned.unit)))
+        notes.append(_why_none(one, differing, metric, aligned))
     notes += _flags(aligned, one.pair, metric)
     if differing and smallest >= ALPHA:
         few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.2g}"
@@ -472,15 +474,21 @@ def _notes(
     return notes
 
 
-def _why_none(one: _Contrast, differing: int, aligned: Aligned) -> str:
+def _why_none(one: _Contrast, differing: int, metric: str, aligned: Aligned) -> Note:
     """Say why a difference has no interval."""
+    unit, text = aligned.unit, UNVARYING
     if aligned.paired.n_units < 2:
-        return ONE_UNIT
-    if np.isnan(one.error):
-        return UNDEFINED
-    if one.error > 0:
-        return TOO_FEW
-    return NEVER_DIFFER if differing == 0 else NOTHING_VARIES
+        text = ONE_UNIT
+    elif np.isnan(one.error):
+        return replace(undefined(metric, aligned.samples[one.pair[0].start]), metrics=())
+    elif one.error > 0:
+        text = TOO_FEW
+        of_groups = seeds_test(one.difference, (one.variance, one.df), []).interval(LEVEL)
+        # Groups alone would say something: it is the seeds that are few.
+        unit = "seed" if one.parts and not np.isnan(_bounded(of_groups, metric)[0]) else unit
+    elif differing == 0:
+        text = NEVER_DIFFER
+    return Note(text.format(unit=unit))
 
 
 def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
