@@ -20,7 +20,7 @@ from frostline.report.statistics.comparisons.compare import (
     compare_scored,
     comparison_frame,
 )
-from frostline.report.statistics.comparisons.decisions import IDENTICAL
+from frostline.report.statistics.comparisons.decisions import IDENTICAL, within_margin
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
 from frostline.report.statistics.evaluation import as_scored
@@ -29,7 +29,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, is_share, number, percent
+from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number, percent
 from frostline.report.tables.plans import needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words
 
@@ -136,6 +136,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     amount = _amount(row, sign, low, high, "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
     behind = f"{scores[0]} against {scores[1]} {tuning_words(row['unfreeze'])}{_seeds(row)}"
+    amount += f", within the margin of {margin_words(row)}" if within_margin(row) else ""
     if row["verdict"] == "better":
         return f"Freezing helped {model} by {amount}: {behind}."
     if row["verdict"] == "worse":

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.notes import missing
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE
 from frostline.report.tables.table import Cell
@@ -63,8 +64,15 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
     low, high = bounds_shown(row)
     if not pd.isna(low):
         bounds = (number(low, metric, sign="+"), number(high, metric, sign="+"))
+    # Of identical predictions the verdict says why.
+    why = missing(row["notes"]) if pd.isna(low) and row["verdict"] != IDENTICAL else ""
     text = number(row["difference"], metric, sign="+")
-    return Cell(text, "", *bounds, value=float(row["difference"]))
+    return Cell(text, why, *bounds, value=float(row["difference"]))
+
+
+def margin_words(row: Mapping[Any, Any]) -> str:
+    """Write the margin of a row of a comparison: points, of shares."""
+    return f"{100 * row['margin']:g} points" if is_share(row["metric"]) else f"{row['margin']:g}"
 
 
 def p_word(p: float) -> str:
