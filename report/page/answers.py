@@ -29,7 +29,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number, percent
+from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number
 from frostline.report.tables.plans import needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words
 
@@ -170,11 +170,11 @@ def _seeds(row: dict[Any, Any]) -> str:
 
 def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
     """Write a difference with its unit and interval, or why it has no interval."""
-    metric, signed = row["metric"], plus or "-"
-    bounds = ", ".join(number(bound, metric, sign=signed) for bound in (low, high))
+    metric = row["metric"]
+    bounds = ", ".join(number(bound, metric, sign=plus) for bound in (low, high))
     interval = no_interval(row["notes"]) if pd.isna(low) else f"[{bounds}]"
     points = "points of " if is_share(metric) else ""
-    difference = number(sign * row["difference"], metric, sign=signed)
+    difference = number(sign * row["difference"], metric, sign=plus)
     return f"{difference} {points}{metric_words(row)} {interval}"
 
 
@@ -268,7 +268,7 @@ def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
 
 
 def _value(value: float, metric: str) -> str:
-    return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
+    return number(value, metric) + "%" * is_share(metric)
 
 
 def _score(row: dict[Any, Any], metric: str) -> str:

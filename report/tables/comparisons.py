@@ -12,7 +12,14 @@ from frostline.report.statistics.comparisons.decisions import IDENTICAL, within_
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
-from frostline.report.tables.numbers import difference_cell, is_share, margin_words, number, p_word
+from frostline.report.tables.numbers import (
+    difference_cell,
+    is_share,
+    margin_words,
+    number,
+    p_word,
+    sizes_words,
+)
 from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
@@ -141,9 +148,7 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     first = frame.iloc[0].to_dict()
     sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
-        name = f"{row['dataset']}: " if row["dataset"] else ""
-        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
-        sizes[f"{name}{units}{row['n_images']:,} images"] = None
+        sizes[sizes_words(row)] = None
     yield Note(f"{_measure(frame, str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
     tested = frame[frame["verdict"] != IDENTICAL]
     if len(tested):

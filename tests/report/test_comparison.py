@@ -213,7 +213,7 @@ def test_too_few_groups_to_decide_is_said(run):
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
     assert texts(row["notes"])[-2] == (
-        "Too few groups differ for p to fall below 0.12: no test can decide."
+        "Too few groups differ for p to fall below 0.125: no test can decide."
     )
     assert row["verdict"] == "undecided"
 
@@ -254,7 +254,7 @@ def test_different_test_sets(run):
     with pytest.raises(InputError) as caught:
         compare([run(), short])
     assert str(caught.value) == (
-        "The test sets differ: only 50 images are in all runs (run-0 60, run-1 50); use "
+        "The test sets differ: all runs have only 50 images in common (run-0 60, run-1 50); use "
         "--intersection to compare on those."
     )
     (row,) = compare([run(), short], intersection=True).to_dict("records")

@@ -507,7 +507,7 @@ def _notes(
         notes.append(_why_none(one, differing, metric, aligned))
     notes += _flags(aligned, one.pair, metric)
     if differing and smallest >= ALPHA:
-        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.2g}"
+        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.3f}"
         notes.append(Note(f"{few}: no test can decide."))
     if min(part.stop - part.start for part in one.pair) == 1:
         notes.append(NOT_THE_METHODS)

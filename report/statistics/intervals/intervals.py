@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.intervals.bounds import (
     TAIL,
@@ -220,7 +221,9 @@ def compute_intervals(
     if replicates is None:
         replicates = DEFAULT_REPLICATES.get(ci, 10_000)
     if replicates < 2:
-        raise InputError(f"{replicates} replicates make no interval: ask for 1000 or more.")
+        raise InputError(
+            f"{counted(replicates, 'replicate')} cannot make an interval: ask for 1000 or more."
+        )
     silent = [name for name in metrics if sample.probs is None and of_probabilities(name)]
     plain = [name for name in metrics if name in NO_INTERVAL and name not in silent]
     there = [name for name in metrics if name not in {*silent, *plain, *own}]
