@@ -126,6 +126,18 @@ def test_terminal_fits_80_columns(frame, hostile):
     assert "from scratch" in render(frame)
 
 
+def test_reasons_do_not_split_the_five_metrics_of_a_terminal(run):
+    """A class that 3 patients were called, next to intervals that end at 100.0."""
+    one, right = run(skill=9.0, n_groups=60), run(skill=9.0, n_groups=60, unfreeze="all")
+    one.table["prediction"] = ["PNEUMONIA"] * 3 + ["NORMAL"] * 57
+    text = render(evaluate([one, right]))
+    assert max(map(len, text.splitlines())) <= 80
+    table = text.partition("Scored: ")[0]
+    assert table.count("Model") == table.count("F1 score") == 1
+    assert " (no interval: " in table
+    assert table.count(", 100.0]") == 5
+
+
 def test_a_terminal_shows_every_number_however_many_columns(run):
     classes = tuple(f"a class with a long name, {i}" for i in range(9))
     frame = evaluate([run(classes, n=200)], metrics=["f1_per_class"], replicates=50)
