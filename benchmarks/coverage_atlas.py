@@ -58,6 +58,7 @@ from frostline.report.statistics.intervals.flags import (
     MOST_UNKNOWN,
     RAREST_DECIDES,
 )
+from frostline.report.statistics.intervals.reasons import says_nothing
 from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.resampling.units import draw_units
 
@@ -319,7 +320,8 @@ def outcomes(
     row: dict[str, np.ndarray] = {f"{name}|estimate": centre}
     for method, (low, high) in bounds.items():
         held = (low - 1e-6 <= truth) & (truth <= high + 1e-6)
-        row[f"{name}|{method}"] = np.where(np.isnan(low), -1, held)
+        none = np.isnan(low) | says_nothing(low, high, jackknife_scale(name))
+        row[f"{name}|{method}"] = np.where(none, -1, held)
         row[f"{name}|{method}|width"] = high - low
     return row | {f"{name}|truth": np.full(len(centre), truth)}
 
@@ -444,7 +446,8 @@ def auto_outcome(cell: Cell, name: str, table: pd.DataFrame) -> np.ndarray:
         top = truth >= lowest + reach - 1e-6
         bottom = truth <= highest - reach + 1e-6
         edge = (centre < lowest + 1e-6) | (centre > highest - 1e-6)
-        exact = np.where(trials > 0, np.where(centre > (lowest + highest) / 2, top, bottom), -1)
+        given = (trials > 0) & ~says_nothing(lowest + reach, np.full(len(reach), highest), scale)
+        exact = np.where(given, np.where(centre > (lowest + highest) / 2, top, bottom), -1)
         out = np.where(edge, exact, out)
     if name.startswith("precision"):
         out = np.where(table[f"doubtful_{name[10:]}"] >= MOST_UNKNOWN - 1e-6, -1, out)

@@ -27,6 +27,7 @@ from frostline.cache.tables.vectors import (
     vectors_of_npz,
     vectors_of_table,
 )
+from frostline.cache.tables.words import counted
 from frostline.cache.workspace import Workspace
 
 NAMED = 5  # columns in a sentence
@@ -64,9 +65,10 @@ class Imported:
         """Say it in sentences."""
         left_out = f" Left out: {_some(self.left_out)}." if self.left_out else ""
         return (
-            f"Imported {self.count} embeddings; {self.strangers} rows belong to no image of the "
-            f"data set, and {self.lacking} of its images have none. Taken: {self.taken}, "
-            f"{self.features} feature{'s' * (self.features != 1)}.{left_out} Key {self.key[:12]}."
+            f"Imported {counted(self.count, 'embedding')}; skipped "
+            f"{counted(self.strangers, 'row')} of no image of the data set; images without an "
+            f"embedding: {self.lacking:,}. Taken: {self.taken}, "
+            f"{counted(self.features, 'feature')}.{left_out} Key {self.key[:12]}."
         )
 
 

@@ -17,6 +17,7 @@ from frostline.cache.keys import KEY_BYTES, canonical_json
 from frostline.cache.stamped import read_parquet, write_parquet
 from frostline.cache.tables.class_order import ordered
 from frostline.cache.tables.labels import check_labels
+from frostline.cache.tables.words import counted
 from frostline.cache.workspace import Workspace, is_name
 
 FORMAT = "frostline-manifest"
@@ -90,7 +91,7 @@ class Manifest:
         counts = counts.loc[[*names, *(name for name in counts.index if name not in names)]]
         groups = self.table["group_id"].nunique()
         name = html.escape(str(self.meta.get("dataset", "")))
-        title = f"Data set {name}: {len(self)} images of {groups} groups"
+        title = f"Data set {name}: {counted(len(self), 'image')} of {counted(groups, 'group')}"
         return f"<p>{title}</p>{counts.to_html(border=0)}"
 
     def keys(self) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frostline.cache import InputError, Manifest, Store
+from frostline.cache.tables.words import counted
 from frostline.probe.choices import OnMissing
 
 
@@ -161,7 +162,7 @@ def _check_groups(images: pd.DataFrame, name: str, *, ours: bool) -> None:
     both = both[both > 1]
     if both.empty:
         return
-    count = "1 group" if len(both) == 1 else f"{len(both)} groups"
+    count = counted(len(both), "group")
     text = f"{count} of data set {name!r} in both train and validation (such as {both.index[0]!r})"
     if ours:
         raise InputError(

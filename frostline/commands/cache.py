@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,
@@ -129,11 +130,13 @@ def verify(
     newer = sum(isinstance(error, NewerFormatError) for error in damaged)
     if repair and damaged:
         summary(
-            f"Set {len(damaged) - newer} parts aside: run `frostline extract` to compute their "
-            "rows again."
+            f"Set {counted(len(damaged) - newer, 'part')} aside: run `frostline extract` to "
+            "compute their rows again."
         )
     else:
-        summary(f"Checked {len(folders)} stores: {len(damaged)} damaged parts.")
+        summary(
+            f"Checked {counted(len(folders), 'store')}: {counted(len(damaged), 'part', 'damaged')}."
+        )
     wrong = _verify_images(workspace, repair) if images else 0
     if newer or ((damaged or wrong) and not repair):
         raise typer.Exit(1)
@@ -157,7 +160,7 @@ def _verify_images(workspace: Path, repair: bool) -> int:
         if repair and check.wrong:
             drop_rows(check.folder, check.wrong.keys())
     wrong = sum(len(check.wrong) for check in checks)
-    compared = f"Compared {sum(check.rows for check in checks)} rows with their images: "
+    compared = f"Compared {counted(sum(check.rows for check in checks), 'row')} with their images: "
     dropped = ", and dropped: run `frostline extract` to compute them again" if repair else ""
     summary(f"{compared}{wrong} wrong{dropped if wrong else ''}.")
     for run in runs_of(place, checks):
@@ -203,7 +206,7 @@ def gc(
     for one in plan.garbage:
         where = one.folder.relative_to(workspace)
         rows = f"{one.rows} of {one.of} rows, " if one.of else ""
-        files = "1 file" if len(one.files) == 1 else f"{len(one.files)} files"
+        files = counted(len(one.files), "file")
         done = " deleted" if yes else ""
         typer.echo(f"{where}: {rows}{files}, about {one.bytes / 1e6:.1f} MB{done}.")
         if yes:
@@ -244,7 +247,7 @@ def export(
     count = export_embeddings(
         store, output, to or output.suffix.removeprefix("."), label=label, split=split
     )
-    summary(f"Wrote {count} embeddings to {output}.")
+    summary(f"Wrote {counted(count, 'embedding')} to {output}.")
 
 
 @cache_app.command(name="import")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.cache.workspace import VARIABLE
 from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
@@ -190,7 +191,7 @@ def audit(
     if out is not None:
         table = details(found)
         write_text(out, table.to_csv(index=False, lineterminator="\n"))
-        say(f"{out} has {len(table):,} rows, one for each image of a finding.")
+        say(f"{out} has {counted(len(table), 'row')}, one for each image of a finding.")
     if with_images is not None:
         sheet = picture_sheet(
             found, read_manifest(Workspace(workspace).manifest(name)), with_images

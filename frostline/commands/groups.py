@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.options import (
     Command,
     DeviceOption,
@@ -303,7 +304,7 @@ class ComparisonOptions:
                 "the runs of one."
             )
         save_figure(pair_figure(frame), self.figure)
-        say(f"Drew {len(frame)} pair{'s' if len(frame) > 1 else ''} in {self.figure}.")
+        say(f"Drew {counted(len(frame), 'pair')} in {self.figure}.")
 
     def render(self, frame: DataFrame, margin: float | None, format: str) -> str:
         """Write what `compare` returned, or the plan of it."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.cache.tables.words import counted
+
 if TYPE_CHECKING:
     from frostline.cache import Workspace
 
@@ -75,8 +77,8 @@ def say_heads(place: Workspace, paths: Iterable[Path]) -> None:
         seconds, tried = (sum(run[name] for run in own) for name in ("seconds", "candidates"))
         last = max(run["created"] for run in own)
         detail(
-            f"Head {head}: {len(own)} run{'s' * (len(own) > 1)}, {tried} candidates on validation, "
-            f"{seconds:.2f} s of training, the last at {last}."
+            f"Head {head}: {counted(len(own), 'run')}, {counted(tried, 'candidate')} on "
+            f"validation, {seconds:.2f} s of training, the last at {last}."
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.groups import grouped
 from frostline.commands.options import MOST_PROCESSES
 from frostline.commands.probing import SourceOptions, one_or_many, parse_values
@@ -159,7 +160,7 @@ def sweep(
         from frostline.probe.sweep.figures import write_figures
 
         files = write_figures(results, chosen.metric, computing.figures)
-        typer.echo(f"{len(files)} files of curves and heat maps in {computing.figures}.")
+        typer.echo(f"{counted(len(files), 'file')} of curves and heat maps in {computing.figures}.")
     _say_scores(place, results)
 
 
@@ -243,7 +244,7 @@ def _print_best(place: Workspace, results: Results) -> None:
     show_table(replace(frame_table(texts, ""), columns=frame_table(best, "").columns))
     count = len(results.predictions)
     typer.echo(
-        f"{count} predictions file{'s' if count > 1 else ''} in {place.root / 'predictions'}, "
+        f"{counted(count, 'file', 'predictions')} in {place.root / 'predictions'}, "
         f"every score in {results_path(place, results.path.parent.name)}."
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.groups import (
     ColumnOptions,
     ExecutionOptions,
@@ -106,8 +107,9 @@ def _say_extracted(done: list[Extraction]) -> None:
         reused = one.images - one.embedded - len(one.skipped)
         which = f"{one.feature}: " if len(done) > 1 else ""
         summary(
-            f"{which}{one.images} distinct images: {one.embedded} embedded now ({one.decoded} "
-            f"decoded), {reused} reused, {len(one.skipped)} skipped. Key {one.key[:12]}."
+            f"{which}{counted(one.images, 'image', 'distinct')}: {one.embedded} embedded now "
+            f"({one.decoded} decoded), {reused} reused, {len(one.skipped)} skipped. "
+            f"Key {one.key[:12]}."
         )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from frostline.cache.tables.words import counted
+
 if TYPE_CHECKING:
     from frostline.cache import Manifest, Store, Workspace
     from frostline.extract.audit.audit import Audit
@@ -145,7 +147,7 @@ def run_controls(
         images = images.assign(row=store.locate(manifest.keys()[images.index]))
         images = images[images["row"] >= 0]
         backbone = store.spec.get("backbone", store.folder.parent.name)
-        notes.append(f"Embeddings: {backbone}, {len(images):,} labelled images.")
+        notes.append(f"Embeddings: {backbone}, {counted(len(images), 'image', 'labelled')}.")
     groups = images.groupby("label")["group_id"].nunique()
     rare = groups[groups < FOLDS]
     if len(rare) and len(groups) - len(rare) >= 2:
@@ -154,7 +156,9 @@ def run_controls(
         images = images[~images["label"].isin(list(rare.index))]
     if len(images) > MOST_IMAGES:
         images = _some_groups(images, seed)
-        notes.append(f"Drawn: {images['group_id'].nunique():,} groups of {len(images):,} images.")
+        notes.append(
+            f"Drawn: {counted(images['group_id'].nunique(), 'group')} of {len(images):,} images."
+        )
     columns = [str(n) for n in images if n in HEADERS or str(n).lower() in BROUGHT]
     notes.append(f"Metadata: {', '.join(columns)}.")
     table = negative_controls(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from frostline.cache import Workspace
+from frostline.cache.tables.words import counted
 from frostline.study.costs.estimate import estimate_plan
 from frostline.study.file import Study
 from frostline.study.plan import Plan
@@ -71,7 +72,7 @@ def _state(rows: pd.DataFrame) -> str:
     """Give the state of one step, or of several: the seeds of a run, stores of pixels."""
     images, states = int(rows["images"].sum()), rows["state"].value_counts()
     if images and "cannot start" not in states:
-        return f"{images:,} images"
+        return counted(images, "image")
     if len(rows) == 1:
         return str(states.index[0])
     return ", ".join(f"{number} {state}" for state, number in states.items())

@@ -14,6 +14,7 @@ from typing import Any
 
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.cache.atomic import clear_temporary
+from frostline.cache.tables.words import counted
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
 from frostline.ranks import refuse_ranks
@@ -55,7 +56,7 @@ class Outcome:
         """Raise InputError with the first sentence if a run failed."""
         if self.failed:
             name, sentence = next(iter(self.failed.items()))
-            count = f"{len(self.failed)} run{'s' if len(self.failed) > 1 else ''}"
+            count = counted(len(self.failed), "run")
             raise InputError(f"{count} failed; the first is {name}: {sentence}")
 
 
@@ -176,7 +177,7 @@ def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
         known = ordered(labels, manifest.classes)
         check_order(*known, study.primary_metric, f"data set {name!r}")
     groups = manifest.table["group_id"].nunique()
-    say(f"{name}: {len(manifest)} images of {groups} groups.")
+    say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
 
 
 def _settle(

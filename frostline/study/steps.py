@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import Store, Workspace, part_files, read_manifest, spec_key
+from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
 from frostline.study.file import Study
@@ -65,7 +66,7 @@ def _pixels(
     source = machine.source(workspace, manifest, kept)
     with progress(f"Decoding {step.name}") as update:
         fill_pixels(source, update)
-    say(f"{step.name}: {source.decoded} images decoded now.")
+    say(f"{step.name}: {counted(source.decoded, 'image')} decoded now.")
     return {"decoded": source.decoded, "skipped": source.skipped}
 
 
@@ -76,7 +77,7 @@ def _embeddings(
         done = steps.extract(
             workspace, step.cell.dataset, step.cell.network(), machine=machine, progress=update
         )
-    say(f"{step.name}: {done.embedded} images embedded now.")
+    say(f"{step.name}: {counted(done.embedded, 'image')} embedded now.")
     for sentence in done.skipped:
         say(f"Skipped: {sentence}")
     return {"store": done.key, "embedded": done.embedded, "skipped": done.skipped}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frostline.cache import InputError
 from frostline.cache.tables.units import units_of
+from frostline.cache.tables.words import counted
 
 Index = NDArray[np.intp]
 
@@ -106,7 +107,7 @@ def group_folds(images: pd.DataFrame, count: int, repeat: int, name: str) -> NDA
 
 
 def _groups(count: int) -> str:
-    return "1 group" if count == 1 else f"{count} groups"
+    return counted(count, "group")
 
 
 def _hash(key: str, name: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from frostline.cache.tables.words import minus
 from frostline.report.figures.style import GREY, INK, NORMAL, SMALL, STYLES, key, new_figure, tidy
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import (
@@ -126,7 +127,7 @@ def _line(axes: Any, y: float, row: Record, value: str) -> None:
     number = f"{middle:{sign}.1f}" + (
         "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
     )
-    number = number.replace("-", "\N{MINUS SIGN}")
+    number = minus(number)
     axes.text(
         1.03,
         y,

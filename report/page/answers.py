@@ -20,7 +20,7 @@ from frostline.report.statistics.comparisons.compare import (
     compare_scored,
     comparison_frame,
 )
-from frostline.report.statistics.comparisons.decisions import IDENTICAL
+from frostline.report.statistics.comparisons.decisions import IDENTICAL, within_margin
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
 from frostline.report.statistics.evaluation import as_scored
@@ -29,7 +29,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, is_share, number, percent
+from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number
 from frostline.report.tables.plans import needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words
 
@@ -136,6 +136,7 @@ def _freezing(row: dict[Any, Any], distinction: str) -> str:
     amount = _amount(row, sign, low, high, "" if decided else "+")
     scores = [_value(row[name], row["metric"]) for name in ("estimate_a", "estimate_b")]
     behind = f"{scores[0]} against {scores[1]} {tuning_words(row['unfreeze'])}{_seeds(row)}"
+    amount += f", within the margin of {margin_words(row)}" if within_margin(row) else ""
     if row["verdict"] == "better":
         return f"Freezing helped {model} by {amount}: {behind}."
     if row["verdict"] == "worse":
@@ -169,11 +170,11 @@ def _seeds(row: dict[Any, Any]) -> str:
 
 def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
     """Write a difference with its unit and interval, or why it has no interval."""
-    metric, signed = row["metric"], plus or "-"
-    bounds = ", ".join(number(bound, metric, sign=signed) for bound in (low, high))
+    metric = row["metric"]
+    bounds = ", ".join(number(bound, metric, sign=plus) for bound in (low, high))
     interval = no_interval(row["notes"]) if pd.isna(low) else f"[{bounds}]"
     points = "points of " if is_share(metric) else ""
-    difference = number(sign * row["difference"], metric, sign=signed)
+    difference = number(sign * row["difference"], metric, sign=plus)
     return f"{difference} {points}{metric_words(row)} {interval}"
 
 
@@ -267,7 +268,7 @@ def _row(method: Method, part: pd.DataFrame, metric: str) -> dict[Any, Any]:
 
 
 def _value(value: float, metric: str) -> str:
-    return f"{percent(value)}%" if find_metric(metric).bounds else f"{value:.3f}"
+    return number(value, metric) + "%" * is_share(metric)
 
 
 def _score(row: dict[Any, Any], metric: str) -> str:

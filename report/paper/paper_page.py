@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 
+from frostline.cache.tables.words import minus
 from frostline.report.paper.published import DATASETS, SOURCE, published
 from frostline.report.paper.recovery import (
     accuracy_interval,
@@ -154,7 +155,7 @@ def _separations(table: pd.DataFrame) -> Table:
         words(
             row["dataset"],
             row["model"],
-            f"{row['difference']:+.2f}",
+            minus(f"{row['difference']:+.2f}"),
             *(_p(row[name]) for name in ("p_best", "p_worst", "p_patients")),
             row["reading"],
         )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.words import counted, minus
 from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array, Codes, compute_metrics, confusion_matrix
 from frostline.report.statistics.sample import Sample
@@ -67,7 +68,8 @@ def negative_controls(
     fewest = min(len(np.unique(member[truth == c])) for c in range(len(names)))
     if fewest < FOLDS or len(names) < 2:
         raise InputError(
-            f"The rarest class has {fewest} groups: controls need two classes of {FOLDS} or more."
+            f"The rarest class has {counted(fewest, 'group')}: controls need two classes of "
+            f"{FOLDS} or more."
         )
     chance = 1 / len(names)
     rows: list[tuple[Any, ...]] = []
@@ -123,7 +125,7 @@ def _splits(
         return [(*by_group, "every group is one image: no split can tear it apart")]
     torn = cross_predict(matrix, truth, None, seed)
     gain = 100 * (_balanced(truth, torn, len(names)) - _balanced(truth, honest, len(names)))
-    flattered = f"a split by image flatters by {gain:+.1f} points"
+    flattered = f"a split by image flatters by {minus(f'{gain:+.1f}')} points"
     by_image = _scored("split by image", truth, torn, member, names, chance)
     return [(*by_group, ""), (*by_image, flattered)]
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.words import counted
+
 Record = Mapping[Any, Any]
 # What runs share that differ in their seed alone.
 METHOD_COLUMNS = (
@@ -73,12 +75,7 @@ def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) ->
 
 def seeds_word(seeds: int) -> str:
     """Say over how many seeds a method was scored."""
-    return counted_word(seeds, "seed")
-
-
-def counted_word(count: int, thing: str) -> str:
-    """Say how many of a thing there are: 1 seed, 2 seeds."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    return counted(seeds, "seed")
 
 
 def method_parts(about: Record) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import check_order, is_positive_plain
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
@@ -285,7 +286,7 @@ def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[Note]) -> p
         raise InputError(f"{run}: no row of split {split!r} has a label: add labels to score it.")
     if len(labelled) < len(table):
         left_out = len(table) - len(labelled)
-        notes.append(Note(f"{left_out} rows without a label are left out."))
+        notes.append(Note(f"Left out: {counted(left_out, 'row')} without a label."))
     return labelled
 
 

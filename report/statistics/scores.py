@@ -19,6 +19,7 @@ import numpy.typing as npt
 from frostline.report.statistics.metrics import Array
 
 NEWTON_STEPS = 25
+SMALL_STEP = 1e-7
 # Fixed beforehand, whatever the data: equal steps of confidence.
 CALIBRATION_BINS = 15
 
@@ -196,29 +197,44 @@ def calibration_slope(scores: Scores, weights: Array) -> Array:
     NaN where outcomes or confidences are all alike, or outcomes are separated, so that no finite
     slope is the most likely.
     """
+    return calibration_fit(scores, weights)[0]
+
+
+def calibration_fit(scores: Scores, weights: Array) -> tuple[Array, Array]:
+    """Give slope and intercept of `calibration_slope`: [R] each; the slope is NaN without a fit."""
+    from scipy.special import expit
+
     confidence, outcome = scores.called
-    logit = _logit(confidence)
+    logit = logit_of(confidence)
+    powers = np.stack([np.ones(len(logit)), logit, logit**2])
+    wanted = powers[:2] @ (outcome[:, None] * weights)
     slope, intercept = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     # Undefined fits run off to infinity, which is how they are found.
     with np.errstate(all="ignore"):
         for _ in range(NEWTON_STEPS):
-            mean = 1 / (1 + np.exp(-(logit[:, None] * slope + intercept)))
-            short = weights * (outcome[:, None] - mean)
-            spread = weights * mean * (1 - mean)
-            a, b, c = spread.sum(0), logit @ spread, logit**2 @ spread
-            u, v = short.sum(0), logit @ short
+            mean = expit(logit[:, None] * slope + intercept)
+            spread = weights * mean
+            u, v = wanted - powers[:2] @ spread
+            a, b, c = powers @ (spread - spread * mean)
             det = a * c - b * b
             down, across = (c * u - b * v) / det, (a * v - b * u) / det
             intercept, slope = intercept + down, slope + across
-            done = np.abs(down) + np.abs(across) < 1e-10
+            # What is left after a step is about its square.
+            done = np.abs(down) + np.abs(across) < SMALL_STEP
             if done[np.isfinite(slope)].all():
                 break
         bad = ~done | ~np.isfinite(slope) | (np.abs(slope) > 1e3)
-        share, square = _mean(outcome, weights), _mean(logit**2, weights)
-        # Newton's steps may stop by rounding where there is nothing to fit.
-        bad |= (share < 1e-12) | (share > 1 - 1e-12)
-        bad |= square - _mean(logit, weights) ** 2 <= 1e-9 * (1 + square)
-    return np.where(bad, np.nan, slope)
+        bad |= nothing_to_fit(*(_mean(one, weights) for one in (outcome, logit, logit**2)))
+    return np.where(bad, np.nan, slope), intercept
+
+
+def nothing_to_fit(share: Array, mean: Array, square: Array) -> npt.NDArray[np.bool_]:
+    """Say where outcomes or logits are all alike, though Newton's steps may stop by rounding there.
+
+    From the means of outcomes, logits, and their squares: [R] each.
+    """
+    alike = square - mean**2 <= 1e-9 * (1 + square)
+    return np.asarray((share < 1e-12) | (share > 1 - 1e-12) | alike)
 
 
 def calibration_intercept(scores: Scores, weights: Array) -> Array:
@@ -227,7 +243,7 @@ def calibration_intercept(scores: Scores, weights: Array) -> Array:
     "Calibration in the large" of Steyerberg (2019); NaN where outcomes are all alike.
     """
     confidence, outcome = scores.called
-    logit, shift = _logit(confidence), np.zeros(weights.shape[1])
+    logit, shift = logit_of(confidence), np.zeros(weights.shape[1])
     with np.errstate(all="ignore"):
         for _ in range(NEWTON_STEPS):
             mean = 1 / (1 + np.exp(-(logit[:, None] + shift)))
@@ -303,7 +319,8 @@ def _mean(values: Array, weights: Array) -> Array:
     return _divide(values @ weights, weights.sum(0))
 
 
-def _logit(share: Array) -> Array:
+def logit_of(share: Array) -> Array:
+    """Give the logit of shares, those of 0 and 1 moved inside by a billionth."""
     small = 1e-9
     inside = np.clip(share, small, 1 - small)
     return np.log(inside / (1 - inside))

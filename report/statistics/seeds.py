@@ -19,7 +19,6 @@ from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.contributions import contributions
-from frostline.report.statistics.comparisons.differences import NOTHING_VARIES
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
 from frostline.report.statistics.intervals.bounds import at_bound, jackknife_scale, t_bounds
@@ -28,10 +27,14 @@ from frostline.report.statistics.intervals.flags import exact_trials, flag, unkn
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     NO_INTERVAL,
-    absent,
     clopper_pearson,
     compute_intervals,
     no_probabilities,
+)
+from frostline.report.statistics.intervals.reasons import (
+    TOO_FEW,
+    UNVARYING,
+    says_nothing,
     undefined,
 )
 from frostline.report.statistics.metrics import check_metrics, of_probabilities
@@ -46,6 +49,8 @@ from frostline.report.statistics.sample import Runs, Sample, Scored
 NAN = float("nan")
 JACKKNIFE = "jackknife-t"
 POOLED = "jackknife-t of the mean over seeds"
+NO_FOLD = "No value: undefined in a {unit}."
+ALIKE_FOLDS = "No interval: nothing varies between {unit}s."
 ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
@@ -85,7 +90,7 @@ def pool_folds(
         Share of the data that is test in a fold: 0.2 of five-fold cross-validation.
     scale : (float, float), optional
         Lowest and highest value of a score, as `jackknife_scale` gives them: the interval is then
-        on the logit (or log) scale, and no end beyond them.
+        on the logit (or log) scale, and no end beyond them; NaN where it `says_nothing`.
     """
     folds = np.asarray(values, dtype=np.float64)
     if len(folds) < 2:
@@ -96,6 +101,8 @@ def pool_folds(
     centre, error, df = float(folds.mean()), variance**0.5, len(folds) - 1
     known = error > 0 or scale is None
     low, high = t_bounds(centre, error, df, scale) if known else (NAN, NAN)
+    if scale is not None and says_nothing(low, high, scale):
+        low = high = NAN
     return Pooled(centre, low, high, NAN, error, float(df))
 
 
@@ -216,16 +223,18 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     share = 1 / int(run.meta["cv"]["folds"])
     owners = {run.run: [one.run for one, _ in family]}
     dataset = str(run.meta.get("dataset") or "")
-    return [
-        about
-        | vars(pool_folds([one[name] for one in scores], share, jackknife_scale(name)))
-        | {
-            "metric": name,
-            "positive": sample.positive_of(name),
-            "notes": place_notes(sample.notes, name, dataset, owners),
-        }
-        for name in names
-    ]
+    records = []
+    for name in names:
+        pooled = pool_folds([one[name] for one in scores], share, jackknife_scale(name))
+        notes = list(sample.notes)
+        if np.isnan(pooled.low):
+            why = TOO_FEW if pooled.seed_error > 0 else ALIKE_FOLDS
+            why = NO_FOLD if np.isnan(pooled.estimate) else why
+            notes.append(Note(why.format(unit="fold"), (name,)))
+        placed = place_notes(notes, name, dataset, owners)
+        found = {"metric": name, "positive": sample.positive_of(name), "notes": placed}
+        records.append(about | vars(pooled) | found)
+    return records
 
 
 def _folds(run: Predictions, sample: Sample) -> list[Sample]:
@@ -295,7 +304,8 @@ def _pool(
     group = group_variance(*means, made.counts, skewed=is_skewed(name, samples[0]))
     part = seeds_part(values, made.residuals, made.weights, made.counts)
     test = seeds_test(float(values.mean()), group, [] if part is None else [part])
-    interval = alone.get(name) or _interval(test, samples, name)
+    of_groups = seeds_test(test.difference, group, [])
+    interval = alone.get(name) or _interval(test, of_groups, samples, name)
     return Pooled(
         interval.estimate,
         interval.low,
@@ -306,16 +316,19 @@ def _pool(
     ), interval
 
 
-def _interval(test: SeedsTest, samples: Sequence[Sample], name: str) -> Interval:
+def _interval(
+    test: SeedsTest, of_groups: SeedsTest, samples: Sequence[Sample], name: str
+) -> Interval:
     """Give Student's interval of a mean over seeds, or Clopper-Pearson's where all are at an end.
 
-    What is to distrust of a seed is to distrust of the mean.
+    What is to distrust of a seed is to distrust of the mean. `of_groups` is the test of the same
+    mean with the variance of groups alone.
     """
     centre, scale, first = test.difference, jackknife_scale(name), samples[0]
     blank = Interval(centre, NAN, NAN, POOLED, 0, first.unit, first.n_units)
     none = [note for one in samples for note in unknown(name, one)]
     if not none and np.isnan(test.error):
-        none = [*absent(name, first)] or [undefined(name, first)]
+        none = [undefined(name, first)]
     if none:
         return replace(blank, notes=tuple(dict.fromkeys(none)))
     if scale is not None and at_bound(centre, scale):
@@ -325,6 +338,10 @@ def _interval(test: SeedsTest, samples: Sequence[Sample], name: str) -> Interval
         low, high = t_bounds(centre, test.error, test.df, scale)
         found = replace(blank, low=low, high=high)
     else:
-        return replace(blank, notes=(Note(NOTHING_VARIES.format(unit=first.unit), (name,)),))
+        return replace(blank, notes=(Note(UNVARYING.format(unit=first.unit), (name,)),))
+    if says_nothing(found.low, found.high, scale):
+        plain = t_bounds(centre, of_groups.error, of_groups.df, scale)
+        few = first.unit if says_nothing(*plain, scale) else "seed"
+        return replace(blank, notes=(Note(TOO_FEW.format(unit=few), (name,)),))
     flags = dict.fromkeys(note for one in samples for note in flag(name, one))
     return replace(found, notes=(*found.notes, *flags))

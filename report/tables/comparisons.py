@@ -8,11 +8,18 @@ from dataclasses import replace
 import pandas as pd
 
 from frostline.report.notes import Note, no_interval
-from frostline.report.statistics.comparisons.decisions import IDENTICAL
+from frostline.report.statistics.comparisons.decisions import IDENTICAL, within_margin
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record
 from frostline.report.tables.formats import render_results
-from frostline.report.tables.numbers import difference_cell, is_share, number, p_word
+from frostline.report.tables.numbers import (
+    difference_cell,
+    is_share,
+    margin_words,
+    number,
+    p_word,
+    sizes_words,
+)
 from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
@@ -56,7 +63,7 @@ def comparison_table(frame: pd.DataFrame) -> Table:
                 *(_p_cell(row[name]) for name in ("p", "p_adjusted")),
                 *[_p_cell(row["mcnemar_p"])] * mcnemar,
                 *[_needed_cell(row)] * planned,
-                Cell(row["verdict"]),
+                Cell(row["verdict"] + ", within the margin" * within_margin(row)),
             ),
             str(row["dataset"]),
             # Notes on two runs are on their pair.
@@ -105,7 +112,9 @@ def _needed_cell(row: Record) -> Cell:
 
 def _sentence(row: Record) -> str:
     place = f"On {row['dataset']}, " if row["dataset"] else ""
-    margin = f" within {_margin(row)}" if row["verdict"] == "equivalent" else ""
+    margin = f" within {margin_words(row)}" if row["verdict"] == "equivalent" else ""
+    if within_margin(row):
+        margin = f", but within the margin of {margin_words(row)}"
     if row["verdict"] == IDENTICAL:
         score = number(row["estimate_a"], row["metric"]) + "%" * is_share(row["metric"])
         pair = f"{place}{row['label_a']} and {row['label_b']}"
@@ -139,9 +148,7 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     first = frame.iloc[0].to_dict()
     sizes: dict[str, None] = {}
     for row in frame.to_dict("records"):
-        name = f"{row['dataset']}: " if row["dataset"] else ""
-        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
-        sizes[f"{name}{units}{row['n_images']:,} images"] = None
+        sizes[sizes_words(row)] = None
     yield Note(f"{_measure(frame, str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
     tested = frame[frame["verdict"] != IDENTICAL]
     if len(tested):
@@ -151,8 +158,12 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
         )
     if len(tested) and first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(
-            f"Equivalent: within {_margin(first)} by two one-sided tests; the interval of an "
+            f"Equivalent: within {margin_words(first)} by two one-sided tests; the interval of an "
             "equivalent pair is that of 90%."
+        )
+    if any(map(within_margin, frame.to_dict("records"))):
+        yield Note(
+            "Within the margin: the difference is proven, and proven to be too small to matter."
         )
     yield from positive_notes(frame)
     for row in frame.to_dict("records"):
@@ -201,7 +212,3 @@ def _adjusted(frame: pd.DataFrame) -> str:
 
 def _unique(column: pd.Series) -> str:
     return ", ".join(map(str, column.unique()))
-
-
-def _margin(row: Record) -> str:
-    return f"{100 * row['margin']:g} points" if is_share(row["metric"]) else f"{row['margin']:g}"

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import Record, counted_word, differing_names
+from frostline.report.statistics.names import Record, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.positive import metric_title
@@ -79,8 +80,8 @@ def rank_table(frame: pd.DataFrame, metric: str) -> Table:
     ]
     first = frame.iloc[0]
     title = find_metric(metric).words
-    datasets = counted_word(first["datasets"], "data set")
-    cohorts = counted_word(first["cohorts"], "cohort")
+    datasets = counted(first["datasets"], "data set")
+    cohorts = counted(first["cohorts"], "cohort")
     notes = [
         *([Note(f"All: {', '.join(shared)}.")] if shared else []),
         Note(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import PER_CLASS, find_metric
 from frostline.report.statistics.names import ALIKE, ALONE, MAJORITY_HEAD
@@ -31,7 +32,7 @@ def left_out(table: Table, rest: Sequence[str]) -> list[str]:
     where = table.elsewhere
     if len(rest) == 1:
         where = re.sub(r"\bare\b", "is", where)
-    return [f"{len(rest)} more note{'s' if len(rest) > 1 else ''} {where}."]
+    return [f"{counted(len(rest), 'note', 'more')} {where}."]
 
 
 def note_sentences(table: Table, marks: tuple[str, str]) -> list[str]:

@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.words import counted, minus
 from frostline.report.notes import missing
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE
 from frostline.report.tables.table import Cell
 
-MINUS = "\N{MINUS SIGN}"
-
 
 def percent(value: float, decimals: int = 1) -> str:
     """Write a fraction in percent, without the sign."""
-    return NONE if pd.isna(value) else f"{100 * value:.{decimals}f}"
+    return NONE if pd.isna(value) else minus(f"{100 * value:.{decimals}f}")
 
 
 def is_share(metric: str) -> bool:
@@ -37,7 +37,7 @@ def number(value: float, metric: str, decimals: int = 1, sign: str = "") -> str:
         if is_share(metric)
         else f"{value:{sign}.{decimals + 2}f}"
     )
-    return text.replace("-", MINUS) if sign else text
+    return minus(text)
 
 
 def score_cell(row: Mapping[Any, Any], decimals: int = 1, mark: str = "") -> Cell:
@@ -63,8 +63,30 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
     low, high = bounds_shown(row)
     if not pd.isna(low):
         bounds = (number(low, metric, sign="+"), number(high, metric, sign="+"))
+    # Of identical predictions the verdict says why.
+    why = missing(row["notes"]) if pd.isna(low) and row["verdict"] != IDENTICAL else ""
     text = number(row["difference"], metric, sign="+")
-    return Cell(text, "", *bounds, value=float(row["difference"]))
+    return Cell(text, why, *bounds, value=float(row["difference"]))
+
+
+def sizes_words(row: Mapping[Any, Any]) -> str:
+    """Count the units and images of a row of `evaluate` or `compare`, behind its data set."""
+    name = f"{row['dataset']}: " if row["dataset"] else ""
+    units = f"{counted(row['n_units'], 'group')} of " if row["unit"] == "group" else ""
+    return f"{name}{units}{counted(row['n_images'], 'image')}"
+
+
+def points_word(difference: float, metric: str) -> str:
+    """Write a size of a difference without its sign: points, of shares."""
+    if not is_share(metric):
+        return f"{difference:g}"
+    points = 100 * difference
+    return f"{points:g} point{'s' * (points != 1)}"
+
+
+def margin_words(row: Mapping[Any, Any]) -> str:
+    """Write the margin of a row of a comparison: points, of shares."""
+    return points_word(row["margin"], row["metric"])
 
 
 def p_word(p: float) -> str:

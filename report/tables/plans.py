@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from frostline.report.notes import Note
+from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.planning import POWER
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE, Record
 from frostline.report.tables.formats import render_results
-from frostline.report.tables.numbers import is_share, number, percent
+from frostline.report.tables.numbers import number, percent, points_word
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import to_terminal
 
@@ -67,7 +68,7 @@ def plan_table(plan: pd.DataFrame) -> Table:
         Column("Observed difference", True),
         Column("Here", True),
         Column("Needed for the observed", True),
-        *(Column(f"for {_size(one, metric)}", True) for one in wanted),
+        *(Column(f"for {points_word(one, metric)}", True) for one in wanted),
     )
     written = tuple(_plan_row(own, metric, len(powers)) for own in rows.values())
     caption = f"Test groups that would decide a difference in {find_metric(metric).words}"
@@ -95,7 +96,11 @@ def _plan_row(own: list[Record], metric: str, powers: int) -> Row:
     first = own[0]
     cells = [
         *words(first["label_a"], first["label_b"]),
-        Cell(number(first["observed"], metric, sign="+"), value=float(first["observed"])),
+        Cell(
+            number(first["observed"], metric, sign="+"),
+            IDENTICAL if first["verdict"] == IDENTICAL else "",
+            value=float(first["observed"]),
+        ),
         Cell(f"{first['n_units']:,.0f}", value=float(first["n_units"])),
     ]
     for start in range(0, len(own), powers):
@@ -118,10 +123,3 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
             f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0 or the "
             "seeds alone vary too much."
         )
-
-
-def _size(difference: float, metric: str) -> str:
-    points = 100 * difference
-    if not is_share(metric):
-        return f"{difference:g}"
-    return f"{points:g} point{'s' * (points != 1)}"

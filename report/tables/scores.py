@@ -19,7 +19,7 @@ from frostline.report.statistics.names import (
 )
 from frostline.report.tables.failed import Failed, with_failed
 from frostline.report.tables.formats import WRITERS, check_format, render_results
-from frostline.report.tables.numbers import number, percent, score_cell
+from frostline.report.tables.numbers import number, percent, score_cell, sizes_words
 from frostline.report.tables.positive import metric_title, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table
 from frostline.report.tables.writers.records import scores_to_csv
@@ -216,10 +216,8 @@ def _sizes(frame: pd.DataFrame) -> str:
     """Count the units and images of every data set."""
     sizes: dict[str, None] = {}
     for row in frame.drop_duplicates(["dataset", "run", "unit"]).to_dict("records"):
-        name = f"{row['dataset']}: " if row["dataset"] else ""
-        units = f"{row['n_units']:,} groups of " if row["unit"] == "group" else ""
         split = "" if row["split"] == "all" else f" ({row['split']})"
-        sizes[f"{name}{units}{row['n_images']:,} images{split}"] = None
+        sizes[f"{sizes_words(row)}{split}"] = None
     return f"Scored: {'; '.join(sizes)}."
 
 

@@ -86,8 +86,8 @@ def test_words_among_the_numbers_are_named(tmp_path: Path) -> None:
 def test_what_was_taken_is_said(workspace: Workspace, tmp_path: Path) -> None:
     TABLE.assign(y=[0, 1] * 6).to_csv(tmp_path / "t.csv")
     assert str(import_embeddings(workspace, "set", "theirs", tmp_path / "t.csv")).startswith(
-        "Imported 12 embeddings; 0 rows belong to no image of the data set, and 0 of its images "
-        "have none. Taken: columns f0…f3, 4 features. Left out: 'Unnamed: 0', 'y'. Key "
+        "Imported 12 embeddings; skipped 0 rows of no image of the data set; images without an "
+        "embedding: 0. Taken: columns f0…f3, 4 features. Left out: 'Unnamed: 0', 'y'. Key "
     )
 
 

@@ -45,7 +45,7 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     assert len(np.stack(pd.read_parquet(tmp_path / "x.parquet")["embedding"])) == 24
     (tmp_path / "spec.json").write_text('{"tool": "theirs"}')
     given = ("x.parquet", "-d", "set", "-b", "theirs", "--spec", "spec.json")
-    assert "Imported 24 embeddings; 0 rows" in out("cache", "import", *given)
+    assert "Imported 24 embeddings; skipped 0 rows" in out("cache", "import", *given)
     for image in sorted((tmp_path / "images").rglob("*.png"))[:6]:
         image.unlink()
     out("index", "set", "--root", "images", "--group-pattern", r"(patient\d+)")

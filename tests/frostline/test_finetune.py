@@ -142,5 +142,5 @@ def test_details_say_the_device_and_the_stores(indexed: Run, tmp_path: Path) -> 
     for arguments in (PROBE, ("sweep", *PROBE[1:])):
         said = indexed(*arguments, "-v").stderr.splitlines()
         assert said[0] in [f"{store[:-1]}: feature cls." for store in stores]
-        assert said[1].startswith("Head centroid: 1 run, 1 candidates on validation, ")
+        assert said[1].startswith("Head centroid: 1 run, 1 candidate on validation, ")
         assert "Embeddings in" not in indexed(*arguments).stderr

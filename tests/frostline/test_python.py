@@ -82,7 +82,7 @@ def test_results_show_themselves_and_lead_on(ws: frostline.Workspace) -> None:
     both = frostline.compare([run, other], replicates=200)
     assert "Verdict on A" in both._repr_html_()
     assert "give identical predictions: accuracy" in " ".join(repr(both).split())
-    assert "majority class" in repr(run.scores())
+    assert "majority" in repr(run.scores())
     assert type(both[["a"]]) is pd.DataFrame  # a part of it is an ordinary table
     assert "Severity" in ws.audit("mine")._repr_html_()
     new = ws.predict(run, ["images/sick", "images/well"])

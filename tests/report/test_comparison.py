@@ -11,9 +11,17 @@ from typer.testing import CliRunner
 
 from frostline.cache import InputError
 from frostline.cli import app
-from frostline.report import Predictions, answer, compare, render_comparison, write_predictions
+from frostline.report import (
+    Predictions,
+    answer,
+    compare,
+    comparison_sentences,
+    evaluate,
+    render_comparison,
+    write_predictions,
+)
 from frostline.report.notes import texts
-from frostline.report.page.answers import frozen_against_unfrozen
+from frostline.report.page.answers import freezing_sentences, frozen_against_unfrozen
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
 from frostline.report.statistics.comparisons.decisions import (
@@ -91,6 +99,27 @@ def test_equivalent_and_undecided(run):
     assert compare([same, close], margin=0.001)["verdict"].tolist() == ["undecided"]
 
 
+@pytest.mark.parametrize("margin", [0.2, 0.08, None])
+def test_what_is_worse_and_too_little_to_matter_says_both(run, margin):
+    """20 of 300 patients are wrong by one run alone: 6.7 points, and the interval ends at 9.9."""
+    better, worse = run(n=300, n_groups=300, skill=9.0), run(n=300, n_groups=300, unfreeze="all")
+    for one in (better, worse):
+        one.table["group_id"] = one.table["image_id"]
+        one.table["prediction"] = one.table["label"]
+    answers = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}
+    worse.table.loc[:19, "prediction"] = worse.table["label"].iloc[:20].map(answers)
+    frame = compare([better, worse], margin=margin)
+    assert frame["verdict"].tolist() == ["better"]
+    (sentence,) = comparison_sentences(frame)
+    said = " is better than resnet50 (fine-tuned), but within the margin of 20 points: accuracy "
+    assert (said in sentence) == (margin == 0.2)
+    table = render_comparison(frame, "markdown")
+    assert ("| better, within the margin |" in table) == (margin == 0.2)
+    assert ("Within the margin: the difference is proven" in table) == (margin == 0.2)
+    (sentence,) = freezing_sentences(frozen_against_unfrozen([better, worse], margin=margin))
+    assert (", within the margin of 20 points: 100.0%" in sentence) == (margin == 0.2)
+
+
 def test_an_undefined_metric_decides_nothing(run):
     """Kappa of a test set of one class that both runs always name."""
     flat = [run(), run(seed=1)]
@@ -101,16 +130,82 @@ def test_an_undefined_metric_decides_nothing(run):
     assert row["verdict"] == "identical predictions"
 
 
-def test_where_leaving_out_one_changes_nothing_nothing_is_decided(run):
-    """One answer given to all has a balanced accuracy of one half, whatever groups there are."""
-    runs = [run(skill=9.0, n=40, n_groups=20), run(skill=9.0, n=40, n_groups=20, seed=1)]
-    runs[0].table["prediction"] = "NORMAL"
-    runs[1].table["prediction"] = runs[1].table["label"]
-    (row,) = compare(runs, metric="balanced_accuracy").to_dict("records")
+@pytest.fixture
+def perfect_and_constant(run):
+    """40 images: all right and perfectly ranked; one answer, and one probability, given to all."""
+    runs = [run(n=40), run(n=40, unfreeze="all", run="constant")]
+    for one in runs:
+        one.table["group_id"] = one.table["image_id"]
+        one.table["label"] = ["NORMAL"] * 28 + ["PNEUMONIA"] * 12
+    right = (runs[0].table["label"] == "PNEUMONIA") * 0.6 + 0.2
+    for one, share in zip(runs, (right, 0.3), strict=True):
+        one.table["prob_PNEUMONIA"], one.table["prob_NORMAL"] = share, 1 - share
+    runs[0].table["prediction"] = runs[0].table["label"]
+    runs[1].table["prediction"] = "NORMAL"
+    return runs
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "balanced_accuracy"])
+def test_a_perfect_run_against_a_constant_one_is_decided(perfect_and_constant, run, metric):
+    """Leaving out any image changes neither score: Clopper-Pearson of 12 images of the rare one."""
+    bound = 0.025 ** (1 / 12)
+    for sign, pair in ((1, perfect_and_constant), (-1, perfect_and_constant[::-1])):
+        (row,) = compare(pair, metric=metric, margin=0.1).to_dict("records")
+        assert row["verdict"] == ("better" if sign == 1 else "worse")
+        assert row["difference"] == pytest.approx(sign / 2)
+        ends = sorted([sign * (bound - 0.5), sign * 0.5])
+        assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
+        assert row["p"] == pytest.approx(2 * 0.5**12)
+        assert np.isnan(row["smallest_p"])
+        assert row["test"] == "Clopper-Pearson of a score at its end"
+    scores = evaluate(perfect_and_constant, metrics=[metric]).set_index("run")
+    assert scores.loc["run-0", "low"] == pytest.approx(bound)
+    # In a family the interval is wider; the others keep their tests.
+    third = run(n=40, seed=2, run="third")
+    third.table[["label", "group_id"]] = perfect_and_constant[0].table[["label", "group_id"]]
+    family = compare([*perfect_and_constant, third], metric=metric).set_index(["a", "b"])
+    pair = family.loc[("run-0", "constant")]
+    assert pair["p"] <= pair["p_adjusted"] < 0.05
+    assert pair["low"] < bound - 0.5
+    assert pair["high"] == 0.5
+    assert (family.drop(("run-0", "constant"))["test"] == "sign flips of images").all()
+    few = [one.table.iloc[26:30] for one in perfect_and_constant]
+    for one, table in zip(perfect_and_constant, few, strict=True):
+        one.table = table
+    (row,) = compare(perfect_and_constant, metric=metric).to_dict("records")
+    assert (row["verdict"], row["p"]) == ("undecided", pytest.approx(0.5))
+
+
+def test_where_leaving_out_one_changes_nothing_nothing_is_decided(perfect_and_constant):
+    """Of every two images of a patient one is right: no patient changes the mean of recalls."""
+    one, constant = perfect_and_constant
+    for each in (one, constant):
+        each.table["group_id"] = [f"patient-{i // 2}" for i in range(40)]
+    sick = one.table["label"] == "PNEUMONIA"
+    one.table.loc[sick, "prediction"] = ["NORMAL", "PNEUMONIA"] * 6
+    (row,) = compare([one, constant], metric="balanced_accuracy").to_dict("records")
     assert row["verdict"] == "undecided"
     assert pd.isna([row["p"], row["p_adjusted"], row["low"], row["high"]]).all()
-    assert "No interval: nothing varies between groups or seeds." in texts(row["notes"])
-    assert compare(runs)["verdict"].tolist() == ["worse"]
+    shown = render_comparison(compare([one, constant], metric="balanced_accuracy"), "markdown")
+    assert "| +25.0 (no interval: leaving out any group changes nothing) | – | – |" in shown
+    assert compare([one, constant])["verdict"].tolist() == ["better"]
+
+
+def test_where_seeds_are_few_the_seeds_are_to_blame(run):
+    runs = [
+        run(seed=s + first, skill=skill, n=300, n_groups=200, run=f"{way}{s}", unfreeze=way)
+        for first, way in ((0, "none"), (9, "all"))
+        for s, skill in enumerate((0.3, 2.5))
+    ]
+    for one in runs:
+        one.meta["seed"] = int(one.run[-1])
+    frame = compare(runs)
+    assert np.isnan(frame["low"].item())
+    said = " ".join(render_comparison(frame).split())
+    assert "points (no interval: too few seeds), p 0." in said
+    assert "No number of test groups would decide a difference of this size: the seeds" in said
+    few = compare([run(n_groups=4), run(n_groups=4, seed=1)])
+    assert "No interval: too few groups" in texts(few["notes"].item())[0]
 
 
 def test_too_few_groups_to_decide_is_said(run):
@@ -118,7 +213,7 @@ def test_too_few_groups_to_decide_is_said(run):
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
     assert texts(row["notes"])[-2] == (
-        "Too few groups differ for p to fall below 0.12: no test can decide."
+        "Too few groups differ for p to fall below 0.125: no test can decide."
     )
     assert row["verdict"] == "undecided"
 
@@ -159,7 +254,7 @@ def test_different_test_sets(run):
     with pytest.raises(InputError) as caught:
         compare([run(), short])
     assert str(caught.value) == (
-        "The test sets differ: only 50 images are in all runs (run-0 60, run-1 50); use "
+        "The test sets differ: all runs have only 50 images in common (run-0 60, run-1 50); use "
         "--intersection to compare on those."
     )
     (row,) = compare([run(), short], intersection=True).to_dict("records")

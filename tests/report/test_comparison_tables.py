@@ -36,7 +36,7 @@ def frame(run):
         run(seed=1, skill=0.2, n_groups=60),
         run(seed=2, skill=2.9, n_groups=60, run=HOSTILE),
     ]
-    return compare(runs, margin=0.5)
+    return compare(runs, margin=0.3)
 
 
 def test_sentences(frame):
@@ -47,7 +47,7 @@ def test_sentences(frame):
     assert better.endswith(" points [" + better.split("[")[1])
     assert "by max-T of 3." in better
     assert " is equivalent to " in equivalent
-    assert " within 50 points: " in equivalent
+    assert " within 30 points: " in equivalent
     assert " is worse than " in worse
 
 
@@ -172,7 +172,7 @@ def test_footnotes_say_unit_family_and_seed(frame):
     assert f"chest: {frame['n_units'].iloc[0]} groups of 60 images" in text
     assert "p and intervals by sign flips of groups; seed 0." in text
     assert "Adjusted p and simultaneous 95% intervals by max-T over a data set's" in text
-    assert "Equivalent: within 50 points by two one-sided tests; the interval of" in text
+    assert "Equivalent: within 30 points by two one-sided tests; the interval of" in text
 
 
 def test_terminal_fits_and_hostile_text_stays_text(frame):

@@ -167,7 +167,7 @@ def test_rows_without_label_are_left_out_and_said(run):
     partly.table.loc[:4, "label"] = None
     one = row(evaluate([partly], replicates=100))
     assert one["n_images"] == 55
-    assert texts(one["notes"]) == ["5 rows without a label are left out."]
+    assert texts(one["notes"]) == ["Left out: 5 rows without a label."]
 
 
 def test_runs_of_one_name_are_told_apart(run):
@@ -193,7 +193,7 @@ def test_undefined_replicates():
     [
         ({"ci": "wald"}, "There is no interval 'wald': choose from auto, percentile, "),
         ({"unit": "slice"}, "There is no unit 'slice': choose from group, image."),
-        ({"replicates": 1}, "1 replicates make no interval: ask for 1000 or more."),
+        ({"replicates": 1}, "1 replicate cannot make an interval: ask for 1000 or more."),
         ({"split": "tset"}, "run-0: no row is of split 'tset', but of test: choose one of them."),
         ({"metrics": ["f2"]}, "There is no metric 'f2': choose from accuracy, "),
     ],

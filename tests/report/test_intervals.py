@@ -75,9 +75,9 @@ def test_jackknife_t_of_accuracy_is_on_the_logit_scale(run):
 @pytest.mark.parametrize(
     ("left", "weights", "note"),
     [
-        ([0.5], [1], "No interval: one unit alone shows no variation."),
-        ([0.5, np.nan], [1, 1], "No interval: undefined when one unit is left out."),
-        ([0.4, 0.6], [1, 0], "No interval: all of it rests on one unit."),
+        ([0.5], [1], "No interval: one {unit} alone shows no variation."),
+        ([0.5, np.nan], [1, 1], "No interval: undefined when one {unit} is left out."),
+        ([0.4, 0.6], [1, 0], "No interval: all of it rests on one {unit}."),
         ([0.9, 1.0], [1, 1], ""),
     ],
 )

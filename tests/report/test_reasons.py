@@ -55,15 +55,18 @@ def test_no_interval_says_why(run, rare):
     other = replace(one, table=one.table.assign(prediction=pd.array(answers, dtype="string")))
     other.meta["run"] = "other"
     sentence = plain(render_comparison(compare([one, other])))
-    assert "+0.0 points (no interval: nothing varies between groups or seeds), p" in sentence
+    assert "+0.0 points (no interval: leaving out any group changes nothing), p" in sentence
     # A class in one group alone: leaving that out, ROC AUC is undefined.
     sick = run().table["label"] == "PNEUMONIA"
     groups = pd.array(np.where(sick, "g", run().table["group_id"]), dtype="string")
     few = [
         replace(one, table=one.table.assign(group_id=groups)) for one in (run(seed=1), run(seed=2))
     ]
+    assert "(no interval: one group alone is of a class)" in plain(
+        render(evaluate(few, metrics=["roc_auc"]))
+    )
     sentence = plain(render_comparison(compare(few, metric="roc_auc")))
-    assert "(no interval: undefined when one group is left out)." in sentence
+    assert "(no interval: one group alone is of a class)." in sentence
 
 
 def test_no_interval_of_no_width_unless_the_metric_cannot_vary(run):
@@ -78,7 +81,7 @@ def test_no_interval_of_no_width_unless_the_metric_cannot_vary(run):
     row = evaluate([flat], metrics=["balanced_accuracy"]).iloc[0]
     assert row["estimate"] == 0.75
     assert np.isnan([row["low"], row["high"]]).all()
-    assert "No interval: leaving out any unit changes nothing." in texts(row["notes"])
+    assert "No interval: leaving out any group changes nothing." in texts(row["notes"])
     always = replace(one, table=table.assign(prediction=pd.array(["NORMAL"] * 48, "string")))
     row = evaluate([always], metrics=["balanced_accuracy"]).iloc[0]
     assert (row["low"], row["high"]) == (0.5, 0.5)

@@ -14,10 +14,12 @@ from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import as_scored
+from frostline.report.statistics.intervals.reasons import says_nothing
 from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.ranks import _defined, _weighted, find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds
+from frostline.report.tables.methods import render_over
 
 
 def seeds(run, n=3, **options):
@@ -133,6 +135,43 @@ def test_what_is_to_distrust_of_a_seed_is_said_of_the_mean(run):
     assert "No interval: too few calls (fewer than 5 groups were called a class)." in texts(
         row["notes"]
     )
+
+
+def test_two_seeds_that_differ_much_say_too_little(run):
+    """Student's t of one degree of freedom is 12.7: the interval would be [0.0, 100.0]."""
+    runs = [run(seed=s, n=40, n_groups=12, skill=skill) for s, skill in enumerate((0.3, 1.5))]
+    for seed, one in enumerate(runs):
+        one.meta["seed"] = seed
+    frame = over_seeds(runs, metrics=["accuracy", "cohen_kappa", "log_loss"])
+    assert frame[["low", "high"]].isna().all(axis=None)
+    assert (frame["seed_error"] > 0).all()
+    shown = render_over(frame, "seeds")
+    assert "[" not in shown
+    assert shown.count("few seeds)") == 3
+    # Of three groups it is the groups, whatever the seeds are.
+    for one in runs:
+        one.table["group_id"] = np.repeat(["a", "b"], [39, 1])
+    frame = over_seeds(runs, metrics=["accuracy"])
+    assert texts(frame["notes"].iloc[0])[0].startswith("No interval: too few groups (")
+    (row,) = evaluate(runs[:1], metrics=["accuracy"]).query("run == 'run-0'").to_dict("records")
+    assert np.isnan(row["low"])
+    assert texts(row["notes"])[0].startswith("No interval: too few groups (")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "nothing"),
+    [
+        (0.003, 0.999, (0, 1), True),
+        (0.04, 0.98, (0, 1), False),
+        (-1, 0.91, (-1, 1), True),
+        (0.01, 1.1, (0, np.inf), True),
+        (0.02, 1.1, (0, np.inf), False),
+        (-9, np.inf, None, True),
+        (-9, 9, None, False),
+    ],
+)
+def test_what_holds_all_values_says_nothing(low, high, scale, nothing):
+    assert says_nothing(low, high, scale) == nothing
 
 
 def test_one_seed_is_this_model(run):

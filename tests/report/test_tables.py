@@ -17,16 +17,20 @@ from frostline.cache import InputError
 from frostline.report import (
     FORMATS,
     compare,
+    comparison_table,
     evaluate,
     paper_table,
     render,
     render_comparison,
     score_table,
+    table_html,
 )
 from frostline.report.statistics.comparisons.best import MARK_COLUMNS
 from frostline.report.statistics.comparisons.methods import group_methods
+from frostline.report.statistics.comparisons.planning import plan_groups
 from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.methods import tabulate_methods
+from frostline.report.tables.plans import render_plan
 from frostline.report.tables.table import Cell, Column, Row, Table
 from frostline.report.tables.writers.csv import to_csv
 
@@ -120,6 +124,18 @@ def test_terminal_fits_80_columns(frame, hostile):
         lines = render(one).splitlines()
         assert max(map(len, lines)) <= 80
     assert "from scratch" in render(frame)
+
+
+def test_reasons_do_not_split_the_five_metrics_of_a_terminal(run):
+    """A class that 3 patients were called, next to intervals that end at 100.0."""
+    one, right = run(skill=9.0, n_groups=60), run(skill=9.0, n_groups=60, unfreeze="all")
+    one.table["prediction"] = ["PNEUMONIA"] * 3 + ["NORMAL"] * 57
+    text = render(evaluate([one, right]))
+    assert max(map(len, text.splitlines())) <= 80
+    table = text.partition("Scored: ")[0]
+    assert table.count("Model") == table.count("F1 score") == 1
+    assert " (no interval: " in table
+    assert table.count(", 100.0]") == 5
 
 
 def test_a_terminal_shows_every_number_however_many_columns(run):
@@ -279,3 +295,58 @@ def test_no_name_is_a_formula_in_a_spreadsheet(run, name):
             assert cell[:1] not in tuple("=+-@\t\r") or isinstance(float(cell), float)
     # Labels that are numbers stay numbers.
     assert to_csv(Table((Column("label"),), (Row((Cell("-1"),)),))).split() == ["label", "-1"]
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex", "html"])
+def test_what_people_read_has_one_minus_sign_and_programs_have_ascii(run, format):
+    """Kappa below 0, of a run that is wrong more often than right."""
+    wrong = run(skill=-2.0, n_groups=60)
+    scores = evaluate([wrong], metrics=["cohen_kappa"])
+    pair = compare([wrong, run(n_groups=60, seed=1)], metric="cohen_kappa")
+    minus = "$-$" if format == "latex" else "\N{MINUS SIGN}"
+    for table, text in (
+        (score_table(scores), table_html(score_table(scores))),
+        (comparison_table(pair), table_html(comparison_table(pair))),
+    ):
+        if format != "html":
+            shown = render if table.columns[0].heading == "Model" else render_comparison
+            text = shown(scores if shown is render else pair, format)
+        text = re.sub(r'data-value="[^"]*"', "", text)
+        assert not re.search(r"(?<![\w$-])-\d", text)
+        assert len(re.findall(re.escape(minus) + r"\d", text)) >= 3
+        assert re.search(r"(?<![\w-])-\d", to_csv(table))
+        assert "\N{MINUS SIGN}" not in to_csv(table)
+    for format in ("csv", "json"):
+        programs = render(scores, format) + render_comparison(pair, format)
+        assert "\N{MINUS SIGN}" not in programs
+        assert re.search(r"-0\.\d", programs)
+
+
+def test_one_is_said_in_the_singular(run):
+    frame = evaluate([run(n=1, n_groups=1)], metrics=["accuracy"])
+    text = " ".join(render(frame).split())
+    assert "Scored: chest: 1 image (test)." in text
+    pair = compare([run(n=3, n_groups=1), run(n=3, n_groups=1, seed=5, skill=-3.0)])
+    assert "chest: 1 group of 3 images." in " ".join(render_comparison(pair).split())
+
+
+def test_a_smallest_p_is_said_where_there_is_a_p(run):
+    """A class in one group alone: ROC AUC has no test."""
+    runs = [run(), run(seed=1)]
+    for one in runs:
+        one.table["group_id"] = np.where(
+            one.table["label"] == "PNEUMONIA", "g", one.table["group_id"]
+        )
+    found = compare(runs, metric="roc_auc")
+    assert found[["p", "smallest_p"]].isna().all(axis=None)
+    assert "Smallest p" not in render_comparison(found)
+    assert "Smallest p" in render_comparison(compare(runs))
+
+
+def test_a_plan_says_of_identical_runs_that_they_are(run):
+    same = [run(), run(run="tuned", unfreeze="all"), run(seed=2, unfreeze="2")]
+    plan = plan_groups(compare(same))
+    assert "identical predictions" in set(plan["verdict"])
+    for format in ("table", "markdown", "latex"):
+        text = " ".join(render_plan(plan, format).split())
+        assert text.count("(identical") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frostline.report.statistics.intervals.estimates import Draws, leave_out, replicate
@@ -128,3 +128,34 @@ def replicate_free(truth, prediction):
     from sklearn.metrics import f1_score
 
     return f1_score(truth, prediction, average="weighted", labels=[0, 1, 2], zero_division=0)
+
+
+@pytest.mark.parametrize("metric", ["average_precision", "calibration_slope"])
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_left_out_at_once_is_left_out_one_by_one(metric, seed):
+    """Ties, groups of one image and of many, a class in one group alone, separated outcomes."""
+    rng = np.random.default_rng(seed)
+    n, classes = int(rng.integers(2, 120)), int(rng.integers(2, 5))
+    truth = rng.integers(0, classes, n)
+    probs = rng.dirichlet(np.ones(classes), n)
+    if rng.random() < 0.5:
+        probs = np.round(probs * 5) / 5
+    groups = rng.integers(0, rng.integers(1, n + 1), n) if rng.random() < 0.7 else None
+    units = make_units(truth, probs, groups)
+    weights = (units.member[:, None] != np.arange(units.n_units)).astype(np.float64)
+    slow = compute_scores(units.scores, [metric], weights)[metric]
+    fast = leave_out_scores(units, [metric])[metric]
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-10)
+
+
+def test_units_that_hardly_move_the_slope_are_never_weighed_one_by_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    share = rng.random(2_000)
+    truth = (rng.random(2_000) < share).astype(np.int64)
+    units = make_units(truth, np.stack([1 - share, share], axis=1), np.arange(2_000) // 2)
+    weighed = []
+    monkeypatch.setattr(module, "compute_scores", lambda *given: weighed.append(given))
+    assert np.isfinite(leave_out_scores(units, ["calibration_slope"])["calibration_slope"]).all()
+    assert np.isfinite(leave_out_scores(units, ["average_precision"])["average_precision"]).all()
+    assert not weighed

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes, texts
 from frostline.report.statistics.comparisons.paired import Paired, make_paired
 from frostline.report.statistics.comparisons.paired_rows import make_paired_own
@@ -173,10 +174,10 @@ def _check_shared(
         )
     if not intersection:
         raise InputError(
-            f"The test sets differ: only {shared} images are in all runs ({sizes}); use "
-            "--intersection to compare on those."
+            f"The test sets differ: all runs have only {counted(shared, 'image')} in common "
+            f"({sizes}); use --intersection to compare on {'it' if shared == 1 else 'those'}."
         )
-    return (Note(f"Compared on the {shared} images that all runs have ({sizes})."),)
+    return (Note(f"Compared on the {counted(shared, 'image')} that all runs have ({sizes})."),)
 
 
 def _groups(samples: Sequence[Sample], rows: Sequence[Codes], names: Sequence[str]) -> Codes | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from frostline.report.statistics.metrics import find_metric
 
 ALPHA = 0.05
@@ -16,6 +19,18 @@ def verdict(difference: float, p: float, equivalence: float | None, metric: str)
     if p < ALPHA:
         return "better" if (difference > 0) == find_metric(metric).higher else "worse"
     return "equivalent" if equivalence is not None and equivalence < ALPHA else "undecided"
+
+
+def within_margin(found: Mapping[Any, Any]) -> bool:
+    """Say whether a difference that was found is proven to be smaller than the margin, too.
+
+    The two one-sided tests must say so, and the interval that is shown must lie within the margin.
+    `found` is a row of `compare`.
+    """
+    if found["verdict"] not in ("better", "worse") or found["equivalence_p"] is None:
+        return False
+    inside = -found["margin"] < found["low"] and found["high"] < found["margin"]
+    return bool(inside and found["equivalence_p"] < ALPHA)
 
 
 def mcnemar_p(a_only: int, b_only: int) -> float:

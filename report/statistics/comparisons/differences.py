@@ -39,7 +39,15 @@ from frostline.report.statistics.comparisons.flips import (
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
 from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
+from frostline.report.statistics.intervals.exact import EndTest, end_test
 from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.intervals.reasons import (
+    ONE_UNIT,
+    TOO_FEW,
+    UNVARYING,
+    says_nothing,
+    undefined,
+)
 from frostline.report.statistics.metrics import Array, find_metric, of_rows
 from frostline.report.statistics.resampling.seeds_variance import (
     SeedsPart,
@@ -52,10 +60,6 @@ from frostline.report.statistics.resampling.seeds_variance import (
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
-NOTHING_VARIES = "No interval: nothing varies between {unit}s or seeds."
-ONE_UNIT = "No interval: one {unit} alone shows no variation."
-UNDEFINED = "No interval: undefined when one {unit} is left out."
-TOO_FEW = "No interval: with so few {unit}s no difference can be excluded."
 # An end of an equivalence interval that lies beyond so many doublings of the margin is infinite.
 MOST_DOUBLINGS = 20
 NAN = float("nan")
@@ -85,7 +89,7 @@ class Difference:
     tests; None without a margin, as `equivalence_p` is.
     `group_error` is the standard error from groups, `seed_error` what seeds add to it (NaN where
     neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN
-    for Student's t). `mcnemar_p` is None where it does not apply.
+    of other tests). `mcnemar_p` is None where it does not apply.
     `groups_needed` is how many units would decide a true difference of this size (80% power):
     infinite where no number would, and more than there are where these left it undecided; with
     `effective_units`, the effective number of those at hand, and `pair_alpha`, the level of this
@@ -144,6 +148,9 @@ class _Contrast:
         return float((self.variance + sum(part.variance for _, part in self.parts)) ** 0.5)
 
 
+Tested = tuple[_Contrast, Test]
+
+
 def compare_family(
     aligned: Aligned,
     pairs: Sequence[Pair],
@@ -172,18 +179,24 @@ def compare_family(
     contrasts = [_contrast(made, values, pair) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
     same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
+    ends = {
+        i: _end_test(aligned, options.metric, one)
+        for i, one in enumerate(contrasts)
+        if not same[i] and one.error == 0 and not made.exact
+    }
     defined = [
         i
         for i, one in enumerate(contrasts)
         if not same[i] and (one.error > 0 or (one.error == 0 and made.exact))
     ]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
+    largest = _with_ends(largest, sum(one is not None for one in ends.values()), options)
     family: Family = Bonferroni(1 if size is None else size)
     if size is None and len(pairs) > 1:
         family = MaxT(largest)
     found = []
     for i, one in enumerate(contrasts):
-        test = next(tests) if i in defined else None
+        test = next(tests) if i in defined else ends.get(i)
         tested = _difference(aligned, options, one, values, (test, family))
         tested = replace(tested, family_size=len(pairs) if size is None else size)
         tested = _planned(tested, one, aligned.paired.n_units, (test, family))
@@ -197,7 +210,7 @@ def _planned(
 ) -> Difference:
     """Say how many units would decide the difference."""
     test, family = how
-    if test is None:
+    if not isinstance(test, SignFlips | SeedsTest):
         return tested
     df = one.df if one.single else _df(test)
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
@@ -209,6 +222,28 @@ def _planned(
     if tested.verdict == "undecided":
         needed = max(needed, units + 1.0)
     return replace(tested, pair_alpha=alpha, groups_needed=needed)
+
+
+def _end_test(aligned: Aligned, metric: str, one: _Contrast) -> EndTest | None:
+    """Make the exact test of a pair whose pseudo-values do not vary, where there is one."""
+    values = aligned.paired.estimates(metric)
+    scores = tuple(values[part] for part in one.pair)
+    if any(np.ptp(own) > 0 for own in scores):
+        return None
+    a, b = (float(own[0]) for own in scores)
+    return end_test(metric, (a, b), (aligned.samples[one.pair[0]], aligned.samples[one.pair[1]]))
+
+
+def _with_ends(largest: Array, ends: int, options: Options) -> Array:
+    """Give the exact tests their place in the law of the largest statistic: [B].
+
+    They have no signs to flip; each adds an independent standard normal draw.
+    """
+    if not ends:
+        return largest
+    rng = np.random.default_rng(options.seed)
+    drawn = np.abs(rng.standard_normal((len(largest) or options.replicates, ends))).max(1)
+    return np.maximum(largest, drawn) if len(largest) else drawn
 
 
 def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
@@ -294,13 +329,15 @@ def _difference(
     if test is not None:
         p, p_adjusted = test.p(), family.p(test)
         # Where nothing varies, an interval of no width would claim what nobody knows.
-        if one.error > 0:
+        if one.error > 0 or isinstance(test, EndTest):
             own = _bounded(test.interval(LEVEL), metric)
             shown = _bounded(family.interval(test, LEVEL), metric)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
-            equivalence = _equivalence(one, family, options.margin, few)
-    smallest = _smallest_p(one, differing, aligned.paired.n_units, options.replicates)
+            equivalence = _equivalence((one, test), family, options.margin, few)
+    smallest = NAN
+    if isinstance(test, SignFlips):
+        smallest = _smallest_p(differing, aligned.paired.n_units, options.replicates)
     return Difference(
         estimate_a=float(values[one.pair[0]].mean()),
         estimate_b=float(values[one.pair[1]].mean()),
@@ -310,7 +347,7 @@ def _difference(
         pair_low=own[0],
         pair_high=own[1],
         p=p,
-        test=_test_name(one, aligned.unit),
+        test=_test_name(one, test, aligned.unit),
         smallest_p=smallest,
         p_adjusted=p_adjusted,
         adjustment=family.name,
@@ -361,49 +398,54 @@ def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
 
 
 def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
-    """Cut an interval at the largest difference there can be; NaN where it says nothing."""
+    """Cut an interval at the largest difference there can be; NaN where it `says_nothing`."""
     bounds = find_metric(metric).bounds
     most = np.inf if bounds is None else bounds[1] - bounds[0]
-    low, high = interval
-    if (low <= -most and high >= most) or (np.isinf(most) and np.isinf([low, high]).any()):
-        return NAN, NAN
-    return max(low, -most), min(high, most)
+    low, high = max(interval[0], -most), min(interval[1], most)
+    nothing = says_nothing(low, high, None if bounds is None else (-most, most))
+    return (NAN, NAN) if nothing else (low, high)
 
 
 def _equivalence(
-    one: _Contrast, family: Family, margin: float, few: tuple[int, int]
+    pair: Tested, family: Family, margin: float, few: tuple[int, int]
 ) -> tuple[float, float, float]:
     """Give the 90% interval of two one-sided tests (Schuirmann 1987), and their p.
 
     `few` is how many units differ, of how many.
     """
-    low, high = (_farthest(one, family, side, margin) for side in (-1, 1))
+    low, high = (_farthest(pair, family, side, margin) for side in (-1, 1))
     least = few_differ_bound(*few)
-    outside = abs(one.difference) >= margin
-    p = 1.0 if outside else max(_one_sided_p(one, family, end) for end in (-margin, margin))
+    outside = abs(pair[0].difference) >= margin
+    p = 1.0 if outside else max(_one_sided_p(pair, family, end) for end in (-margin, margin))
     return min(low, -least), max(high, least), max(p, few_differ_p(*few, margin))
 
 
-def _one_sided_p(one: _Contrast, family: Family, delta: float) -> float:
+def _one_sided_p(pair: Tested, family: Family, delta: float) -> float:
     """Give the adjusted p of a true difference of `delta` against one nearer to the estimate.
 
-    Student's t with the variance that such a difference has; half of the two-sided p.
+    Student's t with the variance that such a difference has, or the exact test; half of the
+    two-sided p.
     """
+    one, exact = pair
+    if isinstance(exact, EndTest):
+        return family.p(exact, delta) / 2
     residuals = one.residuals + (one.difference - delta) * one.weights
     group = null_variance(residuals, one.weights, one.counts)
     test = seeds_test(one.difference, group, [part for _, part in one.parts])
     return family.p(test, delta) / 2
 
 
-def _farthest(one: _Contrast, family: Family, side: int, margin: float) -> float:
+def _farthest(pair: Tested, family: Family, side: int, margin: float) -> float:
     """Give the farthest difference on a side whose one-sided p is at least 5%.
 
     It is sought from the margin: inwards if that is rejected, else outwards.
     """
     from scipy.optimize import bisect
 
+    one, _ = pair
+
     def excess(reach: float) -> float:
-        return _one_sided_p(one, family, one.difference + side * reach) - ALPHA
+        return _one_sided_p(pair, family, one.difference + side * reach) - ALPHA
 
     near, far = 0.0, margin - side * one.difference
     if far <= 0:
@@ -416,7 +458,9 @@ def _farthest(one: _Contrast, family: Family, side: int, margin: float) -> float
     return side * np.inf
 
 
-def _test_name(one: _Contrast, unit: str) -> str:
+def _test_name(one: _Contrast, test: Test | None, unit: str) -> str:
+    if isinstance(test, EndTest):
+        return "Clopper-Pearson of a score at its end"
     return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
 
 
@@ -424,10 +468,8 @@ def _df(test: Test | None) -> float:
     return test.df if isinstance(test, SeedsTest) else NAN
 
 
-def _smallest_p(one: _Contrast, differing: int, units: int, replicates: int) -> float:
+def _smallest_p(differing: int, units: int, replicates: int) -> float:
     """Give the smallest p of sign flips: if all units that differ did so in one direction."""
-    if not one.single:
-        return NAN
     possible = min(0.5**differing + 0.5**units, 1.0)
     return possible if units <= MOST_ENUMERATED else max(possible, 1 / (replicates + 1))
 
@@ -462,25 +504,31 @@ def _notes(
     low, differing, smallest = found
     notes = []
     if np.isnan(low):
-        notes.append(Note(_why_none(one, differing, aligned).format(unit=aligned.unit)))
+        notes.append(_why_none(one, differing, metric, aligned))
     notes += _flags(aligned, one.pair, metric)
     if differing and smallest >= ALPHA:
-        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.2g}"
+        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.3f}"
         notes.append(Note(f"{few}: no test can decide."))
     if min(part.stop - part.start for part in one.pair) == 1:
         notes.append(NOT_THE_METHODS)
     return notes
 
 
-def _why_none(one: _Contrast, differing: int, aligned: Aligned) -> str:
+def _why_none(one: _Contrast, differing: int, metric: str, aligned: Aligned) -> Note:
     """Say why a difference has no interval."""
+    unit, text = aligned.unit, UNVARYING
     if aligned.paired.n_units < 2:
-        return ONE_UNIT
-    if np.isnan(one.error):
-        return UNDEFINED
-    if one.error > 0:
-        return TOO_FEW
-    return NEVER_DIFFER if differing == 0 else NOTHING_VARIES
+        text = ONE_UNIT
+    elif np.isnan(one.error):
+        return replace(undefined(metric, aligned.samples[one.pair[0].start]), metrics=())
+    elif one.error > 0:
+        text = TOO_FEW
+        of_groups = seeds_test(one.difference, (one.variance, one.df), []).interval(LEVEL)
+        # Groups alone would say something: it is the seeds that are few.
+        unit = "seed" if one.parts and not np.isnan(_bounded(of_groups, metric)[0]) else unit
+    elif differing == 0:
+        text = NEVER_DIFFER
+    return Note(text.format(unit=unit))
 
 
 def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:

@@ -27,7 +27,7 @@ DECLARED = (0.01, 0.02, 0.05, 0.1)
 MOST_UNITS = 10**9
 PLAN_COLUMNS = (
     *("dataset", "a", "b", "metric", "observed", "difference", "power", "groups_needed"),
-    *("n_units", "unit", "pair_alpha", "label_a", "label_b"),
+    *("n_units", "unit", "pair_alpha", "label_a", "label_b", "verdict"),
 )
 
 
@@ -178,7 +178,8 @@ def plan_groups(
     -------
     DataFrame
         Columns `PLAN_COLUMNS`, a row for each pair, difference and power. `groups_needed` is
-        infinite where no number of groups is enough, and NaN where nothing was tested.
+        infinite where no number of groups is enough, and NaN where nothing was tested; `verdict` is
+        that of the comparison at hand.
     """
     records = []
     for row in frame.to_dict("records"):

@@ -6,6 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.intervals.estimates import LeftOut
+from frostline.report.statistics.intervals.reasons import (
+    ONE_CARRIES_ALL,
+    ONE_UNIT,
+    UNDEFINED,
+    UNVARYING,
+)
 from frostline.report.statistics.metrics import LOSSES, Array, find_metric
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.seeds_variance import group_variance
@@ -16,8 +22,6 @@ TAIL = (1 - LEVEL) / 2
 MOST_UNDEFINED = 0.01
 # An error that is nothing but rounding, as a share of the estimate.
 NEGLIGIBLE = 1e-12
-UNDEFINED = "No interval: undefined when one unit is left out."
-UNVARYING = "No interval: leaving out any unit changes nothing."
 
 
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
@@ -40,7 +44,7 @@ def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, fl
     """Give low, high and what to note, from a metric's values with one unit left out."""
     nothing = float("nan"), float("nan")
     if left.counts.sum() < 2:
-        return *nothing, "No interval: one unit alone shows no variation."
+        return *nothing, ONE_UNIT
     if np.isnan(left.values).any() or np.isnan(centre):
         return *nothing, UNDEFINED
     scale = jackknife_scale(name)
@@ -49,7 +53,7 @@ def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, fl
     made = pseudo_contributions(left.values, left.weights, left.counts)
     variance, df = group_variance(*made, left.counts, skewed=left.skewed)
     if np.isnan(variance):
-        return *nothing, "No interval: all of it rests on one unit."
+        return *nothing, ONE_CARRIES_ALL
     if variance**0.5 <= NEGLIGIBLE * abs(centre):
         return *nothing, UNVARYING
     return *t_bounds(centre, variance**0.5, df, scale), ""

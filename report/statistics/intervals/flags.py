@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.metrics import LOSSES, find_metric
 from frostline.report.statistics.resampling.weights import class_number
@@ -81,18 +82,19 @@ def exact_trials(name: str, sample: Sample) -> float:
 def flag(name: str, sample: Sample) -> Notes:
     """Say why the interval of this metric may not cover; no notes where it does."""
     reasons = []
-    units = f"{sample.unit}s"
     if sample.n_units < FEWEST_UNITS:
-        reasons.append(Note(f"Only {sample.n_units} {units}: intervals may not cover."))
+        reasons.append(
+            Note(f"Only {counted(sample.n_units, sample.unit)}: intervals may not cover.")
+        )
     elif sample.effective_units < FEWEST_UNITS:
-        few = f"The {sample.n_units} {units} are so unequal that they count as"
+        few = f"The {sample.n_units} {sample.unit}s are so unequal that they count as"
         reasons.append(Note(f"{few} {sample.effective_units:.0f}: intervals may not cover."))
     elif sample.wrong_units < FEWEST_WRONG:
         word = _word(sample, _wrong(sample) < FEWEST_WRONG)
         few = f"Fewer than {FEWEST_WRONG} {word} with an error"
         reasons.append(Note(f"{few}: intervals are cautious."))
     elif sample.unit == "image" and sample.n_units < FEWEST_IMAGES:
-        reasons.append(Note(f"Only {sample.n_units} images: intervals are cautious."))
+        reasons.append(Note(f"Only {counted(sample.n_units, 'image')}: intervals are cautious."))
     if name in LOSSES and sample.wrong_units < FEWEST_WRONG_OF_LOSSES:
         word = _word(sample, _wrong(sample) < FEWEST_WRONG_OF_LOSSES)
         few = f"Fewer than {FEWEST_WRONG_OF_LOSSES} {word} with an error"

@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.intervals.bounds import (
     TAIL,
-    UNDEFINED,
-    UNVARYING,
     at_bound,
     bca_bounds,
     jackknife_bounds,
+    jackknife_scale,
     percentile_bounds,
 )
 from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
@@ -35,6 +35,14 @@ from frostline.report.statistics.intervals.flags import (
 )
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.own import OWN_REPLICATES, own_interval
+from frostline.report.statistics.intervals.reasons import (
+    TOO_FEW,
+    UNDEFINED,
+    UNVARYING,
+    absent,
+    says_nothing,
+    undefined,
+)
 from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.scores import ROC_METRICS
@@ -213,7 +221,9 @@ def compute_intervals(
     if replicates is None:
         replicates = DEFAULT_REPLICATES.get(ci, 10_000)
     if replicates < 2:
-        raise InputError(f"{replicates} replicates make no interval: ask for 1000 or more.")
+        raise InputError(
+            f"{counted(replicates, 'replicate')} cannot make an interval: ask for 1000 or more."
+        )
     silent = [name for name in metrics if sample.probs is None and of_probabilities(name)]
     plain = [name for name in metrics if name in NO_INTERVAL and name not in silent]
     there = [name for name in metrics if name not in {*silent, *plain, *own}]
@@ -227,13 +237,6 @@ def compute_intervals(
         blank = _blank(sample, float("nan"), "none", 0)
         found[name] = replace(blank, notes=(no_probabilities(name),))
     return {name: _flagged(name, found[name], sample) for name in metrics}
-
-
-def absent(metric: str, sample: Sample) -> Notes:
-    """Say which classes a metric has no value for, because they do not occur."""
-    missing = np.flatnonzero(sample.confusion.sum(1) == 0).tolist()
-    names = tuple(sample.classes[number] for number in missing)
-    return (Note("No value: a class does not occur.", (metric,), names),) if names else ()
 
 
 def no_probabilities(metric: str) -> Note:
@@ -256,20 +259,16 @@ def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
         return replace(interval, notes=absent(name, sample) or interval.notes)
     if np.isnan(interval.low):
         return interval
+    if says_nothing(interval.low, interval.high, jackknife_scale(name)):
+        few = _notes(TOO_FEW.format(unit=sample.unit), name)
+        return replace(interval, low=float("nan"), high=float("nan"), notes=few)
     return replace(interval, notes=(*interval.notes, *flag(name, sample)))
 
 
-def undefined(metric: str, sample: Sample) -> Note:
-    """Say that a metric is undefined without some unit; name the classes that have one alone."""
-    there = sample.kinds.counts @ (sample.kinds.matrices.sum(-1) > 0)
-    alone = [label for label, units in zip(sample.classes, there, strict=True) if units == 1]
-    if not alone:
-        return Note(UNDEFINED, (metric,))
-    return Note(f"No interval: one {sample.unit} alone is of a class.", (metric,), tuple(alone))
-
-
 def _why(text: str, metric: str, sample: Sample) -> Notes:
-    return (undefined(metric, sample),) if text == UNDEFINED else _notes(text, metric)
+    if text == UNDEFINED:
+        return (undefined(metric, sample),)
+    return _notes(text.format(unit=sample.unit), metric)
 
 
 def _notes(text: str, metric: str) -> Notes:

@@ -14,6 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.metrics import Array, Codes
+from frostline.report.statistics.resampling.leaving_out import (
+    leave_out_average_precision,
+    leave_out_slope,
+)
 from frostline.report.statistics.scores import (
     ROC_METRICS,
     Scores,
@@ -126,7 +130,7 @@ def leave_out_scores(units: Units, names: Sequence[str]) -> dict[str, Array]:
 def leave_out(scores: Scores, member: Codes, units: int, name: str) -> Array:
     """Compute a metric of probabilities with each unit left out: [G].
 
-    ROC AUC in one pass over sorted rows; other metrics by weights of 0.
+    ROC AUC and average precision in one pass over sorted rows; other metrics by weights of 0.
 
     Parameters
     ----------
@@ -136,13 +140,18 @@ def leave_out(scores: Scores, member: Codes, units: int, name: str) -> Array:
     """
     if name in ROC_METRICS:
         return leave_out_auc(scores, member, units, weighted=name == "roc_auc_ovr_weighted")
-    parts, start = [], 0
-    for size in block_sizes(units, BLOCK_WEIGHTS // len(member)):
-        counts = np.ones((units, size))
-        counts[np.arange(start, start + size), np.arange(size)] = 0
-        parts.append(compute_scores(scores, [name], counts[member])[name])
+    if name == "average_precision":
+        return leave_out_average_precision(scores, member, units)
+    left = np.full(units, np.nan)
+    if name == "calibration_slope":
+        left = leave_out_slope(scores, member, units)
+    rest, start = np.flatnonzero(np.isnan(left)), 0
+    for size in block_sizes(len(rest), BLOCK_WEIGHTS // len(member)):
+        places = rest[start : start + size]
+        weights = (member[:, None] != places).astype(np.float64)
+        left[places] = compute_scores(scores, [name], weights)[name]
         start += size
-    return np.concatenate(parts)
+    return left
 
 
 def block_sizes(total: int, most: int) -> Iterator[int]:

@@ -6,12 +6,15 @@ import csv
 import io
 from collections.abc import Iterator
 
+from frostline.cache.tables.words import MINUS
 from frostline.report.tables.escape import spreadsheet
 from frostline.report.tables.table import Cell, Row, Table
 
 
 def to_csv(table: Table) -> str:
-    """Write one line for each row, numbers as they are shown; a score has columns for its bounds.
+    """Write one line for each row, numbers as they are shown but for the sign, which is ASCII.
+
+    A score has columns for its bounds.
 
     Notes are left out. `mark` is that of the row: `ALONE`, `ALIKE` or empty, as in `Cell`.
     """
@@ -20,7 +23,10 @@ def to_csv(table: Table) -> str:
     writer.writerow(map(spreadsheet, _headings(table)))
     scores = [_is_score(table, place) for place in range(len(table.columns))]
     for row in table.rows:
-        texts = [list(_texts(*pair)) for pair in zip(row.cells, scores, strict=True)]
+        texts = [
+            [text.replace(MINUS, "-") if column.numbers else text for text in _texts(cell, score)]
+            for column, cell, score in zip(table.columns, row.cells, scores, strict=True)
+        ]
         if any(scores):
             texts.insert(scores.index(True), [_mark(row)])
         named = [row.dataset] if any(table.datasets) else []

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterator, Sequence
 
+from frostline.cache.tables.words import counted
 from frostline.report.tables import escape
 from frostline.report.tables.note_lines import split_notes
 from frostline.report.tables.table import Cell, Column, Row, Table
@@ -79,7 +80,7 @@ def _notes(table: Table) -> Iterator[str]:
     if shown:
         yield _list(shown)
     if rest:
-        count = f"{len(rest)} more note{'s' if len(rest) > 1 else ''}"
+        count = counted(len(rest), "note", "more")
         yield f"<details><summary>{count}</summary>\n{_list(rest)}\n</details>"
 
 

@@ -6,7 +6,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from frostline.report.statistics.names import ALIKE, ALONE
@@ -19,19 +19,30 @@ if TYPE_CHECKING:
 
 LEAST_NAME = 10  # columns of the terminal
 MOST_HEADING = 20  # longer words are broken
+NARROW = 13  # of reasons without room: as wide as an interval
 STARS = {"": "", ALIKE: "*", ALONE: "**"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a number is written: with its interval below it, and its reason in lines of `wrap`."""
+
+    below: bool = False
+    wrap: int = MOST_HEADING
 
 
 def to_terminal(table: Table, width: int = 80) -> str:
     """Write a table of at most `width` columns, a part for each data set, then its notes.
 
-    Intervals stand behind their estimates where there is room, else below them. Columns of numbers
-    for which there is still no room follow in further parts, the words again in each.
+    Intervals stand behind their estimates where there is room, else below them, and reasons why
+    there is none in lines as wide. Columns of numbers for which there is still no room follow in
+    further parts, the words again in each.
     """
     below = _natural_width(table) > width and any(c.low for row in table.rows for c in row.cells)
-    pieces = _pieces(table, below, width)
+    layout = _Layout(below, NARROW if below else MOST_HEADING)
+    pieces = _pieces(table, layout, width)
     parts = [
-        _part(piece, dataset, dict(piece.parts())[dataset], below, width)
+        _part(piece, dataset, dict(piece.parts())[dataset], layout, width)
         for dataset in table.datasets
         for piece in pieces
     ]
@@ -49,11 +60,12 @@ def wrapped(paragraphs: Iterable[str], width: int = 80) -> str:
     return _printed(map(escape.plain, paragraphs), width)
 
 
-def _pieces(table: Table, below: bool, width: int) -> list[Table]:
+def _pieces(table: Table, layout: _Layout, width: int) -> list[Table]:
     """Split a table into such that fit, each with all columns of words."""
-    widths = [_width(c, place, table.rows, below) + 1 for place, c in enumerate(table.columns)]
+    widths = [_width(c, place, table.rows, layout) + 1 for place, c in enumerate(table.columns)]
     words = [place for place, column in enumerate(table.columns) if not column.numbers]
-    room = width - sum(min(widths[place], LEAST_NAME + 1) for place in words)
+    # The last column needs no gap behind it.
+    room = width + 1 - sum(min(widths[place], LEAST_NAME + 1) for place in words)
     pieces: list[list[int]] = [[]]
     for place in sorted(set(range(len(widths))) - set(words)):
         if pieces[-1] and sum(widths[one] for one in pieces[-1]) + widths[place] > room:
@@ -68,7 +80,7 @@ def _with_columns(table: Table, places: Sequence[int]) -> Table:
 
 
 def _part(
-    table: Table, dataset: str, rows: list[Row], below: bool, width: int
+    table: Table, dataset: str, rows: list[Row], layout: _Layout, width: int
 ) -> tuple[rich.table.Table, str]:
     from rich.table import Table as Drawn
     from rich.text import Text
@@ -83,7 +95,7 @@ def _part(
         pad_edge=False,
     )
     widths = [
-        _width(column, place, table.rows, below) for place, column in enumerate(table.columns)
+        _width(column, place, table.rows, layout) for place, column in enumerate(table.columns)
     ]
     taken = sum(w for w, column in zip(widths, table.columns, strict=True) if column.numbers)
     left = max(width - taken - len(widths), LEAST_NAME)
@@ -94,22 +106,22 @@ def _part(
         else:
             # Words give way to numbers.
             drawn.add_column(
-                column.heading, overflow="fold", ratio=1 if below and not place else None
+                column.heading, overflow="fold", ratio=1 if layout.below and not place else None
             )
     for row in rows:
         cells = [
-            _number(cell, below) if column.numbers else _word(cell, left)
+            _number(cell, layout) if column.numbers else _word(cell, left)
             for cell, column in zip(row.cells, table.columns, strict=True)
         ]
         drawn.add_row(*map(Text, cells))
     return drawn, ""
 
 
-def _number(cell: Cell, below: bool) -> str:
+def _number(cell: Cell, layout: _Layout) -> str:
     text = f"{STARS[cell.mark]}{escape.plain(cell.text)}"
     if cell.detail:
-        return f"{text}\n{textwrap.fill(f'({escape.plain(cell.detail)})', MOST_HEADING)}"
-    return f"{text}\n{cell.interval}" if below else f"{text} {cell.interval}".rstrip()
+        return f"{text}\n{textwrap.fill(f'({escape.plain(cell.detail)})', layout.wrap)}"
+    return f"{text}\n{cell.interval}" if layout.below else f"{text} {cell.interval}".rstrip()
 
 
 def _word(cell: Cell, width: int) -> str:
@@ -118,13 +130,13 @@ def _word(cell: Cell, width: int) -> str:
     return _broken(text + detail, width)
 
 
-def _width(column: Column, place: int, rows: Iterable[Row], below: bool) -> int:
+def _width(column: Column, place: int, rows: Iterable[Row], layout: _Layout) -> int:
     """Measure the least width of a column of numbers, the natural one of words."""
     cells = [row.cells[place] for row in rows]
     if not column.numbers:
         texts = [part for cell in cells for part in (cell.text, cell.detail)]
         return max(map(len, [column.heading, *texts]))
-    lines = [line for cell in cells for line in _number(cell, below).split("\n")]
+    lines = [line for cell in cells for line in _number(cell, layout).split("\n")]
     longest = max(map(len, column.heading.split()), default=1)
     return max(min(longest, MOST_HEADING), *map(len, lines), 1)
 
@@ -132,7 +144,7 @@ def _width(column: Column, place: int, rows: Iterable[Row], below: bool) -> int:
 def _natural_width(table: Table) -> int:
     """Measure the width with every interval behind its estimate and every name in one line."""
     return sum(
-        _width(column, place, table.rows, below=False) + 1
+        _width(column, place, table.rows, _Layout()) + 1
         for place, column in enumerate(table.columns)
     )
 
