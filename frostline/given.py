@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -70,3 +70,20 @@ def warn_of(skipped: Iterable[str]) -> None:
     """Warn of images that were left out, in the line that called a method of the workspace."""
     for sentence in skipped:
         warnings.warn(f"Skipped: {sentence}", stacklevel=4)
+
+
+def as_networks(
+    backbones: Backbone | Sequence[Backbone], protocol: str | None, **given: Any
+) -> list[Network]:
+    """Give the networks of one backbone, or of each of several; `given` as in `as_network`.
+
+    Without a protocol, names and modules are of `standard`, and a network is of its own.
+    """
+    several = isinstance(backbones, Sequence) and not isinstance(backbones, str)
+    chosen: Any = backbones if several else [backbones]
+    found = []
+    for one in chosen:
+        default = one.protocol if hasattr(one, "backbone_name") else "standard"
+        network = as_network(one, **given)
+        found.append(replace(network, protocol=protocol or default))
+    return found

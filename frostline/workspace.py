@@ -17,7 +17,15 @@ from frostline.cache.tables.class_order import class_names
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.cache.workspace import Workspace as Paths
 from frostline.console import progress, say_epoch
-from frostline.given import as_network, as_paths, as_run_id, as_texts, as_weights, warn_of
+from frostline.given import (
+    as_network,
+    as_networks,
+    as_paths,
+    as_run_id,
+    as_texts,
+    as_weights,
+    warn_of,
+)
 from frostline.names import methods_in_python
 
 if TYPE_CHECKING:
@@ -379,7 +387,7 @@ class Workspace:
         seeds: Sequence[int] = (0,),
         cv: str | None = "auto",
         metric: str = "accuracy",
-        protocol: Protocol = "standard",
+        protocol: Protocol | None = None,
         weights: PathLike = "pretrained",
         image_size: int | None = None,
         columns: tuple[str, str] = ("label", "split"),
@@ -399,6 +407,8 @@ class Workspace:
             where there are under 100 groups and nothing is trained.
         metric : str
             Chooses the depth on validation, and is shown.
+        protocol : str, optional
+            `standard` if not given.
         columns : (str, str)
             Columns of the manifest that hold labels and splits.
         **options
@@ -414,23 +424,12 @@ class Workspace:
         from frostline.depth.find import Question, find_depth
         from frostline.results import Depth
 
-        given: dict[str, Any] = {"protocol": protocol, "image_size": image_size}
+        given = {"feature": options.pop("feature", None), "protocol": protocol}
         given |= {"weights": os.fspath(weights), "weights_seed": options.pop("weights_seed", None)}
-        given |= {"feature": options.pop("feature", "blocks")}
-        several = isinstance(backbone, Sequence) and not isinstance(backbone, str)
-        backbones: Any = backbone if several else [backbone]
-        networks = [as_network(one, **given) for one in backbones]
-        question = Question(
-            [str(one) for one in train],
-            list(seeds),
-            cv,
-            metric,
-            jobs=options.pop("jobs", None),
-            changes=options,
-            columns=stages.Columns(*columns),
-        )
-        on_epoch = say_epoch if self.verbose else None
-        machine = machine or self.machine
+        networks = as_networks(backbone, image_size=image_size, **given)
+        chosen, jobs = stages.Columns(*columns), options.pop("jobs", None)
+        question = Question(list(map(str, train)), seeds, cv, metric, jobs, chosen, options)
+        machine, on_epoch = machine or self.machine, say_epoch if self.verbose else None
         curves = find_depth(
             self.paths, dataset, networks, question, machine=machine, on_epoch=on_epoch
         )

@@ -45,25 +45,20 @@ class Question:
         where it has under 100 groups and nothing is trained.
     metric : str
         The primary one: it chooses, and is shown.
-    replicates : int
-    scoring : mapping
-        `unit`, `aggregate`, `classes` and `positive`, as in `evaluate`.
-    changes : mapping
-        Fields of the recipe of training to replace.
-    columns : Columns
     jobs : int, optional
         Processes that train heads.
+    columns : Columns
+    changes : mapping
+        Fields of the recipe of training to replace.
     """
 
     train: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     cv: str | None = AUTO
     metric: str = "accuracy"
-    replicates: int = 10_000
-    scoring: Mapping[str, Any] = field(default_factory=dict)
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    columns: stages.Columns = field(default_factory=stages.Columns)
     jobs: int | None = None
+    columns: stages.Columns = field(default_factory=stages.Columns)
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_depth(
@@ -116,8 +111,6 @@ def find_depth(
         places,
         metric=question.metric,
         nested={name: runs for name, runs in nested.items() if runs},
-        replicates=question.replicates,
-        scoring=question.scoring,
     )
     write_depth(workspace.root / "reports" / f"depth-{dataset}", curves)
     return curves
@@ -125,7 +118,7 @@ def find_depth(
 
 def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what would only be found out after hours."""
-    check_options(Options(question.metric, replicates=question.replicates))
+    check_options(Options(question.metric))
     names = [network.backbone_name for network in networks]
     if not names:
         raise InputError("There is no backbone to read: give one at least.")

@@ -98,6 +98,8 @@ PROBED = "mine-timm%3Atest_vit-cls-centroid"
 PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
 EXPORT = "export --run mine-timm-test_vit-paper"
+DEPTHS = "frostline.depth.find:find_depth"
+DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
@@ -232,6 +234,31 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "sweep --label": Refused(SWEEP, f"{SWEEP} --label grade", "grade"),
     "sweep --split": Refused(SWEEP, f"{SWEEP} --split fold", "fold"),
     "sweep --workspace": Refused(SWEEP, f"{SWEEP} --workspace other", "no data set"),
+    # Depth: what the command does with them is in test_depth.py.
+    "depth --dataset": Passes(DEPTHS, DEPTH, DEPTH.replace("mine", "two")),
+    "depth --backbone": Passes(DEPTHS, DEPTH, DEPTH.replace("test_vit", "test_resnet")),
+    "depth --weights": Passes(DEPTHS, DEPTH, DEPTH.replace("random", "vit.pth")),
+    "depth --train": Passes(DEPTHS, DEPTH, f"{DEPTH} --train 1"),
+    "depth --seeds": Passes(DEPTHS, DEPTH, f"{DEPTH} --seeds 0,1"),
+    "depth --cv": Passes(DEPTHS, DEPTH, f"{DEPTH} --cv 3x1"),
+    "depth --metric": Passes(DEPTHS, DEPTH, f"{DEPTH} --metric log_loss"),
+    "depth --jobs": Passes(DEPTHS, DEPTH, f"{DEPTH} --jobs 1"),
+    "depth --protocol": Passes(DEPTHS, DEPTH, f"{DEPTH} --protocol paper"),
+    "depth --feature": Passes(DEPTHS, DEPTH, f"{DEPTH} --feature blocks:cls+mean"),
+    "depth --weights-seed": Passes(DEPTHS, DEPTH, f"{DEPTH} --weights-seed 1"),
+    "depth --image-size": Passes(DEPTHS, DEPTH, DEPTH.replace("32", "48")),
+    "depth --rehash": Passes(DEPTHS, DEPTH, f"{DEPTH} --rehash"),
+    "depth --device": Passes(DEPTHS, DEPTH, f"{DEPTH} --device cpu"),
+    "depth --precision": Passes(DEPTHS, DEPTH, f"{DEPTH} --precision bfloat16"),
+    "depth --workers": Passes(DEPTHS, DEPTH, f"{DEPTH} --workers 1"),
+    "depth --on-error": Passes(DEPTHS, DEPTH, f"{DEPTH} --on-error skip"),
+    "depth --label": Passes(DEPTHS, DEPTH, f"{DEPTH} --label grade"),
+    "depth --split": Passes(DEPTHS, DEPTH, f"{DEPTH} --split fold"),
+    "depth --epochs": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --epochs 2"),
+    "depth --batch-size": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --batch-size 4"),
+    "depth --lr": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --lr 1e-2"),
+    "depth --set": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --set ema=0.9"),
+    "depth --workspace": Passes(DEPTHS, DEPTH, f"{DEPTH} --workspace other"),
     "finetune --dataset": Acts(FINETUNE, FINETUNE.replace("mine", "two")),
     "finetune --backbone": Acts(FINETUNE, FINETUNE.replace("test_vit", "test_resnet")),
     "finetune --protocol": Acts(
