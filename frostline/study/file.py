@@ -208,6 +208,8 @@ class Study(_Strict):
 
     Attributes
     ----------
+    recipe : str
+        That of every protocol that names none, so that freezing is not confused with a recipe.
     sweeps : dict
         Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
     costs : bool
@@ -218,6 +220,7 @@ class Study(_Strict):
     title: str | None = None
     datasets: Annotated[dict[str, DatasetEntry], AtLeastOne]
     backbones: Annotated[list[str | BackboneEntry], AtLeastOne]
+    recipe: Literal["paper", "standard"] = "paper"
     protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
     sweeps: dict[str, SweepEntry] = {}
     seeds: Annotated[list[Seed], AtLeastOne] = [0]
@@ -283,7 +286,7 @@ def parse_study(data: Any, where: str) -> Study:
     """Check a study; `where` names it in errors."""
     if not isinstance(data, dict):
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
-    study = validated(Study, data, where)
+    study = validated(Study, _with_recipe(data), where)
     _check_names(study, where)
     _check_seeds(study, where)
     _check_features(study, where)
@@ -296,6 +299,18 @@ def parse_study(data: Any, where: str) -> Study:
     for name, sweep in study.sweeps.items():
         _check_sweep(study, name, sweep, where)
     return study
+
+
+def _with_recipe(data: dict[str, Any]) -> dict[str, Any]:
+    """Give the study's recipe to the protocols that have none; what is no mapping is left alone."""
+    protocols = data.get("protocols")
+    if "recipe" not in data or not isinstance(protocols, dict):
+        return data
+    named = {
+        name: {"recipe": data["recipe"], **entry} if isinstance(entry, dict) else entry
+        for name, entry in protocols.items()
+    }
+    return {**data, "protocols": named}
 
 
 def _check_names(study: Study, where: str) -> None:

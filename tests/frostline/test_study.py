@@ -227,3 +227,22 @@ def test_every_builtin_study_is_valid() -> None:
     assert "demo" in builtin_studies()
     for name in builtin_studies():
         assert read_study(name).name == name
+
+
+def test_one_recipe_holds_for_a_whole_study() -> None:
+    """A protocol may say otherwise; without any it is the paper's, as always."""
+    data = {
+        "name": "one",
+        "datasets": {"a": {"root": "images"}},
+        "backbones": ["effnet-lite0"],
+        "protocols": {"frozen": {}, "tuned": {"unfreeze": "all"}, "own": {"recipe": "paper"}},
+    }
+
+    def recipes(**more: object) -> dict[str, str]:
+        study = parse_study({**data, **more}, "study.yaml")
+        return {name: entry.recipe for name, entry in study.protocols.items()}
+
+    assert set(recipes().values()) == {"paper"}
+    assert recipes(recipe="standard") == {"frozen": "standard", "tuned": "standard", "own": "paper"}
+    with pytest.raises(InputError, match="recipe"):
+        recipes(recipe="other")
