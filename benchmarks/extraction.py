@@ -34,10 +34,11 @@ NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 def make_images(folder: Path, count: int) -> Path:
     """Files of noise; what they show does not matter."""
     rng = np.random.default_rng(0)
-    (folder / "a").mkdir(parents=True)
+    for name in "ab":
+        (folder / name).mkdir(parents=True)
     for number in range(count):
         pixels = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "a" / f"{number}.png", compress_level=1)
+        Image.fromarray(pixels).save(folder / "ab"[number % 2] / f"{number}.png", compress_level=1)
     return folder
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 KEY_BYTES = 16
+# What `--feature` takes for the outputs of all blocks; each has a key with its own name.
+BLOCKS = "blocks"
 
 
 def canonical_json(value: Any) -> str:
@@ -21,6 +23,11 @@ def canonical_json(value: Any) -> str:
 def spec_key(spec: Mapping[str, Any]) -> str:
     """Digest a spec: 32 hexadecimal digits that change whenever anything in it does."""
     return _blake(canonical_json(spec).encode()).hex()
+
+
+def is_blocks(feature: str | None) -> bool:
+    """Tell whether a feature, `blocks` or `blocks:POOLING`, stands for one of each block."""
+    return feature is not None and feature.partition(":")[0] == BLOCKS
 
 
 def run_id(slug: str, config: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ class Extraction:
 
     Attributes
     ----------
-    key : str
+    feature, key : str
         Of the embedding store.
     images, embedded, decoded : int
         Distinct images wanted, computed now, and decoded from files now.
@@ -54,6 +54,7 @@ class Extraction:
         nearest.
     """
 
+    feature: str
     key: str
     images: int
     embedded: int = 0
@@ -207,11 +208,14 @@ class _Target:
         lacks = np.ones(len(images), bool)
         if part_files(folder) and len(images):
             lacks = Store.open(folder).locate(as_keys(images["content_key"])) < 0
-        done = Extraction(folder.name, len(images), differs=_differences(folder, spec))
+        differs = _differences(folder, spec)
+        done = Extraction(spec["feature"], folder.name, len(images), differs=differs)
         return cls(folder, spec, lacks, done, Values(f"{spec['backbone']}, {spec['feature']}"))
 
     def skips(self, keys: np.ndarray) -> np.ndarray:
         """Say which of the keys the store has, from an earlier run that was stopped."""
+        if not self.has:
+            return np.zeros(len(keys), bool)
         return np.array([key.tobytes() in self.has for key in keys], bool)
 
 
@@ -227,7 +231,9 @@ def _embed(
     count = 0
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance))
+            stack.enter_context(
+                StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance, len(targets))
+            )
             for to in targets
         ]
         pixels = stack.enter_context(closing(prefetch(source.batches(images, batch))))

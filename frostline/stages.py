@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache.errors import InputError
-from frostline.cache.keys import spec_key
+from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail
 from frostline.protocols import Inputs, protocol_inputs, transform_inputs
@@ -109,6 +109,16 @@ class Network:
 
         options = self._options(workspace, inputs)
         return identify_backbone(self.backbone, **options, fetch=fetch, rehash=self.rehash)
+
+    def identify_features(
+        self, workspace: Workspace, inputs: Inputs, features: Sequence[str | None]
+    ) -> list[Identity]:
+        """Find the same for several features instead; `blocks` stands for those of all depths."""
+        from frostline.extract.backbones.identity import identify_features
+
+        options = {**self._options(workspace, inputs), "rehash": self.rehash}
+        del options["feature"]
+        return identify_features(self.backbone, features, **options)
 
     def load(self, workspace: Workspace, inputs: Inputs, features: Sequence[str] = ()) -> Backbone:
         """Build the backbone with its weights, for several features if they are given."""
@@ -224,12 +234,15 @@ def extract(
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Embed every image of a data set that the embedding store lacks."""
+    """Embed every image of a data set that the embedding store lacks.
+
+    Of several stores, one of each block, that of the last is described: the backbone's own feature.
+    """
     features = [network.feature]
-    (done,) = extract_features(
+    done = extract_features(
         workspace, dataset, network, features, machine=machine, shard=shard, progress=progress
     )
-    return done
+    return done[-1]
 
 
 def extract_features(
@@ -247,7 +260,8 @@ def extract_features(
     Parameters
     ----------
     features : sequence of str or None
-        Instead of the network's; None is the backbone's default.
+        Instead of the network's; None is the backbone's default, `blocks` stands for those of all
+        depths, from input to output (docs/depth.md).
     """
     from frostline.cache import read_manifest
     from frostline.extract.embed import embed_features, embedding_spec
@@ -257,10 +271,7 @@ def extract_features(
     inputs = network.inputs(manifest)
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
-    known = [
-        replace(network, feature=feature).identify(workspace, inputs)
-        for feature in dict.fromkeys(features)
-    ]
+    known = network.identify_features(workspace, inputs, features)
     specs = [
         embedding_spec(
             source,
@@ -362,8 +373,8 @@ def _load_checked(workspace: Workspace, network: Network, inputs: Inputs, weight
 def _check_trainable(network: Network) -> None:
     if network.transform is not None:
         raise InputError("Your own transform is for `extract`: leave it out to fine-tune.")
-    if network.feature == "imagenet-logits":
-        raise InputError("Feature 'imagenet-logits' is for `extract`: choose another to train on.")
+    if network.feature == "imagenet-logits" or is_blocks(network.feature):
+        raise InputError(f"Feature {network.feature!r} is for `extract`: choose one to train on.")
 
 
 def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:

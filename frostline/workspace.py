@@ -197,6 +197,12 @@ class Workspace:
     ) -> EmbeddingStore:
         """Embed every image once; called again, only what is missing.
 
+        Parameters
+        ----------
+        feature : str, optional
+            `blocks` embeds every depth of the backbone in one pass, a store each (docs/depth.md);
+            that of the last depth, the backbone's own feature, is returned.
+
         Returns
         -------
         EmbeddingStore

@@ -256,6 +256,13 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
         )
     specs = {path.name[:12]: store_spec(path) for path in matching}
     (first, spec), *others = specs.items()
+    fields = {line.split(":")[0] for one in specs.values() for line in spec_difference(spec, one)}
+    if fields == {"feature"}:
+        listed = ", ".join(f"{key} holds {one.get('feature')}" for key, one in specs.items())
+        raise InputError(
+            f"{len(matching)} stores lie in {folder}: choose by --key, or by --feature where a "
+            f"command has it; {listed}."
+        )
     differences = "; ".join(
         f"{first} and {other} differ in {', '.join(spec_difference(spec, theirs))}"
         for other, theirs in others

@@ -18,6 +18,7 @@ from frostline.cache.stores.part import write_part
 
 PART_BYTES = 64 << 20
 PART_SECONDS = 60.0
+TOGETHER_BYTES = 512 << 20
 
 
 @dataclass
@@ -29,8 +30,8 @@ class _Rows:
     count: int = 0
 
     @classmethod
-    def like(cls, values: np.ndarray) -> _Rows:
-        capacity = max(1, PART_BYTES // max(1, values[:1].nbytes))
+    def like(cls, values: np.ndarray, part_bytes: int) -> _Rows:
+        capacity = max(1, part_bytes // max(1, values[:1].nbytes))
         keys = np.empty((capacity, KEY_BYTES), np.uint8)
         return cls(keys, np.empty((capacity, *values.shape[1:]), values.dtype))
 
@@ -52,15 +53,22 @@ class StoreWriter:
 
     Use as a context manager: at the end, and at an exception too, the rows so far become a part.
     A part is written while the next is gathered; at most one is being written. What goes wrong
-    there is raised by the next `append`, `flush` or the end of the block.
+    there is raised by the next `append`, `flush` or the end of the block. Where several stores are
+    filled `together`, so many, their parts are smaller, so that memory is bounded over all of them.
     """
 
     def __init__(
-        self, folder: Path, kind: str, spec: Mapping[str, Any], provenance: Mapping[str, Any]
+        self,
+        folder: Path,
+        kind: str,
+        spec: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        together: int = 1,
     ) -> None:
         if folder.name != spec_key(spec):
             raise ValueError(f"folder {folder} is not named by the key of its spec")
         self.folder, self.kind, self.spec, self.provenance = folder, kind, spec, provenance
+        self._part_bytes = min(PART_BYTES, TOGETHER_BYTES // together)
         # Two: one is filled while the other is written. Memory is used again and again, as fresh
         # memory of this size costs more than the copy.
         self._filling: _Rows | None = None
@@ -74,7 +82,7 @@ class StoreWriter:
         keys = np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES)
         done = 0
         while done < len(keys):
-            rows = self._filling = self._filling or _Rows.like(values)
+            rows = self._filling = self._filling or _Rows.like(values, self._part_bytes)
             if not rows.count:
                 self._since = time.monotonic()
             done += rows.add(keys[done:], values[done:])

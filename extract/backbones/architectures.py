@@ -46,13 +46,12 @@ def build_outline(entry: Entry, image_size: int, *, layers: bool = False) -> nn.
     layers : bool
         Whether its layers will be asked for by name.
     """
-    if entry.library == "torchvision":
-        # All of them give the same features; not all can be built without memory.
-        return build_model(entry, image_size, seed=0)[0] if layers else nn.Identity()
+    if entry.library == "torchvision" and not layers:
+        return nn.Identity()  # all of them give the same features
+    if entry.library == "torchvision" and entry.model.startswith("regnet"):
+        return build_model(entry, image_size, seed=0)[0]  # tensors decide the width of its layers
     with torch.device("meta"):
-        if entry.library == "hf":
-            return build_hub(entry, image_size)
-        return _build_timm(entry, image_size)[0]
+        return build_model(entry, image_size, seed=0)[0]
 
 
 def _build_timm(entry: Entry, image_size: int) -> tuple[nn.Module, tuple[str, ...]]:

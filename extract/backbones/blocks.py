@@ -10,6 +10,7 @@ from torch import nn
 
 from frostline.extract.backbones.own_module import OwnModule
 
+STEM = "stem"
 # timm's form of grouping (regular expressions whose groups are numbers; 99999: with the group
 # before), for torchvision's model families.
 PREVIOUS = (99999,)
@@ -64,6 +65,12 @@ class Block(NamedTuple):
     parameters: tuple[str, ...]
     modules: tuple[nn.Module, ...]
 
+    @property
+    def first_module(self) -> str:
+        """Name in the model of the module that its name stands for, where it begins."""
+        before, _, _ = self.parameters[0].partition(self.name)
+        return before + self.name
+
 
 def blocks(model: nn.Module) -> list[Block]:
     """List the blocks of a timm or torchvision model, from input to output.
@@ -77,7 +84,10 @@ def blocks(model: nn.Module) -> list[Block]:
     matcher = _matcher(model)
     groups: dict[int, list[str]] = dict(group_parameters(model, matcher))
     ordered = _with_last_norm(model, [groups[number] for number in sorted(groups)])
-    return [_block(model, _name(group[0], matcher), group) for group in ordered]
+    named = [_block(model, _name(group[0], matcher), group) for group in ordered]
+    if named[0].name in dict(model.named_parameters()):  # such as a class token
+        named[0] = named[0]._replace(name=STEM)
+    return named
 
 
 def _prefixed(block: Block, holder: str) -> Block:
@@ -129,5 +139,5 @@ def _name(parameter: str, matcher: Matcher) -> str:
         for pattern in [entry[0] for entry in specification] if nested else [specification]:
             found = re.match(pattern, parameter) if pattern else None
             if found:
-                return "stem" if group == "stem" else found[0].rstrip(".")
+                return STEM if group == STEM else found[0].rstrip(".")
     return parameter.partition(".")[0]

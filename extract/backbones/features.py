@@ -13,12 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
-from frostline.extract.backbones.pooling import pool_positions
+from frostline.extract.backbones.blocks import STEM, blocks
+from frostline.extract.backbones.pooling import (
+    after_pooling,
+    final_norm,
+    pool_positions,
+    token_pooling,
+)
 
 LAYER = "layer:"
 LOGITS = "imagenet-logits"
 CLASSIFIER = "imagenet_classifier"
 LAST_BLOCKS = 4
+TOKENS = ("cls", "mean", "cls+mean")
 
 
 class ForwardPass:
@@ -76,12 +83,15 @@ class Feature:
     tap : callable
         (model, layer, its output) to what is kept of it. It is called at once, because later layers
         may write into the output.
+    enters : bool
+        Whether what enters the layers is tapped instead, of their first argument.
     """
 
     compute: Callable[[ForwardPass, list[Tensor]], Tensor]
     suits: Callable[[nn.Module], bool]
     layers: Callable[[nn.Module], Sequence[str]] = lambda model: ()
     tap: Callable[[nn.Module, nn.Module, Tensor], Tensor] = _whole
+    enters: bool = False
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
         """Compute this feature: float [n, 3, height, width] to [n, dim]."""
@@ -106,19 +116,26 @@ def _tapped(model: nn.Module, feature: Feature) -> Iterator[dict[str, Tensor]]:
     """Keep what passes the layers of a feature while the block runs."""
     outputs: dict[str, Tensor] = {}
 
-    def hook_for(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if name in outputs:
-                raise InputError(f"Layer {name!r} runs several times a pass: choose another one.")
-            if not isinstance(output, Tensor):
-                raise InputError(f"Layer {name!r} gives no single tensor: choose another one.")
-            outputs[name] = feature.tap(model, module, output)
+    def keep(name: str, module: nn.Module, output: Any) -> None:
+        if name in outputs:
+            raise InputError(f"Layer {name!r} runs several times a pass: choose another one.")
+        if not isinstance(output, Tensor):
+            raise InputError(f"Layer {name!r} gives no single tensor: choose another one.")
+        outputs[name] = feature.tap(model, module, output)
 
-        return hook
+    def on_entering(name: str) -> Callable[[nn.Module, Any], None]:
+        return lambda module, inputs: keep(name, module, inputs[0] if inputs else None)
+
+    def on_leaving(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, output: keep(name, module, output)
 
     with ExitStack() as stack:
         for name in feature.layers(model):
-            handle = model.get_submodule(name).register_forward_hook(hook_for(name))
+            layer = model.get_submodule(name)
+            if feature.enters:
+                handle = layer.register_forward_pre_hook(on_entering(name))
+            else:
+                handle = layer.register_forward_hook(on_leaving(name))
             stack.callback(handle.remove)
         yield outputs
 
@@ -132,11 +149,11 @@ def _in_order(model: nn.Module, feature: Feature, outputs: dict[str, Tensor]) ->
 
 
 def _cls(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
-    return _after_pooling(done.model, done.tokens[:, 0])
+    return after_pooling(done.model, done.tokens[:, 0])
 
 
 def _mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
-    return _after_pooling(done.model, _patches(done.model, done.tokens).mean(dim=1))
+    return after_pooling(done.model, _patches(done.model, done.tokens).mean(dim=1))
 
 
 def _cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
@@ -151,12 +168,6 @@ def _last_cls_mean(done: ForwardPass, tapped: list[Tensor]) -> Tensor:
 
 def _patches(model: nn.Module, tokens: Tensor) -> Tensor:
     return tokens[:, int(model.num_prefix_tokens) :]  # type: ignore[arg-type]
-
-
-def _after_pooling(model: nn.Module, pooled: Tensor) -> Tensor:
-    # Some models of timm put their final norm behind the pooling; it is the identity in all others.
-    norm = getattr(model, "fc_norm", None)
-    return pooled if norm is None else norm(pooled)
 
 
 def _last_blocks(model: nn.Module) -> list[str]:
@@ -187,11 +198,22 @@ FEATURES: dict[str, Feature] = {
 }
 
 
-def _layer(name: str) -> Feature:
-    def known(model: nn.Module) -> bool:
-        return bool(name) and name in dict(model.named_modules())
+def _layer(text: str, model: nn.Module) -> Feature:
+    """Read one layer, NAME or NAME:POOLING; `stem` is what enters the block behind the stem."""
+    name, colon, pooling = text.partition(":")
+    modules = dict(model.named_modules())
+    layers: tuple[str, ...] = (name,)
+    enters = name == STEM and STEM not in modules
+    if enters:
+        first, *others = blocks(model)
+        layers = tuple(one.first_module for one in others[:1] if first.name == STEM)
 
-    return Feature(lambda done, tapped: tapped[0], known, lambda model: (name,), pool_positions)
+    def known(model: nn.Module) -> bool:
+        named = bool(name) and bool(layers) and layers[0] in modules
+        return named and (not colon or (pooling in TOKENS and final_norm(model) is not None))
+
+    tap = token_pooling(pooling) if colon else pool_positions
+    return Feature(lambda done, tapped: tapped[0], known, lambda model: layers, tap, enters)
 
 
 def _logits(model: nn.Module) -> Feature:
@@ -218,7 +240,11 @@ def default_feature(model: nn.Module) -> str:
 
 
 def find_feature(name: str, model: nn.Module, backbone: str) -> Feature:
-    """Look a feature's name up for a model: of `FEATURES`, `layer:NAME` or `imagenet-logits`.
+    """Look a feature's name up for a model: of `FEATURES`, `imagenet-logits`, or a layer.
+
+    A layer is `layer:NAME`, NAME being a module, or `stem`: its output, averaged over positions. Of
+    a vision transformer `layer:NAME:cls`, `:mean` and `:cls+mean` take its tokens after the final
+    norm.
 
     Raises
     ------
@@ -227,19 +253,29 @@ def find_feature(name: str, model: nn.Module, backbone: str) -> Feature:
     """
     if name == LOGITS and hasattr(model, CLASSIFIER):
         return _logits(model)
-    feature = _layer(name[len(LAYER) :]) if name.startswith(LAYER) else FEATURES.get(name)
+    is_layer = name.startswith(LAYER)
+    feature = _layer(name[len(LAYER) :], model) if is_layer else FEATURES.get(name)
     if feature is not None and feature.suits(model):
         return feature
-    if name.startswith(LAYER):
-        layers = [layer for layer, _ in model.named_modules() if layer]
-        nearest = difflib.get_close_matches(name[len(LAYER) :], layers, n=3, cutoff=0.0)
-        raise InputError(
-            f"Backbone {backbone!r} has no layer {name[len(LAYER) :]!r}; "
-            f"the nearest names are {', '.join(nearest)}."
-        )
+    if is_layer:
+        raise _no_layer(name[len(LAYER) :], model, backbone)
     raise InputError(
         f"Backbone {backbone!r} has no feature {name!r}; "
         f"choose one of {', '.join(available_features(model))}, or a layer as layer:NAME."
+    )
+
+
+def _no_layer(text: str, model: nn.Module, backbone: str) -> InputError:
+    name, colon, pooling = text.partition(":")
+    layers = [layer for layer, _ in model.named_modules() if layer]
+    if colon and name in [*layers, STEM]:
+        return InputError(
+            f"Backbone {backbone!r} cannot pool a layer by {pooling!r}: leave it out, or give one "
+            f"of {', '.join(TOKENS)} where the backbone is a vision transformer with a class token."
+        )
+    nearest = difflib.get_close_matches(name, layers, n=3, cutoff=0.0)
+    return InputError(
+        f"Backbone {backbone!r} has no layer {name!r}; the nearest names are {', '.join(nearest)}."
     )
 
 

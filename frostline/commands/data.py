@@ -248,17 +248,28 @@ def backbones(
 
 
 def _print_blocks(name: str) -> None:
-    from frostline.console import summary
-    from frostline.extract.backbones.backbone import empty_backbone
-    from frostline.extract.backbones.blocks import blocks as find_blocks
+    from frostline.console import show_table, summary
+    from frostline.extract.backbones.depths import backbone_depths
+    from frostline.report.tables.table import Column, Row, Table, words
 
-    model = empty_backbone(name).model
-    sizes = {key: value.numel() for key, value in model.named_parameters()}
-    found = find_blocks(model)
-    for number, block in enumerate(found):
-        parameters = sum(sizes[key] for key in block.parameters)
-        typer.echo(f"{len(found) - number:3d}  {block.name}  {parameters:,} parameters")
-    summary("--unfreeze N trains the blocks numbered N and less.")
+    names = ("Depth", "Block", "Feature", "Blocks behind", "Parameters", "Cost so far")
+    rows = [
+        words(
+            depth.number,
+            depth.block,
+            depth.feature or "none to read",
+            depth.behind,
+            f"{depth.parameters:,}",
+            f"{depth.cost:.1%}",
+        )
+        for depth in backbone_depths(name)
+    ]
+    columns = tuple(Column(one, numbers=one not in ("Block", "Feature")) for one in names)
+    show_table(Table(columns, tuple(map(Row, rows))))
+    summary(
+        "--feature reads one depth, --feature blocks all in one pass; --unfreeze N trains the last "
+        "N blocks, those behind a depth. The cost is a share of one forward pass."
+    )
 
 
 def _same(workspace: Path) -> str:

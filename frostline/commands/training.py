@@ -40,7 +40,8 @@ def extract(
         list[str] | None,
         typer.Option(
             help="What is taken as the embedding: cls, mean, cls+mean, last4cls+mean, pre_logits, "
-            "imagenet-logits or layer:NAME; repeated: several in one pass."
+            "imagenet-logits, layer:NAME, or blocks: all depths of the backbone, a store each; "
+            "repeated: several in one pass."
         ),
     ] = None,
     head_weights: Annotated[
@@ -99,11 +100,14 @@ def _say_extracted(done: list[Extraction]) -> None:
     for sentence in done[0].skipped:
         say(f"Skipped: {sentence}")
     for one in done:
-        if one.differs:
-            say(f"A new store, because it differs from the nearest in {', '.join(one.differs)}.")
+        # Features that were asked for together differ in nothing that needs saying.
+        news = [each for each in one.differs if len(done) == 1 or not each.startswith("feature:")]
+        if news:
+            say(f"A new store, because it differs from the nearest in {', '.join(news)}.")
         reused = one.images - one.embedded - len(one.skipped)
+        which = f"{one.feature}: " if len(done) > 1 else ""
         summary(
-            f"{counted(one.images, 'image', 'distinct')}: {one.embedded} embedded now "
+            f"{which}{counted(one.images, 'image', 'distinct')}: {one.embedded} embedded now "
             f"({one.decoded} decoded), {reused} reused, {len(one.skipped)} skipped. "
             f"Key {one.key[:12]}."
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from frostline.cache import InputError
+from frostline.cache.keys import is_blocks
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import Recipe, make_recipe
@@ -285,6 +286,7 @@ def parse_study(data: Any, where: str) -> Study:
     study = validated(Study, data, where)
     _check_names(study, where)
     _check_seeds(study, where)
+    _check_features(study, where)
     _check_scoring(study, where)
     for name, entry in study.protocols.items():
         try:
@@ -325,6 +327,17 @@ def _check_seeds(study: Study, where: str) -> None:
             Network(entry.name, weights[0], entry.weights_seed).check()
         except InputError as error:
             raise InputError(f"{where}: backbones.{number}: {as_parameters(str(error))}") from None
+
+
+def _check_features(study: Study, where: str) -> None:
+    """Check that a feature is one: a head takes one."""
+    for number, entry in enumerate(study.backbone_entries()):
+        if is_blocks(entry.feature):
+            raise InputError(
+                f"{where}: backbones.{number}: feature {entry.feature!r} stands for one of each "
+                "block, and a protocol takes one: name it, such as layer:NAME "
+                f"(`frostline backbones --blocks {entry.name}`)."
+            )
 
 
 def _check_scoring(study: Study, where: str) -> None:

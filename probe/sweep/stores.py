@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frostline.cache import InputError, Store, Workspace, choose_store, find_stores
+from frostline.cache.keys import is_blocks
 from frostline.cache.stores.store import is_current, store_spec
 from frostline.probe.sweep.settings import Sweep
 
@@ -31,6 +32,11 @@ def find_features(
     known = {feature_of(store) for store in stores}
     found = []
     for feature in sweep.features:
+        if is_blocks(feature):
+            raise InputError(
+                f"Feature {feature!r} stands for one of each block, and a head takes one: name it "
+                f"({', '.join(sorted(known)) or 'none is extracted yet'})."
+            )
         mine = [
             store
             for store in stores

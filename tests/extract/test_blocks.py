@@ -11,7 +11,7 @@ from frostline.extract.backbones.catalog import resolve
 EXPECTED = {
     "timm:test_vit": ["stem", *(f"blocks.{n}" for n in range(6))],
     "timm:test_resnet": ["stem", "layer1", "layer2", "layer3", "layer4"],
-    "timm:cait_xxs24_224": ["cls_token", *(f"blocks.{n}" for n in range(24))],
+    "timm:cait_xxs24_224": ["stem", *(f"blocks.{n}" for n in range(24))],
     "effnet-lite0": ["stem", *(f"blocks.{n}" for n in range(7))],
     "resnet50": ["stem", "layer1", "layer2", "layer3", "layer4"],
     "densenet121": ["stem", *(f"features.denseblock{n}" for n in range(1, 5))],

@@ -158,7 +158,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "extract --image-size": Acts(EXTRACT, EXTRACT.replace("32", "48")),
     "extract --rehash": Passes(
-        "frostline.extract.backbones.identity:identify_backbone", EXTRACT, f"{EXTRACT} --rehash"
+        "frostline.extract.backbones.identity:identify_features", EXTRACT, f"{EXTRACT} --rehash"
     ),
     "extract --device": Refused(EXTRACT, f"{EXTRACT} --device gpu", "'gpu'"),
     "extract --precision": Acts(EXTRACT, f"{EXTRACT} --precision bfloat16"),
