@@ -17,10 +17,10 @@ from frostline.extract.backbones.features import LAYER, LOGITS, default_feature,
 from frostline.extract.backbones.own_module import (
     SOURCE,
     OwnModule,
-    module_digest,
     own_copy,
     own_name,
 )
+from frostline.extract.backbones.weights.digests import module_digest
 from frostline.extract.backbones.weights.pretrained import can_be_fetched
 from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
 

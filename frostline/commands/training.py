@@ -40,8 +40,7 @@ def extract(
         list[str] | None,
         typer.Option(
             help="What is taken as the embedding: cls, mean, cls+mean, last4cls+mean, pre_logits, "
-            "imagenet-logits, layer:NAME, or blocks: all depths of the backbone, a store each; "
-            "repeated: several in one pass."
+            "imagenet-logits, layer:NAME, blocks (all depths, a store each); repeated: in one pass."
         ),
     ] = None,
     head_weights: Annotated[

@@ -199,7 +199,9 @@ def test_the_only_store_is_taken_and_several_are_told_apart(tmp_path: Path) -> N
     assert choose_store(tmp_path).key == place.name
     other = {**SPEC, "feature": "mean"}
     write_part(tmp_path / spec_key(other), EMBEDDINGS, other, {}, *rows(2))
-    with pytest.raises(InputError, match=r"2 stores .* choose by --key.*feature: "):
+    with pytest.raises(
+        InputError, match=r"2 stores .* choose by --key, .* holds cls, .* holds mean"
+    ):
         choose_store(tmp_path)
     assert choose_store(tmp_path, place.name[:6]).key == place.name
     with pytest.raises(InputError, match="No store in .* has a key that starts with 'zz'"):
