@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from frostline.cache.errors import InputError
-from frostline.cache.keys import is_blocks, spec_key
+from frostline.cache.keys import BLOCKS, is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail
 from frostline.protocols import Inputs, protocol_inputs, transform_inputs
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from frostline.finetune.recipe import Recipe
     from frostline.finetune.task import Execution, Task
     from frostline.finetune.training.epochs import Epoch
+    from frostline.probe.depths import DepthStore
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -264,7 +265,7 @@ def extract_features(
         depths, from input to output (docs/depth.md).
     """
     from frostline.cache import read_manifest
-    from frostline.extract.embed import embed_features, embedding_spec
+    from frostline.extract.embed import embed_features
 
     machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset))
@@ -272,18 +273,7 @@ def extract_features(
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
     known = network.identify_features(workspace, inputs, features)
-    specs = [
-        embedding_spec(
-            source,
-            network.backbone_name,
-            one.weights,
-            one.feature,
-            inputs.normalisation,
-            precision,
-            one.head,
-        )
-        for one in known
-    ]
+    specs = _embedding_specs(network, source, inputs, known, precision)
     stores = workspace.embeddings(dataset, network.backbone_name)
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     for spec in specs:
@@ -299,6 +289,69 @@ def extract_features(
         shard=shard,
         progress=progress,
     )
+
+
+def depth_stores(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    *,
+    machine: Machine | None = None,
+) -> list[DepthStore]:
+    """Find the depths at which a backbone is read, and the store of each; none is filled.
+
+    Parameters
+    ----------
+    network : Network
+        Its feature is `blocks` (or `blocks:POOLING`); None is the same.
+
+    Returns
+    -------
+    list of DepthStore
+        From input to output, as `frostline.probe.depths.read_depths` takes them. The last is the
+        backbone's own feature.
+    """
+    from frostline.cache import read_manifest
+    from frostline.extract.backbones.depths import backbone_depths
+    from frostline.probe.depths import DepthStore
+
+    machine, feature = machine or Machine(), network.feature or BLOCKS
+    manifest = read_manifest(workspace.manifest(dataset))
+    inputs = network.inputs(manifest)
+    source = machine.source(workspace, manifest, inputs)
+    size = inputs.geometry.crop
+    found = backbone_depths(network.backbone, size, feature, network.name)
+    known = network.identify_features(workspace, inputs, [feature])
+    specs = _embedding_specs(network, source, inputs, known, machine.resolve()[1])
+    read = [depth for depth in found if depth.feature is not None]
+    return [
+        DepthStore(depth.number, depth.block, depth.behind, depth.cost, spec_key(spec))
+        for depth, spec in zip(read, specs, strict=True)
+    ]
+
+
+def _embedding_specs(
+    network: Network,
+    source: PixelSource,
+    inputs: Inputs,
+    known: Sequence[Identity],
+    precision: str,
+) -> list[dict[str, Any]]:
+    """Give the spec of the store of each feature."""
+    from frostline.extract.embed import embedding_spec
+
+    return [
+        embedding_spec(
+            source,
+            network.backbone_name,
+            one.weights,
+            one.feature,
+            inputs.normalisation,
+            precision,
+            one.head,
+        )
+        for one in known
+    ]
 
 
 def finetune(

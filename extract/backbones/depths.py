@@ -18,6 +18,7 @@ from frostline.extract.backbones.architectures import build_model, build_outline
 from frostline.extract.backbones.blocks import STEM, Block, blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES, LAYER, TOKENS, default_feature
+from frostline.extract.backbones.own_module import own_copy, own_name
 from frostline.extract.backbones.pooling import final_norm, is_poolable, own_pooling, prefix_tokens
 
 
@@ -70,9 +71,26 @@ class _End(NamedTuple):
     following: str
 
 
+def backbone_depths(
+    backbone: str | nn.Module,
+    image_size: int = 224,
+    feature: str = BLOCKS,
+    name: str | None = None,
+) -> Sequence[Depth]:
+    """List the depths of a backbone, by its name or of a module of your own: see `depths`.
+
+    Parameters
+    ----------
+    name : str, optional
+        What a module of your own is called; it stays as it is.
+    """
+    if isinstance(backbone, nn.Module):
+        return depths(own_copy(backbone), own_name(backbone, name), image_size, feature)
+    return _named_depths(backbone, image_size, feature)
+
+
 @lru_cache(maxsize=32)
-def backbone_depths(name: str, image_size: int = 224, feature: str = BLOCKS) -> tuple[Depth, ...]:
-    """List the depths of a backbone by its name: see `depths`."""
+def _named_depths(name: str, image_size: int, feature: str) -> tuple[Depth, ...]:
     entry = resolve(name)
     try:
         outline = build_outline(entry, image_size, layers=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import frostline as face
 from frostline.cache import InputError, Workspace
+from frostline.cache.stores.verify import drop_rows
 from frostline.cli import app
+from frostline.probe.depths import DepthStore, read_depths
+from frostline.probe.embedded import Embedded
+from frostline.stages import Network, depth_stores
 from frostline.study.file import parse_study
 
 from .conftest import Run, make_images
@@ -76,6 +82,50 @@ def test_python_gives_the_store_of_the_last_depth(place: Path) -> None:
 
     folders = find_stores(Workspace(place).embeddings("set", "timm:test_resnet"))
     assert sorted(store_spec(folder)["feature"] for folder in folders) == sorted(DEPTHS)
+
+
+def read(place: Path, **options: Any) -> list[tuple[DepthStore, Embedded]]:
+    network = Network("timm:test_resnet", "random", feature="blocks", image_size=32)
+    workspace = Workspace(place)
+    places = depth_stores(workspace, "set", network)
+    return list(read_depths(workspace, "set", "timm:test_resnet", places, **options))
+
+
+def test_all_depths_are_read_in_their_order_with_the_same_rows(place: Path) -> None:
+    found = read(place)
+    assert [(one.number, one.block, one.behind) for one, _ in found] == [
+        (0, "stem", 4),
+        (1, "layer1", 3),
+        (2, "layer2", 2),
+        (3, "layer3", 1),
+        (4, "layer4", 0),
+    ]
+    assert [one.cost for one, _ in found] == sorted({one.cost for one, _ in found})
+    ws = face.Workspace(place)
+    alone = ws.extract("set", "timm:test_resnet", weights="random", image_size=32)
+    last = found[-1][1]
+    frame = alone.frame().loc[last.images["image_id"]]
+    assert (frame.filter(regex=r"^e\d+$").to_numpy() == last.X).all()
+    for _, one in found:
+        assert one.images.equals(last.images)
+        assert len(one.X) == 24
+    assert len(read(place, pooled=True)[0][1].rows("test")) == 24
+
+
+def test_an_image_that_one_depth_lacks_is_left_out_of_all(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "ws")
+    whole = read(place)
+    (image,) = whole[0][1].images["content_key"].sample(1, random_state=0)
+    stem = Workspace(tmp_path / "ws").embeddings("set", "timm:test_resnet") / whole[0][0].key
+    drop_rows(stem, [image])
+    with pytest.raises(InputError, match="1 of 24 images of data set 'set' have no embedding"):
+        read(tmp_path / "ws")
+    with pytest.warns(UserWarning, match="1 of 24 images have no embedding at some depth"):
+        found = read(tmp_path / "ws", on_missing="skip")
+    assert [len(one.X) for _, one in found] == [23] * 5
+    shutil.rmtree(stem)
+    with pytest.raises(InputError, match="There is no store in .*: run `frostline extract` first"):
+        read(tmp_path / "ws")
 
 
 def test_several_stores_are_told_apart_by_their_features(place: Path) -> None:
