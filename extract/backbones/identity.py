@@ -122,9 +122,7 @@ def _chosen(
     chosen: list[str] = []
     for one in features:
         if one is not None and is_blocks(one):
-            chosen += [
-                depth.feature for depth in find_depths(feature=one) if depth.feature is not None
-            ]
+            chosen += [found.feature for found in find_depths(feature=one) if found.feature]
         else:
             chosen.append(one or default_feature(model))
     for name in chosen:
