@@ -17,7 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 1,
     "finetune": 1,
-    "statistics": 10,
+    "statistics": 11,
     "figures": 7,
 }
 

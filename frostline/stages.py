@@ -264,7 +264,7 @@ def extract_features(
         depths, from input to output (docs/depth.md).
     """
     from frostline.cache import read_manifest
-    from frostline.extract.embed import embed_features, embedding_spec
+    from frostline.extract.embed import embed_features
 
     machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset))
@@ -272,18 +272,7 @@ def extract_features(
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
     known = network.identify_features(workspace, inputs, features)
-    specs = [
-        embedding_spec(
-            source,
-            network.backbone_name,
-            one.weights,
-            one.feature,
-            inputs.normalisation,
-            precision,
-            one.head,
-        )
-        for one in known
-    ]
+    specs = _embedding_specs(network, source, inputs, known, precision)
     stores = workspace.embeddings(dataset, network.backbone_name)
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     for spec in specs:
@@ -299,6 +288,30 @@ def extract_features(
         shard=shard,
         progress=progress,
     )
+
+
+def _embedding_specs(
+    network: Network,
+    source: PixelSource,
+    inputs: Inputs,
+    known: Sequence[Identity],
+    precision: str,
+) -> list[dict[str, Any]]:
+    """Give the spec of the store of each feature."""
+    from frostline.extract.embed import embedding_spec
+
+    return [
+        embedding_spec(
+            source,
+            network.backbone_name,
+            one.weights,
+            one.feature,
+            inputs.normalisation,
+            precision,
+            one.head,
+        )
+        for one in known
+    ]
 
 
 def finetune(

@@ -23,12 +23,12 @@ from frostline.extract.backbones.features import (
 from frostline.extract.backbones.own_module import (
     SOURCE,
     check_size,
-    module_digest,
     own_copy,
     own_name,
 )
 from frostline.extract.backbones.preprocessing import UNKNOWN, Preprocessing, own_preprocessing
 from frostline.extract.backbones.weights.classifier import attach_classifier
+from frostline.extract.backbones.weights.digests import module_digest
 from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
 
 

@@ -18,6 +18,7 @@ from frostline.extract.backbones.architectures import build_model, build_outline
 from frostline.extract.backbones.blocks import STEM, Block, blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES, LAYER, TOKENS, default_feature
+from frostline.extract.backbones.own_module import own_copy, own_name
 from frostline.extract.backbones.pooling import final_norm, is_poolable, own_pooling, prefix_tokens
 
 
@@ -54,25 +55,43 @@ class Depth(NamedTuple):
 
 
 class _End(NamedTuple):
-    """The module that finished last before the next block began, its output, and the work so far.
+    """Where a block ends: the module that finished last before the next one began.
 
     Attributes
     ----------
+    module : str
+        Its name; "stem" where that stands for what enters the next block.
     output : Tensor or None
         None where it runs several times, or is not what enters the next block.
-    following : str
-        The module in which the next block began.
+    macs : int
+        The work so far.
     """
 
     module: str
     output: Tensor | None
     macs: int
-    following: str
+
+
+def backbone_depths(
+    backbone: str | nn.Module,
+    image_size: int = 224,
+    feature: str = BLOCKS,
+    name: str | None = None,
+) -> Sequence[Depth]:
+    """List the depths of a backbone, by its name or of a module of your own: see `depths`.
+
+    Parameters
+    ----------
+    name : str, optional
+        What a module of your own is called; it stays as it is.
+    """
+    if isinstance(backbone, nn.Module):
+        return depths(own_copy(backbone), own_name(backbone, name), image_size, feature)
+    return _named_depths(backbone, image_size, feature)
 
 
 @lru_cache(maxsize=32)
-def backbone_depths(name: str, image_size: int = 224, feature: str = BLOCKS) -> tuple[Depth, ...]:
-    """List the depths of a backbone by its name: see `depths`."""
+def _named_depths(name: str, image_size: int, feature: str) -> tuple[Depth, ...]:
     entry = resolve(name)
     try:
         outline = build_outline(entry, image_size, layers=True)
@@ -118,7 +137,7 @@ def depths(
     last = default_feature(model) if own else pooling
     sizes = {key: value.numel() for key, value in model.named_parameters()}
     first = int(found[0].name != STEM)
-    features = [_feature(model, found, place, end, pooling) for place, end in enumerate(ends)]
+    features = [_feature(block, end, pooling) for block, end in zip(found, ends, strict=False)]
     work = [end.macs for end in ends]
     return [
         Depth(
@@ -139,9 +158,10 @@ def depths(
 def _pooling(model: nn.Module, name: str, feature: str, ends: Sequence[_End]) -> str:
     """Find how tokens are pooled; "" for the average over positions."""
     given = feature.removeprefix(BLOCKS).removeprefix(":")
+    outputs = [end.output for end in ends if end.output is not None]
     if feature == BLOCKS:
         own = own_pooling(model)
-        return own if own and all(_has_tokens(model, end.output) for end in ends) else ""
+        return own if own and all(_has_tokens(model, one) for one in outputs) else ""
     if given not in TOKENS:
         raise InputError(
             f"There is no feature {feature!r}: choose blocks, or of a vision transformer with a "
@@ -150,32 +170,26 @@ def _pooling(model: nn.Module, name: str, feature: str, ends: Sequence[_End]) ->
     if not FEATURES[given].suits(model):
         raise InputError(f"Backbone {name!r} has no class token for {feature!r}: choose blocks.")
     for end in ends:
-        if not _has_tokens(model, end.output):
+        if end.output is not None and not _has_tokens(model, end.output):
             raise InputError(
                 f"Layer {end.module!r} of backbone {name!r} has no class token: choose blocks."
             )
     return given
 
 
-def _has_tokens(model: nn.Module, output: Tensor | None) -> bool:
+def _has_tokens(model: nn.Module, output: Tensor) -> bool:
     """Tell whether an output is what the final norm of a vision transformer takes."""
-    if output is None or output.ndim != 3 or not prefix_tokens(model, output.shape[1]):
+    if output.ndim != 3 or not prefix_tokens(model, output.shape[1]):
         return False
     width = getattr(final_norm(model), "weight", output[0, 0]).shape[-1]
     return bool(output.shape[-1] == width)
 
 
-def _feature(
-    model: nn.Module, found: Sequence[Block], place: int, end: _End, pooling: str
-) -> str | None:
+def _feature(block: Block, end: _End, pooling: str) -> str | None:
     """Name what reads the output of a block."""
-    is_stem = found[place].name == STEM
-    if not is_poolable(end.output) or (is_stem and pooling == "cls"):
+    if not is_poolable(end.output) or (block.name == STEM and pooling == "cls"):
         return None
-    # `layer:stem` taps what enters the next block, where there is no module of that name.
-    alone = STEM not in dict(model.named_modules()) and end.following == found[1].first_module
-    named = STEM if is_stem and alone else end.module
-    return f"{LAYER}{named}" + (f":{pooling}" if pooling else "")
+    return f"{LAYER}{end.module}" + (f":{pooling}" if pooling else "")
 
 
 def _trace(
@@ -185,6 +199,8 @@ def _trace(
     model.eval().requires_grad_(False)
     device = next(model.parameters()).device
     counter, runs = FlopCounterMode(display=False), Counter[str]()
+    # `layer:stem` taps what enters the next block, where there is no module of that name.
+    alone = found[0].name == STEM and STEM not in dict(model.named_modules())
     begun: list[int] = []
     ended: list[_End] = []
     last: tuple[str, Any] = "", None
@@ -194,11 +210,13 @@ def _trace(
         if block is None or block in begun:
             return
         begun.append(block)
-        if block:
+        macs, entering = counter.get_total_flops() // 2, given[0] if given else None
+        if block == 1 and alone and module == found[1].first_module:
+            ended.append(_End(STEM, entering if _size(entering) else None, macs))
+        elif block:
             name, output = last
-            same = _size(given[0] if given else None) == _size(output) > 0
-            macs = counter.get_total_flops() // 2
-            ended.append(_End(name, output if same else None, macs, module))
+            same = _size(entering) == _size(output) > 0
+            ended.append(_End(name, output if same else None, macs))
 
     def leave(module: str, output: Any) -> None:
         nonlocal last
@@ -211,7 +229,7 @@ def _trace(
             f"The blocks of backbone {name!r} do not run one after the other: it is read by "
             "layer:NAME."
         )
-    ends = [end if runs[end.module] == 1 else end._replace(output=None) for end in ended]
+    ends = [end if runs[end.module] < 2 else end._replace(output=None) for end in ended]
     return ends, counter.get_total_flops() // 2
 
 

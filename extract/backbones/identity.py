@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +13,14 @@ from frostline.cache import InputError
 from frostline.cache.keys import BLOCKS, is_blocks
 from frostline.extract.backbones.architectures import build_model, build_outline
 from frostline.extract.backbones.catalog import resolve
-from frostline.extract.backbones.depths import Depth, backbone_depths, depths
+from frostline.extract.backbones.depths import Depth, backbone_depths
 from frostline.extract.backbones.features import LAYER, LOGITS, default_feature, find_feature
 from frostline.extract.backbones.own_module import (
     SOURCE,
     OwnModule,
-    module_digest,
-    own_copy,
     own_name,
 )
+from frostline.extract.backbones.weights.digests import module_digest
 from frostline.extract.backbones.weights.pretrained import can_be_fetched
 from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
 
@@ -89,22 +89,17 @@ def identify_features(
     rehash : bool
         Whether files are read again, though their size and time are as they were.
     """
+    found = partial(backbone_depths, backbone, image_size, name=name)
     if isinstance(backbone, nn.Module):
         called = own_name(backbone, name)
-
-        def own_depths(given: str) -> Sequence[Depth]:
-            return depths(own_copy(backbone), called, image_size, given)
-
-        chosen = _chosen(features, OwnModule(backbone), called, own_depths)
+        chosen = _chosen(features, OwnModule(backbone), called, found)
         return [Identity(module_digest(backbone), SOURCE, one) for one in chosen]
     entry = resolve(backbone)
     absent = weights == "pretrained" and not fetch and can_be_fetched(entry)
     source = None if absent else WeightsSource.find(entry, weights, weights_seed)
     layers = any(one is not None and one.startswith((LAYER, BLOCKS)) for one in features)
     outline = build_outline(entry, image_size, layers=layers)
-    chosen = _chosen(
-        features, outline, backbone, lambda given: backbone_depths(backbone, image_size, given)
-    )
+    chosen = _chosen(features, outline, backbone, found)
     if source is None:
         return [Identity("", "pretrained", one) for one in chosen]
     memory = source.memory(entry, image_size, digests)
@@ -121,13 +116,13 @@ def _chosen(
     features: Sequence[str | None],
     model: nn.Module,
     backbone: str,
-    find_depths: Callable[[str], Sequence[Depth]],
+    find_depths: Callable[..., Sequence[Depth]],
 ) -> list[str]:
     """Name the features that are meant, and check that the model has them."""
     chosen: list[str] = []
     for one in features:
         if one is not None and is_blocks(one):
-            chosen += [depth.feature for depth in find_depths(one) if depth.feature is not None]
+            chosen += [found.feature for found in find_depths(feature=one) if found.feature]
         else:
             chosen.append(one or default_feature(model))
     for name in chosen:

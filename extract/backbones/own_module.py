@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import re
 
 import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import NAMED
-from frostline.extract.backbones.weights.files import weights_digest
 
 SOURCE = "own module"
 
@@ -68,19 +65,6 @@ def own_name(module: nn.Module, name: str | None = None) -> str:
 def class_name(module: nn.Module) -> str:
     """Give the qualified name of a module's class."""
     return f"{type(module).__module__}.{type(module).__qualname__}"
-
-
-def module_digest(module: nn.Module) -> str:
-    """Digest all that decides a module's numbers, as far as it can be seen.
-
-    BLAKE2b-128 over its parameters and buffers (names, dtypes, shapes, bytes), its class's
-    qualified name, and its printed form. Code is not in it: another forward needs another name.
-    """
-    state = {**dict(module.named_buffers()), **module.state_dict()}
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    printed = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # another one in each process
-    text = "\0".join((weights_digest(tensors), class_name(module), printed))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def check_size(model: OwnModule, image_size: int) -> None:

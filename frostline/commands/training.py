@@ -40,8 +40,7 @@ def extract(
         list[str] | None,
         typer.Option(
             help="What is taken as the embedding: cls, mean, cls+mean, last4cls+mean, pre_logits, "
-            "imagenet-logits, layer:NAME, or blocks: all depths of the backbone, a store each; "
-            "repeated: several in one pass."
+            "imagenet-logits, layer:NAME, blocks (all depths, a store each); repeated: in one pass."
         ),
     ] = None,
     head_weights: Annotated[
@@ -99,11 +98,14 @@ def _say_extracted(done: list[Extraction]) -> None:
 
     for sentence in done[0].skipped:
         say(f"Skipped: {sentence}")
+    # Features that were asked for together differ in nothing that needs saying.
+    news = [
+        ", ".join(each for each in one.differs if len(done) == 1 or not each.startswith("feature:"))
+        for one in done
+    ]
+    for fields in filter(None, dict.fromkeys(news)):
+        say(f"A new store, because it differs from the nearest in {fields}.")
     for one in done:
-        # Features that were asked for together differ in nothing that needs saying.
-        news = [each for each in one.differs if len(done) == 1 or not each.startswith("feature:")]
-        if news:
-            say(f"A new store, because it differs from the nearest in {', '.join(news)}.")
         reused = one.images - one.embedded - len(one.skipped)
         which = f"{one.feature}: " if len(done) > 1 else ""
         summary(

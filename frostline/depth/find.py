@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from frostline import stages
 from frostline.cache import Workspace
 from frostline.cache.errors import InputError
+from frostline.cache.keys import BLOCKS
 from frostline.console import detail, progress, say
 from frostline.depth.files import write_depth
 from frostline.depth.reading import Heads, read_depths
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from frostline.extract.backbones.depths import Depth
     from frostline.finetune.training.epochs import Epoch
 
-BLOCKS = "blocks"
 SCRATCH = "scratch"
 AUTO = "auto"
 # Under so many groups a single split cannot answer.
@@ -154,14 +154,11 @@ def _folds(workspace: Workspace, dataset: str, question: Question) -> str | None
 
 def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list[Depth]:
     from frostline.cache import read_manifest
-    from frostline.extract.backbones.depths import backbone_depths, depths
-    from frostline.extract.backbones.own_module import own_copy
+    from frostline.extract.backbones.depths import backbone_depths
 
     size = network.inputs(read_manifest(workspace.manifest(dataset))).geometry.crop
     feature = network.feature or BLOCKS
-    if isinstance(network.backbone, str):
-        return list(backbone_depths(network.backbone, size, feature))
-    return depths(own_copy(network.backbone), network.backbone_name, size, feature)
+    return list(backbone_depths(network.backbone, size, feature, network.name))
 
 
 def _place(unfreeze: str, places: Sequence[Place], backbone: str) -> Place | None:

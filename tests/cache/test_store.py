@@ -96,6 +96,21 @@ def test_parts_close_by_size_and_at_an_exception(
     assert len(Store.open(place)) == 28
 
 
+def test_parts_are_smaller_where_many_stores_are_filled_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PART_BYTES", 200)
+    monkeypatch.setattr(writer, "TOGETHER_BYTES", 600)
+    keys, values = rows(30)
+    parts = {}
+    for together in (1, 3, 6):
+        place = tmp_path / str(together) / spec_key(SPEC)
+        with StoreWriter(place, EMBEDDINGS, SPEC, {}, together) as rows_of_store:
+            rows_of_store.append(keys, values)
+        parts[together] = len(part_files(place))
+    assert parts == {1: 3, 3: 3, 6: 6}
+
+
 def test_pixels_keep_their_shape_and_a_store_travels_to_another_process(tmp_path: Path) -> None:
     keys, _ = rows(3)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), dtype=np.uint8)
@@ -199,7 +214,9 @@ def test_the_only_store_is_taken_and_several_are_told_apart(tmp_path: Path) -> N
     assert choose_store(tmp_path).key == place.name
     other = {**SPEC, "feature": "mean"}
     write_part(tmp_path / spec_key(other), EMBEDDINGS, other, {}, *rows(2))
-    with pytest.raises(InputError, match=r"2 stores .* choose by --key.*feature: "):
+    with pytest.raises(
+        InputError, match=r"2 stores .* choose by --key, .* holds cls, .* holds mean"
+    ):
         choose_store(tmp_path)
     assert choose_store(tmp_path, place.name[:6]).key == place.name
     with pytest.raises(InputError, match="No store in .* has a key that starts with 'zz'"):

@@ -15,6 +15,7 @@ from frostline.cache import InputError
 from frostline.extract.backbones.backbone import empty_backbone, load_backbone
 from frostline.extract.backbones.blocks import blocks
 from frostline.extract.backbones.catalog import resolve
+from frostline.extract.backbones.depths import backbone_depths
 from frostline.extract.backbones.features import FEATURES
 from frostline.extract.backbones.identity import identify_backbone
 from frostline.extract.backbones.preprocessing import own_preprocessing
@@ -111,6 +112,19 @@ def test_features_are_those_of_transformers(
     assert (backbone.feature, backbone.dim) == ("cls", 16)
     assert load_backbone(name, image_size=size).feature == "cls"
     assert backbone.weights_source == "pretrained"
+
+
+@pytest.mark.parametrize("make", [dinov2, registers, vit])
+def test_every_depth_is_a_hidden_state_after_the_final_norm(tmp_path: Path, make: Any) -> None:
+    name = save(tmp_path / "model", make())
+    found = [one.feature for one in backbone_depths(name, 56) if one.feature]
+    backbone = load_backbone(name, image_size=56)
+    network = transformers.AutoModel.from_pretrained(tmp_path / "model").eval()
+    with torch.inference_mode():
+        states = network(pixel_values=images(56), output_hidden_states=True).hidden_states
+        read = backbone.several(images(56), [backbone.find(feature) for feature in found])
+        for state, values in zip(states[1:], read, strict=True):
+            torch.testing.assert_close(values, network.layernorm(state)[:, 0])
 
 
 def test_a_network_without_tokens_gives_what_it_pools(tmp_path: Path) -> None:

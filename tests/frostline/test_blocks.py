@@ -39,16 +39,17 @@ def test_what_is_listed_can_be_asked_for(
     assert rows[-1][-1] == "100.0%"
     make_images(tmp_path / "images", 24)
     assert frostline("index", "set", "--root", "images").returncode == 0
+    # One alone fills the store that it has among all, and heads take it.
+    alone = frostline("extract", *TINY, *RANDOM, "--feature", "layer:stem")
+    assert "24 distinct images: 24 embedded now" in alone.stdout
     done = frostline("extract", *TINY, *RANDOM, "--feature", "blocks")
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert [line.split(": ")[0] for line in said] == [row[2] for row in rows]
-    assert all(": 24 distinct images: 24 embedded now" in line for line in said)
-    assert "A new store" not in done.stderr
-    # One alone finds the store that is there, and heads take it.
-    alone = frostline("extract", *TINY, *RANDOM, "--feature", "layer:stem")
-    assert "24 distinct images: 0 embedded now" in alone.stdout
+    assert ": 24 distinct images: 0 embedded now" in said[0]
+    assert all(": 24 distinct images: 24 embedded now" in line for line in said[1:])
     assert alone.stdout.split()[-1] == said[0].split()[-1]
+    assert "A new store" not in done.stdout + done.stderr
     for arguments in (("--feature", "layer:layer2"), ("--key", said[2].split()[-1][:-1])):
         probed = frostline("probe", *TINY, "--head", "knn", *arguments)
         assert "layer%3Alayer2-knn" in probed.stdout, probed.stderr

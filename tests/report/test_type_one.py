@@ -161,6 +161,17 @@ def test_answers_are_read_off_the_comparison(type_one, monkeypatch):
         assert answers(**{"p": 0.5, "p_adjusted": 0.5} | wide | none | changes)["contradiction"]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "classes", "chunk", "trials"), [("Pareto", 2, 4, 1), ("one", 7, 6, 14)]
+)
+def test_ties_that_round_apart_contradict_nothing(type_one, sizes, classes, chunk, trials):
+    """Of 20,400 trials two had a p of 5% but for the last digit, and an interval ending at 0."""
+    cell = cell_of(type_one, 9, classes, 0.9, sizes)
+    rng = cell.generator(chunk)
+    answers = [type_one.run_trial(cell, rng) for _ in range(trials)]
+    assert [one[type_one.CONTRADICTION] for one in answers] == [0.0] * trials
+
+
 def test_a_run_resumes_and_is_summarised(type_one, tmp_path, monkeypatch):
     cells = [cell_of(type_one, 9, 7, sizes="one"), cell_of(type_one, 30)]
     monkeypatch.setattr(type_one, "grid", lambda: cells)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from frostline.cache import InputError
 from frostline.cache.stamped import read_json, write_json
+from frostline.extract.backbones.own_module import class_name
+from frostline.extract.backbones.weights.files import weights_digest
 
 FORMAT, VERSION = "frostline-digests", 2
 
@@ -67,3 +73,16 @@ def _size_and_time(file: Path | None) -> dict[str, int] | None:
         return None
     status = file.stat()
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def module_digest(module: nn.Module) -> str:
+    """Digest all that decides a module's numbers, as far as it can be seen.
+
+    BLAKE2b-128 over its parameters and buffers (names, dtypes, shapes, bytes), its class's
+    qualified name, and its printed form. Code is not in it: another forward needs another name.
+    """
+    state = {**dict(module.named_buffers()), **module.state_dict()}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    printed = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # another one in each process
+    text = "\0".join((weights_digest(tensors), class_name(module), printed))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

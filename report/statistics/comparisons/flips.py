@@ -23,6 +23,7 @@ MOST_ENUMERATED = 14
 DRAWS_AT_ONCE = 1_000
 # Two sums of the same numbers may round apart: ends of ranges are rounded to so many digits.
 DIGITS = 12
+DIGITS_OF_P = 9
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class SignFlips:
             return 1.0
         side = 1 if delta > centre else -1
         places, reached, always = self._curves[side]
-        return float(np.interp(side * delta, places, reached, right=always)) / self._every
+        p = float(np.interp(side * delta, places, reached, right=always)) / self._every
+        return round(p, DIGITS_OF_P)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Give every δ whose p is at least 1 - `level`; an end is infinite if no p is less."""
@@ -69,8 +71,10 @@ class SignFlips:
         for side in (-1, 1):
             places, reached, always = self._curves[side]
             end = float(np.interp(wanted, reached[::-1], places[::-1]))
-            # A line between places rounds: where p is 5% at 0, so is the end.
             ends.append(side * (round(end, DIGITS) if always < wanted else np.inf))
+        # A line between places rounds: where p is 5% at 0, an end is 0.
+        if self.p() == round(1 - level, DIGITS_OF_P):
+            ends[0 if self.difference > 0 else 1] = 0.0
         return ends[0], ends[1]
 
     def statistic(self, delta: float = 0.0) -> float:

@@ -14,6 +14,9 @@ import numpy as np
 
 from frostline.report.statistics.metrics import Array
 
+# Statistics that are nearer to each other than this are the same, but for rounding.
+TIE = 1e-9
+
 
 class Test(Protocol):
     """A test of one difference that can be inverted: `SignFlips` or `SeedsTest`."""
@@ -90,7 +93,7 @@ class MaxT:
 
     def p(self, test: Test, delta: float = 0.0) -> float:
         """Give the adjusted p: at least the pair's own."""
-        reached = 1 + int((self.largest >= abs(test.statistic(delta))).sum())
+        reached = 1 + int((self.largest >= abs(test.statistic(delta)) - TIE).sum())
         return max(test.p(delta), reached / (len(self.largest) + 1))
 
     def interval(self, test: Test, level: float) -> tuple[float, float]:
