@@ -302,7 +302,7 @@ def parse_study(data: Any, where: str) -> Study:
 
 
 def _with_recipe(data: dict[str, Any]) -> dict[str, Any]:
-    """Give the study's recipe to the protocols that have none; what is no mapping is left alone."""
+    """Give the study's recipe to the protocols that have none of their own."""
     protocols = data.get("protocols")
     if "recipe" not in data or not isinstance(protocols, dict):
         return data
