@@ -1,13 +1,14 @@
 """What `frostline compare` finds where the truth is known: false alarms, coverage, contradictions.
 
-    python benchmarks/type_one.py run FOLDER [--chunks 80] [--part 0/2]
-    python benchmarks/type_one.py summary FOLDER docs/type-one.csv
+    python benchmarks/type_one.py run FOLDER [--chunks 80] [--first 0] [--part 0/2]
+    python benchmarks/type_one.py summary FOLDER docs/type-one.csv [--more docs/type-one.csv]
 
 Every trial makes a test set, aligns its runs and compares them by the package's own functions
 (`align`, `compare_family`), with 999 flips instead of 10,000. Runs share three quarters of the
 variance of an image's noise, as real runs agree. A chunk is 25 trials of a cell, its own file; what
 is there is not done again, and chunk 0 of every cell comes before chunk 1 of any. 80 chunks are
-2,000 trials a cell. Classes have even shares; images of a unit are of one class.
+2,000 trials a cell. A run on another machine begins behind the chunks that are published
+(`--first`), and its summary adds those (`--more`). Classes have even shares; images of a unit are of one class.
 
 - different: two runs of equal skill have p < 0.05;
 - different, three runs: some pair of three runs of equal skill has an adjusted p < 0.05;
@@ -271,10 +272,10 @@ def true_scores(cell: SizedCell, accuracy: float) -> dict[str, float]:
     return true_values(cell) | (true_ranking(cell) if cell.classes == 2 else {})
 
 
-def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
+def run(folder: Path, chunks: range, part: tuple[int, int]) -> None:
     """Do every chunk that has no file yet, of this process's share of the cells."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(chunks):
+    for number in chunks:
         for index, cell in enumerate(grid()):
             path = folder / f"{index:04d}-{number:03d}.parquet"
             if index % part[1] != part[0] or path.exists():
@@ -297,6 +298,15 @@ def summarise(folder: Path) -> pd.DataFrame:
                 for name, one in table.items()
             ]
     return pd.DataFrame(rows)
+
+
+def together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Add up the trials of summaries whose chunks were others."""
+    every = pd.concat([table.assign(yes=table["share"] * table["trials"]) for table in tables])
+    about = list(tables[0].columns[:-2])
+    found = every.groupby(about, sort=False)[["trials", "yes"]].sum().reset_index()
+    found["share"] = (found["yes"] / found["trials"]).where(found["trials"] > 0)
+    return found[list(tables[0].columns)]
 
 
 def missed(table: pd.DataFrame) -> pd.Series:
@@ -347,14 +357,19 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["run", "summary"])
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--chunks", type=int, default=80)
+    parser.add_argument("--chunks", type=int, default=80, help="how many there should be in all")
+    parser.add_argument("--first", type=int, default=0, help="the chunk to begin with")
+    parser.add_argument("--more", type=Path, help="a summary of other chunks, to be added")
     parser.add_argument("--part", default="0/1", help="this process's share of the cells")
     options = parser.parse_args()
     if options.what == "run":
         first, _, of = options.part.partition("/")
-        run(options.paths[0], options.chunks, (int(first), int(of)))
+        chunks = range(options.first, options.chunks)
+        run(options.paths[0], chunks, (int(first), int(of)))
         return
     table = summarise(options.paths[0])
+    if options.more:
+        table = together([pd.read_csv(options.more), table])
     table.to_csv(options.paths[1], index=False, float_format="%.4g", lineterminator="\n")
     print(as_markdown(table))
     known = table[table["trials"] >= FEWEST_TRIALS]

@@ -176,10 +176,10 @@ def test_a_run_resumes_and_is_summarised(type_one, tmp_path, monkeypatch):
     cells = [cell_of(type_one, 9, 7, sizes="one"), cell_of(type_one, 30)]
     monkeypatch.setattr(type_one, "grid", lambda: cells)
     monkeypatch.setattr(type_one, "FEWEST_TRIALS", 3)
-    type_one.run(tmp_path, 1, (1, 2))
+    type_one.run(tmp_path, range(1), (1, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["0001-000.parquet"]
     before = (tmp_path / "0001-000.parquet").stat().st_mtime_ns
-    type_one.run(tmp_path, 2, (0, 1))
+    type_one.run(tmp_path, range(2), (0, 1))
     assert len(list(tmp_path.iterdir())) == 4
     assert (tmp_path / "0001-000.parquet").stat().st_mtime_ns == before
     table = type_one.summarise(tmp_path)
@@ -190,6 +190,14 @@ def test_a_run_resumes_and_is_summarised(type_one, tmp_path, monkeypatch):
     text = type_one.as_markdown(table)
     assert "| 9 units | 30 units | missed |" in text
     assert "one image a unit" in text
+
+
+def test_chunks_of_two_machines_add_up(type_one, tmp_path, monkeypatch):
+    monkeypatch.setattr(type_one, "grid", lambda: [cell_of(type_one, 9, 7, sizes="one")])
+    for name, chunks in (("all", range(2)), ("one", range(1)), ("two", range(1, 2))):
+        type_one.run(tmp_path / name, chunks, (0, 1))
+    whole, one, two = (type_one.summarise(tmp_path / name) for name in ("all", "one", "two"))
+    pd.testing.assert_frame_equal(type_one.together([one, two]), whole, check_dtype=False)
 
 
 def test_a_goal_is_missed_beyond_the_scatter_of_its_trials(type_one):
