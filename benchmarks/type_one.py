@@ -8,7 +8,8 @@ Every trial makes a test set, aligns its runs and compares them by the package's
 variance of an image's noise, as real runs agree. A chunk is 25 trials of a cell, its own file; what
 is there is not done again, and chunk 0 of every cell comes before chunk 1 of any. 80 chunks are
 2,000 trials a cell. A run on another machine begins behind the chunks that are published
-(`--first`), and its summary adds those (`--more`). Classes have even shares; images of a unit are of one class.
+(`--first`), and its summary adds those (`--more`). Classes have even shares; images of a unit are
+of one class.
 
 - different: two runs of equal skill have p < 0.05;
 - different, three runs: some pair of three runs of equal skill has an adjusted p < 0.05;
