@@ -18,7 +18,7 @@ STAGES = {
     "probe": 1,
     "finetune": 1,
     "statistics": 11,
-    "figures": 7,
+    "figures": 8,
 }
 
 # What may decide a number somewhere between an image file and a page.

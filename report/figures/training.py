@@ -28,6 +28,10 @@ COSTS = {
 }
 
 
+# Panels share an axis, of at most so many times the highest loss of the one in the middle.
+MOST_OF_MEDIAN = 2.5
+
+
 def learning_figure(history: pd.DataFrame) -> Figure:
     """Draw the loss by epoch, a panel for each method, a dot at the epoch that was kept.
 
@@ -36,9 +40,14 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     history : DataFrame
         Columns `panel`, `run`, `epoch`, `train_loss`, `val_loss`, `best` (the epoch kept, or NaN).
     """
+    from matplotlib.ticker import MaxNLocator
+
     titles = list(history["panel"].unique())
     figure, axes = panels(titles, xlabel="Epoch", ylabel="Loss", height=1.2)
-    top = float(history[list(COLUMN_OF_LINE.values())].max().max())
+    columns = list(COLUMN_OF_LINE.values())
+    tops = history.groupby("panel", sort=False)[columns].max().max(axis=1)
+    # One run that diverges does not flatten the others.
+    top = min(float(tops.max()), MOST_OF_MEDIAN * float(tops.median()))
     for one, title in zip(axes, titles, strict=True):
         for _, run in history[history["panel"] == title].groupby("run", sort=False):
             for name, (colour, _, dash) in LOSS_LINES.items():
@@ -57,9 +66,14 @@ def learning_figure(history: pd.DataFrame) -> Figure:
                 color=LOSS_LINES["validation loss"][0],
                 markersize=4,
             )
+        if tops[title] > top:
+            style: dict[str, Any] = {"ha": "right", "va": "top", "transform": one.transAxes}
+            said = f"up to {tops[title]:.3g}"
+            one.text(0.98, 0.98, said, fontsize=SMALL - 1, color=INK, **style)
         one.set_ylim(0, 1.05 * top)
         one.set_xlim(0, float(history["epoch"].max()) + 0.5)
-        one.locator_params(axis="both", nbins=4, integer=False)
+        one.locator_params(axis="y", nbins=4)
+        one.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     key(figure, list(LOSS_LINES), LOSS_LINES)
     return figure
 
@@ -73,7 +87,7 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         Columns `cost`, `value`, `estimate`, `name` (of the backbone), `unfreeze`, `way` (of
         `STYLES`, or "from scratch").
     """
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
     kinds = [kind for kind in COSTS if kind in set(costs["cost"])]
     title = find_metric(metric).title
@@ -108,7 +122,9 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         one.set_xscale("log")
         one.margins(x=0.16, y=0.18)
         one.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
-        one.xaxis.set_major_formatter(EngFormatter(sep=""))
+        # A thousand seconds are no kiloseconds, and a third of one no milliseconds.
+        seconds = FuncFormatter(lambda value, _: f"{value:,g}")
+        one.xaxis.set_major_formatter(seconds if "seconds" in kind else EngFormatter(sep=""))
         one.xaxis.set_minor_locator(NullLocator())
         _name_points(one, part)
     there = set(costs["way"])
