@@ -22,6 +22,7 @@ from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED
 from frostline.report.statistics.metrics import (
     Array,
     Codes,
+    check_direction,
     compute_metrics,
     find_metric,
     of_probabilities,
@@ -65,6 +66,7 @@ def rank_methods(
         If fewer than two methods were scored on every data set, or the metric needs probabilities
         that a run lacks, or is undefined in too many draws.
     """
+    check_direction(metric)
     how: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate, "classes": classes}
     sets = _by_dataset(score(predictions, **how), metric)
     methods = _common_methods(sets)
