@@ -206,7 +206,7 @@ PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weight
 
 
 def check_direction(name: str) -> None:
-    """Refuse a metric of which neither more nor less is better, and one that there is not."""
+    """Refuse a metric that is best at a value in between, and one that does not exist."""
     find_metric(name)
     if name in UNDIRECTED:
         raise InputError(

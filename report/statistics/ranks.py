@@ -66,7 +66,6 @@ def rank_methods(
         If fewer than two methods were scored on every data set, or the metric needs probabilities
         that a run lacks, or is undefined in too many draws.
     """
-    check_direction(metric)
     how: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate, "classes": classes}
     sets = _by_dataset(score(predictions, **how), metric)
     methods = _common_methods(sets)
@@ -100,7 +99,8 @@ def rank_methods(
 
 
 def _by_dataset(scored: Iterable[Scored], metric: str) -> dict[str, dict[str, list[Scored]]]:
-    """Sort runs by data set and method; refuse those whose classes lack the order it needs."""
+    """Sort runs by data set and method; refuse what cannot be ranked by this metric."""
+    check_direction(metric)
     sets: dict[str, dict[str, list[Scored]]] = {}
     for item in scored:
         item[1].check_order([metric], item[0].run)

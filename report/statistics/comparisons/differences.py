@@ -186,20 +186,14 @@ def compare_family(
     contrasts = [_contrast(made, values, pair) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
     same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
-    known = [
-        not same[i] and not _unknown(aligned, one.pair, options.metric)
+    known = {
+        i: one
         for i, one in enumerate(contrasts)
-    ]
-    ends = {
-        i: _end_test(aligned, options.metric, one)
-        for i, one in enumerate(contrasts)
-        if known[i] and one.error == 0 and not made.exact
+        if not same[i] and not _unknown(aligned, one.pair, options.metric)
     }
-    defined = [
-        i
-        for i, one in enumerate(contrasts)
-        if known[i] and (one.error > 0 or (one.error == 0 and made.exact))
-    ]
+    still = {i for i, one in known.items() if one.error == 0 and not made.exact}
+    ends = {i: _end_test(aligned, options.metric, known[i]) for i in sorted(still)}
+    defined = [i for i, one in known.items() if one.error >= 0 and i not in still]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
     largest = _with_ends(largest, sum(one is not None for one in ends.values()), options)
     family: Family = Bonferroni(1 if size is None else size)
