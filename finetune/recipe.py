@@ -18,15 +18,12 @@ from pydantic import (
 
 from frostline.cache.errors import InputError
 from frostline.cache.validation import validated
-from frostline.report.statistics.metrics import METRICS
+from frostline.report.statistics.metrics import METRICS, UNDIRECTED
 
 # In the order in which they are applied.
 CROPS = ("random_crop", "random_resized_crop")
 AUGMENTATIONS = (*CROPS, "horizontal_flip", "vertical_flip", "color_jitter", "rand_augment")
-# A slope of 1 and an intercept of 0 are the best: they have no direction.
-SELECTIONS = tuple(
-    name for name in METRICS if name not in ("calibration_slope", "calibration_intercept")
-)
+SELECTIONS = tuple(name for name in METRICS if name not in UNDIRECTED)
 
 
 def _listed(value: Any) -> Any:

@@ -357,10 +357,10 @@ def _check_features(study: Study, where: str) -> None:
 
 def _check_scoring(study: Study, where: str) -> None:
     """Check what the report would refuse after everything is trained."""
+    from frostline.report.statistics.comparisons.compare import check_compared
     from frostline.report.statistics.intervals.intervals import check_interval
-    from frostline.report.statistics.metrics import find_metric
 
-    for key, check in (("primary_metric", find_metric), ("ci", check_interval)):
+    for key, check in (("primary_metric", check_compared), ("ci", check_interval)):
         try:
             check(getattr(study, key))
         except InputError as error:

@@ -191,6 +191,8 @@ OF_POSITIVE = (
     *("calibration_slope", "calibration_intercept", "calibration_error"),
 )
 HANG_ON_POSITIVE = ("average_precision", "calibration_intercept")
+# They are right at this value: neither more nor less is better.
+UNDIRECTED = {"calibration_slope": 1, "calibration_intercept": 0}
 # They have no highest value, and hang on the few that were badly wrong.
 LOSSES = ("log_loss", "brier_score_loss")
 DEFAULT_METRICS = (
@@ -201,6 +203,16 @@ DEFAULT_METRICS = (
     "f1_weighted",
 )
 PAPER_METRICS = ("accuracy", "precision_weighted", "recall_weighted", "f1_weighted")
+
+
+def check_direction(name: str) -> None:
+    """Refuse a metric that is best at a value in between, and one that does not exist."""
+    find_metric(name)
+    if name in UNDIRECTED:
+        raise InputError(
+            f"{name} does not say which method is better, because {UNDIRECTED[name]} is right and "
+            "both more and less are worse: take log_loss."
+        )
 
 
 def find_metric(name: str) -> Metric:

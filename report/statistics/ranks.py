@@ -22,6 +22,7 @@ from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED
 from frostline.report.statistics.metrics import (
     Array,
     Codes,
+    check_direction,
     compute_metrics,
     find_metric,
     of_probabilities,
@@ -98,7 +99,8 @@ def rank_methods(
 
 
 def _by_dataset(scored: Iterable[Scored], metric: str) -> dict[str, dict[str, list[Scored]]]:
-    """Sort runs by data set and method; refuse those whose classes lack the order it needs."""
+    """Sort runs by data set and method; refuse what cannot be ranked by this metric."""
+    check_direction(metric)
     sets: dict[str, dict[str, list[Scored]]] = {}
     for item in scored:
         item[1].check_order([metric], item[0].run)

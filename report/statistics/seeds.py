@@ -21,7 +21,13 @@ from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.contributions import contributions
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
-from frostline.report.statistics.intervals.bounds import at_bound, jackknife_scale, t_bounds
+from frostline.report.statistics.intervals.bounds import (
+    AT_BOUND,
+    NEGLIGIBLE,
+    at_bound,
+    jackknife_scale,
+    t_bounds,
+)
 from frostline.report.statistics.intervals.estimates import estimate, is_skewed
 from frostline.report.statistics.intervals.flags import exact_trials, flag, unknown
 from frostline.report.statistics.intervals.interval import Interval
@@ -37,7 +43,7 @@ from frostline.report.statistics.intervals.reasons import (
     says_nothing,
     undefined,
 )
-from frostline.report.statistics.metrics import check_metrics, of_probabilities
+from frostline.report.statistics.metrics import check_metrics, find_metric, of_probabilities
 from frostline.report.statistics.resampling.seeds_variance import (
     SeedsTest,
     group_variance,
@@ -331,17 +337,23 @@ def _interval(
         none = [undefined(name, first)]
     if none:
         return replace(blank, notes=tuple(dict.fromkeys(none)))
-    if scale is not None and at_bound(centre, scale):
+    at_end = scale is not None and at_bound(centre, scale)
+    if at_end and find_metric(name).bounds is None:
+        return replace(blank, notes=(Note(AT_BOUND, (name,)),))
+    if at_end:
         units = min(exact_trials(name, one) for one in samples)
         found = clopper_pearson(name, blank, units)
-    elif test.error > 0:
+    elif test.error > NEGLIGIBLE * abs(centre):
         low, high = t_bounds(centre, test.error, test.df, scale)
         found = replace(blank, low=low, high=high)
     else:
         return replace(blank, notes=(Note(UNVARYING.format(unit=first.unit), (name,)),))
     if says_nothing(found.low, found.high, scale):
-        plain = t_bounds(centre, of_groups.error, of_groups.df, scale)
-        few = first.unit if says_nothing(*plain, scale) else "seed"
+        few = first.unit
+        if not at_end and not says_nothing(
+            *t_bounds(centre, of_groups.error, of_groups.df, scale), scale
+        ):
+            few = "seed"
         return replace(blank, notes=(Note(TOO_FEW.format(unit=few), (name,)),))
     flags = dict.fromkeys(note for one in samples for note in flag(name, one))
     return replace(found, notes=(*found.notes, *flags))

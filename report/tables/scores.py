@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.errors import InputError
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import METRICS, PAPER_METRICS, find_metric
 from frostline.report.statistics.names import (
@@ -139,6 +140,10 @@ def paper_table(
 
 def render(frame: pd.DataFrame, format: str = "table") -> str:
     """Write what `evaluate` returned in one of `FORMATS`."""
+    if "run" not in frame:
+        raise InputError(
+            "`render` writes what `evaluate` returned: `render_comparison` is for `compare`."
+        )
     freeze = format in ("markdown", "latex")
     return render_results(
         frame, format, lambda: score_table(frame, freeze=freeze), csv=scores_to_csv

@@ -152,6 +152,11 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ),
         ({"protocols": {"p": {"unfreeze": 1, "head": "knn"}}}, "A head is for `unfreeze: none`; "),
         ({"primary_metric": "acuracy"}, "primary_metric: There is no metric 'acuracy': choose "),
+        (
+            {"primary_metric": "calibration_slope"},
+            "primary_metric: calibration_slope does not say which method is better, because 1 is ",
+        ),
+        ({"primary_metric": "recall_weighted"}, "primary_metric: `recall_weighted` is the same "),
         ({"ci": "foo"}, "ci: There is no interval 'foo': choose from auto, percentile, "),
         ({"backbones": []}, "backbones must have at least 1 item, not []."),
         ({"datasets": {}}, "datasets must have at least 1 item, not {}."),

@@ -17,6 +17,8 @@ from frostline.report import (
     compare,
     comparison_sentences,
     evaluate,
+    rank_methods,
+    render,
     render_comparison,
     write_predictions,
 )
@@ -174,6 +176,81 @@ def test_a_perfect_run_against_a_constant_one_is_decided(perfect_and_constant, r
         one.table = table
     (row,) = compare(perfect_and_constant, metric=metric).to_dict("records")
     assert (row["verdict"], row["p"]) == ("undecided", pytest.approx(0.5))
+    # 2 of 4 images are of each class; p is below 5% from 6 of each on.
+    assert row["groups_needed"] == 11
+    assert "About 11 test images would decide" in render_comparison(
+        compare(perfect_and_constant, metric=metric)
+    ).replace("\n", " ")
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "average_precision", "f1_macro"])
+def test_one_class_alone_decides_nothing_of_classes(perfect_and_constant, metric):
+    """Who calls all images by the one class that there is has found no other."""
+    for one, name in zip(perfect_and_constant, ("NORMAL", "PNEUMONIA"), strict=True):
+        one.table = one.table.iloc[:20].assign(prediction=name)
+    (row,) = compare(perfect_and_constant, metric=metric).to_dict("records")
+    assert row["verdict"] == "undecided"
+    assert pd.isna([row["p"], row["low"]]).all()
+    # Half right of two classes in every image: no interval of no width. No positive: no bound.
+    low = evaluate(perfect_and_constant, metrics=[metric])["low"]
+    assert np.isnan(low[0]) == (metric != "balanced_accuracy")
+    assert np.isnan(low[1]) == (metric == "average_precision")
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_weighted"])
+def test_one_answer_that_is_never_right_is_no_score_that_no_sample_changes(run, metric):
+    """All right against a class that does not occur: 5 patients had p < 0.001."""
+    runs = [run(("a", "b", "c"), n=10, run="right"), run(("a", "b", "c"), n=10, head="knn")]
+    for one in runs:
+        one.table["group_id"] = [f"p{i // 2}" for i in range(10)]
+        one.table["label"] = one.table["prediction"] = ["a"] * 4 + ["b"] * 6
+    runs[1].table["prediction"] = "c"
+    (row,) = compare(runs, metric=metric).to_dict("records")
+    assert row["verdict"] == "undecided"
+    assert pd.isna([row["p"], row["low"]]).all()
+
+
+def test_a_precision_that_has_no_interval_is_not_compared(perfect_and_constant):
+    """Three right calls and four wrong ones had +53 points, p < 0.001."""
+    one, other = perfect_and_constant
+    sick = one.table["label"] == "PNEUMONIA"
+    one.table["prediction"] = other.table["prediction"] = "NORMAL"
+    one.table.loc[one.table.index[sick][:3], "prediction"] = "PNEUMONIA"
+    other.table.loc[other.table.index[~sick][:4], "prediction"] = "PNEUMONIA"
+    for metric in ("precision_macro", "precision[PNEUMONIA]"):
+        frame = compare([one, other], metric=metric)
+        assert frame["verdict"].tolist() == ["undecided"]
+        assert frame[["p", "low"]].isna().all(axis=None)
+        for shown in (
+            render_comparison(frame, "markdown"),
+            render(evaluate([one, other], metrics=[metric]), "markdown"),
+        ):
+            assert "(no interval: too few calls)" in shown
+
+
+def test_what_is_rounding_alone_is_no_variance(run):
+    """Losses that are the same for every image had an error of 1e-16, and so the family no ends."""
+    runs = []
+    for backbone, right in (("sure", 0.9), ("unsure", 0.6), ("third", None)):
+        for seed in range(3):
+            one = run(n=60, seed=seed, run=f"{backbone}{seed}", backbone=backbone)
+            if right is not None:
+                sick = one.table["label"] == "PNEUMONIA"
+                one.table["prob_PNEUMONIA"] = np.where(sick, right, 1 - right)
+                one.table["prob_NORMAL"] = 1 - one.table["prob_PNEUMONIA"]
+                one.table["prediction"] = one.table["label"]
+            one.meta["seed"] = seed
+            runs.append(one)
+    frame = compare(runs, metric="log_loss", replicates=1000).set_index(["a", "b"])
+    ends = frame["high"] - frame["low"]
+    assert ends.isna().sum() == 1
+    # All images say the same of these two, with three seeds as with one.
+    (row,) = frame[ends.isna()].to_dict("records")
+    assert (row["verdict"], row["test"]) == ("better", "sign flips of groups")
+    assert 0 < row["p"] == row["p_adjusted"] < 0.002
+    (row,) = compare([runs[0], runs[3]], metric="log_loss", replicates=1000).to_dict("records")
+    assert (row["verdict"], row["p"]) == ("better", pytest.approx(1 / 1001))
+    assert (ends.dropna() < 2 * (frame["pair_high"] - frame["pair_low"]).dropna()).all()
 
 
 def test_where_leaving_out_one_changes_nothing_nothing_is_decided(perfect_and_constant):
@@ -308,6 +385,16 @@ def test_what_cannot_be_paired(run):
     assert sentence(run(), run(seed=1), metric="calibration_error").startswith(
         "calibration_error is not compared, because it has no interval: "
     )
+    for metric, right in (("calibration_slope", 1), ("calibration_intercept", 0)):
+        refused = (
+            f"{metric} does not say which method is better, because {right} is right and both more "
+            "and less are worse: take log_loss."
+        )
+        assert sentence(run(), run(seed=1), metric=metric) == refused
+        with pytest.raises(InputError, match="is right and both more"):
+            rank_methods([run(), run(seed=1, head="knn")], metric=metric)
+    with pytest.raises(InputError, match="`render_comparison` is for `compare`"):
+        render(compare([run(), run(seed=1, head="knn")]))
     assert sentence(run(), run(seed=1), margin=-1.0).startswith("The margin -1.0 is not above 0:")
     assert sentence(run(), run(seed=1), margin=2.0) == (
         "The margin 2.0 is no less than the whole range of accuracy: it is a fraction, such as "

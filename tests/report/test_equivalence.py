@@ -55,6 +55,8 @@ def test_p_is_below_5_percent_exactly_if_the_interval_is_within_the_margin(metri
             table = compare(runs, margin, metric=metric)
             within = (table["equivalence_low"] > -margin) & (table["equivalence_high"] < margin)
             assert ((table["equivalence_p"] < 0.05) == within).all()
+            if metric != "log_loss":
+                assert (table[["equivalence_low", "equivalence_high"]].abs() <= 1).all(axis=None)
             assert (table["equivalence_low"] <= table["difference"]).all()
             assert (table["equivalence_high"] >= table["difference"]).all()
             found += within.tolist()
@@ -90,3 +92,13 @@ def test_equal_runs_of_many_patients_are_equivalent():
         for _ in range(20)
     ]
     assert verdicts.count("equivalent") >= 16
+
+
+def test_the_interval_of_many_that_differ_need_not_hold_0():
+    """It did, whatever the difference, because the bound of few that differ is 0 there."""
+    rng = np.random.default_rng(0)
+    (row,) = compare(pair_of(rng, (0.9, 0.8), patients=300), 0.2).to_dict("records")
+    assert row["verdict"] == "better"
+    assert row["low"] < row["equivalence_low"] < row["difference"]
+    assert row["equivalence_low"] > 0
+    assert row["difference"] < row["equivalence_high"] < row["high"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from frostline.cache import InputError
-from frostline.report import evaluate
+from frostline.report import compare, evaluate
 from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import group_methods
@@ -172,6 +174,47 @@ def test_two_seeds_that_differ_much_say_too_little(run):
 )
 def test_what_holds_all_values_says_nothing(low, high, scale, nothing):
     assert says_nothing(low, high, scale) == nothing
+
+
+def test_a_score_at_its_end_with_too_few_units_says_so(run):
+    """One patient of a class, who is never found, ended in a division by zero."""
+    runs = seeds(run, 3)
+    for one in runs:
+        one.table["label"] = ["NORMAL"] * 59 + ["PNEUMONIA"]
+        one.table.loc[59, "prediction"] = "NORMAL"
+        one.table["group_id"] = one.table["image_id"]
+    (row,) = over_seeds(runs, metrics=["f1[PNEUMONIA]"]).to_dict("records")
+    assert np.isnan(row["low"])
+    assert any("too few images" in text for text in texts(row["notes"]))
+
+
+def test_a_loss_of_nothing_has_no_interval(run):
+    """Losses have no highest value, so that there is no bound of one that is 0 for every seed."""
+    runs = seeds(run, 3)
+    for seed, one in enumerate(runs):
+        sick = one.table["label"] == "PNEUMONIA"
+        one.table["prob_PNEUMONIA"] = np.where(sick, 1 - seed * 1e-9, seed * 1e-9)
+        one.table["prob_NORMAL"] = 1 - one.table["prob_PNEUMONIA"]
+        one.table["prediction"] = one.table["label"]
+    (row,) = over_seeds(runs, metrics=["brier_score_loss"]).to_dict("records")
+    assert np.isnan(row["low"])
+    assert "No interval: the estimate is at its bound." in texts(row["notes"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_does_not_occur_warns_of_nothing(run):
+    runs = seeds(run, 2)
+    for one in runs:
+        one.table["label"] = one.table["prediction"] = "NORMAL"
+        one.table.loc[0, "prediction"] = "PNEUMONIA"
+    runs[1].table.loc[1, "prediction"] = "PNEUMONIA"
+    names = ["recall[PNEUMONIA]", "f1[PNEUMONIA]", "precision[PNEUMONIA]"]
+    frame = over_seeds(runs, metrics=names)
+    assert frame["low"].isna().tolist()[::2] == [True, True]
+    for name in names:
+        assert compare(
+            [runs[0], replace(runs[1], meta=runs[1].meta | {"head": "knn"})], metric=name
+        )["verdict"].tolist() == ["undecided"]
 
 
 def test_one_seed_is_this_model(run):

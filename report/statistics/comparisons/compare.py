@@ -37,7 +37,12 @@ from frostline.report.statistics.comparisons.methods import (
 )
 from frostline.report.statistics.evaluation import place_notes, score
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
-from frostline.report.statistics.metrics import OwnMetric, find_metric, name_own_metric
+from frostline.report.statistics.metrics import (
+    OwnMetric,
+    check_direction,
+    find_metric,
+    name_own_metric,
+)
 from frostline.report.statistics.sample import Scored
 
 FAMILIES: tuple[str, ...] = get_args(Family)
@@ -253,6 +258,15 @@ def _steps(datasets: Sequence[Sequence[Method]], family: str, progress: Progress
     return lambda: progress(next(done), total)
 
 
+def check_compared(metric: str) -> None:
+    """Refuse a metric by which methods are not compared."""
+    if metric == "recall_weighted":
+        raise InputError("`recall_weighted` is the same number as accuracy: compare by accuracy.")
+    if metric in NO_INTERVAL:
+        raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")
+    check_direction(metric)
+
+
 def check_options(options: Options) -> None:
     """Refuse what cannot be compared by."""
     metric = options.metric
@@ -260,11 +274,8 @@ def check_options(options: Options) -> None:
         raise InputError(
             f"There is no family {options.family!r}: choose from {', '.join(FAMILIES)}."
         )
-    if metric == "recall_weighted":
-        raise InputError("`recall_weighted` is the same number as accuracy: compare by accuracy.")
+    check_compared(metric)
     bounds = find_metric(metric).bounds
-    if metric in NO_INTERVAL:
-        raise InputError(f"{metric} is not compared, because it has no interval: take log_loss.")
     if options.margin is not None and options.margin <= 0:
         raise InputError(
             f"The margin {options.margin} is not above 0: give a fraction such as 0.02."

@@ -8,7 +8,7 @@ Student's t of the variance of groups and seeds (`seeds_variance.py`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,8 +39,9 @@ from frostline.report.statistics.comparisons.flips import (
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
 from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
+from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.intervals.exact import EndTest, end_test
-from frostline.report.statistics.intervals.flags import flag
+from frostline.report.statistics.intervals.flags import flag, unknown
 from frostline.report.statistics.intervals.reasons import (
     ONE_UNIT,
     TOO_FEW,
@@ -57,6 +58,7 @@ from frostline.report.statistics.resampling.seeds_variance import (
     seeds_part,
     seeds_test,
 )
+from frostline.report.statistics.sample import Sample
 
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
@@ -143,6 +145,11 @@ class _Contrast:
         return all(part.stop - part.start == 1 for part in self.pair)
 
     @property
+    def flipped(self) -> bool:
+        """Whether signs are flipped: of one seed each, and where seeds do not vary, nor groups."""
+        return self.single or self.error == 0
+
+    @property
     def error(self) -> float:
         """Standard error from groups and seeds."""
         return float((self.variance + sum(part.variance for _, part in self.parts)) ** 0.5)
@@ -179,16 +186,14 @@ def compare_family(
     contrasts = [_contrast(made, values, pair) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
     same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
-    ends = {
-        i: _end_test(aligned, options.metric, one)
+    known = {
+        i: one
         for i, one in enumerate(contrasts)
-        if not same[i] and one.error == 0 and not made.exact
+        if not same[i] and not _unknown(aligned, one.pair, options.metric)
     }
-    defined = [
-        i
-        for i, one in enumerate(contrasts)
-        if not same[i] and (one.error > 0 or (one.error == 0 and made.exact))
-    ]
+    still = {i for i, one in known.items() if one.error == 0 and not made.exact}
+    ends = {i: _end_test(aligned, options.metric, known[i]) for i in sorted(still)}
+    defined = [i for i, one in known.items() if one.error >= 0 and i not in still]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
     largest = _with_ends(largest, sum(one is not None for one in ends.values()), options)
     family: Family = Bonferroni(1 if size is None else size)
@@ -210,9 +215,12 @@ def _planned(
 ) -> Difference:
     """Say how many units would decide the difference."""
     test, family = how
+    if isinstance(test, EndTest) and tested.verdict == "undecided":
+        needed = test.units_needed(units, ALPHA / tested.family_size)
+        return replace(tested, groups_needed=max(needed, units + 1.0))
     if not isinstance(test, SignFlips | SeedsTest):
         return tested
-    df = one.df if one.single else _df(test)
+    df = one.df if one.flipped else _df(test)
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
     below = sum(part.whole**2 / (part.seeds - 1) for _, part in one.parts)
     seeds = sum(part.variance for _, part in one.parts)
@@ -254,7 +262,7 @@ def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
         (s, seeds_part(values[s], made.residuals[:, s], made.weights[:, s], made.counts))
         for s in pair
     ]
-    return _Contrast(
+    found = _Contrast(
         pair,
         float(values[a].mean() - values[b].mean()),
         residuals,
@@ -263,6 +271,11 @@ def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
         *group_variance(residuals, weights, made.counts),
         tuple((where, part) for where, part in parts if part is not None),
     )
+    if found.error > NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max():
+        return found
+    # Nothing but rounding, or undefined.
+    none = tuple((where, SeedsPart(0.0, 0.0, part.seeds)) for where, part in found.parts)
+    return replace(found, variance=0.0 * found.variance, parts=none)
 
 
 def _test_all(
@@ -276,10 +289,10 @@ def _test_all(
     matters = ((residuals != 0) | (weights != 0)).any(1)
     units = residuals[matters], weights[matters], made.counts[matters]
     rng = np.random.default_rng(options.seed)
-    single = [one.single for one in contrasts]
-    if any(single):
+    flipped = [one.flipped for one in contrasts]
+    if any(flipped):
         standard, _ = kept, kept_weight = kept_sums(*units, options.replicates, rng)
-    if not all(single):
+    if not all(flipped):
         # Seeds are drawn, and so are signs, that there be as many of both.
         standard, _ = kept_sums(*units, options.replicates, rng, drawn=True)
     spread = np.sqrt(units[2] @ units[0] ** 2)
@@ -306,7 +319,7 @@ def _test_all(
             kept[:, j],
             kept_weight[:, j],
         )
-        if one.single
+        if one.flipped
         else seeds_test(one.difference, (one.variance, one.df), [part for _, part in one.parts])
         for j, one in enumerate(contrasts)
     )
@@ -334,7 +347,9 @@ def _difference(
             shown = _bounded(family.interval(test, LEVEL), metric)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
-            equivalence = _equivalence((one, test), family, options.margin, few)
+            low, high, equivalence_p = _equivalence((one, test), family, options.margin, few)
+            most = _most(metric)
+            equivalence = max(low, -most), min(high, most), equivalence_p
     smallest = NAN
     if isinstance(test, SignFlips):
         smallest = _smallest_p(differing, aligned.paired.n_units, options.replicates)
@@ -359,7 +374,7 @@ def _difference(
         verdict=verdict(one.difference, p_adjusted, equivalence[2], metric),
         group_error=float(one.variance**0.5),
         seed_error=float(sum(part.variance for _, part in one.parts) ** 0.5) if one.parts else NAN,
-        df=NAN if one.single else _df(test),
+        df=_df(test),
         effective_units=one.df + 1,
         pair_alpha=NAN,
         groups_needed=NAN,
@@ -397,10 +412,15 @@ def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
     return {key: times / len(contents) for key, times in Counter(contents).items()}
 
 
+def _most(metric: str) -> float:
+    """Give the largest difference that there can be."""
+    bounds = find_metric(metric).bounds
+    return np.inf if bounds is None else bounds[1] - bounds[0]
+
+
 def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
     """Cut an interval at the largest difference there can be; NaN where it `says_nothing`."""
-    bounds = find_metric(metric).bounds
-    most = np.inf if bounds is None else bounds[1] - bounds[0]
+    bounds, most = find_metric(metric).bounds, _most(metric)
     low, high = max(interval[0], -most), min(interval[1], most)
     nothing = says_nothing(low, high, None if bounds is None else (-most, most))
     return (NAN, NAN) if nothing else (low, high)
@@ -415,9 +435,11 @@ def _equivalence(
     """
     low, high = (_farthest(pair, family, side, margin) for side in (-1, 1))
     least = few_differ_bound(*few)
+    if least > 0:
+        low, high = min(low, -least), max(high, least)
     outside = abs(pair[0].difference) >= margin
     p = 1.0 if outside else max(_one_sided_p(pair, family, end) for end in (-margin, margin))
-    return min(low, -least), max(high, least), max(p, few_differ_p(*few, margin))
+    return low, high, max(p, few_differ_p(*few, margin))
 
 
 def _one_sided_p(pair: Tested, family: Family, delta: float) -> float:
@@ -461,7 +483,7 @@ def _farthest(pair: Tested, family: Family, side: int, margin: float) -> float:
 def _test_name(one: _Contrast, test: Test | None, unit: str) -> str:
     if isinstance(test, EndTest):
         return "Clopper-Pearson of a score at its end"
-    return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
+    return f"sign flips of {unit}s" if one.flipped else "Student's t of groups and seeds"
 
 
 def _df(test: Test | None) -> float:
@@ -504,8 +526,9 @@ def _notes(
     low, differing, smallest = found
     notes = []
     if np.isnan(low):
-        notes.append(_why_none(one, differing, metric, aligned))
-    notes += _flags(aligned, one.pair, metric)
+        none = _unknown(aligned, one.pair, metric)
+        notes += none or [_why_none(one, differing, metric, aligned)]
+    notes += _of_scores(aligned, one.pair, metric, flag)
     if differing and smallest >= ALPHA:
         few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.3f}"
         notes.append(Note(f"{few}: no test can decide."))
@@ -531,10 +554,17 @@ def _why_none(one: _Contrast, differing: int, metric: str, aligned: Aligned) -> 
     return Note(text.format(unit=unit))
 
 
-def _flags(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
-    """Say what there is to distrust of each method's score; of both, once."""
+def _unknown(aligned: Aligned, pair: Pair, metric: str) -> list[Note]:
+    """Say which methods have a precision of so few calls that nothing is known of it."""
+    return _of_scores(aligned, pair, metric, unknown)
+
+
+def _of_scores(
+    aligned: Aligned, pair: Pair, metric: str, say: Callable[[str, Sample], Notes]
+) -> list[Note]:
+    """Give the notes on each method's score; of both, once."""
     owners: dict[Note, list[str]] = {}
     for place in (*_places(pair[0]), *_places(pair[1])):
-        for note in flag(metric, aligned.samples[place]):
+        for note in say(metric, aligned.samples[place]):
             owners.setdefault(replace(note, metrics=()), []).append(aligned.names[place])
     return [replace(note, runs=tuple(names)) for note, names in owners.items()]

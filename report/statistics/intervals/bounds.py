@@ -22,6 +22,7 @@ TAIL = (1 - LEVEL) / 2
 MOST_UNDEFINED = 0.01
 # An error that is nothing but rounding, as a share of the estimate.
 NEGLIGIBLE = 1e-12
+AT_BOUND = "No interval: the estimate is at its bound."
 
 
 def percentile_bounds(values: Array) -> tuple[float, float, str]:
@@ -49,7 +50,7 @@ def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, fl
         return *nothing, UNDEFINED
     scale = jackknife_scale(name)
     if scale is not None and at_bound(centre, scale):
-        return *nothing, "No interval: the estimate is at its bound."
+        return *nothing, AT_BOUND
     made = pseudo_contributions(left.values, left.weights, left.counts)
     variance, df = group_variance(*made, left.counts, skewed=left.skewed)
     if np.isnan(variance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,15 @@ class EndTest:
             return 0.0
         return float(min(1.0, 2 * max(1 - missing, 0.0) ** (self.width * self.trials)))
 
+    def units_needed(self, units: int, alpha: float) -> float:
+        """Say with how many units p is below `alpha`, if these are `units` and the score stays at
+        its end; infinite where it is no better than the other."""
+        missing = self.towards * self.difference / self.width
+        if missing <= 1e-12:
+            return math.inf
+        trials = math.log(alpha / 2) / math.log1p(-min(missing, 1 - 1e-12)) / self.width
+        return float(math.floor(units * trials / self.trials) + 1)
+
     def interval(self, level: float) -> tuple[float, float]:
         """Give every δ whose p is at least 1 - `level`."""
         share = ((1 - level) / 2) ** (1 / (self.width * self.trials))
@@ -85,7 +95,7 @@ def end_test(
     if bounds is None:
         return None
     for sign, end, other in ((1, 0, 1), (-1, 1, 0)):
-        never = all(_one_answer(sample, metric) for sample in samples[other])
+        never = all(one_answer(sample, metric) for sample in samples[other])
         trials = min(exact_trials(metric, sample) for sample in samples[end])
         if never and trials > 0 and at_bound(values[end], bounds):
             top = 1 if values[end] > sum(bounds) / 2 else -1
@@ -93,7 +103,17 @@ def end_test(
     return None
 
 
-def _one_answer(sample: Sample, metric: str) -> bool:
+def one_answer(sample: Sample, metric: str) -> bool:
+    """Say whether all rows have one answer, which a metric that leaving out a unit leaves alone
+    has in every sample.
+
+    Not so where one class alone occurs, or never the one that is answered: with the first row of
+    another class it is another number.
+    """
+    occur = np.unique(sample.truth)
+    if len(occur) == 1:
+        return False
     if not of_probabilities(metric):
-        return len(np.unique(sample.prediction)) == 1
+        answers = np.unique(sample.prediction)
+        return len(answers) == 1 and bool(np.isin(answers, occur).all())
     return sample.probs is not None and bool((sample.probs == sample.probs[0]).all())

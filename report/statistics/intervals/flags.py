@@ -73,7 +73,12 @@ def trials(name: str, sample: Sample) -> float:
 
 
 def exact_trials(name: str, sample: Sample) -> float:
-    """Count the trials of Clopper-Pearson: those of the rarest class also of kappa and its like."""
+    """Count the trials of Clopper-Pearson: those of the rarest class also of kappa and its like.
+
+    Average precision of two classes has none where there is no positive.
+    """
+    if name == "average_precision" and len(sample.classes) == 2 and not sample.class_units[1]:
+        return 0.0
     if name in RAREST_DECIDES:
         return float(sample.class_units[sample.class_units > 0].min())
     return trials(name, sample)

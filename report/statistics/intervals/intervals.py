@@ -24,6 +24,7 @@ from frostline.report.statistics.intervals.bounds import (
     percentile_bounds,
 )
 from frostline.report.statistics.intervals.estimates import Draws, estimate, leave_out, replicate
+from frostline.report.statistics.intervals.exact import one_answer
 from frostline.report.statistics.intervals.flags import (
     MANY_OF_A_CLASS,
     MANY_UNITS,
@@ -99,7 +100,7 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
         one = _blank(sample, centres[name], "jackknife-t", 0)
         low, high, note = jackknife_bounds(name, centres[name], left)
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
-        if note == UNVARYING and len(set(sample.prediction.tolist())) == 1:
+        if note == UNVARYING and one_answer(sample, name):
             low, high, note = centres[name], centres[name], ""
         out[name] = replace(one, low=low, high=high, notes=_why(note, name, sample))
     return out

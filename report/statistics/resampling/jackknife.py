@@ -28,6 +28,6 @@ def pseudo_contributions(
     units = int(counts.sum())
     pseudo = -(units - 1) * left
     total = np.tensordot(counts, weights, axes=1)
-    return np.asarray(pseudo - np.tensordot(counts, pseudo, axes=1) / units), weights * (
-        units / total
-    )
+    # Of a class that no unit is of, nothing rests on any.
+    scale = units / np.where(total > 0, total, np.inf)
+    return np.asarray(pseudo - np.tensordot(counts, pseudo, axes=1) / units), weights * scale

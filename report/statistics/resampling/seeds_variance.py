@@ -101,7 +101,9 @@ def seeds_part(
     if seeds < 2:
         return None
     whole = float(values.var(ddof=1)) / seeds
-    residuals = residuals / (counts @ weights)
+    total = counts @ weights
+    # Of a class that no unit is of, nothing is known.
+    residuals = residuals / np.where(total > 0, total, np.nan)
     apart = residuals - residuals.mean(1, keepdims=True)
     units = int(counts.sum())
     interaction = float(counts @ (apart**2).sum(1)) * units / max(units - 1, 1)
