@@ -71,6 +71,11 @@ def never_predicted(classes: Sequence[str]) -> Notes:
     return tuple(Note(text, (*averages, f"precision[{name}]"), (name,)) for name in classes)
 
 
+ROWS_ARE_GROUPS = Note(
+    "Images are no units here, because each row is a group: `--aggregate none` scores images."
+)
+
+
 @dataclass(frozen=True)
 class Sample:
     """The scored rows of one run.
@@ -293,6 +298,8 @@ def _labelled(table: pd.DataFrame, run: str, split: str, notes: list[Note]) -> p
 def _groups(table: pd.DataFrame, unit: str, notes: list[Note]) -> Codes | None:
     if IMAGES in table:
         # Rows are patients: one each, and that is what is resampled.
+        if unit == "image":
+            notes.append(ROWS_ARE_GROUPS)
         return np.arange(len(table), dtype=np.int64)
     known = bool(table["group_id"].notna().any())
     if known and not table["group_id"].duplicated().any():

@@ -108,3 +108,12 @@ def test_no_groups():
     alone.table["group_id"] = np.nan
     with pytest.raises(InputError, match=r"^r: there is no group_id, so nothing to aggregate by: "):
         aggregate_predictions(alone, "vote")
+
+
+def test_images_that_are_no_units_are_said():
+    said = "each row is a group: `--aggregate none` scores images."
+    for unit, there in (("image", True), ("group", False)):
+        notes = texts(evaluate([volumes()], unit=unit, replicates=100)["notes"].iloc[0])
+        assert any(note.endswith(said) for note in notes) is there
+    slices = evaluate([volumes()], unit="image", aggregate="none", replicates=100)
+    assert set(slices["n_units"]) == {6}
