@@ -64,7 +64,7 @@ def as_predictions(sample, name="run", seed=0):
 
 def test_the_grid_has_every_kind_of_situation(atlas, modules):
     cells = atlas.grid()
-    assert len(cells) == len(set(cells)) == len({cell.number for cell in cells}) == 217
+    assert len(cells) == len(set(cells)) == len({cell.number for cell in cells}) == 117
     assert {cell.units for cell in cells} == {9, 30, 75, 150, 300, 600}
     assert {cell.sizes for cell in cells} == set(modules["situations"].SIZES)
     assert {cell.classes for cell in cells if not cell.spread} == {2, 3, 7}
@@ -162,6 +162,17 @@ def test_a_trial_of_seeds_is_what_evaluate_prints(atlas, monkeypatch):
         key = f"{one['metric']}|over seeds"
         held = one["low"] <= atlas.true_scores(cell)[one["metric"]] <= one["high"]
         assert row[key] == (-1 if np.isnan(one["low"]) else held)
+
+
+def test_seeds_differ_by_the_spread_that_the_cell_says(atlas, monkeypatch):
+    cell, lifts = cell_of(atlas, 10, sizes="one", spread=0.3), []
+    make = atlas.as_run
+    monkeypatch.setattr(atlas, "as_run", lambda *a: lifts.append(a[3]) or make(*a))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        atlas.seeds_trial(cell, rng, compare=False)
+    assert len(lifts) == 40 * atlas.SEEDS
+    assert np.std(lifts) == pytest.approx(0.3, rel=0.15)
 
 
 def test_a_run_resumes_and_is_summarised(atlas, tmp_path, monkeypatch):
