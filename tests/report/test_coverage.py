@@ -132,7 +132,7 @@ def test_the_true_value_over_seeds_is_the_mean_of_methods_with_other_pushes(atla
 def test_a_trial_is_what_evaluate_prints(atlas, about):
     """The rows of a trial, as predictions, have the intervals and flags that it counts."""
     cell = cell_of(atlas, **about)
-    row = atlas.run_trial(cell, np.random.default_rng(5), compare=True)
+    row = atlas.run_trial(cell, np.random.default_rng(5), (*atlas.METHODS, atlas.PAPER))
     rows = atlas.with_away(cell, atlas.make_rows(cell, np.random.default_rng(5)))
     _, sample = atlas.as_run(cell, rows, cell.accuracy)
     for ci in ("auto", "jackknife-t"):
@@ -153,7 +153,7 @@ def test_a_trial_of_seeds_is_what_evaluate_prints(atlas, monkeypatch):
     cell, kept = cell_of(atlas, spread=0.3), []
     make = atlas.as_run
     monkeypatch.setattr(atlas, "as_run", lambda *a: kept.append(make(*a)) or kept[-1])
-    row = atlas.seeds_trial(cell, np.random.default_rng(2), compare=True)
+    row = atlas.seeds_trial(cell, np.random.default_rng(2))
     files = [as_predictions(one, f"seed{n}", n) for n, (_, one) in enumerate(kept)]
     assert len(files) == atlas.SEEDS
     table = frostline.report.over_seeds(files, metrics=cell.metrics)
@@ -170,7 +170,7 @@ def test_seeds_differ_by_the_spread_that_the_cell_says(atlas, monkeypatch):
     monkeypatch.setattr(atlas, "as_run", lambda *a: lifts.append(a[3]) or make(*a))
     rng = np.random.default_rng(0)
     for _ in range(40):
-        atlas.seeds_trial(cell, rng, compare=False)
+        atlas.seeds_trial(cell, rng)
     assert len(lifts) == 40 * atlas.SEEDS
     assert np.std(lifts) == pytest.approx(0.3, rel=0.15)
 
