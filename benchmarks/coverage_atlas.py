@@ -349,7 +349,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.axhspan(*(100 * end for end in GOAL), color="#7f7f7f", alpha=0.2, linewidth=0)
         axes.axhline(95, color="#7f7f7f", linewidth=0.8)
         ticks = {"xticks": range(len(units)), "xticklabels": units}
-        axes.set(**ticks, ylim=(60, 101), title=find_metric(name).title)
+        axes.set(
+            **ticks, xlim=(-0.5, len(units) - 0.5), ylim=(50, 101), title=find_metric(name).title
+        )
     figure.supxlabel("Units (images or patients) in the test set")
     figure.supylabel("Trials in which the 95% interval held the true value (%)")
     figure.axes[0].legend(loc="lower right", fontsize=8)
