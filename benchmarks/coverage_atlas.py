@@ -373,8 +373,9 @@ def main() -> None:
         run(options.paths[0], options.chunks, (int(first), int(of)))
         return
     folder, csv, picture = options.paths
-    table = summarise(folder)
-    table.to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")
+    summarise(folder).to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")
+    # What is printed is what is published, rounded as it is.
+    table = pd.read_csv(csv)
     draw(table, picture)
     print(as_markdown(table), methods_markdown(table), sep="\n")
     print(judged(table)[missed(judged(table))].to_string(index=False))
