@@ -1,46 +1,44 @@
 """Made test sets with known truth, for `coverage_atlas.py` and `type_one.py`.
 
-A cell is a situation: number of units, classes, share of the rarest class, accuracy, and whether
-units are patients with several images that are alike; a sized cell also says how many images they
-have, by a law of `SIZES`. Images get logits: a push towards the true class, a patient's own offset
-where grouped, and noise; the push is set so that accuracy is as asked. Probabilities are the
-softmax of push times logits: right without patients and with even classes, too sure of themselves
-otherwise, as real ones are. The true value of a metric is that of an endless sample.
-
-`coverage_atlas.py` makes all trials of a chunk together, and its metrics are computed from three
-numbers a unit and class (images of it, called it, rightly called it), of which every metric here is
-a function. A test holds them equal to `frostline.report.compute_metrics`.
+A cell is a situation: number of units, classes, share of the rarest class, accuracy, and how many
+images units have, by a law of `SIZES`; images of a unit are alike where it has several. Images get
+logits: a push towards the true class, a patient's own offset where grouped, and noise; the push is
+set so that accuracy is as asked. Probabilities are the softmax of push times logits: right without
+patients and with even classes, too sure of themselves otherwise, as real ones are. `away` pushes
+the logit of the rarest class down, in standard deviations of the noise, so that it is called less
+often than it occurs. The true value of a metric is that of an endless sample.
 """
 
 from __future__ import annotations
 
-import itertools
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from functools import cache
 
 import numpy as np
 from scipy.special import ndtr
 
-UNITS = (9, 30, 75, 150, 600)
-RAREST = {2: (0.01, 0.05, 0.2, 0.5), 3: (0.01, 0.05, 0.2, 1 / 3), 7: (0.01, 0.05, 1 / 7)}
-ACCURACY = (0.5, 0.7, 0.9, 0.99)
+from frostline.report.statistics.metrics import compute_metrics
+
 MOST_IMAGES = 12
 COUNTED = (
     "accuracy",
     "balanced_accuracy",
     "precision_weighted",
+    "precision_macro",
     "f1_weighted",
     "f1_macro",
-    "precision_macro",
     "cohen_kappa",
     "matthews_corrcoef",
     "recall[0]",
+    "precision[0]",
     "specificity[0]",
 )
 MEANS = ("log_loss", "brier_score_loss")
 SMALLEST = float(np.log(np.finfo(np.float64).eps))
+# Images of a class from which the ROC AUC of an endless sample is taken, in parts.
+PARTS, MANY = 10, 100_000
 # Images of each of n units. Of the last, whose mean is endless, 200 is the most.
 SIZES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "one": lambda rng, n: np.ones(n, dtype=np.int64),
@@ -51,14 +49,15 @@ SIZES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One situation."""
+class SizedCell:
+    """One situation, whose units have numbers of images by a law of `SIZES`."""
 
     units: int
     classes: int
     rarest: float
     accuracy: float
     grouped: bool
+    sizes: str
 
     @property
     def shares(self) -> np.ndarray:
@@ -67,32 +66,18 @@ class Cell:
         return np.array([self.rarest] + [rest] * (self.classes - 1))
 
     @property
-    def about(self) -> dict[str, float]:
+    def about(self) -> dict[str, float | str]:
         """The fields by name, for tables."""
         return asdict(self)
 
+    @property
+    def number(self) -> int:
+        """A number of its own."""
+        return zlib.crc32(repr(astuple(self)).encode())
+
     def generator(self, number: int) -> np.random.Generator:
         """Random numbers of a chunk, whatever else was run."""
-        return np.random.default_rng([zlib.crc32(repr(astuple(self)).encode()), number])
-
-
-@dataclass(frozen=True)
-class SizedCell(Cell):
-    """A situation whose units have numbers of images by a law of `SIZES`."""
-
-    sizes: str
-
-
-def grid() -> list[Cell]:
-    """All cells of the atlas."""
-    return [
-        Cell(units, classes, rarest, accuracy, grouped)
-        for units, classes, accuracy, grouped in itertools.product(
-            UNITS, RAREST, ACCURACY, (False, True)
-        )
-        for rarest in RAREST[classes]
-        if accuracy >= 1 / classes
-    ]
+        return np.random.default_rng([self.number, number])
 
 
 @dataclass(frozen=True)
@@ -118,7 +103,7 @@ def make_rows(cell: SizedCell, rng: np.random.Generator) -> Rows:
     return Rows(truth, unit, row_noise(cell, unit, rng))
 
 
-def row_noise(cell: Cell, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def row_noise(cell: SizedCell, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Logits without the push, of rows of these units: [n, K]."""
     noise = rng.standard_normal((len(unit), cell.classes))
     if cell.grouped:
@@ -126,125 +111,11 @@ def row_noise(cell: Cell, unit: np.ndarray, rng: np.random.Generator) -> np.ndar
     return noise
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images of units: the class of each, what a model makes of them, and which there are.
-
-    Attributes
-    ----------
-    truth : int [..., G]
-    noise : float32 [..., G, m, K]
-        Logits without the push.
-    there : bool [..., G, m]
-    """
-
-    truth: np.ndarray
-    noise: np.ndarray
-    there: np.ndarray
-
-    def logits(self, push: float) -> np.ndarray:
-        """Logits: float32 [..., G, m, K]."""
-        eye = push * np.eye(self.noise.shape[-1], dtype=np.float32)
-        return self.noise + eye[self.truth][..., None, :]
-
-    def with_noise(self, noise: np.ndarray) -> Images:
-        """What another model makes of the same images."""
-        return Images(self.truth, noise, self.there)
-
-
-def make_images(cell: Cell, shape: tuple[int, ...], rng: np.random.Generator) -> Images:
-    """Images of [..., G] units."""
-    most = MOST_IMAGES if cell.grouped else 1
-    truth = rng.choice(cell.classes, size=shape, p=cell.shares)
-    there = np.arange(most) < rng.integers(1, most + 1, size=shape)[..., None]
-    return Images(truth, make_noise(cell, shape, rng), there)
-
-
-def make_noise(cell: Cell, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Logits without the push: float32 [..., G, m, K]."""
-    most = MOST_IMAGES if cell.grouped else 1
-    noise = rng.standard_normal((*shape, most, cell.classes), dtype=np.float32)
-    if cell.grouped:
-        noise += rng.standard_normal((*shape, 1, cell.classes), dtype=np.float32)
-    return noise
-
-
-def margins(images: Images, logits: np.ndarray) -> np.ndarray:
-    """Of every unit: images of each class, called it, rightly called it; float32 [..., 3, K, G]."""
-    k = logits.shape[-1]
-    truth, there = images.truth, images.there
-    called = np.where(there, logits.argmax(-1), -1)
-    size, right = there.sum(-1), (called == truth[..., None]).sum(-1)
-    out = np.empty((*truth.shape[:-1], 3, k, truth.shape[-1]), dtype=np.float32)
-    for c in range(k):
-        of_class = truth == c
-        out[..., 0, c, :] = np.where(of_class, size, 0)
-        out[..., 1, c, :] = (called == c).sum(-1)
-        out[..., 2, c, :] = np.where(of_class, right, 0)
-    return out
-
-
-def confusions(images: Images, logits: np.ndarray) -> np.ndarray:
-    """Confusion matrix of each trial: int64 [T, K, K]."""
-    k, trials = logits.shape[-1], len(logits)
-    cell = np.arange(trials)[:, None] * k * k + images.truth * k
-    cells = (cell[..., None] + logits.argmax(-1))[images.there]
-    return np.bincount(cells, minlength=trials * k * k).reshape(-1, k, k)
-
-
-def losses(images: Images, logits: np.ndarray, push: float) -> np.ndarray:
-    """Sums over each unit's images of log loss and Brier score: float32 [..., 2, G]."""
-    logs = log_probabilities(logits, push)
-    k = logits.shape[-1]
-    true = np.take_along_axis(logs, images.truth[..., None, None], -1)[..., 0]
-    probs = np.exp(logs)
-    squares = (probs**2).sum(-1) - 2 * np.exp(true) + 1
-    sums = (-np.maximum(true, SMALLEST), squares / 2 if k == 2 else squares)
-    return np.stack([(one * images.there).sum(-1, dtype=np.float32) for one in sums], axis=-2)
-
-
 def log_probabilities(logits: np.ndarray, push: float) -> np.ndarray:
     """Log softmax of push times logits."""
     scaled = max(push, 0.1) * logits
     scaled -= scaled.max(-1, keepdims=True)
     return scaled - np.log(np.exp(scaled).sum(-1, keepdims=True))
-
-
-def metrics_of_margins(sums: np.ndarray, names: Iterable[str] = COUNTED) -> dict[str, np.ndarray]:
-    """Metrics by scikit-learn's names, of summed margins [..., 3, K, R]: each [..., R]."""
-    true, called, right = sums[..., 0, :, :], sums[..., 1, :, :], sums[..., 2, :, :]
-    total, hits = true.sum(-2), right.sum(-2)
-    out: dict[str, np.ndarray] = {}
-    wanted = set(names)
-    precision = _ratio(right, called) if wanted & {"precision_weighted", "precision_macro"} else 0
-    f1 = _ratio(2 * right, true + called) if wanted & {"f1_weighted", "f1_macro"} else 0
-    chance = (true * called).sum(-2) if wanted & {"cohen_kappa", "matthews_corrcoef"} else 0
-    for name in names:
-        if name == "accuracy":
-            out[name] = hits / total
-        elif name == "balanced_accuracy":
-            out[name] = _ratio(right, true).sum(-2) / (true > 0).sum(-2, dtype=true.dtype)
-        elif name == "precision_weighted":
-            out[name] = (precision * true).sum(-2) / total
-        elif name == "f1_weighted":
-            out[name] = (f1 * true).sum(-2) / total
-        elif name == "f1_macro":
-            out[name] = f1.mean(-2)
-        elif name == "precision_macro":
-            out[name] = precision.mean(-2)
-        elif name == "cohen_kappa":
-            expected = total**2 - chance
-            out[name] = 1 - _ratio((total - hits) * total, expected, empty=np.nan)
-        elif name == "matthews_corrcoef":
-            spread = (total**2 - (true**2).sum(-2)) * (total**2 - (called**2).sum(-2))
-            out[name] = _ratio(hits * total - chance, np.sqrt(np.maximum(spread, 0)))
-        elif name == "recall[0]":
-            out[name] = _ratio(right[..., 0, :], true[..., 0, :])
-        elif name == "specificity[0]":
-            others = total - true[..., 0, :]
-            wrongly = called[..., 0, :] - right[..., 0, :]
-            out[name] = _ratio(others - wrongly, others)
-    return out
 
 
 @cache
@@ -265,41 +136,67 @@ def spread_of(grouped: bool) -> float:
     return float(np.sqrt(2)) if grouped else 1.0
 
 
-def true_values(cell: Cell) -> dict[str, float]:
+def true_values(cell: SizedCell, push: float | None = None, away: float = 0.0) -> dict[str, float]:
     """The metrics of an endless sample, those of the confusion matrix and `MEANS`.
 
-    Every class is recognised equally often, and errors fall on the others evenly, so that the
-    matrix is known. Losses are the same for every class, and taken from two million images.
+    `push` is that of the cell's accuracy unless given.
     """
-    shares, k, hit = cell.shares, cell.classes, cell.accuracy
-    called = shares * hit + (1 - shares) * (1 - hit) / (k - 1)
-    matrix = np.stack([shares, called, shares * hit])[..., None]
-    values = {name: float(value[0]) for name, value in metrics_of_margins(matrix).items()}
-    return values | _true_losses(k, hit, cell.grouped)
+    push = push_of(cell.classes, cell.accuracy, cell.grouped) if push is None else push
+    called = called_shares(cell.classes, push, cell.grouped, away)
+    matrix, names = cell.shares[:, None] * called, [str(c) for c in range(cell.classes)]
+    values = {name: float(value) for name, value in compute_metrics(matrix, COUNTED, names).items()}
+    rare, other = (
+        true_losses(cell.classes, push, cell.grouped, away, label)
+        for label in (0, 1 if away else 0)
+    )
+    means = cell.rarest * rare + (1 - cell.rarest) * other
+    return values | dict(zip(MEANS, means.tolist(), strict=True))
 
 
 @cache
-def _true_losses(classes: int, accuracy: float, grouped: bool) -> dict[str, float]:
-    push, rng = push_of(classes, accuracy, grouped), np.random.default_rng(7)
-    sums, times, size = np.zeros(2), 40, 50_000
-    for _ in range(times):
-        noise = rng.standard_normal((size, 1, classes), dtype=np.float32)
-        one = Images(
-            np.zeros(size, dtype=np.int64),
-            noise * np.float32(spread_of(grouped)),
-            np.ones((size, 1), dtype=bool),
-        )
-        sums += losses(one, one.logits(push), push).sum(-1, dtype=np.float64)
-    return dict(zip(MEANS, (sums / times / size).tolist(), strict=True))
+def called_shares(classes: int, push: float, grouped: bool, away: float = 0.0) -> np.ndarray:
+    """How often images of each class are called each: [K, K], rows truth.
 
-
-def true_ranking(cell: Cell) -> dict[str, float]:
-    """ROC AUC and average precision of an endless sample with two classes; the last is positive.
-
-    The difference of the two logits is normal about push and minus push. Average precision is the
-    mean precision at the thresholds of positives.
+    A class is called where its logit is the highest: an integral over that logit's noise.
     """
-    push = push_of(2, cell.accuracy, cell.grouped)
+    point, weight = _normal_points()
+    middle = push / spread_of(grouped) * np.eye(classes)
+    middle[:, 0] -= away
+    out = np.empty((classes, classes))
+    for truth, called in np.ndindex(out.shape):
+        lead = np.delete(middle[truth, called] - middle[truth], called)
+        out[truth, called] = weight @ np.prod(ndtr(point[:, None] + lead), axis=1)
+    return out
+
+
+@cache
+def true_losses(
+    classes: int, push: float, grouped: bool, away: float = 0.0, label: int = 0
+) -> np.ndarray:
+    """Mean log loss and Brier score of images of a class, from two million: [2]."""
+    rng, sums, times, size = np.random.default_rng(7), np.zeros(2), 40, 50_000
+    for _ in range(times):
+        logits = rng.standard_normal((size, classes), dtype=np.float32)
+        logits *= np.float32(spread_of(grouped))
+        logits[:, label] += push
+        logits[:, 0] -= away * spread_of(grouped)
+        logs = log_probabilities(logits, push)
+        probs, true = np.exp(logs), logs[:, label]
+        squares = (probs**2).sum(-1) - 2 * np.exp(true) + 1
+        sums[0] -= np.maximum(true, SMALLEST).sum(dtype=np.float64)
+        sums[1] += (squares / 2 if classes == 2 else squares).sum(dtype=np.float64)
+    return sums / times / size
+
+
+def true_ranking(cell: SizedCell, push: float | None = None, away: float = 0.0) -> dict[str, float]:
+    """ROC AUC of an endless sample; with two classes average precision too, the last positive.
+
+    With two the difference of the logits is normal about push and minus push, but for a constant,
+    and average precision is the mean precision at the thresholds of positives.
+    """
+    push = push_of(cell.classes, cell.accuracy, cell.grouped) if push is None else push
+    if cell.classes > 2:
+        return {"roc_auc": _mean_auc(cell, push, away)}
     apart = push / spread_of(cell.grouped) * np.sqrt(2)
     point, weight = _normal_points()
     share = cell.shares[-1]
@@ -311,12 +208,32 @@ def true_ranking(cell: Cell) -> dict[str, float]:
     }
 
 
-def rows_of(images: Images, logits: np.ndarray, push: float) -> tuple[np.ndarray, ...]:
-    """Truth [n], probabilities [n, K] and unit [n] of the images that there are, of one trial."""
-    unit = np.broadcast_to(np.arange(images.there.shape[0])[:, None], images.there.shape)
-    probs = np.exp(log_probabilities(logits, push).astype(np.float64))
-    unit = unit[images.there]
-    return images.truth[unit], probs[images.there], unit
+def _mean_auc(cell: SizedCell, push: float, away: float) -> float:
+    """The plain mean of one-versus-rest: the rest of a class are the others by their shares."""
+    of_rare, against_rare, of_others = _pair_aucs(cell.classes, push, cell.grouped, away)
+    against = cell.rarest / (1 - cell.shares[1])
+    other = against * against_rare + (1 - against) * of_others
+    return float((of_rare + (cell.classes - 1) * other) / cell.classes)
+
+
+@cache
+def _pair_aucs(classes: int, push: float, grouped: bool, away: float) -> np.ndarray:
+    """The chance that a class's probability is higher for an image of it than of another class.
+
+    Of the rarest against any other, of any other against the rarest, and of two others: [3].
+    """
+    rng, found = np.random.default_rng(7), np.zeros(3)
+    for _ in range(PARTS):
+        probs = []
+        for label in range(3):
+            logits = rng.standard_normal((MANY, classes)) * spread_of(grouped)
+            logits[:, label] += push
+            logits[:, 0] -= away * spread_of(grouped)
+            probs.append(log_probabilities(logits, push))
+        for place, (one, other) in enumerate(((0, 1), (1, 0), (1, 2))):
+            below = np.sort(probs[other][:, one])
+            found[place] += np.searchsorted(below, probs[one][:, one]).mean() / MANY / PARTS
+    return found
 
 
 def _normal_points() -> tuple[np.ndarray, np.ndarray]:
@@ -324,9 +241,3 @@ def _normal_points() -> tuple[np.ndarray, np.ndarray]:
     point = np.linspace(-9, 9, 20_001)
     weight = np.exp(-(point**2) / 2)
     return point, weight / weight.sum()
-
-
-def _ratio(top: np.ndarray, bottom: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    out = np.full(np.broadcast(top, bottom).shape, empty, dtype=np.asarray(top).dtype)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return out
