@@ -270,6 +270,11 @@ def _heads(network: stages.Network, question: Question, machine: stages.Machine)
     )
 
 
+def _trained(unfreeze: str) -> str:
+    whole = {"all": "the whole network", "1": "the last block", SCRATCH: "random weights"}
+    return whole.get(unfreeze, f"the last {unfreeze} blocks")
+
+
 def _train(
     workspace: Workspace,
     dataset: str,
@@ -287,7 +292,7 @@ def _train(
         network = replace(network, weights="random")
     runs = []
     for seed in question.seeds:
-        say(f"Training {network.backbone_name}, {unfreeze}, seed {seed}.")
+        say(f"Training {_trained(unfreeze)} of {network.backbone_name}, seed {seed}.")
         with progress(f"Preparing {dataset}") as update:
             run, _ = stages.finetune(
                 workspace,

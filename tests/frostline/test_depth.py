@@ -53,6 +53,8 @@ def test_both_roads_by_one_command(indexed: Path, frostline: Run) -> None:
     assert table.groupby("road")["chosen"].sum().to_dict() == {"read": 1, "train": 1, "scratch": 0}
     lines = done.stdout.splitlines()
     assert lines[: len(said["sentences"])] == said["sentences"]
+    for what in ("the last block", "the whole network", "random weights"):
+        assert f"Training {what} of timm:test_vit, seed 1." in done.stderr
     assert lines[0].startswith("Read timm:test_vit at ")
     assert sum("◀ chosen" in line for line in lines) == 2
     assert "under 100: one split says little, and training is not cross-validated." in done.stderr
