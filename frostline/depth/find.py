@@ -32,8 +32,6 @@ SCRATCH = "scratch"
 AUTO = "auto"
 # Under so many groups a single split cannot answer.
 FEW_GROUPS, FOLDS, LEAST_FOLDS, REPEATS = 100, 5, 3, 3
-# Metrics that are good neither high nor low.
-BEST_AT = {"calibration_slope": 1, "calibration_intercept": 0}
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,6 @@ def find_depth(
 def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what would only be found out after hours."""
     check_options(Options(question.metric))
-    if question.metric in BEST_AT:
-        raise InputError(
-            f"{question.metric} is best at {BEST_AT[question.metric]}, neither high nor low: take "
-            "another metric, such as log_loss."
-        )
     if question.changes and not question.train:
         raise InputError(
             f"The recipe's {min(question.changes)} is for what is trained: give --train, or leave "
