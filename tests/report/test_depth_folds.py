@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from depth_runs import COSTS, PLACES, depth_run
@@ -109,6 +111,9 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
     text = depth_sentences(found)[0]
     assert text.endswith("with the choice repeated in every fold.")
     assert f"accuracy {100 * row['estimate']:.1f}%" in text
+    # Repeats of a cross-validation are no seeds: more patients would decide.
+    endless = found.differences.assign(verdict="undecided", groups_needed=np.inf)
+    assert "seeds" not in " ".join(depth_sentences(replace(found, differences=endless)))
     lines = depth_chart(found).splitlines()
     assert sum(line.startswith("each fold's choice") and "◆" in line for line in lines) == 1
     assert "◆ choice repeated in every fold" in lines[-1]
