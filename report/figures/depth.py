@@ -155,9 +155,10 @@ def _label(axes: Any, part: pd.DataFrame, places: list[Any], metric: str) -> Non
     transform = axes.get_xaxis_transform()
     every = max(1, math.ceil(len(names) / 9))
     for depth, cost in list(costs.items())[::-every]:
-        axes.text(depth, -0.3 if many else -0.14, cost, transform=transform, **style)
+        axes.text(depth, -0.32 if many else -0.14, cost, transform=transform, **style)
     title = "Last frozen block, and share of the forward pass"
-    axes.set_xlabel(title, fontsize=SMALL, color=INK, labelpad=18 if many else 16)
+    axes.set_xlabel(title, fontsize=SMALL, color=INK, va="top")
+    axes.xaxis.set_label_coords(0.5, -0.4 if many else -0.22)
     unit = " (%)" if is_share(metric) else ""
     label = f"{find_metric(metric).title}{unit}"
     axes.set_ylabel(label, fontsize=NORMAL, color=INK)
