@@ -121,6 +121,9 @@ class Depth:
 
         return depth_figure(self.curves.table, self.curves.places, self.curves.majority)
 
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
     def _repr_html_(self) -> str:
         from frostline.report.figures.style import inline_svg, to_svg
 

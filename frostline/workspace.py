@@ -383,7 +383,7 @@ class Workspace:
         dataset: str,
         backbone: Backbone | Sequence[Backbone],
         *,
-        train: Sequence[str | int] = (),
+        train: str | int | Sequence[str | int] = (),
         seeds: Sequence[int] = (0,),
         cv: str | None = "auto",
         metric: str = "accuracy",
@@ -428,7 +428,8 @@ class Workspace:
         given |= {"weights": os.fspath(weights), "weights_seed": options.pop("weights_seed", None)}
         networks = as_networks(backbone, image_size=image_size, **given)
         chosen, jobs = stages.Columns(*columns), options.pop("jobs", None)
-        question = Question(list(map(str, train)), seeds, cv, metric, jobs, chosen, options)
+        trained = [train] if isinstance(train, str | int) else train
+        question = Question(list(map(str, trained)), seeds, cv, metric, jobs, chosen, options)
         machine, on_epoch = machine or self.machine, say_epoch if self.verbose else None
         curves = find_depth(
             self.paths, dataset, networks, question, machine=machine, on_epoch=on_epoch

@@ -116,22 +116,17 @@ def depth(
 
     if not is_blocks(feature):
         raise InputError(f"--feature is blocks or blocks:POOLING here, not {feature!r}.")
-    place, train = Workspace(workspace), roads.trained()
-    changes = recipe.changes()
-    if changes and not train:
-        raise InputError(
-            f"The recipe's {min(changes)} is for what is trained: give --train, or leave it out."
-        )
+    place = Workspace(workspace)
     curves = find_depth(
         place,
         dataset,
         [network.network(name, feature) for name in backbone],
         Question(
-            train,
+            roads.trained(),
             roads.numbers(),
             None if roads.cv == "none" else roads.cv,
             roads.metric,
-            changes=changes,
+            changes=recipe.changes(),
             columns=columns.columns(),
             jobs=roads.jobs,
         ),

@@ -7,26 +7,31 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from frostline import stages
-from frostline.cache import Workspace
+from frostline.cache import Workspace, read_manifest
 from frostline.cache.errors import InputError
 from frostline.cache.keys import BLOCKS
+from frostline.cache.tables.class_order import check_order, ordered
 from frostline.console import detail, progress, say
 from frostline.depth.files import write_depth
 from frostline.depth.reading import Heads, read_depths
+from frostline.probe.embedded import check_labels
 from frostline.protocols import PROTOCOL_HEADS, check_protocol
 from frostline.report import Predictions, read_predictions
 from frostline.report.depth.curve import Curves, Place, Point, depth_curves
 from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options
+from frostline.report.statistics.metrics import ORDINAL
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from frostline.extract.backbones.depths import Depth
     from frostline.finetune.training.epochs import Epoch
 
 SCRATCH = "scratch"
 AUTO = "auto"
 # Under so many groups a single split cannot answer.
-FEW_GROUPS, FOLDS = 100, "5x3"
+FEW_GROUPS, FOLDS, LEAST_FOLDS, REPEATS = 100, 5, 3, 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Question:
         Of what is trained, and of heads that depend on one.
     cv : str, optional
         `KxR`: reading by repeated cross-validation; None for the data set's splits; `auto`: 5x3
-        where it has under 100 groups and nothing is trained.
+        where it has under 100 groups and nothing is trained, with fewer folds where a class has
+        fewer groups.
     metric : str
         The primary one: it chooses, and is shown.
     jobs : int, optional
@@ -81,7 +87,10 @@ def find_depth(
     """
     machine = machine or stages.Machine()
     _check(networks, question)
-    question = replace(question, cv=_folds(workspace, dataset, question))
+    manifest = read_manifest(workspace.manifest(dataset))
+    images = manifest.images(question.columns.label, question.columns.split)
+    question = replace(question, cv=_folds(images, dataset, question))
+    _check_images(images, manifest.classes, dataset, question)
     for network in networks:
         heads = _heads(network, question, machine)
         heads.check(dataset, network.backbone_name, question.metric)
@@ -119,6 +128,11 @@ def find_depth(
 def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what would only be found out after hours."""
     check_options(Options(question.metric))
+    if question.changes and not question.train:
+        raise InputError(
+            f"The recipe's {min(question.changes)} is for what is trained: give --train, or leave "
+            "it out."
+        )
     names = [network.backbone_name for network in networks]
     if not names:
         raise InputError("There is no backbone to read: give one at least.")
@@ -130,13 +144,31 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
         )
 
 
-def _folds(workspace: Workspace, dataset: str, question: Question) -> str | None:
-    """Choose how a data set is read: few groups, by cross-validation."""
-    from frostline.cache import read_manifest
+def _check_images(
+    images: pd.DataFrame, declared: Sequence[str] | None, dataset: str, question: Question
+) -> None:
+    """Refuse images on which no depth can be chosen or scored."""
+    label, split = question.columns.label, question.columns.split
+    labelled = images[images["label"].notna()]
+    if question.metric in ORDINAL:
+        names, known = ordered(sorted(labelled["label"].unique()), declared)
+        check_order(names, known, question.metric, f"data set {dataset!r}")
+    if question.cv:
+        return
+    check_labels(images, dataset, label, split)
+    if not (labelled["split"] == "test").any():
+        raise InputError(
+            f"Data set {dataset!r} has no test image with a label (columns {label!r} and "
+            f"{split!r}) to score the choice on: index it again with a test part, or name other "
+            "columns."
+        )
 
+
+def _folds(images: pd.DataFrame, dataset: str, question: Question) -> str | None:
+    """Choose how a data set is read: few groups, by cross-validation."""
     if question.cv != AUTO:
         return question.cv
-    groups = int(read_manifest(workspace.manifest(dataset)).table["group_id"].nunique())
+    groups = int(images["group_id"].nunique())
     if groups >= FEW_GROUPS:
         return None
     if question.train:
@@ -145,15 +177,23 @@ def _folds(workspace: Workspace, dataset: str, question: Question) -> str | None
             "and training is not cross-validated."
         )
         return None
+    fewest = int(images.groupby("label")["group_id"].nunique().min())
+    if fewest < LEAST_FOLDS:
+        say(
+            f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}: one split says little, "
+            "and its rarest class has too few groups for cross-validation."
+        )
+        return None
+    # A class has an image in every fold.
+    folds = f"{min(FOLDS, fewest)}x{REPEATS}"
     say(
         f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}, so that one split cannot "
-        f"answer: it is read by {FOLDS} cross-validation (--cv none takes its splits)."
+        f"answer: it is read by {folds} cross-validation (--cv none takes its splits)."
     )
-    return FOLDS
+    return folds
 
 
 def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list[Depth]:
-    from frostline.cache import read_manifest
     from frostline.extract.backbones.depths import backbone_depths
 
     size = network.inputs(read_manifest(workspace.manifest(dataset))).geometry.crop
@@ -223,6 +263,11 @@ def _heads(network: stages.Network, question: Question, machine: stages.Machine)
     )
 
 
+def _trained(unfreeze: str) -> str:
+    whole = {"all": "the whole network", "1": "the last block", SCRATCH: "random weights"}
+    return whole.get(unfreeze, f"the last {unfreeze} blocks")
+
+
 def _train(
     workspace: Workspace,
     dataset: str,
@@ -240,7 +285,7 @@ def _train(
         network = replace(network, weights="random")
     runs = []
     for seed in question.seeds:
-        say(f"Training {network.backbone_name}, {unfreeze}, seed {seed}.")
+        say(f"Training {_trained(unfreeze)} of {network.backbone_name}, seed {seed}.")
         with progress(f"Preparing {dataset}") as update:
             run, _ = stages.finetune(
                 workspace,

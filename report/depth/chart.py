@@ -9,7 +9,7 @@ import numpy as np
 
 from frostline.report.depth.curve import Curves
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.numbers import number
+from frostline.report.tables.numbers import is_share, number
 
 Record = Mapping[Any, Any]
 SIGNS = {"read": "●", "nested": "◆", "train": "■", "scratch": "□"}
@@ -32,10 +32,9 @@ def depth_chart(curves: Curves, width: int = 80) -> str:
     width : int
         Of the terminal, in characters.
     """
-    return "\n".join(
-        line
+    return "\n\n".join(
+        "\n".join(_panel(curves, str(backbone), width))
         for backbone in curves.table["backbone"].unique()
-        for line in _panel(curves, str(backbone), width)
     )
 
 
@@ -48,10 +47,13 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
     longest = min(max(map(len, names)), LONGEST_NAME)
     score = max(len(number(row["estimate"], curves.metric)) for row in rows)
     room = max(width - longest - score - len(CHOSEN) - 6, NARROWEST)
-    low, high = _limits(part[["val_estimate", "low", "high", "estimate"]].to_numpy(float))
+    low, high = _limits(
+        part[["val_estimate", "low", "high", "estimate"]].to_numpy(float), curves.metric
+    )
     ends = number(low, curves.metric), number(high, curves.metric)
     title = find_metric(curves.metric).title
-    yield f"{backbone}: {title} on test images, 95% intervals"
+    unit = " (%)" if is_share(curves.metric) else ""
+    yield f"{backbone}: {title}{unit} on test images, 95% intervals"
     scale = ends[0] + ends[1].rjust(room - len(ends[0]))
     yield f"{'':{longest + score + 4}}{scale}"
     for name, row in zip(names, rows, strict=True):
@@ -67,12 +69,17 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
 
 
 def _name(row: Record) -> str:
+    if row["road"] == "nested":
+        return "each fold's choice"
     return "nothing frozen" if row["depth"] < 0 else str(row["block"])
 
 
-def _limits(values: Any) -> tuple[float, float]:
+def _limits(values: Any, metric: str) -> tuple[float, float]:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high > low:
+        return low, high
+    least, most = find_metric(metric).bounds or (-np.inf, np.inf)
+    return max(low - 0.5, least), min(high + 0.5, most)
 
 
 def _bar(row: Record, low: float, high: float, room: int) -> str:

@@ -5,15 +5,36 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from frostline.report.statistics.metrics import find_metric
+
 Floats = npt.NDArray[np.float64]
+
+
+def known_errors(errors: Floats, rows: int, metric: str) -> Floats:
+    """Give a score in which nothing varies, as where all are right, the error of one wrong row.
+
+    Errors of 0 come from images that are too few to show one: all of 33 right is no more certain
+    than 32. With one of n wrong the jackknife's standard error of a mean is 1/n.
+
+    Parameters
+    ----------
+    errors : float64 [D]
+        Standard errors.
+    rows : int
+        How many images, or patients where they are scored, the score is of.
+    metric : str
+    """
+    if find_metric(metric).bounds is None:
+        return errors
+    return np.where(errors < 1e-9, 1 / rows, errors)
 
 
 def within_one_error(scores: Floats, errors: Floats, *, higher: bool) -> npt.NDArray[np.bool_]:
     """Find the depths whose score is within one standard error of the best: bool [D].
 
     The error is that of the best one's score (Breiman, Friedman, Olshen and Stone 1984, section
-    3.4.3). A best score without an error, as of validation images that are all right, is alone with
-    those that equal it.
+    3.4.3). A best score whose error is unknown, as of one patient, is alone with those that equal
+    it.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.depth.choice import choose_depth, within_one_error
+from frostline.report.depth.choice import choose_depth, known_errors, within_one_error
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.compare import check_options
@@ -200,8 +200,10 @@ def _validation(point: Point, metric: str, how: Mapping[str, Any]) -> dict[str, 
         (row,) = over_seeds(
             point.runs, metrics=[metric], split="val", ci="jackknife-t", **how
         ).to_dict("records")
-        errors = row["group_error"], np.nan_to_num([row["seed_error"]])[0]
-        found = Validation(row["estimate"], float(np.hypot(*errors)), row["n_units"])
+        error = float(np.hypot(row["group_error"], np.nan_to_num([row["seed_error"]])[0]))
+        ((_, sample),) = score(point.runs[:1], split="val", **how)
+        error = float(known_errors(np.array([error]), len(sample.truth), metric)[0])
+        found = Validation(row["estimate"], error, row["n_units"])
     found = found or Validation(NAN, NAN, 0)
     return {
         f"val_{name}": value

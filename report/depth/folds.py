@@ -14,7 +14,7 @@ from frostline.report.statistics.seeds import pool_folds
 CHOSEN_FEATURE = "chosen depth"
 
 
-def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool) -> list[int]:
+def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool, least: float = 0.0) -> list[int]:
     """Choose a depth for each fold by scores that have not seen it.
 
     Parameters
@@ -24,6 +24,8 @@ def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool) -> list[int]:
     costs : float64 [D]
     higher : bool
         Whether a higher score is better.
+    least : float
+        As in `mean_scores`.
 
     Returns
     -------
@@ -31,13 +33,13 @@ def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool) -> list[int]:
     """
     found = []
     for fold in range(inner.shape[1]):
-        scores, errors = mean_scores(inner[:, fold], inner.shape[1])
+        scores, errors = mean_scores(inner[:, fold], inner.shape[1], least)
         place = choose_depth(scores, errors, costs, higher=higher)
         found.append(len(costs) - 1 if place is None else place)
     return found
 
 
-def mean_scores(scores: Floats, folds: int) -> tuple[Floats, Floats]:
+def mean_scores(scores: Floats, folds: int, least: float = 0.0) -> tuple[Floats, Floats]:
     """Average inner scores of a cross-validation, and give their standard error: float64 [D] each.
 
     The error is Nadeau and Bengio's (2003), of heads that trained on all folds but two.
@@ -46,9 +48,11 @@ def mean_scores(scores: Floats, folds: int) -> tuple[Floats, Floats]:
     ----------
     scores : float64 [D, J]
         Of one outer fold or of all, of one repeat or of several.
+    least : float
+        The error of scores that do not vary.
     """
     errors = [pool_folds(one, 1 / (folds - 1)).seed_error for one in scores]
-    return np.asarray(scores.mean(1)), np.array(errors)
+    return np.asarray(scores.mean(1)), np.where(np.array(errors) < 1e-9, least, errors)
 
 
 def chosen_run(runs: Sequence[Predictions], places: Sequence[int]) -> Predictions:

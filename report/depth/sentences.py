@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,20 +60,33 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     read, train = chosen.get("read"), chosen.get("train")
     nested = part[part["road"] == "nested"].to_dict("records")
     if read:
-        share = f" ({100 * read['cost']:.0f}% of its forward pass)" if read["cost"] < 1 else ""
         said = _score(nested[0] if nested else read)
         repeated = ", with the choice repeated in every fold" if nested else ""
-        yield f"Read {backbone} {place_words(read, blocks)}{share}: {said}{repeated}."
-        yield from _last_layer(found.get("last layer"), read, blocks)
+        where = f"{place_words(read, blocks)}{_share(read, blocks)}"
+        yield f"Read {backbone} {where}: {said}{repeated}."
+        if read["val_units"] == 1:
+            yield f"Validation has one {read['unit']}, whose best score alone chose the depth."
+        yield from _last_layer(found.get("last layer"), read, blocks, repeated=bool(nested))
     if train and read:
         yield from _training(found["training"], train, read, blocks)
     elif train:
         yield f"Train {trained_words(train, blocks)} of {backbone}: {_score(train)}."
+    if nested:  # all patients are both
+        return
     for row in chosen.values():
         yield from _misled(row)
 
 
-def _last_layer(found: Record | None, read: Record, blocks: int) -> Iterator[str]:
+def _share(read: Record, blocks: int) -> str:
+    """Name the block, which counts from 0 where places count from 1, and what it costs."""
+    name = [str(read["block"])] if 0 < read["depth"] < blocks else []
+    cost = [f"{100 * read['cost']:.0f}% of its forward pass"] if read["cost"] < 1 else []
+    return f" ({', '.join(name + cost)})" if name + cost else ""
+
+
+def _last_layer(
+    found: Record | None, read: Record, blocks: int, *, repeated: bool
+) -> Iterator[str]:
     if found is None:
         if read["depth"] == blocks:
             yield "No cheaper depth came within one standard error of it on validation."
@@ -80,12 +94,14 @@ def _last_layer(found: Record | None, read: Record, blocks: int) -> Iterator[str
     if found["verdict"] == IDENTICAL:
         yield f"Its last layer gives {IDENTICAL}."
         return
-    word = "worse" if _ahead(found) else "better"
-    said = f"{_size(found)} {word} {_interval(found)}"
+    # What varies between repeats of a cross-validation shrinks with more patients, unlike seeds.
+    endless = repeated and math.isinf(found["groups_needed"])
+    needed = "" if endless else needed_sentence(found)
+    said = f"{_size(found, ahead=not _ahead(found))} {_interval(found)}"
     if found["verdict"] in ("better", "worse"):
         yield f"Its last layer is {said}."
     else:
-        yield f"Whether its last layer differs is undecided: {said}. {needed_sentence(found)}"
+        yield f"Whether its last layer differs is undecided: {said}. {needed}".rstrip()
 
 
 def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterator[str]:
@@ -94,12 +110,11 @@ def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterat
     if found["verdict"] == IDENTICAL:
         yield f"Training {what} gives {IDENTICAL}{times}."
         return
-    verb = "adds" if _ahead(found) else "costs"
-    said = f"{_size(found)} {_interval(found)}{times}"
+    said = f"{_size(found, ahead=_ahead(found))} {_interval(found)}{times}"
     if found["verdict"] in ("better", "worse"):
-        yield f"Training {what} {verb} {said}."
+        yield f"Training {what} is {said}."
         return
-    undecided = f"Whether training {what} {verb} anything is undecided: {said}."
+    undecided = f"Whether training {what} differs is undecided: {said}."
     yield f"{undecided} {needed_sentence(found)}".rstrip()
 
 
@@ -114,10 +129,10 @@ def _misled(row: Record) -> Iterator[str]:
         road = "reading" if row["road"] == "read" else "training"
         sign = "%" * is_share(metric)
         yield (
-            f"Validation does not speak for this test set: the choice for {road} scored "
-            f"{number(row['val_estimate'], metric)}{sign} there and "
-            f"{number(row['estimate'], metric)}{sign} here, a gap of more than luck, and depth was "
-            "chosen there."
+            f"Validation does not speak for this test set: what was chosen for {road} scored "
+            f"{number(row['val_estimate'], metric)}{sign} on validation and "
+            f"{number(row['estimate'], metric)}{sign} on test images, too far apart for chance, "
+            "and the depth was chosen on validation."
         )
 
 
@@ -134,10 +149,12 @@ def _score(row: Record) -> str:
     return f"{words} [{number(row['low'], metric)}, {number(row['high'], metric)}]"
 
 
-def _size(row: Record) -> str:
-    """Write how large a difference is, without its sign."""
+def _size(row: Record, *, ahead: bool) -> str:
+    """Write how large a difference is, and in words which way it goes."""
     text = number(abs(row["difference"]), row["metric"])
-    return f"{text} points" if is_share(row["metric"]) else text
+    unit = " points" if is_share(row["metric"]) else ""
+    word = "" if row["difference"] == 0 else " better" if ahead else " worse"
+    return f"{text}{unit}{word}"
 
 
 def _interval(row: Record) -> str:
@@ -155,4 +172,4 @@ def _times(train: Record, read: Record) -> str:
         return ""
     ratio = train["seconds"] / read["seconds"]
     digits = 0 if ratio >= 10 else 1
-    return f" at {ratio:,.{digits}f} times the time"
+    return f", at {ratio:,.{digits}f} times the time" if ratio >= 1.5 else ""

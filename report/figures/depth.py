@@ -36,6 +36,7 @@ ROADS: dict[str, tuple[str, str, str, Any]] = {
 SCRATCH: tuple[str, str, Any] = ("from scratch", GREEN, (0, (1, 1)))
 MAJORITY: tuple[str, str, Any] = ("majority class", GREY, (0, (3, 1, 1, 1)))
 LONGEST_NAME = 10
+MOST_LETTERS = 44  # side by side
 PANEL = 2.1  # inches
 LEFT, RIGHT, TOP, TITLE, BELOW = 0.62, 0.1, 0.56, 0.24, 1.05
 NOTHING_FROZEN = -1
@@ -146,16 +147,18 @@ def _label(axes: Any, part: pd.DataFrame, places: list[Any], metric: str) -> Non
     axes.set_xlim(min(names) - 0.4, max(names) + 0.4)
     axes.set_xticks(list(names), list(names.values()))
     costs = {place.depth: f"{100 * place.cost:.0f}%" for place in places}
-    many = len(names) > 6
+    # Names of a tenth of an inch a letter, side by side, or slanted.
+    many = len(names) * (max(map(len, names.values())) + 2) > MOST_LETTERS
     for text in axes.get_xticklabels():
         text.set(rotation=40 if many else 0, ha="right" if many else "center", parse_math=False)
     style: dict[str, Any] = {"fontsize": SMALL, "color": INK, "ha": "center", "va": "top"}
     transform = axes.get_xaxis_transform()
     every = max(1, math.ceil(len(names) / 9))
     for depth, cost in list(costs.items())[::-every]:
-        axes.text(depth, -0.3 if many else -0.14, cost, transform=transform, **style)
+        axes.text(depth, -0.32 if many else -0.14, cost, transform=transform, **style)
     title = "Last frozen block, and share of the forward pass"
-    axes.set_xlabel(title, fontsize=SMALL, color=INK, labelpad=18 if many else 16)
+    axes.set_xlabel(title, fontsize=SMALL, color=INK, va="top")
+    axes.xaxis.set_label_coords(0.5, -0.4 if many else -0.22)
     unit = " (%)" if is_share(metric) else ""
     label = f"{find_metric(metric).title}{unit}"
     axes.set_ylabel(label, fontsize=NORMAL, color=INK)
@@ -183,7 +186,8 @@ def _legend(figure: Figure, table: pd.DataFrame, majority: float) -> None:
         handles.append(Line2D([], [], label="validation", **thin))
     if table["chosen"].any():
         ring: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": INK}
-        handles.append(Line2D([], [], linestyle="", marker="o", label="chosen", **ring))
+        label = "chosen in every fold" if (table["road"] == "nested").any() else "chosen"
+        handles.append(Line2D([], [], linestyle="", marker="o", label=label, **ring))
     levels = [(SCRATCH, (table["road"] == "scratch").any()), (MAJORITY, math.isfinite(majority))]
     handles += [
         Line2D([], [], color=colour, linestyle=dash, linewidth=1.0, label=name)

@@ -230,6 +230,9 @@ def find_metric(name: str) -> Metric:
     base, _, rest = name.partition("[")
     if base in PER_CLASS and rest.endswith("]"):
         return Metric(None, f"{PER_CLASS[base][1]}: {rest[:-1]}")
+    base = name.removesuffix(PER_CLASS_SUFFIX)
+    if base in PER_CLASS:
+        raise InputError(f"{name} is a number for each class: name one, as in {base}[CLASS].")
     families = [f"{base}{PER_CLASS_SUFFIX}" for base in PER_CLASS]
     raise InputError(
         f"There is no metric {name!r}: choose from {', '.join([*METRICS, *families])}."

@@ -53,6 +53,8 @@ def test_both_roads_by_one_command(indexed: Path, frostline: Run) -> None:
     assert table.groupby("road")["chosen"].sum().to_dict() == {"read": 1, "train": 1, "scratch": 0}
     lines = done.stdout.splitlines()
     assert lines[: len(said["sentences"])] == said["sentences"]
+    for what in ("the last block", "the whole network", "random weights"):
+        assert f"Training {what} of timm:test_vit, seed 1." in done.stderr
     assert lines[0].startswith("Read timm:test_vit at ")
     assert sum("◀ chosen" in line for line in lines) == 2
     assert "under 100: one split says little, and training is not cross-validated." in done.stderr
@@ -133,6 +135,14 @@ def test_two_backbones_are_one_picture(indexed: Path, frostline: Run) -> None:
         ),
         (["--metric", "acuracy"], "acuracy"),
         (
+            ["--metric", "f1_per_class"],
+            "f1_per_class is a number for each class: name one, as in f1[CLASS].",
+        ),
+        (
+            ["--metric", "calibration_slope"],
+            "calibration_slope does not say which method is better",
+        ),
+        (
             ["--epochs", "3"],
             "The recipe's epochs is for what is trained: give --train, or leave it",
         ),
@@ -160,5 +170,57 @@ def test_the_same_in_python(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert found.sentences[0] in found._repr_html_()
     assert "<svg" in found._repr_html_()
     assert found.figure().axes
+    assert repr(found) == "\n".join(found.sentences)
     with pytest.raises(InputError, match="train takes numbers of last blocks"):
         ws.depth("chest", "timm:test_vit", train=["half"], **TINY)
+    with pytest.raises(InputError, match="not 'half'"):
+        ws.depth("chest", "timm:test_vit", train="half", **TINY)
+    with pytest.raises(InputError, match=r"^The recipe's epochs is for what is trained"):
+        ws.depth("chest", "timm:test_vit", epochs=3, **TINY)
+
+
+def test_images_on_which_nothing_can_be_chosen_are_refused_first(
+    tmp_path: Path, frostline: Run
+) -> None:
+    make_images(tmp_path / "images", 24)
+    paths = sorted(path.relative_to(tmp_path) for path in (tmp_path / "images").rglob("*.png"))
+    rows = pd.DataFrame({"path": map(str, paths)})
+    rows["grade"] = [("low", "middle", "high")[i % 3] for i in range(len(rows))]
+    rows["split"] = [("train", "train", "val", "test")[i // 3 % 4] for i in range(len(rows))]
+    rows["noval"] = rows["split"].replace("val", "train")
+    rows["notest"] = rows["split"].replace("test", "val")
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    table = ("--kind", "table", "--table", "rows.csv", "--image-column", "path")
+    columns = ("--label-column", "grade", "--split-column", "split")
+    made = frostline("index", "chest", "--root", ".", *table, *columns)
+    assert made.returncode == 0, made.stderr
+    for words, sentence in (
+        (("--split", "notest"), "has no test image with a label (columns 'label' and 'notest')"),
+        (("--split", "noval"), "has no validation image with a label"),
+        (("--metric", "cohen_kappa_quadratic"), "goes by the order of the classes"),
+    ):
+        done = frostline(*DEPTH, "--cv", "none", *words)
+        assert done.returncode != 0
+        assert sentence in " ".join(done.stderr.split())
+    assert not (tmp_path / "frostline-workspace" / "embeddings").exists()
+
+
+def test_folds_are_no_more_than_a_class_has_groups(tmp_path: Path, frostline: Run) -> None:
+    make_images(tmp_path / "images", 24)
+    paths = sorted(path.relative_to(tmp_path) for path in (tmp_path / "images").rglob("*.png"))
+    rows = pd.DataFrame({"path": map(str, paths)})
+    rows["label"] = ["ab"[i % 2] for i in range(len(rows))]
+    rows["four"] = [f"p{i // 2 % 4}" for i in range(len(rows))]
+    rows["two"] = [f"p{i // 2 % 2}" for i in range(len(rows))]
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    table = ("--kind", "table", "--table", "rows.csv", "--image-column", "path")
+    for patient in ("four", "two"):
+        columns = ("--label-column", "label", "--group-column", patient)
+        made = frostline("index", patient, "--root", ".", *table, *columns)
+        assert made.returncode == 0, made.stderr
+    words = DEPTH[3:]
+    done = frostline("depth", "-d", "four", *words)
+    assert done.returncode == 0, done.stderr
+    assert "it is read by 4x3 cross-validation" in done.stderr
+    done = frostline("depth", "-d", "two", *words)
+    assert "its rarest class has too few groups for cross-validation." in done.stderr

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from depth_runs import BLOCKS, PLACES, READ, depth_run, reading, training
@@ -12,7 +16,7 @@ from frostline.cache import InputError
 from frostline.report import Predictions, compare, evaluate, save_figure
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.choice import choose_depth, within_one_error
-from frostline.report.depth.curve import TABLE_COLUMNS, Point, depth_curves
+from frostline.report.depth.curve import TABLE_COLUMNS, Place, Point, depth_curves
 from frostline.report.depth.sentences import depth_sentences
 from frostline.report.figures.depth import depth_figure
 
@@ -117,7 +121,7 @@ def test_the_answer_commits_as_far_as_the_data_allow():
     many = curves_of(reading((0.2, 0.4, 1.0, 2.6, 2.6, 2.6, 1.4, 0.6), patients=600))
     text = depth_sentences(many)
     assert text[0].startswith(
-        f"Read {BACKBONE} at block 3 of 7 (32% of its forward pass): accuracy "
+        f"Read {BACKBONE} at block 3 of 7 (blocks.2, 32% of its forward pass): accuracy "
     )
     assert text[1].startswith("Its last layer is ")
     assert " points worse [" in text[1]
@@ -134,19 +138,82 @@ def test_the_last_layer_may_be_the_answer():
     assert found.differences.empty
 
 
-@pytest.mark.parametrize(("skill", "verb"), [(4.5, "adds"), (0.1, "costs")])
-def test_what_training_adds_is_said_with_its_cost(skill, verb):
+@pytest.mark.parametrize(("skill", "word"), [(4.5, "better"), (0.1, "worse")])
+def test_what_training_adds_is_said_with_its_cost(skill, word):
     found = curves_of(reading(patients=600) + training({"3": skill}, seeds=3, patients=600))
     text = "\n".join(depth_sentences(found))
-    assert f"Training the last 3 blocks {verb} " in text
+    (said,) = re.findall(r"Training the last 3 blocks is [0-9.]+ points (\w+) ", text)
+    assert said == word
     assert "at 450 times the time" in text  # three seeds of 300 s, and 2 s
+
+
+def test_what_is_better_in_a_loss_is_not_said_to_add():
+    points = reading(patients=600) + training({"3": 4.5}, seeds=3, patients=600)
+    text = "\n".join(depth_sentences(curves_of(points, metric="log_loss")))
+    assert re.search(r"Training the last 3 blocks is 0\.\d+ better \[0\.", text)
+
+
+def test_training_that_took_no_longer_says_nothing_of_time():
+    points = [replace(point, seconds=1.0) for point in training({"3": 4.5}, seeds=3, patients=600)]
+    text = "\n".join(depth_sentences(curves_of(reading(patients=600) + points)))
+    assert "Training the last 3 blocks is " in text
+    assert "the time" not in text
+
+
+def test_no_difference_is_neither_better_nor_worse():
+    """As many right, of other images."""
+    points = reading()
+    mine, last = (point.runs[0].table for point in (points[3], points[-1]))
+    for table in (mine, last):
+        table["prediction"] = table["label"]
+    flipped = {"well": "sick", "sick": "well"}
+    test = np.flatnonzero(mine["split"] == "test")
+    for table, rows in ((mine, test[:10]), (last, test[10:20])):
+        column = table.columns.get_loc("prediction")
+        table.iloc[rows, column] = table.iloc[rows]["label"].map(flipped)
+    text = depth_sentences(curves_of([points[3], points[-1]]))
+    assert text[1].startswith("Whether its last layer differs is undecided: 0.0 points [")
+
+
+def test_one_group_of_validation_is_named():
+    points = reading()
+    for point in points:
+        (run,) = point.runs
+        val = run.table["split"] == "val"
+        run.table.loc[val, "group_id"] = "one patient"
+    assert "Validation has one group, whose best score alone chose the depth." in depth_sentences(
+        curves_of(points)
+    )
+
+
+def all_right(point, but=0):
+    """A point that has every validation image right, but some."""
+    table = point.runs[0].table
+    table["prediction"] = table["prediction"].where(table["split"] == "test", table["label"])
+    wrong = np.flatnonzero(table["split"] == "val")[:but]
+    rows = table["label"].iloc[wrong].map({"well": "sick", "sick": "well"})
+    table.iloc[wrong, table.columns.get_loc("prediction")] = rows.to_numpy()
+    return point
+
+
+@pytest.mark.parametrize(("wrong", "depth"), [(0, 3), (1, 3), (2, 7)])
+def test_all_right_has_the_error_of_one_wrong_image(wrong, depth):
+    """Else the depth that has one more image right were beyond doubt."""
+    points = reading()
+    chosen = curves_of([all_right(points[3], wrong), all_right(points[-1])]).table
+    images = (points[0].runs[0].table["split"] == "val").sum()
+    assert chosen["val_error"].iloc[1] == pytest.approx(1 / images)
+    (row,) = chosen[chosen["chosen"]].to_dict("records")
+    assert row["depth"] == depth
+    loss = curves_of([all_right(points[3]), all_right(points[-1])], metric="log_loss").table
+    assert not (loss["val_error"] == 1 / images).any()
 
 
 def test_validation_that_says_nothing_of_the_test_set_is_named():
     honest, shifted = (curves_of(reading(shift=shift, patients=400)) for shift in (0.0, 1.2))
     assert not any("does not speak" in text for text in depth_sentences(honest))
     assert any(
-        text.startswith("Validation does not speak for this test set: the choice for reading")
+        text.startswith("Validation does not speak for this test set: what was chosen for reading")
         for text in depth_sentences(shifted)
     )
 
@@ -182,6 +249,35 @@ def test_the_chart_fits_its_terminal_and_shows_every_point():
         assert len(lines) == 3 + len(points)
     assert sum("◀ chosen" in line for line in lines) == 2
     assert sum("■" in line for line in lines[:-1]) == 2
+
+
+def test_the_chart_ends_where_the_metric_does():
+    points = reading()
+    for point in points:
+        (run,) = point.runs
+        run.table["prediction"] = run.table["label"]
+        run.table["group_id"] = "one patient"
+    lines = depth_chart(curves_of(points), 80).splitlines()
+    assert lines[0] == f"{BACKBONE}: Accuracy (%) on test images, 95% intervals"
+    assert lines[1].split() == ["50.0", "100.0"]
+
+
+def test_panels_of_the_chart_are_set_apart():
+    found = curves_of(reading() + reading(backbone="other"))
+    assert depth_chart(found, 80).split("\n\n")[1].startswith("other: ")
+
+
+@pytest.mark.parametrize("names", [[f"features.{3 * i}" for i in range(6)], ["a" * 10] * 5])
+def test_names_of_blocks_do_not_overlap(names):
+    places = [Place(i, name, len(names) - i, (i + 1) / 6) for i, name in enumerate(names)]
+    points = [replace(one, place=place) for one, place in zip(reading(), places, strict=False)]
+    figure = depth_figure(depth_curves(points, {BACKBONE: places}).table, {BACKBONE: places})
+    figure.canvas.draw()
+    texts = figure.axes[0].get_xticklabels()
+    boxes = [text.get_window_extent() for text in texts]
+    slanted = texts[0].get_rotation() > 0
+    assert slanted or all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_the_picture_has_a_panel_for_each_backbone(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from depth_runs import COSTS, PLACES, depth_run
@@ -63,6 +65,15 @@ def test_errors_are_those_of_folds_that_share_training_data():
     assert errors[0] == pytest.approx(pool_folds(scores[0], 0.25).seed_error)
 
 
+def test_scores_that_do_not_vary_have_the_error_of_one_wrong_image():
+    inner = np.full((2, FOLDS, FOLDS - 1), 1.0)
+    inner[0] -= 0.01
+    assert mean_scores(inner[:, 0], FOLDS, 1 / 60)[1] == pytest.approx([1 / 60] * 2)
+    cost = np.array([0.1, 1.0])
+    assert choose_by_folds(inner, cost, higher=True, least=1 / 60) == [0] * FOLDS
+    assert choose_by_folds(inner, cost, higher=True, least=1 / 200) == [1] * FOLDS
+
+
 def test_the_predictions_of_each_fold_are_those_of_its_depth():
     runs = [mine[0] for mine in folded((0.5, 0.8, 1.1, 1.4, 1.4, 1.4, 1.2, 1.2))]
     places = [3, 3, 0, 7, 3]
@@ -100,8 +111,17 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
     text = depth_sentences(found)[0]
     assert text.endswith("with the choice repeated in every fold.")
     assert f"accuracy {100 * row['estimate']:.1f}%" in text
-    assert "◆ choice repeated in every fold" in depth_chart(found)
+    # Repeats of a cross-validation are no seeds: more patients would decide.
+    endless = found.differences.assign(verdict="undecided", groups_needed=np.inf)
+    assert "seeds" not in " ".join(depth_sentences(replace(found, differences=endless)))
+    lines = depth_chart(found).splitlines()
+    assert sum(line.startswith("each fold's choice") and "◆" in line for line in lines) == 1
+    assert "◆ choice repeated in every fold" in lines[-1]
+    # All patients are test patients: nothing can shift.
+    assert not any("does not speak" in one for one in depth_sentences(found))
     axes = depth_figure(found.table, found.places, found.majority).axes[0]
+    legend = depth_figure(found.table, found.places).legends[0]
+    assert "chosen in every fold" in [one.get_text() for one in legend.get_texts()]
     ring = next(line for line in axes.lines if line.get_markersize() == 11)
     assert ring.get_ydata() == pytest.approx([100 * row["estimate"]])
 
