@@ -172,4 +172,4 @@ def _times(train: Record, read: Record) -> str:
         return ""
     ratio = train["seconds"] / read["seconds"]
     digits = 0 if ratio >= 10 else 1
-    return f", at {ratio:,.{digits}f} times the time" if ratio >= 1.5 else ""
+    return f", at {ratio:,.{digits}f} times the time of the head alone" if ratio >= 1.5 else ""
