@@ -15,6 +15,7 @@ from frostline.console import detail, progress, say
 from frostline.depth.files import write_depth
 from frostline.depth.reading import Heads, read_depths
 from frostline.probe.embedded import check_labels
+from frostline.probe.heads.scoring import METRICS
 from frostline.protocols import PROTOCOL_HEADS, check_protocol
 from frostline.report import Predictions, read_predictions
 from frostline.report.depth.curve import Curves, Place, Point, depth_curves
@@ -171,17 +172,18 @@ def _folds(images: pd.DataFrame, dataset: str, question: Question) -> str | None
     groups = int(images["group_id"].nunique())
     if groups >= FEW_GROUPS:
         return None
-    if question.train:
-        say(
-            f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}: one split says little, "
-            "and training is not cross-validated."
-        )
-        return None
     fewest = int(images.groupby("label")["group_id"].nunique().min())
-    if fewest < LEAST_FOLDS:
+    why = ""
+    if question.train:
+        why = "training is not cross-validated"
+    elif question.metric not in METRICS:
+        why = f"folds do not choose by {question.metric}"
+    elif fewest < LEAST_FOLDS:
+        why = "its rarest class has too few groups for cross-validation"
+    if why:
         say(
             f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}: one split says little, "
-            "and its rarest class has too few groups for cross-validation."
+            f"and {why}."
         )
         return None
     # A class has an image in every fold.
