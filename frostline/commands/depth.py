@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -72,11 +73,13 @@ class RoadOptions:
         from frostline.cache.errors import InputError
 
         words = [word.strip() for word in self.seeds.split(",")]
-        if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
+        whole = all(re.fullmatch("[0-9]{1,9}", word) for word in words)
+        numbers = [int(word) for word in words] if whole else []
+        if not whole or len(set(numbers)) < len(numbers):
             raise InputError(
                 f"--seeds takes different whole numbers, such as 0,1,2, not {self.seeds!r}."
             )
-        return [int(word) for word in words]
+        return numbers
 
     def trained(self) -> list[str]:
         """Give what is trained, each once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -207,7 +208,7 @@ def _place(unfreeze: str, places: Sequence[Place], backbone: str) -> Place | Non
     """Find from where a training begins; None if nothing is frozen."""
     if unfreeze in ("all", SCRATCH):
         return None
-    if not unfreeze.isdigit() or int(unfreeze) < 1:
+    if not re.fullmatch("[1-9][0-9]{0,3}", unfreeze):
         raise InputError(
             f"--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
             f"{unfreeze!r}: correct it."

@@ -87,7 +87,7 @@ def test_a_setting_that_cannot_be(setting: str, message: str) -> None:
         ),
         (
             ("finetune", "--feature", "imagenet-logits"),
-            "Feature 'imagenet-logits' is for `extract`: choose another to train on.",
+            "Feature 'imagenet-logits' is for `extract`: choose one to train on.",
         ),
     ],
 )

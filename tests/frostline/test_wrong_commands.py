@@ -35,6 +35,7 @@ from frostline.reference import COMMON, commands
 
 from .test_options import (
     COMPARE,
+    DEPTH,
     EVALUATE,
     EXPORT,
     EXTRACT,
@@ -70,6 +71,7 @@ LINES = {
     "probe": PROBE,
     "sweep": SWEEP,
     "finetune": f"{FINETUNE} --seed 5",
+    "depth": f"{DEPTH} --cv none --jobs 1",
     "evaluate": EVALUATE,
     "compare": COMPARE,
     "report": "report done.yaml",

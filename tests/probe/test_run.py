@@ -223,7 +223,7 @@ def test_several_stores_and_key(build: Build) -> None:
     message = refusal(place)
     assert message.startswith("2 stores lie in")
     assert "choose by --key" in message
-    assert "feature: " in message
+    assert " holds cls" in message
     key = sorted(path.name for path in place.embeddings("mri", "tiny").iterdir())[0]
     run, _ = probe_head(
         place, "mri", "tiny", hyperparameters=FAST["logistic"], source=Source(key=key[:8])
