@@ -100,10 +100,7 @@ def find_depth(
     nested: dict[str, list[Predictions]] = {}
     # What cannot be is said before anything is computed.
     depths = {one.backbone_name: _depths(workspace, dataset, one) for one in networks}
-    places = {
-        name: [Place(one.number, one.block, one.behind, one.cost) for one in own]
-        for name, own in depths.items()
-    }
+    places = {name: [_as_place(one) for one in own] for name, own in depths.items()}
     trained = {
         name: [(unfreeze, _place(unfreeze, own, name)) for unfreeze in question.train]
         for name, own in places.items()
@@ -204,6 +201,10 @@ def _depths(workspace: Workspace, dataset: str, network: stages.Network) -> list
     return list(backbone_depths(network.backbone, size, feature, network.name))
 
 
+def _as_place(depth: Depth) -> Place:
+    return Place(depth.number, depth.block, depth.behind, depth.cost)
+
+
 def _place(unfreeze: str, places: Sequence[Place], backbone: str) -> Place | None:
     """Find from where a training begins; None if nothing is frozen."""
     if unfreeze in ("all", SCRATCH):
@@ -243,11 +244,7 @@ def _read(
     for sentence in found[0].skipped:
         say(f"Skipped: {sentence}")
     keys = {one.feature: one.key for one in found}
-    stores = [
-        (Place(one.number, one.block, one.behind, one.cost), keys[one.feature])
-        for one in depths
-        if one.feature is not None
-    ]
+    stores = [(_as_place(one), keys[one.feature]) for one in depths if one.feature is not None]
     detail(f"Reading {name} at {len(stores)} depths.")
     heads = _heads(network, question, machine)
     with progress(f"Reading {name}", "heads") as update:
