@@ -17,7 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 1,
     "finetune": 1,
-    "statistics": 12,
+    "statistics": 13,
     "figures": 8,
 }
 

@@ -29,7 +29,7 @@ from frostline.report.statistics.intervals.bounds import (
     t_bounds,
 )
 from frostline.report.statistics.intervals.estimates import estimate, is_skewed
-from frostline.report.statistics.intervals.flags import exact_trials, flag, unknown
+from frostline.report.statistics.intervals.flags import COVERS, exact_trials, flag, unknown
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     NO_INTERVAL,
@@ -312,6 +312,10 @@ def _pool(
     test = seeds_test(float(values.mean()), group, [] if part is None else [part])
     of_groups = seeds_test(test.difference, group, [])
     interval = alone.get(name) or _interval(test, of_groups, samples, name)
+    shown = interval.method == POOLED and not np.isnan(interval.low)
+    if shown and part is not None and part.variance > group[0]:
+        few = f"The {part.seeds} seeds vary more than the {samples[0].unit}s: {COVERS}"
+        interval = replace(interval, notes=(*interval.notes, Note(few, (name,))))
     return Pooled(
         interval.estimate,
         interval.low,

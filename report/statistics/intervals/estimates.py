@@ -19,6 +19,10 @@ from frostline.report.statistics.resampling.weights import unit_weights
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.scores import compute_scores
 
+# By simulation: of Pareto sizes accuracy covers as it should with the cap, 2 to 4 points short
+# without it; of sizes that differ less the cap makes intervals too wide.
+VERY_UNEQUAL = 0.25
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -90,7 +94,8 @@ def leave_out(sample: Sample, names: Sequence[str]) -> dict[str, LeftOut]:
     values = {}
     images = matrices.sum(-1), matrices.sum(-2)
     for name, left in compute_metrics(sample.confusion - matrices, counted, sample.classes).items():
-        values[name] = LeftOut(left, unit_weights(name, sample.classes, images, counts), counts)
+        weights = unit_weights(name, sample.classes, images, counts)
+        values[name] = LeftOut(left, weights, counts, is_skewed(name, sample))
     if scored:
         by_class = sample.units.class_images
         ones = np.ones(len(by_class), dtype=np.int64)
@@ -101,8 +106,13 @@ def leave_out(sample: Sample, names: Sequence[str]) -> dict[str, LeftOut]:
 
 
 def is_skewed(name: str, sample: Sample) -> bool:
-    """Say whether few units may decide a metric: it is of probabilities, and units are unequal."""
-    return of_probabilities(name) and not np.isclose(sample.effective_units, sample.n_units)
+    """Say whether few units may decide a metric.
+
+    They may where units are unequal, if it is of probabilities; of any metric where they are so
+    unequal that they count as less than `VERY_UNEQUAL` of their number.
+    """
+    counts_as = sample.effective_units / sample.n_units
+    return bool(counts_as < (1 - 1e-5 if of_probabilities(name) else VERY_UNEQUAL))
 
 
 def _by_need(names: Sequence[str]) -> tuple[list[str], list[str]]:

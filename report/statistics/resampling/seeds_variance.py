@@ -16,6 +16,9 @@ import numpy.typing as npt
 from frostline.report.statistics.metrics import Array
 from frostline.report.statistics.resampling.weights import effective_number
 
+# By simulation: 4 covers as 1 does, and leaves no situation of the atlas without an interval.
+LEAST_DF = 4.0
+
 
 @dataclass(frozen=True)
 class SeedsTest:
@@ -124,8 +127,9 @@ def group_variance(
         As in `Contributions`.
     skewed : bool
         Whether few units may decide, as badly wrong large ones do of a loss. The degrees of freedom
-        are then at most (Σr²)² / Σr⁴ - 1, of the residuals themselves, but not below 1 (Carter,
-        Schnepel and Steigerwald 2017, with residuals for their expectations).
+        are then at most (Σr²)² / Σr⁴ - 1, of the residuals themselves (Carter, Schnepel and
+        Steigerwald 2017, with residuals for their expectations), but not below `LEAST_DF`: where
+        one unit seems to make all of the variance, that is an accident of the sample too.
     """
     total, effective = float(counts @ weights), float(effective_number(weights, counts))
     if effective <= 1:
@@ -133,7 +137,7 @@ def group_variance(
     squares = (residuals / total) ** 2
     df = effective - 1
     if skewed:
-        df = min(df, max(float(effective_number(squares, counts)) - 1, 1.0))
+        df = min(df, max(float(effective_number(squares, counts)) - 1, LEAST_DF))
     return float(counts @ squares) * effective / (effective - 1), df
 
 
