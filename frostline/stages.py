@@ -111,12 +111,17 @@ class Network:
         return identify_backbone(self.backbone, **options, fetch=fetch, rehash=self.rehash)
 
     def identify_features(
-        self, workspace: Workspace, inputs: Inputs, features: Sequence[str | None]
+        self,
+        workspace: Workspace,
+        inputs: Inputs,
+        features: Sequence[str | None],
+        *,
+        fetch: bool = True,
     ) -> list[Identity]:
         """Find the same for several features instead; `blocks` stands for those of all depths."""
         from frostline.extract.backbones.identity import identify_features
 
-        options = {**self._options(workspace, inputs), "rehash": self.rehash}
+        options = {**self._options(workspace, inputs), "rehash": self.rehash, "fetch": fetch}
         del options["feature"]
         return identify_features(self.backbone, features, **options)
 

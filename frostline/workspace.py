@@ -183,8 +183,8 @@ class Workspace:
         >>> found.leaks
         False
         """
+        from frostline.audits import audit_datasets, run_controls
         from frostline.results import Audit
-        from frostline.study.audits import audit_datasets, run_controls
 
         found = audit_datasets(self.paths, [dataset])[dataset]
         return Audit.of(dataset, found, run_controls(self.paths, dataset)[0] if controls else None)
@@ -388,9 +388,9 @@ class Workspace:
         cv: str | None = "auto",
         metric: str = "accuracy",
         protocol: Protocol | None = None,
-        weights: PathLike = "pretrained",
         image_size: int | None = None,
         columns: tuple[str, str] = ("label", "split"),
+        jobs: int = 1,
         machine: Machine | None = None,
         **options: Any,
     ) -> Depth:
@@ -411,30 +411,30 @@ class Workspace:
             `standard` if not given.
         columns : (str, str)
             Columns of the manifest that hold labels and splits.
+        jobs : int
+            As in `run`.
         **options
-            `feature` (`blocks`, or `blocks:cls+mean`), `weights_seed`, `jobs`, and fields of the
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, and fields of the
             recipe of training.
 
         Examples
         --------
-        >>> found = ws.depth("mine", "effnet-lite0", cv=None, jobs=1)
+        >>> found = ws.depth("mine", "effnet-lite0", cv=None)
         >>> found.table["road"].unique().tolist()
         ['read']
         """
-        from frostline.depth.find import Question, find_depth
         from frostline.results import Depth
+        from frostline.study.depth import Question, depth_study, find_depth
 
-        given = {"feature": options.pop("feature", None), "protocol": protocol}
-        given |= {"weights": os.fspath(weights), "weights_seed": options.pop("weights_seed", None)}
-        networks = as_networks(backbone, image_size=image_size, **given)
-        chosen, jobs = stages.Columns(*columns), options.pop("jobs", None)
+        given = {name: options.pop(name, None) for name in ("feature", "weights_seed")}
+        given["weights"] = os.fspath(options.pop("weights", "pretrained"))
+        networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
-        question = Question(list(map(str, trained)), seeds, cv, metric, jobs, chosen, options)
-        machine, on_epoch = machine or self.machine, say_epoch if self.verbose else None
-        curves = find_depth(
-            self.paths, dataset, networks, question, machine=machine, on_epoch=on_epoch
-        )
-        return Depth(curves, self.paths.root / "reports" / f"depth-{dataset}")
+        chosen = stages.Columns(*columns)
+        asked = Question(list(map(str, trained)), seeds, cv or "none", metric, chosen, options)
+        study = depth_study(self.paths, dataset, networks, asked, machine or self.machine)
+        (curves,), folder = find_depth(self.paths, study, jobs=jobs)
+        return Depth(curves, folder)
 
     def predict(
         self,

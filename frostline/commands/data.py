@@ -176,13 +176,13 @@ def audit(
 
     Example: frostline audit chest --strict
     """
+    from frostline.audits import audit_stored
     from frostline.cache import Workspace, read_manifest
     from frostline.cache.atomic import write_text
     from frostline.console import say
     from frostline.extract.audit.audit import render_audit
     from frostline.extract.audit.details import details
     from frostline.extract.audit.sheet import picture_sheet
-    from frostline.study.audits import audit_stored
 
     found, missing = audit_stored(Workspace(workspace), name)
     typer.echo(render_audit(found))
@@ -201,7 +201,7 @@ def audit(
             shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet."
         )
     if controls:
-        from frostline.study.audits import render_controls, run_controls
+        from frostline.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
     if strict:

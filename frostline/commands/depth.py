@@ -17,11 +17,13 @@ from frostline.commands.groups import (
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    MOST_PROCESSES,
     DatasetOption,
+    DryRunOption,
     ProtocolOption,
+    StudyJobsOption,
     WorkspaceOption,
 )
+from frostline.commands.running import end_with_failed, show_dry_run
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,6 @@ class RoadOptions:
     metric: Annotated[str, typer.Option(help="Chooses the depth on validation, and is shown.")] = (
         "accuracy"
     )
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes that train heads; one a core if not given.", min=1, max=MOST_PROCESSES
-        ),
-    ] = None
 
     def numbers(self) -> list[int]:
         """Give the seeds.
@@ -102,43 +98,41 @@ def depth(
     feature: Annotated[
         str, typer.Option(help="How tokens are pooled at every depth: blocks or blocks:cls+mean.")
     ] = "blocks",
+    dry_run: DryRunOption = False,
+    jobs: StudyJobsOption = 1,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Read backbones at every depth, train them from some, and say where to stop.
 
-    Everything that was done before, by whichever command, is not done again.
+    Everything that was done before, by whichever command, is not done again. Run it twice at once,
+    and they share the work.
 
     Example: frostline depth --dataset chest --backbone effnet-lite0 --train 1,3,all
     """
     from frostline.cache import InputError, Workspace
     from frostline.cache.keys import is_blocks
-    from frostline.console import say_epoch, summary, text_width
-    from frostline.depth.find import Question, find_depth
-    from frostline.report.depth.chart import depth_chart
-    from frostline.report.depth.sentences import depth_sentences
+    from frostline.study.depth import Question, depth_study
+    from frostline.study.results import print_report
+    from frostline.study.runner import run_study
 
     if not is_blocks(feature):
         raise InputError(f"--feature is blocks or blocks:POOLING here, not {feature!r}.")
     place = Workspace(workspace)
-    curves = find_depth(
-        place,
-        dataset,
-        [network.network(name, feature) for name in backbone],
-        Question(
-            roads.trained(),
-            roads.numbers(),
-            None if roads.cv == "none" else roads.cv,
-            roads.metric,
-            changes=recipe.changes(),
-            columns=columns.columns(),
-            jobs=roads.jobs,
-        ),
-        machine=machine.machine(),
-        on_epoch=say_epoch,
+    question = Question(
+        roads.trained(),
+        roads.numbers(),
+        roads.cv,
+        roads.metric,
+        columns.columns(),
+        recipe.changes(),
     )
-    for sentence in depth_sentences(curves):
-        typer.echo(sentence)
-    typer.echo()
-    typer.echo(depth_chart(curves, text_width()))
-    folder = place.root / "reports" / f"depth-{dataset}"
-    summary(f"The picture is {folder / 'depth.png'}; the numbers are next to it.")
+    networks = [network.network(name, feature) for name in backbone]
+    study = depth_study(place, dataset, networks, question, machine.machine())
+    if dry_run:
+        show_dry_run(place, study, [], {"--jobs": jobs > 1})
+        return
+    outcome = run_study(place, study, jobs=jobs)
+    if outcome.report is not None:
+        print_report(outcome.report)
+    if outcome.failed:
+        end_with_failed(outcome.failed)

@@ -66,6 +66,16 @@ BackboneOption = Annotated[
         autocompletion=complete_backbone,
     ),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),
+]
+StudyJobsOption = Annotated[
+    int,
+    typer.Option(
+        help="Processes that share the work; one of them uses a GPU.", min=1, max=MOST_PROCESSES
+    ),
+]
 ProtocolOption = Annotated[Literal["paper", "standard"], typer.Option(help="Named recipe.")]
 FeatureOption = Annotated[
     str | None, typer.Option(help="What is taken as the embedding, such as cls or cls+mean.")

@@ -10,8 +10,9 @@ import typer
 
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    MOST_PROCESSES,
+    DryRunOption,
     SettingOption,
+    StudyJobsOption,
     WorkspaceOption,
     parse_shard,
 )
@@ -33,16 +34,8 @@ def run(
         ),
     ] = None,
     setting: SettingOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),
-    ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            help="Processes that share the work; one of them uses a GPU.", min=1, max=MOST_PROCESSES
-        ),
-    ] = 1,
+    dry_run: DryRunOption = False,
+    jobs: StudyJobsOption = 1,
     shard: Annotated[
         str | None, typer.Option(help="i/n: only this share of the runs, for a job array.")
     ] = None,
@@ -70,7 +63,7 @@ def run(
     chosen = read_study(study, data=study_data(study, data, place), settings=setting or [])
     if dry_run:
         given = {"--jobs": jobs > 1, "--shard": shard is not None, "--with-images": with_images}
-        _show_plan(place, chosen, only or [], given)
+        show_dry_run(place, chosen, only or [], given)
         return
     # Shards of runs are asked for by name: a rank of torchrun is none.
     share = None if shard is None else parse_shard(shard)
@@ -80,22 +73,28 @@ def run(
     if outcome.report is not None:
         print_report(outcome.report)
     if outcome.failed:
-        _end_with_failed(outcome.failed)
+        end_with_failed(outcome.failed)
 
 
-def _end_with_failed(failed: Mapping[str, str]) -> NoReturn:
+def end_with_failed(failed: Mapping[str, str]) -> NoReturn:
+    """Say what of a study failed, and exit with 1."""
     typer.echo(f"\n{len(failed)} of the study's runs and sweeps failed:")
     for name, sentence in failed.items():
         typer.echo(f"  {name}: {sentence}")
     raise typer.Exit(1)
 
 
-def _show_plan(place: Workspace, study: Study, only: list[str], given: Mapping[str, bool]) -> None:
+def show_dry_run(
+    place: Workspace, study: Study, only: list[str], given: Mapping[str, bool]
+) -> None:
     """Show what would be done; refuse the options that only a run has."""
     from frostline.cache import InputError
-    from frostline.study.dry_run import show_plan
+    from frostline.study.costs.dry_run import show_plan
+    from frostline.study.runner import plan_study
 
     for option in (name for name, is_given in given.items() if is_given):
         raise InputError(f"--dry-run shows the plan and runs nothing: leave {option} out.")
-    if not show_plan(place, study, only):
+    # Manifests are brought up to date; weights are not fetched.
+    plan = plan_study(place, study, only, fetch=False)
+    if not show_plan(place, study, plan):
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline.cache import Workspace
+from frostline.cache import Workspace, run_id
 from frostline.cache.errors import InputError
 from frostline.console import Progress
 from frostline.probe.choices import OnMissing
@@ -20,7 +20,7 @@ from frostline.probe.sweep.run import compute_runs
 from frostline.probe.sweep.selection import inner_scores
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.probe.sweep.validation_scores import read_scores
-from frostline.report import Predictions, read_predictions
+from frostline.report import Predictions, read_predictions, write_predictions
 from frostline.report.depth.choice import known_errors
 from frostline.report.depth.curve import Place, Point, Validation
 from frostline.report.depth.folds import choose_by_folds, chosen_run, mean_scores
@@ -40,8 +40,6 @@ class Heads:
         `KxR`, instead of the data set's splits.
     columns : Columns
     on_missing : {"error", "skip"}
-    jobs : int, optional
-        Processes; one a core if None.
     """
 
     head: str = "logistic"
@@ -50,7 +48,6 @@ class Heads:
     cv: str | None = None
     columns: Columns = field(default_factory=Columns)
     on_missing: OnMissing = "error"
-    jobs: int | None = None
 
     def sweep(self, dataset: str, backbone: str) -> Sweep:
         """Give the sweep that trains them, checked.
@@ -74,14 +71,15 @@ class Heads:
         }
         return parse_sweep(fields, "Reading", options={"cv": "--cv", "split": "--split"})
 
-    def check(self, dataset: str, backbone: str, metric: str) -> None:
-        """Refuse a cross-validation that cannot be, or a metric that it does not choose by."""
-        self.sweep(dataset, backbone)
+    def check(self, dataset: str, backbone: str, metric: str) -> Sweep:
+        """Give the sweep; refuse folds that cannot be, or a metric that they do not choose by."""
+        sweep = self.sweep(dataset, backbone)
         if self.cv and metric not in METRICS:
             raise InputError(
                 f"With --cv the depth is chosen by one of {', '.join(METRICS)}, not {metric}: take "
                 "one of them, or --cv none."
             )
+        return sweep
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def read_depths(
     """
     sweep = heads.sweep(dataset, backbone)
     runs = plan_sweep(workspace, sweep, [key for _, key in stores]).runs
-    said = compute_runs(workspace, runs, jobs=heads.jobs, progress=progress)
+    said = compute_runs(workspace, runs, jobs=1, progress=progress)
     points, inner = [], []
     for place, key in stores:
         mine = [run for run in runs if run.data.store_key == key]
@@ -124,6 +122,20 @@ def read_depths(
     if not heads.cv:
         return Read(points, [], said)
     return _nested(points, np.array(inner), metric, said)
+
+
+def write_nested(workspace: Workspace, runs: Sequence[Predictions]) -> list[str]:
+    """Write the predictions of each fold's own choice, one file a repeat; return their run ids."""
+    return [_write_nested(workspace, run) for run in runs]
+
+
+def _write_nested(workspace: Workspace, run: Predictions) -> str:
+    slug = f"{run.meta['dataset']}-{run.meta['backbone']}-chosen-depth"
+    # The first depth's run says the repeat and all else, the choice says of which depths it is.
+    name = run_id(slug, {"run": run.run, "depths": run.meta["depths"]})
+    if not workspace.has_predictions(name):
+        write_predictions(workspace.predictions(name), run.table, {**run.meta, "run": name})
+    return name
 
 
 def _inner(workspace: Workspace, run: HeadRun, metric: str) -> Any:

@@ -18,8 +18,9 @@ from frostline.names import as_parameters
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
-from frostline.stages import Network
+from frostline.stages import Columns, Machine, Network
 
+SCRATCH, AUTO, NONE = "scratch", "auto", "none"
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
 # Of a sweep's fields those that a study leaves open, besides its heads.
 MOST_REPLICATES = 10_000_000
@@ -40,15 +41,20 @@ class DatasetEntry(_Strict):
 
     Attributes
     ----------
-    root : str or list of str
-        Folders with the images, relative to the study file.
+    root : str or list of str, optional
+        Folders with the images, relative to the study file. Without it the data set is taken as it
+        is indexed in the workspace.
+    label, split : str
+        Columns of the manifest that hold labels and splits.
     classes : list of str, optional
         Their order, from the lowest to the highest; the last of two is the positive one.
     options : dict
         Options of the kind: `table`, `label_column`, ….
     """
 
-    root: str | list[str]
+    root: str | list[str] | None = None
+    label: str = "label"
+    split: str = "split"
     kind: str = "folder"
     group_pattern: str | None = None
     classes: list[ClassName] | None = Field(None, min_length=2)
@@ -56,6 +62,14 @@ class DatasetEntry(_Strict):
     val_fraction: float = Field(0.2, gt=0, lt=1)
     seed: Seed = 0
     options: dict[str, Any] = {}
+
+    def roots(self) -> list[str]:
+        """List the folders."""
+        return [self.root] if isinstance(self.root, str) else self.root or []
+
+    def columns(self) -> Columns:
+        """Give the columns of the stages."""
+        return Columns(self.label, self.split)
 
 
 class BackboneEntry(_Strict):
@@ -72,6 +86,18 @@ class BackboneEntry(_Strict):
     weights_seed: int | None = None
     feature: str | None = None
     optional: bool = False
+
+
+class OwnBackbone(BackboneEntry):
+    """A backbone of Python, such as a module of your own; in no file.
+
+    Attributes
+    ----------
+    network : Network
+        What says all about it but its weights and its feature.
+    """
+
+    network: Annotated[Any, Field(repr=False)]
 
 
 def _optional(called: str, model: type[BaseModel], names: Iterable[str]) -> type[_Strict]:
@@ -107,6 +133,12 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         Replaces the backbone's weights: `random` is training from scratch.
     batch : int or "auto", optional
         The recipe's `batch_size`, or "auto" for its `micro_batch`.
+    feature : str, optional
+        Instead of the backbone's. `blocks`, or `blocks:POOLING`, makes this the protocol of depth:
+        it reads at every block, and fields of the recipe are for what it trains.
+    train : list, optional
+        Of the protocol of depth, what is trained too: numbers of last blocks, `all`, and `scratch`,
+        all of it from random weights.
     """
 
     recipe: Literal["paper", "standard"] = "paper"
@@ -115,6 +147,28 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     weights: str | None = None
     image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    feature: str | None = None
+    train: list[Annotated[int, Field(ge=1)] | Literal["all", "scratch"]] | None = None
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether it is the protocol of depth."""
+        return is_blocks(self.feature)
+
+    def parts(self) -> dict[str, ProtocolEntry]:
+        """Take it apart, by the name of each part: reading ("") and every training of `train`.
+
+        Of another protocol it is the only part.
+        """
+        if not self.is_depth:
+            return {"": self}
+        fields = dict.fromkeys([*Recipe.model_fields, "batch", "train"])
+        found = {"": self.model_copy(update=fields)}
+        common = {"feature": None, "train": None, "head": None}
+        for one in self.train or []:
+            how = {"unfreeze": "all", "weights": "random"} if one == SCRATCH else {"unfreeze": one}
+            found[str(one)] = self.model_copy(update=common | how)
+        return found
 
     def changes(self) -> dict[str, Any]:
         """Collect what departs from the recipe, by the names of its fields.
@@ -124,6 +178,11 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         InputError
             If the fields do not go together, or the head takes none such.
         """
+        if self.train is not None:
+            self._check_depth()
+            for entry in self.parts().values():
+                entry.changes()
+            return {}
         given = self.model_dump(include=set(Recipe.model_fields), exclude_none=True)
         if self.batch is not None:
             name = "micro_batch" if self.batch == "auto" else "batch_size"
@@ -145,6 +204,16 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     def seeds(self, asked: Sequence[int]) -> list[int]:
         """List the seeds of its runs, of those asked for: one where no seed changes the head."""
         return HEADS[self.head_name()].seeds(asked) if self.unfreeze == "none" else list(asked)
+
+    def _check_depth(self) -> None:
+        """Check that what is trained goes with reading at every block."""
+        if not self.is_depth or self.unfreeze != "none":
+            raise InputError(
+                "The key train is for the protocol of depth: give feature: blocks, and no unfreeze."
+            )
+        trained = self.train or []
+        if twice := [one for number, one in enumerate(trained) if one in trained[:number]]:
+            raise InputError(f"The key train has {twice[0]!r} twice: give it once.")
 
     def _check_head(self, given: Mapping[str, Any]) -> None:
         """Check the head before anything runs: embeddings may take hours."""
@@ -214,6 +283,11 @@ class Study(_Strict):
         Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
     costs : bool
         Whether the time of embedding and the memory of every backbone are measured and shown.
+    cv : str
+        Of the protocol of depth: `KxR`, repeated cross-validation instead of a data set's splits;
+        `none`; or `auto`, where one split says too little (docs/depth.md).
+    device, precision, batch, workers, engine
+        Where and how to compute, as `frostline.stages.Machine` says.
     """
 
     name: str
@@ -229,8 +303,12 @@ class Study(_Strict):
     ci: str = "auto"
     unit: Literal["group", "image"] = "group"
     replicates: int | None = Field(None, ge=100, le=MOST_REPLICATES)
+    cv: str = AUTO
     device: str = "auto"
     precision: str = "auto"
+    batch: int = Field(32, ge=1)
+    workers: int = Field(0, ge=0)
+    engine: Literal["torch", "onnx"] = "torch"
     on_error: Literal["stop", "skip"] = "stop"
 
     def backbone_entries(self) -> list[BackboneEntry]:
@@ -239,6 +317,11 @@ class Study(_Strict):
             BackboneEntry(name=entry) if isinstance(entry, str) else entry
             for entry in self.backbones
         ]
+
+    def machine(self) -> Machine:
+        """Say where and how to compute."""
+        how = self.batch, self.workers, self.on_error, self.engine
+        return Machine(self.device, self.precision, *how)
 
 
 def builtin_studies() -> list[str]:
@@ -277,8 +360,8 @@ def read_study(
         raise InputError(f"There is no study file {name}; built-in studies are {known}.")
     study = parse_study(replace_fields(read_yaml(path), settings), str(path))
     for entry in study.datasets.values():
-        roots = [entry.root] if isinstance(entry.root, str) else entry.root
-        entry.root = [str((data or path.parent) / root) for root in roots]
+        if entry.root is not None:
+            entry.root = [str((data or path.parent) / root) for root in entry.roots()]
     return study
 
 
@@ -350,13 +433,19 @@ def _check_features(study: Study, where: str) -> None:
         if is_blocks(entry.feature):
             raise InputError(
                 f"{where}: backbones.{number}: feature {entry.feature!r} stands for one of each "
-                "block, and a protocol takes one: name it, such as layer:NAME "
-                f"(`frostline backbones --blocks {entry.name}`)."
+                "block, and a backbone has one: make it the feature of a protocol (docs/depth.md), "
+                f"or name one, such as layer:NAME (`frostline backbones --blocks {entry.name}`)."
             )
 
 
 def _check_scoring(study: Study, where: str) -> None:
-    """Check what the report would refuse after everything is trained."""
+    """Check what would be refused after everything is trained."""
+    if study.cv not in (AUTO, NONE):
+        parse_sweep(
+            {"datasets": ["any"], "backbones": ["any"], "heads": ["logistic"], "cv": study.cv},
+            where,
+            options={"cv": "cv"},
+        )
     from frostline.report.statistics.comparisons.compare import check_compared
     from frostline.report.statistics.intervals.intervals import check_interval
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -12,39 +12,63 @@ from typing import Any
 from frostline import stages as steps
 from frostline.cache import InputError, spec_key
 from frostline.cache.versions import numbered
-from frostline.study.file import BackboneEntry, ProtocolEntry, Study, SweepEntry
+from frostline.study.file import BackboneEntry, OwnBackbone, ProtocolEntry, Study, SweepEntry
 
-TRAINED = ("probe", "finetune")
+TRAINED = ("probe", "read", "finetune")
 STORES = ("pixels", "embeddings")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study."""
+    """One run of a study.
+
+    Attributes
+    ----------
+    part : str
+        Of the protocol of depth: "" for reading, else what is trained (`ProtocolEntry.parts`).
+    entry : ProtocolEntry
+        Of that part.
+    """
 
     dataset: str
     backbone: BackboneEntry
     protocol: str
     entry: ProtocolEntry
     seed: int
+    part: str = ""
+
+    @property
+    def step(self) -> str:
+        """Name the protocol, and the part of it."""
+        return f"{self.protocol}:{self.part}" if self.part else self.protocol
 
     @property
     def name(self) -> str:
         """Join data set, backbone, protocol and seed, the way `--only` and tables write them."""
-        return f"{self.dataset}/{self.backbone.name}/{self.protocol}/{self.seed}"
+        return f"{self.dataset}/{self.backbone.name}/{self.step}/{self.seed}"
 
     def matches(self, pattern: str) -> bool:
-        """Tell whether a pattern fits `dataset/backbone/protocol`, or that with `/seed`."""
-        return any(fnmatchcase(name, pattern) for name in (self.name, self.name.rpartition("/")[0]))
+        """Tell whether a pattern fits `dataset/backbone/protocol`, or that with `/seed`.
+
+        Of the protocol of depth, all parts or one.
+        """
+        whole = replace(self, part="").name
+        names = [name for each in (self.name, whole) for name in (each, each.rpartition("/")[0])]
+        return any(fnmatchcase(name, pattern) for name in names)
 
     def network(self) -> steps.Network:
         """Give the backbone, its weights and what it sees."""
         weights = self.entry.weights or self.backbone.weights
+        if isinstance(self.backbone, OwnBackbone):
+            feature = self.entry.feature or self.backbone.feature
+            seed = self.backbone.weights_seed if weights == "random" else None
+            new = {"weights": weights, "weights_seed": seed, "feature": feature}
+            return replace(self.backbone.network, **new)
         return steps.Network(
             self.backbone.name,
             weights,
             self.backbone.weights_seed if weights == "random" else None,
-            self.backbone.feature,
+            self.entry.feature or self.backbone.feature,
             self.entry.recipe,
             self.entry.image_size,
         )
@@ -57,7 +81,7 @@ class Step:
     Attributes
     ----------
     kind : str
-        "pixels", "embeddings", "probe", "finetune" or "sweep".
+        "pixels", "embeddings", "probe", "read" (a head at every depth), "finetune" or "sweep".
     name : str
         What a person calls it.
     inputs : dict
@@ -78,8 +102,12 @@ class Step:
     @cached_property
     def key(self) -> str:
         """Digest kind and inputs to 32 hexadecimal digits."""
-        stage = "probe" if self.kind == "sweep" else self.kind
+        stage = "probe" if self.kind in ("sweep", "read") else self.kind
         return spec_key(numbered(stage, {"kind": self.kind, **self.inputs}))
+
+    def features(self) -> list[str]:
+        """List the features of its embeddings: one, or one of each depth."""
+        return list(self.inputs.get("features") or [self.inputs["feature"]])
 
     def in_shard(self, shard: tuple[int, int] | None) -> bool:
         """Tell whether the run is in share `i` of `n`: its name alone decides, on any machine."""
@@ -98,11 +126,14 @@ class Plan:
         Runs that cannot be planned, by name, each with a sentence.
     left_out : list of str
         A sentence for each optional backbone that is left out.
+    said : list of str
+        What else is to be known before it starts.
     """
 
     steps: list[Step] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def runs(self) -> list[Step]:
         """List the steps whose predictions the report shows, in the order of the study."""
@@ -135,9 +166,10 @@ def study_cells(study: Study, only: Sequence[str] = ()) -> list[Cell]:
     """
     grid = itertools.product(study.datasets, study.backbone_entries(), study.protocols.items())
     cells = [
-        Cell(dataset, backbone, protocol, entry, seed)
-        for dataset, backbone, (protocol, entry) in grid
-        for seed in entry.seeds(study.seeds)
+        Cell(dataset, backbone, protocol, entry, seed, part)
+        for dataset, backbone, (protocol, whole) in grid
+        for part, entry in whole.parts().items()
+        for seed in (entry.seeds(study.seeds)[:1] if entry.is_depth else entry.seeds(study.seeds))
     ]
     for pattern in only:
         if not any(cell.matches(pattern) for cell in cells):

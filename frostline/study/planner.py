@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.depth.checks import check_images, check_trained, choose_folds
 from frostline.protocols import Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests
+from frostline.study.steps import depth_heads
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.identity import Identity
@@ -60,22 +62,28 @@ class _Planner:
 
     def __init__(self, workspace: Workspace, study: Study, fetch: bool) -> None:
         self.workspace, self.study, self.fetch = workspace, study, fetch
-        self.machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
-        self.precision = self.machine.resolve()[1]
+        self.precision = study.machine().resolve()[1]
         self.manifests: dict[str, tuple[Manifest, dict[str, str]]] = {}
-        self.identities: dict[tuple[Any, ...], Identity | InputError] = {}
+        self.identities: dict[tuple[Any, ...], list[Identity] | InputError] = {}
+        self.folds: dict[tuple[Any, ...], str | None] = {}
 
     def manifest(self, name: str) -> tuple[Manifest, dict[str, str]]:
         if name not in self.manifests:
-            manifest = read_manifest(self.workspace.manifest(name))
-            self.manifests[name] = manifest, manifest_digests(manifest)
+            manifest, entry = (
+                read_manifest(self.workspace.manifest(name)),
+                self.study.datasets[name],
+            )
+            self.manifests[name] = manifest, manifest_digests(manifest, entry.label, entry.split)
         return self.manifests[name]
 
-    def identity(self, network: steps.Network, inputs: Inputs) -> Identity:
+    def identity(self, network: steps.Network, inputs: Inputs) -> list[Identity]:
+        """Find the identity of a network: one for each of its features."""
         key = (replace(network, protocol="paper", image_size=None), inputs.geometry.crop)
         if key not in self.identities:
             try:
-                self.identities[key] = network.identify(self.workspace, inputs, fetch=self.fetch)
+                self.identities[key] = network.identify_features(
+                    self.workspace, inputs, [network.feature], fetch=self.fetch
+                )
             except InputError as error:
                 self.identities[key] = error
         found = self.identities[key]
@@ -84,47 +92,88 @@ class _Planner:
         return found
 
     def add(self, plan: Plan, cell: Cell) -> None:
-        from frostline.finetune.inputs.augment import kept_geometry
-        from frostline.finetune.recipe import make_recipe
-        from frostline.finetune.task import selection_order
-
         network, entry = cell.network(), cell.entry
         manifest, digests = self.manifest(cell.dataset)
         inputs = network.inputs(manifest)
         known = self.identity(network, inputs)
+        features = [one.feature for one in known]
         seen = {
             "dataset": cell.dataset,
-            "backbone": network.backbone,
-            "weights": known.weights,
-            "feature": known.feature,
-            "classifier": known.head,
+            "backbone": network.backbone_name,
+            "weights": known[0].weights,
+            **({"features": features} if entry.is_depth else {"feature": features[0]}),
+            "classifier": known[0].head,
             "normalisation": inputs.normalisation,
             "compute": self.precision,
         }
-        trained = {
+        trained: dict[str, Any] = {
             "manifest": digests,
             "protocol": entry.recipe,
             "unfreeze": str(entry.unfreeze),
             "seed": cell.seed,
         }
+        columns = self.study.datasets[cell.dataset].columns()
+        if columns != steps.Columns():
+            trained["columns"] = [columns.label, columns.split]
         if entry.unfreeze == "none":
             pixels, spec = self._pixels(plan, cell, manifest, inputs.geometry)
-            store = {**seen, "pixels": spec}
-            name = f"{cell.dataset}/{cell.backbone.name}"
-            stored = plan.add(Step("embeddings", name, store, (pixels,), cell))
-            head = {"head": entry.head_name(), "settings": entry.changes()}
-            # Whether a head may train without images that the store lacks.
-            head["on_error"] = self.study.on_error
-            run = {**store, **trained, **head}
+            self._heads(plan, cell, {**seen, "pixels": spec}, trained, pixels)
+        else:
+            self._training(plan, cell, inputs, {**seen, **trained})
+
+    def _heads(
+        self,
+        plan: Plan,
+        cell: Cell,
+        store: dict[str, Any],
+        trained: dict[str, Any],
+        pixels: str,
+    ) -> None:
+        """Add embeddings, and a head on them, or on those of every depth."""
+        entry = cell.entry
+        stored = plan.add(Step("embeddings", _store_name(cell), store, (pixels,), cell))
+        head = {"head": entry.head_name(), "settings": entry.changes()}
+        # Whether a head may train without images that the store lacks.
+        run: dict[str, Any] = {**store, **trained, **head, "on_error": self.study.on_error}
+        if not entry.is_depth:
             plan.add(Step("probe", cell.name, run, (stored,), cell))
-            self._sweeps(plan, cell, {**store, "manifest": digests}, stored)
+            self._sweeps(plan, cell, {**store, "manifest": trained["manifest"]}, stored)
             return
-        recipe = make_recipe(entry.recipe, **entry.changes())
+        folds = self._folds(plan, cell)
+        heads, metric = depth_heads(self.study, cell, folds), self.study.primary_metric
+        run["seeds"] = heads.check(cell.dataset, cell.backbone.name, metric).seeds
+        if folds:  # the metric chooses inside of them
+            run |= {"cv": folds, "metric": metric}
+        plan.add(Step("read", cell.name, run, (stored,), cell))
+
+    def _folds(self, plan: Plan, cell: Cell) -> str | None:
+        """Choose how the depths of a data set are read, and say so once; check its images."""
+        key = cell.dataset, cell.protocol
+        if key not in self.folds:
+            manifest, entry = self.manifest(cell.dataset)[0], self.study.datasets[cell.dataset]
+            images, columns = manifest.images(entry.label, entry.split), entry.columns()
+            trains = bool(self.study.protocols[cell.protocol].train)
+            asked = images, cell.dataset, self.study.primary_metric
+            self.folds[key], said = choose_folds(*asked, cv=self.study.cv, trains=trains)
+            plan.said += [said] if said else []
+            if self.folds[key] is None:
+                check_images(images, cell.dataset, columns)
+        return self.folds[key]
+
+    def _training(self, plan: Plan, cell: Cell, inputs: Inputs, run: dict[str, Any]) -> None:
+        """Add a run of fine-tuning."""
+        from frostline.finetune.inputs.augment import kept_geometry
+        from frostline.finetune.recipe import make_recipe
+        from frostline.finetune.task import selection_order
+
+        manifest, _ = self.manifest(cell.dataset)
+        if cell.part:
+            check_trained(cell.part, cell.network(), inputs)
+        recipe = make_recipe(cell.entry.recipe, **cell.entry.changes())
         order = selection_order(recipe, manifest)
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
-        run = {**seen, "pixels": spec, "crop": inputs.geometry.crop, **trained}
-        run["recipe"] = recipe.to_dict()
+        run = {**run, "pixels": spec, "crop": inputs.geometry.crop, "recipe": recipe.to_dict()}
         if order is not None:
             run["class_order"] = order
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
@@ -149,6 +198,12 @@ class _Planner:
                 run = {**inputs, "sweep": _plain(entry.model_dump(exclude={"protocol"}))}
                 title = f"{cell.dataset}/{cell.backbone.name}/{name}"
                 plan.add(Step("sweep", title, run, (stored,), cell, (name, entry)))
+
+
+def _store_name(cell: Cell) -> str:
+    """Name the embeddings of a cell, as a person calls them."""
+    name = f"{cell.dataset}/{cell.backbone.name}"
+    return f"{name} at every depth" if cell.entry.is_depth else name
 
 
 def _where(cell: Cell) -> tuple[str, str]:

@@ -106,9 +106,17 @@ def _reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return " and ".join(found)
 
 
-def manifest_digests(manifest: Manifest) -> dict[str, str]:
-    """Digest each column that runs depend on, whatever the order of the rows."""
-    table = manifest.table.sort_values("image_id")
+def manifest_digests(
+    manifest: Manifest, label: str = "label", split: str = "split"
+) -> dict[str, str]:
+    """Digest each column that runs depend on, whatever the order of the rows.
+
+    Parameters
+    ----------
+    label, split : str
+        Columns that hold labels and splits.
+    """
+    table = manifest.images(label, split).sort_values("image_id")
     names = "\n".join(table["image_id"])
     digests = {}
     for column in COLUMNS:

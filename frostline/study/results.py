@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from frostline import __version__
+from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, declared_classes, read_manifest, spec_key
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
-from frostline.study.audits import audit_datasets
+from frostline.study.depth_data import shown_runs, study_curves
 from frostline.study.file import Study
 from frostline.study.report_data import (
     backbone_costs,
@@ -42,6 +43,7 @@ def update_report(
     again: bool = False,
     failed: Mapping[str, str] | None = None,
     done: Sequence[str] = (),
+    depths: Sequence[Mapping[str, Any]] = (),
     datasets: Sequence[str] | None = None,
 ) -> Path:
     """Write tables, figures and page if anything they show changed; return their folder.
@@ -56,6 +58,8 @@ def update_report(
         Runs that have no predictions, by name, each with a sentence.
     done : sequence of str
         Names of the runs that have predictions.
+    depths : sequence of mapping
+        Which runs stand at which depth: `frostline.study.depth_data.depth_runs`.
     datasets : sequence of str, optional
         Data sets of the predictions; all of the study if not given.
     """
@@ -70,6 +74,7 @@ def update_report(
         "classes": {name: declared_classes(workspace, name) for name in names},
         "failed": dict(failed or {}),
         "done": list(done) if failed else [],
+        "depths": list(depths),
     }
     state["key"] = spec_key(state)
     if again or _key_of(folder) != state["key"] or not _has_answer(folder):
@@ -114,7 +119,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         raise InputError(
             f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
         )
-    last = read_json(folder / STATE, FORMAT, VERSION)
+    last = read_state(folder)
     try:
         # In this release's fields: the release that ran it may have had fewer.
         before = Study.model_validate(last["study"]).model_dump(mode="json")
@@ -139,13 +144,19 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         again=True,
         failed=last.get("failed"),
         done=last.get("done", ()),
+        depths=last.get("depths", ()),
         datasets=list(last["manifests"]),
     )
 
 
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read what a report was made from."""
+    return dict(read_json(folder / STATE, FORMAT, VERSION))
+
+
 def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Read the ids of the runs that a report shows, and the sentences of those that failed."""
-    last = read_json(folder / STATE, FORMAT, VERSION)
+    last = read_state(folder)
     return [Path(name).stem for name in last["predictions"]], dict(last.get("failed") or {})
 
 
@@ -174,6 +185,8 @@ def _write(
     from frostline.report import read_predictions, write_report
 
     runs = [read_predictions(path) for path in predictions]
+    curves = study_curves(study, runs, state["depths"])
+    runs = shown_runs(runs, curves, state["depths"])
     settings = _published(study)
     write_report(
         workspace.report(study.name),
@@ -192,6 +205,7 @@ def _write(
         images=stored_images(workspace) if state["with_images"] else None,
         costs=_costs(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
+        depths=curves,
         failed=_failed(study, state["failed"], state["done"]),
         unit=study.unit,
         ci=study.ci,

@@ -12,15 +12,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from frostline.cache import InputError, Workspace, lock_file
+from frostline.cache import InputError, Manifest, Workspace, lock_file, read_manifest
 from frostline.cache.atomic import clear_temporary
 from frostline.cache.tables.words import counted
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
 from frostline.ranks import refuse_ranks
-from frostline.stages import Machine
 from frostline.study.costs.measure import measure_costs
-from frostline.study.file import Study
+from frostline.study.file import DatasetEntry, Study
 from frostline.study.plan import STORES, Plan, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.provenance import write_provenance
@@ -97,7 +96,8 @@ def run_study(
     for kind in ("predictions", "models", "sweeps"):
         clear_temporary(workspace.root / kind, below=True)  # of runners that were killed
     plan = plan_study(workspace, study, only)
-    for sentence in [*plan.left_out, *changed_runs(workspace, study.name, plan.runs())]:
+    changed = changed_runs(workspace, study.name, plan.runs())
+    for sentence in [*plan.left_out, *plan.said, *changed]:
         say(sentence)
     broken = _settle(workspace, study, plan, jobs, shard).failed
     # A store that failed is shown by the runs that need it.
@@ -114,9 +114,6 @@ def run_study(
             "without --shard writes the report."
         )
         return outcome
-    if predictions and study.costs:
-        machine = Machine(study.device, study.precision)
-        measure_costs(workspace, [step.cell for step in plan.runs()], *machine.resolve())
     if predictions:
         outcome.report = _report(workspace, study, plan, outcome, with_images)
     return outcome
@@ -152,18 +149,32 @@ def plan_study(
 def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
     """Bring the manifest of a data set of a study up to date; it must suit the primary metric."""
     from frostline.cache.tables.class_order import check_order, ordered
-    from frostline.extract import index
     from frostline.report.statistics.metrics import ORDINAL
 
     entry = study.datasets[name]
-    roots = [entry.root] if isinstance(entry.root, str) else entry.root
+    if entry.root is None:
+        manifest = read_manifest(workspace.manifest(name))
+    else:
+        manifest = _indexed(workspace, name, entry)
+    if study.primary_metric in ORDINAL:
+        labels = sorted(manifest.images(entry.label, entry.split)["label"].dropna().unique())
+        known = ordered(labels, manifest.classes)
+        check_order(*known, study.primary_metric, f"data set {name!r}")
+    groups = manifest.table["group_id"].nunique()
+    say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
+
+
+def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:
+    """Bring the manifest of a data set up to date."""
+    from frostline.extract import index
+
     lock = workspace.root / "runs" / f"index-{name}.lock"
     with lock_file(lock, wait=True), progress(f"Indexing {name}", "files") as update:
-        manifest = index.index_dataset(
+        return index.index_dataset(
             workspace,
             name,
             kind=entry.kind,
-            roots=[Path(root) for root in roots],
+            roots=[Path(root) for root in entry.roots()],
             group_pattern=entry.group_pattern,
             classes=entry.classes,
             seed=entry.seed,
@@ -172,12 +183,6 @@ def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
             options=entry.options,
             progress=update,
         )
-    if study.primary_metric in ORDINAL:
-        labels = sorted(manifest.table["label"].dropna().unique())
-        known = ordered(labels, manifest.classes)
-        check_order(*known, study.primary_metric, f"data set {name!r}")
-    groups = manifest.table["group_id"].nunique()
-    say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
 
 
 def _settle(
@@ -221,8 +226,12 @@ def _predictions(
 def _report(
     workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
 ) -> Path:
+    from frostline.study.depth_data import depth_runs
     from frostline.study.report_data import write_sweep_tables
 
+    if study.costs:
+        cells = [step.cell for step in plan.runs()]
+        measure_costs(workspace, cells, *study.machine().resolve())
     folder = workspace.report(study.name)
     shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
     with lock_file(folder / "lock", wait=True):
@@ -234,6 +243,7 @@ def _report(
             with_images=with_images,
             failed=outcome.failed,
             done=outcome.done,
+            depths=depth_runs(workspace, plan),
             datasets=[name for name in study.datasets if name in shown],
         )
         write_sweep_tables(workspace, study, plan)

@@ -7,7 +7,6 @@ import time
 import traceback
 from dataclasses import dataclass, field
 
-from frostline import stages as steps
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import say
 from frostline.names import as_parameters
@@ -60,7 +59,7 @@ class Scheduler:
             import torch
 
             torch.set_num_threads(self.threads)
-        device, _ = self._machine().resolve()
+        device, _ = self.study.machine().resolve()
         settled, left = Settled(), self._mine()
         pause, waiting = PAUSE[0], False
         while left:
@@ -121,7 +120,7 @@ class Scheduler:
     def _do(self, step: Step, settled: Settled) -> None:
         started = time.time()
         try:
-            facts = DO[step.kind](self.workspace, self.study, self._machine(), step)
+            facts = DO[step.kind](self.workspace, self.study, step)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in HOPELESS:
                 raise
@@ -133,9 +132,6 @@ class Scheduler:
             return
         write_record(self.workspace, step, "done", started, **facts)
         settled.done.add(step.key)
-
-    def _machine(self) -> steps.Machine:
-        return steps.Machine(self.study.device, self.study.precision, on_error=self.study.on_error)
 
 
 def _sentence(error: Exception) -> str:

@@ -12,8 +12,9 @@ from frostline.cache import Store, Workspace, part_files, read_manifest, spec_ke
 from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
+from frostline.depth.reading import Heads
 from frostline.study.file import Study
-from frostline.study.plan import STORES, Step
+from frostline.study.plan import STORES, Cell, Step
 from frostline.study.records import record_done
 
 
@@ -27,35 +28,59 @@ def is_done(workspace: Workspace, step: Step) -> bool:
 
 
 def lacking_rows(workspace: Workspace, step: Step) -> int:
-    """Count the distinct images of the data set that the store of a step lacks."""
+    """Count the distinct images of the data set that a store of a step lacks; the most of all."""
     from frostline.cache.manifest import as_keys
     from frostline.extract.pixels import distinct_images
 
     images = distinct_images(read_manifest(workspace.manifest(step.cell.dataset)))
-    folder = store_folder(workspace, step)
-    if not part_files(folder) or images.empty:
-        return len(images)
-    return int((Store.open(folder).locate(as_keys(images["content_key"])) < 0).sum())
+    if images.empty:
+        return 0
+    keys = as_keys(images["content_key"])
+    return max(_lacking(folder, keys) for folder in _store_folders(workspace, step))
 
 
-def store_folder(workspace: Workspace, step: Step) -> Path:
-    """Give the folder of the store of a step."""
+def _lacking(folder: Path, keys: Any) -> int:
+    if not part_files(folder):
+        return len(keys)
+    return int((Store.open(folder).locate(keys) < 0).sum())
+
+
+def _store_folders(workspace: Workspace, step: Step) -> list[Path]:
+    """List the folders of the stores of a step: one, or one of each depth."""
     if step.kind == "pixels":
-        return workspace.pixels(step.cell.dataset) / spec_key(step.inputs["pixels"])
-    return workspace.embeddings(step.cell.dataset, step.cell.backbone.name) / embedding_key(step)
+        return [workspace.pixels(step.cell.dataset) / spec_key(step.inputs["pixels"])]
+    stores = workspace.embeddings(step.cell.dataset, step.cell.backbone.name)
+    return [stores / embedding_key(step, feature) for feature in step.features()]
 
 
-def embedding_key(step: Step) -> str:
-    """Compute the key of the embedding store that a step fills or takes."""
-    names = ("pixels", "normalisation", "backbone", "weights", "feature", "compute")
+def embedding_key(step: Step, feature: str | None = None) -> str:
+    """Compute the key of the embedding store that a step fills or takes: its own, or of a depth."""
+    names = ("pixels", "normalisation", "backbone", "weights", "compute")
     spec = {**{name: step.inputs[name] for name in names}, "storage": "float32"}
+    spec["feature"] = step.inputs["feature"] if feature is None else feature
     head = step.inputs["classifier"]
     return spec_key(numbered("embeddings", {**spec, **({"head": head} if head else {})}))
 
 
-def _pixels(
-    workspace: Workspace, study: Study, machine: steps.Machine, step: Step
-) -> dict[str, Any]:
+def depth_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
+    """Give the heads that read at every depth.
+
+    Parameters
+    ----------
+    folds : str, optional
+        `KxR`, instead of the data set's splits.
+    """
+    return Heads(
+        cell.entry.head_name(),
+        cell.entry.recipe,
+        study.seeds,
+        folds,
+        study.datasets[cell.dataset].columns(),
+        "skip" if study.on_error == "skip" else "error",
+    )
+
+
+def _pixels(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.extract.pixels import fill_pixels
 
     manifest = read_manifest(workspace.manifest(step.cell.dataset))
@@ -63,29 +88,33 @@ def _pixels(
     # Recipes that crop by chance keep more than the network sees.
     crop = step.inputs["pixels"]["geometry"]["crop"]
     kept = replace(inputs, geometry=replace(inputs.geometry, crop=crop))
-    source = machine.source(workspace, manifest, kept)
+    source = study.machine().source(workspace, manifest, kept)
     with progress(f"Decoding {step.name}") as update:
         fill_pixels(source, update)
     say(f"{step.name}: {counted(source.decoded, 'image')} decoded now.")
     return {"decoded": source.decoded, "skipped": source.skipped}
 
 
-def _embeddings(
-    workspace: Workspace, study: Study, machine: steps.Machine, step: Step
-) -> dict[str, Any]:
+def _embeddings(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    cell = step.cell
     with progress(f"Embedding {step.name}") as update:
-        done = steps.extract(
-            workspace, step.cell.dataset, step.cell.network(), machine=machine, progress=update
+        done = steps.extract_features(
+            workspace,
+            cell.dataset,
+            cell.network(),
+            step.features(),
+            machine=study.machine(),
+            progress=update,
         )
-    say(f"{step.name}: {counted(done.embedded, 'image')} embedded now.")
-    for sentence in done.skipped:
+    # All features come of one pass, and know the same of it.
+    last = done[-1]
+    say(f"{step.name}: {counted(last.embedded, 'image')} embedded now.")
+    for sentence in last.skipped:
         say(f"Skipped: {sentence}")
-    return {"store": done.key, "embedded": done.embedded, "skipped": done.skipped}
+    return {"store": last.key, "embedded": last.embedded, "skipped": last.skipped}
 
 
-def _probe(
-    workspace: Workspace, study: Study, machine: steps.Machine, step: Step
-) -> dict[str, Any]:
+def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.probe.run import Source, probe_head
 
     cell = step.cell
@@ -98,15 +127,52 @@ def _probe(
         seed=cell.seed,
         protocol=cell.entry.recipe,
         source=Source(
-            key=embedding_key(step), on_missing="skip" if study.on_error == "skip" else "error"
+            None,
+            embedding_key(step),
+            *_columns(study, step),
+            "skip" if study.on_error == "skip" else "error",
         ),
     )
     return _trained(workspace, step, run, new)
 
 
-def _finetune(
-    workspace: Workspace, study: Study, machine: steps.Machine, step: Step
-) -> dict[str, Any]:
+def _columns(study: Study, step: Step) -> tuple[str, str]:
+    entry = study.datasets[step.cell.dataset]
+    return entry.label, entry.split
+
+
+def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    """Read at every depth; the record says which runs are of which depth."""
+    from frostline.depth.checks import depth_places
+    from frostline.depth.reading import read_depths, write_nested
+
+    cell = step.cell
+    manifest = read_manifest(workspace.manifest(cell.dataset))
+    network = cell.network()
+    places = depth_places(network, network.inputs(manifest))
+    heads = depth_heads(study, cell, step.inputs.get("cv"))
+    stores = [(place, embedding_key(step, name)) for place, name in places if name is not None]
+    about = cell.dataset, cell.backbone.name
+    with progress(f"Reading {step.name}", "heads") as update:
+        found = read_depths(workspace, *about, stores, heads, study.primary_metric, update)
+    for sentence in found.said:
+        say(sentence)
+    say(f"{step.name}: read at {counted(len(stores), 'depth')}.")
+    runs = [run.run for point in found.points for run in point.runs]
+    nested = write_nested(workspace, found.nested)
+    return {
+        "places": [place for place, _ in places],
+        "points": [
+            [point.place.depth, [run.run for run in point.runs], point.validation]
+            for point in found.points
+            if point.place is not None
+        ],
+        "nested": nested,
+        "predictions": [workspace.predictions(run).name for run in [*runs, *nested]],
+    }
+
+
+def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     cell = step.cell
     with progress(f"Decoding: {step.name}") as update:
         run, new = steps.finetune(
@@ -114,8 +180,9 @@ def _finetune(
             cell.dataset,
             cell.network(),
             unfreeze=str(cell.entry.unfreeze),
-            machine=machine,
+            machine=study.machine(),
             seed=cell.seed,
+            columns=study.datasets[cell.dataset].columns(),
             changes=cell.entry.changes(),
             on_epoch=say_epoch,
             progress=update,
@@ -128,9 +195,7 @@ def _trained(workspace: Workspace, step: Step, run: str, new: bool) -> dict[str,
     return {"run": run, "predictions": [workspace.predictions(run).name]}
 
 
-def _sweep(
-    workspace: Workspace, study: Study, machine: steps.Machine, step: Step
-) -> dict[str, Any]:
+def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.probe.sweep.run import run_sweep
 
     assert step.sweep is not None
@@ -146,10 +211,11 @@ def _sweep(
     return {"sweep": title, "predictions": [path.name for path in found.predictions]}
 
 
-DO: dict[str, Callable[[Workspace, Study, steps.Machine, Step], dict[str, Any]]] = {
+DO: dict[str, Callable[[Workspace, Study, Step], dict[str, Any]]] = {
     "pixels": _pixels,
     "embeddings": _embeddings,
     "probe": _probe,
+    "read": _read,
     "finetune": _finetune,
     "sweep": _sweep,
 }

@@ -114,6 +114,11 @@ class Curves:
     majority: float
 
     @property
+    def dataset(self) -> str:
+        """The data set."""
+        return str(self.table["dataset"].iloc[0])
+
+    @property
     def metric(self) -> str:
         """The metric that chose and is shown."""
         return str(self.table["metric"].iloc[0])

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.atomic import write_text
+from frostline.report.depth.curve import Curves
+from frostline.report.depth.records import depth_json
 from frostline.report.figures import FILE_FORMATS
 from frostline.report.page.computing import compute_numbers
 from frostline.report.page.drawing import Drawing, draw_all
@@ -44,6 +46,7 @@ def write_report(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
+    depths: Sequence[Curves] = (),
     figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
@@ -88,6 +91,8 @@ def write_report(
     about = {**(about or {}), "versions of this report": versions_text()}
     content = Content(title, about, audits or {}, failed, images)
     texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
+    if depths:
+        texts |= {"tables/depth.json": depth_json(depths)}
     for name, text in texts.items():
         write_text(folder / name, text)
     return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}

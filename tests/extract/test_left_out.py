@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from frostline.audits import audit_datasets
 from frostline.cache import InputError, Manifest, Workspace
 from frostline.cli import app
 from frostline.extract.audit.audit import audit
 from frostline.extract.index import index_dataset
-from frostline.study.audits import audit_datasets
 
 RNG = np.random.default_rng(5)
 

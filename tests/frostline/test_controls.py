@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from frostline.audits import run_controls
 from frostline.cli import app
-from frostline.study.audits import run_controls
 
 TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")
 
@@ -112,7 +112,7 @@ def test_controls_with_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found["split by image"][1][:-12] == gain[:-12]
     assert "Embeddings: timm:test_vit, 90 labelled images." in result.output
     # Of many images whole groups are drawn, which is said.
-    monkeypatch.setattr("frostline.study.audits.MOST_IMAGES", 60)
+    monkeypatch.setattr("frostline.audits.MOST_IMAGES", 60)
     from frostline.cache import Workspace
 
     _, notes = run_controls(Workspace(tmp_path / "frostline-workspace"), "set")

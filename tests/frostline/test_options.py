@@ -98,7 +98,7 @@ PROBED = "mine-timm%3Atest_vit-cls-centroid"
 PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
 EXPORT = "export --run mine-timm-test_vit-paper"
-DEPTHS = "frostline.depth.find:find_depth"
+DEPTHS = "frostline.study.depth:depth_study"
 DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
@@ -242,7 +242,11 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "depth --seeds": Passes(DEPTHS, DEPTH, f"{DEPTH} --seeds 0,1"),
     "depth --cv": Passes(DEPTHS, DEPTH, f"{DEPTH} --cv 3x1"),
     "depth --metric": Passes(DEPTHS, DEPTH, f"{DEPTH} --metric log_loss"),
-    "depth --jobs": Passes(DEPTHS, DEPTH, f"{DEPTH} --jobs 1"),
+    "depth --dry-run": Acts(DEPTH, f"{DEPTH} --dry-run"),
+    "depth --jobs": Passes("frostline.study.runner:_settle", DEPTH, f"{DEPTH} --jobs 2"),
+    "depth --dry-run --jobs": Refused(
+        f"{DEPTH} --dry-run", f"{DEPTH} --dry-run --jobs 2", "leave --jobs out"
+    ),
     "depth --protocol": Passes(DEPTHS, DEPTH, f"{DEPTH} --protocol paper"),
     "depth --feature": Passes(DEPTHS, DEPTH, f"{DEPTH} --feature blocks:cls+mean"),
     "depth --weights-seed": Passes(DEPTHS, DEPTH, f"{DEPTH} --weights-seed 1"),

@@ -21,8 +21,8 @@ from frostline.cache import InputError, Workspace, lock_file, read_manifest, wri
 from frostline.probe.sweep.planning import training_shares
 from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import read_predictions
+from frostline.study.costs.dry_run import show_plan
 from frostline.study.costs.estimate import estimate_plan
-from frostline.study.dry_run import show_plan
 from frostline.study.file import Study
 from frostline.study.plan import Step, study_cells
 from frostline.study.planner import make_plan
@@ -45,6 +45,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outcome = run_study(Workspace(folder / "ws"), study_at(folder))
     assert outcome.failed == {}
     return folder
+
+
+def dry_run(workspace: Workspace, study: Study, only: list[str] | None = None) -> bool:
+    """What `--dry-run` does."""
+    return show_plan(workspace, study, plan_study(workspace, study, only or [], fetch=False))
 
 
 @pytest.fixture
@@ -217,8 +222,8 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
     assert "Traceback" not in done.stderr
     # A plan that cannot be says so before anything is done.
     broken = study_at(finished, "datasets.set.root=nowhere")
-    assert show_plan(Workspace(tmp_path / "dry"), broken) is False
-    assert show_plan(Workspace(tmp_path / "dry"), study_at(finished)) is True
+    assert dry_run(Workspace(tmp_path / "dry"), broken) is False
+    assert dry_run(Workspace(tmp_path / "dry"), study_at(finished)) is True
 
 
 class Fake:
@@ -235,7 +240,7 @@ class Fake:
         )
         monkeypatch.setattr("frostline.study.scheduler.PAUSE", (0.001, 0.01))
 
-    def _do(self, workspace: Workspace, study: Study, machine: object, step: Step) -> dict:
+    def _do(self, workspace: Workspace, study: Study, step: Step) -> dict:
         if step.name in self.broken:
             raise ZeroDivisionError("by 0")
         self.names.append(f"{step.kind} {step.name}")
@@ -441,7 +446,7 @@ def test_dry_run_tells_what_is_done_and_what_the_rest_takes(
     assert (table.loc["finetune", "memory"] > 0).all()
     measured = (tmp_path / "ws" / "measured.json").read_text()
     capsys.readouterr()
-    show_plan(fresh, study, ["*/tuned"])
+    dry_run(fresh, study, ["*/tuned"])
     assert (tmp_path / "ws" / "measured.json").read_text() == measured
     printed = capsys.readouterr().out
     lines = [line.split() for line in printed.splitlines()]
@@ -462,7 +467,7 @@ def test_dry_run_fetches_no_weights_and_says_which_the_run_will(
 
     monkeypatch.setattr("frostline.extract.backbones.weights.source.fetch_pretrained", refuse)
     study = study_at(finished, "backbones=[torchvision:resnet18]", "sweeps={}")
-    show_plan(Workspace(tmp_path / "ws"), study)
+    dry_run(Workspace(tmp_path / "ws"), study)
     printed = capsys.readouterr().out
     assert "cannot start" not in printed
     last = "Weights that are not on this machine are fetched first: torchvision:resnet18."

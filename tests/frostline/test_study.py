@@ -221,7 +221,7 @@ def test_the_study_demo_finds_the_data_that_it_makes(
     planned: list[Study] = []
     monkeypatch.setattr("frostline.extract.phantom.make_phantom_glioma", made.append)
     monkeypatch.setattr(
-        "frostline.study.dry_run.show_plan", lambda _, study, only: planned.append(study)
+        "frostline.study.costs.dry_run.show_plan", lambda _, study, plan: planned.append(study)
     )
     app(["run", "demo", "--dry-run", "--workspace", str(tmp_path)], standalone_mode=False)
     assert made == [tmp_path / "phantom"]

@@ -71,7 +71,7 @@ LINES = {
     "probe": PROBE,
     "sweep": SWEEP,
     "finetune": f"{FINETUNE} --seed 5",
-    "depth": f"{DEPTH} --cv none --jobs 1",
+    "depth": f"{DEPTH} --cv none",
     "evaluate": EVALUATE,
     "compare": COMPARE,
     "report": "report done.yaml",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from frostline import stages as steps
-from frostline.cache import InputError, Workspace, read_manifest
+from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.depth.reading import Heads
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.planning import training_shares
+from frostline.probe.sweep.settings import Sweep
 from frostline.study.costs.heads import probe_seconds, row_seconds
 from frostline.study.costs.measure import Cost, measure_backbone, measure_decoding
 from frostline.study.file import Study
@@ -53,8 +54,7 @@ def estimate_plan(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFram
     """
     import pandas as pd
 
-    machine = steps.Machine(study.device, study.precision, on_error=study.on_error)
-    device, precision = machine.resolve()
+    device, precision = study.machine().resolve()
     rows: list[dict[str, Any]] = []
     for step in plan.steps:
         row = {**_place(step), "state": "done", "images": 0, "sentence": ""}
@@ -75,7 +75,7 @@ def estimate_plan(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFram
 
 def _place(step: Step) -> dict[str, str]:
     cell = step.cell
-    what = step.sweep[0] if step.sweep else cell.protocol if step.kind in TRAINED else step.kind
+    what = step.sweep[0] if step.sweep else cell.step if step.kind in TRAINED else step.kind
     backbone = "" if step.kind == "pixels" else cell.backbone.name
     return {"dataset": cell.dataset, "backbone": backbone, "step": what, "kind": step.kind}
 
@@ -88,7 +88,9 @@ def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> 
     cost = measure_backbone(workspace, step.cell, crop, device, precision)
     if step.kind == "embeddings":
         lacking = lacking_rows(workspace, step)
-        return Estimate(lacking * cost.embedding_seconds, lacking * cost.dim * 4, cost.memory)
+        # One pass for all features; those of blocks are about as long as the backbone's own.
+        size = lacking * cost.dim * 4 * len(step.features())
+        return Estimate(lacking * cost.embedding_seconds, size, cost.memory)
     if step.kind == "finetune":
         return _finetune(step, cost, _counts(workspace, step))
     return _heads(workspace, step, cost)
@@ -119,6 +121,15 @@ def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
     return Estimate(seconds, 4 * cost.parameters, cost.training_bytes(batch))
 
 
+def _reading(workspace: Workspace, step: Step, cost: Cost, manifest: Manifest) -> Estimate:
+    """Estimate a head at every depth, each taken to be as long as the backbone's own feature."""
+    inputs, cell = step.inputs, step.cell
+    heads = Heads(inputs["head"], seeds=inputs["seeds"], cv=inputs.get("cv"))
+    one = _swept(workspace, manifest, heads.sweep(cell.dataset, cell.backbone.name), cost)
+    depths = len(step.features())
+    return Estimate(depths * one.seconds, depths * one.disk, 0)
+
+
 def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
     """Estimate a run's head on one training set, or a sweep's heads on each of many."""
     manifest = read_manifest(workspace.manifest(step.cell.dataset))
@@ -128,6 +139,8 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
             f"Data set {step.cell.dataset!r} has {classes} class{'' if classes == 1 else 'es'}: a "
             "head needs two or more."
         )
+    if step.kind == "read":
+        return _reading(workspace, step, cost, manifest)
     rows = int((manifest.table["split"] == "train").sum())
     if step.sweep is None:
         head, settings = step.inputs["head"], dict(step.inputs["settings"])
@@ -135,6 +148,13 @@ def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
         return Estimate(seconds, 8 * cost.dim * classes, 0)
     name, entry = step.sweep
     sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
+    return _swept(workspace, manifest, sweep, cost)
+
+
+def _swept(workspace: Workspace, manifest: Manifest, sweep: Sweep, cost: Cost) -> Estimate:
+    """Estimate the heads of a sweep over one store."""
+    classes = manifest.table["label"].nunique()
+    rows = int((manifest.table["split"] == "train").sum())
     shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
     for head, grid in sweep.heads.items():
         seeds = len(HEADS[head].seeds(sweep.seeds))

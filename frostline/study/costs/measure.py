@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Workspace, read_manifest
+from frostline.cache.keys import is_blocks
 from frostline.study.costs.measured import measure_once
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def measure_backbone(
 
     what = {
         "backbone": cell.backbone.name,
-        "feature": cell.backbone.feature,
+        "feature": _feature(cell),
         "unfreeze": str(cell.entry.unfreeze),
         "size": size,
         "precision": precision,
@@ -119,8 +120,13 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
     from frostline.finetune.model import Classifier
     from frostline.finetune.unfreeze import set_modes, unfreeze
 
+    network = cell.network()
     backbone = load_backbone(
-        cell.backbone.name, weights="random", feature=cell.backbone.feature, image_size=size
+        network.backbone,
+        weights="random" if isinstance(network.backbone, str) else network.weights,
+        feature=_feature(cell),
+        image_size=size,
+        name=network.name,
     )
     model = Classifier(backbone, TIMED_CLASSES, 0)
     unfreeze(model, cell.entry.unfreeze)
@@ -151,6 +157,12 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
         training_seconds=training,
         saved_bytes=kept,
     )
+
+
+def _feature(cell: Cell) -> str | None:
+    """Give the feature to time: that of all depths costs what one does (docs/depth.md)."""
+    feature = cell.network().feature
+    return None if is_blocks(feature) else feature
 
 
 def _step(model: Classifier, images: Any, saved: list[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from frostline.cache import Workspace
@@ -21,18 +21,15 @@ if TYPE_CHECKING:
 CHECKPOINT = 4
 
 
-def show_plan(workspace: Workspace, study: Study, only: Sequence[str] = ()) -> bool:
+def show_plan(workspace: Workspace, study: Study, plan: Plan) -> bool:
     """Print the plan of a study and what it takes; return whether every run can start.
 
-    Manifests are brought up to date, and what was measured is noted; nothing else is done. Weights
-    are not fetched.
+    What was measured is noted; nothing else is done.
     """
     from frostline.console import out, say
     from frostline.report.tables.writers.terminal import to_terminal
-    from frostline.study.runner import plan_study
 
-    plan = plan_study(workspace, study, only, fetch=False)
-    for sentence in plan.left_out:
+    for sentence in [*plan.left_out, *plan.said]:
         say(sentence)
     table = estimate_plan(workspace, study, plan)
     text = to_terminal(plan_table(table), out.width)

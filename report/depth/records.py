@@ -1,33 +1,34 @@
-"""The answer at rest: a table, all of it as JSON, and the picture in three formats."""
+"""The curves of depth as JSON: all that a picture shows, and the sentences."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frostline.cache.atomic import write_text
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.sentences import depth_sentences
-from frostline.report.figures import save_figure
-from frostline.report.figures.depth import depth_figure
-from frostline.report.notes import in_words, texts
+from frostline.report.notes import texts
 
-FORMAT, FORMAT_VERSION = "frostline-depth", 1
-PNG_DPI = 300
+FORMAT, FORMAT_VERSION = "frostline-depth", 2
 
 
-def write_depth(folder: Path, curves: Curves) -> None:
-    """Write `depth.csv`, `.json`, `.png`, `.pdf` and `.svg` into a folder (docs/depth.md)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = in_words(curves.table)
-    write_text(folder / "depth.csv", table.to_csv(index=False, lineterminator="\n"))
+def depth_json(depths: Sequence[Curves]) -> str:
+    """Write `tables/depth.json` (docs/depth.md): an entry for each data set."""
     said = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
+        "datasets": [_record(curves) for curves in depths],
+    }
+    return json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+
+
+def _record(curves: Curves) -> dict[str, Any]:
+    return {
+        "dataset": curves.dataset,
         "sentences": depth_sentences(curves),
         "metric": curves.metric,
         "majority": _plain(curves.majority),
@@ -35,10 +36,6 @@ def write_depth(folder: Path, curves: Curves) -> None:
         "differences": _records(curves.differences),
         "places": {name: [one._asdict() for one in own] for name, own in curves.places.items()},
     }
-    write_text(folder / "depth.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-    figure = depth_figure(curves.table, curves.places, curves.majority)
-    for kind in ("png", "pdf", "svg"):
-        save_figure(figure, folder / f"depth.{kind}", dpi=PNG_DPI)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,0 +1,107 @@
+"""What is known of depths before anything is computed: places, folds, and what cannot be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frostline.cache.errors import InputError
+from frostline.cache.keys import BLOCKS
+from frostline.probe.embedded import check_labels
+from frostline.probe.heads.scoring import METRICS
+from frostline.report.depth.curve import Place
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from frostline.protocols import Inputs
+    from frostline.stages import Columns, Network
+
+AUTO, NONE = "auto", "none"
+# Under so many groups a single split cannot answer.
+FEW_GROUPS, FOLDS, LEAST_FOLDS, REPEATS = 100, 5, 3, 3
+
+
+def depth_places(network: Network, inputs: Inputs) -> list[tuple[Place, str | None]]:
+    """List the places of a backbone from input to output, and what reads each, if anything does."""
+    from frostline.extract.backbones.depths import backbone_depths
+
+    size, feature = inputs.geometry.crop, network.feature or BLOCKS
+    return [
+        (Place(one.number, one.block, one.behind, one.cost), one.feature)
+        for one in backbone_depths(network.backbone, size, feature, network.name)
+    ]
+
+
+def check_trained(unfreeze: str, network: Network, inputs: Inputs) -> None:
+    """Refuse to train more last blocks than lie behind the first place."""
+    if not unfreeze.isdecimal():
+        return
+    places = [place for place, _ in depth_places(network, inputs)]
+    if int(unfreeze) not in [place.behind for place in places]:
+        raise InputError(
+            f"Backbone {network.backbone_name!r} has {places[0].behind} blocks behind its first, "
+            f"fewer than the {unfreeze} of --train: give a smaller number, or all."
+        )
+
+
+def check_images(images: pd.DataFrame, dataset: str, columns: Columns) -> None:
+    """Refuse splits on which no depth can be chosen or scored."""
+    check_labels(images, dataset, columns.label, columns.split)
+    labelled = images[images["label"].notna()]
+    if not (labelled["split"] == "test").any():
+        raise InputError(
+            f"Data set {dataset!r} has no test image with a label (columns {columns.label!r} and "
+            f"{columns.split!r}) to score the choice on: index it again with a test part, or name "
+            "other columns."
+        )
+
+
+def choose_folds(
+    images: pd.DataFrame, dataset: str, metric: str, *, cv: str, trains: bool
+) -> tuple[str | None, str]:
+    """Choose how depths are read: by a data set's splits, or by repeated cross-validation.
+
+    Parameters
+    ----------
+    images : DataFrame
+        `Manifest.images`.
+    metric : str
+        Which chooses the depth.
+    cv : str
+        `KxR`, `none`, or `auto`: 5x3 of under 100 groups, with fewer folds where a class has fewer
+        groups.
+    trains : bool
+        Whether something is trained too.
+
+    Returns
+    -------
+    folds : str or None
+        `KxR`; None for the splits.
+    said : str
+        A sentence on what was chosen, "" where there was no choice.
+    """
+    if cv != AUTO:
+        if cv != NONE and trains:
+            raise InputError(
+                "--cv is for reading, and --train for a data set's own splits: give one of them."
+            )
+        return (None if cv == NONE else cv), ""
+    groups = int(images["group_id"].nunique())
+    if groups >= FEW_GROUPS:
+        return None, ""
+    fewest = int(images.groupby("label")["group_id"].nunique().min())
+    few, why = f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}", ""
+    if trains:
+        why = "training is not cross-validated"
+    elif metric not in METRICS:
+        why = f"folds do not choose by {metric}"
+    elif fewest < LEAST_FOLDS:
+        why = "its rarest class has too few groups for cross-validation"
+    if why:
+        return None, f"{few}: one split says little, and {why}."
+    # A class has an image in every fold.
+    folds = f"{min(FOLDS, fewest)}x{REPEATS}"
+    return folds, (
+        f"{few}, so that one split cannot answer: it is read by {folds} cross-validation (--cv "
+        "none takes its splits)."
+    )

@@ -1,0 +1,161 @@
+"""`frostline depth`: the study of one data set with the protocol of depth alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline import stages
+from frostline.cache import InputError, Workspace, read_manifest
+from frostline.depth.checks import AUTO, NONE
+from frostline.depth.reading import Heads
+from frostline.finetune.recipe import make_recipe
+from frostline.protocols import PROTOCOL_HEADS, check_protocol
+from frostline.report import read_predictions
+from frostline.report.statistics.comparisons.compare import check_options
+from frostline.report.statistics.comparisons.differences import Options
+from frostline.study.depth_data import study_curves
+from frostline.study.file import Study, parse_study
+from frostline.study.plan import study_cells
+from frostline.study.planner import make_plan
+from frostline.study.results import read_state
+from frostline.study.runner import run_study
+
+if TYPE_CHECKING:
+    from frostline.report.depth.curve import Curves
+
+PROTOCOL = "depth"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a data set.
+
+    Attributes
+    ----------
+    train : sequence of str
+        What is trained too: numbers of last blocks, `all`, and `scratch`, all of it from random
+        weights.
+    seeds : sequence of int
+        Of what is trained, and of heads that depend on one.
+    cv : str
+        `KxR`: reading by repeated cross-validation; `none`: the data set's splits; `auto`: 5x3
+        where it has under 100 groups and nothing is trained, with fewer folds where a class has
+        fewer groups.
+    metric : str
+        The primary one: it chooses, and is shown.
+    columns : Columns
+    changes : mapping
+        Fields of the recipe of training to replace.
+    """
+
+    train: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
+    cv: str = AUTO
+    metric: str = "accuracy"
+    columns: stages.Columns = field(default_factory=stages.Columns)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def depth_study(
+    workspace: Workspace,
+    dataset: str,
+    networks: Sequence[stages.Network],
+    question: Question,
+    machine: stages.Machine | None = None,
+) -> Study:
+    """Make the study of one data set of the workspace, checked before anything is computed.
+
+    Raises
+    ------
+    InputError
+        If a backbone has no blocks that are known, has fewer than asked, or a stage would refuse.
+    """
+    read_manifest(workspace.manifest(dataset))  # before anything is imported that takes seconds
+    _check(networks, question)
+    first, machine = networks[0], machine or stages.Machine()
+    # As it is typed, a value is text.
+    recipe = make_recipe(first.protocol, **question.changes)
+    protocol = {
+        "recipe": first.protocol,
+        "feature": first.feature or "blocks",
+        "train": [int(one) if one.isdecimal() else one for one in question.train],
+        "image_size": first.image_size,
+        **{name: getattr(recipe, name) for name in question.changes},
+    }
+    study = parse_study(
+        {
+            "name": f"depth-{dataset}",
+            "title": f"How deep? {dataset}",
+            "datasets": {dataset: vars(question.columns)},
+            "backbones": [
+                {
+                    "name": one.backbone_name,
+                    "weights": one.weights,
+                    "weights_seed": one.weights_seed,
+                    "network": one,
+                }
+                for one in networks
+            ],
+            "protocols": {PROTOCOL: protocol},
+            "seeds": list(question.seeds),
+            "primary_metric": question.metric,
+            "cv": question.cv,
+            **vars(machine),
+        },
+        "The question",
+    )
+    plan = make_plan(workspace, study, study_cells(study))
+    for sentence in plan.failed.values():
+        raise InputError(sentence)
+    return study
+
+
+def find_depth(
+    workspace: Workspace, study: Study, *, jobs: int = 1, with_images: bool = False
+) -> tuple[list[Curves], Path]:
+    """Run a study, and give the curves of its protocol of depth and the folder of its report.
+
+    Raises
+    ------
+    InputError
+        If a step failed.
+    """
+    outcome = run_study(workspace, study, jobs=jobs, with_images=with_images)
+    outcome.check()
+    assert outcome.report is not None
+    runs = [read_predictions(path) for path in outcome.predictions]
+    return study_curves(study, runs, read_state(outcome.report)["depths"]), outcome.report
+
+
+def _check(networks: Sequence[stages.Network], question: Question) -> None:
+    """Refuse what can be known without looking at anything."""
+    check_options(Options(question.metric))
+    for one in question.train:
+        if not re.fullmatch("[1-9][0-9]{0,3}|all|scratch", one):
+            raise InputError(
+                "--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
+                f"{one!r}: correct it."
+            )
+    if question.changes and not question.train:
+        raise InputError(
+            f"The recipe's {min(question.changes)} is for what is trained: give --train, or leave "
+            "it out."
+        )
+    names = [network.backbone_name for network in networks]
+    if not names:
+        raise InputError("There is no backbone to read: give one at least.")
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"Backbone {min(twice)!r} is given twice: give it once.")
+    first = networks[0]
+    for name in ("protocol", "feature", "image_size"):
+        if any(getattr(one, name) != getattr(first, name) for one in networks):
+            raise InputError(f"Backbones of one picture have one {name}: give them the same.")
+    if question.cv not in (AUTO, NONE):
+        cv = question.cv
+        Heads(PROTOCOL_HEADS[check_protocol(first.protocol)], first.protocol, cv=cv).check(
+            "any", names[0], question.metric
+        )

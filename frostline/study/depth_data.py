@@ -1,0 +1,106 @@
+"""The protocol of depth in a report: which runs stand where, and the curves that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from frostline.cache import Workspace
+from frostline.study.file import SCRATCH, Study
+from frostline.study.records import record_done
+
+if TYPE_CHECKING:
+    from frostline.report import Predictions
+    from frostline.report.depth.curve import Curves, Point
+    from frostline.study.plan import Plan
+
+
+def depth_runs(workspace: Workspace, plan: Plan) -> list[dict[str, Any]]:
+    """List which finished runs of a study stand at which depth.
+
+    Returns
+    -------
+    list of dict
+        One for each data set, protocol of depth and backbone that was read: these names; `places`
+        from input to output; `read`, for each depth that was read its number, its runs, and the
+        validation score of a cross-validation; `nested`, the runs of what each fold chose for
+        itself; and `train`, the runs of each part that was trained.
+    """
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for step in plan.runs():
+        cell = step.cell
+        record = record_done(workspace, step.key)
+        place = cell.dataset, cell.protocol, cell.backbone.name
+        if record is None or not (step.kind == "read" or cell.part):
+            continue
+        names = dict(zip(("dataset", "protocol", "backbone"), place, strict=True))
+        one = found.setdefault(place, {**names, "read": [], "train": {}})
+        if step.kind == "read":
+            one |= {"places": record["places"], "read": record["points"]}
+            one["nested"] = record["nested"]
+        else:
+            one["train"].setdefault(cell.part, []).append(record["run"])
+    # Trained alone, nothing says where its blocks lie.
+    return [one for one in found.values() if one["read"]]
+
+
+def study_curves(
+    study: Study, runs: Iterable[Predictions], depths: Sequence[Mapping[str, Any]]
+) -> list[Curves]:
+    """Make the curves of every data set and protocol of depth, from what `depth_runs` lists."""
+    from frostline.report.depth.curve import Place, depth_curves
+
+    known = {run.run: run for run in runs}
+    together: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in depths:
+        together.setdefault((one["dataset"], one["protocol"]), []).append(one)
+    found = []
+    for backbones in together.values():
+        places = {one["backbone"]: [Place(*place) for place in one["places"]] for one in backbones}
+        points = [
+            point for one in backbones for point in _points(one, places[one["backbone"]], known)
+        ]
+        nested = {one["backbone"]: [known[run] for run in one["nested"]] for one in backbones}
+        scoring: dict[str, Any] = {
+            "metric": study.primary_metric,
+            "scoring": {"unit": study.unit},
+        }
+        if study.replicates is not None:
+            scoring["replicates"] = study.replicates
+        found.append(depth_curves(points, places, nested=nested, **scoring))
+    return found
+
+
+def _points(
+    depths: Mapping[str, Any], places: Sequence[Any], known: Mapping[str, Predictions]
+) -> Iterable[Point]:
+    from frostline.report.depth.curve import Point, Validation
+
+    at, behind = {place.depth: place for place in places}, {place.behind: place for place in places}
+    for depth, names, validation in depths["read"]:
+        scored = None if validation is None else Validation(*validation)
+        yield Point("read", at[depth], [known[name] for name in names], validation=scored)
+    for part, names in depths["train"].items():
+        runs = [known[name] for name in names]
+        place = behind[int(part)] if part.isdecimal() else None
+        yield Point("scratch" if part == SCRATCH else "train", place, runs)
+
+
+def shown_runs(
+    runs: Sequence[Predictions], curves: Sequence[Curves], depths: Sequence[Mapping[str, Any]]
+) -> list[Predictions]:
+    """Leave out what stands in the curves alone: reading elsewhere than chosen, or at the end.
+
+    The other depths are description; in tables of scores and comparisons they would be candidates.
+    """
+    chosen = {
+        str(run) for one in curves for run in one.table.loc[one.table["chosen"], "run"].tolist()
+    }
+    hidden: set[str] = set()
+    kept: set[str] = set()
+    for one in depths:
+        hidden |= set(one["nested"])
+        for number, (_, names, _) in enumerate(one["read"]):
+            last = number == len(one["read"]) - 1
+            (kept if last or names[0] in chosen else hidden).update(names)
+    return [run for run in runs if run.run not in hidden - kept]
