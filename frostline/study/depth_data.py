@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from frostline.cache import Workspace
+from frostline.cache import InputError, Workspace
 from frostline.study.file import SCRATCH, Study
 from frostline.study.records import record_done
 
@@ -24,7 +24,7 @@ def depth_runs(workspace: Workspace, plan: Plan) -> list[dict[str, Any]]:
         One for each data set, protocol of depth and backbone that was read: these names; `places`
         from input to output; `read`, for each depth that was read its number, its runs, and the
         validation score of a cross-validation; `nested`, the runs of what each fold chose for
-        itself; and `train`, the runs of each part that was trained.
+        itself, and `metric`, by which it did; and `train`, the runs of each part that was trained.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for step in plan.runs():
@@ -37,7 +37,7 @@ def depth_runs(workspace: Workspace, plan: Plan) -> list[dict[str, Any]]:
         one = found.setdefault(place, {**names, "read": [], "train": {}})
         if step.kind == "read":
             one |= {"places": record["places"], "read": record["points"]}
-            one["nested"] = record["nested"]
+            one |= {"nested": record["nested"], "metric": step.inputs.get("metric")}
         else:
             one["train"].setdefault(cell.part, []).append(record["run"])
     # Trained alone, nothing says where its blocks lie.
@@ -51,6 +51,12 @@ def study_curves(
     from frostline.report.depth.curve import Place, depth_curves
 
     known = {run.run: run for run in runs}
+    for one in depths:
+        if one["metric"] not in (None, study.primary_metric):
+            raise InputError(
+                f"Every fold chose the depths of {one['backbone']} on {one['dataset']} by "
+                f"{one['metric']}, not by {study.primary_metric}: run the study again."
+            )
     together: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for one in depths:
         together.setdefault((one["dataset"], one["protocol"]), []).append(one)

@@ -25,6 +25,7 @@ STUDY: dict[str, Any] = {
         "frozen": {"unfreeze": "none", "image_size": 32, "epochs": 2},
         "tuned": {"unfreeze": "all", "image_size": 32, "epochs": 3},
         "last": {"unfreeze": 1, "image_size": 32, "epochs": 2},
+        "depth": {"feature": "blocks", "train": [2], "image_size": 32, "epochs": 1},
     },
     "sweeps": {"few": {"protocol": "frozen", "train_groups": [4, "all"], "draws": 1}},
     "replicates": 100,

@@ -1,0 +1,184 @@
+"""The protocol of depth in studies: planned, done once, shared, and shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from frostline.cache import InputError, Workspace
+from frostline.report import read_predictions
+from frostline.study.file import Study, parse_study, read_study
+from frostline.study.plan import study_cells
+from frostline.study.results import report_study
+from frostline.study.runner import plan_study, run_study
+
+from .conftest import Run, make_images
+
+DEPTH: dict[str, Any] = {"recipe": "standard", "feature": "blocks", "image_size": 32}
+STUDY: dict[str, Any] = {
+    "name": "small",
+    "datasets": {"set": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
+    "backbones": [{"name": f"timm:test_{net}", "weights": "random"} for net in ("vit", "resnet")],
+    "protocols": {"depth": {**DEPTH, "train": [1, "scratch"], "epochs": 1}},
+    "cv": "none",
+    "replicates": 100,
+    "device": "cpu",
+}
+VIT = [f"set/timm:test_vit/{part}/0" for part in ("depth", "depth:1", "depth:scratch")]
+
+
+def study_at(folder: Path, *settings: str, **changes: Any) -> Study:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
+    return read_study(path, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that was run, in `ws`."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_images(folder / "images", 48)
+    outcome = run_study(Workspace(folder / "ws"), study_at(folder))
+    assert outcome.failed == {}
+    assert [name for name in outcome.done if "vit" in name] == VIT
+    return folder
+
+
+def points(folder: Path) -> pd.DataFrame:
+    text = (folder / "ws" / "reports" / "small" / "tables" / "depth.json").read_text("utf-8")
+    (said,) = json.loads(text)["datasets"]
+    return pd.DataFrame(said["points"])
+
+
+def test_each_backbone_is_read_at_every_depth_and_trained_where_asked(finished: Path) -> None:
+    table = points(finished)
+    for backbone, depths in (("timm:test_vit", 6), ("timm:test_resnet", 5)):
+        part = table[table["backbone"] == backbone]
+        roads = part["road"].tolist()
+        assert roads.count("read") >= depths - 1
+        assert roads[-2:] == ["train", "scratch"]
+        assert part.loc[part["road"] == "read", "chosen"].sum() == 1
+    answer = (finished / "ws" / "reports" / "small" / "answer.txt").read_text("utf-8")
+    assert answer.split("\n\n")[0].lstrip().startswith("Read timm:test_vit at ")
+
+
+def test_one_pass_embeds_all_depths_and_one_run_reads_them(finished: Path) -> None:
+    plan = plan_study(Workspace(finished / "ws"), study_at(finished))
+    kinds = [(step.kind, step.cell.backbone.name) for step in plan.steps]
+    assert kinds.count(("embeddings", "timm:test_vit")) == 1
+    assert kinds.count(("read", "timm:test_vit")) == 1
+    assert len({step.key for step in plan.steps}) == len(plan.steps)
+
+
+def test_what_is_done_is_not_done_again(finished: Path) -> None:
+    folder = finished / "ws" / "predictions"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    assert run_study(Workspace(finished / "ws"), study_at(finished)).failed == {}
+    assert {p.name: p.stat().st_mtime_ns for p in folder.glob("*.parquet")} == before
+
+
+def test_a_part_can_be_asked_for_alone(finished: Path) -> None:
+    study = study_at(finished)
+    for pattern, names in (
+        ("set/timm:test_vit/depth", VIT),
+        ("*/timm:test_vit/depth/0", VIT),
+        ("set/timm:test_vit/depth:1", VIT[1:2]),
+        ("*/*/depth:scratch", [VIT[2], VIT[2].replace("vit", "resnet")]),
+    ):
+        assert [cell.name for cell in study_cells(study, [pattern])] == names
+    with pytest.raises(InputError, match="fits no run"):
+        study_cells(study, ["*/*/depth:2"])
+
+
+def test_tables_leave_out_depths_that_nobody_chose(finished: Path) -> None:
+    scores = (finished / "ws" / "reports" / "small" / "tables" / "runs.csv").read_text("utf-8")
+    table = points(finished)
+    read = table[table["road"] == "read"]
+    last = read.groupby("backbone")["depth"].transform("max") == read["depth"]
+    for _, row in read[read["chosen"] | last].iterrows():
+        assert row["run"] in scores
+    for _, row in read[~(read["chosen"] | last)].iterrows():
+        assert row["run"] not in scores
+
+
+def test_the_report_is_written_again_for_another_metric(finished: Path) -> None:
+    folder = report_study(Workspace(finished / "ws"), study_at(finished, "primary_metric=roc_auc"))
+    assert set(points(finished)["metric"]) == {"roc_auc"}
+    assert "ROC AUC" in (folder / "answer.txt").read_text("utf-8")
+
+
+def test_few_patients_are_read_by_cross_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_images(tmp_path / "images", 48)
+    changes = {"protocols": {"read": DEPTH}, "backbones": STUDY["backbones"][:1], "cv": "auto"}
+    study, place = study_at(tmp_path, **changes), Workspace(tmp_path / "ws")
+    outcome = run_study(place, study)
+    assert outcome.failed == {}
+    assert "it is read by 5x3 cross-validation" in capsys.readouterr().err
+    table = points(tmp_path)
+    assert table["road"].tolist() == ["read"] * 6 + ["nested"]
+    # What each fold chose is a run as any other.
+    (nested,) = table.loc[table["road"] == "nested", "run"]
+    run = read_predictions(place.predictions(nested))
+    assert run.table["image_id"].is_unique
+    assert len(run.table) == 48
+    written = place.root / "reports" / "small" / "study.json"
+    before = written.stat().st_mtime_ns
+    run_study(place, study)
+    assert written.stat().st_mtime_ns == before
+    # Folds chose by accuracy, and by no other metric.
+    with pytest.raises(InputError, match=r"by accuracy, not by log_loss: run the study again"):
+        report_study(place, study_at(tmp_path, "primary_metric=log_loss", **changes))
+
+
+def test_a_data_set_without_a_root_is_the_one_that_is_indexed(
+    tmp_path: Path, frostline: Run
+) -> None:
+    make_images(tmp_path / "images", 48)
+    study = study_at(tmp_path, datasets={"set": {}}, backbones=STUDY["backbones"][:1])
+    outcome_of_none = plan_study(Workspace(tmp_path / "frostline-workspace"), study)
+    assert "make it with `frostline index set" in next(iter(outcome_of_none.failed.values()))
+    done = frostline("index", "set", "--root", "images", "--group-pattern", "(patient[0-9]+)")
+    assert done.returncode == 0, done.stderr
+    shown = frostline("run", "small.yaml", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "depth:scratch" in shown.stdout
+    assert not (tmp_path / "frostline-workspace" / "embeddings").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"train": [1]}, "The key train is for the protocol of depth: give feature: blocks"),
+        ({"feature": "blocks", "unfreeze": 1, "train": [1]}, "and no unfreeze"),
+        ({"feature": "blocks", "train": [1, 1]}, "The key train has 1 twice: give it once."),
+        ({"feature": "blocks", "train": ["half"]}, "train"),
+        ({"feature": "blocks", "recipe": "standard", "epochs": 3}, "takes no field of the recipe"),
+    ],
+)
+def test_what_is_not_meant_is_refused(entry: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_study({**STUDY, "protocols": {"depth": entry}}, "s.yaml")
+    assert sentence in str(caught.value)
+
+
+def test_folds_are_checked_before_anything_starts() -> None:
+    with pytest.raises(InputError, match="FOLDSxREPEATS with at least 3 folds"):
+        parse_study({**STUDY, "cv": "five"}, "s.yaml")
+
+
+def test_too_many_last_blocks_fail_alone(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 48)
+    protocols = {"depth": {**DEPTH, "train": [9]}}
+    study = study_at(tmp_path, protocols=protocols, backbones=STUDY["backbones"][:1])
+    plan = plan_study(Workspace(tmp_path / "ws"), study)
+    ((name, sentence),) = plan.failed.items()
+    assert name == "set/timm:test_vit/depth:9/0"
+    assert "6 blocks behind its first, fewer than the 9 of train" in sentence
+    assert [step.kind for step in plan.steps] == ["pixels", "embeddings", "read"]
