@@ -207,12 +207,21 @@ def report(
     print_report(report_study(Workspace(workspace), chosen, with_images=with_images))
 
 
-def demo(workspace: WorkspaceOption = Path("frostline-demo")) -> None:
-    """Run the whole pipeline offline, in minutes, on made-up data.
+def demo(
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="A set of MedMNIST instead, such as pneumoniamnist, fetched by the package "
+            "medmnist."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path("frostline-demo"),
+) -> None:
+    """Run the whole pipeline offline, in a minute or two, on made-up data.
 
     Example: frostline demo
     """
     from frostline.cache import Workspace
     from frostline.study.demo import run_demo
 
-    run_demo(Workspace(workspace))
+    run_demo(Workspace(workspace), on)

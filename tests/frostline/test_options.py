@@ -106,6 +106,7 @@ IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
+    "demo --on": Passes("frostline.study.demo:run_demo", "demo", "demo --on pneumoniamnist"),
     "demo --workspace": Passes(
         "frostline.study.demo:run_demo", "demo --workspace a", "demo --workspace b"
     ),

@@ -219,13 +219,15 @@ def test_the_study_demo_finds_the_data_that_it_makes(
 ) -> None:
     made: list[Path] = []
     planned: list[Study] = []
-    monkeypatch.setattr("frostline.extract.phantom.make_phantom_glioma", made.append)
+    monkeypatch.setattr(
+        "frostline.extract.phantom.make_phantom_glioma", lambda folder, _: made.append(folder)
+    )
     monkeypatch.setattr(
         "frostline.study.costs.dry_run.show_plan", lambda _, study, plan: planned.append(study)
     )
     app(["run", "demo", "--dry-run", "--workspace", str(tmp_path)], standalone_mode=False)
-    assert made == [tmp_path / "phantom"]
-    assert planned[0].datasets["phantom-glioma"].root == [str(tmp_path / "phantom")]
+    assert made == [tmp_path / "phantoms"]
+    assert planned[0].datasets["phantom-glioma"].root == [str(tmp_path / "phantoms")]
 
 
 def test_every_builtin_study_is_valid() -> None:
