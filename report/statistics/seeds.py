@@ -28,8 +28,8 @@ from frostline.report.statistics.intervals.bounds import (
     jackknife_scale,
     t_bounds,
 )
-from frostline.report.statistics.intervals.estimates import estimate, is_skewed
-from frostline.report.statistics.intervals.flags import COVERS, exact_trials, flag, unknown
+from frostline.report.statistics.intervals.estimates import df_factor, estimate
+from frostline.report.statistics.intervals.flags import exact_trials, flag, unknown
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import (
     NO_INTERVAL,
@@ -307,15 +307,11 @@ def _pool(
     """Average a metric over seeds; `alone` has the intervals of metrics that see no difference."""
     made, values = contributions(aligned.paired, name), aligned.paired.estimates(name)
     means = made.residuals.mean(1), made.weights.mean(1)
-    group = group_variance(*means, made.counts, skewed=is_skewed(name, samples[0]))
+    group = group_variance(*means, made.counts, factor=df_factor(name, samples[0]))
     part = seeds_part(values, made.residuals, made.weights, made.counts)
     test = seeds_test(float(values.mean()), group, [] if part is None else [part])
     of_groups = seeds_test(test.difference, group, [])
     interval = alone.get(name) or _interval(test, of_groups, samples, name)
-    shown = interval.method == POOLED and not np.isnan(interval.low)
-    if shown and part is not None and part.variance > group[0]:
-        few = f"The {part.seeds} seeds vary more than the {samples[0].unit}s: {COVERS}"
-        interval = replace(interval, notes=(*interval.notes, Note(few, (name,))))
     return Pooled(
         interval.estimate,
         interval.low,

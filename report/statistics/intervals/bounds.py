@@ -52,7 +52,7 @@ def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, fl
     if scale is not None and at_bound(centre, scale):
         return *nothing, AT_BOUND
     made = pseudo_contributions(left.values, left.weights, left.counts)
-    variance, df = group_variance(*made, left.counts, skewed=left.skewed)
+    variance, df = group_variance(*made, left.counts, factor=left.factor)
     if np.isnan(variance):
         return *nothing, ONE_CARRIES_ALL
     if variance**0.5 <= NEGLIGIBLE * abs(centre):

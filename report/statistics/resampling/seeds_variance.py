@@ -16,7 +16,8 @@ import numpy.typing as npt
 from frostline.report.statistics.metrics import Array
 from frostline.report.statistics.resampling.weights import effective_number
 
-# By simulation: 4 covers as 1 does, and leaves no situation of the atlas without an interval.
+# Where one unit seems to make all of the variance, that is an accident of the sample too. By
+# simulation 4 covers as 1 does, and hardly a sample of the atlas is left without an interval.
 LEAST_DF = 4.0
 
 
@@ -114,7 +115,7 @@ def seeds_part(
 
 
 def group_variance(
-    residuals: Array, weights: Array, counts: npt.NDArray[np.int64], *, skewed: bool = False
+    residuals: Array, weights: Array, counts: npt.NDArray[np.int64], *, factor: float = np.inf
 ) -> tuple[float, float]:
     """Compute the variance over units of a metric or difference, and its degrees of freedom.
 
@@ -125,19 +126,18 @@ def group_variance(
     ----------
     residuals, weights : float64 [U]
         As in `Contributions`.
-    skewed : bool
-        Whether few units may decide, as badly wrong large ones do of a loss. The degrees of freedom
-        are then at most (Σr²)² / Σr⁴ - 1, of the residuals themselves (Carter, Schnepel and
-        Steigerwald 2017, with residuals for their expectations), but not below `LEAST_DF`: where
-        one unit seems to make all of the variance, that is an accident of the sample too.
+    factor : float
+        Where units are unequal few may make the variance, and it is known as badly as they are few.
+        The degrees of freedom are then at most this many times (Σr²)² / Σr⁴, of the residuals
+        themselves, less one, but not below `LEAST_DF`: see `df_factor`.
     """
     total, effective = float(counts @ weights), float(effective_number(weights, counts))
     if effective <= 1:
         return float("nan"), 0.0
     squares = (residuals / total) ** 2
     df = effective - 1
-    if skewed:
-        df = min(df, max(float(effective_number(squares, counts)) - 1, LEAST_DF))
+    if np.isfinite(factor):
+        df = min(df, max(factor * float(effective_number(squares, counts)) - 1, LEAST_DF))
     return float(counts @ squares) * effective / (effective - 1), df
 
 
