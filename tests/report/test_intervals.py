@@ -19,6 +19,7 @@ from frostline.report.statistics.intervals.intervals import (
     compute_intervals,
 )
 from frostline.report.statistics.metrics import compute_metrics
+from frostline.report.statistics.resampling.seeds_variance import group_variance
 from frostline.report.statistics.resampling.weights import effective_number, unit_weights
 from frostline.report.statistics.sample import make_sample
 from frostline.report.statistics.scores import SCORES
@@ -248,8 +249,21 @@ def test_jackknife_t_counts_effective_groups(run):
     assert few in texts(one.notes)
 
 
+def test_degrees_of_freedom_of_unequal_groups_are_bounded_by_what_they_contribute(run):
+    """Of equal groups they are those of their number; one group is no less than 4 of them."""
+    r = np.array([0.1, 0.3, 0.4, 0.8, -0.5])
+    ones, counts = np.ones(5), np.array([2, 1, 1, 1, 1])
+    all_r = np.repeat(r, counts)
+    moments = (all_r**2).sum() ** 2 / (all_r**4).sum()
+    assert 4 < 2 * moments - 1 < 5
+    for factor, expected in ((np.inf, 5.0), (2.0, 2 * moments - 1), (1.0, 4.0)):
+        _, df = group_variance(r, ones, counts, factor=factor)
+        assert df == pytest.approx(expected)
+    # Fewer units than that have no more.
+    assert group_variance(r[:3], ones[:3], np.ones(3, int), factor=1.0)[1] == pytest.approx(2)
+
+
 def test_metrics_of_probabilities_have_fewer_degrees_of_freedom_where_groups_are_unequal(run):
-    """At most those of what groups contribute; of equal groups those of their number."""
     for sizes, fewer in (([2] * 40, False), ([1, 5] * 20, True)):
         sample = make_sample(unequal(run, np.array(sizes)))
         without = leave_out(sample, ["log_loss"])["log_loss"]

@@ -40,6 +40,13 @@ def parts(runs):
     ).sort_index().to_numpy()
 
 
+def of_groups(right, images):
+    """Degrees of freedom of unequal groups: effective ones, or by the moments of residuals."""
+    squares = (right - right.sum() / images.sum() * images) ** 2
+    moments = 2 * squares.sum() ** 2 / (squares**2).sum()
+    return min(images.sum() ** 2 / (images**2).sum() - 1, max(moments - 1, 4))
+
+
 def test_groups_seeds_and_their_interaction_are_counted_once(run):
     """The terms of an analysis of variance of pseudo-values, by hand; t on the logit scale."""
     runs = seeds(run, 4)
@@ -57,7 +64,7 @@ def test_groups_seeds_and_their_interaction_are_counted_once(run):
     assert row["group_error"] == pytest.approx(between**0.5)
     assert row["seed_error"] == pytest.approx(added**0.5)
     total = between + added
-    df = total**2 / (between**2 / (effective - 1) + whole**2 / (s - 1))
+    df = total**2 / (between**2 / of_groups(right.mean(1), images) + whole**2 / (s - 1))
     assert row["df"] == pytest.approx(df)
     centre = values.mean()
     reach = stats.t.ppf(0.975, df) * total**0.5 / (centre * (1 - centre))
@@ -221,9 +228,8 @@ def test_one_seed_is_this_model(run):
     (row,) = over_seeds(seeds(run, 1), metrics=["accuracy"]).to_dict("records")
     assert ONE_SEED.text in texts(row["notes"])
     assert np.isnan(row["seed_error"])
-    images = seeds(run, 1)[0].table["group_id"].value_counts()
-    effective = images.sum() ** 2 / (images**2).sum()
-    assert row["df"] == pytest.approx(effective - 1)
+    right, images = parts(seeds(run, 1))
+    assert row["df"] == pytest.approx(of_groups(right[:, 0], images))
 
 
 def test_seeds_of_a_method_are_one_row(run):
