@@ -15,7 +15,7 @@ from frostline.cache.errors import InputError
 STAGES = {
     "pixels": 1,
     "embeddings": 1,
-    "probe": 1,
+    "probe": 2,
     "finetune": 1,
     "statistics": 13,
     "figures": 8,

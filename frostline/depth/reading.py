@@ -24,6 +24,7 @@ from frostline.report import Predictions, read_predictions, write_predictions
 from frostline.report.depth.choice import known_errors
 from frostline.report.depth.curve import Place, Point, Validation
 from frostline.report.depth.folds import choose_by_folds, chosen_run, mean_scores
+from frostline.report.statistics.evaluation import score
 from frostline.stages import Columns
 
 
@@ -147,8 +148,9 @@ def _inner(workspace: Workspace, run: HeadRun, metric: str) -> Any:
 def _nested(points: list[Point], inner: Any, metric: str, said: list[str]) -> Read:
     """Choose in every fold, and score every depth by its inner folds: inner [D, R, F, F - 1]."""
     higher, folds = METRICS[metric], inner.shape[2]
-    table = points[0].runs[0].table
-    least = float(known_errors(np.zeros(1), len(table), metric)[0])
+    # Of patients, where those are scored.
+    ((_, sample),) = score(points[0].runs[:1])
+    least = float(known_errors(np.zeros(1), len(sample.truth), metric)[0])
     costs = np.array([point.place.cost for point in points if point.place is not None])
     nested = [
         chosen_run(
@@ -157,7 +159,7 @@ def _nested(points: list[Point], inner: Any, metric: str, said: list[str]) -> Re
         )
         for repeat in range(inner.shape[1])
     ]
-    units = int(table["group_id"].nunique())
+    units = int(points[0].runs[0].table["group_id"].nunique())
     means, errors = mean_scores(inner.reshape(len(points), -1), folds, least)
     scored = [
         replace(point, validation=Validation(float(mean), float(error), units))

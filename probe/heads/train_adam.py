@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from frostline.probe.heads.adam import AdamProbe
-from frostline.probe.heads.scoring import score_heads
 from frostline.probe.heads.training import Candidate, Fit, Index, Part, Pool, Scores, Trainer
 from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
@@ -60,7 +59,7 @@ class _Watched:
         accuracy = np.zeros(len(logits))
         for fold, (rows, own) in enumerate(zip(self.part.held_out, shares, strict=True)):
             places = {"candidate": np.arange(len(own)), "fold": fold, "epoch": epoch}
-            scores = score_heads(own, self.pool.codes[rows])
+            scores = self.pool.score(own, rows)
             self.tables.append(pd.DataFrame({**places, **scores}))
             accuracy += scores["accuracy"] / len(shares)
         better: NDArray[np.bool_] = accuracy > self.best

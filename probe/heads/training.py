@@ -64,12 +64,23 @@ class Pool:
     reference : int [m]
         Rows whose features (never their labels) give the standardisation: all that any part may
         train or select on. So one matrix, decomposed once, serves all of them.
+    groups : int [n], optional
+        Number of each row's group where held-out rows are scored by group, as slices of patients
+        are; -1 for rows that none holds out.
     """
 
     X: NDArray[np.float32]
     codes: Index
     classes: list[str]
     reference: Index
+    groups: Index | None = None
+
+    def score(
+        self, probabilities: NDArray[np.floating], rows: Index
+    ) -> dict[str, NDArray[np.float64]]:
+        """Score what heads answer for held-out rows, [h, m, k], as test is scored: [h] each."""
+        groups = None if self.groups is None else self.groups[rows]
+        return score_heads(probabilities, self.codes[rows], groups)
 
     def names(self, rows: Index) -> NDArray[np.str_]:
         """Give the labels of rows: text [m]."""
@@ -131,7 +142,7 @@ def _score_part(pool: Pool, part: Part, answer: Answer) -> pd.DataFrame:
     for fold, rows in enumerate(part.held_out):
         probabilities = answer(rows)
         places = {"candidate": np.arange(len(probabilities)), "fold": fold, "epoch": 0}
-        tables.append(pd.DataFrame({**places, **score_heads(probabilities, pool.codes[rows])}))
+        tables.append(pd.DataFrame({**places, **pool.score(probabilities, rows)}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -19,8 +19,8 @@ import pandas as pd
 
 from frostline.cache import Store, Workspace, read_manifest
 from frostline.probe.embedded import Embedded, pooled_images, split_images, with_embeddings
-from frostline.probe.heads.scoring import METRICS
-from frostline.probe.heads.training import Fit, Pool
+from frostline.probe.heads.scoring import METRICS, scored_groups
+from frostline.probe.heads.training import Fit, Index, Pool
 from frostline.probe.sweep.head_run import Data, HeadRun
 from frostline.probe.sweep.run_files import Trained, write_run
 from frostline.probe.sweep.selection import Choice, choices
@@ -91,8 +91,19 @@ def load(workspace: Workspace, data: Data, pooled: bool) -> Loaded:
     # Features of test images standardise nothing, unless every image is a test image once.
     reference = embedded.rows("test") if pooled else embedded.rows("train", "val")
     codes = pd.Categorical(embedded.images["label"], categories=embedded.classes).codes
-    pool = Pool(embedded.X, codes.astype(np.intp), embedded.classes, reference)
+    groups = _groups(embedded, embedded.rows("test" if pooled else "val"))
+    pool = Pool(embedded.X, codes.astype(np.intp), embedded.classes, reference, groups)
     return Loaded(images, embedded, pool, store)
+
+
+def _groups(embedded: Embedded, held_out: Index) -> Index | None:
+    """Give the group of every held-out row, int [n], -1 elsewhere; None where images are scored."""
+    found = scored_groups(embedded.images.iloc[held_out])
+    if found is None:
+        return None
+    groups = np.full(len(embedded.images), -1, np.intp)
+    groups[held_out] = found
+    return groups
 
 
 # The same for every task of a store: a worker reads its embeddings once.

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from frostline.cache import InputError, Workspace
 from frostline.cache.stamped import read_parquet, write_parquet
-from frostline.probe.heads.scoring import METRICS, score_heads
+from frostline.probe.heads.scoring import METRICS, score_heads, scored_groups
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, at_edge, choices, hyperparameters, select
 from frostline.probe.sweep.settings import Sweep
@@ -124,7 +124,7 @@ def _test_rows(
     known = test[test["label"].isin(result.classes)]
     codes = pd.Categorical(known["label"], categories=result.classes).codes.astype(np.intp)
     probabilities = known[[f"prob_{name}" for name in result.classes]].to_numpy(np.float64)
-    scores = score_heads(probabilities[None], codes)
+    scores = score_heads(probabilities[None], codes, scored_groups(known))
     texts = [json.dumps(dict(hyperparameters(run, pick)), sort_keys=True) for pick in picks]
     found = {
         "hyperparameters": texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]",

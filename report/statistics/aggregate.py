@@ -44,7 +44,7 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     table, name = predictions.table, predictions.run
     known = bool(table["group_id"].notna().any())
     if how == "auto":
-        how, notes = _choose(predictions, known)
+        how, notes = _choose(predictions)
         predictions = replace(predictions, notes=(*predictions.notes, *notes))
     if how == "none":
         return predictions
@@ -72,16 +72,32 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     return replace(predictions, table=rows, notes=(*predictions.notes, note))
 
 
-def _choose(predictions: Predictions, known: bool) -> tuple[str, Notes]:
-    """Decide what `auto` is for these predictions, and what to say about it."""
-    table = predictions.table
-    volumes = known and table["image_id"].str.contains(SLICE_MARK, regex=False).fillna(False).any()
-    if not volumes:
-        return "none", ()
-    if (table.groupby("group_id")["label"].nunique() > 1).any():
+def scores_groups(images: pd.DataFrame) -> tuple[bool, Notes]:
+    """Decide whether `auto` scores groups, not images, and what to say about it.
+
+    Groups are scored where images are slices of volumes and no group has two labels. Whoever scores
+    images goes by this, so that what chooses is scored as what is reported.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Those that are scored: `image_id`, `group_id` and `label`.
+    """
+    slices = images["image_id"].str.contains(SLICE_MARK, regex=False).fillna(False)
+    if not (slices.any() and images["group_id"].notna().any()):
+        return False, ()
+    if (images.groupby("group_id")["label"].nunique() > 1).any():
         note = "Slices of a group differ in their label, so slices are scored, not patients."
-        return "none", (Note(note),)
-    probs = all(f"prob_{label}" in table for label in predictions.classes)
+        return False, (Note(note),)
+    return True, ()
+
+
+def _choose(predictions: Predictions) -> tuple[str, Notes]:
+    """Decide what `auto` is for these predictions, and what to say about it."""
+    groups, notes = scores_groups(predictions.table)
+    if not groups:
+        return "none", notes
+    probs = all(f"prob_{label}" in predictions.table for label in predictions.classes)
     return "mean" if probs else "vote", ()
 
 

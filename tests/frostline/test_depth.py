@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 
 import frostline as package
 from frostline.cache import InputError
+from frostline.extract.phantom import make_phantom_glioma
+from frostline.report import read_predictions
 
 from .conftest import Run, make_images
 
@@ -103,6 +106,32 @@ def test_few_groups_are_read_by_cross_validation(indexed: Path, frostline: Run) 
     split = frostline(*DEPTH, "--cv", "none")
     assert split.returncode == 0, split.stderr
     assert set(read(indexed)[0]["road"]) == {"read"}
+
+
+def test_slices_choose_by_patient_as_evaluate_scores_them(tmp_path: Path, frostline: Run) -> None:
+    make_phantom_glioma(tmp_path / "glioma", 30)
+    pattern = "{patient}/{patient}_%s.nii.gz"
+    volumes = ("--kind", "mri-slices", "--image", pattern % "flair", "--mask", pattern % "mask")
+    columns = ("--group-column", "patient_id", "--label-column", "grade")
+    made = frostline(
+        "index", "chest", "--root", "glioma", *volumes, "--table", "glioma/labels.csv", *columns
+    )
+    assert made.returncode == 0, made.stderr
+    done = frostline(*DEPTH, "--cv", "none", "--metric", "log_loss")
+    assert done.returncode == 0, done.stderr
+    table, _ = read(tmp_path)
+    files = [tmp_path / f"frostline-workspace/predictions/{run}.parquet" for run in table["run"]]
+    words = ("--split", "val", "--metric", "log_loss", "--format", "csv")
+    said = frostline("evaluate", *files, *words)
+    assert said.returncode == 0, said.stderr
+    scores = pd.read_csv(StringIO(said.stdout)).set_index("run")["estimate"]
+    assert table["val_estimate"].tolist() == pytest.approx(scores[table["run"]].tolist())
+    for path, one in zip(files, table.itertuples(), strict=True):
+        result = read_predictions(path)
+        val = result.table[result.table["split"] == "val"]
+        assert one.val_units == val["group_id"].nunique() < len(val) / 3
+        # What chose the strength is the same score, of heads that were trained side by side.
+        assert result.meta["validation"]["log_loss"] == pytest.approx(one.val_estimate, rel=0.02)
 
 
 def test_two_backbones_are_one_picture(indexed: Path, frostline: Run) -> None:
