@@ -41,7 +41,7 @@ def describe_store(workspace: Workspace, folder: Path) -> dict[str, Any]:
         `kind`, `dataset`, `backbone` (None for pixels), `key`, `parts`, `bytes`, `age_seconds`
         (since its newest part), and, unless it is damaged (`damaged` then says how), `rows`,
         `needed` and `wanted` (distinct images of the manifest, and how many of them it has; None
-        without a manifest), `spec`, `provenance`.
+        without a manifest), `spec`, `provenance`, `seconds` (that embedding took, None if unknown).
     """
     kind, dataset, *backbone = folder.parent.relative_to(workspace.root).parts
     parts = part_files(folder)
@@ -59,6 +59,7 @@ def describe_store(workspace: Workspace, folder: Path) -> dict[str, Any]:
     except InputError as error:
         return {**about, "damaged": str(error)}
     about |= {"rows": len(store), "spec": store.spec, "provenance": store.provenance}
+    about["seconds"] = store.seconds
     try:
         keys = manifest_contents(workspace, dataset)
     except InputError:

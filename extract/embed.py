@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -228,11 +229,11 @@ def _embed(
     batch: int,
     progress: Progress | None,
 ) -> None:
-    count = 0
+    count, began = 0, time.monotonic()
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance, len(targets))
+                StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance, len(targets), began)
             )
             for to in targets
         ]

@@ -14,6 +14,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
 from frostline.cache.locks import lock_file
 from frostline.cache.stores.part import (
+    SECONDS,
     block_digest,
     header_digest,
     new_part_name,
@@ -76,10 +77,11 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
 
 def write_rows(store: Store, rows: np.ndarray) -> Path:
     """Write rows as one new part, a block at a time: the store may be larger than memory."""
-    first = store.parts[0]
+    known = {} if store.seconds is None else {SECONDS: round(store.seconds, 3)}
+    provenance = {**store.provenance, **known}
     path = new_part_name(store.folder)
     block_rows = rows_in_block(int(np.prod(store.shape)) * store.dtype.itemsize)
-    attributes = part_attributes(first.format, store.spec, store.provenance, block_rows)
+    attributes = part_attributes(store.parts[0].format, store.spec, provenance, block_rows)
     keys = store.keys[rows]
     shape = (len(rows), *store.shape)
     digests = np.empty((-(-len(rows) // block_rows), KEY_BYTES), np.uint8)

@@ -34,6 +34,8 @@ REMEDY = (
 BLOCK_BYTES = 1 << 20
 # More than all of a part but its rows takes.
 HEADER_BYTES = 1 << 16
+# Where a part's provenance says how long its rows took.
+SECONDS = "seconds"
 _ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_difference
-from frostline.cache.stores.part import Part, damaged_part, read_part
+from frostline.cache.stores.part import SECONDS, Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
 from frostline.cache.versions import STAGES
 
@@ -80,7 +80,17 @@ class Store:
     @property
     def provenance(self) -> dict[str, Any]:
         """Versions, device, origin of the weights, as the first part has them."""
-        return self.parts[0].provenance
+        return {name: at for name, at in self.parts[0].provenance.items() if name != SECONDS}
+
+    @property
+    def seconds(self) -> float | None:
+        """What embedding took, over all parts; None where one of them does not say.
+
+        A pass that filled several stores counts as a whole in each.
+        """
+        said = [part.provenance.get(SECONDS) for part in self.parts]
+        known = [float(one) for one in said if isinstance(one, int | float)]
+        return sum(known) if len(known) == len(said) else None
 
     @property
     def shape(self) -> tuple[int, ...]:

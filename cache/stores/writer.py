@@ -14,7 +14,7 @@ import numpy as np
 
 from frostline.cache.atomic import clear_temporary
 from frostline.cache.keys import KEY_BYTES, spec_key
-from frostline.cache.stores.part import write_part
+from frostline.cache.stores.part import SECONDS, write_part
 
 PART_BYTES = 64 << 20
 PART_SECONDS = 60.0
@@ -55,6 +55,8 @@ class StoreWriter:
     A part is written while the next is gathered; at most one is being written. What goes wrong
     there is raised by the next `append`, `flush` or the end of the block. Where several stores are
     filled `together`, so many, their parts are smaller, so that memory is bounded over all of them.
+    With `since`, the `time.monotonic` at which the work on the rows began, each part says in its
+    provenance how many `seconds` it took, since the part before or since then.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class StoreWriter:
         spec: Mapping[str, Any],
         provenance: Mapping[str, Any],
         together: int = 1,
+        since: float | None = None,
     ) -> None:
         if folder.name != spec_key(spec):
             raise ValueError(f"folder {folder} is not named by the key of its spec")
@@ -74,6 +77,7 @@ class StoreWriter:
         self._filling: _Rows | None = None
         self._spare: _Rows | None = None
         self._since = 0.0
+        self._told_until = since
         self._pool = ThreadPoolExecutor(1, "write")
         self._writing: Future[Path] | None = None
 
@@ -97,7 +101,7 @@ class StoreWriter:
         """
         self.flush()
         if len(keys):
-            self._writing = self._pool.submit(self._part, keys, values)
+            self._writing = self._pool.submit(self._part, keys, values, self._about())
 
     def flush(self) -> None:
         """Write the rows so far as a part, and wait until it is there."""
@@ -109,14 +113,21 @@ class StoreWriter:
         self._wait()
         if rows is not None and rows.count:
             self._filling, self._spare = self._spare, rows
-            self._writing = self._pool.submit(self._write, rows)
+            self._writing = self._pool.submit(self._write, rows, self._about())
 
-    def _write(self, rows: _Rows) -> Path:
+    def _about(self) -> Mapping[str, Any]:
+        """Give the provenance of the part that begins to be written."""
+        if self._told_until is None:
+            return self.provenance
+        before, self._told_until = self._told_until, time.monotonic()
+        return {**self.provenance, SECONDS: round(self._told_until - before, 3)}
+
+    def _write(self, rows: _Rows, about: Mapping[str, Any]) -> Path:
         count, rows.count = rows.count, 0
-        return self._part(rows.keys[:count], rows.values[:count])
+        return self._part(rows.keys[:count], rows.values[:count], about)
 
-    def _part(self, keys: np.ndarray, values: np.ndarray) -> Path:
-        return write_part(self.folder, self.kind, self.spec, self.provenance, keys, values)
+    def _part(self, keys: np.ndarray, values: np.ndarray, about: Mapping[str, Any]) -> Path:
+        return write_part(self.folder, self.kind, self.spec, about, keys, values)
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None

@@ -146,6 +146,7 @@ def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, A
         "candidates": len(run.candidates),
         "validation": {run.metric: float(np.mean(scores))},
         "seconds": trained.seconds,
+        "embedding_seconds": store.seconds,
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

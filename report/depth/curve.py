@@ -79,7 +79,8 @@ class Point:
     runs : sequence of Predictions
         One for each seed, of one data set and backbone.
     seconds : float, optional
-        What it took to train, all seeds together; the sum of what the runs say if not given.
+        What it took, all seeds together: training, or embedding and heads; NaN if not known. If not
+        given, what the runs say.
     validation : Validation, optional
         Of a cross-validation, whose runs have no validation images.
     """
@@ -179,8 +180,6 @@ def _row(
     """Score a point on test and, where it has validation images, on those."""
     first, place = point.runs[0], point.place
     (test,) = over_seeds(point.runs, metrics=[metric], **how, **draws).to_dict("records")
-    seconds = [run.meta.get("seconds") for run in point.runs]
-    known = sum(float(one) for one in seconds if one is not None) if any(seconds) else NAN
     row = {name: test[name] for name in TABLE_COLUMNS if name in test}
     return row | {
         "dataset": first.meta.get("dataset"),
@@ -192,9 +191,19 @@ def _row(
         "unfreeze": first.meta.get("unfreeze"),
         "feature": first.meta.get("feature"),
         "seeds": test["n_seeds"],
-        "seconds": known if point.seconds is None else point.seconds,
+        "seconds": _seconds(point) if point.seconds is None else point.seconds,
         **_validation(point, metric, how),
     }
+
+
+def _seconds(point: Point) -> float:
+    """Add what the runs took and, of reading, one pass of embedding; NaN where one is not known."""
+    said = [run.meta.get("seconds") for run in point.runs]
+    if point.road in ("read", "nested"):
+        # Heads of all seeds and repeats read one store.
+        said.append(point.runs[0].meta.get("embedding_seconds"))
+    known = [float(one) for one in said if one is not None]
+    return round(sum(known), 3) if len(known) == len(said) else NAN
 
 
 def _validation(point: Point, metric: str, how: Mapping[str, Any]) -> dict[str, float]:

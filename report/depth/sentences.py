@@ -19,6 +19,8 @@ from frostline.report.tables.positive import metric_words
 Record = Mapping[Any, Any]
 # Validation and test differ in more than luck beyond so many standard errors of their gap.
 FAR_APART = 3.0
+# From so many times the time on it is said.
+LONGER = 1.5
 # Half of the width of a 95% interval in standard errors.
 HALF_WIDTH = 1.96
 
@@ -167,9 +169,11 @@ def _interval(row: Record) -> str:
 
 
 def _times(train: Record, read: Record) -> str:
-    """Say how much longer training took, where both are known."""
+    """Say how much longer training took than embedding and reading, where both are known."""
     if not (train["seconds"] > 0 and read["seconds"] > 0):
         return ""
     ratio = train["seconds"] / read["seconds"]
     digits = 0 if ratio >= 10 else 1
-    return f", at {ratio:,.{digits}f} times the time of the head alone" if ratio >= 1.5 else ""
+    if ratio < LONGER:
+        return ""
+    return f", at {ratio:,.{digits}f} times the time that embedding and reading took"

@@ -202,3 +202,29 @@ def test_a_store_is_described_even_when_damaged(workspace: Workspace) -> None:
     assert 0 <= about["age_seconds"] < 600
     part_files(folder)[0].write_bytes(b"x")
     assert "is damaged" in describe_store(workspace, folder)["damaged"]
+
+
+def test_seconds_of_parts_add_up_and_survive_a_merge(tmp_path: Path) -> None:
+    keys, values = rows(8)
+    place = tmp_path / spec_key(SPEC)
+    since = time.monotonic() - 100
+    with StoreWriter(place, EMBEDDINGS, SPEC, {"device": "cpu"}, since=since) as writer:
+        writer.append(keys[:4], values[:4])
+        writer.flush()
+        time.sleep(0.1)
+        writer.append(keys[4:], values[4:])
+        writer.flush()
+        writer.flush()  # of no rows is no part
+    first, second = (part.provenance["seconds"] for part in Store.open(place).parts)
+    assert 100 <= first < 110
+    assert 0.1 <= second < 10
+    assert Store.open(place).seconds == pytest.approx(first + second)
+    assert Store.open(place).provenance == {"device": "cpu"}
+    compact_store(place)
+    (merged,) = Store.open(place).parts
+    assert merged.provenance == {"device": "cpu", "seconds": pytest.approx(first + second)}
+    # One part that does not say, as of an older release, and the time is not known.
+    fill(tmp_path, *rows(3, seed=1), parts=1)
+    assert Store.open(place).seconds is None
+    compact_store(place)
+    assert Store.open(place).seconds is None

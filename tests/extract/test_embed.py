@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from frostline.cache import InputError, Store, Workspace, read_manifest
+from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest, spec_key
 from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import Extraction, embed_features, embed_images, embedding_spec
 from frostline.extract.forward import forward_function, pad
@@ -236,3 +237,51 @@ def test_embeddings_that_teach_nothing_are_warned_of_when_they_are_made(
         broken.model.norm.weight.mul_(fault)
     with pytest.warns(UserWarning, match=sentence):
         extract(Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 3), broken)
+
+
+def test_a_pass_that_was_stopped_and_one_that_goes_on_add_their_seconds(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    workspace, root = Workspace(tmp_path / "ws"), make_images(tmp_path / "images", 12)
+
+    def stopping(done: int, _: int) -> None:
+        time.sleep(0.2)
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(workspace, root, backbone, progress=stopping)
+    (folder,) = find_stores(workspace.embeddings("set", "timm:test_vit"))
+    before = Store.open(folder).seconds
+    assert before is not None
+    assert before >= 0.4
+    done = extract(workspace, root, backbone, progress=lambda *_: time.sleep(0.3))
+    assert (done.key, done.embedded) == (folder.name, 4)
+    after = Store.open(folder).seconds
+    assert after is not None
+    assert after - before == pytest.approx(Store.open(folder).parts[-1].provenance["seconds"])
+    assert after - before >= 0.3
+    # Nothing is left to do, and nothing is added.
+    extract(workspace, root, backbone, progress=lambda *_: time.sleep(0.3))
+    assert Store.open(folder).seconds == after
+
+
+def test_each_store_of_one_pass_says_the_whole_pass(tmp_path: Path, backbone: Backbone) -> None:
+    workspace = Workspace(tmp_path / "ws")
+    manifest = index_dataset(workspace, "set", roots=[make_images(tmp_path / "images", 8)])
+    source = pixel_source(workspace, manifest, GEOMETRY)
+    specs = [
+        embedding_spec(source, backbone.name, backbone.weights, feature, NORMALISATION)
+        for feature in ("cls", "mean")
+    ]
+    began = time.monotonic()
+    embed_features(
+        workspace, source, specs, lambda: backbone, batch=4, progress=lambda *_: time.sleep(0.2)
+    )
+    wall = time.monotonic() - began
+    folders = find_stores(workspace.embeddings("set", "timm:test_vit"))
+    assert {folder.name for folder in folders} == {spec_key(spec) for spec in specs}
+    for folder in folders:
+        seconds = Store.open(folder).seconds
+        assert seconds is not None
+        assert 0.4 <= seconds <= wall

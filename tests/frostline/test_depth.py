@@ -6,11 +6,20 @@ import json
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import frostline as package
-from frostline.cache import InputError
+from frostline.cache import (
+    EMBEDDINGS,
+    InputError,
+    Store,
+    StoreWriter,
+    Workspace,
+    find_stores,
+    part_files,
+)
 from frostline.extract.phantom import make_phantom_glioma
 from frostline.report import read_predictions
 
@@ -87,6 +96,49 @@ def test_both_roads_by_one_command(indexed: Path, frostline: Run) -> None:
     )
     assert one.returncode == 0
     assert Path(one.stdout.splitlines()[0]).name in before
+
+
+def test_training_is_said_with_the_time_of_embedding_and_reading(
+    indexed: Path, frostline: Run
+) -> None:
+    workspace = Workspace(indexed / "frostline-workspace")
+    words = ("--train", "all", "--epochs", "20", "--lr", "1e-3")
+    assert frostline(*DEPTH, "--cv", "none").returncode == 0
+    stores = {path.name: Store.open(path) for path in find_stores(folder_of(workspace))}
+    assert all(0 < store.seconds < 60 for store in stores.values())
+    done = frostline(*DEPTH, *words)
+    assert done.returncode == 0, done.stderr
+    table, said = read(indexed)
+    for one in table[table["road"] == "read"].itertuples():
+        meta = read_predictions(workspace.predictions(one.run)).meta
+        assert one.seconds == pytest.approx(stores[meta["store_key"]].seconds + meta["seconds"])
+    chosen = table[table["chosen"]].set_index("road")["seconds"]
+    ratio = chosen["train"] / chosen["read"]
+    times = f", at {ratio:.{0 if ratio >= 10 else 1}f} times the time that embedding and reading"
+    (sentence,) = [one for one in said["sentences"] if "raining the whole network" in one]
+    assert (times in sentence) == (ratio >= 1.5)
+
+
+def folder_of(workspace: Workspace) -> Path:
+    return workspace.embeddings("chest", "timm:test_vit")
+
+
+def test_stores_that_do_not_say_their_time_say_nothing_of_times(
+    indexed: Path, frostline: Run
+) -> None:
+    assert frostline("extract", *DEPTH[1:], "--feature", "blocks").returncode == 0
+    for folder in find_stores(folder_of(Workspace(indexed / "frostline-workspace"))):
+        store = Store.open(folder)
+        rows = store.read(np.arange(len(store)))
+        for path in part_files(folder):
+            path.unlink()
+        with StoreWriter(folder, EMBEDDINGS, store.spec, store.provenance) as writer:
+            writer.append(store.keys, rows)  # as release 0.1 wrote it
+    done = frostline(*DEPTH, "--train", "all", "--epochs", "3", "--lr", "1e-3")
+    assert done.returncode == 0, done.stderr
+    table, said = read(indexed)
+    assert table["seconds"].isna().tolist() == [True] * 6 + [False]
+    assert not any("the time" in sentence for sentence in said["sentences"])
 
 
 def test_few_groups_are_read_by_cross_validation(indexed: Path, frostline: Run) -> None:

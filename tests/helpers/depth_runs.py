@@ -68,7 +68,11 @@ def reading(
     """A head at each place."""
     how = {"backbone": backbone, "shift": shift, "patients": patients}
     return [
-        Point("read", place, [depth_run(skill, feature=f"layer:{place.block}", **how)])
+        Point(
+            "read",
+            place,
+            [depth_run(skill, feature=f"layer:{place.block}", embedding_seconds=4.0, **how)],
+        )
         for place, skill in zip(PLACES, skills, strict=True)
     ]
 
