@@ -73,12 +73,12 @@ def test_the_table_of_depths_agrees_on_a_split_and_in_folds(build: Build) -> Non
     place = place_of(build, make_volumes())
     key = plan_sweep(place, sweep_of()).runs[0].data.store_key
     for metric in ("balanced_accuracy", "log_loss"):
-        read = read_depths(place, "mri", "tiny", [(PLACES[0], key)], Heads(jobs=1), metric)
+        read = read_depths(place, "mri", "tiny", [(PLACES[0], key)], Heads(), metric)
         (row,) = depth_curves(read.points, {"tiny": PLACES}, metric=metric).table.to_dict("records")
         (result,) = read.points[0].runs
         assert row["val_estimate"] == pytest.approx(scores_of(result, [metric])[metric])
         assert row["val_units"] == 9
-        heads = Heads(cv="3x2", jobs=1)
+        heads = Heads(cv="3x2")
         read = read_depths(place, "mri", "tiny", [(PLACES[0], key)], heads, metric)
         sweep = heads.sweep("mri", "tiny")
         runs = plan_sweep(place, sweep).runs
