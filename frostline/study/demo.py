@@ -48,7 +48,8 @@ def demo_study(workspace: Workspace, on: str | None = None) -> Study:
     folder = workspace.root / "medmnist"
     folder.mkdir(parents=True, exist_ok=True)
     options = {"data": on, "size": 64, "label_names": True, "download": True}
-    study.datasets = {on: DatasetEntry(root=str(folder), kind="medmnist", options=options)}
+    entry = {"root": str(folder), "kind": "medmnist", "options": options}
+    study.datasets = {on: DatasetEntry.model_validate(entry)}
     study.title = f"How deep? {on}"
     return study
 

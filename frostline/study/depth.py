@@ -96,7 +96,6 @@ def depth_study(
                     "name": one.backbone_name,
                     "weights": one.weights,
                     "weights_seed": one.weights_seed,
-                    "network": one,
                 }
                 for one in networks
             ],
@@ -108,6 +107,8 @@ def depth_study(
         },
         "The question",
     )
+    pairs = zip(study.backbone_entries(), networks, strict=True)
+    study.backbones = [OwnBackbone(**vars(entry), network=one) for entry, one in pairs]
     plan = make_plan(workspace, study, study_cells(study))
     for sentence in plan.failed.values():
         raise InputError(sentence)
