@@ -18,7 +18,7 @@ from frostline.report import read_predictions
 from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.study.depth_data import study_curves
-from frostline.study.file import Study, parse_study
+from frostline.study.file import OwnBackbone, Study, parse_study
 from frostline.study.plan import study_cells
 from frostline.study.planner import make_plan
 from frostline.study.results import read_state
