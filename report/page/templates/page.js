@@ -80,6 +80,17 @@
     table.before(controls);
   }
 
+  // A link into a folded part opens it; browsers that do so themselves lose nothing.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let one = target?.closest("details"); one; one = one.parentElement.closest("details")) one.open = true;
+    target?.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  if (location.hash) reveal();
+  // A second click on the same link changes no hash.
+  document.addEventListener("click", (event) => { if (event.target.closest?.('a[href^="#"]')?.hash === location.hash) reveal(); });
+
   // On paper nothing can be unfolded.
   let opened = [];
   addEventListener("beforeprint", () => {
