@@ -13,8 +13,6 @@ from frostline.report.tables import escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of a panel: how far apart the points of one bin stand, a way to train each.
-BESIDE = 0.035
 CHANCE, TRUE, BAR = "chance", "calibrated", "95% of points if calibrated"
 AXES = {
     "roc": ("False positive rate", "True positive rate"),
@@ -59,6 +57,8 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
 def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
     """Draw frequency against confidence, with bars of what good calibration would show.
 
+    A panel for each method: bars of two would hide each other.
+
     Parameters
     ----------
     bins : DataFrame
@@ -67,24 +67,23 @@ def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
         As of `curve_figure`.
     """
     titles = list(bins["panel"].unique())
-    x = _of("Mean confidence", positive)
-    ways = _ways(bins)
     more = {TRUE: (GREY, "", ":"), BAR: (GREY, "|", "")}
-    y = "Observed frequency"
-    figure, axes = panels(titles, xlabel=x, ylabel=y, height=1.5, legend=[*ways, *more])
+    figure, axes = panels(
+        titles,
+        xlabel=_of("Mean confidence", positive),
+        ylabel="Observed frequency",
+        height=1.5,
+        legend=list(more),
+    )
     for one, title in zip(axes, titles, strict=True):
         one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-        part = bins[bins["panel"] == title]
-        mine = [way for way in ways if way in set(part["way"])]
-        for place, way in enumerate(mine):
-            line, (colour, marker, _) = part[part["way"] == way], STYLES[way]
-            # Side by side, so that no bar hides another.
-            x = line["confidence"] + BESIDE * (place - (len(mine) - 1) / 2)
-            one.vlines(x, line["bar_low"], line["bar_high"], color=colour, linewidth=2, alpha=0.4)
+        for way, line in bins[bins["panel"] == title].groupby("way", sort=False):
+            colour, marker, _ = STYLES[str(way)]
+            x, bar = line["confidence"], (line["bar_low"], line["bar_high"])
+            one.vlines(x, *bar, color=colour, linewidth=2, alpha=0.4)
             one.plot(x, line["frequency"], marker, color=colour, markersize=3.2)
         _square(one)
-        one.set_xlim(-0.05, 1.05)
-    key(figure, ways, STYLES, lines=False, more=more)
+    key(figure, [], STYLES, more=more)
     return figure
 
 

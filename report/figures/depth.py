@@ -39,6 +39,7 @@ LONGEST_NAME = 10
 MOST_LETTERS = 44  # side by side
 PANEL = 2.1  # inches
 LEFT, RIGHT, TITLE, BELOW = 0.62, 0.1, 0.24, 1.05
+COLUMN = WIDTH - LEFT - RIGHT
 ENTRY, LEGEND_LINE = 1.95, 0.19  # inches of an entry of the legend
 NOTHING_FROZEN = -1
 BESIDE = 0.07  # of the distance of two blocks: intervals of training do not hide those of reading
@@ -90,7 +91,7 @@ def depth_figure(
         part = table[table["backbone"] == name]
         _panel(axes, part, list(places[name]), majority)
         axes.set_ylim(low, high)
-        _label(axes, part, list(places[name]), metric, across / WIDTH)
+        _label(axes, part, list(places[name]), metric, (across - LEFT - RIGHT) / COLUMN)
     add_legend(figure, handles, entries, 2.2)
     return figure
 
@@ -159,7 +160,7 @@ def _label(
 ) -> None:
     """Name the blocks below, and the share of the forward pass that is needed to get there.
 
-    `wide` is how many columns of print the panel is wide.
+    `wide` is how many times as wide the panel is as in a column of print.
     """
     names = {place.depth: escape.plain(str(place.block), LONGEST_NAME) for place in places}
     if (part["depth"] == NOTHING_FROZEN).any():

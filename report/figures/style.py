@@ -51,8 +51,8 @@ _SETTINGS: dict[Any, Any] = {
 }
 # The page says its font once (page.css).
 _FONT = "var(--sans, sans-serif)"
-_LETTER = 0.07  # inches of a letter in small print
-_LEGEND_LINE = 0.19  # inches
+_LETTER = 0.068  # inches of a letter in small print
+_LEGEND_LETTER, _LEGEND_LINE, _LONGEST = 0.076, 0.19, 46
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -159,10 +159,10 @@ def key(
             color=colour,
             marker=marker,
             linestyle=dash,
-            markersize=6.5 if name in styles else 5,
+            markersize=6.5 if name in styles else 9 if marker == "|" else 5,
             linewidth=2 if name in styles else 1.2,
             markeredgewidth=1.5 if name in styles else 1,
-            label=escape.plain(name, 34),
+            label=escape.plain(name, _LONGEST),
         )
         for name, colour, marker, dash in looks
     ]
@@ -179,14 +179,16 @@ def legend_height(names: Sequence[str]) -> float:
 
 def legend_layout(names: Sequence[str]) -> tuple[int, int]:
     """Find how many columns of names fit, and how many lines those have."""
-    widths = [0.5 + _LETTER * min(len(name), 34) for name in names]
+    widths = [0.46 + _LEGEND_LETTER * min(len(name), _LONGEST) for name in names]
     for columns in range(len(names), 0, -1):
-        lines = math.ceil(len(names) / columns)
-        # Legends are filled column by column.
-        across = [max(widths[i : i + lines]) for i in range(0, len(names), lines)]
-        if sum(across) <= WIDTH + 0.1:
+        lines, longer = divmod(len(names), columns)
+        # Legends are filled column by column, the first ones with one more.
+        counts = [lines + (place < longer) for place in range(columns)]
+        ends = list(itertools.accumulate(counts))
+        across = [max(widths[end - n : end]) for end, n in zip(ends, counts, strict=True)]
+        if sum(across) <= WIDTH:
             break
-    return columns, lines
+    return columns, counts[0]
 
 
 def add_legend(figure: Figure, handles: Sequence[Any], columns: int, length: float) -> None:

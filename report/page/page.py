@@ -142,12 +142,14 @@ def _answer(numbers: ReportNumbers, content: Content) -> str:
         lines += map(_filled, depth_sentences(curves))
         lines += ["", depth_chart(curves, TERMINAL_WIDTH), ""]
     lead, each, best = numbers.answer
-    lines += map(_filled, [*lead, *(each if len(each) <= FEW else [])])
+    # Sentences on depth say of each pair what those on freezing do.
+    few = each if len(each) <= FEW and not content.depths else []
+    lines += map(_filled, [*lead, *few])
     shown: dict[str, Any] = {"failed": content.failed, "elsewhere": ON_PAGE}
     if len(numbers.datasets) < MANY:
         lines += [*map(_filled, best), ""]
     else:
-        overview = to_terminal(overview_table(numbers), TERMINAL_WIDTH)
+        overview = to_terminal(overview_table(numbers, content.failed), TERMINAL_WIDTH)
         lines += [_filled(overview_sentence(numbers)), "", overview]
     table = score_table(numbers.by_method, marks=numbers.marks, primary=numbers.primary, **shown)
     return "\n".join([*lines, to_terminal(table, TERMINAL_WIDTH)])

@@ -78,7 +78,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             few=FEW,
             many=len(numbers.datasets) >= MANY,
             summary=overview_sentence(numbers),
-            overview=_table(overview_table(numbers, "scores")),
+            overview=_table(overview_table(numbers, content.failed, "scores")),
             depths=_depths(found, drawings),
             depth_table=_table(depth_table(content.depths, list(found))) if found else "",
             metric=find_metric(numbers.primary).words,

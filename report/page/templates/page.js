@@ -50,6 +50,7 @@
     return label;
   }
 
+  const fewRows = 4; // are seen at a glance
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     const names = heads.map((head) => head.textContent.trim());
@@ -66,6 +67,7 @@
         sort(table, column, now ? (now === "ascending" ? -1 : 1) : first);
       });
     });
+    if (table.tBodies[0].rows.length < fewRows) continue;
     const controls = document.createElement("div");
     controls.className = "controls";
     const input = document.createElement("input");
