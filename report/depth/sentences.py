@@ -21,17 +21,21 @@ Record = Mapping[Any, Any]
 FAR_APART = 3.0
 # From so many times the time on it is said.
 LONGER = 1.5
+# How a sentence begins that says so.
+MISLED = "Validation does not speak for this test set"
 # Half of the width of a 95% interval in standard errors.
 HALF_WIDTH = 1.96
 
 
 def depth_sentences(curves: Curves) -> list[str]:
     """Answer for each backbone: first where to read it, then what is known of the rest."""
-    return [
-        sentence
-        for backbone in curves.table["backbone"].unique()
-        for sentence in _of_backbone(curves, str(backbone))
-    ]
+    return [sentence for own in depth_paragraphs(curves).values() for sentence in own]
+
+
+def depth_paragraphs(curves: Curves) -> dict[str, list[str]]:
+    """Give the sentences of each backbone, by its name."""
+    names = map(str, curves.table["backbone"].unique())
+    return {name: list(_of_backbone(curves, name)) for name in names}
 
 
 def place_words(row: Record, blocks: int) -> str:
@@ -103,7 +107,8 @@ def _last_layer(
     if found["verdict"] in ("better", "worse"):
         yield f"Its last layer is {said}."
     else:
-        yield f"Whether its last layer differs is undecided: {said}. {needed}".rstrip()
+        undecided = f"The test images do not decide whether its last layer is better: {said}."
+        yield f"{undecided} {needed}".rstrip()
 
 
 def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterator[str]:
@@ -116,7 +121,7 @@ def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterat
     if found["verdict"] in ("better", "worse"):
         yield f"Training {what} is {said}."
         return
-    undecided = f"Whether training {what} differs is undecided: {said}."
+    undecided = f"The test images do not decide whether training {what} helps: {said}."
     yield f"{undecided} {needed_sentence(found)}".rstrip()
 
 
@@ -131,7 +136,7 @@ def _misled(row: Record) -> Iterator[str]:
         road = "reading" if row["road"] == "read" else "training"
         sign = "%" * is_share(metric)
         yield (
-            f"Validation does not speak for this test set: what was chosen for {road} scored "
+            f"{MISLED}: what was chosen for {road} scored "
             f"{number(row['val_estimate'], metric)}{sign} on validation and "
             f"{number(row['estimate'], metric)}{sign} on test images, too far apart for chance, "
             "and the depth was chosen on validation."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.figures.style import INK, NORMAL, SMALL, new_figure
+from frostline.report.figures.style import INK, NORMAL, SMALL, new_figure, title_lines
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
@@ -31,23 +31,22 @@ def confusion_panels(
     k, cell = len(names), 0.62 if len(names) <= 3 else 0.46
     longest = 0.085 * max(map(len, names))
     turned = longest > cell
-    left, top, below = 0.15 + longest, 0.3, 0.15 + (longest if turned else 0.1)
+    left, below = 0.15 + longest, 0.15 + (longest if turned else 0.1)
+    titles = [title_lines(title, left + k * cell) for title in matrices]
+    top = 0.15 + 0.15 * max(map(len, titles))
     columns = min(3 if k <= 4 else 2, len(matrices))
     rows = math.ceil(len(matrices) / columns)
     across, down = left + k * cell + 0.15, top + k * cell + below
     width, height = 0.28 + columns * across, rows * down + 0.3
     figure = new_figure(height, width)
-    for number, (title, matrix) in enumerate(matrices.items()):
+    for number, (lines, matrix) in enumerate(zip(titles, matrices.values(), strict=True)):
         row, column = divmod(number, columns)
         x, y = 0.28 + column * across + left, height - row * down - top - k * cell
         axes = figure.add_axes((x / width, y / height, k * cell / width, k * cell / height))
         _matrix(axes, np.asarray(matrix, dtype=np.int64), names, turned)
-        axes.set_title(
-            escape.plain(title, int(k * cell / 0.075) + 6),
-            color=INK,
-            fontsize=SMALL,
-            parse_math=False,
-        )
+        style: dict[str, Any] = {"color": INK, "fontsize": SMALL, "parse_math": False}
+        # Above the names of the rows too.
+        axes.set_title("\n".join(lines), loc="left", x=-longest / (k * cell), **style)
     figure.text(0.5, 0.05 / height, "Predicted", color=INK, fontsize=NORMAL, ha="center")
     figure.text(0.06 / width, 0.5, "True", color=INK, fontsize=NORMAL, va="center", rotation=90)
     return figure

@@ -13,6 +13,7 @@ from frostline.report.tables import escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CHANCE, TRUE, BAR = "chance", "calibrated", "95% of points if calibrated"
 AXES = {
     "roc": ("False positive rate", "True positive rate"),
     "precision-recall": ("Recall", "Precision"),
@@ -31,7 +32,14 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
     """
     part = curves[curves["kind"] == kind]
     titles = list(part["panel"].unique())
-    figure, axes = panels(titles, xlabel=_of(AXES[kind][0], positive), ylabel=AXES[kind][1])
+    ways = _ways(part)
+    more = {CHANCE: (GREY, "", ":")} if kind == "roc" else {}
+    figure, axes = panels(
+        titles,
+        xlabel=_of(AXES[kind][0], positive),
+        ylabel=AXES[kind][1],
+        legend=[*ways, *more],
+    )
     for one, title in zip(axes, titles, strict=True):
         for way, line in part[part["panel"] == title].groupby("way", sort=False):
             colour, _, dash = STYLES[str(way)]
@@ -42,12 +50,14 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
         if kind == "roc":
             one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
         _square(one)
-    key(figure, _ways(part), STYLES)
+    key(figure, ways, STYLES, more=more)
     return figure
 
 
 def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
     """Draw frequency against confidence, with bars of what good calibration would show.
+
+    A panel for each method: bars of two would hide each other.
 
     Parameters
     ----------
@@ -57,18 +67,23 @@ def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
         As of `curve_figure`.
     """
     titles = list(bins["panel"].unique())
-    x = _of("Mean confidence", positive)
-    figure, axes = panels(titles, xlabel=x, ylabel="Frequency of being right")
+    more = {TRUE: (GREY, "", ":"), BAR: (GREY, "|", "")}
+    figure, axes = panels(
+        titles,
+        xlabel=_of("Mean confidence", positive),
+        ylabel="Observed frequency",
+        height=1.5,
+        legend=list(more),
+    )
     for one, title in zip(axes, titles, strict=True):
         one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-        part = bins[bins["panel"] == title]
-        for shift, (way, line) in enumerate(part.groupby("way", sort=False)):
+        for way, line in bins[bins["panel"] == title].groupby("way", sort=False):
             colour, marker, _ = STYLES[str(way)]
-            x = line["confidence"] + 0.012 * shift
-            one.vlines(x, line["bar_low"], line["bar_high"], color=colour, linewidth=3, alpha=0.35)
-            one.plot(x, line["frequency"], marker, color=colour, markersize=3.8)
+            x, bar = line["confidence"], (line["bar_low"], line["bar_high"])
+            one.vlines(x, *bar, color=colour, linewidth=2, alpha=0.4)
+            one.plot(x, line["frequency"], marker, color=colour, markersize=3.2)
         _square(one)
-    key(figure, _ways(bins), STYLES, lines=False)
+    key(figure, [], STYLES, more=more)
     return figure
 
 
@@ -89,11 +104,17 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str], positive: st
     # Panels of one class have one prevalence, and so one scale.
     alike = max(tops.values()) < 1.5 * min(tops.values())
     x = _of("Threshold probability", positive)
-    figure, axes = panels(titles, xlabel=x, ylabel="Net benefit", own_axes=not alike)
     styles = {
         name: STYLES[way] if way else (COLOURS[i % 7], "o", "-")
         for i, (name, way) in enumerate(lines.items())
     }
+    more: dict[str, tuple[str, str, Any]] = {
+        "act on all": (GREY, "", ":"),
+        "act on none": (GREY, "", "-"),
+    }
+    figure, axes = panels(
+        titles, xlabel=x, ylabel="Net benefit", own_axes=not alike, legend=[*styles, *more]
+    )
     for one, title in zip(axes, titles, strict=True):
         part = curves[curves["panel"] == title]
         one.axhline(0, color=GREY, linewidth=0.8)
@@ -107,10 +128,7 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str], positive: st
         one.set_xlim(0, 1)
         one.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         one.locator_params(axis="y", nbins=4)
-    if sum(map(len, styles)) < 24:
-        # Else the caption has to say it: there is room for one row of names.
-        styles["act on all"] = (GREY, "", ":")
-    key(figure, list(styles), styles)
+    key(figure, list(styles), styles, more=more)
     return figure
 
 

@@ -38,7 +38,9 @@ MAJORITY: tuple[str, str, Any] = ("majority class", GREY, (0, (3, 1, 1, 1)))
 LONGEST_NAME = 10
 MOST_LETTERS = 44  # side by side
 PANEL = 2.1  # inches
-LEFT, RIGHT, TOP, TITLE, BELOW = 0.62, 0.1, 0.56, 0.24, 1.05
+LEFT, RIGHT, TITLE, BELOW = 0.62, 0.1, 0.24, 1.05
+COLUMN = WIDTH - LEFT - RIGHT
+ENTRY, LEGEND_LINE = 1.95, 0.19  # inches of an entry of the legend
 NOTHING_FROZEN = -1
 BESIDE = 0.07  # of the distance of two blocks: intervals of training do not hide those of reading
 _DRAWN = ("estimate", "low", "high", "val_estimate")
@@ -48,6 +50,9 @@ def depth_figure(
     table: pd.DataFrame,
     places: Mapping[str, Sequence[Any]],
     majority: float = math.nan,
+    *,
+    columns: int = 1,
+    width: float = WIDTH,
 ) -> Figure:
     """Draw the curves of one data set, a panel for each backbone.
 
@@ -62,23 +67,32 @@ def depth_figure(
         Of each backbone its places from input to output, with `depth`, `block` and `cost`.
     majority : float
         The level of always answering the most frequent class.
+    columns : int
+        Panels side by side.
+    width : float
+        Inches of the figure.
     """
     backbones = [str(name) for name in table["backbone"].unique()]
     metric = str(table["metric"].iloc[0])
-    each = PANEL + TITLE + BELOW
-    height = TOP + len(backbones) * each
-    figure = new_figure(height)
+    each, across = PANEL + TITLE + BELOW, width / columns
+    handles = _handles(table, majority)
+    # As many of a legend's entries side by side as there is room for.
+    entries = max(2, int(width / ENTRY))
+    top = 0.1 + LEGEND_LINE * math.ceil(len(handles) / entries)
+    height = top + math.ceil(len(backbones) / columns) * each
+    figure = new_figure(height, width)
     low, high = _limits(table, majority)
     for number, name in enumerate(backbones):
-        bottom = height - TOP - number * each - TITLE - PANEL
-        inside = (LEFT / WIDTH, bottom / height, (WIDTH - LEFT - RIGHT) / WIDTH, PANEL / height)
+        row, column = divmod(number, columns)
+        left, bottom = column * across + LEFT, height - top - row * each - TITLE - PANEL
+        inside = (left / width, bottom / height, (across - LEFT - RIGHT) / width, PANEL / height)
         axes = figure.add_axes(inside)
         tidy(axes, escape.plain(name, 50))
         part = table[table["backbone"] == name]
         _panel(axes, part, list(places[name]), majority)
         axes.set_ylim(low, high)
-        _label(axes, part, list(places[name]), metric)
-    _legend(figure, table, majority)
+        _label(axes, part, list(places[name]), metric, (across - LEFT - RIGHT) / COLUMN)
+    add_legend(figure, handles, entries, 2.2)
     return figure
 
 
@@ -111,6 +125,8 @@ def _panel(axes: Any, part: pd.DataFrame, places: list[Any], majority: float) ->
         y = values["estimate"][chosen]
         if road == "read" and len(nested):  # scored where each fold chose for itself
             y = scale * nested["estimate"].to_numpy(float)
+            bounds = (scale * nested[side].to_numpy(float) for side in ("low", "high"))
+            axes.vlines(x[chosen], *bounds, color=INK, linewidth=1.4)
         axes.plot(
             x[chosen],
             y,
@@ -139,8 +155,13 @@ def _limits(table: pd.DataFrame, majority: float) -> tuple[float, float]:
     return low - room, min(top, scale * bounds[1] + room) if bounds else top
 
 
-def _label(axes: Any, part: pd.DataFrame, places: list[Any], metric: str) -> None:
-    """Name the blocks below, and the share of the forward pass that is needed to get there."""
+def _label(
+    axes: Any, part: pd.DataFrame, places: list[Any], metric: str, wide: float = 1.0
+) -> None:
+    """Name the blocks below, and the share of the forward pass that is needed to get there.
+
+    `wide` is how many times as wide the panel is as in a column of print.
+    """
     names = {place.depth: escape.plain(str(place.block), LONGEST_NAME) for place in places}
     if (part["depth"] == NOTHING_FROZEN).any():
         names = {NOTHING_FROZEN: "none"} | names
@@ -148,12 +169,12 @@ def _label(axes: Any, part: pd.DataFrame, places: list[Any], metric: str) -> Non
     axes.set_xticks(list(names), list(names.values()))
     costs = {place.depth: f"{100 * place.cost:.0f}%" for place in places}
     # Names of a tenth of an inch a letter, side by side, or slanted.
-    many = len(names) * (max(map(len, names.values())) + 2) > MOST_LETTERS
+    many = len(names) * (max(map(len, names.values())) + 2) > MOST_LETTERS * wide
     for text in axes.get_xticklabels():
         text.set(rotation=40 if many else 0, ha="right" if many else "center", parse_math=False)
     style: dict[str, Any] = {"fontsize": SMALL, "color": INK, "ha": "center", "va": "top"}
     transform = axes.get_xaxis_transform()
-    every = max(1, math.ceil(len(names) / 9))
+    every = max(1, math.ceil(len(names) / (9 * wide)))
     for depth, cost in list(costs.items())[::-every]:
         axes.text(depth, -0.32 if many else -0.14, cost, transform=transform, **style)
     title = "Last frozen block, and share of the forward pass"
@@ -164,7 +185,8 @@ def _label(axes: Any, part: pd.DataFrame, places: list[Any], metric: str) -> Non
     axes.set_ylabel(label, fontsize=NORMAL, color=INK)
 
 
-def _legend(figure: Figure, table: pd.DataFrame, majority: float) -> None:
+def _handles(table: pd.DataFrame, majority: float) -> list[Any]:
+    """Make the entries of the legend, of what there is."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -194,4 +216,4 @@ def _legend(figure: Figure, table: pd.DataFrame, majority: float) -> None:
         for (name, colour, dash), there in levels
         if there
     ]
-    add_legend(figure, handles, 2, 2.2)
+    return handles

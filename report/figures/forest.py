@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.tables.words import minus
-from frostline.report.figures.style import GREY, INK, NORMAL, SMALL, STYLES, key, new_figure, tidy
+from frostline.report.figures.style import (
+    GREY,
+    INK,
+    NORMAL,
+    SMALL,
+    STYLES,
+    key,
+    legend_height,
+    new_figure,
+    tidy,
+)
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import (
     DEPTHS,
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
 NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
 PLOT, SIGNED = 0.66, 0.62
+DASHES: Any = (0, (2, 1.5))
 GAP = 0.02  # of the width, on either side of a number
 
 
@@ -54,12 +65,15 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
     majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * 100
     if len(majority) and limits[0] - majority.min() < limits[1] - limits[0]:
         limits = _limits(part, "estimate")
-    figure, axes = _lines(groups, "estimate", limits)
-    for value in majority[majority >= limits[0]]:
-        _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=(0, (2, 1.5)))
-    _xlabel(figure, f"{metric_title(shared(part, metric))} (%) with 95% interval")
     there = {row["way"] for rows in groups.values() for row in rows}
-    key(figure, [w for w in STYLES if w in there - {"", MAJORITY_HEAD}], STYLES, lines=False)
+    ways = [way for way in STYLES if way in there - {"", MAJORITY_HEAD}]
+    inside = majority[majority >= limits[0]]
+    more: dict[str, Any] = {"always the commonest": (GREY, "", DASHES)} if len(inside) else {}
+    figure, axes = _lines(groups, "estimate", limits, legend=[*ways, *more])
+    for value in inside:
+        _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=DASHES)
+    _xlabel(figure, f"{metric_title(shared(part, metric))} (%) with 95% interval")
+    key(figure, ways, STYLES, lines=False, more=more)
     return figure
 
 
@@ -76,7 +90,7 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
         words = FREEZING_VERDICTS.get(str(row["verdict"]), str(row["verdict"]))
         groups.setdefault(f"{row['name']}: {words}", []).append(row)
     reach = max(map(abs, _limits(differences, "difference")))
-    figure, axes = _lines(groups, "difference", (-reach, reach), legend=False)
+    figure, axes = _lines(groups, "difference", (-reach, reach))
     _rule(axes, groups, 0, color=INK, linewidth=0.8)
     _xlabel(figure, f"Frozen minus fine-tuned, points of {find_metric(metric).words}")
     return figure
@@ -87,11 +101,11 @@ def _lines(
     value: str,
     limits: tuple[float, float],
     *,
-    legend: bool = True,
+    legend: Sequence[str] = (),
 ) -> tuple[Figure, Any]:
     """Draw each name above its lines, from the top down."""
     inside = sum(NAME + LINE * len(rows) for rows in groups.values()) + 0.1
-    top, bottom = 0.3 if legend else 0.04, 0.48
+    top, bottom = legend_height(legend), 0.48
     height = top + inside + bottom
     figure = new_figure(height)
     share = SIGNED if value == "difference" else PLOT

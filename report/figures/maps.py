@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.report.figures.style import COLOURS, GREY, INK, MARKERS, SMALL, panels
+from frostline.report.figures.style import COLOURS, GREY, INK, MARKERS, SMALL, legend_layout, panels
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_GROUPS = 6
+LONGEST_NAME = 16
 
 
 def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
@@ -41,7 +42,7 @@ def map_figure(points: pd.DataFrame, classes: Sequence[str]) -> Figure:
         ylabel="",
         height=1.75 if grouped else 2.6,
         columns=len(ways),
-        legend=True,
+        legend=[escape.plain(name, LONGEST_NAME) for name in classes],
     )
     largest = list(sizes.index[:MOST_GROUPS])
     for number, one in enumerate(axes):
@@ -96,7 +97,7 @@ def _legend(figure: Figure, classes: Sequence[str]) -> None:
             marker=MARKERS[i % 8],
             linestyle="",
             markersize=5,
-            label=escape.plain(name, 10),
+            label=escape.plain(name, LONGEST_NAME),
         )
         for i, name in enumerate(classes)
     ]
@@ -106,7 +107,7 @@ def _legend(figure: Figure, classes: Sequence[str]) -> None:
         frameon=False,
         labelcolor=INK,
         fontsize=SMALL,
-        ncols=min(len(classes), 7),
+        ncols=legend_layout([escape.plain(name, LONGEST_NAME) for name in classes])[0],
         columnspacing=0.7,
         handletextpad=-0.2,
         borderaxespad=0.1,

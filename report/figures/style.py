@@ -8,6 +8,7 @@ telephone alike. Colours are Okabe and Ito's (2008), and differ in shape or dash
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from frostline.report.tables import escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Point = tuple[float, float]
 WIDTH = 4.0  # inches
 SMALL, NORMAL = 9, 10  # points
 # In a page this colour becomes that of its text, so that a figure is legible on light and dark.
@@ -47,7 +49,10 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "pdf.compression": 3,
 }
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+# The page says its font once (page.css).
+_FONT = "var(--sans, sans-serif)"
+_LETTER = 0.068  # inches of a letter in small print
+_LEGEND_LETTER, _LEGEND_LINE, _LONGEST = 0.076, 0.19, 46
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -65,29 +70,32 @@ def panels(
     height: float = 1.3,
     columns: int = 2,
     own_axes: bool = False,
-    legend: bool = True,
+    legend: Sequence[str] = ("",),
 ) -> tuple[Figure, list[Any]]:
     """Make a figure with one panel for each title, in rows of `columns`, and give its panels.
 
     Panels have the same limits, and ticks are labelled at the left and below alone; with
-    `own_axes` each has its own.
+    `own_axes` each has its own. `legend` are the names for which `key` needs room.
     """
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
     left, right, bottom = 0.62 if ylabel else 0.06, 0.1, 0.5 if xlabel else 0.06
     bottom = max(bottom, 0.3) if own_axes else bottom
-    top, title = 0.32 if legend else 0.04, 0.24 if any(titles) else 0.04
     across, down = (0.45, 0.3) if own_axes else (0.2, 0.0)
-    total = top + rows * (height + title) + (rows - 1) * down + bottom
     width = (WIDTH - left - right - across * (columns - 1)) / columns
+    # Titles may reach over the gap to the next panel.
+    lines = [title_lines(name, width + 0.6 * across) for name in titles]
+    top = legend_height(legend)
+    title = 0.09 + 0.15 * max(map(len, lines)) if any(titles) else 0.04
+    total = top + rows * (height + title) + (rows - 1) * down + bottom
     figure = new_figure(total)
     out = []
-    for number, name in enumerate(titles):
+    for number in range(len(titles)):
         row, column = divmod(number, columns)
         x = left + column * (width + across)
         y = total - top - (row + 1) * (height + title) - row * down
         axes = figure.add_axes((x / WIDTH, y / total, width / WIDTH, height / total))
-        tidy(axes, escape.plain(name, 26 if columns > 1 else 50))
+        tidy(axes, "\n".join(lines[number]))
         last = number + columns >= len(titles)
         axes.tick_params(labelleft=own_axes or column == 0, labelbottom=own_axes or last)
         out.append(axes)
@@ -111,32 +119,76 @@ def tidy(axes: Any, title: str = "") -> None:
         axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
+def title_lines(title: str, width: float) -> list[str]:
+    """Break a title behind commas into lines of so many inches, and cut longer words."""
+    letters = int(width / _LETTER)
+    lines = [""]
+    for part in escape.plain(title).split(", "):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if not lines[-1] or len(joined) <= letters:
+            lines[-1] = joined
+        else:
+            lines[-1] += ","
+            lines.append(part)
+    return [escape.plain(line, max(letters, 3)) for line in lines]
+
+
 def key(
     figure: Figure,
     names: Sequence[str],
     styles: Mapping[str, tuple[str, str, Any]],
     *,
     lines: bool = True,
+    more: Mapping[str, tuple[str, str, Any]] | None = None,
 ) -> None:
-    """Draw a legend in one row above the panels."""
+    """Draw a legend above the panels: lines or markers, and lines or markers of `more` kinds.
+
+    `more` are drawn as they are: a marker where the dash is "", else a line.
+    """
     from matplotlib.lines import Line2D
 
+    looks = [
+        (name, styles[name][0], "" if lines else styles[name][1], styles[name][2] if lines else "")
+        for name in names
+    ]
+    looks += [(name, *look) for name, look in (more or {}).items()]
     handles = [
         Line2D(
             [],
             [],
-            color=styles[name][0],
-            marker="" if lines else styles[name][1],
-            linestyle=styles[name][2] if lines else "",
-            markersize=6.5,
-            linewidth=2,
-            markeredgewidth=1.5,
-            label=escape.plain(name, 24 if len(names) < 2 else 20),
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            markersize=6.5 if name in styles else 9 if marker == "|" else 5,
+            linewidth=2 if name in styles else 1.2,
+            markeredgewidth=1.5 if name in styles else 1,
+            label=escape.plain(name, _LONGEST),
         )
-        for name in names
+        for name, colour, marker, dash in looks
     ]
     if handles:
-        add_legend(figure, handles, len(handles), 2.2 if lines else 1)
+        length = 2.2 if lines or more else 1
+        columns, _ = legend_layout([name for name, *_ in looks])
+        add_legend(figure, handles, columns, length)
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Give the inches that `key` needs for a legend of these names."""
+    return 0.13 + _LEGEND_LINE * legend_layout(names)[1] if names else 0.04
+
+
+def legend_layout(names: Sequence[str]) -> tuple[int, int]:
+    """Find how many columns of names fit, and how many lines those have."""
+    widths = [0.46 + _LEGEND_LETTER * min(len(name), _LONGEST) for name in names]
+    for columns in range(len(names), 0, -1):
+        lines, longer = divmod(len(names), columns)
+        # Legends are filled column by column, the first ones with one more.
+        counts = [lines + (place < longer) for place in range(columns)]
+        ends = list(itertools.accumulate(counts))
+        across = [max(widths[end - n : end]) for end, n in zip(ends, counts, strict=True)]
+        if sum(across) <= WIDTH:
+            break
+    return columns, counts[0]
 
 
 def add_legend(figure: Figure, handles: Sequence[Any], columns: int, length: float) -> None:
@@ -188,21 +240,107 @@ def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> 
     """
     from markupsafe import escape as escape_html
 
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL
+    )
     # The first patch is the paper.
     svg = re.sub(r'<g id="patch_1">.*?</g>', "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r">\s+<", "><", svg)
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    ids = {old: f"{name}-{number}" for number, old in enumerate(used)}
+    looks: dict[str, str] = {}
     # Only inside tags: a label may read like an id, a colour or a link.
-    svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name, adapt), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: _in_page(tag.group(), name, adapt, ids, looks), svg)
+    rules = "".join(f".{look}{{{style}}}" for style, look in looks.items())
     start = f'<svg role="img" aria-label="{escape_html(description)}"'
-    return start + svg.removeprefix("<svg")
+    return start + svg.removeprefix("<svg").replace(">", f"><style>{rules}</style>", 1)
 
 
-def _in_page(tag: str, name: str, adapt: bool) -> str:
-    """Give a tag ids of its own, and the page's colours and font."""
-    tag = re.sub(r'\bid="', f'id="{name}-', tag)
-    tag = re.sub(r'href="#', f'href="#{name}-', tag)
-    tag = tag.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
+def _in_page(
+    tag: str, name: str, adapt: bool, ids: Mapping[str, str], looks: dict[str, str]
+) -> str:
+    """Give a tag the page's ids, colours and font, and no more digits than are seen.
+
+    A style becomes a class, which is added to `looks`: hundreds of marks share a few.
+    """
+    tag = re.sub(r' ?\bid="([^"]*)"', lambda i: f' id="{ids[i[1]]}"' if i[1] in ids else "", tag)
+    tag = re.sub(r'(href="#|url\(#)([^")]+)', lambda i: i[1] + ids[i[2]], tag)
+    tag = tag.replace(INK, "currentColor")
     if adapt:
         # The page makes them lighter on dark (page.css).
         tag = re.sub(rf": ({'|'.join(COLOURS)})", lambda c: f": var(--c{c[1][1:]}, {c[1]})", tag)
-    return re.sub(r"font:( ?[^;\"']*?)'DejaVu Sans'[^;\"]*", rf"font:\1{_FONT}", tag)
+    tag = re.sub(r"font:( ?[^;\"']*?)'DejaVu Sans'[^;\"]*", rf"font:\1{_FONT}", tag)
+    tag = re.sub(r' d="([^"]*)"', lambda d: f' d="{_short_path(d[1])}"', tag)
+    tag = re.sub(r' ([xy])="(-?[\d.]+)"', lambda n: f' {n[1]}="{_short(float(n[2]), 2)}"', tag)
+    tag = re.sub(r"(translate|rotate)\(([-\d. ]+)", _short_transform, tag)
+
+    def look(style: re.Match[str]) -> str:
+        text = re.sub(r"([:;]) ", r"\1", style[1])
+        return f' class="{looks.setdefault(text, f"{name}-s{len(looks)}")}"'
+
+    return re.sub(r' style="([^"]*)"', look, tag)
+
+
+def _short_transform(found: re.Match[str]) -> str:
+    return f"{found[1]}({' '.join(_short(float(n), 2) for n in found[2].split())}"
+
+
+def _short_path(path: str) -> str:
+    """Write a path to a tenth of a point, small ones as of markers to a hundredth.
+
+    Points of a line that are as near to the line without them are left out.
+    """
+    commands = [
+        (letter, [float(number) for number in numbers.split()])
+        for letter, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path)
+    ]
+    digits = 2 if all(abs(number) < 10 for _, own in commands for number in own) else 1
+    out: list[str] = []
+    place = 0
+    while place < len(commands):
+        letter, own = commands[place]
+        end = place + 1
+        while letter == "L" and end < len(commands) and commands[end][0] == "L":
+            end += 1
+        if letter == "L" and place:
+            line = [(one[-2], one[-1]) for _, one in commands[place - 1 : end]]
+            out.append(_steps(_needed(line, 0.6 * 10.0**-digits), digits))
+        else:
+            out.append(letter + " ".join(_short(number, digits) for number in own))
+        place = end
+    return "".join(out)
+
+
+def _needed(line: list[Point], tolerance: float) -> list[Point]:
+    """Leave out the points of a line that are no further from what remains (Ramer 1972)."""
+    far, at = max(
+        ((_apart(point, line[0], line[-1]), place) for place, point in enumerate(line[1:-1], 1)),
+        default=(0.0, 0),
+    )
+    if far <= tolerance:
+        return [line[0], line[-1]]
+    return _needed(line[: at + 1], tolerance)[:-1] + _needed(line[at:], tolerance)
+
+
+def _apart(point: Point, start: Point, end: Point) -> float:
+    """Measure how far a point is from a stretch of line."""
+    (x, y), (x0, y0), (x1, y1) = point, start, end
+    square = (x1 - x0) ** 2 + (y1 - y0) ** 2
+    share = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / square if square else 0.0
+    share = min(max(share, 0.0), 1.0)
+    return math.hypot(x - x0 - share * (x1 - x0), y - y0 - share * (y1 - y0))
+
+
+def _steps(line: Sequence[Point], digits: int) -> str:
+    """Write a line from its first point, which is there, as steps: they have fewer digits."""
+    scale = 10**digits
+    whole = [(round(x * scale), round(y * scale)) for x, y in line]
+    steps = [
+        f"{_short((x - a) / scale, digits)} {_short((y - b) / scale, digits)}"
+        for (a, b), (x, y) in itertools.pairwise(whole)
+    ]
+    return f"l{' '.join(steps)}"
+
+
+def _short(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}".rstrip("0").rstrip(".")

@@ -18,6 +18,7 @@ LOSS_LINES = {
     "training loss": (BLUE, "o", "-"),
     "validation loss": (VERMILION, "s", (0, (4, 1.2))),
 }
+KEPT = "epoch kept"
 SCRATCH = (VERMILION, "X", "-")
 COLUMN_OF_LINE = {"training loss": "train_loss", "validation loss": "val_loss"}
 COSTS = {
@@ -43,7 +44,9 @@ def learning_figure(history: pd.DataFrame) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     titles = list(history["panel"].unique())
-    figure, axes = panels(titles, xlabel="Epoch", ylabel="Loss", height=1.2)
+    more = {KEPT: (VERMILION, "o", "")} if history["best"].notna().any() else {}
+    names = [*LOSS_LINES, *more]
+    figure, axes = panels(titles, xlabel="Epoch", ylabel="Loss", height=1.2, legend=names)
     columns = list(COLUMN_OF_LINE.values())
     tops = history.groupby("panel", sort=False)[columns].max().max(axis=1)
     # One run that diverges does not flatten the others.
@@ -74,7 +77,7 @@ def learning_figure(history: pd.DataFrame) -> Figure:
         one.set_xlim(0, float(history["epoch"].max()) + 0.5)
         one.locator_params(axis="y", nbins=4)
         one.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    key(figure, list(LOSS_LINES), LOSS_LINES)
+    key(figure, list(LOSS_LINES), LOSS_LINES, more=more)
     return figure
 
 
@@ -91,6 +94,13 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
 
     kinds = [kind for kind in COSTS if kind in set(costs["cost"])]
     title = find_metric(metric).title
+    depths = {name for name in costs["unfreeze"].astype(str) if name.isdigit()}
+    styles = STYLES | {FROM_SCRATCH: SCRATCH}
+    ways = [
+        row["way"] if row["way"] == FROM_SCRATCH else way_of(row["unfreeze"], depths=depths)
+        for row in costs.to_dict("records")
+    ]
+    names = [way for way in styles if way in ways]
     figure, axes = panels(
         [COSTS[kind] for kind in kinds],
         xlabel="",
@@ -98,13 +108,8 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         columns=1,
         height=1.7,
         own_axes=True,
+        legend=names,
     )
-    depths = {name for name in costs["unfreeze"].astype(str) if name.isdigit()}
-    styles = STYLES | {FROM_SCRATCH: SCRATCH}
-    ways = [
-        row["way"] if row["way"] == FROM_SCRATCH else way_of(row["unfreeze"], depths=depths)
-        for row in costs.to_dict("records")
-    ]
     costs = costs.assign(way=ways)
     for one, kind in zip(axes, kinds, strict=True):
         part = costs[costs["cost"] == kind]
@@ -127,8 +132,7 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         one.xaxis.set_major_formatter(seconds if "seconds" in kind else EngFormatter(sep=""))
         one.xaxis.set_minor_locator(NullLocator())
         _name_points(one, part)
-    there = set(costs["way"])
-    key(figure, [way for way in styles if way in there], styles, lines=False)
+    key(figure, names, styles, lines=False)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -13,6 +14,9 @@ from frostline.cache.errors import READ_ERRORS
 from frostline.cache.stamped import read_json, write_json
 from frostline.cache.versions import STAGES
 from frostline.report import figures
+from frostline.report.depth.curve import Curves
+from frostline.report.depth.sentences import depth_sentences
+from frostline.report.figures.depth import depth_figure
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -41,6 +45,9 @@ TITLES = {
     "embeddings-pca": "Embeddings by PCA",
     "embeddings-umap": "Embeddings by UMAP",
 }
+# Panels of depth side by side on the page, and inches of one, two and three of them.
+MOST_PANELS = 3
+PAGE_WIDTHS = (8.0, 8.0, 11.0)
 # With two classes they are of the positive one, and their headings name it.
 OF_POSITIVE = ("roc", "precision-recall", "decision", "reliability")
 
@@ -102,6 +109,55 @@ def draw_all(
             _keep(path, key, found)
         drawn += found
     return drawn
+
+
+def draw_depths(
+    found: Sequence[Curves], folder: Path, formats: Iterable[str]
+) -> list[tuple[Drawing, list[str]]]:
+    """Draw the curves of depth of each data set, as `draw_all` does; `folder` is the report's.
+
+    The files have a panel below the other, as wide as a column; on the page panels stand side by
+    side.
+    """
+    formats, drawn = tuple(formats), []
+    names = depth_names(found)
+    for number, (curves, name) in enumerate(zip(found, names, strict=True), 1):
+        table = curves.table.drop(columns="notes")
+        version = metadata.version("matplotlib")
+        made_from = [table.to_csv(), str(curves.places), formats, version, STAGES["figures"]]
+        key = digest_of([*made_from, name, depth_sentences(curves)])
+        path = folder / "statistics" / f"figures-depth-{number}.json"
+        items = _read(path, key, folder)
+        if items is None:
+            items = [_write_depth(curves, name, folder, formats)]
+            _keep(path, key, items)
+        drawn += items
+    return drawn
+
+
+def depth_names(found: Sequence[Curves]) -> list[str]:
+    """Name the files of each data set's picture, letters and digits alone."""
+    names: list[str] = []
+    for number, curves in enumerate(found, 1):
+        own = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(curves.table["dataset"].iloc[0] or ""))[:60]
+        own = f"depth-{own.strip('-.') or number}"
+        names.append(own if own not in names else f"{own}-{number}")
+    return names
+
+
+def _write_depth(
+    curves: Curves, name: str, folder: Path, formats: Sequence[str]
+) -> tuple[Drawing, list[str]]:
+    dataset = str(curves.table["dataset"].iloc[0] or "")
+    heading = f"{dataset}: Score by depth" if dataset else "Score by depth"
+    description = plain(f"{heading}. {' '.join(depth_sentences(curves))}")
+    shown = (curves.table, curves.places, curves.majority)
+    drawing = Drawing("depth", name, heading, description, "")
+    drawing, files = _write(drawing, depth_figure(*shown), folder, formats)
+    columns = min(curves.table["backbone"].nunique(), MOST_PANELS)
+    wide = depth_figure(*shown, columns=columns, width=PAGE_WIDTHS[columns - 1])
+    svg = figures.inline_svg(figures.to_svg(wide), name, description)
+    return replace(drawing, svg=svg), files
 
 
 def _draw(

@@ -58,9 +58,10 @@ class DatasetNumbers:
         """What `class_frame` makes of the scores of each class."""
         first = self.methods[0]
         counts = first.confusion.sum(1) // len(first.runs)
-        images = dict(zip(self.class_list, map(int, counts), strict=True))
+        each = dict(zip(self.class_list, map(int, counts), strict=True))
+        of = "groups" if first.sample.n_images > len(first.sample.truth) else "images"
         titles = dict(zip(self.names["run"], self.names["title"], strict=True))
-        return class_frame(self.classes, titles, images)
+        return class_frame(self.classes, titles, each, of)
 
 
 @dataclass(frozen=True)

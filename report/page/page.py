@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from frostline.cache.atomic import write_text
+from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
+from frostline.report.depth.sentences import depth_sentences
 from frostline.report.figures import FILE_FORMATS
+from frostline.report.notes import in_words
 from frostline.report.page.computing import compute_numbers
-from frostline.report.page.drawing import Drawing, draw_all
+from frostline.report.page.drawing import Drawing, draw_all, draw_depths
 from frostline.report.page.mistakes import Images
 from frostline.report.page.numbers import ReportNumbers
+from frostline.report.page.overview import overview_sentence, overview_table
 from frostline.report.page.projections import Embedded
 from frostline.report.page.provenance import versions_text
-from frostline.report.page.rendering import FEW, Content, render_page
+from frostline.report.page.rendering import FEW, MANY, Content, render_page
 from frostline.report.page.training_figures import Swept
 from frostline.report.predictions import Predictions
 from frostline.report.tables.data import DataAudit, data_markdown
-from frostline.report.tables.escape import plain
+from frostline.report.tables.escape import plain, unbroken
 from frostline.report.tables.failed import Failed
 from frostline.report.tables.formats import WRITERS
 from frostline.report.tables.scores import ON_PAGE, paper_scores, score_table
@@ -47,7 +51,6 @@ def write_report(
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
     depths: Sequence[Curves] = (),
-    figure_formats: Iterable[str] = FILE_FORMATS,
     **options: Any,
 ) -> dict[str, Path]:
     """Write `index.html`, `answer.txt`, `tables/` and `figures/`; keep statistics for next time.
@@ -75,24 +78,26 @@ def write_report(
         What sweeps found.
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
+    depths : sequence of Curves
+        Where to read and where to train, one a data set: then page and answer open with it.
     **options
-        Those of `evaluate`, such as `split`, `ci` and `unit`.
+        `figure_formats` (sequence of str, by default all of `FILE_FORMATS`), and those of
+        `evaluate`, such as `split`, `ci` and `unit`.
 
     Returns
     -------
     dict of str to Path
         Every file written for a reader, by its path relative to `folder`.
     """
-    folder = Path(folder)
+    folder, formats = Path(folder), tuple(options.pop("figure_formats", FILE_FORMATS))
     numbers = compute_numbers(
         folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
-    drawn = draw_all(numbers, folder, figure_formats, costs or {}, swept)
+    drawn = draw_depths(depths, folder, formats)
+    drawn += draw_all(numbers, folder, formats, costs or {}, swept)
     about = {**(about or {}), "versions of this report": versions_text()}
-    content = Content(title, about, audits or {}, failed, images)
+    content = Content(title, about, audits or {}, failed, images, depths)
     texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
-    if depths:
-        texts |= {"tables/depth.json": depth_json(depths)}
     for name, text in texts.items():
         write_text(folder / name, text)
     return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}
@@ -100,7 +105,11 @@ def write_report(
 
 def _texts(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> dict[str, str]:
     """Write every file of text; the page last: while it is there, so is all that it names."""
-    texts = _tables(numbers, content.failed) | {"answer.txt": _answer(numbers, content.failed)}
+    texts = _tables(numbers, content.failed) | {"answer.txt": _answer(numbers, content)}
+    if content.depths:
+        table = pd.concat([curves.table for curves in content.depths], ignore_index=True)
+        texts["tables/depth.csv"] = in_words(table).to_csv(index=False, lineterminator="\n")
+        texts["tables/depth.json"] = depth_json(content.depths)
     if content.audits:
         texts["tables/data.md"] = data_markdown(content.audits)
     return texts | {"index.html": render_page(numbers, drawings, content)}
@@ -124,17 +133,31 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
     return texts
 
 
-def _answer(numbers: ReportNumbers, failed: Sequence[Failed]) -> str:
+def _answer(numbers: ReportNumbers, content: Content) -> str:
     """Write the answer and the table of scores for a terminal."""
-    wrap = textwrap.TextWrapper(TERMINAL_WIDTH, break_on_hyphens=False)
+    leaking = [name for name, audit in content.audits.items() if audit.leaks]
+    leaks = f"The data may leak ({', '.join(leaking)}): see the page before trusting a score."
+    lines = ["", *([_filled(leaks)] if leaking else [])]
+    for curves in content.depths:
+        dataset = str(curves.table["dataset"].iloc[0] or "")
+        lines += [f"{plain(dataset)}:"] if dataset and len(content.depths) > 1 else []
+        lines += map(_filled, depth_sentences(curves))
+        lines += ["", depth_chart(curves, TERMINAL_WIDTH), ""]
     lead, each, best = numbers.answer
-    said = [*lead, *(each if len(each) <= FEW else []), *best]
-    table = score_table(
-        numbers.by_method,
-        marks=numbers.marks,
-        primary=numbers.primary,
-        failed=failed,
-        elsewhere=ON_PAGE,
-    )
-    sentences = [wrap.fill(plain(text)) for text in said]
-    return "\n".join(["", *sentences, "", to_terminal(table, TERMINAL_WIDTH)])
+    # Sentences on depth say of each pair what those on freezing do.
+    few = each if len(each) <= FEW and not content.depths else []
+    lines += map(_filled, [*lead, *few])
+    shown: dict[str, Any] = {"failed": content.failed, "elsewhere": ON_PAGE}
+    if len(numbers.datasets) < MANY:
+        lines += [*map(_filled, best), ""]
+    else:
+        overview = to_terminal(overview_table(numbers, content.failed), TERMINAL_WIDTH)
+        lines += [_filled(overview_sentence(numbers)), "", overview]
+    table = score_table(numbers.by_method, marks=numbers.marks, primary=numbers.primary, **shown)
+    return "\n".join([*lines, to_terminal(table, TERMINAL_WIDTH)])
+
+
+def _filled(text: str) -> str:
+    """Break a sentence into lines, but no interval."""
+    wrap = textwrap.TextWrapper(TERMINAL_WIDTH, break_on_hyphens=False)
+    return wrap.fill(unbroken(plain(text))).replace("\N{NO-BREAK SPACE}", " ")

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.report.depth.curve import Curves
+from frostline.report.depth.overview import depth_table
+from frostline.report.depth.sentences import MISLED, depth_paragraphs
 from frostline.report.page.confusion import confusion_matrices
-from frostline.report.page.drawing import TITLES, Drawing
+from frostline.report.page.drawing import TITLES, Drawing, depth_names
 from frostline.report.page.mistakes import Images, mistaken_images
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
+from frostline.report.page.overview import overview_sentence, overview_table
 from frostline.report.page.provenance import provenance
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables import data
 from frostline.report.tables.classes import class_table
 from frostline.report.tables.data import DataAudit
-from frostline.report.tables.escape import plain
+from frostline.report.tables.escape import plain, unbroken
 from frostline.report.tables.failed import Failed
 from frostline.report.tables.freezing import freezing_table
 from frostline.report.tables.scores import score_table
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Of more comparisons than this the sentences are folded away.
 FEW = 4
+# Of so many data sets a table says which method is best, and not a paragraph each.
+MANY = 3
 # Inches of a figure that is still shown as wide as the others; the page scrolls wider ones.
 MOST_WIDE = 6
 
@@ -45,6 +51,7 @@ class Content:
     audits: Mapping[str, DataAudit]
     failed: Sequence[Failed]
     images: Images | None
+    depths: Sequence[Curves] = ()
 
 
 def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
@@ -52,6 +59,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
     runs = [run for part in numbers.datasets for one in part.methods for run, _ in one.runs]
     pooled = len(runs) > len(numbers.by_method["run"].unique())
     lead, each, best = numbers.answer
+    found = dict(zip(depth_names(content.depths), content.depths, strict=True))
     scores = score_table(
         numbers.by_method, marks=numbers.marks, primary=numbers.primary, failed=content.failed
     )
@@ -68,10 +76,15 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             each=each,
             best=best,
             few=FEW,
+            many=len(numbers.datasets) >= MANY,
+            summary=overview_sentence(numbers),
+            overview=_table(overview_table(numbers, content.failed, "scores")),
+            depths=_depths(found, drawings),
+            depth_table=_table(depth_table(content.depths, list(found))) if found else "",
             metric=find_metric(numbers.primary).words,
             scores=_table(scores),
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
-            figures=_by_kind(drawings),
+            figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
             data=_data(content.audits) if content.audits else None,
             wrong=_wrong(numbers, content.images) if content.images else [],
@@ -92,6 +105,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
+    environment.filters["sentence"] = lambda text: unbroken(plain(text))
     return environment
 
 
@@ -122,6 +136,28 @@ def _by_kind(drawings: Sequence[Drawing]) -> dict[str, list[dict[str, object]]]:
     return found
 
 
+def _depths(found: Mapping[str, Curves], drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
+    """Give of each data set with curves its sentences and its picture.
+
+    Where there are many, only those that say where to read are `shown`, and what validation cannot
+    speak for.
+    """
+    pictures = {one.name: _markup(one.svg) for one in drawings if one.kind == "depth"}
+    many = sum(curves.table["backbone"].nunique() for curves in found.values()) > FEW
+    blocks = []
+    for name, curves in found.items():
+        shown, rest = [], []
+        for backbone, said in depth_paragraphs(curves).items():
+            lead = [s for i, s in enumerate(said) if not (many and i) or s.startswith(MISLED)]
+            shown += lead
+            others = [one for one in said if one not in lead]
+            rest += [(backbone, " ".join(others))] if others else []
+        dataset = str(curves.table["dataset"].iloc[0] or "")
+        block = {"dataset": dataset, "shown": shown, "rest": rest}
+        blocks.append(block | {"id": name, "picture": pictures[name]})
+    return blocks
+
+
 def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
     freezing = freezing_table(part.freezing, primary) if len(part.freezing) else None
     return {
@@ -130,7 +166,6 @@ def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
         "freezing": _table(freezing) if freezing and freezing.rows else None,
         "matrices": confusion_matrices(part),
         "per_class": _table(class_table(part.class_scores)),
-        "class_rows": len(part.class_scores),
     }
 
 

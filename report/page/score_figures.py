@@ -109,6 +109,7 @@ def draw_reliability(part: DatasetNumbers) -> tuple[Figure, str] | None:
     if not len(part.reliability):
         return None
     rows = part.reliability.merge(part.names, on="run")
+    rows = rows.assign(panel=rows["short"])
     inside = rows["frequency"].between(rows["bar_low"], rows["bar_high"])
     shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
     words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]

@@ -18,7 +18,7 @@ CLASS_SCORES = "Scores of each class in percent with 95% intervals"
 
 
 def class_frame(
-    scores: pd.DataFrame, titles: Mapping[str, str], images: Mapping[str, int]
+    scores: pd.DataFrame, titles: Mapping[str, str], counts: Mapping[str, int], of: str = "images"
 ) -> pd.DataFrame:
     """Put the scores of each class side by side.
 
@@ -28,13 +28,15 @@ def class_frame(
         Rows of `tabulate_methods`, with metrics such as `f1[melanoma]`.
     titles : mapping
         What each run's method is called.
-    images : mapping
-        The images of each class.
+    counts : mapping
+        How many each class has.
+    of : "images" or "groups"
+        What is counted: where predictions are scored by patient, a row is a group.
 
     Returns
     -------
     DataFrame
-        A row a method and class: `dataset`, `method`, `class`, `images`; then of each of
+        A row a method and class: `dataset`, `method`, `class`, `count`, `of`; then of each of
         `CLASS_METRICS` the fraction, its bounds such as `f1_low`, and why it has none: `f1_why`.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -44,7 +46,8 @@ def class_frame(
             "dataset": row["dataset"],
             "method": titles[row["run"]],
             "class": label,
-            "images": images[label],
+            "count": counts[label],
+            "of": of,
         }
         cell = rows.setdefault((row["run"], label), about)
         cell |= {kind: row["estimate"], f"{kind}_low": row["low"], f"{kind}_high": row["high"]}
@@ -54,10 +57,11 @@ def class_frame(
 
 def class_table(classes: pd.DataFrame) -> Table:
     """Lay out what `class_frame` returned: one row for each class and method."""
+    of = set(classes["of"])
     columns = (
         Column("Class"),
         Column("Method"),
-        Column("Images", True),
+        Column(of.pop().capitalize() if len(of) == 1 else "Count", True),
         *(Column(PER_CLASS[kind][1], True) for kind in CLASS_METRICS),
     )
     rows = tuple(
@@ -65,7 +69,7 @@ def class_table(classes: pd.DataFrame) -> Table:
             (
                 Cell(row["class"]),
                 Cell(row["method"]),
-                Cell(f"{row['images']:,}", value=row["images"]),
+                Cell(f"{row['count']:,}", value=row["count"]),
                 *(_score_cell(row, kind) for kind in CLASS_METRICS),
             ),
             row["dataset"],

@@ -47,6 +47,11 @@ def plain(text: object, limit: int | None = None) -> str:
     return f"{line[:head]}…{line[len(line) - (limit - 1 - head) :]}"
 
 
+def unbroken(text: str) -> str:
+    """Keep an interval such as [1.2, 3.4] in one line: its space breaks no line."""
+    return re.sub(r"\[([^\[\], ]+), ([^\[\], ]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", text)
+
+
 def spreadsheet(text: object) -> object:
     """Write what a spreadsheet would run as a formula with an apostrophe in front; numbers stay.
 

@@ -1,4 +1,4 @@
-"""Runs that have no predictions, in the tables where their scores would stand."""
+"""Runs without predictions, failed or not run yet, in the tables where scores would stand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from frostline.report.tables.table import Cell, Row, Table
 
 @dataclass(frozen=True)
 class Failed:
-    """The seeds of a method that failed alike.
+    """The seeds of a method that failed alike, or that are otherwise without predictions.
 
     Attributes
     ----------
@@ -27,6 +27,8 @@ class Failed:
         sentences.
     sentence : str
         Why.
+    word : str
+        What stands in place of a score, such as "not run yet".
     """
 
     dataset: str
@@ -37,12 +39,14 @@ class Failed:
     seeds: tuple[int, ...]
     alone: bool
     sentence: str
+    word: str = "failed"
 
     def note(self) -> Note:
         """Say what failed and why."""
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         return Note(
-            f"Failed: {self.dataset}, {self.backbone}, {self.details}, {seeds}. {self.sentence}"
+            f"{self.word.capitalize()}: {self.dataset}, {self.backbone}, {self.details}, {seeds}. "
+            f"{self.sentence}"
         )
 
     def row(self, scores: int, freeze: bool) -> Row:
@@ -52,7 +56,7 @@ class Failed:
         if not freeze:
             details.insert(0, trained_word(self.unfreeze))
         name = Cell(self.backbone, ", ".join(filter(None, details)))
-        cells = [Cell("failed", value=float("nan"))] * scores
+        cells = [Cell(self.word, value=float("nan"))] * scores
         return Row((name, *ways, *cells), self.dataset)
 
 

@@ -16,13 +16,15 @@ MOST_LINES = 5
 MOST_NAMES = 3  # of rows, behind a note; of more their number
 
 
-def split_notes(table: Table, marks: tuple[str, str] = LINES) -> tuple[list[str], list[str]]:
-    """Split the sentences under a table into those with room and those without.
+def split_notes(
+    table: Table, marks: tuple[str, str] = LINES, most: int = MOST_LINES
+) -> tuple[list[str], list[str]]:
+    """Split the sentences under a table into those with room, at most `most`, and those without.
 
     `marks` are the words of a format for scores marked as alike and as alone.
     """
     lines = note_sentences(table, marks)
-    return lines[:MOST_LINES], lines[MOST_LINES:]
+    return lines[:most], lines[most:]
 
 
 def left_out(table: Table, rest: Sequence[str]) -> list[str]:

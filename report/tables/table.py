@@ -47,6 +47,8 @@ class Cell:
         that are not separated from it, else "".
     value : float or None
         What the column is sorted by; None for the text.
+    link : str
+        Where in a page more is said; other formats leave it out.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Cell:
     high: str = ""
     mark: str = ""
     value: float | None = None
+    link: str = ""
 
     @property
     def interval(self) -> str:

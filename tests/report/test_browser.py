@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +87,10 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Open a page at a size; when the test is over, nothing may have been complained of."""
+    """Open a page at a size, or a part of it; nothing may have been complained of at the end."""
     contexts, complaints = [], []
 
-    def opened(path: Path, size=WIDE, **options):
+    def opened(path: Path, size=WIDE, part="", **options):
         context = browser.new_context(viewport=size, offline=True, **options)
         contexts.append(context)
         page = context.new_page()
@@ -104,7 +105,7 @@ def open_page(browser):
                 else None
             ),
         )
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + (f"#{part}" if part else ""))
         return page
 
     yield opened
@@ -118,8 +119,8 @@ def column(table, number: int) -> list[str]:
 
 
 def test_a_table_sorts_by_mouse_and_by_key(study, open_page):
-    page = open_page(study)
-    table = page.locator("#scores ~ table").first
+    page = open_page(study, part="scores")
+    table = page.locator("#scores table").first
     head = table.locator("thead th").nth(1)
     before = column(table, 2)
     head.get_by_role("button").click()
@@ -136,12 +137,12 @@ def test_a_table_sorts_by_mouse_and_by_key(study, open_page):
 
 
 def test_a_table_filters(study, open_page):
-    page = open_page(study)
-    table = page.locator("#scores ~ table").first
+    page = open_page(study, part="scores")
+    table = page.locator("#scores table").first
     field = page.get_by_role("searchbox", name="chest: Scores in percent").first
     field.fill("VGG16 frozen")
     assert [text.split()[0] for text in column(table, 1)] == ["vgg16"]
-    assert page.locator("#scores ~ .controls output").first.inner_text() == "1 of 5 rows"
+    assert page.locator("#scores .controls output").first.inner_text() == "1 of 5 rows"
     field.fill("nothing at all")
     assert column(table, 1) == []
     field.fill("")
@@ -186,17 +187,45 @@ def test_nothing_overflows_and_everyone_can_use_it(study, open_page, size, schem
 
 
 def test_on_a_telephone_rows_are_sorted_by_a_list(study, open_page):
-    page = open_page(study, NARROW)
-    table = page.locator("#scores ~ table").first
-    page.get_by_label("Sort by").locator("visible=true").first.select_option("Accuracy")
+    page = open_page(study, NARROW, part="scores")
+    table = page.locator("#scores table").first
+    page.locator("#scores").get_by_label("Sort by").first.select_option("Accuracy")
     scores = [float(text.split("[")[0].split()[0]) for text in column(table, 2)]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_it_is_readable_without_its_script(study, open_page):
-    page = open_page(study, java_script_enabled=False)
+    page = open_page(study, part="scores", java_script_enabled=False)
     assert page.locator("#theme").is_hidden()
-    assert page.locator("#scores ~ table").first.locator("tbody tr").count() == 5
+    # The link opened the part, and no other.
+    assert page.locator("#scores table").first.locator("tbody tr").first.is_visible()
+    assert page.locator("#scores table").first.locator("tbody tr").count() == 5
+    assert page.locator("#classes").is_hidden()
+
+
+def test_a_link_opens_what_it_points_into(study, open_page):
+    page = open_page(study)
+    assert page.locator("#scores").is_hidden()
+    page.locator(".rows a").first.click()
+    assert page.locator("#scores").is_visible()
+    page.locator(".part", has=page.locator("#scores")).locator("summary").first.click()
+    assert page.locator("#scores").is_hidden()
+    page.locator(".rows a").first.click()
+    assert page.locator("#scores").is_visible()
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext (poppler-utils)")
+def test_all_of_it_is_on_paper_without_its_script(study, open_page, tmp_path):
+    page = open_page(study, java_script_enabled=False)
+    page.pdf(path=tmp_path / "page.pdf")
+    done = subprocess.run(
+        ["pdftotext", "-layout", tmp_path / "page.pdf", "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for words in ("Confusion matrices", "True positive rate", "Scores of every run", "Loss"):
+        assert words in done.stdout
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])

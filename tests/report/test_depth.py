@@ -126,7 +126,7 @@ def test_the_answer_commits_as_far_as_the_data_allow():
     assert text[1].startswith("Its last layer is ")
     assert " points worse [" in text[1]
     few = depth_sentences(curves_of(reading()))
-    assert few[1].startswith("Whether its last layer differs is undecided: ")
+    assert few[1].startswith("The test images do not decide whether its last layer is better: ")
     assert "test groups would decide a difference of this size" in few[1]
 
 
@@ -183,7 +183,9 @@ def test_no_difference_is_neither_better_nor_worse():
         column = table.columns.get_loc("prediction")
         table.iloc[rows, column] = table.iloc[rows]["label"].map(flipped)
     text = depth_sentences(curves_of([points[3], points[-1]]))
-    assert text[1].startswith("Whether its last layer differs is undecided: 0.0 points [")
+    assert text[1].startswith(
+        "The test images do not decide whether its last layer is better: 0.0 points ["
+    )
 
 
 def test_one_group_of_validation_is_named():

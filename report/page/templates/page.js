@@ -50,6 +50,7 @@
     return label;
   }
 
+  const fewRows = 4; // are seen at a glance
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     const names = heads.map((head) => head.textContent.trim());
@@ -66,6 +67,7 @@
         sort(table, column, now ? (now === "ascending" ? -1 : 1) : first);
       });
     });
+    if (table.tBodies[0].rows.length < fewRows) continue;
     const controls = document.createElement("div");
     controls.className = "controls";
     const input = document.createElement("input");
@@ -79,6 +81,17 @@
     controls.append(labelled("Filter rows", input, "filter"), labelled("Sort by", choice, "sort"), output);
     table.before(controls);
   }
+
+  // A link into a folded part opens it; browsers that do so themselves lose nothing.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let one = target?.closest("details"); one; one = one.parentElement.closest("details")) one.open = true;
+    target?.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  if (location.hash) reveal();
+  // A second click on the same link changes no hash.
+  document.addEventListener("click", (event) => { if (event.target.closest?.('a[href^="#"]')?.hash === location.hash) reveal(); });
 
   // On paper nothing can be unfolded.
   let opened = [];

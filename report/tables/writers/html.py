@@ -11,8 +11,15 @@ from frostline.report.tables import escape
 from frostline.report.tables.note_lines import split_notes
 from frostline.report.tables.table import Cell, Column, Row, Table
 
-AROUND = {"": ("", ""), "alike": ("<u>", "</u>"), "alone": ("<strong>", "</strong>")}
-# For those who do not see the line.
+# Shaded: in a page, underlined words are links.
+AROUND = {
+    "": ("", ""),
+    "alike": ("<mark>", "</mark>"),
+    "alone": ("<mark><strong>", "</strong></mark>"),
+}
+LINES = ("Shaded", "shaded and bold")
+MOST_NOTES = 2
+# For those who do not see the shade.
 SPOKEN = '<span class="hidden"> (not separated from the best)</span>'
 UNBROKEN = 10  # characters of a word that a narrow column does not break
 
@@ -49,7 +56,10 @@ def _table(table: Table, dataset: str, rows: Sequence[Row]) -> Iterator[str]:
 
 def _cell(column: Column, cell: Cell, first: bool) -> str:
     start, end = AROUND[cell.mark]
-    text = f"{start}{_isolated(cell.text)}{end}"
+    shown = cell.text if cell.value is not None else _isolated(cell.text)
+    text = f"{start}{shown}{end}"
+    if cell.link:
+        text = f'<a href="#{_escaped(cell.link)}">{text}</a>'
     if cell.detail:
         text += f"<br><small>{_isolated(cell.detail)}</small>"
     if first and cell.mark == "alike":
@@ -66,7 +76,7 @@ def _cell(column: Column, cell: Cell, first: bool) -> str:
 
 def _value(number: float) -> str:
     """Write what a cell is sorted by; empty for what is not a number, which comes last."""
-    return "" if math.isnan(number) else str(number)
+    return "" if math.isnan(number) else f"{number:.6g}"
 
 
 def _classes(column: Column, text: str) -> str:
@@ -76,7 +86,7 @@ def _classes(column: Column, text: str) -> str:
 
 
 def _notes(table: Table) -> Iterator[str]:
-    shown, rest = split_notes(table)
+    shown, rest = split_notes(table, LINES, MOST_NOTES)
     if shown:
         yield _list(shown)
     if rest:
@@ -95,4 +105,4 @@ def _escaped(text: str) -> str:
 
 def _isolated(text: str) -> str:
     """Write text whose direction of writing does not change that of its neighbours."""
-    return f"<bdi>{_escaped(text)}</bdi>"
+    return f"<bdi>{html.escape(escape.unbroken(escape.plain(text)))}</bdi>"
