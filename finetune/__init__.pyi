@@ -1,4 +1,5 @@
 from .conditions import Conditions
+from .cross_validation import finetune_folds
 from .recipe import RECIPES, Recipe, make_recipe
 from .run import finetune_run
 from .saved_model import load_model, read_card
@@ -12,6 +13,7 @@ __all__ = [
     "Execution",
     "Recipe",
     "Task",
+    "finetune_folds",
     "finetune_run",
     "load_model",
     "make_recipe",

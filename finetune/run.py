@@ -70,7 +70,7 @@ def finetune_run(
     if workspace.has_predictions(run):
         return run, False
     folder, first = workspace.model(run), rank() == 0
-    watch = _watched(folder, how.tensorboard) if first else None
+    watch = watched(folder, how.tensorboard) if first else None
     data, missing = load_data(
         manifest, open_pixels(), task.label, task.split, allow_missing=how.allow_missing
     )
@@ -80,10 +80,10 @@ def finetune_run(
     checkpoints = Checkpoints(folder / "checkpoints")
     with checkpoints.lock() if first else nullcontext():
         barrier()
-        fitted = _fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
-        table = _predict(model, data, fitted)
+        fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
+        table = predict_parts(model, data, fitted)
         if first:
-            meta = _meta(task, data, fitted)
+            meta = describe(task, data, fitted)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
@@ -95,7 +95,7 @@ def finetune_run(
     return run, True
 
 
-class _Fitted(NamedTuple):
+class Fitted(NamedTuple):
     """What training leaves besides the model: how it went, what trained, and what was kept."""
 
     trained: Trained
@@ -104,7 +104,7 @@ class _Fitted(NamedTuple):
     conditions: Conditions
 
 
-def _fit(
+def fit(
     workspace: Workspace,
     task: Task,
     manifest: Manifest,
@@ -114,8 +114,8 @@ def _fit(
     how: Execution,
     checkpoints: Checkpoints,
     watch: Callable[[Rows], None] | None,
-) -> _Fitted:
-    """Train a model in place; where blocks are frozen, from what they give."""
+) -> Fitted:
+    """Train a model in place; where `blocks` alone train, from what the frozen ones give."""
     first = rank() == 0
     conditions = Conditions(
         task.mean, task.std, how.device, task.precision, task.crop, how.compiled
@@ -146,7 +146,7 @@ def _fit(
             on_epoch=how.on_epoch if first else None,
             on_rows=watch,
         )
-    return _Fitted(trained, blocks, kept, conditions)
+    return Fitted(trained, blocks, kept, conditions)
 
 
 def _places(task: Task, manifest: Manifest, classes: list[str]) -> list[int] | None:
@@ -182,7 +182,7 @@ def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images
     )
 
 
-def _watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
+def watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
     """Write epochs where they can be watched."""
     board = TensorBoard(folder / "tensorboard") if tensorboard else None
 
@@ -194,7 +194,7 @@ def _watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
     return write
 
 
-def _predict(model: Classifier, data: Data, fitted: _Fitted) -> pd.DataFrame:
+def predict_parts(model: Classifier, data: Data, fitted: Fitted) -> pd.DataFrame:
     """Predict the validation and the test images: the table of the predictions format."""
     kept, batch = fitted.kept, fitted.trained.batch
     tables = []
@@ -210,7 +210,8 @@ def _predict(model: Classifier, data: Data, fitted: _Fitted) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _meta(task: Task, data: Data, fitted: _Fitted) -> dict[str, Any]:
+def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
+    """Say how a run came about: the metadata of its predictions, but for its id and manifest."""
     trained = fitted.trained
     return {
         "dataset": task.dataset,

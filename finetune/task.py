@@ -17,9 +17,14 @@ from frostline.report.statistics.metrics import ORDINAL
 
 
 def selection_order(
-    recipe: Recipe, manifest: Manifest, label: str = "label", split: str = "split"
+    recipe: Recipe, manifest: Manifest, label: str = "label", split: str | None = "split"
 ) -> list[str] | None:
     """List the classes of training in their order where the metric that selects goes by it.
+
+    Parameters
+    ----------
+    split : str or None
+        Column of the manifest; None where all images with a label train.
 
     Raises
     ------
@@ -28,8 +33,9 @@ def selection_order(
     """
     if recipe.select not in ORDINAL:
         return None
-    images = manifest.images(label, split)
-    labels = sorted(images["label"][images["split"] == "train"].dropna().unique())
+    images = manifest.images(label, split or "split")
+    trained = images["label"][(images["split"] == "train") | (split is None)]
+    labels = sorted(trained.dropna().unique())
     names, declared = ordered(labels, manifest.classes)
     check_order(names, declared, recipe.select, f"data set {manifest.meta.get('dataset')!r}")
     return names
@@ -63,6 +69,8 @@ class Task:
         Columns of the manifest.
     crop : int, optional
         Side of what the backbone sees, in pixels, if the pixel store keeps more.
+    cv : (int, int), optional
+        Folds, and the number of the repeat, instead of the data set's splits.
     """
 
     dataset: str
@@ -81,17 +89,22 @@ class Task:
     label: str = "label"
     split: str = "split"
     crop: int | None = None
+    cv: tuple[int, int] | None = None
 
     def run_id(self, manifest: Manifest) -> str:
         """Give the run's name: readable, with a digest of all that it depends on."""
         config = asdict(self)
         del config["weights_source"]
+        if self.cv is None:  # so that ids from before there was one hold
+            del config["cv"]
         config["recipe"] = self.recipe.to_dict()
         config["manifest"] = manifest.digest(self.label, self.split)
-        order = selection_order(self.recipe, manifest, self.label, self.split)
+        split = None if self.cv else self.split
+        order = selection_order(self.recipe, manifest, self.label, split)
         if order is not None:
             config["class_order"] = order
-        readable = (self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze)
+        readable = [self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze]
+        readable += [f"cv{self.cv[0]}", f"r{self.cv[1]}"] if self.cv else []
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))
         return make_run_id(f"{slug}-seed{self.seed}", numbered("finetune", config))
 

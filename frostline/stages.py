@@ -350,33 +350,105 @@ def finetune(
     -------
     The run's id, and whether it trained now.
     """
-    from frostline.extract.pixels import fill_pixels
-    from frostline.finetune.parallel import first_rank_first, process_group
+    from frostline.finetune.parallel import process_group
     from frostline.finetune.run import finetune_run
-    from frostline.finetune.task import Execution
 
-    _check_trainable(network)
-    recipe, machine = _recipe(network.protocol, unfreeze, changes or {}), machine or Machine()
+    training = _training(
+        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
+    )
+    how = _execution(execution, machine, on_epoch, progress)
+    with process_group(how.device):
+        return finetune_run(workspace, *training, how)
+
+
+def finetune_folds(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    cv: str,
+    *,
+    unfreeze: str = "all",
+    machine: Machine | None = None,
+    seed: int = 0,
+    columns: Columns | None = None,
+    changes: Mapping[str, Any] | None = None,
+    execution: Execution | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[str, bool]]:
+    """Train backbone and head by repeated cross-validation, unless that is done.
+
+    Parameters
+    ----------
+    cv : str
+        `5x3`: five folds of groups, three times, instead of the data set's splits; the folds are
+        those of a sweep's `cv`.
+    seed : int
+        From which that of each fold's training is derived.
+    unfreeze, machine, columns, changes, execution, on_epoch, progress
+        As of `finetune`.
+
+    Returns
+    -------
+    Of each repeat, in their order, the run's id and whether it trained now.
+    """
+    from frostline.finetune.cross_validation import finetune_folds
+    from frostline.finetune.parallel import process_group
+
+    training = _training(
+        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
+    )
+    how = _execution(execution, machine, on_epoch, progress)
+    with process_group(how.device):
+        return finetune_folds(workspace, cv, *training, how)
+
+
+def _training(
+    workspace: Workspace,
+    dataset: str,
+    network: Network,
+    unfreeze: str,
+    machine: Machine | None,
+    seed: int,
+    columns: Columns | None,
+    changes: Mapping[str, Any] | None,
+    progress: Progress | None,
+) -> tuple[Task, Callable[[], Store], Callable[[], Backbone]]:
+    """Find what is trained, and what opens its pixels and loads its backbone."""
+    recipe, machine = _recipe(network, unfreeze, changes or {}), machine or Machine()
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
     chosen = columns or Columns()
     task = replace(task, unfreeze=unfreeze, seed=seed, label=chosen.label, split=chosen.split)
     device, precision = machine.resolve()
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
-    how = replace(
-        execution or Execution(),
-        device=device,
+    load = partial(_load_checked, workspace, network, inputs, task.weights)
+    return task, partial(_open_pixels, source, progress), load
+
+
+def _execution(
+    given: Execution | None,
+    machine: Machine | None,
+    on_epoch: Callable[[Epoch], None] | None,
+    progress: Progress | None,
+) -> Execution:
+    from frostline.finetune.task import Execution
+
+    machine = machine or Machine()
+    return replace(
+        given or Execution(),
+        device=machine.resolve()[0],
         allow_missing=machine.on_error == "skip",
         on_epoch=on_epoch,
         progress=progress,
     )
 
-    def open_pixels() -> Store:
-        with first_rank_first():
-            return fill_pixels(source, progress)
 
-    load = partial(_load_checked, workspace, network, inputs, task.weights)
-    with process_group(device):
-        return finetune_run(workspace, task, open_pixels, load, how)
+def _open_pixels(source: PixelSource, progress: Progress | None) -> Store:
+    from frostline.extract.pixels import fill_pixels
+    from frostline.finetune.parallel import first_rank_first
+
+    with first_rank_first():
+        return fill_pixels(source, progress)
 
 
 def _load_checked(workspace: Workspace, network: Network, inputs: Inputs, weights: str) -> Backbone:
@@ -395,11 +467,12 @@ def _check_trainable(network: Network) -> None:
         raise InputError(f"Feature {network.feature!r} is for `extract`: choose one to train on.")
 
 
-def _recipe(protocol: str, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:
+def _recipe(network: Network, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:
     """Make the recipe of a training, all of whose changed fields act."""
     from frostline.finetune.recipe import OF_BLOCKS, make_recipe
 
-    recipe = make_recipe(protocol, **changes)
+    _check_trainable(network)
+    recipe = make_recipe(network.protocol, **changes)
     for field in OF_BLOCKS:
         if unfreeze == "none" and field in changes:
             raise InputError(

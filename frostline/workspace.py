@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from frostline import stages
 from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import class_names
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.cache.workspace import Workspace as Paths
-from frostline.console import progress, say_epoch
+from frostline.console import progress, say, say_epoch
 from frostline.given import (
     as_network,
     as_networks,
@@ -331,14 +331,15 @@ class Workspace:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
         return Sweep.of(self.paths, found)
 
+    @overload
     def finetune(
         self,
         dataset: str,
         backbone: Backbone,
         *,
         unfreeze: str | int = "all",
+        cv: None = None,
         protocol: Protocol = "paper",
-        feature: str | None = None,
         weights: PathLike = "pretrained",
         image_size: int | None = None,
         seed: int = 0,
@@ -346,16 +347,40 @@ class Workspace:
         split: str = "split",
         machine: Machine | None = None,
         **recipe: Any,
-    ) -> Run:
+    ) -> Run: ...
+
+    @overload
+    def finetune(
+        self, dataset: str, backbone: Backbone, *, cv: str, **options: Any
+    ) -> list[Run]: ...
+
+    def finetune(
+        self,
+        dataset: str,
+        backbone: Backbone,
+        *,
+        unfreeze: str | int = "all",
+        cv: str | None = None,
+        protocol: Protocol = "paper",
+        weights: PathLike = "pretrained",
+        image_size: int | None = None,
+        seed: int = 0,
+        label: str = "label",
+        split: str = "split",
+        machine: Machine | None = None,
+        **recipe: Any,
+    ) -> Run | list[Run]:
         """Train backbone and head, unless that is done.
 
         Parameters
         ----------
         unfreeze : str or int
             How much of the backbone trains: `none`, its last N blocks, or `all`.
+        cv : str, optional
+            `5x3`: five folds of groups, three times, instead of the splits; a run for each repeat.
         **recipe
             Fields of the protocol's recipe to replace: `epochs`, `lr`, `batch_size`, …
-            (docs/finetuning.md); and `weights_seed`, the seed of random weights.
+            (docs/finetuning.md); `feature`; and `weights_seed`, the seed of random weights.
 
         Examples
         --------
@@ -363,20 +388,25 @@ class Workspace:
         >>> tuned.model.training
         False
         """
-        given = {"feature": feature, "protocol": protocol, "image_size": image_size}
-        given |= {"weights": os.fspath(weights), "weights_seed": recipe.pop("weights_seed", None)}
-        run, _ = stages.finetune(
-            self.paths,
-            dataset,
-            as_network(backbone, **given),
-            unfreeze=str(unfreeze),
-            machine=machine or self.machine,
-            seed=seed,
-            columns=stages.Columns(label, split),
-            changes=recipe,
-            on_epoch=say_epoch if self.verbose else None,
-        )
-        return self._run(run)
+        given = {"protocol": protocol, "image_size": image_size, "weights": os.fspath(weights)}
+        given |= {name: recipe.pop(name, None) for name in ("feature", "weights_seed")}
+        network = as_network(backbone, **given)
+        options: dict[str, Any] = {
+            "unfreeze": str(unfreeze),
+            "machine": machine or self.machine,
+            "seed": seed,
+            "columns": stages.Columns(label, split),
+            "changes": recipe,
+            "on_epoch": say_epoch if self.verbose else None,
+        }
+        if cv is None:
+            return self._run(stages.finetune(self.paths, dataset, network, **options)[0])
+        if self.verbose:
+            from frostline.finetune import Execution
+
+            options["execution"] = Execution(said=say)
+        runs = stages.finetune_folds(self.paths, dataset, network, cv, **options)
+        return [self._run(run) for run, _ in runs]
 
     def depth(
         self,

@@ -64,16 +64,29 @@ def load_data(
     images = manifest.images(label, split)
     images = images[images["split"].notna()]
     images = images[(images["split"] != "train") | images["label"].notna()]
-    rows = store.locate(as_keys(images["content_key"]))
     dataset = str(manifest.meta.get("dataset"))
-    if not allow_missing:
-        _check_pixels(images["image_id"][rows < 0], dataset)
-    found, rows = images[rows >= 0].reset_index(drop=True), rows[rows >= 0]
+    found, rows = with_pixels(images, store, dataset, allow_missing=allow_missing)
     classes = sorted(found["label"][found["split"] == "train"].unique())
     _check_splits(found, classes, dataset)
     parts = {name: _part(found, rows, name, classes, store) for name in SPLITS}
     columns = ["image_id", "group_id", "split", "label"]
     return Data(found[columns], classes, parts, store.spec), len(images) - len(found)
+
+
+def with_pixels(
+    images: pd.DataFrame, store: Store, dataset: str, *, allow_missing: bool = False
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Find the images that the store has, and their rows in it: int64.
+
+    Raises
+    ------
+    InputError
+        If it lacks some, unless that is allowed.
+    """
+    rows = store.locate(as_keys(images["content_key"]))
+    if not allow_missing:
+        _check_pixels(images["image_id"][rows < 0], dataset)
+    return images[rows >= 0].reset_index(drop=True), rows[rows >= 0]
 
 
 def _part(

@@ -96,6 +96,7 @@ def find_run(workspace: Workspace, run: str) -> Path:
     if path.suffix in (".parquet", ".csv") and path.is_file():
         path = path.parent.parent / "models" / path.stem
         if not _is_kept(path):
+            _refuse_folds(Path(run))
             raise InputError(f"{run} has no kept model in {path}: train that run again.")
     if _is_kept(path):
         return path
@@ -109,10 +110,24 @@ def find_run(workspace: Workspace, run: str) -> Path:
     if found:
         names = ", ".join(path.name for path in found[:4])
         raise InputError(f"{len(found)} runs begin with {run!r}: name one of them ({names}).")
+    predicted = workspace.root / "predictions" / f"{run}.parquet"
+    if predicted.is_file():
+        _refuse_folds(predicted)
     raise InputError(
         f"There is no run {run!r} with a kept model in {workspace.root}: name one of "
         f"{workspace.root / 'models'}, or a folder with {MODEL} or {HEAD}."
     )
+
+
+def _refuse_folds(path: Path) -> None:
+    """Refuse predictions of a cross-validation, whose models are many and none of them kept."""
+    from frostline.report import read_predictions
+
+    if read_predictions(path).meta.get("cv"):
+        raise InputError(
+            f"{path} is of a cross-validation, of which no model is kept: train one on the data "
+            "set's splits, without --cv."
+        )
 
 
 def _is_kept(folder: Path) -> bool:

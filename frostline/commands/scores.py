@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,31 @@ def score_sentence(path: Path) -> str:
     if majority.any():
         words += f"; majority class {percent(scores[majority].iloc[0]['estimate'])}%"
     return words
+
+
+def say_folds(paths: Sequence[Path]) -> None:
+    """Say the mean score over the folds of a cross-validation, on standard error.
+
+    Such as "accuracy 61.1% [45.5, 75.8], mean of 15 folds; majority class 52.9%".
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The predictions of all repeats.
+    """
+    from frostline.console import say
+    from frostline.report import evaluate
+    from frostline.report.statistics.seeds import over_folds
+    from frostline.report.tables.numbers import percent, score_cell
+
+    own = over_folds(paths, metrics=[METRIC]).iloc[0]
+    score, count = score_cell(own.to_dict()), counted(int(own["n_seeds"]), "fold")
+    words = f"{METRIC} {score.text}% {score.interval}".rstrip() + f", mean of {count}"
+    scores = evaluate(paths[:1], metrics=[METRIC])
+    majority = scores[scores["run"].str.startswith("majority")]
+    if len(majority):
+        words += f"; majority class {percent(majority.iloc[0]['estimate'])}%"
+    say(words)
 
 
 def say_heads(place: Workspace, paths: Iterable[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -133,6 +133,13 @@ def finetune(
     ] = "all",
     feature: FeatureOption = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    cv: Annotated[
+        str | None,
+        typer.Option(
+            help="5x3: 5 folds of groups, 3 times, instead of the splits. Predictions "
+            "alone are kept."
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train backbone and head; again, go on where it stopped.
@@ -143,25 +150,32 @@ def finetune(
     """
     from frostline import stages
     from frostline.cache import Workspace
-    from frostline.commands.scores import say_score
+    from frostline.commands.scores import say_folds, say_score
     from frostline.console import progress, say_epoch
 
     place = Workspace(workspace)
     chosen, where = network.network(backbone, feature), machine.machine()
     with progress(f"Preparing {dataset}") as update:
-        run, _ = stages.finetune(
-            place,
-            dataset,
-            chosen,
-            unfreeze=unfreeze,
-            machine=where,
-            seed=seed,
-            columns=columns.columns(),
-            changes=recipe.changes(),
-            execution=execution.execution(),
-            on_epoch=say_epoch,
-            progress=update,
-        )
-    if is_first_rank():
-        typer.echo(place.predictions(run))
-        say_score(place.predictions(run))
+        options: dict[str, Any] = {
+            "unfreeze": unfreeze,
+            "machine": where,
+            "seed": seed,
+            "columns": columns.columns(),
+            "changes": recipe.changes(),
+            "execution": execution.execution(),
+            "on_epoch": say_epoch,
+            "progress": update,
+        }
+        if cv is None:
+            runs = [stages.finetune(place, dataset, chosen, **options)]
+        else:
+            runs = stages.finetune_folds(place, dataset, chosen, cv, **options)
+    if not is_first_rank():
+        return
+    paths = [place.predictions(run) for run, _ in runs]
+    for path in paths:
+        typer.echo(path)
+    if cv is None:
+        say_score(paths[0])
+    else:
+        say_folds(paths)

@@ -220,7 +220,7 @@ def left_out(*_: Any, **__: Any) -> Any:
 def folder_of_wrong_files(prepared: Path, scratch: Path) -> Iterator[None]:
     """Work in a copy of the prepared folder, where nothing takes long."""
     shutil.copytree(prepared, scratch / "folder")
-    costly = ("frostline.finetune.run._fit", "frostline.extract.phantom.make_phantom_glioma")
+    costly = ("frostline.finetune.run.fit", "frostline.extract.phantom.make_phantom_glioma")
     with inside(scratch / "folder"), patch(costly[0], left_out), patch(costly[1], left_out):
         make_wrong_files()
         yield
