@@ -22,6 +22,8 @@ assert_type(frozen.path, Path)
 assert_type(frozen.predictions, Predictions)
 assert_type(frozen.scores(), frostline.Scores)
 tuned = ws.finetune("chest", "effnet-lite0", unfreeze=2, epochs=5, lr=[1e-4, 1e-3])
+assert_type(tuned, frostline.Run)
+assert_type(ws.finetune("chest", "effnet-lite0", epochs=5, cv="5x3"), list[frostline.Run])
 scores = frostline.evaluate([frozen, str(tuned.path), tuned.predictions])
 assert_type(scores, frostline.Scores)
 table: pd.DataFrame = scores
@@ -38,7 +40,7 @@ print(index_dataset, frostline.extract.embed.embed_features, frostline.__version
 ws.extract("chest", 3)  # type: ignore[arg-type]
 ws.extract("chest", "effnet-lite0", protocol="papre")  # type: ignore[arg-type]
 ws.probe("chest", "effnet-lite0", haed="logistic")  # type: ignore[call-arg]
-ws.finetune("chest")  # type: ignore[call-arg]
+ws.finetune("chest")  # type: ignore[call-overload]
 ws.index(3, "images")  # type: ignore[arg-type]
 frostline.extract("chest", "effnet-lite0")  # type: ignore[operator]
 frostline.Machine(engine="jax")  # type: ignore[arg-type]

@@ -124,3 +124,7 @@ def load_with_dropout() -> Backbone:
 
 def load(name: str = "timm:test_resnet") -> Backbone:
     return load_backbone(name, weights="random", image_size=SIZE)
+
+
+def load_vit() -> Backbone:
+    return load("timm:test_vit")

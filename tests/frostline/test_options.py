@@ -301,6 +301,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "finetune --tensorboard": Acts(f"{FINETUNE} --seed 7", f"{FINETUNE} --seed 7 --tensorboard"),
     "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
+    "finetune --cv": Acts(FINETUNE, f"{FINETUNE} --cv 3x1"),
+    "finetune --cv --split": Refused(
+        f"{FINETUNE} --cv 3x1", f"{FINETUNE} --cv 3x1 --split fold", "--split does not go with --cv"
+    ),
     "finetune --workspace": Refused(FINETUNE, f"{FINETUNE} --workspace other", "no data set"),
     "evaluate --split": Acts(EVALUATE, f"{EVALUATE} --split val"),
     "evaluate --ci": Acts(EVALUATE, f"{EVALUATE} --ci percentile"),
