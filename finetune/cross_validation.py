@@ -74,8 +74,7 @@ def finetune_folds(
     Raises
     ------
     InputError
-        As of `finetune_run`; or if the folds cannot be made, or `task` names another column of
-        splits.
+        As of `finetune_run`; or if there can be no such folds.
     """
     count, repeats = parse_folds(cv)
     if task.split != "split":
@@ -89,33 +88,34 @@ def finetune_folds(
     if all(map(workspace.has_predictions, runs)):
         return [(run, False) for run in runs]
     images = pooled_images(manifest, task.label)
-    # What cannot be is said before anything is computed.
-    for repeat in range(repeats):
-        make_folds(images, manifest, (count, repeat), task.seed)
+    for one in tasks:
+        _folds(one, images, manifest)
     if how.tensorboard:
         TensorBoard(workspace.model(runs[0]))
     unfreeze(Classifier(load(), 2, task.seed), task.unfreeze)
+    # What cannot be was said before anything is computed.
     store = open_pixels()
     found, _ = with_pixels(images, store, task.dataset, allow_missing=how.allow_missing)
     source = _Source(manifest, found, len(images) - len(found), store, load)
-    out = []
-    for run, one in zip(runs, tasks, strict=True):
-        new = not workspace.has_predictions(run)
-        if new:
-            _train_repeat(workspace, run, one, source, how)
-        out.append((run, new))
-    return out
+    return [_train_repeat(workspace, one, source, how) for one in tasks]
+
+
+def _folds(task: Task, images: pd.DataFrame, manifest: Manifest) -> list[Fold]:
+    assert task.cv is not None
+    return make_folds(images, manifest, task.cv, task.seed)
 
 
 def _train_repeat(
-    workspace: Workspace, run: str, task: Task, source: _Source, how: Execution
-) -> None:
+    workspace: Workspace, task: Task, source: _Source, how: Execution
+) -> tuple[str, bool]:
     """Train the folds of a repeat that are not done, and write the predictions of all."""
-    assert task.cv is not None
+    run = task.run_id(source.manifest)
+    if workspace.has_predictions(run):
+        return run, False
     checkpoints, first = Checkpoints(workspace.model(run) / "checkpoints"), rank() == 0
     with checkpoints.lock() if first else nullcontext():
         barrier()
-        folds = make_folds(source.images, source.manifest, task.cv, task.seed)
+        folds = _folds(task, source.images, source.manifest)
         paths = [_train_fold(workspace, task, fold, source, how, checkpoints) for fold in folds]
         if first:
             parts = [read_predictions(path) for path in paths]
@@ -127,6 +127,7 @@ def _train_repeat(
             write_predictions(workspace.predictions(run), *ordered)
             checkpoints.clear()
         barrier()
+    return run, True
 
 
 def _train_fold(

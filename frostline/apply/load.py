@@ -125,8 +125,8 @@ def _refuse_folds(path: Path) -> None:
 
     if read_predictions(path).meta.get("cv"):
         raise InputError(
-            f"{path} is of a cross-validation, of which no model is kept: train one on the data "
-            "set's splits, without --cv."
+            f"{path} is a cross-validation, which keeps no model: train one on the data set's "
+            "splits, without --cv."
         )
 
 

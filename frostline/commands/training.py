@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -150,7 +151,6 @@ def finetune(
     """
     from frostline import stages
     from frostline.cache import Workspace
-    from frostline.commands.scores import say_folds, say_score
     from frostline.console import progress, say_epoch
 
     place = Workspace(workspace)
@@ -170,12 +170,16 @@ def finetune(
             runs = [stages.finetune(place, dataset, chosen, **options)]
         else:
             runs = stages.finetune_folds(place, dataset, chosen, cv, **options)
-    if not is_first_rank():
-        return
-    paths = [place.predictions(run) for run, _ in runs]
+    if is_first_rank():
+        _say_trained([place.predictions(run) for run, _ in runs], by_folds=cv is not None)
+
+
+def _say_trained(paths: list[Path], *, by_folds: bool) -> None:
+    from frostline.commands.scores import say_folds, say_score
+
     for path in paths:
         typer.echo(path)
-    if cv is None:
-        say_score(paths[0])
-    else:
+    if by_folds:
         say_folds(paths)
+    else:
+        say_score(paths[0])

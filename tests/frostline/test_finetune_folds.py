@@ -65,7 +65,7 @@ def test_what_a_cross_validation_is_not_for(indexed: Run, tmp_path: Path) -> Non
             done = indexed(*command, "--run", run)
             assert (done.returncode, done.stderr) == (
                 2,
-                f"Error: {path} is of a cross-validation, of which no model is kept: train one on "
+                f"Error: {path} is a cross-validation, which keeps no model: train one on "
                 "the data set's splits, without --cv.\n",
             )
     for options, sentence in (
