@@ -28,7 +28,7 @@ from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.logs import TensorBoard
 from frostline.finetune.unfreeze import unfreeze
 from frostline.probe.embedded import pooled_images
-from frostline.probe.heads.scoring import score_heads
+from frostline.probe.heads.scoring import score_heads, scored_groups
 from frostline.report import Predictions, read_predictions, write_predictions
 from frostline.report.predictions import in_class_order
 
@@ -178,10 +178,9 @@ def _pool(
         for number, part in enumerate(parts)
     ]
     table = pd.concat(held_out).set_index("image_id").loc[images["image_id"]].reset_index()
-    folds = [_describe_fold(part, images, task.recipe.select) for part in parts]
+    folds = [_describe_fold(part, images) for part in parts]
     by_class, classes = images["label"].value_counts(), parts[0].classes
     shared = {name: value for name, value in parts[0].meta.items() if name not in OF_A_FOLD}
-    scores = [one["validation"][task.recipe.select] for one in folds]
     return table, shared | {
         "hyperparameters": {"folds": [part.meta["hyperparameters"] for part in parts]},
         "seed": task.cv[1],  # the repeat of a cross-validation is its seed, as of heads
@@ -192,7 +191,7 @@ def _pool(
         "split": task.split,
         "train_groups": int(images["group_id"].nunique()),
         "class_counts": {name: int(by_class[name]) for name in classes},
-        "validation": {task.recipe.select: float(np.mean(scores))},
+        "validation": {task.recipe.select: float(np.mean([one["score"] for one in folds]))},
         "folds": folds,
         "seconds": sum(part.meta["seconds"] for part in parts),
         "versions": versions(),
@@ -204,22 +203,25 @@ def _pool(
 OF_A_FOLD = ("history", "best_epoch", "format", "format_version", "content_digest")
 
 
-def _describe_fold(part: Predictions, images: pd.DataFrame, select: str) -> dict[str, Any]:
-    """Say how the training of a fold went; `validation` scores its best weights."""
+def _describe_fold(part: Predictions, images: pd.DataFrame) -> dict[str, Any]:
+    """Say how the training of a fold went; `validation` scores its best weights as heads are."""
     val = part.table[part.table["split"] == "val"]
     seen = images["image_id"].isin(part.table["image_id"])
     probabilities = val[[f"prob_{name}" for name in part.classes]].to_numpy()
-    codes = pd.Categorical(val["label"], categories=part.classes).codes
-    scores = score_heads(probabilities[None], codes.astype(np.int64))
+    codes = pd.Categorical(val["label"], categories=part.classes).codes.astype(np.int64)
+    groups = scored_groups(images)
+    if groups is not None:
+        groups = pd.Series(groups, images["image_id"])[val["image_id"]].to_numpy()
+    scores = score_heads(probabilities[None], codes, groups)
     found = {name: float(value[0]) for name, value in scores.items()}
     best, history = part.meta["best_epoch"], part.meta["history"]
-    found[select] = float(history[best - 1]["score"])
     return {
         "run": part.run,
         "seed": part.meta["seed"],
         "train_groups": int(images.loc[~seen, "group_id"].nunique()),
         "val_groups": int(val["group_id"].nunique()),
         "best_epoch": best,
+        "score": float(history[best - 1]["score"]),
         "validation": {name: None if math.isnan(one) else one for name, one in found.items()},
         "history": history,
     }

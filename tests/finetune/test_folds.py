@@ -185,9 +185,9 @@ def test_each_fold_is_the_run_that_one_would_make_by_hand(
         val = own.table[own.table["split"] == "val"]
         accuracy = (val["label"] == val["prediction"]).mean()
         assert about["validation"]["accuracy"] == pytest.approx(accuracy)
-        assert about["validation"]["log_loss"] == pytest.approx(
-            own.meta["history"][own.meta["best_epoch"] - 1]["score"]
-        )
+        score = own.meta["history"][own.meta["best_epoch"] - 1]["score"]
+        assert about["validation"]["log_loss"] == pytest.approx(score)
+        assert about["score"] == pytest.approx(score)
 
 
 def test_what_a_repeat_says_of_itself(workspace: Workspace, open_pixels: Pixels) -> None:
@@ -222,6 +222,20 @@ def test_what_a_repeat_says_of_itself(workspace: Workspace, open_pixels: Pixels)
     assert more[2][1]
     other = replace(task, seed=1)
     assert finetune_folds(workspace, "3x1", other, open_pixels, load_vit)[0][0] != runs[0][0]
+
+
+def test_slices_of_a_patient_are_scored_as_one(workspace: Workspace, open_pixels: Pixels) -> None:
+    manifest = make_manifest()
+    manifest.table["label"] = [("low", "upper")[n // 2 % 2] for n in range(48)]
+    manifest.table["image_id"] = [f"p{n // 2}.nii#z={n % 2}" for n in range(48)]
+    write_manifest(workspace.manifest("toy"), manifest)
+    task = make_task(VIT, recipe=Recipe(epochs=1, batch_size=8), unfreeze="1")
+    ((run, _),) = finetune_folds(workspace, "3x1", task, open_pixels, load_vit)
+    for fold in read_predictions(workspace.predictions(run)).meta["folds"]:
+        for name in ("accuracy", "log_loss"):
+            assert fold["validation"][name] is not None
+        right = fold["validation"]["accuracy"] * fold["val_groups"]
+        assert right == pytest.approx(round(right))
 
 
 def test_no_blocks_leave_nothing(workspace: Workspace) -> None:
