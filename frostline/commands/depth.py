@@ -50,8 +50,8 @@ class RoadOptions:
     cv: Annotated[
         str,
         typer.Option(
-            help="5x3: read by 5 folds of groups, 3 times, instead of the splits; auto: where "
-            "there are under 100 groups and nothing is trained; none: never."
+            help="5x3: 5 folds of groups, 3 times, instead of the splits; auto: where there are under "
+            "100 groups; none: never."
         ),
     ] = "auto"
     metric: Annotated[str, typer.Option(help="Chooses the depth on validation, and is shown.")] = (

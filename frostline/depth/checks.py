@@ -57,21 +57,19 @@ def check_images(images: pd.DataFrame, dataset: str, columns: Columns) -> None:
 
 
 def choose_folds(
-    images: pd.DataFrame, dataset: str, metric: str, *, cv: str, trains: bool
+    images: pd.DataFrame, dataset: str, metric: str, cv: str
 ) -> tuple[str | None, str]:
-    """Choose how depths are read: by a data set's splits, or by repeated cross-validation.
+    """Choose what answers for a data set: its splits, or repeated cross-validation.
 
     Parameters
     ----------
     images : DataFrame
         `Manifest.images`.
     metric : str
-        Which chooses the depth.
+        Which chooses.
     cv : str
         `KxR`, `none`, or `auto`: 5x3 of under 100 groups, with fewer folds where a class has fewer
         groups.
-    trains : bool
-        Whether something is trained too.
 
     Returns
     -------
@@ -81,19 +79,13 @@ def choose_folds(
         A sentence on what was chosen, "" where there was no choice.
     """
     if cv != AUTO:
-        if cv != NONE and trains:
-            raise InputError(
-                "--cv is for reading, and --train for a data set's own splits: give one of them."
-            )
         return (None if cv == NONE else cv), ""
     groups = int(images["group_id"].nunique())
     if groups >= FEW_GROUPS:
         return None, ""
     fewest = int(images.groupby("label")["group_id"].nunique().min())
     few, why = f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}", ""
-    if trains:
-        why = "training is not cross-validated"
-    elif metric not in METRICS:
+    if metric not in METRICS:
         why = f"folds do not choose by {metric}"
     elif fewest < LEAST_FOLDS:
         why = "its rarest class has too few groups for cross-validation"
@@ -102,6 +94,6 @@ def choose_folds(
     # A class has an image in every fold.
     folds = f"{min(FOLDS, fewest)}x{REPEATS}"
     return folds, (
-        f"{few}, so that one split cannot answer: it is read by {folds} cross-validation (--cv "
-        "none takes its splits)."
+        f"{few}, so that one split cannot answer: {folds} cross-validation does (`--cv none` takes "
+        "its splits)."
     )

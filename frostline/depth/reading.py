@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,8 @@ class Heads:
         `KxR`, instead of the data set's splits.
     columns : Columns
     on_missing : {"error", "skip"}
+    settings : mapping
+        Hyper-parameters, instead of the defaults of the head's grid.
     """
 
     head: str = "logistic"
@@ -49,6 +51,7 @@ class Heads:
     cv: str | None = None
     columns: Columns = field(default_factory=Columns)
     on_missing: OnMissing = "error"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def sweep(self, dataset: str, backbone: str) -> Sweep:
         """Give the sweep that trains them, checked.
@@ -62,7 +65,7 @@ class Heads:
         fields = {
             "datasets": [dataset],
             "backbones": [backbone],
-            "heads": [self.head],
+            "heads": {self.head: dict(self.settings)},
             "protocol": self.protocol,
             "seeds": list(self.seeds) if seeded else [0],
             "cv": self.cv,
@@ -123,6 +126,20 @@ def read_depths(
     if not heads.cv:
         return Read(points, [], said)
     return _nested(points, np.array(inner), metric, said)
+
+
+def read_one(
+    workspace: Workspace,
+    dataset: str,
+    backbone: str,
+    store: str,
+    heads: Heads,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Train heads on one store by cross-validation, unless that is done: a run id a repeat."""
+    runs = plan_sweep(workspace, heads.sweep(dataset, backbone), [store]).runs
+    compute_runs(workspace, runs, jobs=1, progress=progress)
+    return [run.run() for run in runs]
 
 
 def write_nested(workspace: Workspace, runs: Sequence[Predictions]) -> list[str]:

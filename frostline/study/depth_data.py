@@ -39,7 +39,7 @@ def depth_runs(workspace: Workspace, plan: Plan) -> list[dict[str, Any]]:
             one |= {"places": record["places"], "read": record["points"]}
             one |= {"nested": record["nested"], "metric": step.inputs.get("metric")}
         else:
-            one["train"].setdefault(cell.part, []).append(record["run"])
+            one["train"].setdefault(cell.part, []).extend(record["runs"])
     # Trained alone, nothing says where its blocks lie.
     return [one for one in found.values() if one["read"]]
 
@@ -49,6 +49,7 @@ def study_curves(
 ) -> list[Curves]:
     """Make the curves of every data set and protocol of depth, from what `depth_runs` lists."""
     from frostline.report.depth.curve import Place, depth_curves
+    from frostline.report.depth.folds import nested_training
 
     known = {run.run: run for run in runs}
     for one in depths:
@@ -64,9 +65,17 @@ def study_curves(
     for backbones in together.values():
         places = {one["backbone"]: [Place(*place) for place in one["places"]] for one in backbones}
         points = [
-            point for one in backbones for point in _points(one, places[one["backbone"]], known)
+            point
+            for one in backbones
+            for point in _points(one, places[one["backbone"]], known, study.primary_metric)
         ]
-        nested = {one["backbone"]: [known[run] for run in one["nested"]] for one in backbones}
+        nested: dict[str, dict[str, list[Predictions]]] = {}
+        for one in backbones:
+            trained = [p for p in points if p.road == "train" and _backbone(p) == one["backbone"]]
+            nested[one["backbone"]] = {
+                "read": [known[run] for run in one["nested"]],
+                "train": nested_training(trained, study.primary_metric),
+            }
         scoring: dict[str, Any] = {
             "metric": study.primary_metric,
             "scoring": {"unit": study.unit},
@@ -78,9 +87,13 @@ def study_curves(
 
 
 def _points(
-    depths: Mapping[str, Any], places: Sequence[Any], known: Mapping[str, Predictions]
+    depths: Mapping[str, Any],
+    places: Sequence[Any],
+    known: Mapping[str, Predictions],
+    metric: str,
 ) -> Iterable[Point]:
     from frostline.report.depth.curve import Point, Validation
+    from frostline.report.depth.folds import training_validation
 
     at, behind = {place.depth: place for place in places}, {place.behind: place for place in places}
     for depth, names, validation in depths["read"]:
@@ -89,7 +102,12 @@ def _points(
     for part, names in depths["train"].items():
         runs = [known[name] for name in names]
         place = behind[int(part)] if part.isdecimal() else None
-        yield Point("scratch" if part == SCRATCH else "train", place, runs)
+        scored = training_validation(runs, metric)
+        yield Point("scratch" if part == SCRATCH else "train", place, runs, validation=scored)
+
+
+def _backbone(point: Point) -> str:
+    return str(point.runs[0].meta["backbone"])
 
 
 def shown_runs(

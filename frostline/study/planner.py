@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.depth.checks import check_images, check_trained, choose_folds
+from frostline.depth.checks import AUTO, check_images, check_trained, choose_folds
 from frostline.protocols import Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests
-from frostline.study.steps import depth_heads
+from frostline.study.steps import study_heads
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.identity import Identity
@@ -65,7 +65,6 @@ class _Planner:
         self.precision = study.machine().resolve()[1]
         self.manifests: dict[str, tuple[Manifest, dict[str, str]]] = {}
         self.identities: dict[tuple[Any, ...], list[Identity] | InputError] = {}
-        self.folds: dict[tuple[Any, ...], str | None] = {}
 
     def manifest(self, name: str) -> tuple[Manifest, dict[str, str]]:
         if name not in self.manifests:
@@ -130,35 +129,43 @@ class _Planner:
         pixels: str,
     ) -> None:
         """Add embeddings, and a head on them, or on those of every depth."""
-        entry = cell.entry
+        entry, folds = cell.entry, self._folds(plan, cell)
         stored = plan.add(Step("embeddings", _store_name(cell), store, (pixels,), cell))
         head = {"head": entry.head_name(), "settings": entry.changes()}
         # Whether a head may train without images that the store lacks.
         run: dict[str, Any] = {**store, **trained, **head, "on_error": self.study.on_error}
+        if folds:
+            run["cv"] = folds
         if not entry.is_depth:
-            plan.add(Step("probe", cell.name, run, (stored,), cell))
+            if not self._is_repeated(cell, folds):
+                plan.add(Step("probe", cell.name, run, (stored,), cell))
             self._sweeps(plan, cell, {**store, "manifest": trained["manifest"]}, stored)
             return
-        folds = self._folds(plan, cell)
-        heads, metric = depth_heads(self.study, cell, folds), self.study.primary_metric
+        heads, metric = study_heads(self.study, cell, folds), self.study.primary_metric
         run["seeds"] = heads.check(cell.dataset, cell.backbone.name, metric).seeds
         if folds:  # the metric chooses inside of them
-            run |= {"cv": folds, "metric": metric}
+            run["metric"] = metric
         plan.add(Step("read", cell.name, run, (stored,), cell))
 
     def _folds(self, plan: Plan, cell: Cell) -> str | None:
-        """Choose how the depths of a data set are read, and say so once; check its images."""
-        key = cell.dataset, cell.protocol
-        if key not in self.folds:
-            manifest, entry = self.manifest(cell.dataset)[0], self.study.datasets[cell.dataset]
-            images, columns = manifest.images(entry.label, entry.split), entry.columns()
-            trains = bool(self.study.protocols[cell.protocol].train)
-            asked = images, cell.dataset, self.study.primary_metric
-            self.folds[key], said = choose_folds(*asked, cv=self.study.cv, trains=trains)
-            plan.said += [said] if said else []
-            if self.folds[key] is None:
-                check_images(images, cell.dataset, columns)
-        return self.folds[key]
+        """Choose what answers for a data set, and say so once; check the splits that do."""
+        cv = self.study.cv
+        if cv == AUTO and cell.entry.recipe != "standard":
+            return None  # the paper's has one split
+        entry, manifest = self.study.datasets[cell.dataset], self.manifest(cell.dataset)[0]
+        images = manifest.images(entry.label, entry.split)
+        of_depth = cell.entry.is_depth or bool(cell.part)
+        metric = self.study.primary_metric if of_depth else "log_loss"
+        folds, said = choose_folds(images, cell.dataset, metric, cv)
+        if said and said not in plan.said:
+            plan.said.append(said)
+        if folds is None and of_depth:
+            check_images(images, cell.dataset, entry.columns())
+        return folds
+
+    def _is_repeated(self, cell: Cell, folds: str | None) -> bool:
+        """Tell whether the repeats of another seed's cross-validation stand for this run."""
+        return folds is not None and cell.seed != cell.entry.seeds(self.study.seeds)[0]
 
     def _training(self, plan: Plan, cell: Cell, inputs: Inputs, run: dict[str, Any]) -> None:
         """Add a run of fine-tuning."""
@@ -174,6 +181,11 @@ class _Planner:
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**run, "pixels": spec, "crop": inputs.geometry.crop, "recipe": recipe.to_dict()}
+        folds = self._folds(plan, cell)
+        if self._is_repeated(cell, folds):
+            return
+        if folds:
+            run["cv"] = folds
         if order is not None:
             run["class_order"] = order
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ def embedding_key(step: Step, feature: str | None = None) -> str:
     return spec_key(numbered("embeddings", {**spec, **({"head": head} if head else {})}))
 
 
-def depth_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
-    """Give the heads that read at every depth.
+def study_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
+    """Give the heads of a run.
 
     Parameters
     ----------
@@ -77,6 +77,7 @@ def depth_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
         folds,
         study.datasets[cell.dataset].columns(),
         "skip" if study.on_error == "skip" else "error",
+        cell.entry.changes(),
     )
 
 
@@ -115,9 +116,15 @@ def _embeddings(workspace: Workspace, study: Study, step: Step) -> dict[str, Any
 
 
 def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    from frostline.depth.reading import read_one
     from frostline.probe.run import Source, probe_head
 
     cell = step.cell
+    if "cv" in step.inputs:
+        heads, key = study_heads(study, cell, step.inputs["cv"]), embedding_key(step)
+        with progress(f"Folds of {step.name}", "heads") as update:
+            runs = read_one(workspace, cell.dataset, cell.backbone.name, key, heads, update)
+        return _cross_validated(workspace, step, runs)
     run, new = probe_head(
         workspace,
         cell.dataset,
@@ -150,7 +157,7 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     manifest = read_manifest(workspace.manifest(cell.dataset))
     network = cell.network()
     places = depth_places(network, network.inputs(manifest))
-    heads = depth_heads(study, cell, step.inputs.get("cv"))
+    heads = study_heads(study, cell, step.inputs.get("cv"))
     stores = [(place, embedding_key(step, name)) for place, name in places if name is not None]
     about = cell.dataset, cell.backbone.name
     with progress(f"Reading {step.name}", "heads") as update:
@@ -174,25 +181,32 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
 
 def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     cell = step.cell
+    about = workspace, cell.dataset, cell.network()
     with progress(f"Decoding: {step.name}") as update:
-        run, new = steps.finetune(
-            workspace,
-            cell.dataset,
-            cell.network(),
-            unfreeze=str(cell.entry.unfreeze),
-            machine=study.machine(),
-            seed=cell.seed,
-            columns=study.datasets[cell.dataset].columns(),
-            changes=cell.entry.changes(),
-            on_epoch=say_epoch,
-            progress=update,
-        )
+        how: dict[str, Any] = {
+            "unfreeze": str(cell.entry.unfreeze),
+            "machine": study.machine(),
+            "seed": cell.seed,
+            "columns": study.datasets[cell.dataset].columns(),
+            "changes": cell.entry.changes(),
+            "on_epoch": say_epoch,
+            "progress": update,
+        }
+        if "cv" in step.inputs:
+            found = steps.finetune_folds(*about, step.inputs["cv"], **how)
+            return _cross_validated(workspace, step, [run for run, _ in found])
+        run, new = steps.finetune(*about, **how)
     return _trained(workspace, step, run, new)
+
+
+def _cross_validated(workspace: Workspace, step: Step, runs: Sequence[str]) -> dict[str, Any]:
+    say(f"{step.name}: {step.inputs['cv']} cross-validation is done.")
+    return {"runs": runs, "predictions": [workspace.predictions(run).name for run in runs]}
 
 
 def _trained(workspace: Workspace, step: Step, run: str, new: bool) -> dict[str, Any]:
     say(f"{step.name}: {'trained' if new else 'done before'}.")
-    return {"run": run, "predictions": [workspace.predictions(run).name]}
+    return {"runs": [run], "predictions": [workspace.predictions(run).name]}
 
 
 def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:

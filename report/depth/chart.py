@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from frostline.report.depth.curve import Curves
+from frostline.report.depth.curve import NESTED, Curves
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.numbers import is_share, number
 
 Record = Mapping[Any, Any]
-SIGNS = {"read": "●", "nested": "◆", "train": "■", "scratch": "□"}
+SIGNS = {"read": "●", "nested": "◆", "train": "■", "nested train": "◈", "scratch": "□"}
 WORDS = {
     "read": "read here",
     "nested": "choice repeated in every fold",
     "train": "train behind it",
+    "nested train": "the same of training",
     "scratch": "train from scratch",
 }
 VALIDATION, CHOSEN = "·", "◀ chosen"
@@ -69,7 +70,7 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
 
 
 def _name(row: Record) -> str:
-    if row["road"] == "nested":
+    if row["road"] in NESTED.values():
         return "each fold's choice"
     return "nothing frozen" if row["depth"] < 0 else str(row["block"])
 

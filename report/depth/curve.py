@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,9 @@ from frostline.report.statistics.evaluation import evaluate, score
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.seeds import over_seeds
 
-Road = Literal["read", "train", "scratch", "nested"]
+Road = Literal["read", "train", "scratch", "nested", "nested train"]
+NESTED: dict[str, Road] = {"read": "nested", "train": "nested train"}
+Nested: TypeAlias = Mapping[str, Mapping[str, Sequence[Predictions]]]
 NAN = float("nan")
 TABLE_COLUMNS = (
     *("dataset", "backbone", "road", "depth", "block", "cost", "unfreeze", "feature", "seeds"),
@@ -71,9 +73,9 @@ class Point:
 
     Attributes
     ----------
-    road : "read", "train", "scratch" or "nested"
-        A head on frozen output, training of what lies behind, or of all from random weights; or a
-        head at the depth that each fold of a cross-validation chose.
+    road : "read", "train", "scratch", "nested" or "nested train"
+        A head on frozen output, training of what lies behind, or of all from random weights; or
+        reading and training where each fold of a cross-validation chose.
     place : Place or None
         None where nothing is frozen.
     runs : sequence of Predictions
@@ -130,7 +132,7 @@ def depth_curves(
     places: Mapping[str, Sequence[Place]],
     *,
     metric: str = "accuracy",
-    nested: Mapping[str, Sequence[Predictions]] | None = None,
+    nested: Nested | None = None,
     replicates: int = 10_000,
     seed: int = 0,
     scoring: Mapping[str, Any] | None = None,
@@ -145,8 +147,9 @@ def depth_curves(
     metric : str
         The primary metric.
     nested : mapping, optional
-        After a cross-validation, of each backbone: predictions of reading where each fold's own
-        choice says (`folds.chosen_run`), one for each repeat. They are scored as what is chosen.
+        After a cross-validation, of each backbone and road: predictions of reading, and of
+        training, where each fold's own choice says (`folds.chosen_run`), one for each repeat. They
+        are scored as what is chosen.
     replicates, seed
         As in `evaluate` and `compare`.
     scoring : mapping, optional
@@ -199,7 +202,7 @@ def _row(
 def _seconds(point: Point) -> float:
     """Add what the runs took and, of reading, one pass of embedding; NaN where one is not known."""
     said = [run.meta.get("seconds") for run in point.runs]
-    if point.road in ("read", "nested"):
+    if point.road in ("read", NESTED["read"]):
         # Heads of all seeds and repeats read one store.
         said.append(point.runs[0].meta.get("embedding_seconds"))
     known = [float(one) for one in said if one is not None]
@@ -240,14 +243,12 @@ def _chosen(table: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
     return table
 
 
-def _nested(
-    points: Sequence[Point], table: pd.DataFrame, nested: Mapping[str, Sequence[Predictions]]
-) -> Iterator[Point]:
-    """Give the point of the choice that was repeated in every fold, where reading was chosen."""
-    chosen = (table["chosen"] & (table["road"] == "read")).to_numpy(bool)
-    for number in np.flatnonzero(chosen).tolist():
-        if runs := nested.get(str(table["backbone"].iloc[number])):
-            yield replace(points[number], road="nested", runs=runs)
+def _nested(points: Sequence[Point], table: pd.DataFrame, nested: Nested) -> Iterator[Point]:
+    """Give the point of each choice that was repeated in every fold."""
+    for number in np.flatnonzero(table["chosen"].to_numpy(bool)).tolist():
+        road = points[number].road
+        if runs := nested.get(str(table["backbone"].iloc[number]), {}).get(road):
+            yield replace(points[number], road=NESTED[road], runs=runs)
 
 
 def _questions(
@@ -256,14 +257,18 @@ def _questions(
     """Find what is asked of the choices on test: a question, and the rows of a and b."""
     for backbone, part in table.groupby("backbone", sort=False):
         last = places[str(backbone)][-1].depth
-        read, train = (part[(part["road"] == road) & part["chosen"]] for road in ("read", "train"))
-        nested = part[part["road"] == "nested"]
-        read = nested if len(nested) else read
+        read, train = (_choice(part, road) for road in ("read", "train"))
         end = part[(part["road"] == "read") & (part["depth"] == last)]
         if len(read) and len(end) and read.index[0] != end.index[0]:
             yield "last layer", int(read.index[0]), int(end.index[0])
         if len(read) and len(train):
             yield "training", int(train.index[0]), int(read.index[0])
+
+
+def _choice(part: pd.DataFrame, road: str) -> pd.DataFrame:
+    """Give the row of what is chosen on a road: of every fold's own choice, if that was made."""
+    nested = part[part["road"] == NESTED[road]]
+    return nested if len(nested) else part[(part["road"] == road) & part["chosen"]]
 
 
 def _compare(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from frostline.report.depth.curve import NESTED
 from frostline.report.figures.style import (
     BLUE,
     GREEN,
@@ -102,7 +103,6 @@ def _panel(axes: Any, part: pd.DataFrame, places: list[Any], majority: float) ->
     scratch = part[part["road"] == "scratch"]
     if len(scratch):
         _level(axes, scale * float(scratch["estimate"].iloc[0]), SCRATCH)
-    nested = part[part["road"] == "nested"]
     for road, (_, colour, marker, dash) in ROADS.items():
         mine = part[part["road"] == road]
         if road == "train" and len(mine):
@@ -122,8 +122,8 @@ def _panel(axes: Any, part: pd.DataFrame, places: list[Any], majority: float) ->
         style: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.8}
         axes.plot(x, values["estimate"], color=colour, linestyle=dash, **style)
         chosen = mine["chosen"].to_numpy(bool) & (mine["road"] == road).to_numpy()
-        y = values["estimate"][chosen]
-        if road == "read" and len(nested):  # scored where each fold chose for itself
+        y, nested = values["estimate"][chosen], part[part["road"] == NESTED[road]]
+        if len(nested):  # scored where each fold chose for itself
             y = scale * nested["estimate"].to_numpy(float)
             bounds = (scale * nested[side].to_numpy(float) for side in ("low", "high"))
             axes.vlines(x[chosen], *bounds, color=INK, linewidth=1.4)

@@ -99,7 +99,7 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
         chosen_run([mine[repeat] for mine in runs], choose_by_folds(one, COST, higher=True))
         for repeat, one in enumerate(inner)
     ]
-    found = depth_curves(points, {BACKBONE: PLACES}, nested={BACKBONE: nested})
+    found = depth_curves(points, {BACKBONE: PLACES}, nested={BACKBONE: {"read": nested}})
     assert found.table["val_estimate"][: len(PLACES)].tolist() == [
         one.estimate for one in validation
     ]
