@@ -120,7 +120,7 @@ def test_few_patients_are_read_by_cross_validation(
     study, place = study_at(tmp_path, **changes), Workspace(tmp_path / "ws")
     outcome = run_study(place, study)
     assert outcome.failed == {}
-    assert "it is read by 5x3 cross-validation" in capsys.readouterr().err
+    assert "one split cannot answer: 5x3 cross-validation does" in capsys.readouterr().err
     table = points(tmp_path)
     assert table["road"].tolist() == ["read"] * 6 + ["nested"]
     # What each fold chose is a run as any other.
@@ -135,6 +135,46 @@ def test_few_patients_are_read_by_cross_validation(
     # Folds chose by accuracy, and by no other metric.
     with pytest.raises(InputError, match=r"by accuracy, not by log_loss: run the study again"):
         report_study(place, study_at(tmp_path, "primary_metric=log_loss", **changes))
+
+
+def test_training_is_cross_validated_as_reading_is(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 48)
+    protocols = {
+        "depth": {**DEPTH, "train": [1, "all"], "epochs": 1, "lr": 1e-3},
+        "near": {"recipe": "standard", "head": "knn", "image_size": 32},
+    }
+    changes = {"backbones": STUDY["backbones"][:1], "cv": "3x2", "seeds": [0, 1]}
+    study, place = study_at(tmp_path, protocols=protocols, **changes), Workspace(tmp_path / "ws")
+    outcome = run_study(place, study)
+    assert outcome.failed == {}
+    # The repeats stand for seeds.
+    assert [name.rpartition("/")[0] for name in outcome.done] == [
+        f"set/timm:test_vit/{part}" for part in ("depth", "depth:1", "depth:all", "near")
+    ]
+    table = points(tmp_path)
+    roads = table["road"].tolist()
+    assert roads == ["read"] * 6 + ["train"] * 2 + ["nested", "nested train"]
+    assert set(table["seeds"]) == {2}
+    assert set(table["n_units"]) == {24}
+    assert table["val_estimate"][:8].notna().all()
+    # In every fold what scored better on its own validation images, the faster one of equal ones.
+    runs = {
+        part: [read_predictions(path) for path in sorted((place.root / "predictions").glob(name))]
+        for part, name in (("1", "*unfreeze-1-cv3*"), ("all", "*unfreeze-all-cv3*"))
+    }
+    assert [len(found) for found in runs.values()] == [2, 2]
+    (chosen,) = table.loc[table["road"] == "nested train", "estimate"]
+    expected = []
+    for one, other in zip(runs["1"], runs["all"], strict=True):
+        right = []
+        for fold, (a, b) in enumerate(zip(one.meta["folds"], other.meta["folds"], strict=True)):
+            gain = b["validation"]["accuracy"] - a["validation"]["accuracy"]
+            faster = one if one.meta["seconds"] <= other.meta["seconds"] else other
+            best = faster if gain == 0 else other if gain > 0 else one
+            part = best.table[best.table["fold"] == fold]
+            right += (part["label"] == part["prediction"]).tolist()
+        expected.append(sum(right) / len(right))
+    assert chosen == pytest.approx(sum(expected) / 2)
 
 
 def test_a_data_set_without_a_root_is_the_one_that_is_indexed(
