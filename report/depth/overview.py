@@ -10,9 +10,9 @@ import pandas as pd
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.sentences import place_words, trained_words
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
-from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE, Record
 from frostline.report.tables.numbers import difference_cell, is_share, score_cell
+from frostline.report.tables.positive import metric_title, shared
 from frostline.report.tables.table import Cell, Row, Table, columns
 
 CAPTION = "Where to read each backbone, and whether to train it"
@@ -44,7 +44,8 @@ def depth_table(found: Sequence[Curves], links: Sequence[str] = ()) -> Table:
     metrics = {curves.metric for curves in found}
     if len(metrics) == 1:
         metric = metrics.pop()
-        score = find_metric(metric).title + " (%)" * is_share(metric)
+        about = shared(pd.concat([curves.table for curves in found]), metric)
+        score = metric_title(about) + " (%)" * (is_share(metric) and not about["positive"])
     numbers = columns([score, *differences], left=0)
     return Table((*columns(WORDS, 3), *numbers, *columns(LAST, 2)), tuple(rows), (), CAPTION)
 
@@ -106,7 +107,7 @@ def _difference(row: Record | None, *, sign: int = 1) -> Cell:
 
 
 def _time(seconds: float) -> str:
-    """Write a duration in the largest unit of which there is more than one."""
+    """Write a duration in hours, minutes or seconds."""
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"

@@ -50,8 +50,8 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.compression": 3,
 }
 # The page says its font once (page.css).
-_FONT = "var(--sans, sans-serif)"
-_LETTER = 0.068  # inches of a letter in small print
+_FONT = "var(--_sans, sans-serif)"
+_LETTER = 0.0705  # inches of a letter in small print
 _LEGEND_LETTER, _LEGEND_LINE, _LONGEST = 0.076, 0.19, 46
 
 
@@ -83,8 +83,8 @@ def panels(
     bottom = max(bottom, 0.3) if own_axes else bottom
     across, down = (0.45, 0.3) if own_axes else (0.2, 0.0)
     width = (WIDTH - left - right - across * (columns - 1)) / columns
-    # Titles may reach over the gap to the next panel.
-    lines = [title_lines(name, width + 0.6 * across) for name in titles]
+    # Titles may reach over the gap to the next panel, and over the margin.
+    lines = [title_lines(name, width + right) for name in titles]
     top = legend_height(legend)
     title = 0.09 + 0.15 * max(map(len, lines)) if any(titles) else 0.04
     total = top + rows * (height + title) + (rows - 1) * down + bottom
@@ -120,16 +120,24 @@ def tidy(axes: Any, title: str = "") -> None:
 
 
 def title_lines(title: str, width: float) -> list[str]:
-    """Break a title behind commas into lines of so many inches, and cut longer words."""
+    """Break a title behind commas, else between words, else behind _ and the like.
+
+    Lines are of so many inches; what is longer still is cut.
+    """
     letters = int(width / _LETTER)
     lines = [""]
     for part in escape.plain(title).split(", "):
         joined = f"{lines[-1]}, {part}" if lines[-1] else part
-        if not lines[-1] or len(joined) <= letters:
+        if len(joined) <= letters:
             lines[-1] = joined
-        else:
-            lines[-1] += ","
-            lines.append(part)
+            continue
+        lines += [""] if lines[-1] else []
+        for word in re.findall(r"[^ ]+ ?", part):
+            whole = len(word.rstrip()) <= letters
+            for piece in [word] if whole else re.findall(r"[^:/_-]+[:/_-]*|[:/_-]+", word):
+                if lines[-1] and len((lines[-1] + piece).rstrip()) > letters:
+                    lines.append("")
+                lines[-1] += piece
     return [escape.plain(line, max(letters, 3)) for line in lines]
 
 
@@ -147,7 +155,7 @@ def key(
     """
     from matplotlib.lines import Line2D
 
-    looks = [
+    looks: list[tuple[str, str, str, Any]] = [
         (name, styles[name][0], "" if lines else styles[name][1], styles[name][2] if lines else "")
         for name in names
     ]

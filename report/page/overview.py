@@ -12,6 +12,7 @@ from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import ALONE, MAJORITY_HEAD, NONE
 from frostline.report.tables.failed import Failed
 from frostline.report.tables.numbers import is_share, score_cell, sizes_words
+from frostline.report.tables.positive import metric_title, shared
 from frostline.report.tables.table import Cell, Column, Row, Table
 
 CAPTION = "The best method of each data set"
@@ -27,7 +28,8 @@ def overview_table(numbers: ReportNumbers, failed: Sequence[Failed] = (), link: 
     link : str
         The place in the page of its figures.
     """
-    title = find_metric(numbers.primary).title + " (%)" * is_share(numbers.primary)
+    about = shared(numbers.by_method, numbers.primary)
+    title = metric_title(about) + " (%)" * (is_share(numbers.primary) and not about["positive"])
     headings = ("Data set", "Best method", "Separated from others")
     data, best, others = (Column(name) for name in headings)
     majority = Column(MAJORITY_HEAD.capitalize(), True)

@@ -59,19 +59,16 @@ def write_report(
     ----------
     folder : Path
         Files of an earlier report are replaced.
-    predictions : sequence of Predictions or paths
-        One a run.
+    predictions : sequence of Predictions or paths, one a run
     title, primary : str
         Heading of the page, and the metric of its first sentence and of the forest plots.
-    about : mapping, optional
-        What made this report (study, command, …).
+    about : mapping, optional, what made this report
     audits : mapping of str to DataAudit, optional
         What is known of each data set; also in `tables/data.md`.
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
     images : callable, optional
-        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids, to show those
-        that were most confidently wrong.
+        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids.
     costs : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
     swept : Swept, optional
@@ -79,10 +76,9 @@ def write_report(
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
     depths : sequence of Curves
-        Where to read and where to train, one a data set: then page and answer open with it.
+        One a data set: then page and answer open with it.
     **options
-        `figure_formats` (sequence of str, by default all of `FILE_FORMATS`), and those of
-        `evaluate`, such as `split`, `ci` and `unit`.
+        `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
 
     Returns
     -------

@@ -123,6 +123,9 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
     legend = depth_figure(found.table, found.places).legends[0]
     assert "chosen in every fold" in [one.get_text() for one in legend.get_texts()]
     ring = next(line for line in axes.lines if line.get_markersize() == 11)
+    # And its interval.
+    ends = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
+    assert any(one == pytest.approx([100 * row["low"], 100 * row["high"]]) for one in ends)
     assert ring.get_ydata() == pytest.approx([100 * row["estimate"]])
 
 

@@ -116,4 +116,4 @@ def test_the_page_has_it_where_there_are_three_methods(run, tmp_path):
 def test_it_follows_the_pages_theme(nine):
     markup = inline_svg(to_svg(pair_figure(nine)), "pairs-1", "All pairs")
     assert "currentColor" in markup
-    assert "fill: var(--c0072b2, #0072b2); opacity: 0." in markup
+    assert "fill:var(--c0072b2, #0072b2);opacity:0." in markup
