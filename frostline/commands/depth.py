@@ -50,7 +50,7 @@ class RoadOptions:
     cv: Annotated[
         str,
         typer.Option(
-            help="5x3: 5 folds of groups, 3 times, instead of the splits; auto: where there are under "
+            help="5x3: 5 folds of groups, 3 times, instead of splits; auto: where there are under "
             "100 groups; none: never."
         ),
     ] = "auto"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages
 from frostline.cache import InputError, Workspace, read_manifest
+from frostline.console import say
 from frostline.depth.checks import AUTO, NONE
 from frostline.depth.reading import Heads
 from frostline.finetune.recipe import make_recipe
@@ -22,7 +23,7 @@ from frostline.study.file import OwnBackbone, Study, parse_study
 from frostline.study.plan import study_cells
 from frostline.study.planner import make_plan
 from frostline.study.results import read_state
-from frostline.study.runner import run_study
+from frostline.study.runner import check_metric, run_study
 
 if TYPE_CHECKING:
     from frostline.report.depth.curve import Curves
@@ -74,7 +75,8 @@ def depth_study(
     InputError
         If a backbone has no blocks that are known, has fewer than asked, or a stage would refuse.
     """
-    read_manifest(workspace.manifest(dataset))  # before anything is imported that takes seconds
+    # Before anything is imported that takes seconds.
+    manifest = read_manifest(workspace.manifest(dataset))
     _check(networks, question)
     first, machine = networks[0], machine or stages.Machine()
     # As it is typed, a value is text.
@@ -109,9 +111,12 @@ def depth_study(
     )
     pairs = zip(study.backbone_entries(), networks, strict=True)
     study.backbones = [OwnBackbone(**vars(entry), network=one) for entry, one in pairs]
+    check_metric(study, dataset, manifest)
     plan = make_plan(workspace, study, study_cells(study))
-    for sentence in plan.failed.values():
-        raise InputError(sentence)
+    if plan.failed:
+        for sentence in plan.said:
+            say(sentence)
+        raise InputError(next(iter(plan.failed.values())))
     return study
 
 

@@ -188,6 +188,8 @@ class _Planner:
             run["cv"] = folds
         if order is not None:
             run["class_order"] = order
+        if cell.part:  # two of them may be one training, as of random weights all is from scratch
+            run["part"] = cell.part
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))
 
     def _pixels(

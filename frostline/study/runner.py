@@ -148,20 +148,26 @@ def plan_study(
 
 def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
     """Bring the manifest of a data set of a study up to date; it must suit the primary metric."""
-    from frostline.cache.tables.class_order import check_order, ordered
-    from frostline.report.statistics.metrics import ORDINAL
-
     entry = study.datasets[name]
     if entry.root is None:
         manifest = read_manifest(workspace.manifest(name))
     else:
         manifest = _indexed(workspace, name, entry)
+    check_metric(study, name, manifest)
+    groups = manifest.table["group_id"].nunique()
+    say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
+
+
+def check_metric(study: Study, name: str, manifest: Manifest) -> None:
+    """Refuse an ordinal primary metric for a data set whose classes have no known order."""
+    from frostline.cache.tables.class_order import check_order, ordered
+    from frostline.report.statistics.metrics import ORDINAL
+
     if study.primary_metric in ORDINAL:
+        entry = study.datasets[name]
         labels = sorted(manifest.images(entry.label, entry.split)["label"].dropna().unique())
         known = ordered(labels, manifest.classes)
         check_order(*known, study.primary_metric, f"data set {name!r}")
-    groups = manifest.table["group_id"].nunique()
-    say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
 
 
 def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:

@@ -149,7 +149,7 @@ def _columns(study: Study, step: Step) -> tuple[str, str]:
 
 
 def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
-    """Read at every depth; the record says which runs are of which depth."""
+    """Read at every depth; the record lists the runs of each."""
     from frostline.depth.checks import depth_places
     from frostline.depth.reading import read_depths, write_nested
 

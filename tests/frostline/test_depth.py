@@ -102,7 +102,7 @@ def test_training_is_said_with_the_time_of_embedding_and_reading(
     indexed: Path, frostline: Run
 ) -> None:
     workspace = Workspace(indexed / "frostline-workspace")
-    words = ("--train", "all", "--epochs", "20", "--lr", "1e-3")
+    words = ("--train", "all", "--epochs", "20", "--lr", "1e-3", "--cv", "none")
     assert frostline(*DEPTH, "--cv", "none").returncode == 0
     stores = {path.name: Store.open(path) for path in find_stores(folder_of(workspace))}
     assert all(0 < store.seconds < 60 for store in stores.values())
@@ -126,7 +126,10 @@ def folder_of(workspace: Workspace) -> Path:
 def test_stores_that_do_not_say_their_time_say_nothing_of_times(
     indexed: Path, frostline: Run
 ) -> None:
-    assert frostline("extract", *DEPTH[1:], "--feature", "blocks").returncode == 0
+    assert (
+        frostline("extract", *DEPTH[1:], "--protocol", "standard", "--feature", "blocks").returncode
+        == 0
+    )
     for folder in find_stores(folder_of(Workspace(indexed / "frostline-workspace"))):
         store = Store.open(folder)
         rows = store.read(np.arange(len(store)))
@@ -134,7 +137,7 @@ def test_stores_that_do_not_say_their_time_say_nothing_of_times(
             path.unlink()
         with StoreWriter(folder, EMBEDDINGS, store.spec, store.provenance) as writer:
             writer.append(store.keys, rows)  # as release 0.1 wrote it
-    done = frostline(*DEPTH, "--train", "all", "--epochs", "3", "--lr", "1e-3")
+    done = frostline(*DEPTH, "--train", "all", *EPOCH)
     assert done.returncode == 0, done.stderr
     table, said = read(indexed)
     assert table["seconds"].isna().tolist() == [True] * 6 + [False]
