@@ -284,8 +284,8 @@ class Study(_Strict):
     costs : bool
         Whether the time of embedding and the memory of every backbone are measured and shown.
     cv : str
-        Of the protocol of depth: `KxR`, repeated cross-validation instead of a data set's splits;
-        `none`; or `auto`, where one split says too little (docs/depth.md).
+        `KxR`, repeated cross-validation of groups instead of a data set's splits; `none`; or
+        `auto`, for recipe `standard` where one split says too little (docs/depth.md).
     device, precision, batch, workers, engine
         Where and how to compute, as `frostline.stages.Machine` says.
     """
