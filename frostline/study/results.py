@@ -14,8 +14,11 @@ from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, declared_classes, read_manifest, spec_key
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
-from frostline.study.depth_data import shown_runs, study_curves
+from frostline.study.depth_data import depth_runs, shown_runs, study_curves
 from frostline.study.file import Study
+from frostline.study.plan import Cell, split_name, study_cells
+from frostline.study.planner import make_plan
+from frostline.study.records import record_done
 from frostline.study.report_data import (
     backbone_costs,
     mapped_embeddings,
@@ -25,13 +28,13 @@ from frostline.study.report_data import (
 
 if TYPE_CHECKING:
     from frostline.report import Failed, Predictions
-    from frostline.study.plan import Cell
 
 FORMAT, VERSION = "frostline-study", 2
+NOT_YET = "`frostline run` goes on with it."
 STATE, ANSWER = "study.json", "answer.txt"
 REMEDY = "run `frostline report` with the study again"
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
-DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error")
+DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error", "cv")
 
 
 def update_report(
@@ -107,7 +110,8 @@ def read_answer(folder: Path) -> str:
 def report_study(workspace: Workspace, study: Study, *, with_images: bool = False) -> Path:
     """Write the report of a study again from the predictions of its last run; return its folder.
 
-    Title, metric, intervals and the like are taken from the study as it is now.
+    Title, metric, intervals and the like are taken from the study as it is now. Of a run that was
+    interrupted before there was a report, it shows what is done, and which runs are not.
 
     Raises
     ------
@@ -116,9 +120,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
     """
     folder = workspace.report(study.name)
     if _key_of(folder) is None:
-        raise InputError(
-            f"Study {study.name!r} has no report in {workspace.root}: run it with `frostline run`."
-        )
+        return update_report(workspace, study, with_images=with_images, **_so_far(workspace, study))
     last = read_state(folder)
     try:
         # In this release's fields: the release that ran it may have had fewer.
@@ -147,6 +149,27 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         depths=last.get("depths", ()),
         datasets=list(last["manifests"]),
     )
+
+
+def _so_far(workspace: Workspace, study: Study) -> dict[str, Any]:
+    """Gather what is done of a study that was interrupted, as `update_report` takes it."""
+    plan = make_plan(workspace, study, study_cells(study), fetch=False)
+    records = {step.name: record_done(workspace, step.key) for step in plan.runs()}
+    done = [name for name, record in records.items() if record is not None]
+    if not done:
+        raise InputError(
+            f"Study {study.name!r} has no finished run in {workspace.root}: run it with "
+            "`frostline run`."
+        )
+    files = [name for record in records.values() if record for name in record["predictions"]]
+    shown = {name.split("/")[0] for name in done}
+    return {
+        "predictions": [workspace.root / "predictions" / name for name in dict.fromkeys(files)],
+        "failed": plan.failed | {name: NOT_YET for name in records if name not in done},
+        "done": done,
+        "depths": depth_runs(workspace, plan),
+        "datasets": [name for name in study.datasets if name in shown],
+    }
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -195,10 +218,10 @@ def _write(
         primary=study.primary_metric,
         about={
             "study": study.name,
-            "made by": "frostline run STUDY",
-            "written again by": "frostline report STUDY",
-            "STUDY is a file that says": json.dumps(settings, ensure_ascii=False),
-            **{f"failed: {name}": sentence for name, sentence in state["failed"].items()},
+            "made by": f"frostline run {study.name}.yaml",
+            "written again by": f"frostline report {study.name}.yaml",
+            f"{study.name}.yaml says": json.dumps(settings, ensure_ascii=False),
+            **{f"without result: {name}": said for name, said in state["failed"].items()},
         },
         audits=audit_datasets(workspace, state["manifests"]),
         embeddings=mapped_embeddings(workspace, runs),
@@ -228,12 +251,11 @@ def _published(study: Study) -> dict[str, Any]:
 def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> list[Failed]:
     """List the runs that failed, one entry for all seeds of a method."""
     from frostline.report import Failed
-    from frostline.study.plan import split_name, study_cells
 
     alike: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in study_cells(study):
         if cell.name in failed:
-            same = (cell.dataset, cell.backbone.name, cell.protocol, failed[cell.name])
+            same = (cell.dataset, cell.backbone.name, cell.step, failed[cell.name])
             alike.setdefault(same, []).append(cell)
     shown = {split_name(name) for name in done}
     found = []
@@ -242,7 +264,8 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
         unfreeze, weights = str(cells[0].entry.unfreeze), cells[0].network().weights
         seeds = tuple(cell.seed for cell in cells)
         about = (dataset, backbone, unfreeze, weights, protocol, seeds)
-        found.append(Failed(*about, method not in shown, sentence))
+        word = "not run yet" if sentence == NOT_YET else "failed"
+        found.append(Failed(*about, method not in shown, sentence, word))
         shown.add(method)  # one row, however many sentences
     return found
 

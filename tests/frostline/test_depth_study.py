@@ -222,3 +222,20 @@ def test_too_many_last_blocks_fail_alone(tmp_path: Path) -> None:
     assert name == "set/timm:test_vit/depth:9/0"
     assert "6 blocks behind its first, fewer than the 9 of train" in sentence
     assert [step.kind for step in plan.steps] == ["pixels", "embeddings", "read"]
+
+
+def test_what_an_interrupted_run_has_done_can_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "images", 48)
+    study, place = study_at(tmp_path), Workspace(tmp_path / "ws")
+    with pytest.raises(InputError, match="has no finished run in"):
+        report_study(place, study)
+    monkeypatch.setattr("frostline.study.runner.update_report", lambda *_, **__: None)
+    assert run_study(place, study, only=["*/timm:test_vit/*"]).failed == {}
+    folder = report_study(place, study)
+    answer = (folder / "answer.txt").read_text("utf-8")
+    assert answer.lstrip().startswith("Read timm:test_vit at ")
+    assert answer.count("not run yet") >= 2
+    assert "Not run yet: set, timm:test_resnet, depth:1, seed 0." in " ".join(answer.split())
+    assert set(points(tmp_path)["backbone"]) == {"timm:test_vit"}

@@ -178,7 +178,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(
     assert "Unfreeze must be none, all, or a number" in outcome.failed["set/timm:test_vit/tuned/0"]
     assert "There is no folder" in outcome.failed["gone/timm:test_vit/frozen/0"]
     page = (workspace.report("small") / "index.html").read_text()
-    assert "failed: set/timm:test_vit/tuned/0" in page
+    assert "without result: set/timm:test_vit/tuned/0" in page
     for table in ("scores.md", "paper.md"):
         text = (workspace.report("small") / "tables" / table).read_text()
         assert "|  | timm:test_vit (random weights, tuned) | last 99 | failed | failed |" in text
