@@ -433,8 +433,8 @@ class Workspace:
         seeds : sequence of int
             Of what is trained.
         cv : str, optional
-            `5x3`: read by repeated cross-validation; None for the data set's splits; `auto`: 5x3
-            where there are under 100 groups and nothing is trained.
+            `5x3`: read and train by repeated cross-validation; None for the data set's splits;
+            `auto`: 5x3 where there are under 100 groups.
         metric : str
             Chooses the depth on validation, and is shown.
         protocol : str, optional

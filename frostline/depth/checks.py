@@ -80,11 +80,14 @@ def choose_folds(
     """
     if cv != AUTO:
         return (None if cv == NONE else cv), ""
-    groups = int(images["group_id"].nunique())
+    # What this column leaves without a label neither trains nor scores.
+    labelled = images[images["label"].notna()]
+    groups = int(labelled["group_id"].nunique())
     if groups >= FEW_GROUPS:
         return None, ""
-    fewest = int(images.groupby("label")["group_id"].nunique().min())
-    few, why = f"Data set {dataset!r} has {groups} groups, under {FEW_GROUPS}", ""
+    fewest = int(labelled.groupby("label")["group_id"].nunique().min())
+    kind = "groups" if len(labelled) == len(images) else "groups with a label"
+    few, why = f"Data set {dataset!r} has {groups} {kind}, under {FEW_GROUPS}", ""
     if metric not in METRICS:
         why = f"folds do not choose by {metric}"
     elif fewest < LEAST_FOLDS:

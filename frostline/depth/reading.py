@@ -10,6 +10,7 @@ import numpy as np
 
 from frostline.cache import Workspace, run_id
 from frostline.cache.errors import InputError
+from frostline.cache.workspace import file_safe
 from frostline.console import Progress
 from frostline.probe.choices import OnMissing
 from frostline.probe.heads.registry import HEADS
@@ -148,7 +149,7 @@ def write_nested(workspace: Workspace, runs: Sequence[Predictions]) -> list[str]
 
 
 def _write_nested(workspace: Workspace, run: Predictions) -> str:
-    slug = f"{run.meta['dataset']}-{run.meta['backbone']}-chosen-depth"
+    slug = f"{run.meta['dataset']}-{file_safe(run.meta['backbone'])}-chosen-depth"
     # The first depth's run says the repeat and all else, the choice says of which depths it is.
     name = run_id(slug, {"run": run.run, "depths": run.meta["depths"]})
     if not workspace.has_predictions(name):

@@ -43,9 +43,9 @@ class Question:
     seeds : sequence of int
         Of what is trained, and of heads that depend on one.
     cv : str
-        `KxR`: reading by repeated cross-validation; `none`: the data set's splits; `auto`: 5x3
-        where it has under 100 groups and nothing is trained, with fewer folds where a class has
-        fewer groups.
+        `KxR`: reading and training by repeated cross-validation; `none`: the data set's splits;
+        `auto`: 5x3 where it has under 100 groups and the recipe is `standard`, with fewer folds
+        where a class has fewer groups.
     metric : str
         The primary one: it chooses, and is shown.
     columns : Columns

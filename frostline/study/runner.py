@@ -110,7 +110,7 @@ def run_study(
     left = [step.name for step in plan.runs() if done[step.key] is None and step.name not in failed]
     if shard is not None and left:
         say(
-            f"{len(predictions)} of {len(done)} runs are done: once all are, `frostline run` "
+            f"{len(finished)} of {len(done)} runs are done: once all are, `frostline run` "
             "without --shard writes the report."
         )
         return outcome

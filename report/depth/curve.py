@@ -248,7 +248,9 @@ def _nested(points: Sequence[Point], table: pd.DataFrame, nested: Nested) -> Ite
     for number in np.flatnonzero(table["chosen"].to_numpy(bool)).tolist():
         road = points[number].road
         if runs := nested.get(str(table["backbone"].iloc[number]), {}).get(road):
-            yield replace(points[number], road=NESTED[road], runs=runs)
+            # Its runs have the seconds of the first depth, chosen or not.
+            took = float(table["seconds"].iloc[number])
+            yield replace(points[number], road=NESTED[road], runs=runs, seconds=took)
 
 
 def _questions(

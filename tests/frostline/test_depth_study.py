@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from frostline.cache import InputError, Workspace
+from frostline.depth.checks import choose_folds
 from frostline.report import read_predictions
 from frostline.study.file import Study, parse_study, read_study
 from frostline.study.plan import study_cells
@@ -239,3 +240,26 @@ def test_what_an_interrupted_run_has_done_can_be_shown(
     assert answer.count("not run yet") >= 2
     assert "Not run yet: set, timm:test_resnet, depth:1, seed 0." in " ".join(answer.split())
     assert set(points(tmp_path)["backbone"]) == {"timm:test_vit"}
+
+
+def test_groups_without_a_label_do_not_count() -> None:
+    groups = [f"patient{number}" for number in range(120)]
+    labels = ["well", "sick"] * 15 + [None] * 90
+    images = pd.DataFrame({"group_id": groups, "label": labels})
+    folds, said = choose_folds(images, "set", "accuracy", "auto")
+    assert folds == "5x3"
+    assert said.startswith("Data set 'set' has 30 groups with a label, under 100, ")
+    assert choose_folds(images.fillna("well"), "set", "accuracy", "auto") == (None, "")
+
+
+def test_a_shard_counts_runs_and_not_their_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_images(tmp_path / "images", 48)
+    study = study_at(tmp_path, cv="3x1")
+    names = [step.name for step in plan_study(Workspace(tmp_path / "ws"), study).runs()]
+    done = run_study(Workspace(tmp_path / "ws"), study, shard=(0, 2)).done
+    assert 0 < len(done) < len(names), "all runs are of one shard: rename a protocol"
+    assert f"{len(done)} of {len(names)} runs are done" in capsys.readouterr().err
+    chosen = (tmp_path / "ws" / "predictions").glob("*chosen-depth*")
+    assert all(":" not in path.name for path in chosen)
