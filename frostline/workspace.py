@@ -414,7 +414,7 @@ class Workspace:
         backbone: Backbone | Sequence[Backbone],
         *,
         train: str | int | Sequence[str | int] = (),
-        seeds: Sequence[int] = (0,),
+        seeds: int | Sequence[int] = (0,),
         cv: str | None = "auto",
         metric: str = "accuracy",
         protocol: Protocol | None = None,
@@ -438,7 +438,7 @@ class Workspace:
         metric : str
             Chooses the depth on validation, and is shown.
         protocol : str, optional
-            `standard` if not given.
+            `standard` if not given; that of a `frostline.Network` is its own.
         columns : (str, str)
             Columns of the manifest that hold labels and splits.
         jobs : int
@@ -461,7 +461,8 @@ class Workspace:
         networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
         chosen = stages.Columns(*columns)
-        asked = Question(list(map(str, trained)), seeds, cv or "none", metric, chosen, options)
+        numbers = [seeds] if isinstance(seeds, int) else seeds
+        asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(self.paths, dataset, networks, asked, machine or self.machine)
         (curves,), folder = find_depth(self.paths, study, jobs=jobs)
         return Depth(curves, folder)

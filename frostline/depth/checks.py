@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import BLOCKS
+from frostline.cache.tables.words import counted
 from frostline.probe.embedded import check_labels
 from frostline.probe.heads.scoring import METRICS
 from frostline.report.depth.curve import Place
@@ -78,14 +79,22 @@ def choose_folds(
     said : str
         A sentence on what was chosen, "" where there was no choice.
     """
-    if cv != AUTO:
-        return (None if cv == NONE else cv), ""
+    if cv == NONE:
+        return None, ""
     # What this column leaves without a label neither trains nor scores.
     labelled = images[images["label"].notna()]
-    groups = int(labelled["group_id"].nunique())
+    groups, of_class = int(labelled["group_id"].nunique()), labelled.groupby("label")["group_id"]
+    fewest = int(of_class.nunique().min())
+    if cv != AUTO:
+        if fewest < int(cv.partition("x")[0]):
+            rare = of_class.nunique().idxmin()
+            raise InputError(
+                f"Class {rare!r} of data set {dataset!r} has {counted(fewest, 'group')}, too few "
+                f"for --cv {cv}: ask for fewer folds, or give --cv none."
+            )
+        return cv, ""
     if groups >= FEW_GROUPS:
         return None, ""
-    fewest = int(labelled.groupby("label")["group_id"].nunique().min())
     kind = "groups" if len(labelled) == len(images) else "groups with a label"
     few, why = f"Data set {dataset!r} has {groups} {kind}, under {FEW_GROUPS}", ""
     if metric not in METRICS:

@@ -116,6 +116,7 @@ def shown_runs(
     """Leave out what stands in the curves alone: reading elsewhere than chosen, or at the end.
 
     The other depths are description; in tables of scores and comparisons they would be candidates.
+    Where each fold chose for itself, what it chose stands for the chosen one, as in the sentence.
     """
     chosen = {
         str(run) for one in curves for run in one.table.loc[one.table["chosen"], "run"].tolist()
@@ -123,8 +124,8 @@ def shown_runs(
     hidden: set[str] = set()
     kept: set[str] = set()
     for one in depths:
-        hidden |= set(one["nested"])
         for number, (_, names, _) in enumerate(one["read"]):
             last = number == len(one["read"]) - 1
-            (kept if last or names[0] in chosen else hidden).update(names)
+            shown = last or (names[0] in chosen and not one["nested"])
+            (kept if shown else hidden).update(names)
     return [run for run in runs if run.run not in hidden - kept]

@@ -428,7 +428,13 @@ def _check_seeds(study: Study, where: str) -> None:
 
 
 def _check_features(study: Study, where: str) -> None:
-    """Check that a feature is one: a head takes one."""
+    """Check that a feature is one, as a head takes one, and that there is one protocol of depth."""
+    of_depth = [name for name, entry in study.protocols.items() if entry.is_depth]
+    if len(of_depth) > 1:
+        raise InputError(
+            f"{where}: {' and '.join(of_depth)} are protocols of depth, and a study has one: make "
+            "another study of the other (on the same workspace nothing is done twice)."
+        )
     for number, entry in enumerate(study.backbone_entries()):
         if is_blocks(entry.feature):
             raise InputError(

@@ -263,3 +263,25 @@ def test_a_shard_counts_runs_and_not_their_files(
     assert f"{len(done)} of {len(names)} runs are done" in capsys.readouterr().err
     chosen = (tmp_path / "ws" / "predictions").glob("*chosen-depth*")
     assert all(":" not in path.name for path in chosen)
+
+
+def test_more_folds_than_a_class_has_groups_are_refused_first(
+    tmp_path: Path, frostline: Run
+) -> None:
+    make_images(tmp_path / "images", 48)
+    for image in sorted((tmp_path / "images" / "sick").iterdir())[4:]:
+        image.unlink()
+    done = frostline("index", "set", "--root", "images", "--group-pattern", "(patient[0-9]+)")
+    assert done.returncode == 0, done.stderr
+    words = ("-b", "timm:test_vit", "--weights", "random", "--image-size", "32", "--cv", "5x3")
+    done = frostline("depth", "-d", "set", *words)
+    assert done.returncode == 1
+    assert "Class 'sick' of data set 'set' has " in done.stderr
+    assert "too few for --cv 5x3: ask for fewer folds, or give --cv none." in done.stderr
+    assert not (tmp_path / "frostline-workspace" / "embeddings").exists()
+
+
+def test_a_study_has_one_protocol_of_depth() -> None:
+    two = {"one": {"feature": "blocks"}, "two": {"feature": "blocks:mean"}}
+    with pytest.raises(InputError, match="one and two are protocols of depth"):
+        parse_study({**STUDY, "protocols": two}, "s.yaml")
