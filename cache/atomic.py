@@ -35,6 +35,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The block must write into the existing file (`open(temporary, "wb")` truncates it and keeps the
     lock); replacing it by a rename of its own would lose the lock, though not the atomicity.
     """
+    if not path.name:  # such as "."
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, descriptor = _locked_temporary(path)
     try:

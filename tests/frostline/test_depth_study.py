@@ -275,7 +275,7 @@ def test_more_folds_than_a_class_has_groups_are_refused_first(
     assert done.returncode == 0, done.stderr
     words = ("-b", "timm:test_vit", "--weights", "random", "--image-size", "32", "--cv", "5x3")
     done = frostline("depth", "-d", "set", *words)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Class 'sick' of data set 'set' has " in done.stderr
     assert "too few for --cv 5x3: ask for fewer folds, or give --cv none." in done.stderr
     assert not (tmp_path / "frostline-workspace" / "embeddings").exists()

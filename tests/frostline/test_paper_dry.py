@@ -13,6 +13,7 @@ from phantom_sets import make_phantom_paper
 
 from frostline.cache import Workspace, read_manifest
 from frostline.study.file import read_study
+from frostline.study.plan import study_cells
 from frostline.study.runner import plan_study
 
 from .conftest import command, environment
@@ -68,7 +69,8 @@ def test_a_table_of_the_paper_from_files_to_latex(
 def test_built_in_studies_find_the_layouts(
     tmp_path: Path, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phantom_sets, "LEAST", 2)
+    # Depth is chosen on validation images: enough of them that every set has one.
+    monkeypatch.setattr(phantom_sets, "LEAST", 10 if study == "standard" else 2)
     if study == "paper-mri":
         phantom_sets.make_phantom_sequences(tmp_path / "glioma", share=0.0)
     else:
@@ -80,9 +82,15 @@ def test_built_in_studies_find_the_layouts(
     plan = plan_study(Workspace(tmp_path / "ws"), chosen)
     assert plan.failed == {}
     # With random weights, fine-tuned and from scratch are the same runs.
-    protocols = [one for name, one in chosen.protocols.items() if name != "from scratch"]
-    each = sum(len(one.seeds(chosen.seeds)) for one in protocols)
-    assert len(plan.runs()) == len(chosen.datasets) * each
+    if study == "standard":
+        # Of random weights all is from scratch, and few patients have no seeds but repeats.
+        assert {step.cell.name for step in plan.runs()} <= {one.name for one in study_cells(chosen)}
+        assert {step.cell.step for step in plan.runs()} >= {"frozen", "depth", "depth:1", "depth:2"}
+        assert {step.cell.dataset for step in plan.runs()} == set(chosen.datasets)
+    else:
+        protocols = [one for name, one in chosen.protocols.items() if name != "from scratch"]
+        each = sum(len(one.seeds(chosen.seeds)) for one in protocols)
+        assert len(plan.runs()) == len(chosen.datasets) * each
     if study == "paper-mri":
         tables = [
             read_manifest(tmp_path / f"ws/manifests/{name}.parquet").table
