@@ -45,12 +45,6 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", NO_LOCKS)
-def test_a_folder_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(IsADirectoryError), atomic_write(Path()):
-        pass
-
-
 def test_a_file_system_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -132,3 +126,9 @@ def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -
         assert mine
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_folder_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError), atomic_write(Path()):
+        pass
