@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "frostline-step", 2
 PLAN = ("frostline-plan", 2)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
+IMAGES = "manifest.image_id"
 # Inputs that are digests, and what a person calls them.
 DIGESTS = {
     "manifest.image_id": "the images",
@@ -94,8 +95,11 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
 
 def _reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Say which fields changed, in words where their values are digests."""
-    found = []
-    for text in spec_difference(old, new):
+    found, changed = [], list(spec_difference(old, new))
+    if any(text.startswith(IMAGES) for text in changed):
+        # Other images have other contents, labels, groups and splits.
+        changed = [one for one in changed if one.startswith(IMAGES) or "manifest." not in one]
+    for text in changed:
         name, _, values = text.partition(": ")
         before, _, now = values.partition(" / ")
         found.append(

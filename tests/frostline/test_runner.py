@@ -26,7 +26,7 @@ from frostline.study.costs.estimate import estimate_plan
 from frostline.study.file import Study
 from frostline.study.plan import Step, study_cells
 from frostline.study.planner import make_plan
-from frostline.study.records import changed_runs, failures, read_record
+from frostline.study.records import _reason, changed_runs, failures, read_record
 from frostline.study.report_data import swept_tables
 from frostline.study.results import report_study
 from frostline.study.runner import _start_helper, plan_study, run_study
@@ -129,6 +129,15 @@ def test_a_changed_field_or_label_says_what_is_done_anew(
         manifest.table = kept
         write_manifest(workspace.manifest("set"), manifest)
         changed_runs(workspace, "small", plan_study_without_index(workspace, study))
+
+
+def test_other_images_are_one_cause_not_five() -> None:
+    old = {"manifest": {"image_id": "a", "label": "a", "split": "a"}, "weights": "a"}
+    new = {"manifest": {"image_id": "b", "label": "b", "split": "b"}, "weights": "b"}
+    assert _reason(old, new) == "the images changed and the weights changed"
+    assert _reason(old, {**old, "manifest": {**old["manifest"], "label": "b"}}) == (
+        "the labels changed"
+    )
 
 
 def plan_study_without_index(workspace: Workspace, study: Study) -> list[Step]:
