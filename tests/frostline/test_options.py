@@ -353,7 +353,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         "report done.yaml --with-images",
     ),
     "report --workspace": Refused(
-        "report done.yaml", "report done.yaml --workspace other", "no report"
+        "report done.yaml", "report done.yaml --workspace other", "no finished run"
     ),
     "predict --run": Acts(PREDICT, PREDICT.replace(PROBED, "tuned")),
     "predict --out": Acts(PREDICT, f"{PREDICT} --out new.csv"),

@@ -205,7 +205,7 @@ def test_a_notebook_shows_each_pair(frame):
     text = table_html(comparison_table(frame))
     assert text.count('<tr role="row">') == 1 + len(frame)
     assert "<script" not in text
-    assert f'data-value="{frame["p_adjusted"].iloc[0]}"' in text
+    assert f'data-value="{frame["p_adjusted"].iloc[0]:.6g}"' in text
     assert "<bdi>better</bdi>" in text
 
 
