@@ -120,9 +120,7 @@ def depth_study(
     return study
 
 
-def find_depth(
-    workspace: Workspace, study: Study, *, jobs: int = 1, with_images: bool = False
-) -> tuple[list[Curves], Path]:
+def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[list[Curves], Path]:
     """Run a study, and give the curves of its protocol of depth and the folder of its report.
 
     Raises
@@ -130,7 +128,7 @@ def find_depth(
     InputError
         If a step failed.
     """
-    outcome = run_study(workspace, study, jobs=jobs, with_images=with_images)
+    outcome = run_study(workspace, study, jobs=jobs)
     outcome.check()
     assert outcome.report is not None
     runs = [read_predictions(path) for path in outcome.predictions]

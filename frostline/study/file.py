@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
 from frostline.cache.validation import Seed, read_yaml, validated
+from frostline.depth.checks import AUTO, NONE
 from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import Recipe, make_recipe
 from frostline.names import as_parameters
@@ -20,7 +21,7 @@ from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 from frostline.stages import Columns, Machine, Network
 
-SCRATCH, AUTO, NONE = "scratch", "auto", "none"
+SCRATCH = "scratch"
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
 # Of a sweep's fields those that a study leaves open, besides its heads.
 MOST_REPLICATES = 10_000_000

@@ -65,6 +65,7 @@ class _Planner:
         self.precision = study.machine().resolve()[1]
         self.manifests: dict[str, tuple[Manifest, dict[str, str]]] = {}
         self.identities: dict[tuple[Any, ...], list[Identity] | InputError] = {}
+        self.folds: dict[tuple[str, bool], str | None] = {}
 
     def manifest(self, name: str) -> tuple[Manifest, dict[str, str]]:
         if name not in self.manifests:
@@ -152,16 +153,19 @@ class _Planner:
         cv = self.study.cv
         if cv == AUTO and cell.entry.recipe != "standard":
             return None  # the paper's has one split
-        entry, manifest = self.study.datasets[cell.dataset], self.manifest(cell.dataset)[0]
-        images = manifest.images(entry.label, entry.split)
         of_depth = cell.entry.is_depth or bool(cell.part)
-        metric = self.study.primary_metric if of_depth else "log_loss"
-        folds, said = choose_folds(images, cell.dataset, metric, cv)
-        if said and said not in plan.said:
-            plan.said.append(said)
-        if folds is None and of_depth:
-            check_images(images, cell.dataset, entry.columns())
-        return folds
+        key = cell.dataset, of_depth
+        if key not in self.folds:
+            entry, manifest = self.study.datasets[cell.dataset], self.manifest(cell.dataset)[0]
+            images = manifest.images(entry.label, entry.split)
+            metric = self.study.primary_metric if of_depth else "log_loss"
+            folds, said = choose_folds(images, cell.dataset, metric, cv)
+            if said and said not in plan.said:
+                plan.said.append(said)
+            if folds is None and of_depth:
+                check_images(images, cell.dataset, entry.columns())
+            self.folds[key] = folds
+        return self.folds[key]
 
     def _is_repeated(self, cell: Cell, folds: str | None) -> bool:
         """Tell whether the repeats of another seed's cross-validation stand for this run."""
