@@ -18,7 +18,7 @@ STAGES = {
     "probe": 2,
     "finetune": 1,
     "statistics": 13,
-    "figures": 9,
+    "figures": 10,
 }
 
 # What may decide a number somewhere between an image file and a page.

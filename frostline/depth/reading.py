@@ -22,10 +22,8 @@ from frostline.probe.sweep.selection import inner_scores
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.probe.sweep.validation_scores import read_scores
 from frostline.report import Predictions, read_predictions, write_predictions
-from frostline.report.depth.choice import known_errors
 from frostline.report.depth.curve import Place, Point, Validation
-from frostline.report.depth.folds import choose_by_folds, chosen_run, mean_scores
-from frostline.report.statistics.evaluation import score
+from frostline.report.depth.folds import choose_by_folds, chosen_run
 from frostline.stages import Columns
 
 
@@ -166,21 +164,17 @@ def _inner(workspace: Workspace, run: HeadRun, metric: str) -> Any:
 def _nested(points: list[Point], inner: Any, metric: str, said: list[str]) -> Read:
     """Choose in every fold, and score every depth by its inner folds: inner [D, R, F, F - 1]."""
     higher, folds = METRICS[metric], inner.shape[2]
-    # Of patients, where those are scored.
-    ((_, sample),) = score(points[0].runs[:1])
-    least = float(known_errors(np.zeros(1), len(sample.truth), metric)[0])
     costs = np.array([point.place.cost for point in points if point.place is not None])
     nested = [
         chosen_run(
             [point.runs[repeat] for point in points],
-            choose_by_folds(inner[:, repeat], costs, higher=higher, least=least),
+            choose_by_folds(inner[:, repeat], costs, higher=higher),
         )
         for repeat in range(inner.shape[1])
     ]
     units = int(points[0].runs[0].table["group_id"].nunique())
-    means, errors = mean_scores(inner.reshape(len(points), -1), folds, least)
     scored = [
-        replace(point, validation=Validation(float(mean), float(error), units))
-        for point, mean, error in zip(points, means, errors, strict=True)
+        replace(point, validation=Validation(mine.ravel().tolist(), folds, units))
+        for point, mine in zip(points, inner, strict=True)
     ]
     return Read(scored, nested, said)

@@ -50,10 +50,12 @@ class Cell:
     def matches(self, pattern: str) -> bool:
         """Tell whether a pattern fits `dataset/backbone/protocol`, or that with `/seed`.
 
-        Of the protocol of depth, all parts or one.
+        Of the protocol of depth, all parts or one, of which reading is `depth:read`.
         """
-        whole = replace(self, part="").name
-        names = [name for each in (self.name, whole) for name in (each, each.rpartition("/")[0])]
+        whole, part = replace(self, part="").name, self.name
+        if self.entry.is_depth:
+            part = replace(self, part="read").name
+        names = [name for each in (part, whole) for name in (each, each.rpartition("/")[0])]
         return any(fnmatchcase(name, pattern) for name in names)
 
     def network(self) -> steps.Network:

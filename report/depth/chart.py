@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline.report.depth.curve import NESTED, Curves
+from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.numbers import is_share, number
 
@@ -16,9 +16,9 @@ SIGNS = {"read": "●", "nested": "◆", "train": "■", "nested train": "◈", 
 WORDS = {
     "read": "read here",
     "nested": "choice repeated in every fold",
-    "train": "train behind it",
+    "train": "trained",
     "nested train": "the same of training",
-    "scratch": "train from scratch",
+    "scratch": "from random weights",
 }
 VALIDATION, CHOSEN = "·", "◀ chosen"
 LONGEST_NAME = 18
@@ -44,7 +44,7 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
     rows = sorted(
         part.to_dict("records"), key=lambda row: (row["depth"], list(SIGNS).index(row["road"]))
     )
-    names = [_name(row) for row in rows]
+    names = [_name(row, curves.places[backbone][-1].depth) for row in rows]
     longest = min(max(map(len, names)), LONGEST_NAME)
     score = max(len(number(row["estimate"], curves.metric)) for row in rows)
     room = max(width - longest - score - len(CHOSEN) - 6, NARROWEST)
@@ -54,7 +54,8 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
     ends = number(low, curves.metric), number(high, curves.metric)
     title = find_metric(curves.metric).title
     unit = " (%)" if is_share(curves.metric) else ""
-    yield f"{backbone}: {title}{unit} on test images, 95% intervals"
+    images = "" if is_repeated(part) else " on test images"
+    yield f"{backbone}: {title}{unit}{images}, 95% intervals"
     scale = ends[0] + ends[1].rjust(room - len(ends[0]))
     yield f"{'':{longest + score + 4}}{scale}"
     for name, row in zip(names, rows, strict=True):
@@ -69,10 +70,14 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
     )
 
 
-def _name(row: Record) -> str:
+def _name(row: Record, blocks: int) -> str:
+    """Say where it is read, or what is trained, as `--train` names it."""
     if row["road"] in NESTED.values():
         return "each fold's choice"
-    return "nothing frozen" if row["depth"] < 0 else str(row["block"])
+    if row["road"] == "read":
+        return str(row["block"])
+    last = f"last {blocks - row['depth']}" if row["depth"] >= 0 else "all"
+    return "from scratch" if row["road"] == "scratch" else f"train {last}"
 
 
 def _limits(values: Any, metric: str) -> tuple[float, float]:

@@ -1,56 +1,62 @@
-"""Which depth validation chooses: the one-standard-error rule."""
+"""Which depth validation chooses: the one-standard-error rule, of differences."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.seeds import pool_folds
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
-def known_errors(errors: Floats, rows: int, metric: str) -> Floats:
-    """Give a score in which nothing varies, as where all are right, the error of one wrong row.
+def best_place(scores: Floats, *, higher: bool) -> int | None:
+    """Find the best of some scores [D], the first of equal ones; None if all are NaN."""
+    if not np.isfinite(scores).any():
+        return None
+    return int(np.nanargmax(scores) if higher else np.nanargmin(scores))
 
-    Errors of 0 come from images that are too few to show one: all of 33 right is no more certain
-    than 32. With one of n wrong the jackknife's standard error of a mean is 1/n.
+
+def fold_errors(scores: Floats, best: int, folds: int) -> Floats:
+    """Give the standard error of each depth's difference from the best one over folds: [D].
+
+    Nadeau and Bengio's (2003), of heads that trained on all folds but two.
 
     Parameters
     ----------
-    errors : float64 [D]
-        Standard errors.
-    rows : int
-        How many images, or patients where they are scored, the score is of.
-    metric : str
+    scores : float64 [D, J]
+        Of each depth on the same J folds, of one repeat or of several.
+    best : int
+        The depth that is compared with.
+    folds : int
+        How many there are in a repeat.
     """
-    if find_metric(metric).bounds is None:
-        return errors
-    return np.where(errors < 1e-9, 1 / rows, errors)
+    return np.array([pool_folds(one, 1 / (folds - 1)).seed_error for one in scores - scores[best]])
 
 
-def within_one_error(scores: Floats, errors: Floats, *, higher: bool) -> npt.NDArray[np.bool_]:
-    """Find the depths whose score is within one standard error of the best: bool [D].
+def within_one_error(scores: Floats, errors: Floats, *, higher: bool) -> Bools:
+    """Find the depths that are within one standard error of the best: bool [D].
 
-    The error is that of the best one's score (Breiman, Friedman, Olshen and Stone 1984, section
-    3.4.3). A best score whose error is unknown, as of one patient, is alone with those that equal
-    it.
+    The rule is Breiman, Friedman, Olshen and Stone's (1984, section 3.4.3), with the standard error
+    of the difference, as all depths are scored on the same images (Yates, Richards and Brook 2021).
 
     Parameters
     ----------
-    scores, errors : float64 [D]
-        Of each depth on validation, and the standard error of that; NaN where there is none.
+    scores : float64 [D]
+        Of each depth on validation; NaN where there is none.
+    errors : float64 [D]
+        Standard error of each one's difference from the best. Where it is unknown (NaN), only what
+        equals the best is within.
     higher : bool
         Whether a higher score is better.
     """
-    known = np.isfinite(scores)
-    if not known.any():
-        return known
-    lost = np.where(known, -scores if higher else scores, np.inf)
-    best = int(lost.argmin())
-    error = errors[best] if np.isfinite(errors[best]) else 0.0
+    best = best_place(scores, higher=higher)
+    if best is None:
+        return np.zeros(len(scores), dtype=bool)
+    behind = np.abs(scores - scores[best])
     # Equal shares may round apart.
-    return np.asarray(known & (lost <= lost[best] + error + 1e-12))
+    return np.asarray(behind <= np.nan_to_num(errors) + 1e-12)
 
 
 def choose_depth(scores: Floats, errors: Floats, costs: Floats, *, higher: bool) -> int | None:

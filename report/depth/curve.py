@@ -5,7 +5,7 @@ docs/depth.md says what each column is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -13,14 +13,20 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.depth.choice import choose_depth, known_errors, within_one_error
+from frostline.report.depth.choice import (
+    Floats,
+    best_place,
+    choose_depth,
+    fold_errors,
+    within_one_error,
+)
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options, compare_family
 from frostline.report.statistics.evaluation import evaluate, score
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.seeds import over_seeds
+from frostline.report.statistics.seeds import over_seeds, pool_folds
 
 Road = Literal["read", "train", "scratch", "nested", "nested train"]
 NESTED: dict[str, Road] = {"read": "nested", "train": "nested train"}
@@ -28,8 +34,8 @@ Nested: TypeAlias = Mapping[str, Mapping[str, Sequence[Predictions]]]
 NAN = float("nan")
 TABLE_COLUMNS = (
     *("dataset", "backbone", "road", "depth", "block", "cost", "unfreeze", "feature", "seeds"),
-    *("metric", "positive", "val_estimate", "val_error", "val_units", "estimate", "low", "high"),
-    *("n_units", "unit", "seconds", "within", "chosen", "run", "notes"),
+    *("metric", "positive", "val_estimate", "val_error", "val_units", "val_difference_error"),
+    *("estimate", "low", "high", "n_units", "unit", "seconds", "within", "chosen", "run", "notes"),
 )
 DIFFERENCE_COLUMNS = (
     *("dataset", "backbone", "question", "metric", "positive", "difference", "low", "high", "p"),
@@ -60,10 +66,20 @@ class Place(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """A score that chooses, its standard error, and of how many units."""
+    """Scores by which a cross-validation chooses.
 
-    estimate: float
-    error: float
+    Attributes
+    ----------
+    scores : list of float
+        Of the inner folds, of one depth as of another.
+    folds : int
+        How many folds a repeat has.
+    units : int
+        How many groups they are of.
+    """
+
+    scores: list[float]
+    folds: int
     units: int
 
 
@@ -127,6 +143,11 @@ class Curves:
         return str(self.table["metric"].iloc[0])
 
 
+def is_repeated(part: pd.DataFrame) -> bool:
+    """Whether the choice is repeated in every fold of a cross-validation, all images being test."""
+    return bool(part["road"].isin(NESTED.values()).any())
+
+
 def depth_curves(
     points: Sequence[Point],
     places: Mapping[str, Sequence[Place]],
@@ -167,10 +188,16 @@ def depth_curves(
     draws = {"replicates": replicates, "seed": seed}
     rows = [_row(point, metric, how, draws) for point in points]
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
-    table = _chosen(table, higher=find_metric(metric).higher)
+    table = _chosen(points, table, metric, how)
     added = list(_nested(points, table, nested or {}))
     points = [*points, *added]
-    rows = [_row(point, metric, how, draws) | {"within": False, "chosen": False} for point in added]
+    rows = [
+        # What is put together of trainings has no file.
+        _row(point, metric, how, draws)
+        | {"within": False, "chosen": False}
+        | ({"run": "", "unfreeze": ""} if point.road == NESTED["train"] else {})
+        for point in added
+    ]
     table = pd.concat([table, pd.DataFrame(rows, columns=list(TABLE_COLUMNS))], ignore_index=True)
     pairs = list(_questions(table, places))
     found = _compare(points, table, pairs, Options(metric, replicates=replicates, seed=seed), how)
@@ -211,36 +238,78 @@ def _seconds(point: Point) -> float:
 
 def _validation(point: Point, metric: str, how: Mapping[str, Any]) -> dict[str, float]:
     """Give the validation score, its standard error over patients and seeds, and how many units."""
-    found = point.validation
-    if found is None and all((run.table["split"] == "val").any() for run in point.runs):
+    estimate, error, units = NAN, NAN, 0
+    if point.validation is not None:
+        pooled = pool_folds(point.validation.scores, 1 / (point.validation.folds - 1))
+        estimate, error, units = pooled.estimate, pooled.seed_error, point.validation.units
+    elif _validates(point):
         # The interval is not needed, and percentile's replicates take time.
         (row,) = over_seeds(
             point.runs, metrics=[metric], split="val", ci="jackknife-t", **how
         ).to_dict("records")
         error = float(np.hypot(row["group_error"], np.nan_to_num([row["seed_error"]])[0]))
-        ((_, sample),) = score(point.runs[:1], split="val", **how)
-        error = float(known_errors(np.array([error]), len(sample.truth), metric)[0])
-        found = Validation(row["estimate"], error, row["n_units"])
-    found = found or Validation(NAN, NAN, 0)
-    return {
-        f"val_{name}": value
-        for name, value in zip(("estimate", "error", "units"), found, strict=True)
-    }
+        estimate, units = row["estimate"], row["n_units"]
+    return {"val_estimate": estimate, "val_error": error, "val_units": units}
 
 
-def _chosen(table: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
+def _validates(point: Point) -> bool:
+    """Whether all runs of a point have validation images."""
+    return all((run.table["split"] == "val").any() for run in point.runs)
+
+
+def _chosen(
+    points: Sequence[Point], table: pd.DataFrame, metric: str, how: Mapping[str, Any]
+) -> pd.DataFrame:
     """Mark what is within one standard error, and the choice, on each road of each backbone."""
+    higher = find_metric(metric).higher
     table = table.assign(within=False, chosen=False)
     for (_, road), part in table.groupby(["backbone", "road"], sort=False):
-        if road not in ("read", "train"):
+        scores = part["val_estimate"].to_numpy(float)
+        best = best_place(scores, higher=higher)
+        if road not in ("read", "train") or best is None:
             continue
-        scores, errors = (part[f"val_{name}"].to_numpy(float) for name in ("estimate", "error"))
+        errors = _difference_errors([points[row] for row in part.index], best, metric, how)
         costs = part["cost" if road == "read" else "seconds"].to_numpy(float)
+        table.loc[part.index, "val_difference_error"] = errors
         table.loc[part.index, "within"] = within_one_error(scores, errors, higher=higher)
         place = choose_depth(scores, errors, costs, higher=higher)
         if place is not None:
             table.loc[part.index[place], "chosen"] = True
     return table
+
+
+def _difference_errors(
+    points: Sequence[Point], best: int, metric: str, how: Mapping[str, Any]
+) -> Floats:
+    """Give the standard error of each point's difference from one, on the same images: [D].
+
+    NaN of a point without validation images, and where there is but one group.
+    """
+    folds = [point.validation for point in points]
+    if (first := folds[0]) is not None:
+        scores = np.array([one.scores for one in folds if one is not None])
+        return fold_errors(scores, best, first.folds)
+    scored = [row for row, point in enumerate(points) if _validates(point)]
+    slices, runs = _runs_of(points, scored)
+    pairs = [(slices[row], slices[best]) for row in scored]
+    aligned = align(score(runs, split="val", **how))
+    # p and interval are not needed.
+    found = compare_family(aligned, pairs, Options(metric, replicates=1))
+    errors = np.full(len(points), NAN)
+    errors[scored] = [np.hypot(one.group_error, np.nan_to_num(one.seed_error)) for one in found]
+    return errors
+
+
+def _runs_of(
+    points: Sequence[Point], rows: Iterable[int]
+) -> tuple[dict[int, slice], list[Predictions]]:
+    """List the runs of some points, and where those of each are."""
+    slices: dict[int, slice] = {}
+    runs: list[Predictions] = []
+    for row in rows:
+        slices[row] = slice(len(runs), len(runs) + len(points[row].runs))
+        runs += points[row].runs
+    return slices, runs
 
 
 def _nested(points: Sequence[Point], table: pd.DataFrame, nested: Nested) -> Iterator[Point]:
@@ -283,11 +352,7 @@ def _compare(
     """Compare the choices on test images: one family."""
     if not pairs:
         return pd.DataFrame(columns=list(DIFFERENCE_COLUMNS))
-    slices: dict[int, slice] = {}
-    runs: list[Predictions] = []
-    for number in sorted({number for _, *both in pairs for number in both}):
-        slices[number] = slice(len(runs), len(runs) + len(points[number].runs))
-        runs += points[number].runs
+    slices, runs = _runs_of(points, sorted({row for _, *both in pairs for row in both}))
     aligned = align(score(runs, **how))
     found = compare_family(aligned, [(slices[a], slices[b]) for _, a, b in pairs], options)
     rows = [

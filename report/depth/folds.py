@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from frostline.report.depth.choice import Floats, choose_depth, known_errors
+from frostline.report.depth.choice import Floats, best_place, choose_depth, fold_errors
 from frostline.report.depth.curve import Point, Validation
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.seeds import pool_folds
 
 CHOSEN_FEATURE = "chosen depth"
 
 
-def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool, least: float = 0.0) -> list[int]:
-    """Choose a depth for each fold by scores that have not seen it.
+def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool) -> list[int]:
+    """Choose a depth for each fold by scores that have not seen it; the last one without scores.
 
     Parameters
     ----------
@@ -26,35 +25,24 @@ def choose_by_folds(inner: Floats, costs: Floats, *, higher: bool, least: float 
     costs : float64 [D]
     higher : bool
         Whether a higher score is better.
-    least : float
-        As in `mean_scores`.
 
     Returns
     -------
     list of int [F]
     """
-    found = []
-    for fold in range(inner.shape[1]):
-        scores, errors = mean_scores(inner[:, fold], inner.shape[1], least)
-        place = choose_depth(scores, errors, costs, higher=higher)
-        found.append(len(costs) - 1 if place is None else place)
-    return found
+    return [_choose(inner[:, fold], costs, higher=higher) for fold in range(inner.shape[1])]
 
 
-def mean_scores(scores: Floats, folds: int, least: float = 0.0) -> tuple[Floats, Floats]:
-    """Average inner scores of a cross-validation, and give their standard error: float64 [D] each.
-
-    The error is Nadeau and Bengio's (2003), of heads that trained on all folds but two.
-
-    Parameters
-    ----------
-    scores : float64 [D, J]
-        Of one outer fold or of all, of one repeat or of several.
-    least : float
-        The error of scores that do not vary.
-    """
-    errors = [pool_folds(one, 1 / (folds - 1)).seed_error for one in scores]
-    return np.asarray(scores.mean(1)), np.where(np.array(errors) < 1e-9, least, errors)
+def _choose(scores: Floats, costs: Floats, *, higher: bool) -> int:
+    """Choose a depth by scores [D, F - 1] of one fold."""
+    means = scores.mean(1)
+    best = best_place(means, higher=higher)
+    if best is None:
+        return len(costs) - 1
+    errors = fold_errors(scores, best, scores.shape[1] + 1)
+    place = choose_depth(means, errors, costs, higher=higher)
+    assert place is not None  # there is a best one
+    return place
 
 
 def chosen_run(runs: Sequence[Predictions], places: Sequence[int]) -> Predictions:
@@ -75,7 +63,7 @@ def chosen_run(runs: Sequence[Predictions], places: Sequence[int]) -> Prediction
 
 
 def training_validation(runs: Sequence[Predictions], metric: str) -> Validation | None:
-    """Average what the folds of a training scored on their validation parts; None without folds.
+    """Collect what the folds of a training scored on their validation parts; None without folds.
 
     Parameters
     ----------
@@ -87,9 +75,7 @@ def training_validation(runs: Sequence[Predictions], metric: str) -> Validation 
     if scores is None:
         return None
     units = int(runs[0].table["group_id"].nunique())
-    least = float(known_errors(np.zeros(1), units, metric)[0])
-    means, errors = mean_scores(scores.reshape(1, -1), scores.shape[1], least)
-    return Validation(float(means[0]), float(errors[0]), units)
+    return Validation(scores.ravel().tolist(), scores.shape[1], units)
 
 
 def nested_training(points: Sequence[Point], metric: str) -> list[Predictions]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from frostline.report.depth.curve import Curves
+from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.notes import no_interval
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
@@ -23,6 +23,7 @@ FAR_APART = 3.0
 LONGER = 1.5
 # How a sentence begins that says so.
 MISLED = "Validation does not speak for this test set"
+REPEATED = "with the choice repeated in every fold"
 # Half of the width of a 95% interval in standard errors.
 HALF_WIDTH = 1.96
 
@@ -64,20 +65,22 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     asked = curves.differences[curves.differences["backbone"] == backbone]
     found = {row["question"]: row for row in asked.to_dict("records")}
     read, train = chosen.get("read"), chosen.get("train")
-    nested = part[part["road"] == "nested"].to_dict("records")
+    nested = {road: part[part["road"] == own].to_dict("records") for road, own in NESTED.items()}
     if read:
-        said = _score(nested[0] if nested else read)
-        repeated = ", with the choice repeated in every fold" if nested else ""
+        said = _score(nested["read"][0] if nested["read"] else read)
+        repeated = f", {REPEATED}" if nested["read"] else ""
         where = f"{place_words(read, blocks)}{_share(read, blocks)}"
         yield f"Read {backbone} {where}: {said}{repeated}."
         if read["val_units"] == 1:
             yield f"Validation has one {read['unit']}, whose best score alone chose the depth."
-        yield from _last_layer(found.get("last layer"), read, blocks, repeated=bool(nested))
+        yield from _last_layer(found.get("last layer"), read, blocks, repeated=bool(repeated))
     if train and read:
-        yield from _training(found["training"], train, read, blocks)
+        what = trained_words(train, blocks) + f", {REPEATED}," * bool(nested["train"])
+        images = "images" if is_repeated(part) else "test images"
+        yield from _training(found["training"], train, read, (what, images))
     elif train:
         yield f"Train {trained_words(train, blocks)} of {backbone}: {_score(train)}."
-    if nested:  # all patients are both
+    if is_repeated(part):  # all patients are both
         return
     for row in chosen.values():
         yield from _misled(row)
@@ -107,12 +110,14 @@ def _last_layer(
     if found["verdict"] in ("better", "worse"):
         yield f"Its last layer is {said}."
     else:
-        undecided = f"The test images do not decide whether its last layer is better: {said}."
+        images = "images" if repeated else "test images"
+        undecided = f"The {images} do not decide whether its last layer is better: {said}."
         yield f"{undecided} {needed}".rstrip()
 
 
-def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterator[str]:
-    what = trained_words(train, blocks)
+def _training(found: Record, train: Record, read: Record, words: tuple[str, str]) -> Iterator[str]:
+    """Say what training adds; `words` name what is trained, and the images."""
+    what, images = words
     times = _times(train, read)
     if found["verdict"] == IDENTICAL:
         yield f"Training {what} gives {IDENTICAL}{times}."
@@ -121,7 +126,7 @@ def _training(found: Record, train: Record, read: Record, blocks: int) -> Iterat
     if found["verdict"] in ("better", "worse"):
         yield f"Training {what} is {said}."
         return
-    undecided = f"The test images do not decide whether training {what} helps: {said}."
+    undecided = f"The {images} do not decide whether training {what} helps: {said}."
     yield f"{undecided} {needed_sentence(found)}".rstrip()
 
 

@@ -16,7 +16,7 @@ from frostline.cache.versions import STAGES
 from frostline.report import figures
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.sentences import depth_sentences
-from frostline.report.figures.depth import depth_figure
+from frostline.report.figures.depth import depth_figure, panels_of
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -154,7 +154,7 @@ def _write_depth(
     shown = (curves.table, curves.places, curves.majority)
     drawing = Drawing("depth", name, heading, description, "")
     drawing, files = _write(drawing, depth_figure(*shown), folder, formats)
-    columns = min(curves.table["backbone"].nunique(), MOST_PANELS)
+    columns = min(len(panels_of(*shown[:2])), MOST_PANELS)
     wide = depth_figure(*shown, columns=columns, width=PAGE_WIDTHS[columns - 1])
     svg = figures.inline_svg(figures.to_svg(wide), name, description)
     return replace(drawing, svg=svg), files

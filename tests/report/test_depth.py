@@ -32,10 +32,10 @@ def curves_of(points, **options):
 @given(SCORES, st.floats(0, 0.2), st.booleans(), st.randoms(use_true_random=False))
 def test_the_choice_is_the_cheapest_within_one_error_of_the_best(scores, error, higher, random):
     values, costs = np.array(scores), np.array(random.sample(range(50), len(scores)), float)
-    errors = np.full(len(values), error)
+    errors = error * np.array([random.random() for _ in values])
     within = within_one_error(values, errors, higher=higher)
     best = values.max() if higher else values.min()
-    assert (within == (np.abs(values - best) <= error + 1e-12)).all()
+    assert (within == (np.abs(values - best) <= errors + 1e-12)).all()
     place = choose_depth(values, errors, costs, higher=higher)
     assert within[place]
     assert costs[place] == costs[within].min()
@@ -47,8 +47,8 @@ def test_ties_and_what_is_unknown():
     nan = float("nan")
     none = np.array([nan, nan])
     assert choose_depth(none, none, none, higher=True) is None
-    scores, errors = np.array([0.7, nan, 0.8, 0.8]), np.array([0.1, 0.1, nan, 0.1])
-    # The best has no error: what equals it alone is within.
+    scores, errors = np.array([0.7, nan, 0.8, 0.8]), np.full(4, nan)
+    # No error is known: what equals the best alone is within.
     assert choose_depth(scores, errors, np.array([1.0, 0, 3, 2]), higher=True) == 3
     # Of equal cost the better one, and what costs nobody knows how much comes last.
     equal = np.array([0.79, 0.8, 0.78])
@@ -73,10 +73,28 @@ def test_a_point_is_what_evaluate_says_of_its_run():
                 assert row[name] == pytest.approx(expected), name
     assert table["chosen"].sum() == 1
     (chosen,) = table[table["chosen"]].to_dict("records")
-    best = table.loc[table["val_estimate"].idxmax()]
-    assert chosen["val_estimate"] >= best["val_estimate"] - best["val_error"]
-    cheaper = table[table["cost"] < chosen["cost"]]
-    assert (cheaper["val_estimate"] < best["val_estimate"] - best["val_error"]).all()
+    behind = table["val_estimate"].max() - table["val_estimate"]
+    assert (table["within"] == (behind <= table["val_difference_error"])).all()
+    assert chosen["cost"] == table.loc[table["within"], "cost"].min()
+
+
+def test_the_error_of_a_difference_is_that_of_compare():
+    """Depths are scored on the same images: their difference is better known than either score."""
+    points = reading() + training({"1": 1.5, "3": 2.6, "all": 1.6}, seeds=3)
+    table = curves_of(points).table
+    for road in ("read", "train"):
+        rows = table.index[table["road"] == road]
+        best = table.loc[rows, "val_estimate"].idxmax()
+        assert table.loc[best, "val_difference_error"] == 0
+        for row in rows.drop(best):
+            runs = [
+                Predictions(run.table[run.table["split"] == "val"].assign(split="test"), run.meta)
+                for run in (*points[row].runs, *points[best].runs)
+            ]
+            (pair,) = compare(runs).to_dict("records")
+            error = np.hypot(pair["group_error"], np.nan_to_num(pair["seed_error"]))
+            assert table.loc[row, "val_difference_error"] == pytest.approx(error)
+            assert error < np.hypot(*table.loc[[row, best], "val_error"])
 
 
 def test_test_images_choose_nothing():
@@ -89,7 +107,8 @@ def test_test_images_choose_nothing():
         table["label"] = turned.where(table["split"] == "test", table["label"])
     after = curves_of(points).table
     assert after["chosen"].tolist() == before["chosen"].tolist()
-    assert (after["val_error"] == before["val_error"]).all()
+    for name in ("val_error", "val_difference_error"):
+        assert (after[name] == before[name]).all()
     assert (after["estimate"] < before["estimate"]).all()
 
 
@@ -200,26 +219,24 @@ def test_one_group_of_validation_is_named():
 
 
 def all_right(point, but=0):
-    """A point that has every validation image right, but some."""
+    """A point that has every validation image right, but one of some patients."""
     table = point.runs[0].table
     table["prediction"] = table["prediction"].where(table["split"] == "test", table["label"])
-    wrong = np.flatnonzero(table["split"] == "val")[:but]
+    wrong = table[table["split"] == "val"].drop_duplicates("group_id").index[:but]
     rows = table["label"].iloc[wrong].map({"well": "sick", "sick": "well"})
     table.iloc[wrong, table.columns.get_loc("prediction")] = rows.to_numpy()
     return point
 
 
 @pytest.mark.parametrize(("wrong", "depth"), [(0, 3), (1, 3), (2, 7)])
-def test_all_right_has_the_error_of_one_wrong_image(wrong, depth):
-    """Else the depth that has one more image right were beyond doubt."""
+def test_one_patient_more_is_no_better_and_two_are(wrong, depth):
     points = reading()
     chosen = curves_of([all_right(points[3], wrong), all_right(points[-1])]).table
     images = (points[0].runs[0].table["split"] == "val").sum()
-    assert chosen["val_error"].iloc[1] == pytest.approx(1 / images)
+    if wrong == 1:
+        assert chosen["val_difference_error"].iloc[0] == pytest.approx(1 / images)
     (row,) = chosen[chosen["chosen"]].to_dict("records")
     assert row["depth"] == depth
-    loss = curves_of([all_right(points[3]), all_right(points[-1])], metric="log_loss").table
-    assert not (loss["val_error"] == 1 / images).any()
 
 
 def test_validation_that_says_nothing_of_the_test_set_is_named():
@@ -247,9 +264,8 @@ def test_without_validation_nothing_is_chosen():
 
 def test_losses_are_better_when_lower():
     found = curves_of(reading(), metric="log_loss")
-    best = found.table["val_estimate"].min()
-    error = found.table.loc[found.table["val_estimate"].idxmin(), "val_error"]
-    assert (found.table["within"] == (found.table["val_estimate"] <= best + error)).all()
+    behind = found.table["val_estimate"] - found.table["val_estimate"].min()
+    assert (found.table["within"] == (behind <= found.table["val_difference_error"])).all()
     assert "points" not in " ".join(depth_sentences(found)[:2])
 
 
@@ -298,7 +314,8 @@ def test_the_picture_has_a_panel_for_each_backbone(tmp_path):
     points += [Point("scratch", None, [depth_run(0.9, unfreeze="all", weights="random (seed 0)")])]
     points += reading((0.4,) * 8, backbone="$x_1$ <b>")
     found = curves_of(points)
-    figure = depth_figure(found.table, found.places, found.majority)
+    places = {**found.places, "$x_1$ <b>": [*PLACES, Place(8, "more", 0, 1.0)]}
+    figure = depth_figure(found.table, places, found.majority)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [BACKBONE, "$x_1$ <b>"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [
@@ -310,6 +327,36 @@ def test_the_picture_has_a_panel_for_each_backbone(tmp_path):
     for kind in ("png", "pdf", "svg"):
         save_figure(figure, tmp_path / f"depth.{kind}", dpi=300)
         assert (tmp_path / f"depth.{kind}").stat().st_size > 5_000
+
+
+def test_few_backbones_of_the_same_blocks_are_one_panel():
+    names = [BACKBONE, "$x_1$ <b>", "other"]
+    points = [point for name in names for point in reading((0.4,) * 8, backbone=name)]
+    points += training({"1": 1.5, "all": 1.6})
+    found = curves_of(points)
+    (axes,) = depth_figure(found.table, found.places, found.majority).axes
+    assert axes.get_title(loc="left") == ""
+    legend = depth_figure(found.table, found.places).legends[0]
+    assert [text.get_text() for text in legend.get_texts()][:3] == names
+    # Each has its colour, in the lines of both roads as in the shares of its cost.
+    costs = [text.get_color() for text in axes.texts if text.get_text() == "100%"]
+    lines = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
+    assert costs == [line.get_color() for line in legend.get_lines()[:3]]
+    assert set(costs) <= set(lines)
+    (trained,) = [line for line in axes.lines if line.get_marker() == "s"]
+    assert trained.get_color() == costs[0]
+    # Four are too many, and other blocks have other names.
+    four = curves_of([*points, *reading((0.4,) * 8, backbone="fourth")])
+    assert len(depth_figure(four.table, four.places).axes) == 4
+    shorter = {**found.places, "other": found.places["other"][1:]}
+    assert len(depth_figure(found.table, shorter).axes) == 3
+
+
+def test_the_chart_names_what_is_trained_as_the_option_does():
+    points = reading() + training({"1": 1.5, "3": 1.8, "all": 1.6})
+    points += [Point("scratch", None, [depth_run(0.9, unfreeze="all", weights="random (seed 0)")])]
+    names = [re.split("  +", line)[0] for line in depth_chart(curves_of(points), 80).splitlines()]
+    assert set(names) >= {*BLOCKS, "train all", "train last 1", "train last 3", "from scratch"}
 
 
 def test_nothing_to_show_is_one_sentence():

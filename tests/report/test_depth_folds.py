@@ -10,8 +10,9 @@ from depth_runs import COSTS, PLACES, depth_run
 
 from frostline.report import Predictions, evaluate
 from frostline.report.depth.chart import depth_chart
+from frostline.report.depth.choice import fold_errors
 from frostline.report.depth.curve import Point, Validation, depth_curves
-from frostline.report.depth.folds import choose_by_folds, chosen_run, mean_scores
+from frostline.report.depth.folds import choose_by_folds, chosen_run
 from frostline.report.depth.sentences import depth_sentences
 from frostline.report.figures.depth import depth_figure
 from frostline.report.statistics.seeds import pool_folds
@@ -58,20 +59,22 @@ def test_a_fold_chooses_without_having_seen_itself():
     assert choose_by_folds(inner * np.nan, COST, higher=True) == [len(COST) - 1] * FOLDS
 
 
-def test_errors_are_those_of_folds_that_share_training_data():
-    scores = np.array([[0.7, 0.8, 0.9, 0.8]])
-    means, errors = mean_scores(scores, FOLDS)
-    assert means[0] == pytest.approx(0.8)
-    assert errors[0] == pytest.approx(pool_folds(scores[0], 0.25).seed_error)
+def test_errors_are_those_of_differences_over_folds_that_share_training_data():
+    scores = np.array([[0.7, 0.8, 0.9, 0.8], [0.6, 0.6, 0.8, 0.8]])
+    errors = fold_errors(scores, 0, FOLDS)
+    assert errors[0] == 0
+    assert errors[1] == pytest.approx(pool_folds(scores[1] - scores[0], 0.25).seed_error)
 
 
-def test_scores_that_do_not_vary_have_the_error_of_one_wrong_image():
-    inner = np.full((2, FOLDS, FOLDS - 1), 1.0)
-    inner[0] -= 0.01
-    assert mean_scores(inner[:, 0], FOLDS, 1 / 60)[1] == pytest.approx([1 / 60] * 2)
+def test_a_depth_that_is_as_much_worse_in_every_fold_is_worse():
+    """However much folds differ from each other."""
+    hard = np.linspace(0.5, 0.9, FOLDS - 1)
+    inner = np.broadcast_to(hard, (2, FOLDS, FOLDS - 1)) - np.array([0.01, 0])[:, None, None]
     cost = np.array([0.1, 1.0])
-    assert choose_by_folds(inner, cost, higher=True, least=1 / 60) == [0] * FOLDS
-    assert choose_by_folds(inner, cost, higher=True, least=1 / 200) == [1] * FOLDS
+    assert choose_by_folds(inner, cost, higher=True) == [1] * FOLDS
+    noise = np.random.default_rng(0).normal(0, 0.05, inner.shape[1:])
+    varied = inner + np.stack([noise - noise.mean(1, keepdims=True), 0 * noise])
+    assert choose_by_folds(varied, cost, higher=True) == [0] * FOLDS
 
 
 def test_the_predictions_of_each_fold_are_those_of_its_depth():
@@ -90,7 +93,7 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
     runs = folded((0.5, 0.8, 1.1, 1.4, 1.4, 1.4, 1.2, 1.2))
     inner = [inner_of(runs, repeat) for repeat in range(REPEATS)]
     every = np.concatenate([one.reshape(len(PLACES), -1) for one in inner], axis=1)
-    validation = [Validation(*pair, 60) for pair in zip(*mean_scores(every, FOLDS), strict=True)]
+    validation = [Validation(one.tolist(), FOLDS, 60) for one in every]
     points = [
         Point("read", place, mine, validation=one)
         for place, mine, one in zip(PLACES, runs, validation, strict=True)
@@ -100,9 +103,10 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
         for repeat, one in enumerate(inner)
     ]
     found = depth_curves(points, {BACKBONE: PLACES}, nested={BACKBONE: {"read": nested}})
-    assert found.table["val_estimate"][: len(PLACES)].tolist() == [
-        one.estimate for one in validation
-    ]
+    assert found.table["val_estimate"][: len(PLACES)].tolist() == pytest.approx(every.mean(1))
+    best = int(every.mean(1).argmax())
+    errors = found.table["val_difference_error"][: len(PLACES)]
+    assert errors.tolist() == pytest.approx(fold_errors(every, best, FOLDS))
     (row,) = found.table[found.table["road"] == "nested"].to_dict("records")
     each = [evaluate([run], metrics=["accuracy"])["estimate"].iloc[0] for run in nested]
     assert row["estimate"] == pytest.approx(np.mean(each))
