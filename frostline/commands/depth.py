@@ -19,6 +19,7 @@ from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     DatasetOption,
     DryRunOption,
+    EngineOption,
     ProtocolOption,
     StudyJobsOption,
     WorkspaceOption,
@@ -98,6 +99,7 @@ def depth(
     feature: Annotated[
         str, typer.Option(help="How tokens are pooled at every depth: blocks or blocks:cls+mean.")
     ] = "blocks",
+    engine: EngineOption = "torch",
     dry_run: DryRunOption = False,
     jobs: StudyJobsOption = 1,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -127,7 +129,7 @@ def depth(
         recipe.changes(),
     )
     networks = [network.network(name, feature) for name in backbone]
-    study = depth_study(place, dataset, networks, question, machine.machine())
+    study = depth_study(place, dataset, networks, question, machine.machine(engine=engine))
     if dry_run:
         show_dry_run(place, study, [], {"--jobs": jobs > 1})
         return

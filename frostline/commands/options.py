@@ -66,6 +66,10 @@ BackboneOption = Annotated[
         autocompletion=complete_backbone,
     ),
 ]
+EngineOption = Annotated[
+    Literal["torch", "onnx"],
+    typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),

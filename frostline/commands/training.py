@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from frostline.commands.options import (
     MOST_IMAGES,
     BackboneOption,
     DatasetOption,
+    EngineOption,
     FeatureOption,
     WorkspaceOption,
     is_first_rank,
@@ -48,10 +49,7 @@ def extract(
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
     batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1, max=MOST_IMAGES)] = 32,
-    engine: Annotated[
-        Literal["torch", "onnx"],
-        typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
-    ] = "torch",
+    engine: EngineOption = "torch",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[
         bool,

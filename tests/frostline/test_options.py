@@ -250,6 +250,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "depth --protocol": Passes(DEPTHS, DEPTH, f"{DEPTH} --protocol paper"),
     "depth --feature": Passes(DEPTHS, DEPTH, f"{DEPTH} --feature blocks:cls+mean"),
+    "depth --engine": Passes(DEPTHS, DEPTH, f"{DEPTH} --engine onnx"),
     "depth --weights-seed": Passes(DEPTHS, DEPTH, f"{DEPTH} --weights-seed 1"),
     "depth --image-size": Passes(DEPTHS, DEPTH, DEPTH.replace("32", "48")),
     "depth --rehash": Passes(DEPTHS, DEPTH, f"{DEPTH} --rehash"),
