@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import (
@@ -22,6 +21,7 @@ from frostline.extract.backbones.features import (
 )
 from frostline.extract.backbones.own_module import (
     SOURCE,
+    check_own_weights,
     check_size,
     own_copy,
     own_name,
@@ -177,11 +177,7 @@ def _load_own(
     image_size: int,
     weights: str | Path,
 ) -> Backbone:
-    if weights != "pretrained":
-        raise InputError(
-            f"Module {name!r} has its weights already: load {weights} into it, and leave out "
-            "weights."
-        )
+    check_own_weights(name, weights)
     model = own_copy(module)
     check_size(model, image_size)
     names = _feature_names(feature, model)

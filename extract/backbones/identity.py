@@ -18,6 +18,7 @@ from frostline.extract.backbones.features import LAYER, LOGITS, default_feature,
 from frostline.extract.backbones.own_module import (
     SOURCE,
     OwnModule,
+    check_own_weights,
     own_name,
 )
 from frostline.extract.backbones.weights.digests import module_digest
@@ -92,6 +93,7 @@ def identify_features(
     found = partial(backbone_depths, backbone, image_size, name=name)
     if isinstance(backbone, nn.Module):
         called = own_name(backbone, name)
+        check_own_weights(called, weights)
         chosen = _chosen(features, OwnModule(backbone), called, found)
         return [Identity(module_digest(backbone), SOURCE, one) for one in chosen]
     entry = resolve(backbone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,20 @@ def own_name(module: nn.Module, name: str | None = None) -> str:
             "name='my-net'."
         )
     return chosen
+
+
+def check_own_weights(name: str, weights: str | Path) -> None:
+    """Raise InputError if a module is to have other weights than it has."""
+    if weights == "random":
+        raise InputError(
+            f"Nothing says how to draw random weights for module {name!r}: give one that is "
+            "newly made, and leave out random and scratch."
+        )
+    if weights != "pretrained":
+        raise InputError(
+            f"Module {name!r} has its weights already: load {weights} into it, and leave out "
+            "weights."
+        )
 
 
 def class_name(module: nn.Module) -> str:

@@ -163,8 +163,14 @@ def test_names_of_modules() -> None:
         "'vgg16' is the name of another backbone: give your module a name of its own, "
         "name='my-net'."
     )
-    with pytest.raises(InputError, match="has its weights already"):
-        load_backbone(net(), weights="random")
+
+
+@pytest.mark.parametrize("find", [identify_backbone, load_backbone])
+def test_a_module_has_its_own_weights(find: Callable[..., object]) -> None:
+    with pytest.raises(InputError, match=r"has its weights already: load w\.pth into it"):
+        find(net(), weights="w.pth")
+    with pytest.raises(InputError, match="how to draw random weights for module 'Sequential'"):
+        find(net(), weights="random")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from torch import Tensor, nn
 
 import frostline as package
 from frostline.cache import (
@@ -260,6 +262,24 @@ def test_the_same_in_python(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ws.depth("chest", "timm:test_vit", train="half", **TINY)
     with pytest.raises(InputError, match=r"^The recipe's epochs is for what is trained"):
         ws.depth("chest", "timm:test_vit", epochs=3, **TINY)
+
+
+@pytest.mark.parametrize("given", [{"weights": "random"}, {"train": "scratch", "epochs": 1}])
+def test_a_module_without_random_weights_is_refused_first(
+    indexed: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    class Stages(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.features(images).mean((2, 3))
+
+    monkeypatch.chdir(indexed)
+    with pytest.raises(InputError, match="how to draw random weights for module 'Stages'"):
+        package.Workspace().depth("chest", Stages(), image_size=32, **given)
+    assert not (indexed / "frostline-workspace" / "embeddings").exists()
 
 
 def test_images_on_which_nothing_can_be_chosen_are_refused_first(
