@@ -95,7 +95,7 @@ def finetune_folds(
     unfreeze(Classifier(load(), 2, task.seed), task.unfreeze)
     # What cannot be was said before anything is computed.
     store = open_pixels()
-    found, _ = with_pixels(images, store, task.dataset, allow_missing=how.allow_missing)
+    found, _ = with_pixels(images, store, task.dataset, on_missing=task.on_missing)
     source = _Source(manifest, found, len(images) - len(found), store, load)
     return [_train_repeat(workspace, one, source, how) for one in tasks]
 

@@ -72,7 +72,7 @@ def finetune_run(
     folder, first = workspace.model(run), rank() == 0
     watch = watched(folder, how.tensorboard) if first else None
     data, missing = load_data(
-        manifest, open_pixels(), task.label, task.split, allow_missing=how.allow_missing
+        manifest, open_pixels(), task.label, task.split, on_missing=task.on_missing
     )
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
     model = Classifier(load(), len(data.classes), task.seed)

@@ -13,6 +13,7 @@ from frostline.cache.versions import numbered
 from frostline.finetune.inputs.activations import Progress
 from frostline.finetune.recipe import PAPER, Recipe
 from frostline.finetune.training.epochs import Epoch
+from frostline.probe.choices import OnMissing
 from frostline.report.statistics.metrics import ORDINAL
 
 
@@ -71,6 +72,8 @@ class Task:
         Side of what the backbone sees, in pixels, if the pixel store keeps more.
     cv : (int, int), optional
         Folds, and the number of the repeat, instead of the data set's splits.
+    on_missing : {"error", "skip"}
+        What to do about images that the pixel store lacks (those that could not be read).
     """
 
     dataset: str
@@ -90,6 +93,7 @@ class Task:
     split: str = "split"
     crop: int | None = None
     cv: tuple[int, int] | None = None
+    on_missing: OnMissing = "error"
 
     def run_id(self, manifest: Manifest) -> str:
         """Give the run's name: readable, with a digest of all that it depends on."""
@@ -97,6 +101,8 @@ class Task:
         del config["weights_source"]
         if self.cv is None:  # so that ids from before there was one hold
             del config["cv"]
+        if self.on_missing == "error":
+            del config["on_missing"]
         config["recipe"] = self.recipe.to_dict()
         config["manifest"] = manifest.digest(self.label, self.split)
         split = None if self.cv else self.split
@@ -117,8 +123,6 @@ class Execution:
     ----------
     device : str
         "cpu", "cuda", …
-    allow_missing : bool
-        Whether to leave out images that the pixel store lacks (those that could not be read).
     compiled : bool
         Whether to train through `torch.compile`.
     tensorboard : bool
@@ -134,7 +138,6 @@ class Execution:
     """
 
     device: str = "cpu"
-    allow_missing: bool = False
     compiled: bool = False
     tensorboard: bool = False
     boundary: str = "auto"

@@ -66,8 +66,8 @@ def choose_head(head: Any, protocol: str, seed: int | None) -> Any:
     return chosen
 
 
-def missing_embeddings(on_error: str) -> OnMissing:
-    """Say what the engine of heads does about images without embeddings."""
+def missing_images(on_error: str) -> OnMissing:
+    """Say what training does about images that a store lacks."""
     if on_error not in ("stop", "skip"):
         raise InputError(f"There is no --on-error {on_error!r}: choose stop or skip.")
     return "skip" if on_error == "skip" else "error"

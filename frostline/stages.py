@@ -13,7 +13,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail
-from frostline.protocols import Inputs, protocol_inputs, transform_inputs
+from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -418,7 +418,14 @@ def _training(
     recipe, machine = _recipe(network, unfreeze, changes or {}), machine or Machine()
     task, source, inputs = _task(workspace, dataset, network, recipe, machine)
     chosen = columns or Columns()
-    task = replace(task, unfreeze=unfreeze, seed=seed, label=chosen.label, split=chosen.split)
+    task = replace(
+        task,
+        unfreeze=unfreeze,
+        seed=seed,
+        label=chosen.label,
+        split=chosen.split,
+        on_missing=missing_images(machine.on_error),
+    )
     device, precision = machine.resolve()
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     load = partial(_load_checked, workspace, network, inputs, task.weights)
@@ -437,7 +444,6 @@ def _execution(
     return replace(
         given or Execution(),
         device=machine.resolve()[0],
-        allow_missing=machine.on_error == "skip",
         on_epoch=on_epoch,
         progress=progress,
     )

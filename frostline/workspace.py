@@ -282,9 +282,9 @@ class Workspace:
         np.True_
         """
         from frostline.probe.run import Source, probe_head
-        from frostline.protocols import choose_head, missing_embeddings
+        from frostline.protocols import choose_head, missing_images
 
-        missing = missing_embeddings(on_error)
+        missing = missing_images(on_error)
         run, _ = probe_head(
             self.paths,
             dataset,

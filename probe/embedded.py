@@ -114,7 +114,8 @@ def check_embedded(images: pd.DataFrame, store: Store, name: str) -> None:
     if missing:
         raise InputError(
             f"{missing} of {len(images)} images of data set {name!r} have no embedding in store "
-            f"{store.key[:12]}: run the same `frostline extract` again."
+            f"{store.key[:12]}: run the same `frostline extract` again, or give --on-error skip if "
+            "they cannot be read."
         )
 
 

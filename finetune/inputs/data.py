@@ -12,6 +12,7 @@ import torch
 from frostline.cache import InputError, Manifest, Store
 from frostline.cache.manifest import SPLITS, as_keys
 from frostline.finetune.inputs.pixels import Part, StorePixels
+from frostline.probe.choices import OnMissing
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def load_data(
     label: str = "label",
     split: str = "split",
     *,
-    allow_missing: bool = False,
+    on_missing: OnMissing = "error",
 ) -> tuple[Data, int]:
     """Join manifest and pixel store.
 
@@ -59,13 +60,14 @@ def load_data(
     Raises
     ------
     InputError
-        If images have no pixels (unless allowed), a split is empty, or training has one class.
+        If images have no pixels (unless they are skipped), a split is empty, or training has one
+        class.
     """
     images = manifest.images(label, split)
     images = images[images["split"].notna()]
     images = images[(images["split"] != "train") | images["label"].notna()]
     dataset = str(manifest.meta.get("dataset"))
-    found, rows = with_pixels(images, store, dataset, allow_missing=allow_missing)
+    found, rows = with_pixels(images, store, dataset, on_missing=on_missing)
     classes = sorted(found["label"][found["split"] == "train"].unique())
     _check_splits(found, classes, dataset)
     parts = {name: _part(found, rows, name, classes, store) for name in SPLITS}
@@ -74,17 +76,17 @@ def load_data(
 
 
 def with_pixels(
-    images: pd.DataFrame, store: Store, dataset: str, *, allow_missing: bool = False
+    images: pd.DataFrame, store: Store, dataset: str, *, on_missing: OnMissing = "error"
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Find the images that the store has, and their rows in it: int64.
 
     Raises
     ------
     InputError
-        If it lacks some, unless that is allowed.
+        If it lacks some, unless they are skipped.
     """
     rows = store.locate(as_keys(images["content_key"]))
-    if not allow_missing:
+    if on_missing == "error":
         _check_pixels(images["image_id"][rows < 0], dataset)
     return images[rows >= 0].reset_index(drop=True), rows[rows >= 0]
 

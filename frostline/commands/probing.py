@@ -44,9 +44,9 @@ class SourceOptions:
     @property
     def on_missing(self) -> OnMissing:
         """What to do about images that the store lacks."""
-        from frostline.protocols import missing_embeddings
+        from frostline.protocols import missing_images
 
-        return missing_embeddings(self.on_error)
+        return missing_images(self.on_error)
 
 
 @grouped

@@ -245,23 +245,14 @@ class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
     protocol: str
     heads: str | list[str] | dict[str, dict[str, Any] | None] | None = None
 
-    def sweep(
-        self,
-        name: str,
-        dataset: str,
-        backbone: str,
-        key: str | None = None,
-        recipe: str = "paper",
-    ) -> Sweep:
+    def sweep(self, name: str, dataset: str, backbone: str, **others: Any) -> Sweep:
         """Make the sweep of one data set and backbone.
 
         Parameters
         ----------
         name, dataset, backbone : str
-        key : str, optional
-            Of the embedding store.
-        recipe : str
-            What the runs say that they belong to: the recipe of `protocol`.
+        **others
+            Further keys of a sweep file, which a study says elsewhere.
 
         Raises
         ------
@@ -269,8 +260,8 @@ class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
             If a value cannot be.
         """
         given = self.model_dump(exclude_none=True, exclude={"protocol"})
-        place = {"name": name, "datasets": [dataset], "backbones": [backbone], "key": key}
-        return parse_sweep({**given, **place, "protocol": recipe}, f"sweeps.{name}")
+        place = {"name": name, "datasets": [dataset], "backbones": [backbone]}
+        return parse_sweep({**given, **place, **others}, f"sweeps.{name}")
 
 
 class Study(_Strict):

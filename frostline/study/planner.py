@@ -105,6 +105,7 @@ class _Planner:
             "classifier": known[0].head,
             "normalisation": inputs.normalisation,
             "compute": self.precision,
+            "on_error": self.study.on_error,  # whether a run may go without unreadable images
         }
         trained: dict[str, Any] = {
             "manifest": digests,
@@ -133,8 +134,7 @@ class _Planner:
         entry, folds = cell.entry, self._folds(plan, cell)
         stored = plan.add(Step("embeddings", _store_name(cell), store, (pixels,), cell))
         head = {"head": entry.head_name(), "settings": entry.changes()}
-        # Whether a head may train without images that the store lacks.
-        run: dict[str, Any] = {**store, **trained, **head, "on_error": self.study.on_error}
+        run: dict[str, Any] = {**store, **trained, **head}
         if folds:
             run["cv"] = folds
         if not entry.is_depth:
@@ -162,6 +162,11 @@ class _Planner:
             folds, said = choose_folds(images, cell.dataset, metric, cv)
             if said and said not in plan.said:
                 plan.said.append(said)
+            if folds and entry.split != "split":
+                raise InputError(
+                    "--split does not go with --cv, whose folds are all the images with a label: "
+                    "leave it out, or give --cv none."
+                )
             if folds is None and of_depth:
                 check_images(images, cell.dataset, entry.columns())
             self.folds[key] = folds
@@ -202,7 +207,7 @@ class _Planner:
         from frostline.extract.pixels import pixel_source
 
         spec = pixel_source(self.workspace, manifest, geometry).spec
-        inputs = {"dataset": cell.dataset, "pixels": spec}
+        inputs = {"dataset": cell.dataset, "pixels": spec, "on_error": self.study.on_error}
         name = f"{cell.dataset} at {geometry.crop} pixels"
         return plan.add(Step("pixels", name, inputs, (), cell)), spec
 

@@ -13,6 +13,8 @@ from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
 from frostline.depth.reading import Heads
+from frostline.probe.sweep.settings import Sweep
+from frostline.protocols import missing_images
 from frostline.study.file import Study
 from frostline.study.plan import STORES, Cell, Step
 from frostline.study.records import record_done
@@ -23,7 +25,7 @@ def is_done(workspace: Workspace, step: Step) -> bool:
     record = record_done(workspace, step.key)
     if step.kind not in STORES:
         return record is not None
-    # Nobody waits for rows that an earlier runner skipped because their images cannot be read.
+    # A runner that skips images does not wait for rows that an earlier one skipped.
     return lacking_rows(workspace, step) <= len((record or {}).get("skipped", []))
 
 
@@ -76,8 +78,23 @@ def study_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
         study.seeds,
         folds,
         study.datasets[cell.dataset].columns(),
-        "skip" if study.on_error == "skip" else "error",
+        missing_images(study.on_error),
         cell.entry.changes(),
+    )
+
+
+def study_sweep(study: Study, step: Step, name: str, key: str | None = None) -> Sweep:
+    """Give the sweep of a step, over the embedding store with a key."""
+    assert step.sweep is not None
+    cell = step.cell
+    return step.sweep[1].sweep(
+        name,
+        cell.dataset,
+        cell.backbone.name,
+        key=key,
+        protocol=cell.entry.recipe,
+        on_missing=missing_images(study.on_error),
+        **vars(study.datasets[cell.dataset].columns()),
     )
 
 
@@ -137,7 +154,7 @@ def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             None,
             embedding_key(step),
             *_columns(study, step),
-            "skip" if study.on_error == "skip" else "error",
+            missing_images(study.on_error),
         ),
     )
     return _trained(workspace, step, run, new)
@@ -213,12 +230,8 @@ def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.probe.sweep.run import run_sweep
 
     assert step.sweep is not None
-    name, entry = step.sweep
-    title = f"{study.name}-{name}-{step.key[:10]}"
-    cell = step.cell
-    sweep = entry.sweep(
-        title, cell.dataset, cell.backbone.name, embedding_key(step), cell.entry.recipe
-    )
+    title = f"{study.name}-{step.sweep[0]}-{step.key[:10]}"
+    sweep = study_sweep(study, step, title, embedding_key(step))
     with progress(f"Sweep {step.name}", "heads") as update:
         found = run_sweep(workspace, sweep, jobs=1, progress=update, said=say)
     say(f"{step.name}: {len(found.predictions)} heads selected.")

@@ -259,8 +259,8 @@ def test_an_image_without_pixels_is_in_no_fold(workspace: Workspace, open_pixels
     task = make_task(VIT, recipe=Recipe(epochs=1, batch_size=8), unfreeze="none")
     with pytest.raises(InputError, match=r"^1 images of data set 'toy' have no pixels"):
         finetune_folds(workspace, "3x1", task, open_pixels, load_vit)
-    how = Execution(allow_missing=True)
-    ((run, _),) = finetune_folds(workspace, "3x1", task, open_pixels, load_vit, how)
+    skipping = replace(task, on_missing="skip")
+    ((run, _),) = finetune_folds(workspace, "3x1", skipping, open_pixels, load_vit)
     found = read_predictions(workspace.predictions(run))
     assert found.meta["images_without_pixels"] == 1
     left = manifest.table.drop(index=5).reset_index(drop=True)

@@ -300,7 +300,7 @@ def test_images_without_pixels(workspace: Workspace, open_pixels: Pixels) -> Non
         "run it again, with --on-error skip if they cannot be read."
     )
     task = make_task(recipe=Recipe(epochs=1, batch_size=8))
-    run, _ = finetune_run(workspace, task, open_pixels, load, Execution(allow_missing=True))
+    run, _ = finetune_run(workspace, replace(task, on_missing="skip"), open_pixels, load)
     found = read_predictions(workspace.predictions(run))
     assert found.meta["images_without_pixels"] == 1
     assert "i005.png" not in found.table["image_id"].to_list()

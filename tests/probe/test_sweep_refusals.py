@@ -130,7 +130,7 @@ def test_missing_embeddings_are_refused_before_anything_is_computed(build: Build
     key = next(iter(place.embeddings("mri", "tiny").iterdir())).name[:12]
     sentence = (
         f"5 of 120 images of data set 'mri' have no embedding in store {key}: run the same "
-        "`frostline extract` again."
+        "`frostline extract` again, or give --on-error skip if they cannot be read."
     )
     assert sentence_of(place) == sentence
     assert sentence_of(place, cv="3x1") == sentence
