@@ -120,10 +120,16 @@ def _check_embedded(
             check_embedded(mine, found, name)
 
 
-def training_shares(manifest: Manifest, sweep: Sweep) -> list[float]:
-    """Count the rows of every training set of a sweep, as shares of the training part.
+def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[float], list[float]]:
+    """Count the rows that a head of a sweep trains on, each set of them by itself.
 
     It needs no embeddings.
+
+    Returns
+    -------
+    (list of float, list of float)
+        Where candidates are scored, and where the selected head is fitted. In a cross-validation
+        two folds are left out where candidates are scored, and one where the selected is fitted.
 
     Raises
     ------
@@ -132,12 +138,18 @@ def training_shares(manifest: Manifest, sweep: Sweep) -> list[float]:
     """
     images = _images(manifest, sweep)
     if cv := sweep.folds():
-        train = max(int((manifest.table["split"] == "train").sum()), 1)
-        share = (cv[0] - 2) / cv[0] * len(images) / train
-        return [share] * (len(pairs(cv[0])) * cv[1])
+        count, repeats = cv
+        without = [len(images) * (count - left_out) / count for left_out in (1, 2)]
+        return [without[1]] * (len(pairs(count)) * repeats), [without[0]] * (count * repeats)
+    labelled = images[images["label"].notna()]
+    rows = {part: int((labelled["split"] == part).sum()) for part in ("train", "val")}
     total = len(draw_order(images, "train", 0).groups)
     sets = _training_sets(sweep, images, "", [])
-    return [1.0 if one.size is None else one.size / total for one in sets]
+    shares = [1.0 if one.size is None else one.size / total for one in sets]
+    scored = [share * rows["train"] for share in shares]
+    if not HEADS[head].refits:
+        return scored, []
+    return scored, scored + [share * sum(rows.values()) for share in shares]
 
 
 def _training_sets(

@@ -10,11 +10,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from frostline.cache import InputError, Workspace
+from frostline.cache import InputError, Workspace, read_manifest, write_manifest
 from frostline.depth.checks import choose_folds
+from frostline.finetune.folds import make_folds
+from frostline.probe.embedded import pooled_images
 from frostline.report import read_predictions
+from frostline.study.costs.estimate import estimate_plan
+from frostline.study.costs.measure import Cost
 from frostline.study.file import Study, parse_study, read_study
 from frostline.study.plan import study_cells
+from frostline.study.planner import make_plan
 from frostline.study.results import report_study
 from frostline.study.runner import plan_study, run_study
 
@@ -176,6 +181,82 @@ def test_training_is_cross_validated_as_reading_is(tmp_path: Path) -> None:
             right += (part["label"] == part["prediction"]).tolist()
         expected.append(sum(right) / len(right))
     assert chosen == pytest.approx(sum(expected) / 2)
+
+
+def test_the_dry_run_counts_every_fold_of_the_columns_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "images", 48)
+    place = Workspace(tmp_path / "ws")
+    plan_study(place, study_at(tmp_path))
+    manifest = read_manifest(place.manifest("set"))
+    # Half of the images have a grade.
+    half = manifest.table.index % 8 < 4
+    manifest.table["grade"] = manifest.table["label"].where(half)
+    manifest.table["part"] = manifest.table["split"].map(
+        {"train": "test", "val": "val", "test": "train"}
+    )
+    write_manifest(place.manifest("set"), manifest)
+    seconds = {"training_seconds": 1.0, "embedding_seconds": 0.0}
+    cost = Cost(parameters=1, trained=1, dim=4, memory=0, **seconds)
+    monkeypatch.setattr("frostline.study.costs.estimate.measure_backbone", lambda *_: cost)
+    monkeypatch.setattr("frostline.study.costs.estimate.row_seconds", lambda *_: (1.0, 1.0))
+    columns = {"none": {"label": "grade", "split": "part"}, "3x2": {"label": "grade"}}
+    protocols = {"depth": {**DEPTH, "train": ["all"], "epochs": 4, "lr": 1e-3}}
+    taken = {}
+    for cv in ("none", "3x2"):
+        changes = {"cv": cv, "backbones": STUDY["backbones"][:1], "protocols": protocols}
+        study = study_at(tmp_path, **changes, datasets={"set": columns[cv]})
+        table = estimate_plan(place, study, make_plan(place, study, study_cells(study)))
+        taken[cv] = table.set_index("kind")["seconds"]
+    images = manifest.images("grade", "part")
+    train, val = images[images["label"].notna()]["split"].value_counts()[["train", "val"]]
+    assert train != (manifest.table["split"] == "train").sum()
+    assert taken["none"]["finetune"] == 4 * train
+    # Scored on train; fitted to that, and to train and val; at six depths.
+    assert taken["none"]["read"] == 6 * (2 * train + train + val)
+    pooled = pooled_images(manifest, "grade")
+    folds = [fold for r in range(2) for fold in make_folds(pooled, manifest, (3, r), 0)]
+    trained = sum((fold.manifest.table["split"] == "train").sum() for fold in folds)
+    assert taken["3x2"]["finetune"] == pytest.approx(4 * trained, rel=0.1)
+    # Three pairs of folds left out, and each fold alone, twice.
+    assert taken["3x2"]["read"] == pytest.approx(6 * 2 * (3 * 24 / 3 + 3 * 24 * 2 / 3))
+
+
+def test_folds_and_a_column_of_splits_are_refused_on_both_roads(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 48)
+    place = Workspace(tmp_path / "ws")
+    plan_study(place, study_at(tmp_path))
+    manifest = read_manifest(place.manifest("set"))
+    manifest.table["part"] = manifest.table["split"]
+    write_manifest(place.manifest("set"), manifest)
+    changes = {"datasets": {"set": {"split": "part"}}, "backbones": STUDY["backbones"][:1]}
+    failed = plan_study(place, study_at(tmp_path, cv="3x1", **changes)).failed
+    assert [*failed] == VIT
+    assert all(one.startswith("split does not go with cv, whose fo") for one in failed.values())
+
+
+def test_one_mind_about_unreadable_images_on_both_roads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = make_images(tmp_path / "images", 48) / "well" / "patient000_0.png"
+    sound = broken.read_bytes()
+    broken.write_bytes(b"")
+    sweeps = {"few": {"protocol": "depth", "heads": ["knn"]}}
+    changes = {"backbones": STUDY["backbones"][:1], "sweeps": sweeps}
+    changes["protocols"] = {"depth": {"recipe": "standard", "image_size": 32}, "tuned": {}}
+    changes["protocols"]["tuned"] = {"unfreeze": 1, "epochs": 1, "image_size": 32}
+    place = Workspace(tmp_path / "ws")
+    skipping = study_at(tmp_path, on_error="skip", **changes)
+    assert run_study(place, skipping).failed == {}
+    failed = run_study(place, study_at(tmp_path, **changes)).failed
+    assert [name.split("/")[2] for name in failed] == ["depth", "few", "tuned"]
+    assert set(failed.values()) == {f"Cannot read image {broken}: the file is empty."}
+    said = capsys.readouterr().err
+    for protocol in ("depth", "tuned"):
+        sentence = "is trained again because on_error changed from skip to stop."
+        assert f"set/timm:test_vit/{protocol}/0 {sentence}" in said
+    broken.write_bytes(sound)
 
 
 def test_a_data_set_without_a_root_is_the_one_that_is_indexed(

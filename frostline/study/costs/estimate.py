@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from frostline.cache import InputError, Manifest, Workspace, read_manifest
-from frostline.depth.reading import Heads
+from frostline.cache import InputError, Workspace, read_manifest
+from frostline.cache.manifest import SPLITS
+from frostline.finetune.folds import parse_folds, validation_share
+from frostline.probe.embedded import pooled_images
 from frostline.probe.heads.registry import HEADS
-from frostline.probe.sweep.planning import training_shares
-from frostline.probe.sweep.settings import Sweep
-from frostline.study.costs.heads import probe_seconds, row_seconds
+from frostline.probe.sweep.planning import training_counts
+from frostline.study.costs.heads import row_seconds
 from frostline.study.costs.measure import Cost, measure_backbone, measure_decoding
 from frostline.study.file import Study
 from frostline.study.plan import STORES, TRAINED, Plan, Step, split_name
-from frostline.study.steps import is_done, lacking_rows
+from frostline.study.steps import is_done, lacking_rows, study_heads, study_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ def estimate_plan(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFram
         found = NOTHING
         if not is_done(workspace, step):
             try:
-                found, row["state"] = _estimate(workspace, step, device, precision), "missing"
+                found = _estimate(workspace, study, step, device, precision)
+                row["state"] = "missing"
                 row["images"] = lacking_rows(workspace, step) if step.kind in STORES else 0
             except InputError as error:
                 row |= {"state": "cannot start", "sentence": str(error)}
@@ -80,7 +82,9 @@ def _place(step: Step) -> dict[str, str]:
     return {"dataset": cell.dataset, "backbone": backbone, "step": what, "kind": step.kind}
 
 
-def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> Estimate:
+def _estimate(
+    workspace: Workspace, study: Study, step: Step, device: str, precision: str
+) -> Estimate:
     """Estimate a step that is still to be done."""
     if step.kind == "pixels":
         return _pixels(workspace, step)
@@ -92,8 +96,8 @@ def _estimate(workspace: Workspace, step: Step, device: str, precision: str) -> 
         size = lacking * cost.dim * 4 * len(step.features())
         return Estimate(lacking * cost.embedding_seconds, size, cost.memory)
     if step.kind == "finetune":
-        return _finetune(step, cost, _counts(workspace, step))
-    return _heads(workspace, step, cost)
+        return _finetune(workspace, study, step, cost)
+    return _heads(workspace, study, step, cost)
 
 
 def _pixels(workspace: Workspace, step: Step) -> Estimate:
@@ -104,61 +108,55 @@ def _pixels(workspace: Workspace, step: Step) -> Estimate:
     return Estimate(seconds, lacking * bytes_each, 0)
 
 
-def _counts(workspace: Workspace, step: Step) -> dict[str, int]:
-    table = read_manifest(workspace.manifest(step.cell.dataset)).table
-    return {str(name): int(n) for name, n in table["split"].value_counts().items()}
-
-
-def _finetune(step: Step, cost: Cost, counts: dict[str, int]) -> Estimate:
+def _finetune(workspace: Workspace, study: Study, step: Step, cost: Cost) -> Estimate:
     """Estimate training: epochs go over train and val, the best one predicts val and test once."""
-    recipe = step.inputs["recipe"]
+    recipe, cv = step.inputs["recipe"], step.inputs.get("cv")
     trials = len(recipe["lr"]) if isinstance(recipe["lr"], list) else 1
-    train, val, test = (counts.get(name, 0) for name in ("train", "val", "test"))
+    times, (train, val, test) = _trained_images(workspace, study, step.cell.dataset, cv)
     epoch = train * cost.training_seconds + val * cost.embedding_seconds
     seconds = trials * recipe["epochs"] * epoch + (val + test) * cost.embedding_seconds
     micro = recipe["micro_batch"]
     batch = micro if isinstance(micro, int) and micro else recipe["batch_size"]
-    return Estimate(seconds, 4 * cost.parameters, cost.training_bytes(batch))
+    return Estimate(times * seconds, 4 * cost.parameters, cost.training_bytes(batch))
 
 
-def _reading(workspace: Workspace, step: Step, cost: Cost, manifest: Manifest) -> Estimate:
-    """Estimate a head at every depth, each taken to be as long as the backbone's own feature."""
-    inputs, cell = step.inputs, step.cell
-    heads = Heads(inputs["head"], seeds=inputs["seeds"], cv=inputs.get("cv"))
-    one = _swept(workspace, manifest, heads.sweep(cell.dataset, cell.backbone.name), cost)
-    depths = len(step.features())
-    return Estimate(depths * one.seconds, depths * one.disk, 0)
+def _trained_images(
+    workspace: Workspace, study: Study, dataset: str, cv: str | None
+) -> tuple[int, tuple[float, float, float]]:
+    """Count the trainings of a run, one a fold, and the images of each: train, val and test."""
+    manifest, columns = read_manifest(workspace.manifest(dataset)), study.datasets[dataset]
+    if cv is None:
+        images = manifest.images(columns.label, columns.split)
+        # What has no label is predicted, and trains nothing.
+        used = images[images["label"].notna() | (images["split"] != "train")]
+        train, val, test = (float((used["split"] == name).sum()) for name in SPLITS)
+        return 1, (train, val, test)
+    folds, repeats = parse_folds(cv)
+    held_out = len(pooled_images(manifest, columns.label)) / folds
+    rest, share = (folds - 1) * held_out, validation_share(manifest)
+    return folds * repeats, ((1 - share) * rest, share * rest, held_out)
 
 
-def _heads(workspace: Workspace, step: Step, cost: Cost) -> Estimate:
-    """Estimate a run's head on one training set, or a sweep's heads on each of many."""
-    manifest = read_manifest(workspace.manifest(step.cell.dataset))
-    classes = manifest.table["label"].nunique()
-    if classes < 2:
-        raise InputError(
-            f"Data set {step.cell.dataset!r} has {classes} class{'' if classes == 1 else 'es'}: a "
-            "head needs two or more."
-        )
-    if step.kind == "read":
-        return _reading(workspace, step, cost, manifest)
-    rows = int((manifest.table["split"] == "train").sum())
-    if step.sweep is None:
-        head, settings = step.inputs["head"], dict(step.inputs["settings"])
-        seconds = probe_seconds(workspace, head, settings, cost.dim, classes, rows)
-        return Estimate(seconds, 8 * cost.dim * classes, 0)
-    name, entry = step.sweep
-    sweep = entry.sweep(name, step.cell.dataset, step.cell.backbone.name)
-    return _swept(workspace, manifest, sweep, cost)
+def _heads(workspace: Workspace, study: Study, step: Step, cost: Cost) -> Estimate:
+    """Estimate all heads of a step: of a run, of a sweep, or of a run at every depth.
 
-
-def _swept(workspace: Workspace, manifest: Manifest, sweep: Sweep, cost: Cost) -> Estimate:
-    """Estimate the heads of a sweep over one store."""
-    classes = manifest.table["label"].nunique()
-    rows = int((manifest.table["split"] == "train").sum())
-    shares, seconds, heads = training_shares(manifest, sweep), 0.0, 0
+    At every depth they are taken to be as long as those on the backbone's own feature.
+    """
+    cell, manifest = step.cell, read_manifest(workspace.manifest(step.cell.dataset))
+    if step.sweep is not None:
+        sweep = study_sweep(study, step, step.sweep[0])
+    else:
+        seeds = step.inputs.get("seeds", [cell.seed])
+        heads = replace(study_heads(study, cell, step.inputs.get("cv")), seeds=seeds)
+        sweep = heads.sweep(cell.dataset, cell.backbone.name)
+    classes = manifest.images(sweep.label)["label"].nunique()
+    seconds, count = 0.0, 0
     for head, grid in sweep.heads.items():
-        seeds = len(HEADS[head].seeds(sweep.seeds))
+        scored, fitted = training_counts(manifest, sweep, head)
+        # The repeats of a cross-validation stand for seeds.
+        seeded = 1 if sweep.cv else len(HEADS[head].seeds(sweep.seeds))
         each = row_seconds(workspace, head, grid, cost.dim, classes)
-        seconds += seeds * each * rows * sum(shares)
-        heads += seeds * len(shares)
-    return Estimate(seconds, heads * 8 * cost.dim * classes, 0)
+        seconds += seeded * (each[0] * sum(scored) + each[1] * sum(fitted))
+        count += seeded * len(scored)
+    depths = len(step.features()) if step.kind == "read" else 1
+    return Estimate(depths * seconds, depths * count * 8 * cost.dim * classes, 0)

@@ -16,8 +16,10 @@ TIMED_ROWS = 512  # rows that heads are timed on
 CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones
 
 
-def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int) -> float:
-    """Measure the seconds for each training row: a grid's candidates scored, the best one fitted.
+def row_seconds(
+    workspace: Workspace, head: str, grid: BaseModel, dim: int, classes: int
+) -> tuple[float, float]:
+    """Measure the seconds for each training row: all of a grid's candidates scored, one fitted.
 
     Passes over the rows are as many as the made-up data need; real ones may need more or fewer.
     """
@@ -28,6 +30,7 @@ def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, clas
         "grid": grid.model_dump(),
         "dim": dim,
         "classes": classes,
+        "rows": TIMED_ROWS,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -37,10 +40,11 @@ def row_seconds(workspace: Workspace, head: str, grid: BaseModel, dim: int, clas
             warnings.simplefilter("ignore")  # made-up rows say nothing of real ones
             return {"seconds": _timed(head, grid, dim, classes)}
 
-    return float(measure_once(workspace, what, timed)["seconds"])
+    scored, fitted = measure_once(workspace, what, timed)["seconds"]
+    return float(scored), float(fitted)
 
 
-def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
+def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> list[float]:
     from frostline.probe.heads.grids import candidates
     from frostline.probe.heads.registry import find_head
     from frostline.probe.heads.training import Fit, Part, Pool
@@ -50,21 +54,12 @@ def _timed(head: str, grid: BaseModel, dim: int, classes: int) -> float:
     X = rng.normal(size=(TIMED_ROWS, dim)) + CLOSE * rng.normal(size=(classes, dim))[codes]
     pool = Pool(X.astype(np.float32), codes, [str(code) for code in range(classes)], rows)
     tried, shared = candidates(grid)
-    kind, held_out = find_head(head), rows[: TIMED_ROWS // 4]
-    trainer = kind.load_trainer()
+    held_out, trainer = rows[: TIMED_ROWS // 4], find_head(head).load_trainer()
     # Once without a clock: the first call of a library pays for its start.
     trainer.score(pool, [Part(held_out, (held_out,))], tried[:1], shared, 0)
     start = time.perf_counter()
     trainer.score(pool, [Part(rows, (held_out,))], tried, shared, 0)
-    if kind.refits:
-        trainer.fit(pool, [Fit(rows, tried[0], 0)], shared, 0)
-    return (time.perf_counter() - start) / TIMED_ROWS
-
-
-def probe_seconds(
-    workspace: Workspace, head: str, settings: dict[str, Any], dim: int, classes: int, rows: int
-) -> float:
-    """Estimate the seconds of one run of `frostline probe`."""
-    from frostline.probe.heads.registry import make_grid
-
-    return rows * row_seconds(workspace, head, make_grid(head, settings), dim, classes)
+    scored = time.perf_counter()
+    # What is selected lies in the middle of a grid, as a rule; after one epoch, of heads that have.
+    trainer.fit(pool, [Fit(rows, tried[len(tried) // 2], 1)], shared, 0)
+    return [(scored - start) / TIMED_ROWS, (time.perf_counter() - scored) / TIMED_ROWS]
