@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "frostline-step", 2
 PLAN = ("frostline-plan", 2)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
-IMAGES = "manifest.image_id"
+# What goes with a cause is none of its own: other images have other contents, labels, …
+CAUSES = {"manifest.image_id": ("manifest.",), "cv": ("metric", "seeds")}
+# What an input stands for where it is not among them.
+ABSENT = {"cv": "the data set's splits", "columns": ["label", "split"], "on_error": "stop"}
 # Inputs that are digests, and what a person calls them.
 DIGESTS = {
     "manifest.image_id": "the images",
@@ -87,7 +90,8 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
         old = read_record(workspace, before[name]) if name in before else None
         if old is not None and old["key"] != step.key:
             reason = _reason(old["inputs"], step.inputs)
-            sentences.append(f"{name} is trained again because {reason}.")
+            again = reason or "this release computes it by other formulas"
+            sentences.append(f"{name} is trained again because {again}.")
     keys = before | {name: step.key for name, step in now.items()}
     write_json(path, *PLAN, {"steps": keys})
     return sentences
@@ -95,13 +99,13 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
 
 def _reason(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Say which fields changed, in words where their values are digests."""
-    found, changed = [], list(spec_difference(old, new))
-    if any(text.startswith(IMAGES) for text in changed):
-        # Other images have other contents, labels, groups and splits.
-        changed = [one for one in changed if one.startswith(IMAGES) or "manifest." not in one]
-    for text in changed:
-        name, _, values = text.partition(": ")
-        before, _, now = values.partition(" / ")
+    differences = spec_difference({**ABSENT, **old}, {**ABSENT, **new})
+    changed, found = dict(one.split(": ", 1) for one in differences), []
+    for name, values in changed.items():
+        causes = [cause for cause, others in CAUSES.items() if name.startswith(others)]
+        if any(cause in changed for cause in causes if cause != name):
+            continue
+        before, now = ("none" if one == "-" else one for one in values.split(" / ", 1))
         found.append(
             f"{DIGESTS[name]} changed"
             if name in DIGESTS

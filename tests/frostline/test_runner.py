@@ -18,7 +18,8 @@ import pytest
 from stamps import rewrite
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
-from frostline.probe.sweep.planning import training_shares
+from frostline.cache.versions import STAGES
+from frostline.probe.sweep.planning import training_counts
 from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import read_predictions
 from frostline.study.costs.dry_run import show_plan
@@ -137,6 +138,33 @@ def test_other_images_are_one_cause_not_five() -> None:
     assert _reason(old, new) == "the images changed and the weights changed"
     assert _reason(old, {**old, "manifest": {**old["manifest"], "label": "b"}}) == (
         "the labels changed"
+    )
+
+
+def test_what_an_input_is_without_a_value_is_said_in_words() -> None:
+    folds = {"cv": "3x1", "metric": "accuracy", "on_error": "stop"}
+    assert _reason(folds, {}) == "cv changed from 3x1 to the data set's splits"
+    assert _reason({}, folds) == "cv changed from the data set's splits to 3x1"
+    assert _reason(folds, {**folds, "metric": "log_loss"}) == (
+        "metric changed from accuracy to log_loss"
+    )
+    assert _reason({}, {"class_order": ["a", "b"]}) == (
+        "class_order changed from none to ['a', 'b']"
+    )
+
+
+def test_other_formulas_are_a_reason(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, study = Workspace(finished / "ws"), study_at(finished)
+    changed_runs(workspace, study.name, plan_study_without_index(workspace, study))
+    monkeypatch.setitem(STAGES, "finetune", STAGES["finetune"] + 1)
+    changed = changed_runs(workspace, study.name, plan_study_without_index(workspace, study))
+    monkeypatch.undo()
+    changed_runs(workspace, study.name, plan_study_without_index(workspace, study))
+    assert changed
+    assert all("tuned" in sentence for sentence in changed)
+    assert all(
+        sentence.endswith("is trained again because this release computes it by other formulas.")
+        for sentence in changed
     )
 
 
@@ -503,9 +531,12 @@ def test_the_page_has_the_strengths_of_every_backbone(finished: Path) -> None:
 def test_sweeps_train_on_as_much_as_the_dry_run_counts(finished: Path) -> None:
     manifest = read_manifest(Workspace(finished / "ws").manifest("set"))
     sizes = {"datasets": "set", "backbones": "b", "train_groups": [0.5, "all"], "draws": 3}
+    rows = manifest.table["split"].value_counts()
     groups = manifest.table[manifest.table["split"] == "train"]["group_id"].nunique()
-    shares = training_shares(manifest, parse_sweep(sizes, "here"))
-    assert shares == [round(groups / 2) / groups] * 3 + [1.0]  # `all` is one and the same draw
+    scored, fitted = training_counts(manifest, parse_sweep(sizes, "here"), "logistic")
+    shares = [round(groups / 2) / groups] * 3 + [1.0]  # `all` is one and the same draw
+    assert scored == [share * rows["train"] for share in shares]
+    assert fitted == scored + [share * (rows["train"] + rows["val"]) for share in shares]
 
 
 def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
