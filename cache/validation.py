@@ -94,8 +94,8 @@ def validated(
     key : str
         What its fields are called there.
     options : mapping, optional
-        Fields that were typed as options of a command, with the words that were typed, such as
-        `{"C": "--set C"}`: sentences name those instead.
+        Fields that were typed as options of a command, or paths to them with dots, with the words
+        that were typed, such as `{"C": "--set C"}`: sentences name those instead.
 
     Raises
     ------
@@ -114,7 +114,8 @@ def validated(
         raise InputError(f"{where} has no {key} {name!r}: there are {names}.")
     if first["type"] == "missing":
         raise InputError(f"{where} lacks the {key} {name!r}: add it.")
-    option = (options or {}).get(str(place[0])) if place else None
+    above = (".".join(map(str, place[:count])) for count in range(len(place), 0, -1))
+    option = next((options[one] for one in above if options and one in options), None)
     value = first["input"]
     rules = [_rule(each["msg"]) for at, each in found if at == place and each["input"] is value]
     rule = " or ".join(dict.fromkeys(rules)).replace(" or be ", " or ")

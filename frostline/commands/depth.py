@@ -65,23 +65,21 @@ class RoadOptions:
         Raises
         ------
         InputError
-            If they are no whole numbers, or one is given twice.
+            If they are no whole numbers.
         """
         from frostline.cache.errors import InputError
 
         words = [word.strip() for word in self.seeds.split(",")]
-        whole = all(re.fullmatch("[0-9]{1,9}", word) for word in words)
-        numbers = [int(word) for word in words] if whole else []
-        if not whole or len(set(numbers)) < len(numbers):
+        if not all(re.fullmatch("[0-9]{1,9}", word) for word in words):
             raise InputError(
                 f"--seeds takes different whole numbers, such as 0,1,2, not {self.seeds!r}."
             )
-        return numbers
+        return [int(word) for word in words]
 
     def trained(self) -> list[str]:
-        """Give what is trained, each once."""
+        """Give what is trained."""
         words = (self.train or "").split(",")
-        return list(dict.fromkeys(word.strip() for word in words if word.strip()))
+        return [word.strip() for word in words if word.strip()]
 
 
 @grouped
@@ -111,14 +109,11 @@ def depth(
 
     Example: frostline depth --dataset chest --backbone effnet-lite0 --train 1,3,all
     """
-    from frostline.cache import InputError, Workspace
-    from frostline.cache.keys import is_blocks
+    from frostline.cache import Workspace
     from frostline.study.depth import Question, depth_study
     from frostline.study.results import print_report
     from frostline.study.runner import run_study
 
-    if not is_blocks(feature):
-        raise InputError(f"--feature is blocks or blocks:POOLING here, not {feature!r}.")
     place = Workspace(workspace)
     question = Question(
         roads.trained(),

@@ -77,8 +77,10 @@ def run(
 
 
 def end_with_failed(failed: Mapping[str, str]) -> NoReturn:
-    """Say what of a study failed, and exit with 1."""
-    typer.echo(f"\n{len(failed)} of the study's runs and sweeps failed:")
+    """Say what failed of runs and sweeps, and exit with 1."""
+    from frostline.cache.tables.words import counted
+
+    typer.echo(f"\n{counted(len(failed), 'run')} failed:")
     for name, sentence in failed.items():
         typer.echo(f"  {name}: {sentence}")
     raise typer.Exit(1)

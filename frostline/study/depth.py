@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages
 from frostline.cache import InputError, Workspace, read_manifest
+from frostline.cache.keys import BLOCKS, is_blocks
 from frostline.console import say
 from frostline.depth.checks import AUTO, NONE
 from frostline.depth.reading import Heads
@@ -19,7 +20,7 @@ from frostline.report import read_predictions
 from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.study.depth_data import study_curves
-from frostline.study.file import OwnBackbone, Study, parse_study
+from frostline.study.file import SCRATCH, OwnBackbone, Study, parse_study
 from frostline.study.plan import study_cells
 from frostline.study.planner import make_plan
 from frostline.study.results import read_state
@@ -83,8 +84,8 @@ def depth_study(
     recipe = make_recipe(first.protocol, **question.changes)
     protocol = {
         "recipe": first.protocol,
-        "feature": first.feature or "blocks",
-        "train": [int(one) if one.isdecimal() else one for one in question.train],
+        "feature": first.feature or BLOCKS,
+        "train": [int(one) if one.isdecimal() else one for one in dict.fromkeys(question.train)],
         "image_size": first.image_size,
         **{name: getattr(recipe, name) for name in question.changes},
     }
@@ -107,7 +108,8 @@ def depth_study(
             "cv": question.cv,
             **vars(machine),
         },
-        "The question",
+        f"Depth of {dataset!r}",
+        _options(dataset, len(networks), machine),
     )
     pairs = zip(study.backbone_entries(), networks, strict=True)
     study.backbones = [OwnBackbone(**vars(entry), network=one) for entry, one in pairs]
@@ -135,6 +137,18 @@ def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[li
     return study_curves(study, runs, read_state(outcome.report)["depths"]), outcome.report
 
 
+def _options(dataset: str, backbones: int, machine: stages.Machine) -> dict[str, str]:
+    """Give what fields of the study were typed as, which nobody sees."""
+    paths = {
+        f"protocols.{PROTOCOL}": ["image_size"],
+        f"datasets.{dataset}": ["label", "split"],
+        **{f"backbones.{number}": ["weights", "weights_seed"] for number in range(backbones)},
+    }
+    found = {f"{path}.{name}": name for path, names in paths.items() for name in names}
+    found |= {name: name for name in ("seeds", "cv", *vars(machine))}
+    return {path: f"--{name.replace('_', '-')}" for path, name in found.items()}
+
+
 def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what can be known without looking at anything."""
     check_options(Options(question.metric))
@@ -144,6 +158,11 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
                 "--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
                 f"{one!r}: correct it."
             )
+    if len(set(question.seeds)) < len(question.seeds):
+        raise InputError(
+            "--seeds takes different whole numbers, such as 0,1,2, not "
+            f"{','.join(map(str, question.seeds))!r}."
+        )
     if question.changes and not question.train:
         raise InputError(
             f"The recipe's {min(question.changes)} is for what is trained: give --train, or leave "
@@ -158,6 +177,11 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
     for name in ("protocol", "feature", "image_size"):
         if any(getattr(one, name) != getattr(first, name) for one in networks):
             raise InputError(f"Backbones of one picture have one {name}: give them the same.")
+    if not is_blocks(first.feature or BLOCKS):
+        raise InputError(f"--feature is blocks or blocks:POOLING here, not {first.feature!r}.")
+    if SCRATCH not in question.train:
+        for network in networks:
+            network.check()
     if question.cv not in (AUTO, NONE):
         cv = question.cv
         Heads(PROTOCOL_HEADS[check_protocol(first.protocol)], first.protocol, cv=cv).check(

@@ -357,11 +357,20 @@ def read_study(
     return study
 
 
-def parse_study(data: Any, where: str) -> Study:
-    """Check a study; `where` names it in errors."""
+def parse_study(data: Any, where: str, options: Mapping[str, str] | None = None) -> Study:
+    """Check a study.
+
+    Parameters
+    ----------
+    data : Any
+    where : str
+        What errors begin with.
+    options : mapping, optional
+        As `validated` takes them: fields that were typed as options of a command.
+    """
     if not isinstance(data, dict):
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
-    study = validated(Study, _with_recipe(data), where)
+    study = validated(Study, _with_recipe(data), where, options=options)
     _check_names(study, where)
     _check_seeds(study, where)
     _check_features(study, where)
@@ -410,7 +419,8 @@ def _check_names(study: Study, where: str) -> None:
 def _check_seeds(study: Study, where: str) -> None:
     """Check that a seed of weights acts in at least one protocol."""
     for number, entry in enumerate(study.backbone_entries()):
-        weights = [protocol.weights or entry.weights for protocol in study.protocols.values()]
+        parts = [part for one in study.protocols.values() for part in one.parts().values()]
+        weights = [part.weights or entry.weights for part in parts]
         if "random" in weights:
             continue
         try:

@@ -264,6 +264,35 @@ def test_the_same_in_python(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ws.depth("chest", "timm:test_vit", epochs=3, **TINY)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"feature": "cls"}, "feature is blocks or blocks:POOLING here, not 'cls'."),
+        ({"weights": "pretrained", "weights_seed": 1}, "weights_seed is for weights random, not"),
+        ({"weights_seed": "one"}, "weights_seed must be a valid integer, not 'one'."),
+        ({"image_size": 0}, "image_size must be greater than or equal to 1, not 0."),
+        ({"seeds": [0, 0]}, "seeds takes different whole numbers, such as 0,1,2, not '0,0'."),
+        ({"seeds": [-1]}, "seeds must be greater than or equal to 0, not -1."),
+        ({"machine": package.Machine(batch=0)}, "batch must be greater than or equal to 1, not 0."),
+        ({"machine": package.Machine(on_error="no")}, "on_error must be 'stop' or 'skip', not"),
+    ],
+)
+def test_a_mistake_is_called_as_what_was_given(
+    indexed: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.chdir(indexed)
+    with pytest.raises(InputError) as caught:
+        package.Workspace().depth("chest", "timm:test_vit", **{**TINY, **given})
+    assert str(caught.value).startswith(sentence)
+
+
+def test_what_fails_is_a_run(indexed: Path, frostline: Run) -> None:
+    (indexed / "images" / "well" / "patient000_0.png").unlink()
+    done = frostline(*DEPTH)
+    assert done.returncode == 1
+    assert "1 run failed:\n  chest/timm:test_vit/depth/0: " in done.stdout
+
+
 @pytest.mark.parametrize("given", [{"weights": "random"}, {"train": "scratch", "epochs": 1}])
 def test_a_module_without_random_weights_is_refused_first(
     indexed: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]

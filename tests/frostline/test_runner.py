@@ -254,7 +254,7 @@ def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "2 of the study's runs and sweeps failed:" in done.stdout
+    assert "2 runs failed:" in done.stdout
     assert "  set/timm:test_vit/frozen/0: There is no folder " in done.stdout
     assert "Traceback" not in done.stderr
     # A plan that cannot be says so before anything is done.

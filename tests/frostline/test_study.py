@@ -204,6 +204,15 @@ def test_a_seed_of_weights_acts_in_the_protocols_that_take_random_ones() -> None
     assert [cell.network().weights_seed for cell in study_cells(study)] == [None, 3]
 
 
+def test_a_seed_of_weights_acts_in_training_from_scratch() -> None:
+    backbones = [{"name": "timm:test_vit", "weights_seed": 1}]
+    depth = {"feature": "blocks", "train": ["scratch"]}
+    base = {"name": "s", "datasets": {"set": {}}, "backbones": backbones}
+    parse_study({**base, "protocols": {"depth": depth}}, "s.yaml")
+    with pytest.raises(InputError, match="weights_seed is for weights random"):
+        parse_study({**base, "protocols": {"depth": {**depth, "train": ["all"]}}}, "s.yaml")
+
+
 def test_the_page_of_studies_has_every_key() -> None:
     docs = Path(__file__).resolve().parents[2] / "docs"
     _, _, rest = (docs / "studies.md").read_text(encoding="utf-8").partition("## The file\n")
