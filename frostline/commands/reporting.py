@@ -81,7 +81,7 @@ def evaluate(
     *,
     scored: ScoringOptions,
     stratified: Annotated[
-        bool, typer.Option("--stratified", help="Resample within classes.")
+        bool, typer.Option("--stratified", help="Resample within classes; needs a bootstrap --ci.")
     ] = False,
     against: Annotated[
         Literal["paper"] | None,

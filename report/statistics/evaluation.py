@@ -78,7 +78,7 @@ def evaluate(
     aggregate : "auto", "mean", "vote" or "none"
         How images become one row a group first; `auto` takes the mean for slices of volumes.
     stratified : bool
-        Resample within classes.
+        Resample within classes; by a bootstrap, so not with "auto" or "jackknife-t".
     classes, positive : sequence of str and str, optional
         All classes from the lowest to the highest, the last of two the positive one, instead of
         the order that the data set declares; and which of two is positive.

@@ -319,6 +319,11 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "evaluate --stratified": Acts(
         f"{EVALUATE} --ci percentile", f"{EVALUATE} --ci percentile --stratified"
     ),
+    "evaluate --stratified --ci": Refused(
+        f"{EVALUATE} --ci percentile --stratified",
+        f"{EVALUATE} --stratified",
+        "Stratified resampling needs a bootstrap",
+    ),
     "evaluate --against": Acts(EVALUATE, f"{EVALUATE} --against paper"),
     "evaluate --over": Acts(
         "evaluate centroid.parquet knn.parquet",

@@ -181,6 +181,17 @@ def test_many_undefined_replicates_give_no_interval(run):
     assert within.low < within.estimate < within.high
 
 
+@pytest.mark.parametrize("ci", ["auto", "jackknife-t"])
+def test_resampling_within_classes_needs_a_bootstrap(run, ci):
+    """`auto` takes a closed form for 40 patients, and the option did nothing."""
+    with pytest.raises(InputError) as caught:
+        evaluate([run()], ci=ci, stratified=True)
+    assert str(caught.value) == (
+        f"Stratified resampling needs a bootstrap, and the interval {ci!r} may be none: choose "
+        "from percentile, bca, replicate-mean."
+    )
+
+
 def test_without_probabilities_what_needs_them_is_left_out(run):
     bare = run()
     bare.table = bare.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])

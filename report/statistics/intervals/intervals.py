@@ -190,10 +190,19 @@ INTERVALS: dict[str, IntervalMethod] = {
 DEFAULT_REPLICATES = {"replicate-mean": 5_000}
 
 
-def check_interval(ci: str) -> None:
-    """Refuse a name of no interval, with the list of those there are."""
+# They draw units again, always.
+BOOTSTRAPS = ("percentile", "bca", "replicate-mean")
+
+
+def check_interval(ci: str, *, stratified: bool = False) -> None:
+    """Refuse a name of no interval, with the list of those there are, and one without strata."""
     if ci not in INTERVALS:
         raise InputError(f"There is no interval {ci!r}: choose from {', '.join(INTERVALS)}.")
+    if stratified and ci not in BOOTSTRAPS:
+        raise InputError(
+            f"Stratified resampling needs a bootstrap, and the interval {ci!r} may be none: choose "
+            f"from {', '.join(BOOTSTRAPS)}."
+        )
 
 
 def compute_intervals(
@@ -214,9 +223,10 @@ def compute_intervals(
     seed : int
         Of numpy's Generator. The numbers do not depend on the order of rows.
     stratified : bool
-        Resample within classes, so that their shares stay as they are in the sample.
+        Resample within classes, so that their shares stay as they are in the sample: of a bootstrap
+        alone, so not with `auto`.
     """
-    check_interval(ci)
+    check_interval(ci, stratified=stratified)
     own = [name for name in metrics if name in OWN_METRICS]
     of_own = Draws(replicates or OWN_REPLICATES, seed, stratified)
     if replicates is None:
