@@ -68,7 +68,9 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
         raise InputError(f"{name}: there are no probabilities to average: use --aggregate vote.")
     rows = _merge(table, classes, columns if probs else [], how)
     words = {"mean": "the mean of its images' probabilities", "vote": "a vote of its images"}[how]
-    note = Note(f"One row a group, by {words}.")
+    # Shares of votes are no probabilities.
+    left = ", which leaves no probabilities" * (probs and how == "vote")
+    note = Note(f"One row a group, by {words}{left}.")
     return replace(predictions, table=rows, notes=(*predictions.notes, note))
 
 
@@ -111,7 +113,6 @@ def _merge(table: pd.DataFrame, classes: list[str], probs: list[str], how: str) 
     rows["prediction"] = pd.array([classes[i] for i in best.argmax(1)], dtype="string")
     rows[IMAGES] = grouped.size()
     if how == "mean":
-        # Shares of votes are no probabilities, so that a vote leaves none.
         rows[probs] = mean
     rows = rows.reset_index()
     return rows.assign(image_id=rows["group_id"])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from frostline.cache import InputError
-from frostline.report import Predictions, evaluate
+from frostline.report import Predictions, evaluate, render
 from frostline.report.notes import texts
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 
@@ -62,6 +62,13 @@ def test_auto_takes_the_mean_of_slices_alone():
 def test_auto_votes_without_probabilities():
     one = evaluate([volumes(probs=False)], replicates=100).iloc[0]
     assert "One row a group, by a vote of its images." in texts(one["notes"])
+
+
+def test_a_vote_says_why_metrics_of_probabilities_have_no_value():
+    frame = evaluate([volumes()], aggregate="vote", metrics=["roc_auc"])
+    said = " ".join(render(frame).split())
+    assert "One row a group, by a vote of its images, which leaves no probabilities." in said
+    assert "(no value: there are no probabilities)" in render(frame, "markdown")
 
 
 def test_order_of_rows_changes_nothing():

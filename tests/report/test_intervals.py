@@ -198,7 +198,7 @@ def test_without_probabilities_what_needs_them_is_left_out(run):
     frame = evaluate([bare], metrics=["accuracy", "roc_auc"], replicates=100)
     one = frame[frame["metric"] == "roc_auc"].iloc[0]
     assert np.isnan([one["estimate"], one["low"]]).all()
-    assert texts(one["notes"]) == ["There are no probabilities, so it has no value."]
+    assert texts(one["notes"]) == ["No value: there are no probabilities."]
 
 
 def test_the_majority_row_has_no_probabilities_and_says_nothing_of_them(run):

@@ -260,7 +260,7 @@ def test_seeds_are_pooled_by_probabilities_too(run):
         one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     row = over_seeds(runs, metrics=["log_loss"]).iloc[0]
     assert np.isnan(row["estimate"])
-    assert texts(row["notes"]) == ["There are no probabilities, so it has no value."]
+    assert texts(row["notes"]) == ["No value: there are no probabilities."]
 
 
 def test_seeds_of_other_test_sets_are_refused(run):

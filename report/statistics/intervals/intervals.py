@@ -252,7 +252,7 @@ def compute_intervals(
 
 def no_probabilities(metric: str) -> Note:
     """Say why this metric has no value."""
-    return Note("There are no probabilities, so it has no value.", (metric,))
+    return Note("No value: there are no probabilities.", (metric,))
 
 
 def _blank(sample: Sample, centre: float, method: str, replicates: int) -> Interval:
