@@ -21,6 +21,7 @@ from frostline.extract.index import index_dataset
 MODALITIES = ("flair", "t1", "t1ce")
 BACKBONES = ("effnet-lite0", "effnet-lite1", "effnet-lite2")
 COLUMNS = {"image": "path", "label": "label", "group": "group_id"}
+READING = {"feature": "blocks", "train": [1, 3, "all", "scratch"], "image_size": 224}
 TRAINING = {"epochs": 4, "warmup_epochs": 1, "lr": 0.001}
 # One backbone; of all of it, and from scratch, the data set that they fit in the time.
 TRAINED = ("chest/effnet-lite0/depth:*", "*/effnet-lite0/depth:[13]")
@@ -66,10 +67,9 @@ def study(data: Path, folder: Path) -> dict[str, Any]:
         },
         "backbones": list(BACKBONES),
         "recipe": "standard",
-        "protocols": {
-            "depth": {"feature": "blocks", "train": [1, 3, "all", "scratch"], **TRAINING}
-        },
+        "protocols": {"depth": {**READING, **TRAINING}},
         "primary_metric": "balanced_accuracy",
+        "engine": "onnx",
     }
 
 
