@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
+from frostline.report.depth.choice import best_place
 from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.notes import no_interval
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
@@ -73,13 +74,18 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
         yield f"Read {backbone} {where}: {said}{repeated}."
         if read["val_units"] == 1:
             yield f"Validation has one {read['unit']}, whose best score alone chose the depth."
-        yield from _last_layer(found.get("last layer"), read, blocks, repeated=bool(repeated))
+        else:
+            yield _rule(part, read, "It is", lambda row: _place(row, blocks))
+        yield from _last_layer(found.get("last layer"), repeated=bool(repeated))
     if train and read:
         what = trained_words(train, blocks) + f", {REPEATED}," * bool(nested["train"])
         images = "images" if is_repeated(part) else "test images"
         yield from _training(found["training"], train, read, (what, images))
     elif train:
         yield f"Train {trained_words(train, blocks)} of {backbone}: {_score(train)}."
+    if train and (part["road"] == "train").sum() > 1:
+        one = f"Of what was trained, {trained_words(train, blocks)} is"
+        yield _rule(part, train, one, lambda row: trained_words(row, blocks))
     if is_repeated(part):  # all patients are both
         return
     for row in chosen.values():
@@ -93,12 +99,35 @@ def _share(read: Record, blocks: int) -> str:
     return f" ({', '.join(name + cost)})" if name + cost else ""
 
 
-def _last_layer(
-    found: Record | None, read: Record, blocks: int, *, repeated: bool
-) -> Iterator[str]:
+def _place(row: Record, blocks: int) -> str:
+    """Name a place of reading."""
+    return place_words(row, blocks).removeprefix("at ").removeprefix("behind ")
+
+
+def _rule(part: pd.DataFrame, chosen: Record, subject: str, words: Callable[[Record], str]) -> str:
+    """Say how the one-standard-error rule came to its choice on a road."""
+    metric = chosen["metric"]
+    of_road = part[part["road"] == chosen["road"]]
+    scores = of_road["val_estimate"].to_numpy(float)
+    place = best_place(scores, higher=find_metric(metric).higher)
+    assert place is not None  # one of them was chosen
+    best = of_road.iloc[place].to_dict()
+    behind = number(abs(best["val_estimate"] - chosen["val_estimate"]), metric)
+    if behind != number(0.0, metric):
+        size = f"{behind}{' points' * is_share(metric)}"
+        return (
+            f"{subject} the cheapest within one standard error of the best on validation, "
+            f"{words(best)}, which was {size} better there."
+        )
+    if len(of_road) == 1:
+        return f"{subject} the only one."
+    return (
+        f"{subject} the best on validation; nothing cheaper came within one standard error of it."
+    )
+
+
+def _last_layer(found: Record | None, *, repeated: bool) -> Iterator[str]:
     if found is None:
-        if read["depth"] == blocks:
-            yield "No cheaper depth came within one standard error of it on validation."
         return
     if found["verdict"] == IDENTICAL:
         yield f"Its last layer gives {IDENTICAL}."

@@ -142,18 +142,39 @@ def test_the_answer_commits_as_far_as_the_data_allow():
     assert text[0].startswith(
         f"Read {BACKBONE} at block 3 of 7 (blocks.2, 32% of its forward pass): accuracy "
     )
-    assert text[1].startswith("Its last layer is ")
-    assert " points worse [" in text[1]
+    assert text[2].startswith("Its last layer is ")
+    assert " points worse [" in text[2]
     few = depth_sentences(curves_of(reading()))
-    assert few[1].startswith("The test images do not decide whether its last layer is better: ")
-    assert "test groups would decide a difference of this size" in few[1]
+    assert few[2].startswith("The test images do not decide whether its last layer is better: ")
+    assert "test groups would decide a difference of this size" in few[2]
+
+
+def test_the_answer_says_how_the_rule_came_to_it():
+    read = reading((0.2, 0.4, 1.0, 1.5, 1.6, 1.7, 1.4, 1.2))
+    found = curves_of(read + training({"1": 1.5, "3": 2.6, "all": 1.6}, seeds=2))
+    text = depth_sentences(found)
+    for road, start in (("read", "It is the "), ("train", "Of what was trained, ")):
+        part = found.table[found.table["road"] == road]
+        (chosen,) = part[part["chosen"]].to_dict("records")
+        behind = 100 * (part["val_estimate"].max() - chosen["val_estimate"])
+        (said,) = [sentence for sentence in text if sentence.startswith(start)]
+        if behind:
+            assert "the cheapest within one standard error of the best on validation, " in said
+            assert f", which was {behind:.1f} points better there." in said
+        else:
+            assert "the best on validation; nothing cheaper came within" in said
+    assert (
+        "It is the cheapest within one standard error of the best on validation, block " in text[1]
+    )
 
 
 def test_the_last_layer_may_be_the_answer():
     found = curves_of(reading((*tuple(sorted(READ))[:-1], 3.5)))
     text = depth_sentences(found)
     assert text[0].startswith(f"Read {BACKBONE} at its last layer: accuracy")
-    assert text[1] == "No cheaper depth came within one standard error of it on validation."
+    assert text[1] == (
+        "It is the best on validation; nothing cheaper came within one standard error of it."
+    )
     assert found.differences.empty
 
 
@@ -202,7 +223,7 @@ def test_no_difference_is_neither_better_nor_worse():
         column = table.columns.get_loc("prediction")
         table.iloc[rows, column] = table.iloc[rows]["label"].map(flipped)
     text = depth_sentences(curves_of([points[3], points[-1]]))
-    assert text[1].startswith(
+    assert text[2].startswith(
         "The test images do not decide whether its last layer is better: 0.0 points ["
     )
 
@@ -266,7 +287,7 @@ def test_losses_are_better_when_lower():
     found = curves_of(reading(), metric="log_loss")
     behind = found.table["val_estimate"] - found.table["val_estimate"].min()
     assert (found.table["within"] == (behind <= found.table["val_difference_error"])).all()
-    assert "points" not in " ".join(depth_sentences(found)[:2])
+    assert "points" not in " ".join(depth_sentences(found)[:3])
 
 
 def test_the_chart_fits_its_terminal_and_shows_every_point():
