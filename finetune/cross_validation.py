@@ -150,7 +150,7 @@ def _train_fold(
         return path
     if how.said is not None and rank() == 0:
         how.said(f"{name}.")
-    data, _ = load_data(fold.manifest, source.store)
+    data, _ = load_data(fold.manifest, source.store, scored=source.images)
     model = Classifier(source.load(), len(data.classes), task.seed)
     blocks, first = unfreeze(model, task.unfreeze), rank() == 0
     folder = checkpoints.folder.parent / f"fold-{fold.number}"

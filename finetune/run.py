@@ -133,6 +133,10 @@ def fit(
     )
     if how.said is not None and kept.said and first:
         how.said(kept.said)
+    val = data.parts["val"]
+    if how.said is not None and first and val.groups is not None:
+        count = int(val.groups.max()) + 1
+        how.said(f"Epochs are scored on {count} groups, by the means of their {len(val)} images.")
     fed = {**data.parts, **kept.parts}
     with running_from(model, kept.boundary):
         trained = train(

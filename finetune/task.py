@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from frostline.cache import Manifest
 from frostline.cache import run_id as make_run_id
@@ -14,6 +15,7 @@ from frostline.finetune.inputs.activations import Progress
 from frostline.finetune.recipe import PAPER, Recipe
 from frostline.finetune.training.epochs import Epoch
 from frostline.probe.choices import OnMissing
+from frostline.probe.heads.scoring import scored_groups
 from frostline.report.statistics.metrics import ORDINAL
 
 
@@ -40,6 +42,29 @@ def selection_order(
     names, declared = ordered(labels, manifest.classes)
     check_order(names, declared, recipe.select, f"data set {manifest.meta.get('dataset')!r}")
     return names
+
+
+def selection(
+    recipe: Recipe, manifest: Manifest, label: str = "label", split: str | None = "split"
+) -> dict[str, Any]:
+    """Give what, besides the recipe, decides which epoch is best, where it is not as in 0.1.
+
+    Parameters and errors are those of `selection_order`.
+
+    Returns
+    -------
+    dict
+        `class_order`, where the metric goes by it, and `validated`, where epochs are scored by
+        groups, as by patients whose slices these are (docs/finetuning.md).
+    """
+    found: dict[str, Any] = {}
+    order = selection_order(recipe, manifest, label, split)
+    if order is not None:
+        found["class_order"] = order
+    images = manifest.images(label, split or "split")
+    if scored_groups(images[(images["split"] == "val") | (split is None)]) is not None:
+        found["validated"] = "groups"
+    return found
 
 
 @dataclass(frozen=True)
@@ -106,9 +131,7 @@ class Task:
         config["recipe"] = self.recipe.to_dict()
         config["manifest"] = manifest.digest(self.label, self.split)
         split = None if self.cv else self.split
-        order = selection_order(self.recipe, manifest, self.label, split)
-        if order is not None:
-            config["class_order"] = order
+        config |= selection(self.recipe, manifest, self.label, split)
         readable = [self.dataset, self.backbone, self.protocol, "unfreeze", self.unfreeze]
         readable += [f"cv{self.cv[0]}", f"r{self.cv[1]}"] if self.cv else []
         slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(readable))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from frostline.cache import InputError, Manifest, Store
 from frostline.cache.manifest import SPLITS, as_keys
 from frostline.finetune.inputs.pixels import Part, StorePixels
 from frostline.probe.choices import OnMissing
+from frostline.probe.heads.scoring import scored_groups
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,15 @@ def load_data(
     split: str = "split",
     *,
     on_missing: OnMissing = "error",
+    scored: pd.DataFrame | None = None,
 ) -> tuple[Data, int]:
     """Join manifest and pixel store.
+
+    Parameters
+    ----------
+    scored : DataFrame, optional
+        The images that are scored in the end, which decide whether groups are scored, if these are
+        not those of validation.
 
     Returns
     -------
@@ -71,6 +79,10 @@ def load_data(
     classes = sorted(found["label"][found["split"] == "train"].unique())
     _check_splits(found, classes, dataset)
     parts = {name: _part(found, rows, name, classes, store) for name in SPLITS}
+    val = found[found["split"] == "val"]
+    if scored_groups(val if scored is None else scored) is not None:
+        groups = torch.from_numpy(pd.factorize(val["group_id"])[0].astype(np.int64))
+        parts["val"] = replace(parts["val"], groups=groups)
     columns = ["image_id", "group_id", "split", "label"]
     return Data(found[columns], classes, parts, store.spec), len(images) - len(found)
 

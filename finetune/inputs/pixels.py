@@ -113,11 +113,14 @@ class Part:
         Number of the class; -1 where there is no label or training has no such class.
     ids : sequence of str
         `image_id` of each image.
+    groups : int64 [images], optional
+        Number of each image's group, where groups are scored and not images.
     """
 
     pixels: PixelFeed
     labels: Tensor
     ids: Sequence[str]
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

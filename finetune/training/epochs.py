@@ -43,9 +43,9 @@ class Epoch:
     train_loss : float
         Mean loss an image, as it is minimised.
     val_loss : float
-        Mean cross-entropy an image.
+        Mean cross-entropy an image, or a group where groups are scored.
     val_accuracy : float
-        Over the whole validation set.
+        Over the whole validation set, of images or groups.
     best : bool
         Whether it is the best so far.
     images_per_second : float
@@ -213,7 +213,8 @@ class Training:
                     f"Training diverged: after epoch {self.epoch} the network gives no finite "
                     f"numbers for the validation images: {self._remedy}."
                 )
-            found = measure(logits, self.val_part.labels, self.recipe.select, self.places)
+            val, select = self.val_part, self.recipe.select
+            found = measure(logits, val.labels, select, self.places, val.groups)
             if self._is_better(found.score):
                 self.best = copied_state(self.model, self.names)
         return found

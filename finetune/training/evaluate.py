@@ -26,7 +26,7 @@ from frostline.report.statistics.scores import Scores, compute_scores
 
 
 class Measured(NamedTuple):
-    """Scores of the validation images.
+    """Scores of the validation images, or of the groups that they make.
 
     Attributes
     ----------
@@ -66,7 +66,11 @@ def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: i
 
 
 def measure(
-    logits: Tensor, labels: Tensor, select: str, places: Sequence[int] | None = None
+    logits: Tensor,
+    labels: Tensor,
+    select: str,
+    places: Sequence[int] | None = None,
+    groups: Tensor | None = None,
 ) -> Measured:
     """Score the validation images; those without a known label (-1) count in accuracy alone.
 
@@ -74,12 +78,17 @@ def measure(
     ----------
     places : sequence of int, optional
         The place of each class in their order, by which ordinal metrics go; else that of training.
+    groups : int64 [images], optional
+        Number of each image's group, where groups are scored: each gets the mean of its images'
+        probabilities, as in test scores.
 
     Raises
     ------
     InputError
         If the metric that selects is not defined on them.
     """
+    if groups is not None:
+        logits, labels = _by_group(logits, labels, groups)
     known = labels >= 0
     accuracy = float((logits.argmax(1) == labels).double().mean())
     loss = float(functional.cross_entropy(logits[known].double(), labels[known]))
@@ -94,6 +103,17 @@ def measure(
             "class): select by another, such as log_loss."
         )
     return Measured(loss, accuracy, score)
+
+
+def _by_group(logits: Tensor, labels: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Give each group the log of its images' mean probabilities, float64, and their one label."""
+    count = int(groups.max()) + 1
+    sums = torch.zeros(count, logits.shape[1], dtype=torch.float64)
+    sums.index_add_(0, groups, logits.double().softmax(1))
+    means = sums / groups.bincount(minlength=count)[:, None]
+    own = torch.full((count,), -1).scatter_reduce_(0, groups, labels, "amax")
+    # As scikit-learn's log_loss: a probability of 0 costs a finite number.
+    return means.clamp(min=torch.finfo(torch.float64).eps).log(), own
 
 
 def _score(

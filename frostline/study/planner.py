@@ -180,23 +180,22 @@ class _Planner:
         """Add a run of fine-tuning."""
         from frostline.finetune.inputs.augment import kept_geometry
         from frostline.finetune.recipe import make_recipe
-        from frostline.finetune.task import selection_order
+        from frostline.finetune.task import selection
 
         manifest, _ = self.manifest(cell.dataset)
         if cell.part:
             check_trained(cell.part, cell.network(), inputs)
         recipe = make_recipe(cell.entry.recipe, **cell.entry.changes())
-        order = selection_order(recipe, manifest)
+        folds, columns = self._folds(plan, cell), self.study.datasets[cell.dataset].columns()
+        chosen = selection(recipe, manifest, columns.label, None if folds else columns.split)
         kept = kept_geometry(inputs.geometry, recipe)
         pixels, spec = self._pixels(plan, cell, manifest, kept)
         run = {**run, "pixels": spec, "crop": inputs.geometry.crop, "recipe": recipe.to_dict()}
-        folds = self._folds(plan, cell)
+        run |= chosen
         if self._is_repeated(cell, folds):
             return
         if folds:
             run["cv"] = folds
-        if order is not None:
-            run["class_order"] = order
         if cell.part:  # two of them may be one training, as of random weights all is from scratch
             run["part"] = cell.part
         plan.add(Step("finetune", cell.name, run, (pixels,), cell))

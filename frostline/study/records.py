@@ -21,7 +21,12 @@ COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
 # What goes with a cause is none of its own: other images have other contents, labels, …
 CAUSES = {"manifest.image_id": ("manifest.",), "cv": ("metric", "seeds")}
 # What an input stands for where it is not among them.
-ABSENT = {"cv": "the data set's splits", "columns": ["label", "split"], "on_error": "stop"}
+ABSENT = {
+    "cv": "the data set's splits",
+    "columns": ["label", "split"],
+    "on_error": "stop",
+    "validated": "images",
+}
 # Inputs that are digests, and what a person calls them.
 DIGESTS = {
     "manifest.image_id": "the images",

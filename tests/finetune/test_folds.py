@@ -21,7 +21,10 @@ from frostline.extract.splits import assign_splits
 from frostline.finetune import Execution, Recipe, finetune_folds, finetune_run
 from frostline.finetune.cross_validation import _describe_fold
 from frostline.finetune.folds import make_folds, parse_folds, validation_share
+from frostline.finetune.recipe import PAPER
 from frostline.finetune.seeds import derived_seed
+from frostline.finetune.task import selection
+from frostline.probe.heads.scoring import score_heads, scored_groups
 from frostline.probe.sweep.draws import group_folds
 from frostline.report import Predictions, read_predictions
 from frostline.report.predictions import predictions_table
@@ -250,6 +253,49 @@ def test_no_blocks_leave_nothing(workspace: Workspace) -> None:
     with pytest.raises(InputError, match="^Unfreeze must be none, all"):
         finetune_folds(workspace, "3x1", make_task(unfreeze="99"), never, load_vit)
     assert not (workspace.root / "models").exists()
+
+
+def slices(manifest: Manifest) -> Manifest:
+    """The same images as slices of volumes, of patients with one to three of them."""
+    table = manifest.table.sort_values(["split", "label"], ignore_index=True)
+    table["image_id"] = [f"v{number}.nii#z={number}" for number in range(len(table))]
+    sizes = [1, 3, 2, 2] * 6
+    patient = np.repeat(np.arange(24), sizes)
+    table["group_id"] = [f"p{n}-{label}" for n, label in zip(patient, table["label"], strict=True)]
+    return Manifest(table, manifest.meta)
+
+
+def test_epochs_are_chosen_on_patients_where_these_are_scored(
+    workspace: Workspace, open_pixels: Pixels
+) -> None:
+    write_manifest(workspace.manifest("toy"), slices(make_manifest()))
+    said: list[str] = []
+    task = make_task(VIT, recipe=Recipe(epochs=3, batch_size=8, lr=(1e-2,), select="log_loss"))
+    run, _ = finetune_run(workspace, task, open_pixels, load_vit, Execution(said=said.append))
+    found = read_predictions(workspace.predictions(run))
+    val = found.table[found.table["split"] == "val"].reset_index(drop=True)
+    probabilities = val[[f"prob_{name}" for name in found.classes]].to_numpy()
+    codes = pd.Categorical(val["label"], categories=found.classes).codes.astype(np.int64)
+    groups = scored_groups(val)
+    assert groups is not None
+    patients, images = (score_heads(probabilities[None], codes, one) for one in (groups, None))
+    best = found.meta["history"][found.meta["best_epoch"] - 1]
+    for name, field in (("log_loss", "val_loss"), ("accuracy", "val_accuracy")):
+        assert best[field] == pytest.approx(patients[name][0])
+    assert best["score"] == best["val_loss"] != pytest.approx(images["log_loss"][0])
+    count = len(set(groups))
+    expected = f"Epochs are scored on {count} groups, by the means of their {len(val)} images."
+    assert expected in said
+    ((run, _),) = finetune_folds(workspace, "3x1", task, open_pixels, load_vit)
+    for fold in read_predictions(workspace.predictions(run)).meta["folds"]:
+        assert fold["score"] == pytest.approx(fold["validation"]["log_loss"])
+
+
+def test_runs_on_images_keep_their_ids_and_those_on_patients_have_new_ones() -> None:
+    images = make_manifest()
+    assert selection(PAPER, images) == selection(PAPER, images, split=None) == {}
+    for split in ("split", None):
+        assert selection(PAPER, slices(images), split=split) == {"validated": "groups"}
 
 
 def test_an_image_without_pixels_is_in_no_fold(workspace: Workspace, open_pixels: Pixels) -> None:

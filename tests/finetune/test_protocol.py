@@ -22,6 +22,7 @@ from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.evaluate import measure, predict
 from frostline.finetune.training.optim import WeightAverage
 from frostline.finetune.training.train import Trained, _preferred, train
+from frostline.probe.heads.scoring import score_heads
 
 FEW = Recipe(epochs=4, batch_size=8, lr=(1e-3,))
 
@@ -184,6 +185,26 @@ def test_images_without_a_known_label_do_not_select() -> None:
     unknown = torch.cat([TRUTH, torch.tensor([-1, -1])])
     for name in ("roc_auc", "log_loss", "f1_macro"):
         assert measure(more, unknown, name).score == measure(logits, TRUTH, name).score
+
+
+def test_groups_are_scored_as_those_of_heads() -> None:
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)) * 3
+    labels, groups = torch.tensor([0, 1, 2, 2, 1, 0, 0, 2]), torch.tensor([0, 1, 2, 2, 1, 0, 0, 3])
+    probabilities = logits.double().softmax(1).numpy()
+    theirs = score_heads(probabilities[None], labels.numpy(), groups.numpy())
+    for name, (score,) in theirs.items():
+        found = measure(logits, labels, name, groups=groups)
+        assert found.score == pytest.approx(score), name
+        assert (found.accuracy, found.loss) == pytest.approx(
+            (theirs["accuracy"][0], theirs["log_loss"][0])
+        )
+    assert measure(logits, labels, "log_loss").score != pytest.approx(theirs["log_loss"][0])
+    # A group without a known label counts in accuracy alone.
+    unknown = torch.where(groups == 3, -1, labels)
+    found = measure(logits, unknown, "accuracy", groups=groups)
+    own = score_heads(probabilities[None, :7], labels.numpy()[:7], groups.numpy()[:7])
+    assert found.accuracy == pytest.approx(own["accuracy"][0] * 3 / 4)
+    assert found.loss == pytest.approx(own["log_loss"][0])
 
 
 def test_a_metric_that_is_not_defined_says_so() -> None:
