@@ -130,7 +130,7 @@ class PixelSource:
 
     def _report(self, failures: list[str]) -> None:
         if failures and self.on_error == "stop":
-            raise InputError(failures[0])
+            raise InputError(f"{failures[0].rstrip('.')} (--on-error skip leaves it out).")
         self.skipped += failures
 
 
