@@ -33,6 +33,7 @@ from frostline.report.statistics.comparisons.decisions import (
 )
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score, tabulate
+from frostline.report.statistics.intervals.exact import ExactTest
 
 
 def test_few_units_that_differ_are_no_evidence_of_equivalence(run):
@@ -183,6 +184,44 @@ def test_a_perfect_run_against_a_constant_one_is_decided(perfect_and_constant, r
     ).replace("\n", " ")
 
 
+@pytest.mark.parametrize("images", [1, 4])
+@pytest.mark.parametrize("groups", [2, 5, 6, 40])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_all_right_against_all_wrong_is_decided_with_an_interval(run, images, groups, seeds):
+    """40 images had p < 0.001 and no interval: all differ by as much."""
+    answers = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}
+    runs = []
+    for way in ("none", "all"):
+        for seed in range(seeds):
+            one = run(n=groups * images, unfreeze=way, run=f"{way}-{seed}")
+            one.meta["seed"] = seed
+            one.table["group_id"] = [f"p{i // images}" for i in range(groups * images)]
+            label = one.table["label"]
+            one.table["prediction"] = label if way == "none" else label.map(answers)
+            runs.append(one)
+    (row,) = compare(runs, margin=0.1).to_dict("records")
+    assert row["p"] == pytest.approx(2 * 0.5**groups)
+    assert row["verdict"] == ("better" if groups > 5 else "undecided")
+    assert (row["low"], row["high"]) == pytest.approx((2 * 0.025 ** (1 / groups) - 1, 1))
+    assert (row["low"] > 0) == (row["verdict"] == "better")
+    needed = 6 if groups < 6 else np.nan
+    assert row["groups_needed"] == pytest.approx(needed, nan_ok=True)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, -1.0])
+def test_the_same_difference_in_every_group_is_rare_where_the_interval_ends(share):
+    """Most of `share` is seen where all else is as far away as it can be: 2.5% at each end."""
+    test = ExactTest(share, -1.0, 1.0, 30, "")
+    for side, end in zip((-1, 1), test.interval(0.95), strict=True):
+        if side == share:
+            assert end == share
+            continue
+        like = 0.025 ** (1 / 30)
+        assert end == pytest.approx(like * share + (1 - like) * side)
+        assert test.p(end) == pytest.approx(0.05)
+    assert test.p(share) == 1
+
+
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "average_precision", "f1_macro"])
 def test_one_class_alone_decides_nothing_of_classes(perfect_and_constant, metric):
     """Who calls all images by the one class that there is has found no other."""
@@ -243,13 +282,13 @@ def test_what_is_rounding_alone_is_no_variance(run):
             runs.append(one)
     frame = compare(runs, metric="log_loss", replicates=1000).set_index(["a", "b"])
     ends = frame["high"] - frame["low"]
-    assert ends.isna().sum() == 1
-    # All images say the same of these two, with three seeds as with one.
-    (row,) = frame[ends.isna()].to_dict("records")
-    assert (row["verdict"], row["test"]) == ("better", "sign flips of groups")
-    assert 0 < row["p"] == row["p_adjusted"] < 0.002
+    # All images say the same of these two, with three seeds as with one: a loss has no other bound.
     (row,) = compare([runs[0], runs[3]], metric="log_loss", replicates=1000).to_dict("records")
-    assert (row["verdict"], row["p"]) == ("better", pytest.approx(1 / 1001))
+    for one in (row, *frame[ends.isna()].to_dict("records")):
+        assert one["verdict"] == "undecided"
+        assert np.isnan([one["low"], one["p"], one["p_adjusted"]]).all()
+        assert "No interval: leaving out any group changes nothing." in texts(one["notes"])
+    assert ends.isna().sum() == 1
     assert (ends.dropna() < 2 * (frame["pair_high"] - frame["pair_low"]).dropna()).all()
 
 
@@ -287,6 +326,7 @@ def test_where_seeds_are_few_the_seeds_are_to_blame(run):
 
 def test_too_few_groups_to_decide_is_said(run):
     runs = [run(n_groups=4, skill=9.0), run(n_groups=4, skill=-5.0, seed=1)]
+    runs[1].table.loc[0, "prediction"] = runs[1].table["label"][0]
     (row,) = compare(runs).to_dict("records")
     assert row["p"] == row["smallest_p"] == 0.125
     assert texts(row["notes"])[-2] == (

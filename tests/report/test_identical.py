@@ -87,6 +87,10 @@ def test_equal_counts_of_other_images_are_not_identical(frozen, tuned):
         one.table.loc[place, "prediction"] = "PNEUMONIA"
     (row,) = compare(pair).to_dict("records")
     assert (row["verdict"], row["p"]) == ("undecided", 1)
+    sizes = pair[0].table["group_id"].value_counts()
+    bound = 1 - 0.025 ** ((sizes**2).sum() / sizes.sum() ** 2)
+    assert (row["low"], row["high"]) == pytest.approx((-bound, bound))
+    (row,) = compare(pair, metric="recall_macro").to_dict("records")
     assert "equally good in every group" in row["notes"][0].text
 
 

@@ -40,7 +40,7 @@ from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Fam
 from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
 from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
-from frostline.report.statistics.intervals.exact import EndTest, end_test
+from frostline.report.statistics.intervals.exact import ALIKE, ExactTest, end_test
 from frostline.report.statistics.intervals.flags import flag, unknown
 from frostline.report.statistics.intervals.reasons import (
     ONE_UNIT,
@@ -145,11 +145,6 @@ class _Contrast:
         return all(part.stop - part.start == 1 for part in self.pair)
 
     @property
-    def flipped(self) -> bool:
-        """Whether signs are flipped: of one seed each, and where seeds do not vary, nor groups."""
-        return self.single or self.error == 0
-
-    @property
     def error(self) -> float:
         """Standard error from groups and seeds."""
         return float((self.variance + sum(part.variance for _, part in self.parts)) ** 0.5)
@@ -191,17 +186,20 @@ def compare_family(
         for i, one in enumerate(contrasts)
         if not same[i] and not _unknown(aligned, one.pair, options.metric)
     }
-    still = {i for i, one in known.items() if one.error == 0 and not made.exact}
-    ends = {i: _end_test(aligned, options.metric, known[i]) for i in sorted(still)}
-    defined = [i for i, one in known.items() if one.error >= 0 and i not in still]
+    still = {
+        i: _exact_test(aligned, options.metric, one, mean=made.exact)
+        for i, one in known.items()
+        if one.error == 0
+    }
+    defined = [i for i, one in known.items() if one.error > 0]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
-    largest = _with_ends(largest, sum(one is not None for one in ends.values()), options)
+    largest = _with_exact(largest, sum(one is not None for one in still.values()), options)
     family: Family = Bonferroni(1 if size is None else size)
     if size is None and len(pairs) > 1:
         family = MaxT(largest)
     found = []
     for i, one in enumerate(contrasts):
-        test = next(tests) if i in defined else ends.get(i)
+        test = next(tests) if i in defined else still.get(i)
         tested = _difference(aligned, options, one, values, (test, family))
         tested = replace(tested, family_size=len(pairs) if size is None else size)
         tested = _planned(tested, one, aligned.paired.n_units, (test, family))
@@ -215,12 +213,12 @@ def _planned(
 ) -> Difference:
     """Say how many units would decide the difference."""
     test, family = how
-    if isinstance(test, EndTest) and tested.verdict == "undecided":
+    if isinstance(test, ExactTest) and tested.verdict == "undecided":
         needed = test.units_needed(units, ALPHA / tested.family_size)
         return replace(tested, groups_needed=max(needed, units + 1.0))
     if not isinstance(test, SignFlips | SeedsTest):
         return tested
-    df = one.df if one.flipped else _df(test)
+    df = one.df if one.single else _df(test)
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
     below = sum(part.whole**2 / (part.seeds - 1) for _, part in one.parts)
     seeds = sum(part.variance for _, part in one.parts)
@@ -232,8 +230,16 @@ def _planned(
     return replace(tested, pair_alpha=alpha, groups_needed=needed)
 
 
-def _end_test(aligned: Aligned, metric: str, one: _Contrast) -> EndTest | None:
-    """Make the exact test of a pair whose pseudo-values do not vary, where there is one."""
+def _exact_test(aligned: Aligned, metric: str, one: _Contrast, *, mean: bool) -> ExactTest | None:
+    """Make the exact test of a pair that leaving out any unit leaves as it is, where there is one.
+
+    Of a metric that is a `mean` over images such a difference is the same in every unit; of any
+    other the pseudo-values do not vary.
+    """
+    most = _most(metric)
+    if mean and np.isfinite(most):
+        name = ALIKE.format(unit=aligned.unit)
+        return ExactTest(one.difference, -most, most, one.df + 1, name)
     values = aligned.paired.estimates(metric)
     scores = tuple(values[part] for part in one.pair)
     if any(np.ptp(own) > 0 for own in scores):
@@ -242,15 +248,15 @@ def _end_test(aligned: Aligned, metric: str, one: _Contrast) -> EndTest | None:
     return end_test(metric, (a, b), (aligned.samples[one.pair[0]], aligned.samples[one.pair[1]]))
 
 
-def _with_ends(largest: Array, ends: int, options: Options) -> Array:
+def _with_exact(largest: Array, count: int, options: Options) -> Array:
     """Give the exact tests their place in the law of the largest statistic: [B].
 
     They have no signs to flip; each adds an independent standard normal draw.
     """
-    if not ends:
+    if not count:
         return largest
     rng = np.random.default_rng(options.seed)
-    drawn = np.abs(rng.standard_normal((len(largest) or options.replicates, ends))).max(1)
+    drawn = np.abs(rng.standard_normal((len(largest) or options.replicates, count))).max(1)
     return np.maximum(largest, drawn) if len(largest) else drawn
 
 
@@ -289,7 +295,7 @@ def _test_all(
     matters = ((residuals != 0) | (weights != 0)).any(1)
     units = residuals[matters], weights[matters], made.counts[matters]
     rng = np.random.default_rng(options.seed)
-    flipped = [one.flipped for one in contrasts]
+    flipped = [one.single for one in contrasts]
     if any(flipped):
         standard, _ = kept, kept_weight = kept_sums(*units, options.replicates, rng)
     if not all(flipped):
@@ -304,8 +310,6 @@ def _test_all(
     }
     largest = np.zeros(len(standard))
     for j, one in enumerate(contrasts):
-        if one.error == 0:
-            continue
         drawn = one.variance**0.5 * standard[:, j]
         for sign, where in zip((1, -1), one.pair, strict=True):
             drawn = drawn + sign * noise.get((where.start, where.stop), 0.0)
@@ -319,7 +323,7 @@ def _test_all(
             kept[:, j],
             kept_weight[:, j],
         )
-        if one.flipped
+        if one.single
         else seeds_test(one.difference, (one.variance, one.df), [part for _, part in one.parts])
         for j, one in enumerate(contrasts)
     )
@@ -341,10 +345,8 @@ def _difference(
     differing = _differing(aligned.paired, one.pair, metric)
     if test is not None:
         p, p_adjusted = test.p(), family.p(test)
-        # Where nothing varies, an interval of no width would claim what nobody knows.
-        if one.error > 0 or isinstance(test, EndTest):
-            own = _bounded(test.interval(LEVEL), metric)
-            shown = _bounded(family.interval(test, LEVEL), metric)
+        own = _bounded(test.interval(LEVEL), metric)
+        shown = _bounded(family.interval(test, LEVEL), metric)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
             low, high, equivalence_p = _equivalence((one, test), family, options.margin, few)
@@ -378,7 +380,7 @@ def _difference(
         effective_units=one.df + 1,
         pair_alpha=NAN,
         groups_needed=NAN,
-        notes=(*aligned.notes, *_notes(aligned, one, metric, (shown[0], differing, smallest))),
+        notes=(*aligned.notes, *_notes(aligned, one, metric, (p, shown[0], differing, smallest))),
     )
 
 
@@ -449,7 +451,7 @@ def _one_sided_p(pair: Tested, family: Family, delta: float) -> float:
     two-sided p.
     """
     one, exact = pair
-    if isinstance(exact, EndTest):
+    if isinstance(exact, ExactTest):
         return family.p(exact, delta) / 2
     residuals = one.residuals + (one.difference - delta) * one.weights
     group = null_variance(residuals, one.weights, one.counts)
@@ -481,9 +483,9 @@ def _farthest(pair: Tested, family: Family, side: int, margin: float) -> float:
 
 
 def _test_name(one: _Contrast, test: Test | None, unit: str) -> str:
-    if isinstance(test, EndTest):
-        return "Clopper-Pearson of a score at its end"
-    return f"sign flips of {unit}s" if one.flipped else "Student's t of groups and seeds"
+    if isinstance(test, ExactTest):
+        return test.name
+    return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
 
 
 def _df(test: Test | None) -> float:
@@ -520,14 +522,14 @@ def _mcnemar(aligned: Aligned, metric: str, one: _Contrast) -> float | None:
 
 
 def _notes(
-    aligned: Aligned, one: _Contrast, metric: str, found: tuple[float, int, float]
+    aligned: Aligned, one: _Contrast, metric: str, found: tuple[float, float, int, float]
 ) -> list[Note]:
     """Say why there is no interval, what to distrust, and whether any test could decide."""
-    low, differing, smallest = found
+    p, low, differing, smallest = found
     notes = []
     if np.isnan(low):
         none = _unknown(aligned, one.pair, metric)
-        notes += none or [_why_none(one, differing, metric, aligned)]
+        notes += none or [_why_none(one, (p, differing), metric, aligned)]
     notes += _of_scores(aligned, one.pair, metric, flag)
     if differing and smallest >= ALPHA:
         few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.3f}"
@@ -537,18 +539,20 @@ def _notes(
     return notes
 
 
-def _why_none(one: _Contrast, differing: int, metric: str, aligned: Aligned) -> Note:
+def _why_none(one: _Contrast, found: tuple[float, int], metric: str, aligned: Aligned) -> Note:
     """Say why a difference has no interval."""
+    p, differing = found
     unit, text = aligned.unit, UNVARYING
     if aligned.paired.n_units < 2:
         text = ONE_UNIT
     elif np.isnan(one.error):
         return replace(undefined(metric, aligned.samples[one.pair[0].start]), metrics=())
-    elif one.error > 0:
+    elif not np.isnan(p):
         text = TOO_FEW
         of_groups = seeds_test(one.difference, (one.variance, one.df), []).interval(LEVEL)
+        few_seeds = one.error > 0 and one.parts and not np.isnan(_bounded(of_groups, metric)[0])
         # Groups alone would say something: it is the seeds that are few.
-        unit = "seed" if one.parts and not np.isnan(_bounded(of_groups, metric)[0]) else unit
+        unit = "seed" if few_seeds else unit
     elif differing == 0:
         text = NEVER_DIFFER
     return Note(text.format(unit=unit))

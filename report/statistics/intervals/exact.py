@@ -1,4 +1,4 @@
-"""The exact test of a score at an end of its range against one that no sample can change."""
+"""Exact tests of differences that leaving out any unit leaves as they are."""
 
 from __future__ import annotations
 
@@ -14,53 +14,57 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.sample import Sample
 
 SMALLEST = 1e-300
+# Differences that are nearer to each other than this are the same, but for rounding.
+NEGLIGIBLE = 1e-12
+SCORE_AT_END = "Clopper-Pearson of a score at its end"
+ALIKE = "Clopper-Pearson of a difference that is the same in every {unit}"
 
 
 @dataclass(frozen=True)
-class EndTest:
-    """Clopper-Pearson's bound of the one score, less the other, which is what it is.
+class ExactTest:
+    """Clopper-Pearson's test of a difference that leaving out any unit leaves as it is.
 
-    Two-sided p of a share θ of which all trials were right is 2 θ to their number: the test whose
-    interval `clopper_pearson` gives.
+    All trials were alike. If the true difference is δ and lies below the observed one, a trial is
+    like them with a chance of at most (δ - lowest) / (difference - lowest), because none is below
+    `lowest`; above the same holds of `highest`. The two-sided p is 2 x that chance to the number of
+    trials.
 
     Attributes
     ----------
     difference : float
         As observed.
-    towards : 1 or -1
-        On which side of the estimate the true difference cannot be.
-    width : float
-        The range of the metric.
+    lowest, highest : float
+        The least and the most that it can be.
     trials : float
-        As `exact_trials` counts them.
+        How many there are, as `exact_trials` counts units.
+    name : str
+        What the test is, for tables.
     """
 
     difference: float
-    towards: int
-    width: float
+    lowest: float
+    highest: float
     trials: float
+    name: str
 
     def p(self, delta: float = 0.0) -> float:
-        """Give the two-sided p of a true difference of `delta`; 0 beyond the end of the range."""
-        missing = self.towards * (self.difference - delta) / self.width
-        if missing < -1e-12:
-            return 0.0
-        return float(min(1.0, 2 * max(1 - missing, 0.0) ** (self.width * self.trials)))
+        """Give the two-sided p of a true difference of `delta`; 0 beyond what it can be."""
+        return float(min(1.0, 2 * self._chance(delta) ** self.trials))
 
     def units_needed(self, units: int, alpha: float) -> float:
-        """Say with how many units p is below `alpha`, if these are `units` and the score stays at
-        its end; infinite where it is no better than the other."""
-        missing = self.towards * self.difference / self.width
-        if missing <= 1e-12:
+        """Say with how many units p is below `alpha`, if these are `units` and all stay alike;
+        infinite where no number would do."""
+        chance = self._chance(0.0)
+        if chance == 1:
             return math.inf
-        trials = math.log(alpha / 2) / math.log1p(-min(missing, 1 - 1e-12)) / self.width
+        trials = math.log(alpha / 2) / math.log(max(chance, NEGLIGIBLE))
         return float(math.floor(units * trials / self.trials) + 1)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Give every δ whose p is at least 1 - `level`."""
-        share = ((1 - level) / 2) ** (1 / (self.width * self.trials))
-        other = self.difference - self.towards * self.width * (1 - share)
-        return min(other, self.difference), max(other, self.difference)
+        chance = ((1 - level) / 2) ** (1 / self.trials)
+        low, high = (end + chance * (self.difference - end) for end in (self.lowest, self.highest))
+        return low, high
 
     def statistic(self, delta: float = 0.0) -> float:
         """Give the standard normal quantile that has the p of `delta`, with its sign."""
@@ -75,10 +79,18 @@ class EndTest:
 
         return self.interval(1 - 2 * float(ndtr(-largest)))
 
+    def _chance(self, delta: float) -> float:
+        """Give the largest chance of one trial to be like the observed ones."""
+        end = self.lowest if delta < self.difference else self.highest
+        reach, whole = abs(delta - self.difference), abs(self.difference - end)
+        if reach <= NEGLIGIBLE:
+            return 1.0
+        return max(1 - reach / whole, 0.0) if whole > 0 else 0.0
+
 
 def end_test(
     metric: str, values: tuple[float, float], samples: tuple[Sequence[Sample], Sequence[Sample]]
-) -> EndTest | None:
+) -> ExactTest | None:
     """Make the test of a minus b where one is at an end of the range and the other never varies.
 
     None where they are not so. A score never varies where all rows have one answer (of ROC AUC, the
@@ -98,8 +110,10 @@ def end_test(
         never = all(one_answer(sample, metric) for sample in samples[other])
         trials = min(exact_trials(metric, sample) for sample in samples[end])
         if never and trials > 0 and at_bound(values[end], bounds):
-            top = 1 if values[end] > sum(bounds) / 2 else -1
-            return EndTest(values[0] - values[1], sign * top, bounds[1] - bounds[0], trials)
+            top = sign if values[end] > sum(bounds) / 2 else -sign
+            difference, width = values[0] - values[1], bounds[1] - bounds[0]
+            lowest, highest = sorted([difference, difference - top * width])
+            return ExactTest(difference, lowest, highest, width * trials, SCORE_AT_END)
     return None
 
 
