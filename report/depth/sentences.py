@@ -84,8 +84,8 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     elif train:
         yield f"Train {trained_words(train, blocks)} of {backbone}: {_score(train)}."
     if train and (part["road"] == "train").sum() > 1:
-        one = f"Of what was trained, {trained_words(train, blocks)} is"
-        yield _rule(part, train, one, lambda row: trained_words(row, blocks))
+        one = f"Of the trainings, that of {trained_words(train, blocks)} is"
+        yield _rule(part, train, one, lambda row: f"that of {trained_words(row, blocks)}")
     if is_repeated(part):  # all patients are both
         return
     for row in chosen.values():

@@ -153,7 +153,7 @@ def test_the_answer_says_how_the_rule_came_to_it():
     read = reading((0.2, 0.4, 1.0, 1.5, 1.6, 1.7, 1.4, 1.2))
     found = curves_of(read + training({"1": 1.5, "3": 2.6, "all": 1.6}, seeds=2))
     text = depth_sentences(found)
-    for road, start in (("read", "It is the "), ("train", "Of what was trained, ")):
+    for road, start in (("read", "It is the "), ("train", "Of the trainings, ")):
         part = found.table[found.table["road"] == road]
         (chosen,) = part[part["chosen"]].to_dict("records")
         behind = 100 * (part["val_estimate"].max() - chosen["val_estimate"])
