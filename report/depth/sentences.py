@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -30,8 +30,9 @@ HALF_WIDTH = 1.96
 
 
 def depth_sentences(curves: Curves) -> list[str]:
-    """Answer for each backbone: first where to read it, then what is known of the rest."""
-    return [sentence for own in depth_paragraphs(curves).values() for sentence in own]
+    """Answer for each backbone, first where to read it; then what validation cannot speak for."""
+    said = [sentence for own in depth_paragraphs(curves).values() for sentence in own]
+    return [*said, *misled_sentences(curves)]
 
 
 def depth_paragraphs(curves: Curves) -> dict[str, list[str]]:
@@ -86,10 +87,6 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     if train and (part["road"] == "train").sum() > 1:
         one = f"Of the trainings, that of {trained_words(train, blocks)} is"
         yield _rule(part, train, one, lambda row: f"that of {trained_words(row, blocks)}")
-    if is_repeated(part):  # all patients are both
-        return
-    for row in chosen.values():
-        yield from _misled(row)
 
 
 def _share(read: Record, blocks: int) -> str:
@@ -159,22 +156,36 @@ def _training(found: Record, train: Record, read: Record, words: tuple[str, str]
     yield f"{undecided} {needed_sentence(found)}".rstrip()
 
 
-def _misled(row: Record) -> Iterator[str]:
-    """Say where validation was much better than test images are."""
-    metric = row["metric"]
+def misled_sentences(curves: Curves) -> list[str]:
+    """Say, once, where validation was much better than test images are; nothing if it was not."""
+    table = curves.table
+    if is_repeated(table):  # all patients are both
+        return []
+    rows = [row for row in table[table["chosen"]].to_dict("records") if _is_misled(row)]
+    if not rows:
+        return []
+    road = {"read": "reading", "train": "training"}[rows[0]["road"]]
+    what = f"what was chosen for {road}" if len(rows) == 1 else "what was chosen"
+    depth = "the depth was" if len(rows) == 1 else "depths were"
+    return [
+        f"{MISLED}: {what} scored {_range(rows, 'val_estimate')} on validation and "
+        f"{_range(rows, 'estimate')} on test images, too far apart for chance, and {depth} chosen "
+        "on validation."
+    ]
+
+
+def _is_misled(row: Record) -> bool:
     test_error = (row["high"] - row["low"]) / 2 / HALF_WIDTH
     gap = row["val_estimate"] - row["estimate"]
-    gap = gap if find_metric(metric).higher else -gap
-    error = float((test_error**2 + row["val_error"] ** 2) ** 0.5)
-    if gap > FAR_APART * error:
-        road = "reading" if row["road"] == "read" else "training"
-        sign = "%" * is_share(metric)
-        yield (
-            f"{MISLED}: what was chosen for {road} scored "
-            f"{number(row['val_estimate'], metric)}{sign} on validation and "
-            f"{number(row['estimate'], metric)}{sign} on test images, too far apart for chance, "
-            "and the depth was chosen on validation."
-        )
+    gap = gap if find_metric(row["metric"]).higher else -gap
+    return bool(gap > FAR_APART * float((test_error**2 + row["val_error"] ** 2) ** 0.5))
+
+
+def _range(rows: Sequence[Record], name: str) -> str:
+    """Write the lowest and the highest of some scores."""
+    metric, values = rows[0]["metric"], sorted(row[name] for row in rows)
+    ends = dict.fromkeys(number(value, metric) for value in (values[0], values[-1]))
+    return " to ".join(ends) + "%" * is_share(metric)
 
 
 def _ahead(found: Record) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
-from frostline.report.depth.sentences import MISLED, depth_paragraphs
+from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
 from frostline.report.page.confusion import confusion_matrices
 from frostline.report.page.drawing import TITLES, Drawing, depth_names
 from frostline.report.page.mistakes import Images, mistaken_images
@@ -148,10 +148,10 @@ def _depths(found: Mapping[str, Curves], drawings: Sequence[Drawing]) -> list[di
     for name, curves in found.items():
         shown, rest = [], []
         for backbone, said in depth_paragraphs(curves).items():
-            lead = [s for i, s in enumerate(said) if not (many and i) or s.startswith(MISLED)]
-            shown += lead
-            others = [one for one in said if one not in lead]
-            rest += [(backbone, " ".join(others))] if others else []
+            lead = 1 if many else len(said)
+            shown += said[:lead]
+            rest += [(backbone, " ".join(said[lead:]))] if said[lead:] else []
+        shown += misled_sentences(curves)
         dataset = str(curves.table["dataset"].iloc[0] or "")
         block = {"dataset": dataset, "shown": shown, "rest": rest}
         blocks.append(block | {"id": name, "picture": pictures[name]})

@@ -32,6 +32,7 @@ def number(value: float, metric: str, decimals: int = 1, sign: str = "") -> str:
     """
     if pd.isna(value):
         return NONE
+    value += 0.0  # no minus before nothing
     text = (
         f"{100 * value:{sign}.{decimals}f}"
         if is_share(metric)

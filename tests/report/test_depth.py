@@ -269,6 +269,15 @@ def test_validation_that_says_nothing_of_the_test_set_is_named():
     )
 
 
+def test_what_validation_cannot_speak_for_is_said_once():
+    points = reading(shift=1.2, patients=400) + training({"3": 1.8}, patients=400)
+    points += reading((0.5,) * 8, shift=1.2, patients=400, backbone="other")
+    found = curves_of(points)
+    (said,) = [text for text in depth_sentences(found) if "does not speak" in text]
+    assert re.search(r"what was chosen scored [0-9.]+ to [0-9.]+% on validation and [0-9.]+", said)
+    assert said.endswith("and depths were chosen on validation.")
+
+
 def test_without_validation_nothing_is_chosen():
     points = []
     for point in reading():
