@@ -85,7 +85,7 @@ def test_the_table_of_depths_agrees_on_a_split_and_in_folds(build: Build) -> Non
         inner = [inner_scores(one, read_scores(place, one), metric) for one in runs]  # type: ignore[arg-type]
         validation = read.points[0].validation
         assert validation is not None
-        assert validation.estimate == pytest.approx(np.mean(inner))
+        assert np.mean(validation.scores) == pytest.approx(np.mean(inner))
         assert validation.units == 50
 
 
