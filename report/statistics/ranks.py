@@ -184,8 +184,8 @@ def _weighted(sample: Sample, metric: str, member: Codes, times: npt.NDArray[np.
         return np.asarray(compute_metrics(confusions, [metric], sample.classes)[metric])
     if sample.probs is None:
         raise InputError(
-            f"{find_metric(metric).title} needs probabilities, and not every run has them: rank "
-            "by another metric."
+            f"{find_metric(metric).title} needs probabilities, and not every run has them (a vote "
+            "over images has none): rank by another metric."
         )
     scores, parts, start = Scores(sample.truth, sample.probs), [], 0
     for size in block_sizes(len(times), BLOCK_WEIGHTS // len(member)):

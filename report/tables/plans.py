@@ -118,6 +118,12 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
         f"{said}, at 5% over the pairs of a data set."
     )
     yield Note(PLANNED.format(units=f"{unit}s"))
+    unplanned = plan["groups_needed"].isna() & (plan["verdict"] != IDENTICAL)
+    if unplanned.any():
+        yield Note(
+            f"{NONE}: nothing to plan from, because the difference does not vary between the "
+            f"{unit}s here, or there was no test."
+        )
     if plan["groups_needed"].map(math.isinf).any():
         yield Note(
             f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0 or the "

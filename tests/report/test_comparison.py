@@ -420,7 +420,8 @@ def test_what_cannot_be_paired(run):
     plain = run(seed=1)
     plain.table = plain.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     assert sentence(run(), plain, metric="roc_auc") == (
-        "ROC AUC needs probabilities, and not every run has them: compare by another metric."
+        "ROC AUC needs probabilities, and not every run has them (a vote over "
+        "images has none): compare by another metric."
     )
     assert sentence(run(), run(seed=1), metric="calibration_error").startswith(
         "calibration_error is not compared, because it has no interval: "

@@ -11,8 +11,9 @@ from scipy import stats
 from frostline.report import Predictions, compare
 from frostline.report.statistics.comparisons.flips import SignFlips, kept_sums
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, MaxT
-from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
+from frostline.report.statistics.comparisons.planning import Errors, pair_alpha, plan_groups
 from frostline.report.statistics.resampling.seeds_variance import SeedsTest
+from frostline.report.tables.plans import render_plan
 
 
 def test_the_least_number_that_the_formula_asks():
@@ -217,3 +218,25 @@ def test_the_planned_number_is_enough_where_seeds_vary():
     found = [compare(make(groups), replicates=100)["verdict"].item() for _ in range(300)]
     share = found.count("worse") / len(found)
     assert 0.75 < share < 0.95
+
+
+def test_where_all_groups_are_alike_the_plan_is_what_the_comparison_says(run):
+    """Four images, all right against all wrong: no variance to plan another difference from."""
+    runs = [run(n=4, run="right"), run(n=4, run="wrong", unfreeze="all")]
+    for one in runs:
+        one.table["group_id"] = one.table["image_id"]
+    swapped = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}
+    label = runs[0].table["label"]
+    runs[0].table["prediction"], runs[1].table["prediction"] = label, label.map(swapped)
+    frame = compare(runs)
+    (found,) = frame.to_dict("records")
+    assert found["verdict"] == "undecided"
+    plan = plan_groups(frame, [0.05])
+    needed = plan.set_index("difference")["groups_needed"]
+    assert needed[found["difference"]].tolist() == [found["groups_needed"]] * 2
+    assert needed[0.05].isna().all()
+    said = " ".join(render_plan(plan).split())
+    assert "\N{EN DASH}: nothing to plan from, because the difference does not vary" in said
+    # A pair of the same predictions needs no reason: that is its own word.
+    same = compare([runs[0], Predictions(runs[0].table, runs[1].meta)])
+    assert "nothing to plan from" not in render_plan(plan_groups(same, [0.05]))

@@ -355,7 +355,8 @@ def test_ranks_by_metrics_of_probabilities(run):
     with pytest.raises(InputError) as caught:
         rank_methods(bare, metric="roc_auc")
     assert str(caught.value) == (
-        "ROC AUC needs probabilities, and not every run has them: rank by another metric."
+        "ROC AUC needs probabilities, and not every run has them (a vote over "
+        "images has none): rank by another metric."
     )
     rare = [run(seed=i, run=f"r{i}", backbone=f"b{i}") for i in range(2)]
     for one in rare:

@@ -84,8 +84,8 @@ class Paired:
             return self.own
         if self.rows is None:
             raise InputError(
-                f"{find_metric(metric).title} needs probabilities, and not every run has them: "
-                "compare by another metric."
+                f"{find_metric(metric).title} needs probabilities, and not every run has them "
+                "(a vote over images has none): compare by another metric."
             )
         return self._scores
 

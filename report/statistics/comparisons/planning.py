@@ -178,15 +178,17 @@ def plan_groups(
     -------
     DataFrame
         Columns `PLAN_COLUMNS`, a row for each pair, difference and power. `groups_needed` is
-        infinite where no number of groups is enough, and NaN where nothing was tested; `verdict` is
-        that of the comparison at hand.
+        infinite where no number of groups is enough, and NaN where nothing was tested, or where the
+        difference does not vary between groups: then that of the observed one is `compare`'s.
+        `verdict` is that of the comparison at hand.
     """
     records = []
     for row in frame.to_dict("records"):
         about = {name: row.get(name) for name in PLAN_COLUMNS}
         for difference in (row["difference"], *differences):
             for power in powers:
-                needed = math.nan
+                # Without a variance there is what `compare` says: if all to come are like these.
+                needed = row["groups_needed"] if difference == row["difference"] else math.nan
                 if not math.isnan(row["pair_alpha"]):
                     needed = Errors.of(row).needed(difference, power)
                 records.append(
