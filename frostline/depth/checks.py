@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frostline.stages import Columns, Network
 
 AUTO, NONE = "auto", "none"
+SPLIT = "split"
 # Under so many groups a single split cannot answer.
 FEW_GROUPS, FOLDS, LEAST_FOLDS, REPEATS = 100, 5, 3, 3
 
@@ -58,7 +59,7 @@ def check_images(images: pd.DataFrame, dataset: str, columns: Columns) -> None:
 
 
 def choose_folds(
-    images: pd.DataFrame, dataset: str, metric: str, cv: str
+    images: pd.DataFrame, dataset: str, metric: str, cv: str, split: str = SPLIT
 ) -> tuple[str | None, str]:
     """Choose what answers for a data set: its splits, or repeated cross-validation.
 
@@ -70,7 +71,9 @@ def choose_folds(
         Which chooses.
     cv : str
         `KxR`, `none`, or `auto`: 5x3 of under 100 groups, with fewer folds where a class has fewer
-        groups.
+        groups, unless a column of splits was named.
+    split : str
+        The column of splits; folds are of all images, and go with no other than the data set's.
 
     Returns
     -------
@@ -92,12 +95,19 @@ def choose_folds(
                 f"Class {rare!r} of data set {dataset!r} has {counted(fewest, 'group')}, too few "
                 f"for --cv {cv}: ask for fewer folds, or give --cv none."
             )
+        if split != SPLIT:
+            raise InputError(
+                "--split does not go with --cv, whose folds are all the images with a label: "
+                "leave it out, or give --cv none."
+            )
         return cv, ""
     if groups >= FEW_GROUPS:
         return None, ""
     kind = "groups" if len(labelled) == len(images) else "groups with a label"
     few, why = f"Data set {dataset!r} has {groups} {kind}, under {FEW_GROUPS}", ""
-    if metric not in METRICS:
+    if split != SPLIT:
+        why = f"the splits of column {split!r} were asked for"
+    elif metric not in METRICS:
         why = f"folds do not choose by {metric}"
     elif fewest < LEAST_FOLDS:
         why = "its rarest class has too few groups for cross-validation"

@@ -159,14 +159,9 @@ class _Planner:
             entry, manifest = self.study.datasets[cell.dataset], self.manifest(cell.dataset)[0]
             images = manifest.images(entry.label, entry.split)
             metric = self.study.primary_metric if of_depth else "log_loss"
-            folds, said = choose_folds(images, cell.dataset, metric, cv)
+            folds, said = choose_folds(images, cell.dataset, metric, cv, entry.split)
             if said and said not in plan.said:
                 plan.said.append(said)
-            if folds and entry.split != "split":
-                raise InputError(
-                    "--split does not go with --cv, whose folds are all the images with a label: "
-                    "leave it out, or give --cv none."
-                )
             if folds is None and of_depth:
                 check_images(images, cell.dataset, entry.columns())
             self.folds[key] = folds

@@ -21,7 +21,8 @@ def best_place(scores: Floats, *, higher: bool) -> int | None:
 def fold_errors(scores: Floats, best: int, folds: int) -> Floats:
     """Give the standard error of each depth's difference from the best one over folds: [D].
 
-    Nadeau and Bengio's (2003), of heads that trained on all folds but two.
+    Nadeau and Bengio's (2003), of heads and networks that trained on all folds but two: the one
+    that scores them here, and the one they are tested on.
 
     Parameters
     ----------

@@ -285,17 +285,18 @@ def _difference_errors(
 
     NaN of a point without validation images, and where there is but one group.
     """
-    folds = [point.validation for point in points]
-    if (first := folds[0]) is not None:
-        scores = np.array([one.scores for one in folds if one is not None])
-        return fold_errors(scores, best, first.folds)
+    errors = np.full(len(points), NAN)
+    folds = {row: one for row, point in enumerate(points) if (one := point.validation) is not None}
+    if best in folds:
+        scores = np.array([one.scores for one in folds.values()])
+        errors[[*folds]] = fold_errors(scores, [*folds].index(best), folds[best].folds)
+        return errors
     scored = [row for row, point in enumerate(points) if _validates(point)]
     slices, runs = _runs_of(points, scored)
     pairs = [(slices[row], slices[best]) for row in scored]
     aligned = align(score(runs, split="val", **how))
     # p and interval are not needed.
     found = compare_family(aligned, pairs, Options(metric, replicates=1))
-    errors = np.full(len(points), NAN)
     errors[scored] = [np.hypot(one.group_error, np.nan_to_num(one.seed_error)) for one in found]
     return errors
 

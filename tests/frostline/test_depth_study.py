@@ -234,6 +234,12 @@ def test_folds_and_a_column_of_splits_are_refused_on_both_roads(tmp_path: Path) 
     failed = plan_study(place, study_at(tmp_path, cv="3x1", **changes)).failed
     assert [*failed] == VIT
     assert all(one.startswith("split does not go with cv, whose fo") for one in failed.values())
+    # 48 patients are few, but whoever names splits wants them.
+    plan = plan_study(place, study_at(tmp_path, cv="auto", **changes))
+    assert plan.failed == {}
+    assert not any("cv" in step.inputs for step in plan.runs())
+    said = "one split says little, and the splits of column 'part' were asked for."
+    assert [one.endswith(said) for one in plan.said] == [True]
 
 
 def test_one_mind_about_unreadable_images_on_both_roads(
