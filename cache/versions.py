@@ -17,7 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 2,
     "finetune": 1,
-    "statistics": 14,
+    "statistics": 15,
     "figures": 10,
 }
 

@@ -1,8 +1,8 @@
 """A phantom glioma data set: made-up MRI volumes with tumours of three grades, for trying out.
 
-Grade shows as it tends to on FLAIR, only more plainly: higher grades are larger, have more
-oedema around, a brighter rim and a darker, necrotic core. All of it varies from patient to
-patient so that grades overlap, under noise and an uneven field. It is no medical data.
+Grade shows in the texture of the tumour, which is coarser in higher grades, and hardly in size,
+oedema, rim and core, which vary more between patients than between grades: so the depth at which a
+backbone is read matters. Noise and an uneven field lie over it. It is no medical data.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class Look:
     body: float
     rim: float
     core: float
+    grain: float
 
 
 LOOKS = {
-    "Grade2": Look(radius=12.0, oedema=0.0, body=1.25, rim=0.05, core=0.05),
-    "Grade3": Look(radius=16.0, oedema=7.0, body=1.50, rim=0.40, core=0.28),
-    "Grade4": Look(radius=20.0, oedema=13.0, body=1.55, rim=0.70, core=0.62),
+    "Grade2": Look(radius=15.0, oedema=4.0, body=1.40, rim=0.18, core=0.12, grain=1.5),
+    "Grade3": Look(radius=16.0, oedema=5.0, body=1.40, rim=0.22, core=0.15, grain=2.2),
+    "Grade4": Look(radius=17.0, oedema=6.0, body=1.40, rim=0.26, core=0.18, grain=3.2),
 }
 
 
@@ -144,8 +145,8 @@ def _draw_tumour(
     rim *= np.clip(rng.normal(look.rim, 0.13), 0, 1)
     reach = radius + max(0.0, rng.normal(look.oedema, 2.5))
     oedema = _inside(distance + 2.5 * _smooth(rng, 4.0), reach, 3.0) * 0.30
-    patches = 0.06 + 0.14 * look.core
-    texture = look.body + rng.normal(0, 0.08) + patches * _smooth(rng, 2.2)
+    unevenness = max(0.02, rng.normal(0.5, 0.1))
+    texture = look.body + rng.normal(0, 0.08) + unevenness * _smooth(rng, look.grain)
     lesion = texture * (1 - 0.68 * core) + 0.75 * rim
     swollen = image + oedema * brain
     inside = body * brain

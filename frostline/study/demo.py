@@ -10,7 +10,7 @@ from frostline.study.file import DatasetEntry, Study, read_study
 from frostline.study.results import print_report
 from frostline.study.runner import run_study
 
-PATIENTS = 180  # of whom 60 are for testing
+PATIENTS = 300  # of whom 99 are for testing
 NEXT = """
 Next, your own images, one folder a class (`frostline index --help` for tables and volumes; where
 the names of files hold the patient, add a pattern such as --group-pattern '(patient[0-9]+)'):

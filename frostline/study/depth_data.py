@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError, Workspace
@@ -117,7 +118,11 @@ def shown_runs(
 
     The other depths are description; in tables of scores and comparisons they would be candidates.
     Where each fold chose for itself, what it chose stands for the chosen one, as in the sentence.
+    Each run that is shown says whose curve it is a point of.
     """
+    from frostline.report.statistics.comparisons.families import CURVE
+
+    curves_of: dict[str, str] = {}
     chosen = {
         str(run) for one in curves for run in one.table.loc[one.table["chosen"], "run"].tolist()
     }
@@ -128,4 +133,17 @@ def shown_runs(
             last = number == len(one["read"]) - 1
             shown = last or (names[0] in chosen and not one["nested"])
             (kept if shown else hidden).update(names)
-    return [run for run in runs if run.run not in hidden - kept]
+        curves_of |= dict.fromkeys(_names(one), one["backbone"])
+    return [
+        replace(run, meta={**run.meta, CURVE: curves_of.get(run.run)})
+        for run in runs
+        if run.run not in hidden - kept
+    ]
+
+
+def _names(one: Mapping[str, Any]) -> Iterator[str]:
+    """Give the names of the runs of one curve that `depth_runs` lists."""
+    for _, names, _ in one["read"]:
+        yield from names
+    for names in (one["nested"], *one["train"].values()):
+        yield from names

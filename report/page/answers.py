@@ -22,6 +22,7 @@ from frostline.report.statistics.comparisons.compare import (
 )
 from frostline.report.statistics.comparisons.decisions import IDENTICAL, within_margin
 from frostline.report.statistics.comparisons.differences import Options
+from frostline.report.statistics.comparisons.families import CURVE, find_pairs
 from frostline.report.statistics.comparisons.methods import Method, group_methods, method_labels
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.intervals.intervals import INTERVALS
@@ -78,7 +79,7 @@ def answer(
         part = frame[(frame["dataset"] == dataset) & (frame["metric"] == primary)]
         own = [item for item in scored if str(item[0].meta["dataset"] or "") == dataset]
         marked = None if marks is None else marks[marks["dataset"] == dataset]
-        sentences.append(_best(part, own, primary, marked))
+        sentences += _best(part, own, primary, marked)
     if (frame["method"] == MEANS).any():
         sentences.append(SINGLE_RUNS)
     return sentences
@@ -180,10 +181,15 @@ def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) 
 
 def _best(
     part: pd.DataFrame, scored: Sequence[Scored], metric: str, marks: pd.DataFrame | None
-) -> str:
-    """Say which method scored highest, and which others are not separated from it."""
+) -> list[str]:
+    """Say which method scored highest, and which others are not separated from it.
+
+    Nothing where there are only the depths of one backbone, of which other sentences speak.
+    """
     higher = find_metric(metric).higher
     methods = group_methods(scored)
+    if len(methods) > 1 and not find_pairs(methods, "pairs"):
+        return []
     place = f"On {methods[0].dataset}, " if methods[0].dataset else ""
     labels = method_labels(methods)
     rows = {
@@ -201,7 +207,7 @@ def _best(
     majority = [item for item in scored if item[0].meta["head"] == MAJORITY_HEAD]
     for item in [one for one in majority if one[1].test_set == best.sample.test_set][:1]:
         text += _above_majority(best, item, metric)
-    return text + "."
+    return [text + "."]
 
 
 def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFrame) -> str:
@@ -216,7 +222,9 @@ def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFram
         return text + _needed(best, rows, marks.iloc[0].to_dict(), len(close))
     if len(alike) == len(rows) - 1:
         return text
-    return f"{text}; paired comparisons separate it from every other method"
+    whole = marks["rivals"].iloc[0] == len(rows) - 1
+    every = "every other method" if whole else "every method but other depths of its backbone"
+    return f"{text}; paired comparisons separate it from {every}"
 
 
 def _needed(best: Method, rows: dict[str, dict[Any, Any]], mark: dict[Any, Any], close: int) -> str:
@@ -235,7 +243,8 @@ def _above_majority(best: Method, majority: Scored, metric: str) -> str:
     runs = tuple((run, _numbered(sample)) for run, sample in best.runs)
     run, sample = runs[0]
     always = np.full_like(sample.truth, sample.classes.index(answer))
-    constant = Method(((run, replace(sample, prediction=always, probs=None)),))
+    of_none = replace(run, meta={**run.meta, CURVE: None})
+    constant = Method(((of_none, replace(sample, prediction=always, probs=None)),))
     found = compare_methods([Method(runs), constant], Options(metric))[0].found
     assert found is not None
     level = _value(found.estimate_b, metric)

@@ -77,11 +77,10 @@ def _cells(
 
 def _separated(part: DatasetNumbers, best: dict[Any, Any]) -> str:
     """Say from how many others paired comparisons separate the best."""
-    others = len(part.methods) - 1
-    marked = part.marks.set_index("run")["mark"]
-    if not others:
+    if len(part.methods) == 1:
         return NONE
     if part.marks["why"].any():
         return "not compared"
-    apart = int((marked.drop(best["run"], errors="ignore") == "").sum())
+    others = int(part.marks["rivals"].iloc[0])
+    apart = others - int((part.marks["run"] != best["run"]).sum())
     return f"{'all' if apart == others else apart or 'none'} of {others}"

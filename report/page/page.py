@@ -145,7 +145,7 @@ def _answer(numbers: ReportNumbers, content: Content) -> str:
     lines += map(_filled, [*lead, *few])
     shown: dict[str, Any] = {"failed": content.failed, "elsewhere": ON_PAGE}
     if len(numbers.datasets) < MANY:
-        lines += [*map(_filled, best), ""]
+        lines += [*map(_filled, best), ""] if best else []
     else:
         overview = to_terminal(overview_table(numbers, content.failed), TERMINAL_WIDTH)
         lines += [_filled(overview_sentence(numbers)), "", overview]

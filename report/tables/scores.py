@@ -191,10 +191,13 @@ def _best_notes(marks: pd.DataFrame | None, primary: str, names: Sequence[str]) 
     metric = find_metric(primary)
     rows = marks.drop_duplicates("dataset").to_dict("records")
     orders = [(row, _chance(row["false_order"])) for row in rows if row["false_order"] >= 0]
+    curves = any(row["rivals"] < row["methods"] - 1 for row in rows)
+    if curves:
+        yield Note("Depths of one backbone are compared in the answer, not with each other here.")
     if orders:
-        title = metric.words
+        two = "best and the best of another backbone" if curves else "two best"
         yield Note(
-            f"Probability that the order of the two best in {title} is false: {_each(orders)}."
+            f"Probability that the order of the {two} in {metric.words} is false: {_each(orders)}."
         )
     unit = "points" if metric.bounds is not None else f"of {metric.words}"
     gains = [

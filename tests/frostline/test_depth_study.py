@@ -112,6 +112,17 @@ def test_tables_leave_out_depths_that_nobody_chose(finished: Path) -> None:
         assert row["run"] not in scores
 
 
+def test_a_pair_of_methods_has_one_answer(finished: Path) -> None:
+    """What the sentences on depth compare is in no other family; backbones are compared there."""
+    (path,) = (finished / "ws" / "reports" / "small" / "statistics").glob("pairs-*.parquet")
+    pairs = pd.read_parquet(path)
+    nets = pairs[["label_a", "label_b"]].map(lambda label: label.split(" (")[0])
+    assert len(pairs) > 2
+    assert (nets["label_a"] != nets["label_b"]).all()
+    answer = (finished / "ws" / "reports" / "small" / "answer.txt").read_text("utf-8")
+    assert "Depths of one backbone are compared in the answer" in " ".join(answer.split())
+
+
 def test_the_report_is_written_again_for_another_metric(finished: Path) -> None:
     folder = report_study(Workspace(finished / "ws"), study_at(finished, "primary_metric=roc_auc"))
     assert set(points(finished)["metric"]) == {"roc_auc"}

@@ -181,3 +181,25 @@ def test_identical_best_have_no_order(run):
     assert np.isnan(marks["false_order"]).all()
     table = score_table(evaluate(runs, replicates=200), marks=marks, primary="accuracy")
     assert not any("order of the two best" in text for text in texts(table.notes))
+
+
+def test_depths_of_one_backbone_are_no_rivals(run):
+    """The sentences on depth compare them: another family would give the pair another answer."""
+    skills = {"a": (3.0, 2.5), "b": (0.1,)}
+    runs = [
+        run(n=200, n_groups=150, skill=skill, seed=i, run=f"{net}{i}", backbone=net, depths_of=net)
+        for net, depths in skills.items()
+        for i, skill in enumerate(depths)
+    ]
+    for i, one in enumerate(runs):
+        one.meta["feature"] = f"layer:{i}"
+    methods = group_methods(score(runs))
+    marks = mark_best(methods, "accuracy")
+    assert marks[["run", "mark", "second", "rivals"]].values.tolist() == [["a0", "alone", "b0", 1]]
+    (said,) = answer(tabulate(score(runs))[0], "accuracy", runs)
+    assert said.startswith("On chest, a (frozen, layer:0) scored highest: accuracy ")
+    assert "separate it from every method but other depths of its backbone" in said
+    # Alone, a backbone has the sentences on depth, and no other.
+    alone = mark_best(methods[:2], "accuracy")
+    assert alone["why"].tolist() == ["depths of one backbone are compared in the answer"]
+    assert answer(tabulate(score(runs[:2]))[0], "accuracy", runs[:2]) == []

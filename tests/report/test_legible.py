@@ -204,3 +204,15 @@ def test_many_data_sets_are_rows_and_no_paragraphs(run, tmp_path):
     for text in (paths["index.html"].read_text(), paths["answer.txt"].read_text()):
         assert "scored highest" not in text
         assert " of 3 data sets one method is ahead of all others" in " ".join(text.split())
+
+
+def test_how_many_are_behind_the_best_is_what_the_sentence_says(run, tmp_path):
+    skills = {"far": 5.0, "near": 4.5, "worse": 0.2, "worst": 0.1}
+    runs = [
+        run(n=400, n_groups=300, skill=skill, seed=seed, run=name, backbone=name)
+        for seed, (name, skill) in enumerate(skills.items())
+    ]
+    for chosen, said in ((runs, "2 of 3"), (runs[1:], "all of 2"), (runs[2:], "none of 1")):
+        numbers = compute_numbers(tmp_path / said, chosen)
+        (row,) = overview_table(numbers).rows
+        assert row.cells[3].text == said

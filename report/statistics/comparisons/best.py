@@ -12,6 +12,7 @@ from frostline.report.statistics.comparisons.compare import Comparison, compare_
 from frostline.report.statistics.comparisons.contributions import Contributions, contributions
 from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
 from frostline.report.statistics.comparisons.differences import Options
+from frostline.report.statistics.comparisons.families import find_pairs
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array, find_metric
 from frostline.report.statistics.names import ALIKE, ALONE
@@ -20,8 +21,9 @@ from frostline.report.statistics.resampling.units import block_sizes
 
 MARK_COLUMNS = (
     *("dataset", "run", "mark", "why", "same", "second", "needed"),
-    *("methods", "false_order", "optimism"),
+    *("methods", "rivals", "false_order", "optimism"),
 )
+ONE_CURVE = "depths of one backbone are compared in the answer"
 # Fewer are not picked from.
 FEWEST_PICKED_FROM = 3
 OPTIMISM_REPLICATES = 2_000
@@ -46,7 +48,8 @@ def mark_best(
 ) -> pd.DataFrame:
     """Mark the best method of one data set, and those that are not separated from it.
 
-    The family is all pairs of the data set, compared and adjusted as `compare` does.
+    The family is all pairs of the data set, compared and adjusted as `compare` does; the depths of
+    one backbone are no rivals, because they are compared among themselves.
 
     Parameters
     ----------
@@ -59,18 +62,23 @@ def mark_best(
         Columns `MARK_COLUMNS`, a row a marked method: `alone` for a best that is separated from
         all others, else `alike`; `same` where its predictions are the best's. `second` is the
         runner-up, `needed` how many units would separate the two (NaN where they are), `methods`
-        how many there are, `false_order` and `optimism` what the functions of these names give.
+        how many there are and `rivals` how many the best was compared with, `false_order` and
+        `optimism` what the functions of these names give.
         Without marks one row whose `why` gives the reason.
     """
     dataset = methods[0].dataset
     if len(methods) < 2:
         return pd.DataFrame(columns=list(MARK_COLUMNS))
+    if not find_pairs(methods, "pairs"):
+        return _none(dataset, ONE_CURVE)
     compared = compare_all(methods, metric, seed=seed) if compared is None else compared
     if not compared:
         return _none(dataset, "not all runs were scored on the same images")
     found = {frozenset((one.a.name, one.b.name)): one.found for one in compared}
     ranked = _ranked(compared, metric)
-    best, second = ranked[:2]
+    best = ranked[0]
+    rivals = [name for name in ranked if frozenset((best, name)) in found]
+    second = rivals[0]
     close, same = {best}, {best}
     for pair, difference in found.items():
         assert difference is not None
@@ -87,6 +95,7 @@ def mark_best(
         "second": second,
         "needed": nearest.groups_needed if nearest.verdict == "undecided" else np.nan,
         "methods": len(methods),
+        "rivals": len(rivals),
         "false_order": false_order(nearest.p),
         "optimism": _optimism(compared, methods, metric, seed),
     }
