@@ -80,7 +80,7 @@ def choose_folds(
     folds : str or None
         `KxR`; None for the splits.
     said : str
-        A sentence on what was chosen, "" where there was no choice.
+        What was chosen, "" where there was no choice.
     """
     if cv == NONE:
         return None, ""
@@ -113,8 +113,7 @@ def choose_folds(
         why = "its rarest class has too few groups for cross-validation"
     if why:
         return None, f"{few}: one split says little, and {why}."
-    # A class has an image in every fold.
-    folds = f"{min(FOLDS, fewest)}x{REPEATS}"
+    folds = f"{min(FOLDS, fewest)}x{REPEATS}"  # a class has an image in every fold
     return folds, (
         f"{few}, so that one split cannot answer: {folds} cross-validation does (`--cv none` takes "
         "its splits)."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from frostline.cache.errors import InputError
 from frostline.report.statistics.comparisons.compare import Comparison, compare_methods
 from frostline.report.statistics.comparisons.contributions import Contributions, contributions
 from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
-from frostline.report.statistics.comparisons.differences import Options
+from frostline.report.statistics.comparisons.differences import Difference, Options
 from frostline.report.statistics.comparisons.families import find_pairs
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array, find_metric
@@ -79,12 +79,7 @@ def mark_best(
     best = ranked[0]
     rivals = [name for name in ranked if frozenset((best, name)) in found]
     second = rivals[0]
-    close, same = {best}, {best}
-    for pair, difference in found.items():
-        assert difference is not None
-        if best in pair and not difference.p_adjusted < ALPHA:
-            close |= pair
-            same |= pair if difference.verdict == IDENTICAL else set()
+    close, same = _close(best, found)
     nearest = found[frozenset((best, second))]
     assert nearest is not None
     names = [one.name for one in methods if one.name in close]
@@ -101,6 +96,19 @@ def mark_best(
     }
     rows = [about | {"run": name, "same": name in same} for name in names]
     return pd.DataFrame(rows, columns=list(MARK_COLUMNS))
+
+
+def _close(
+    best: str, found: Mapping[frozenset[str], Difference | None]
+) -> tuple[set[str], set[str]]:
+    """Find what is not separated from the best, itself included, and what is identical to it."""
+    close, same = {best}, {best}
+    for pair, difference in found.items():
+        assert difference is not None
+        if best in pair and not difference.p_adjusted < ALPHA:
+            close |= pair
+            same |= pair if difference.verdict == IDENTICAL else set()
+    return close, same
 
 
 def false_order(p: float) -> float:
