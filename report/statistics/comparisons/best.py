@@ -101,7 +101,7 @@ def mark_best(
 def _close(
     best: str, found: Mapping[frozenset[str], Difference | None]
 ) -> tuple[set[str], set[str]]:
-    """Find what is not separated from the best, itself included, and what is identical to it."""
+    """Find what is not separated from the best, and what has its very predictions."""
     close, same = {best}, {best}
     for pair, difference in found.items():
         assert difference is not None
