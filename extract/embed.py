@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from frostline.cache import (
     EMBEDDINGS,
@@ -29,11 +28,14 @@ from frostline.cache import (
 from frostline.cache.manifest import as_keys
 from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered, versions
-from frostline.extract.backbones.backbone import Backbone, backbone_name
-from frostline.extract.engine import Engine, engine_version
-from frostline.extract.forward import device_name, pad, several_forward
 from frostline.extract.pixels import PixelSource, distinct_images
 from frostline.extract.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from frostline.extract.backbones.backbone import Backbone
+    from frostline.extract.engine import Engine
 
 Progress = Callable[[int, int], None]
 
@@ -82,10 +84,14 @@ def embedding_spec(
     weights, feature, head : str
         As `identify_backbone` gives them.
     """
+    if not isinstance(backbone, str):
+        from frostline.extract.backbones.own_module import own_name
+
+        backbone = own_name(backbone)
     spec = {
         "pixels": source.spec,
         "normalisation": normalisation,
-        "backbone": backbone_name(backbone),
+        "backbone": backbone,
         "weights": weights,
         "feature": feature,
         "compute": compute,
@@ -148,25 +154,33 @@ def embed_features(
         backbone = load()
         for spec in specs:
             check_weights(backbone, spec)
-        provenance = {
-            **versions(),
-            "device": device_name(device),
-            "engine": engine_version(engine),
-            "weights_source": backbone.weights_source,
-        }
-        forward = several_forward(
-            backbone,
-            [spec["feature"] for spec in specs],
-            specs[0]["normalisation"],
-            device,
-            specs[0]["compute"],
-            engine,
-        )
+        forward, provenance = _computing(backbone, specs, device, engine)
         _embed(source, wanted, targets, forward, provenance, batch, progress)
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped
         target.values.warn()
     return [target.done for target in targets]
+
+
+def _computing(
+    backbone: Backbone, specs: Sequence[dict[str, Any]], device: str, engine: Engine
+) -> tuple[Callable[[np.ndarray], list[np.ndarray]], dict[str, Any]]:
+    """Make the forward pass, and say what computes."""
+    # Here, and not above: importing torch takes seconds, which finished work should not.
+    from frostline.extract.engine import engine_version
+    from frostline.extract.forward import device_name, several_forward
+
+    provenance = {
+        **versions(),
+        "device": device_name(device),
+        "engine": engine_version(engine),
+        "weights_source": backbone.weights_source,
+    }
+    features, first = [spec["feature"] for spec in specs], specs[0]
+    forward = several_forward(
+        backbone, features, first["normalisation"], device, first["compute"], engine
+    )
+    return forward, provenance
 
 
 def check_weights(backbone: Backbone, spec: Mapping[str, Any]) -> None:
@@ -229,6 +243,8 @@ def _embed(
     batch: int,
     progress: Progress | None,
 ) -> None:
+    from frostline.extract.forward import pad
+
     count, began = 0, time.monotonic()
     with ExitStack() as stack:
         writers = [

@@ -17,6 +17,7 @@ frozen head    Adam on cached embeddings (*paper*)      L2 logistic regression (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from frostline.cache.errors import InputError
@@ -74,7 +75,11 @@ def missing_images(on_error: str) -> OnMissing:
 
 
 def protocol_inputs(
-    protocol: str, backbone: str | nn.Module, image_size: int | None, reading: dict[str, Any]
+    protocol: str,
+    backbone: str | nn.Module,
+    image_size: int | None,
+    reading: dict[str, Any],
+    digests: Path | None = None,
 ) -> Inputs:
     """Find geometry and normalisation of a protocol for a backbone.
 
@@ -84,16 +89,19 @@ def protocol_inputs(
         Side of the crop in pixels; the paper's 224, or the backbone's own, if not given.
     reading : dict
         The data set's reading options, whose `window` and `spacing` are part of the geometry.
+    digests : Path, optional
+        The workspace's file of digests, beside which is remembered what libraries say.
     """
-    from frostline.extract.backbones.catalog import resolve
-    from frostline.extract.backbones.preprocessing import UNKNOWN, own_preprocessing
+    from frostline.extract.backbones.preprocessing import UNKNOWN, remembered_preprocessing
     from frostline.extract.images.geometry import Geometry
 
     if check_protocol(protocol) == "paper":
         size = image_size or 224
         geometry = Geometry("shorter", round(size * 256 / 224), size)
         return Inputs(geometry.with_options(reading), IMAGENET)
-    own = own_preprocessing(resolve(backbone)) if isinstance(backbone, str) else UNKNOWN
+    own = UNKNOWN
+    if isinstance(backbone, str):
+        own = remembered_preprocessing(backbone, digests)
     hint = own.geometry()
     size = image_size or hint["size"]
     resize_to = int(size / hint["crop_pct"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+def digest_file(workspace: Workspace) -> Path:
+    """Give the file in which digests of weights are remembered."""
+    return workspace.root / "weights.json"
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,12 @@ class Network:
         if self.transform is not None and self.image_size is not None:
             raise InputError("Your own transform decides the size: leave out --image-size.")
 
-    def inputs(self, manifest: Manifest) -> Inputs:
+    def inputs(self, workspace: Workspace, manifest: Manifest) -> Inputs:
         """Find geometry and normalisation for a data set."""
         self.check()
         reading = manifest.meta.get("options", {})
-        inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading)
+        digests = digest_file(workspace)
+        inputs = protocol_inputs(self.protocol, self.backbone, self.image_size, reading, digests)
         if self.transform is None:
             return inputs
         return transform_inputs(self.transform, inputs.normalisation, reading)
@@ -141,9 +148,20 @@ class Network:
             "feature": self.feature,
             "image_size": inputs.geometry.crop,
             "head_weights": Path(self.head_weights) if self.head_weights else None,
-            "digests": workspace.root / "weights.json",
+            "digests": digest_file(workspace),
             "name": self.name,
         }
+
+
+def gpu_count() -> int:
+    """Count the GPUs that torch can use, without importing it where Linux has no driver for any."""
+    drivers = ("nvidia[0-9]*", "kfd", "dxg")
+    if "torch" not in sys.modules and sys.platform == "linux":
+        if not any(path for driver in drivers for path in Path("/dev").glob(driver)):
+            return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 @dataclass(frozen=True)
@@ -181,17 +199,14 @@ class Machine:
         InputError
             If there is no such device here, or no such precision.
         """
-        import torch
-
         name = self.device
         if name == "auto":
-            on_gpu = torch.cuda.is_available() and self.engine == "torch"
-            name = "cuda" if on_gpu else "cpu"
+            name = "cuda" if self.engine == "torch" and gpu_count() else "cpu"
         if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
             raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
-        if name.startswith("cuda") and not torch.cuda.is_available():
+        count = gpu_count() if name.startswith("cuda") else 0
+        if name.startswith("cuda") and not count:
             raise InputError(f"There is no GPU here for --device {name}: use --device cpu.")
-        count = torch.cuda.device_count()
         if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= count:
             raise InputError(f"There is no GPU {name}: the last one here is cuda:{count - 1}.")
         if self.precision not in PRECISIONS:
@@ -207,6 +222,8 @@ class Machine:
             return name, self.precision
         if not name.startswith("cuda"):
             return name, "float32"
+        import torch
+
         return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
     def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
@@ -273,7 +290,7 @@ def extract_features(
 
     machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset))
-    inputs = network.inputs(manifest)
+    inputs = network.inputs(workspace, manifest)
     source = machine.source(workspace, manifest, inputs)
     device, precision = machine.resolve()
     known = network.identify_features(workspace, inputs, features)
@@ -497,7 +514,7 @@ def _task(
     from frostline.finetune.task import Task
 
     manifest = read_manifest(workspace.manifest(dataset))
-    inputs = network.inputs(manifest)
+    inputs = network.inputs(workspace, manifest)
     kept = replace(inputs, geometry=kept_geometry(inputs.geometry, recipe))
     source = machine.source(workspace, manifest, kept)
     known = network.identify(workspace, inputs)

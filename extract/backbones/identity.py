@@ -5,46 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError
 from frostline.cache.keys import BLOCKS, is_blocks
-from frostline.extract.backbones.architectures import build_model, build_outline
 from frostline.extract.backbones.catalog import resolve
-from frostline.extract.backbones.depths import Depth, backbone_depths
-from frostline.extract.backbones.features import LAYER, LOGITS, default_feature, find_feature
-from frostline.extract.backbones.own_module import (
-    SOURCE,
-    OwnModule,
-    check_own_weights,
-    own_name,
-)
-from frostline.extract.backbones.weights.digests import module_digest
+from frostline.extract.backbones.weights.known import Identity, recall, remember
 from frostline.extract.backbones.weights.pretrained import can_be_fetched
-from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class Identity(NamedTuple):
-    """The parts of a backbone that go into keys, and where its weights come from.
+    from frostline.extract.backbones.depths import Depth
+    from frostline.extract.backbones.weights.digests import DigestMemory
 
-    Attributes
-    ----------
-    weights : str
-        Digest of its tensors; "" where nobody has them yet.
-    weights_source : str
-        "pretrained", "file NAME", "random, seed S" or "own module".
-    feature : str
-        What is taken as the embedding.
-    head : str
-        Digest of the classifier, where the feature is `imagenet-logits`.
-    """
-
-    weights: str
-    weights_source: str
-    feature: str
-    head: str = ""
+__all__ = ["Identity", "identify_backbone", "identify_features"]
 
 
 def identify_backbone(
@@ -90,20 +65,56 @@ def identify_features(
     rehash : bool
         Whether files are read again, though their size and time are as they were.
     """
-    found = partial(backbone_depths, backbone, image_size, name=name)
-    if isinstance(backbone, nn.Module):
-        called = own_name(backbone, name)
-        check_own_weights(called, weights)
-        chosen = _chosen(features, OwnModule(backbone), called, found)
-        return [Identity(module_digest(backbone), SOURCE, one) for one in chosen]
+    if not isinstance(backbone, str):
+        return _of_module(backbone, features, weights, image_size, name)
+    asked = {
+        "backbone": backbone,
+        "features": list(features),
+        "weights": str(weights) if weights in ("pretrained", "random") else _absolute(weights),
+        "weights_seed": weights_seed,
+        "image_size": image_size,
+        "head_weights": _absolute(head_weights),
+    }
+    known = None if rehash else recall(digests, asked)
+    if known is not None:
+        return known
+    found, memories = _look_up(
+        backbone, features, weights, weights_seed, image_size, head_weights, digests, fetch, rehash
+    )
+    if memories:
+        remember(digests, asked, found, memories)
+    return found
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def _look_up(
+    backbone: str,
+    features: Sequence[str | None],
+    weights: str | Path,
+    weights_seed: int,
+    image_size: int,
+    head_weights: Path | None,
+    digests: Path | None,
+    fetch: bool,
+    rehash: bool,
+) -> tuple[list[Identity], dict[str, DigestMemory]]:
+    """Ask the libraries, and find where the digests are remembered; nowhere without weights."""
+    from frostline.extract.backbones.architectures import build_model, build_outline
+    from frostline.extract.backbones.depths import backbone_depths
+    from frostline.extract.backbones.features import LAYER, LOGITS
+    from frostline.extract.backbones.weights.source import KeptClassifier, WeightsSource, fill_model
+
     entry = resolve(backbone)
     absent = weights == "pretrained" and not fetch and can_be_fetched(entry)
     source = None if absent else WeightsSource.find(entry, weights, weights_seed)
     layers = any(one is not None and one.startswith((LAYER, BLOCKS)) for one in features)
     outline = build_outline(entry, image_size, layers=layers)
-    chosen = _chosen(features, outline, backbone, found)
+    chosen = _chosen(features, outline, backbone, partial(backbone_depths, backbone, image_size))
     if source is None:
-        return [Identity("", "pretrained", one) for one in chosen]
+        return [Identity("", "pretrained", one) for one in chosen], {}
     memory = source.memory(entry, image_size, digests)
     digest = None if rehash else memory.get()
     if digest is None:
@@ -111,7 +122,32 @@ def identify_features(
         digest = fill_model(entry, built, heads, source, memory)
     kept = KeptClassifier(entry, source, head_weights, digests)
     head = kept.digest(rehash) if LOGITS in chosen else ""
-    return [Identity(digest, source.text, one, head if one == LOGITS else "") for one in chosen]
+    memories = {"weights": memory, **({LOGITS: kept.memory} if LOGITS in chosen else {})}
+    found = [Identity(digest, source.text, one, head if one == LOGITS else "") for one in chosen]
+    return found, memories
+
+
+def _of_module(
+    module: nn.Module,
+    features: Sequence[str | None],
+    weights: str | Path,
+    image_size: int,
+    name: str | None,
+) -> list[Identity]:
+    from frostline.extract.backbones.depths import backbone_depths
+    from frostline.extract.backbones.own_module import (
+        SOURCE,
+        OwnModule,
+        check_own_weights,
+        own_name,
+    )
+    from frostline.extract.backbones.weights.digests import module_digest
+
+    called = own_name(module, name)
+    check_own_weights(called, weights)
+    found = partial(backbone_depths, module, image_size, name=name)
+    chosen = _chosen(features, OwnModule(module), called, found)
+    return [Identity(module_digest(module), SOURCE, one) for one in chosen]
 
 
 def _chosen(
@@ -121,6 +157,8 @@ def _chosen(
     find_depths: Callable[..., Sequence[Depth]],
 ) -> list[str]:
     """Name the features that are meant, and check that the model has them."""
+    from frostline.extract.backbones.features import LOGITS, default_feature, find_feature
+
     chosen: list[str] = []
     for one in features:
         if one is not None and is_blocks(one):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from frostline.cache import InputError
-from frostline.extract.backbones.catalog import Entry, timm_config
+from frostline.extract.backbones.catalog import Entry, resolve, timm_config
 from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_hub_json
+from frostline.extract.backbones.weights.known import recalled
 
 Colour = tuple[float, float, float]
 
@@ -63,6 +65,14 @@ def own_preprocessing(entry: Entry) -> Preprocessing:
     if entry.library == "hf":
         return _of_hub(entry)
     return _of_timm(entry) if entry.library == "timm" else _of_torchvision(entry)
+
+
+def remembered_preprocessing(backbone: str, digests: Path | None) -> Preprocessing:
+    """Look up `own_preprocessing` of a name, unless it is remembered beside a file of digests."""
+    asked = {"backbone": backbone, "what": "preprocessing"}
+    found = recalled(digests, asked, lambda: asdict(own_preprocessing(resolve(backbone))))
+    mean, std = tuple(found.pop("mean")), tuple(found.pop("std"))
+    return Preprocessing(mean, std, **found)
 
 
 def _of_timm(entry: Entry) -> Preprocessing:

@@ -94,7 +94,7 @@ class _Planner:
     def add(self, plan: Plan, cell: Cell) -> None:
         network, entry = cell.network(), cell.entry
         manifest, digests = self.manifest(cell.dataset)
-        inputs = network.inputs(manifest)
+        inputs = network.inputs(self.workspace, manifest)
         known = self.identity(network, inputs)
         features = [one.feature for one in known]
         seen = {

@@ -102,7 +102,7 @@ def _pixels(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.extract.pixels import fill_pixels
 
     manifest = read_manifest(workspace.manifest(step.cell.dataset))
-    inputs = step.cell.network().inputs(manifest)
+    inputs = step.cell.network().inputs(workspace, manifest)
     # Recipes that crop by chance keep more than the network sees.
     crop = step.inputs["pixels"]["geometry"]["crop"]
     kept = replace(inputs, geometry=replace(inputs.geometry, crop=crop))
@@ -173,7 +173,7 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     cell = step.cell
     manifest = read_manifest(workspace.manifest(cell.dataset))
     network = cell.network()
-    places = depth_places(network, network.inputs(manifest))
+    places = depth_places(network, network.inputs(workspace, manifest))
     heads = study_heads(study, cell, step.inputs.get("cv"))
     stores = [(place, embedding_key(step, name)) for place, name in places if name is not None]
     about = cell.dataset, cell.backbone.name

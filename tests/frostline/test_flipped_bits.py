@@ -18,6 +18,7 @@ import torch
 from frostline.cache import InputError, Store, Workspace, read_manifest
 from frostline.cache.stamped import read_json, read_parquet
 from frostline.extract.backbones.weights.digests import DigestMemory, read_digests
+from frostline.extract.backbones.weights.known import read_backbones
 from frostline.extract.private import workspace_key
 from frostline.finetune.saved_model import load_model
 from frostline.finetune.training.checkpoint import Checkpoint, Checkpoints
@@ -94,6 +95,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "boundaries/**/*.h5": store_rows,
     "measured.json": measured._entries,
     "weights.json": lambda path: read_digests(path) or None,
+    "backbones.json": lambda path: read_backbones(path) or None,
     "patient-key": lambda path: workspace_key(Workspace(path.parent)),
 }
 # What a report shows to people, and Frostline never reads.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError
 from frostline.cache.stamped import read_json, write_json
-from frostline.extract.backbones.own_module import class_name
-from frostline.extract.backbones.weights.files import weights_digest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FORMAT, VERSION = "frostline-digests", 2
 
@@ -81,6 +80,11 @@ def module_digest(module: nn.Module) -> str:
     BLAKE2b-128 over its parameters and buffers (names, dtypes, shapes, bytes), its class's
     qualified name, and its printed form. Code is not in it: another forward needs another name.
     """
+    from torch import Tensor
+
+    from frostline.extract.backbones.own_module import class_name
+    from frostline.extract.backbones.weights.files import weights_digest
+
     state = {**dict(module.named_buffers()), **module.state_dict()}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     printed = re.sub(r" at 0x[0-9a-f]+", "", repr(module))  # another one in each process

@@ -94,14 +94,18 @@ class KeptClassifier:
             self._state = self._read()
         return self._state
 
-    def digest(self, rehash: bool = False) -> str:
-        """Digest its tensors, unless they were not read yet and the digest is remembered."""
+    @property
+    def memory(self) -> DigestMemory:
+        """Where its digest is remembered."""
         path = self.file or self.backbone.path
         key = f"{self.entry.model} classifier from {path.absolute() if path else path}"
-        memory = DigestMemory(self.digests, key, path)
-        known = None if rehash or self._state is not None else memory.get()
+        return DigestMemory(self.digests, key, path)
+
+    def digest(self, rehash: bool = False) -> str:
+        """Digest its tensors, unless they were not read yet and the digest is remembered."""
+        known = None if rehash or self._state is not None else self.memory.get()
         digest = known or weights_digest(self.state)
-        memory.put(digest)
+        self.memory.put(digest)
         return digest
 
     def _read(self) -> dict[str, Tensor]:

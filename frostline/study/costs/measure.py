@@ -82,7 +82,7 @@ def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, prec
     for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
         if cell.entry.unfreeze == "none":
             manifest = read_manifest(workspace.manifest(cell.dataset))
-            size = cell.network().inputs(manifest).geometry.crop
+            size = cell.network().inputs(workspace, manifest).geometry.crop
             measure_backbone(workspace, cell, size, device, precision)
 
 
@@ -97,7 +97,7 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
     from frostline.extract.pixels import distinct_images, manifest_channels
 
     manifest = read_manifest(workspace.manifest(step.cell.dataset))
-    geometry = step.cell.network().inputs(manifest).geometry
+    geometry = step.cell.network().inputs(workspace, manifest).geometry
     geometry = replace(geometry, crop=step.inputs["pixels"]["geometry"]["crop"])
     what = {"decoding": step.key, "images": len(manifest.table)}
 
