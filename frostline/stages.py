@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
-from frostline.console import detail
+from frostline.console import detail, say
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from frostline.finetune.training.epochs import Epoch
 
 Progress = Callable[[int, int], None]
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+AUTO = "auto"
+PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
 
 
 def digest_file(workspace: Workspace) -> Path:
@@ -173,7 +174,8 @@ class Machine:
     device : str
         `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
     precision : str
-        `auto` (bfloat16 or float16 on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
+        `auto` (that of what was begun; else bfloat16 or float16 on a GPU, float32 on a CPU),
+        `float32`, `bfloat16`, `float16`.
     batch : int
         Images a forward pass.
     workers : int
@@ -225,6 +227,30 @@ class Machine:
         import torch
 
         return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+    def settle(self, begun: Callable[[str], bool]) -> tuple[Machine, str]:
+        """Choose the precision of what was begun, on whatever device, where it is `auto`.
+
+        It is in every key: work that a GPU has done would be done again on a laptop.
+
+        Parameters
+        ----------
+        begun : callable
+            Says of a precision whether there is something in it.
+
+        Returns
+        -------
+        The machine with a precision, and a sentence where it is not the device's own.
+        """
+        own = self.resolve()[1]
+        chosen = replace(self, precision=own)
+        if self.precision != AUTO or self.engine != "torch" or begun(own):
+            return chosen, ""
+        for one in PRECISIONS[1:]:
+            if one != own and begun(one):
+                said = f"Precision {one}, as what is there; --precision {own} would start anew."
+                return replace(self, precision=one), said
+        return chosen, ""
 
     def source(self, workspace: Workspace, manifest: Manifest, inputs: Inputs) -> PixelSource:
         """Find the pixels of a data set."""
@@ -285,17 +311,26 @@ def extract_features(
         Instead of the network's; None is the backbone's default, `blocks` stands for those of all
         depths, from input to output (docs/depth.md).
     """
-    from frostline.cache import read_manifest
+    from frostline.cache import part_files, read_manifest
     from frostline.extract.embed import embed_features
 
     machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(workspace, manifest)
     source = machine.source(workspace, manifest, inputs)
-    device, precision = machine.resolve()
     known = network.identify_features(workspace, inputs, features)
-    specs = _embedding_specs(network, source, inputs, known, precision)
     stores = workspace.embeddings(dataset, network.backbone_name)
+
+    def specs_in(precision: str) -> list[dict[str, Any]]:
+        return _embedding_specs(network, source, inputs, known, precision)
+
+    machine, said = machine.settle(
+        lambda one: any(part_files(stores / spec_key(spec)) for spec in specs_in(one))
+    )
+    if said:
+        say(said)
+    device, precision = machine.resolve()
+    specs = specs_in(precision)
     detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
     for spec in specs:
         detail(f"Embeddings in {stores / spec_key(spec)}.")
@@ -413,7 +448,7 @@ def finetune_folds(
     from frostline.finetune.parallel import process_group
 
     training = _training(
-        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
+        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress, cv
     )
     how = _execution(execution, machine, on_epoch, progress)
     with process_group(how.device):
@@ -430,6 +465,7 @@ def _training(
     columns: Columns | None,
     changes: Mapping[str, Any] | None,
     progress: Progress | None,
+    cv: str | None = None,
 ) -> tuple[Task, Callable[[], Store], Callable[[], Backbone]]:
     """Find what is trained, and what opens its pixels and loads its backbone."""
     recipe, machine = _recipe(network, unfreeze, changes or {}), machine or Machine()
@@ -443,10 +479,30 @@ def _training(
         split=chosen.split,
         on_missing=missing_images(machine.on_error),
     )
-    device, precision = machine.resolve()
-    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
+    task = _settled(workspace, task, machine, cv)
+    device = machine.resolve()[0]
+    detail(f"Computing on {device} in {task.precision}; pixels in {source.folder}.")
     load = partial(_load_checked, workspace, network, inputs, task.weights)
     return task, partial(_open_pixels, source, progress), load
+
+
+def _settled(workspace: Workspace, task: Task, machine: Machine, cv: str | None) -> Task:
+    """Take the precision of a run that was begun, where there is a choice."""
+    from frostline.cache import read_manifest
+    from frostline.finetune.folds import parse_folds
+
+    manifest = read_manifest(workspace.manifest(task.dataset))
+    # The first repeat of a cross-validation stands for it; its folds ask no column of splits.
+    first = task if cv is None else replace(task, cv=(parse_folds(cv)[0], 0), split="split")
+
+    def begun(precision: str) -> bool:
+        run = replace(first, precision=precision).run_id(manifest)
+        return workspace.has_predictions(run) or (workspace.model(run) / "checkpoints").exists()
+
+    machine, said = machine.settle(begun)
+    if said:
+        say(said)
+    return replace(task, precision=machine.precision)
 
 
 def _execution(
@@ -529,7 +585,6 @@ def _task(
         std=_three(inputs.normalisation["std"]),
         protocol=network.protocol,
         recipe=recipe,
-        precision=machine.resolve()[1],
         crop=inputs.geometry.crop if kept != inputs else None,
     )
     return task, source, inputs

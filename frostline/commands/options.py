@@ -94,7 +94,7 @@ ImageSizeOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(help="Of computing; auto: float32 on a CPU, else half."),
+    typer.Option(help="Of computing; auto: of what is there, else float32 on a CPU."),
 ]
 WorkersOption = Annotated[
     int, typer.Option(help="Threads that decode; 0: one a core.", min=0, max=MOST_PROCESSES)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
@@ -302,6 +302,7 @@ class Study(_Strict):
     workers: int = Field(0, ge=0)
     engine: Literal["torch", "onnx"] = "torch"
     on_error: Literal["stop", "skip"] = "stop"
+    _settled: str = PrivateAttr("")
 
     def backbone_entries(self) -> list[BackboneEntry]:
         """List the backbones with their weights."""
@@ -313,7 +314,11 @@ class Study(_Strict):
     def machine(self) -> Machine:
         """Say where and how to compute."""
         how = self.batch, self.workers, self.on_error, self.engine
-        return Machine(self.device, self.precision, *how)
+        return Machine(self.device, self._settled or self.precision, *how)
+
+    def settle(self, precision: str) -> None:
+        """Compute in one precision from now on, where the study leaves it to the machine."""
+        self._settled = precision
 
 
 def builtin_studies() -> list[str]:

@@ -13,7 +13,7 @@ from frostline.depth.checks import AUTO, check_images, check_trained, choose_fol
 from frostline.protocols import Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
-from frostline.study.records import manifest_digests
+from frostline.study.records import manifest_digests, record_done
 from frostline.study.steps import study_heads
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def make_plan(
 ) -> Plan:
     """Find all steps of some runs, whose manifests must exist.
 
-    A run that cannot be planned (its weights cannot be had, …) is in `failed`.
+    A run that cannot be planned (its weights cannot be had, …) is in `failed`. Where the study
+    leaves the precision to the machine, it is that of what was done before, if anything was.
 
     Parameters
     ----------
@@ -41,7 +42,34 @@ def make_plan(
         Whether pretrained weights that are not on this machine are fetched, as their digest is
         part of what a run is. If not, it is "" in the steps' inputs.
     """
-    plan, planner, broken = Plan(), _Planner(workspace, study, fetch), broken or {}
+    plan = _planned(workspace, study, cells, broken or {}, fetch)
+    machine = study.machine()
+    if machine.precision != steps.AUTO or machine.engine != "torch":
+        return plan
+    own = machine.resolve()[1]
+    for one in (own, *steps.PRECISIONS[1:]):
+        study.settle(one)
+        other = plan if one == own else _planned(workspace, study, cells, broken or {}, fetch)
+        if any(
+            "compute" in step.inputs and record_done(workspace, step.key) for step in other.steps
+        ):
+            if one != own:
+                other.said.append(
+                    f"Precision {one}, as what is done already; --precision {own} would start anew."
+                )
+            return other
+    study.settle(own)
+    return plan
+
+
+def _planned(
+    workspace: Workspace,
+    study: Study,
+    cells: Sequence[Cell],
+    broken: Mapping[str, str],
+    fetch: bool,
+) -> Plan:
+    plan, planner = Plan(), _Planner(workspace, study, fetch)
     absent = dict(_absent(dict.fromkeys(_names(cells))))
     plan.left_out += absent.values()
     for cell in cells:
