@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,17 +112,22 @@ def _backbone(point: Point) -> str:
 
 
 def shown_runs(
-    runs: Sequence[Predictions], curves: Sequence[Curves], depths: Sequence[Mapping[str, Any]]
+    runs: Sequence[Predictions],
+    curves: Sequence[Curves],
+    depths: Sequence[Mapping[str, Any]],
+    *,
+    alone: bool = True,
 ) -> list[Predictions]:
     """Leave out what stands in the curves alone: reading elsewhere than chosen, or at the end.
 
     The other depths are description; in tables of scores and comparisons they would be candidates.
     Where each fold chose for itself, what it chose stands for the chosen one, as in the sentence.
-    Each run that is shown says whose curve it is a point of.
+    Each run that is shown says whose curve it is a point of. Beside other protocols (not `alone`)
+    what was trained is named by this one: a recipe's run of theirs may differ in its rates alone.
     """
     from frostline.report.statistics.comparisons.families import CURVE
 
-    curves_of: dict[str, str] = {}
+    about: dict[str, dict[str, str]] = {}
     chosen = {
         str(run) for one in curves for run in one.table.loc[one.table["chosen"], "run"].tolist()
     }
@@ -133,17 +138,12 @@ def shown_runs(
             last = number == len(one["read"]) - 1
             shown = last or (names[0] in chosen and not one["nested"])
             (kept if shown else hidden).update(names)
-        curves_of |= dict.fromkeys(_names(one), one["backbone"])
+        read = [*one["nested"], *(name for _, names, _ in one["read"] for name in names)]
+        about |= {name: {CURVE: one["backbone"]} for name in read}
+        trained = {CURVE: one["backbone"]} | ({} if alone else {"protocol": one["protocol"]})
+        about |= {name: trained for names in one["train"].values() for name in names}
     return [
-        replace(run, meta={**run.meta, CURVE: curves_of.get(run.run)})
+        replace(run, meta={**run.meta, **about.get(run.run, {})})
         for run in runs
         if run.run not in hidden - kept
     ]
-
-
-def _names(one: Mapping[str, Any]) -> Iterator[str]:
-    """Give the names of the runs of one curve that `depth_runs` lists."""
-    for _, names, _ in one["read"]:
-        yield from names
-    for names in (one["nested"], *one["train"].values()):
-        yield from names

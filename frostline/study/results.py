@@ -209,7 +209,7 @@ def _write(
 
     runs = [read_predictions(path) for path in predictions]
     curves = study_curves(study, runs, state["depths"])
-    runs = shown_runs(runs, curves, state["depths"])
+    runs = shown_runs(runs, curves, state["depths"], alone=len(study.protocols) == 1)
     settings = _published(study)
     write_report(
         workspace.report(study.name),

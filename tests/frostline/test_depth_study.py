@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ def test_a_pair_of_methods_has_one_answer(finished: Path) -> None:
     assert (nets["label_a"] != nets["label_b"]).all()
     answer = (finished / "ws" / "reports" / "small" / "answer.txt").read_text("utf-8")
     assert "Depths of one backbone are compared in the answer" in " ".join(answer.split())
+
+
+def test_what_depth_trained_is_named_beside_another_protocol(tmp_path: Path) -> None:
+    """They differ in their rate alone, and no table says a run's digits for a name."""
+    make_images(tmp_path / "images", 48)
+    trained = {**DEPTH, "train": [1], "epochs": 1, "lr": 0.01}
+    tuned = {"recipe": "standard", "image_size": 32, "unfreeze": 1, "epochs": 1, "lr": 0.001}
+    protocols = {"depth": trained, "tuned": tuned}
+    study = study_at(tmp_path, protocols=protocols, backbones=STUDY["backbones"][:1])
+    outcome = run_study(Workspace(tmp_path / "ws"), study)
+    assert outcome.report is not None
+    answer = " ".join((outcome.report / "answer.txt").read_text("utf-8").split())
+    assert "unfreeze-1" not in answer
+    page = (outcome.report / "index.html").read_text("utf-8")
+    for protocol in ("depth", "standard"):
+        assert re.search(rf"last block fine-tuned[^<]*, {protocol}\b", page)
 
 
 def test_the_report_is_written_again_for_another_metric(finished: Path) -> None:
