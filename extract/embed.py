@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -243,9 +244,7 @@ def _embed(
     batch: int,
     progress: Progress | None,
 ) -> None:
-    from frostline.extract.forward import pad
-
-    count, began = 0, time.monotonic()
+    count, began, fitting = 0, time.monotonic(), _Fitting(forward, batch)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -255,15 +254,61 @@ def _embed(
         ]
         pixels = stack.enter_context(closing(prefetch(source.batches(images, batch))))
         for keys, values in pixels:
-            rows = forward(pad(values, batch))
+            rows = fitting.rows(values)
             for target, writer, mine in zip(targets, writers, rows, strict=True):
                 new = ~target.skips(keys)
-                writer.append(keys[new], mine[: len(keys)][new])
-                target.values.add(mine[: len(keys)][new])
+                writer.append(keys[new], mine[new])
+                target.values.add(mine[new])
                 target.done.embedded += int(new.sum())
             count += len(keys)
             if progress is not None:
                 progress(count, len(images))
+
+
+@dataclass
+class _Fitting:
+    """Forward passes of as many images as fit into the device's memory, at most `size`."""
+
+    forward: Callable[[np.ndarray], list[np.ndarray]]
+    size: int
+
+    def rows(self, values: np.ndarray) -> list[np.ndarray]:
+        """Compute the rows [n, dim] of n images for each feature, in passes of one size.
+
+        Where one does not fit, this and all that follow are of the next smaller power of two.
+        """
+        import torch
+
+        from frostline.extract.forward import pad
+
+        while True:
+            starts = range(0, len(values), self.size)
+            try:
+                passes = [
+                    self.forward(pad(values[start : start + self.size], self.size))
+                    for start in starts
+                ]
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            return [np.concatenate(parts)[: len(values)] for parts in zip(*passes, strict=True)]
+
+    def _halve(self, error: Exception) -> None:
+        import torch
+
+        if self.size == 1:
+            raise InputError(
+                "The device's memory does not hold the forward pass of one image: use --precision "
+                "bfloat16, a smaller --image-size, or --device cpu."
+            ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        size, self.size = self.size, 1 << (self.size - 1).bit_length() - 1  # a power of two
+        warnings.warn(
+            f"The device's memory does not hold {size} images at a time: passes have "
+            f"{self.size} from here on (--batch {self.size} would from the start).",
+            stacklevel=2,
+        )
 
 
 def _differences(folder: Path, spec: dict[str, Any]) -> list[str]:

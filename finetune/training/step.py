@@ -56,14 +56,17 @@ class Stepper:
         self.recipe, self.conditions = recipe, conditions
         self.device = torch.device(conditions.device)
         self.optimizer = make_optimizer(model, recipe, self.device)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=conditions.precision == "float16"
-        )
+        self.scaler = self._new_scaler()
         self.class_weight = class_weights(part.labels, model.head.out_features, recipe)
         # The whole batch, which may have taken the one image that was left over.
         given = recipe.micro_batch
         self.size = given if isinstance(given, int) and given else recipe.batch_size + 1
         self.forward: nn.Module = model
+
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(
+            self.device.type, enabled=self.conditions.precision == "float16"
+        )
 
     def find_size(self, indices: Tensor) -> None:
         """Set `size` to what fits into memory, by steps on these images that are taken back."""
@@ -174,7 +177,8 @@ class Stepper:
         names = trained_state(self.model)
         state = self.model.state_dict()
         before = {name: state[name].cpu().clone() for name in names}
-        scaler = self.scaler.state_dict()
+        # A step that memory ended in the middle leaves a scaler that takes no other.
+        kept, self.scaler = self.scaler, self._new_scaler()
         set_modes(self.model)
         try:
             with random_state(0, self.device):
@@ -188,7 +192,7 @@ class Stepper:
         finally:
             self.optimizer.zero_grad(set_to_none=True)
             self.optimizer.state.clear()
-            self.scaler.load_state_dict(scaler)
+            self.scaler = kept
             self.model.load_state_dict(before, strict=False)
 
     def _has_unused(self) -> bool:

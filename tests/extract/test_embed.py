@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest, spec_key
+from frostline.extract import forward
 from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import Extraction, embed_features, embed_images, embedding_spec
 from frostline.extract.forward import forward_function, pad
@@ -54,6 +55,40 @@ def stored(workspace: Workspace, done: Extraction) -> dict[str, np.ndarray]:
     store = Store.open(workspace.embeddings("set", "timm:test_vit") / done.key)
     rows = store.locate(manifest.keys())
     return dict(zip(manifest.table["image_id"], store.read(rows), strict=True))
+
+
+def test_the_batch_that_fits_is_found(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_images(tmp_path / "images", 21)
+    places = [Workspace(tmp_path / name) for name in "abc"]
+    whole = stored(places[0], extract(places[0], root, backbone))
+    passes: list[int] = []
+    most = 5
+    make = forward.several_forward
+
+    def small_memory(*about: Any) -> Any:
+        compute = make(*about)
+
+        def limited(pixels: np.ndarray) -> list[np.ndarray]:
+            passes.append(len(pixels))
+            if len(pixels) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return compute(pixels)
+
+        return limited
+
+    monkeypatch.setattr(forward, "several_forward", small_memory)
+    with pytest.warns(UserWarning, match="does not hold (16|8) images at a time: passes") as said:
+        found = stored(places[1], extract(places[1], root, backbone, batch=16))
+    assert len(said) == 2
+    # 16 do not fit, 8 do not; then all are of 4.
+    assert passes == [16, 8, *[4] * 6]
+    for name, row in whole.items():
+        np.testing.assert_allclose(found[name], row, atol=1e-6)
+    most = 0
+    with pytest.raises(InputError, match="does not hold the forward pass of one image: use "):
+        extract(places[2], root, backbone, batch=1)
 
 
 def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,28 @@ def test_what_auto_tries_is_taken_back(monkeypatch: pytest.MonkeyPatch, name: st
     expected = fit(told, Recipe(**fields, micro_batch=4))
     assert found.batch == expected.batch == 4
     assert measured(found) == measured(expected)
+
+
+def test_memory_that_ends_between_gradients_and_step_leaves_no_scaler_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of float16, whose scaler takes a batch's gradients once."""
+    clip, calls = torch.nn.utils.clip_grad_norm_, [0]
+
+    def limited(*arguments: Any) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return clip(*arguments)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", limited)
+    recipe = Recipe(batch_size=8, micro_batch="auto", clip_grad_norm=1.0)
+    stepper = Stepper(classifier(name=VIT), TRAIN, recipe, replace(CPU, precision="float16"))
+    scale = stepper.scaler.get_scale()
+    stepper.find_size(torch.arange(8))
+    assert (stepper.size, calls[0]) == (4, 2)
+    assert stepper.scaler.get_scale() == scale
+    stepper.step(PLACE, torch.arange(8), TRAIN.pixels.batch(torch.arange(8)), 0.1)
 
 
 def test_a_resumed_training_keeps_the_part_that_was_found(
