@@ -179,6 +179,11 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         InputError
             If the fields do not go together, or the head takes none such.
         """
+        if self.is_depth and self.unfreeze != "none":
+            raise InputError(
+                "The protocol of depth trains by its key train, such as train: [1, all]: leave "
+                "unfreeze out."
+            )
         if self.train is not None:
             self._check_depth()
             for entry in self.parts().values():

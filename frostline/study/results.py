@@ -251,6 +251,7 @@ def _published(study: Study) -> dict[str, Any]:
 def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> list[Failed]:
     """List the runs that failed, one entry for all seeds of a method."""
     from frostline.report import Failed
+    from frostline.report.tables.failed import NOT_RUN
 
     alike: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in study_cells(study):
@@ -264,7 +265,7 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
         unfreeze, weights = str(cells[0].entry.unfreeze), cells[0].network().weights
         seeds = tuple(cell.seed for cell in cells)
         about = (dataset, backbone, unfreeze, weights, protocol, seeds)
-        word = "not run yet" if sentence == NOT_YET else "failed"
+        word = NOT_RUN if sentence == NOT_YET else "failed"
         found.append(Failed(*about, method not in shown, sentence, word))
         shown.add(method)  # one row, however many sentences
     return found

@@ -98,6 +98,7 @@ def _bar(row: Record, low: float, high: float, room: int) -> str:
         cells[first : last + 1] = "─" * (last - first + 1)
         cells[first], cells[last] = "├", "┤"
     if np.isfinite(row["val_estimate"]):
-        cells[place(row["val_estimate"])] = VALIDATION
+        at = place(row["val_estimate"])
+        cells[at] = cells[at] if cells[at] in "├┤" else VALIDATION
     cells[place(row["estimate"])] = SIGNS[row["road"]]
     return "".join(cells)

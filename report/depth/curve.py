@@ -260,11 +260,15 @@ def _validates(point: Point) -> bool:
 def _chosen(
     points: Sequence[Point], table: pd.DataFrame, metric: str, how: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """Mark what is within one standard error, and the choice, on each road of each backbone."""
+    """Mark what is within one standard error, and the choice, on each road of each backbone.
+
+    Trainings of an unfinished study whose seeds are fewer than another's are no candidates yet.
+    """
     higher = find_metric(metric).higher
     table = table.assign(within=False, chosen=False)
     for (_, road), part in table.groupby(["backbone", "road"], sort=False):
-        scores = part["val_estimate"].to_numpy(float)
+        seeds = np.array([len(points[row].runs) for row in part.index])
+        scores = part["val_estimate"].where(seeds == seeds.max()).to_numpy(float)
         best = best_place(scores, higher=higher)
         if road not in ("read", "train") or best is None:
             continue

@@ -118,9 +118,29 @@ def _rule(part: pd.DataFrame, chosen: Record, subject: str, words: Callable[[Rec
         )
     if len(of_road) == 1:
         return f"{subject} the only one."
+    ties = _ties(of_road, chosen, behind)
+    if ties:
+        named = [words(row) for row in ties[:3]]
+        named += [f"{len(ties) - 3} more"] * (len(ties) > 3)
+        listed = ", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1]
+        return f"{subject} as good on validation as {listed}, and cheaper."
+    costs = of_road["cost" if chosen["road"] == "read" else "seconds"]
+    if chosen["depth"] == of_road.loc[costs.idxmin(), "depth"]:
+        return f"{subject} the best on validation, and the cheapest."
     return (
         f"{subject} the best on validation; nothing cheaper came within one standard error of it."
     )
+
+
+def _ties(of_road: pd.DataFrame, chosen: Record, behind: str) -> list[Record]:
+    """List the other places whose validation score is the chosen one's, as it is written."""
+    metric = chosen["metric"]
+    return [
+        row
+        for row in of_road.to_dict("records")
+        if row["depth"] != chosen["depth"]
+        and number(abs(row["val_estimate"] - chosen["val_estimate"]), metric) == behind
+    ]
 
 
 def _last_layer(found: Record | None, *, repeated: bool) -> Iterator[str]:
@@ -166,6 +186,9 @@ def misled_sentences(curves: Curves) -> list[str]:
         return []
     road = {"read": "reading", "train": "training"}[rows[0]["road"]]
     what = f"what was chosen for {road}" if len(rows) == 1 else "what was chosen"
+    told = dict.fromkeys(str(row["backbone"]) for row in rows)
+    if len(told) < table["backbone"].nunique():
+        what += f" of {' and '.join(told)}"
     depth = "the depth was" if len(rows) == 1 else "depths were"
     return [
         f"{MISLED}: {what} scored {_range(rows, 'val_estimate')} on validation and "

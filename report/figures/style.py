@@ -217,7 +217,7 @@ def add_legend(figure: Figure, handles: Sequence[Any], columns: int, length: flo
         text.set_parse_math(False)
 
 
-def save_figure(figure: Figure, path: Path | str, *, dpi: int = 200) -> None:
+def save_figure(figure: Figure, path: Path | str, *, dpi: int = 300) -> None:
     """Write a figure to `path` (.svg, .png, .pdf), atomically, on white, same bytes."""
     import matplotlib as mpl
 

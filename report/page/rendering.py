@@ -24,7 +24,7 @@ from frostline.report.tables import data
 from frostline.report.tables.classes import class_table
 from frostline.report.tables.data import DataAudit
 from frostline.report.tables.escape import plain, unbroken
-from frostline.report.tables.failed import Failed
+from frostline.report.tables.failed import Failed, unfinished_sentence
 from frostline.report.tables.freezing import freezing_table
 from frostline.report.tables.scores import score_table
 from frostline.report.tables.table import Table
@@ -69,6 +69,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
         .get_template("page.html.jinja")
         .render(
             title=content.title,
+            unfinished=unfinished_sentence(content.failed),
             style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
             script=_markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

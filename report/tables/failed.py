@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from frostline.cache.tables.words import counted
 from frostline.report.notes import Note
 from frostline.report.statistics.names import MAJORITY_HEAD, freeze_word, trained_word, weights_word
 from frostline.report.tables.table import Cell, Row, Table
+
+NOT_RUN = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,17 @@ class Failed:
         name = Cell(self.backbone, ", ".join(filter(None, details)))
         cells = [Cell(self.word, value=float("nan"))] * scores
         return Row((name, *ways, *cells), self.dataset)
+
+
+def unfinished_sentence(failed: Sequence[Failed]) -> str:
+    """Say that runs are not done, which what is said of the others may hang on; "" if all are."""
+    runs = sum(len(one.seeds) for one in failed if one.word == NOT_RUN)
+    if not runs:
+        return ""
+    return (
+        f"Unfinished: {counted(runs, 'run')} of this study {'is' if runs == 1 else 'are'} not done "
+        "yet, and what is said here may change."
+    )
 
 
 def with_failed(table: Table, failed: Sequence[Failed], *, freeze: bool) -> Table:

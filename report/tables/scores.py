@@ -193,7 +193,10 @@ def _best_notes(marks: pd.DataFrame | None, primary: str, names: Sequence[str]) 
     orders = [(row, _chance(row["false_order"])) for row in rows if row["false_order"] >= 0]
     curves = any(row["rivals"] < row["methods"] - 1 for row in rows)
     if curves:
-        yield Note("Depths of one backbone are compared in the answer, not with each other here.")
+        yield Note(
+            "No row is marked as best: depths of one backbone are compared in the answer, not with "
+            "each other here."
+        )
     if orders:
         two = "best and the best of another backbone" if curves else "two best"
         yield Note(

@@ -121,7 +121,9 @@ def test_a_pair_of_methods_has_one_answer(finished: Path) -> None:
     assert len(pairs) > 2
     assert (nets["label_a"] != nets["label_b"]).all()
     answer = (finished / "ws" / "reports" / "small" / "answer.txt").read_text("utf-8")
-    assert "Depths of one backbone are compared in the answer" in " ".join(answer.split())
+    assert "No row is marked as best: depths of one backbone are compared in " in " ".join(
+        answer.split()
+    )
 
 
 def test_what_depth_trained_is_named_beside_another_protocol(tmp_path: Path) -> None:
@@ -314,7 +316,7 @@ def test_a_data_set_without_a_root_is_the_one_that_is_indexed(
     ("entry", "sentence"),
     [
         ({"train": [1]}, "The key train is for the protocol of depth: give feature: blocks"),
-        ({"feature": "blocks", "unfreeze": 1, "train": [1]}, "and no unfreeze"),
+        ({"feature": "blocks", "unfreeze": 1, "train": [1]}, "leave unfreeze out"),
         ({"feature": "blocks", "train": [1, 1]}, "The key train has 1 twice: give it once."),
         ({"feature": "blocks", "train": ["half"]}, "train"),
         ({"feature": "blocks", "recipe": "standard", "epochs": 3}, "takes no field of the recipe"),
@@ -353,7 +355,10 @@ def test_what_an_interrupted_run_has_done_can_be_shown(
     assert run_study(place, study, only=["*/timm:test_vit/*"]).failed == {}
     folder = report_study(place, study)
     answer = (folder / "answer.txt").read_text("utf-8")
-    assert answer.lstrip().startswith("Read timm:test_vit at ")
+    first, then = answer.lstrip().split("\n\n")[:2]
+    assert first.startswith("Unfinished: 3 runs of this study are not done yet, and what is said ")
+    assert then.startswith("Read timm:test_vit at ")
+    assert "Unfinished: 3 runs of this study" in (folder / "index.html").read_text("utf-8")
     assert answer.count("not run yet") >= 2
     assert "Not run yet: set, timm:test_resnet, depth:1, seed 0." in " ".join(answer.split())
     assert set(points(tmp_path)["backbone"]) == {"timm:test_vit"}

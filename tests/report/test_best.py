@@ -195,7 +195,7 @@ def test_depths_of_one_backbone_are_no_rivals(run):
         one.meta["feature"] = f"layer:{i}"
     methods = group_methods(score(runs))
     marks = mark_best(methods, "accuracy")
-    assert marks[["run", "mark", "second", "rivals"]].values.tolist() == [["a0", "alone", "b0", 1]]
+    assert marks[["run", "mark", "second", "rivals"]].values.tolist() == [["a0", "", "b0", 1]]
     (said,) = answer(tabulate(score(runs))[0], "accuracy", runs)
     assert said.startswith("On chest, a (frozen, layer:0) scored highest: accuracy ")
     assert "separate it from every method but other depths of its backbone" in said

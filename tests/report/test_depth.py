@@ -260,6 +260,22 @@ def test_one_patient_more_is_no_better_and_two_are(wrong, depth):
     assert row["depth"] == depth
 
 
+def test_ties_and_the_cheapest_are_said():
+    points = reading()
+    tied = depth_sentences(curves_of([all_right(points[3], 0), all_right(points[-1], 0)]))
+    assert tied[1] == "It is as good on validation as its last layer, and cheaper."
+    alone = depth_sentences(curves_of([all_right(points[3], 0), reading()[-1]]))
+    assert alone[1] == "It is the best on validation, and the cheapest."
+
+
+def test_a_training_that_lacks_seeds_is_not_chosen_yet():
+    whole = training({"1": 1.0, "3": 3.5}, seeds=2)
+    last = Point(whole[1].road, whole[1].place, whole[1].runs[:1])
+    for points, chosen in ((whole, [False, True]), ([whole[0], last], [True, False])):
+        table = curves_of([*reading(), *points]).table
+        assert table.loc[table["road"] == "train", "chosen"].tolist() == chosen
+
+
 def test_validation_that_says_nothing_of_the_test_set_is_named():
     honest, shifted = (curves_of(reading(shift=shift, patients=400)) for shift in (0.0, 1.2))
     assert not any("does not speak" in text for text in depth_sentences(honest))
@@ -276,6 +292,10 @@ def test_what_validation_cannot_speak_for_is_said_once():
     (said,) = [text for text in depth_sentences(found) if "does not speak" in text]
     assert re.search(r"what was chosen scored [0-9.]+ to [0-9.]+% on validation and [0-9.]+", said)
     assert said.endswith("and depths were chosen on validation.")
+    # Of one backbone of two: which.
+    points = reading(shift=1.2, patients=400) + reading(patients=400, backbone="other")
+    (said,) = [text for text in depth_sentences(curves_of(points)) if "does not speak" in text]
+    assert f"what was chosen for reading of {BACKBONE} scored " in said
 
 
 def test_without_validation_nothing_is_chosen():

@@ -60,10 +60,10 @@ def mark_best(
     -------
     DataFrame
         Columns `MARK_COLUMNS`, a row a marked method: `alone` for a best that is separated from
-        all others, else `alike`; `same` where its predictions are the best's. `second` is the
-        runner-up, `needed` how many units would separate the two (NaN where they are), `methods`
-        how many there are and `rivals` how many the best was compared with, `false_order` and
-        `optimism` what the functions of these names give.
+        all others, else `alike`, "" where it was not compared with all; `same` where its
+        predictions are the best's. `second` is the runner-up, `needed` how many units would
+        separate the two (NaN where they are), `methods` how many there are and `rivals` how many
+        the best was compared with, `false_order` and `optimism` what the functions say.
         Without marks one row whose `why` gives the reason.
     """
     dataset = methods[0].dataset
@@ -85,7 +85,8 @@ def mark_best(
     names = [one.name for one in methods if one.name in close]
     about = {
         "dataset": dataset,
-        "mark": ALIKE if len(close) > 1 else ALONE,
+        # Of a backbone's depths a mark, or none, would say what was not asked here.
+        "mark": _mark(close) if len(rivals) == len(methods) - 1 else "",
         "why": "",
         "second": second,
         "needed": nearest.groups_needed if nearest.verdict == "undecided" else np.nan,
@@ -96,6 +97,10 @@ def mark_best(
     }
     rows = [about | {"run": name, "same": name in same} for name in names]
     return pd.DataFrame(rows, columns=list(MARK_COLUMNS))
+
+
+def _mark(close: set[str]) -> str:
+    return ALIKE if len(close) > 1 else ALONE
 
 
 def _close(
