@@ -18,7 +18,7 @@ STAGES = {
     "probe": 2,
     "finetune": 1,
     "statistics": 16,
-    "figures": 10,
+    "figures": 11,
 }
 
 # What may decide a number somewhere between an image file and a page.

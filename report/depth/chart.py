@@ -55,7 +55,8 @@ def _panel(curves: Curves, backbone: str, width: int) -> Iterator[str]:
     title = find_metric(curves.metric).title
     unit = " (%)" if is_share(curves.metric) else ""
     images = "" if is_repeated(part) else " on test images"
-    yield f"{backbone}: {title}{unit}{images}, 95% intervals"
+    lower = "" if find_metric(curves.metric).higher else ", lower is better"
+    yield f"{backbone}: {title}{unit}{images}, 95% intervals{lower}"
     scale = ends[0] + ends[1].rjust(room - len(ends[0]))
     yield f"{'':{longest + score + 4}}{scale}"
     for name, row in zip(names, rows, strict=True):

@@ -338,6 +338,8 @@ def test_the_chart_ends_where_the_metric_does():
         run.table["group_id"] = "one patient"
     lines = depth_chart(curves_of(points), 80).splitlines()
     assert lines[0] == f"{BACKBONE}: Accuracy (%) on test images, 95% intervals"
+    losses = depth_chart(curves_of(reading(), metric="log_loss"), 80).splitlines()
+    assert losses[0].endswith(": Log loss on test images, 95% intervals, lower is better")
     assert lines[1].split() == ["50.0", "100.0"]
 
 
