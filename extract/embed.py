@@ -156,6 +156,7 @@ def embed_features(
         for spec in specs:
             check_weights(backbone, spec)
         forward, provenance = _computing(backbone, specs, device, engine)
+        provenance["batch"] = batch
         _embed(source, wanted, targets, forward, provenance, batch, progress)
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped

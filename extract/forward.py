@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ def several_forward(
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature.
 
-    With engine "onnx" all batches must be of the size of the first.
+    With engine "onnx" all batches must be of the size of the first. Float32 is IEEE's on a GPU too:
+    TF32, which PyTorch lets convolutions use there, keeps 10 of its 23 bits.
     """
     if engine == "onnx" and (compute, torch.device(device).type) != ("float32", "cpu"):
         raise InputError(
@@ -54,11 +56,29 @@ def several_forward(
             if not run:
                 run.append(onnx_features(backbone, found, images))
             return [row.numpy() for row in run[0](images)]
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+        mixed = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
+        with whole_float32(device), mixed:
             rows = backbone.several(images, found)
         return [row.float().cpu().numpy() for row in rows]
 
     return forward
+
+
+@contextmanager
+def whole_float32(device: str | torch.device) -> Iterator[None]:
+    """Keep convolutions and matrix products on a GPU from TF32, for a while."""
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    places: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, was in zip(places, before, strict=True):
+            place.allow_tf32 = was
 
 
 def to_input(
