@@ -1,7 +1,8 @@
-"""Locks between processes; each ends with the process that holds it, however that ends."""
+"""Locks between processes, each of which ends with its process; and the cores that one may use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +56,13 @@ def lock_file(path: Path, *, wait: bool = False) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def own_cores() -> int:
+    """Count the cores that this process may use: its affinity's and its container's.
+
+    Those of a machine are shared by the processes that torchrun started there.
+    """
+    import joblib
+
+    return max(1, joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store
+from frostline.cache.locks import own_cores
 from frostline.extract.engine import COSINE
 from frostline.extract.forward import device_name, pad, several_forward
 from frostline.extract.images.decode import decode
@@ -153,7 +153,7 @@ def compare_pixels(
     geometry = Geometry.from_spec(store.spec["geometry"])
     images = distinct_images(manifest)
     images = images[store.locate(image_keys(images)) >= 0]
-    check, workers = PixelCheck(), os.cpu_count() or 1
+    check, workers = PixelCheck(), own_cores()
     with Decoders(image_files(images), geometry, store.spec["channels"], workers) as decoders:
         for chunk in decoders.chunks():
             stored = store.read(store.locate(chunk.keys))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from frostline.cache import (
     part_files,
     spec_key,
 )
+from frostline.cache.locks import own_cores
 from frostline.cache.versions import numbered, versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
@@ -104,7 +104,7 @@ class PixelSource:
         """
         if images.empty:
             return
-        workers = self.workers or os.cpu_count() or 1
+        workers = self.workers or own_cores()
         with ExitStack() as stack:
             writer = None  # the pixel store holds 8 bits: a transform's floats are not kept
             if self.geometry.dtype == np.uint8:

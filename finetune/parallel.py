@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from frostline.cache import InputError
+
+# NCCL gives up after ten minutes, which filling a store may well take.
+LONGEST_WAIT = timedelta(days=7)
 
 
 @contextmanager
@@ -27,7 +31,9 @@ def process_group(device: str) -> Iterator[None]:
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    # The others wait while the first decodes or computes what frozen blocks give; one that dies is
+    # noticed by torchrun.
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=LONGEST_WAIT)
     yield
     # Not after an error: the others may be waiting, and torchrun ends them once this one has ended.
     dist.destroy_process_group()

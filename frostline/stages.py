@@ -226,7 +226,9 @@ class Machine:
             return name, "float32"
         import torch
 
-        return name, "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        return name, "bfloat16" if torch.cuda.is_bf16_supported(
+            including_emulation=False
+        ) else "float16"
 
     def settle(self, begun: Callable[[str], bool]) -> tuple[Machine, str]:
         """Choose the precision of what was begun, on whatever device, where it is `auto`.

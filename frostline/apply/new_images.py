@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from frostline.cache import InputError
+from frostline.cache.locks import own_cores
 from frostline.extract.images.decode import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -128,7 +128,7 @@ class NewImages:
         InputError
             At the first file that cannot be read, unless it is to be skipped.
         """
-        workers = os.cpu_count() or 1
+        workers = own_cores()
         todo = iter(self.files)
 
         def decoded(file: NewFile) -> list[np.ndarray]:

@@ -164,14 +164,16 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 
 def rank_device(device: str) -> str:
-    """`auto` under torchrun: each process of a machine takes a GPU of its own."""
+    """`auto` and `cuda` under torchrun: each process of a machine takes a GPU of its own."""
     local = os.environ.get("LOCAL_RANK")
-    if device != "auto" or local is None or not local.isdecimal():
+    if device not in ("auto", "cuda") or local is None or not local.isdecimal():
         return device
     import torch
 
     count = torch.cuda.device_count()
-    return f"cuda:{int(local) % count}" if count else "cpu"
+    if not count:
+        return "cpu" if device == "auto" else device
+    return f"cuda:{int(local) % count}"
 
 
 def is_first_rank() -> bool:

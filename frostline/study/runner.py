@@ -14,6 +14,7 @@ from typing import Any
 
 from frostline.cache import InputError, Manifest, Workspace, lock_file, read_manifest
 from frostline.cache.atomic import clear_temporary
+from frostline.cache.locks import own_cores
 from frostline.cache.tables.words import counted
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
@@ -198,7 +199,7 @@ def _settle(
     first = Scheduler(workspace, study, plan, shard, failures(workspace, plan))
     if jobs == 1:
         return first.run()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, own_cores() // jobs)
     helper = replace(first, helper=True, threads=threads)
     how = os.getpid(), warnings.showwarning is show_warning, verbosity()
     with ProcessPoolExecutor(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from frostline.cache.errors import InputError
+from frostline.cache.locks import own_cores
 from frostline.probe.sweep.engine import Done, SweepTask, run_task
 
 Parallel = Callable[[list[SweepTask]], Iterator[Done]]
@@ -32,12 +32,12 @@ def workers(jobs: int | None, scheduler: str | None, tasks: int) -> Iterator[Par
         with _dask(scheduler):
             yield _spread(joblib.Parallel(n_jobs=-1, return_as="generator_unordered"))
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wanted = min(jobs or cores or 1, max(tasks, 1))
+    cores = own_cores()
+    wanted = min(jobs or cores, max(tasks, 1))
     if wanted == 1:
         yield lambda todo: map(run_task, todo)
         return
-    threads = max(1, (cores or 1) // wanted)
+    threads = max(1, cores // wanted)
     with joblib.parallel_config("loky", n_jobs=wanted, inner_max_num_threads=threads):
         yield _spread(joblib.Parallel(return_as="generator_unordered"))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError, Workspace, read_manifest
+from frostline.cache.locks import own_cores
 from frostline.cache.manifest import SPLITS
 from frostline.finetune.folds import parse_folds, validation_share
 from frostline.probe.embedded import pooled_images
@@ -104,7 +104,7 @@ def _pixels(workspace: Workspace, step: Step) -> Estimate:
     lacking = lacking_rows(workspace, step)
     channels = 1 if step.inputs["pixels"]["channels"] == "grey" else 3
     bytes_each = prod([step.inputs["pixels"]["geometry"]["crop"]] * 2) * channels
-    seconds = lacking * measure_decoding(workspace, step) / (os.cpu_count() or 1)
+    seconds = lacking * measure_decoding(workspace, step) / own_cores()
     return Estimate(seconds, lacking * bytes_each, 0)
 
 
