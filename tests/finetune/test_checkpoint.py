@@ -44,6 +44,24 @@ def test_the_last_one_is_read_and_those_before_are_gone(tmp_path: Path) -> None:
     assert names(tmp_path / "checkpoints") == {"000004", "latest"}
 
 
+def test_a_checkpoint_of_a_card_that_is_not_here_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = checkpoint(1, 1)
+    state = {"step": torch.tensor(3.0), "exp_avg": torch.tensor([0.25, -1.0])}
+    saved.optimizer["optimizer"]["state"] = {0: state}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:7")
+        Checkpoints(tmp_path).save(saved)
+    with pytest.raises(RuntimeError):  # without being told where to put it
+        torch.load(tmp_path / "000001" / "optimizer.pt", weights_only=True)
+    found = Checkpoints(tmp_path).load()
+    assert found is not None
+    moment = found.optimizer["optimizer"]["state"][0]["exp_avg"]
+    assert moment.device.type == "cpu"
+    assert moment.tolist() == [0.25, -1.0]
+
+
 def test_best_weights_are_not_taken_from_a_checkpoint_that_is_not_the_one_before(
     tmp_path: Path,
 ) -> None:
