@@ -34,7 +34,8 @@ def show_plan(workspace: Workspace, study: Study, plan: Plan) -> bool:
     table = estimate_plan(workspace, study, plan)
     text = to_terminal(plan_table(table), out.width)
     out.print(text, markup=False, highlight=False, end="")
-    for line in [*say_sums(workspace, table), *_to_fetch(plan)]:
+    device, _ = study.machine().resolve()
+    for line in [*say_sums(workspace, table, device), *_to_fetch(plan)]:
         out.print(line, markup=False)
     return not (table["state"] == "cannot start").any()
 
@@ -75,7 +76,7 @@ def _state(rows: pd.DataFrame) -> str:
     return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
-def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
+def say_sums(workspace: Workspace, table: pd.DataFrame, device: str) -> Iterator[str]:
     """Say what all steps take, what this machine has, and why some runs cannot start."""
     done = int((table["state"] == "done").sum())
     takes = _time(table["seconds"])
@@ -85,7 +86,7 @@ def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
     folder = workspace.root if workspace.root.exists() else workspace.root.absolute().parent
     free = shutil.disk_usage(folder).free
     yield f"Disk: {_size(disk) or '0 MB'} with checkpoints, of {_size(free)} that are free."
-    yield from _gpu(int(table["memory"].max()))
+    yield from _gpu(int(table["memory"].max()), device)
     yield "Times are of this machine: a few images through each backbone, times their number."
     for sentence, rows in table[table["state"] == "cannot start"].groupby("sentence", sort=False):
         first = "/".join(part for part in rows.iloc[0][["dataset", "backbone", "step"]] if part)
@@ -93,14 +94,14 @@ def say_sums(workspace: Workspace, table: pd.DataFrame) -> Iterator[str]:
         yield f"These runs cannot start: {first}{more}. {sentence}"
 
 
-def _gpu(memory: int) -> Iterator[str]:
-    import torch
+def _gpu(memory: int, device: str) -> Iterator[str]:
+    if device.startswith("cuda"):
+        import torch
 
-    if torch.cuda.is_available():
-        have = torch.cuda.get_device_properties(0).total_memory
+        have = torch.cuda.get_device_properties(device).total_memory
         yield f"GPU memory: up to {_size(memory) or '0 MB'}, of {_size(have)}."
     elif memory:
-        yield f"GPU memory: up to {_size(memory)} for training; there is no GPU here."
+        yield f"GPU memory: up to {_size(memory)} for training; this runs on a CPU."
 
 
 def _time(each: pd.Series[float]) -> str:

@@ -35,6 +35,8 @@ class Cost:
         An image: forward; forward and backward.
     saved_bytes : int
         Kept for the backward pass, an image.
+    copied_bytes : int
+        Of that, copies of weights in the precision of computing, however many images there are.
     memory : int
         Most bytes that embedding took on a GPU; 0 on a CPU, where nothing tells.
     """
@@ -46,10 +48,12 @@ class Cost:
     memory: int
     training_seconds: float = 0.0
     saved_bytes: int = 0
+    copied_bytes: int = 0
 
     def training_bytes(self, batch: int) -> int:
-        """Memory of training in float32: weights, gradients, Adam's two moments, activations."""
-        return 4 * (self.parameters + 3 * self.trained) + batch * self.saved_bytes
+        """Memory of training: weights, gradients and Adam's two moments in float32, activations."""
+        state = 4 * (self.parameters + 3 * self.trained)
+        return state + self.copied_bytes + batch * self.saved_bytes
 
 
 def measure_backbone(
@@ -147,15 +151,16 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
     if cell.entry.unfreeze == "none":
         return Cost(**common, embedding_seconds=embedding, memory=memory)
     set_modes(model)
-    saved: list[int] = []
+    saved: list[tuple[int, int]] = []
     training = _timed(lambda: _step(model, images, saved), device, precision)
-    kept = max(saved) // TIMED_IMAGES
+    kept, copies = max(saved)
     return Cost(
         **common,
         embedding_seconds=embedding,
         memory=memory,
         training_seconds=training,
-        saved_bytes=kept,
+        saved_bytes=kept // TIMED_IMAGES,
+        copied_bytes=copies,
     )
 
 
@@ -165,23 +170,31 @@ def _feature(cell: Cell) -> str | None:
     return None if is_blocks(feature) else feature
 
 
-def _step(model: Classifier, images: Any, saved: list[int]) -> None:
-    """Forward and backward once; note how many bytes were kept between, weights left out."""
+def _step(model: Classifier, images: Any, saved: list[tuple[int, int]]) -> None:
+    """Forward and backward once; note how many bytes were kept between, weights left out.
+
+    Autocast's copies of weights, which do not grow with the images, are counted for themselves.
+    """
     import torch
 
     known = {each.data_ptr() for each in model.parameters()}
+    shapes = {tuple(sorted(each.shape)) for each in model.parameters() if each.ndim > 1}
     kept: dict[int, int] = {}
+    copies: dict[int, int] = {}
 
     def note(tensor: Any) -> Any:
         if tensor.data_ptr() not in known:
-            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            # As it is, or transposed.
+            is_copy = tensor.dtype != torch.float32 and tuple(sorted(tensor.shape)) in shapes
+            of = copies if is_copy else kept
+            of[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = model(images).float().square().mean()
     loss.backward()
     model.zero_grad()
-    saved.append(sum(kept.values()))
+    saved.append((sum(kept.values()), sum(copies.values())))
 
 
 def _timed(work: Callable[[], object], device: str, precision: str) -> float:
