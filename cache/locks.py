@@ -1,4 +1,4 @@
-"""Locks between processes, each of which ends with its process; and the cores that one may use."""
+"""Locks between processes; each ends with the process that holds it, however that ends."""
 
 from __future__ import annotations
 

@@ -101,15 +101,7 @@ def compare_live(
             for row in chosen
         ]
     )
-    forward = several_forward(
-        backbone, [spec["feature"]], spec["normalisation"], device, spec["compute"]
-    )
-    size, made = max(sample, len(chosen)), store.provenance
-    if made.get("device") == device_name(device):
-        # In passes as large as extraction's: a kernel is chosen by their size.
-        size = int(made.get("batch", size))
-    passes = [forward(pad(pixels[at : at + size], size))[0] for at in range(0, len(chosen), size)]
-    fresh = np.concatenate(passes)[: len(chosen)].astype(np.float64)
+    fresh = _embed(pixels, store, backbone, device, max(sample, len(chosen)))
     kept = store.read(places[chosen]).astype(np.float64)
     norms = np.linalg.norm(fresh, axis=1) * np.linalg.norm(kept, axis=1)
     cosines = (fresh * kept).sum(axis=1) / np.maximum(norms, np.finfo(float).tiny)
@@ -118,6 +110,23 @@ def compare_live(
     least = LEAST_COSINE[spec["compute"]]
     rows_seen = zip(ids, cosines.tolist(), differences.tolist(), strict=True)
     return [LiveRow(*row, least) for row in rows_seen]
+
+
+def _embed(
+    pixels: np.ndarray, store: Store, backbone: Backbone, device: str, size: int
+) -> np.ndarray:
+    """Compute embeddings as a store's were; float64 [n, dim].
+
+    On the device that made them in passes as large: a kernel is chosen by their size.
+    """
+    spec, made = store.spec, store.provenance
+    forward = several_forward(
+        backbone, [spec["feature"]], spec["normalisation"], device, spec["compute"]
+    )
+    if made.get("device") == device_name(device):
+        size = int(made.get("batch", size))
+    passes = [forward(pad(pixels[at : at + size], size))[0] for at in range(0, len(pixels), size)]
+    return np.concatenate(passes)[: len(pixels)].astype(np.float64)
 
 
 @dataclass

@@ -228,7 +228,7 @@ def test_the_digest_of_random_weights_is_remembered_too(
     digests = tmp_path / "digests.json"
     random = {"weights": "random", "weights_seed": 4, "digests": digests}
     digest = load_backbone("timm:test_vit", image_size=32, **random).weights
-    monkeypatch.delattr("frostline.extract.backbones.identity.build_model")
+    monkeypatch.setattr("frostline.extract.backbones.weights.source.fill_model", pytest.fail)
     found = identify_backbone("timm:test_vit", image_size=32, **random)
     assert found == (digest, "random, seed 4", "cls", "")
 

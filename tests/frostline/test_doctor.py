@@ -236,7 +236,7 @@ def test_a_gpu_that_does_not_compute_is_a_problem(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (1, 2))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     (check,) = doctor.check_gpus()
     assert check.state == "problem"
     assert check.found.startswith("cuda:0 does not compute: ")
