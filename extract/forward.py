@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,11 +93,23 @@ def to_input(
     if images.is_floating_point():
         return images.contiguous(memory_format=torch.channels_last)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    mean = torch.tensor(normalisation["mean"], device=device).view(1, 3, 1, 1)
-    std = torch.tensor(normalisation["std"], device=device).view(1, 3, 1, 1)
-    # (x / 255 - mean) / std as one multiplication and one addition; grey becomes colour here.
-    normalised = images.float() * (1 / (255 * std)) - mean / std
-    return normalised.contiguous(memory_format=torch.channels_last)
+    mean, std = tuple(normalisation["mean"]), tuple(normalisation["std"])
+    factor, term = constants(mean, std, str(device))
+    # Grey becomes colour here.
+    return (images.float() * factor - term).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=16)
+def constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give what normalises pixels, (x / 255 - mean) / std, as a factor and a term to subtract.
+
+    float32 [1, 3, 1, 1]; they stay on the device, because it is waited for to send them.
+    """
+    with torch.inference_mode(False):
+        middle, spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+        return (1 / (255 * spread)).to(device), (middle / spread).to(device)
 
 
 def pad(values: np.ndarray, size: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from frostline.cache import InputError
 from frostline.extract.images.geometry import Geometry
+from frostline.finetune.inputs.pixels import sent
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import derived_seed
 
@@ -82,7 +83,7 @@ def augment(pixels: Tensor, names: tuple[str, ...], size: int, chance: Chance) -
     uint8 [n, size, size] or [n, size, size, 3]; without a crop of the side of `pixels`.
     """
     images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    shares = chance.shares.to(images.device)
+    shares = sent(chance.shares, images.device)
     for name in names:
         if name == "random_crop":
             images = _random_crop(images, size, shares)

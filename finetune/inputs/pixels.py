@@ -76,9 +76,15 @@ class StorePixels:
     form: Form = field(default=Form())
 
     def read(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
-        """Read rows as they are stored."""
-        place = None if out is None else out[: len(indices)].numpy()
-        return torch.from_numpy(self.store.read(self.rows[indices.numpy()], out=place))
+        """Read rows as they are stored, into `out` if it is given."""
+        rows = self.rows[indices.numpy()]
+        if out is None:
+            return torch.from_numpy(self.store.read(rows))
+        # A part of `out` and not of an array in its memory: of pinned memory, torch knows by the
+        # storage which block a copy is from, and keeps it until the copy is done.
+        place = out[: len(indices)]
+        self.store.read(rows, out=place.numpy())
+        return place
 
     def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
         """Read images from the memory-mapped store."""
@@ -99,7 +105,7 @@ class HeldPixels:
 
     def batch(self, indices: Tensor, out: Tensor | None = None) -> Tensor:
         """Take images from the device's memory."""
-        return self.form.restored(self.values[indices.to(self.values.device)])
+        return self.form.restored(self.values[sent(indices, self.values.device)])
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,8 @@ def held(part: Part, device: torch.device, step: int = 1024) -> Part:
         return part
     values = torch.empty((len(part), *row.shape[1:]), dtype=row.dtype, device=device)
     for start in range(0, len(part), step):
-        indices = torch.arange(start, min(start + step, len(part)))
-        values[indices.to(device)] = feed.read(indices).to(device)
+        place = values[start : start + step]
+        place.copy_(feed.read(torch.arange(start, start + len(place))))
     return replace(part, pixels=HeldPixels(values, feed.form))
 
 
@@ -165,6 +171,13 @@ def read_ahead(
             yield indices, feed.batch(indices, buffer)
 
     return prefetch(read(), AHEAD)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Give values on the device, without waiting until it has done what it was asked for before."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def as_input(

@@ -242,7 +242,10 @@ class Training:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
         load_partly(self.model, checkpoint.weights)
-        self.stepper.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
+        saved, optimizer = checkpoint.optimizer["optimizer"], self.stepper.optimizer
+        for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # a matter of the device, which may be another now
+        optimizer.load_state_dict(saved)
         self.stepper.scaler.load_state_dict(checkpoint.optimizer["scaler"])
         self.stepper.size = checkpoint.micro_batch
         if self.average is not None:

@@ -59,7 +59,8 @@ def predict(model: Classifier, part: Part, conditions: Conditions, batch_size: i
     ]
     logits = [torch.zeros(0, model.head.out_features, device=device)]
     for _, pixels in read_ahead(part, batches, device):
-        seen = centre_crop(pixels, conditions.crop) if conditions.crop else pixels
+        seen = pixels.to(device, non_blocking=True)
+        seen = centre_crop(seen, conditions.crop) if conditions.crop else seen
         with conditions.autocast():
             logits.append(model(as_input(seen, conditions.normalisation, device)).float())
     return gather_shares(torch.cat(logits)[: len(mine)].cpu(), len(part), device)

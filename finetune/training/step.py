@@ -15,7 +15,7 @@ from frostline.cache import InputError
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.augment import Chance, augment, centre_crop, draw_chance
 from frostline.finetune.inputs.batches import Place, split_batch
-from frostline.finetune.inputs.pixels import Part, as_input
+from frostline.finetune.inputs.pixels import Part, as_input, sent
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import (
     data_parallel,
@@ -58,6 +58,8 @@ class Stepper:
         self.optimizer = make_optimizer(model, recipe, self.device)
         self.scaler = self._new_scaler()
         self.class_weight = class_weights(part.labels, model.head.out_features, recipe)
+        weight = self.class_weight
+        self.loss_weight = None if weight is None else weight.to(self.device)
         # The whole batch, which may have taken the one image that was left over.
         given = recipe.micro_batch
         self.size = given if isinstance(given, int) and given else recipe.batch_size + 1
@@ -129,8 +131,9 @@ class Stepper:
 
     def _input(self, pixels: Tensor, chance: Chance | None) -> Tensor:
         crop = self.conditions.crop
+        # Before they are cropped: a part of an image's rows does not go there in one piece.
+        pixels = pixels.to(self.device, non_blocking=True)
         if chance is not None:
-            pixels = pixels.to(self.device, non_blocking=True)
             names = self.recipe.augmentation
             pixels = augment(pixels, names, crop or pixels.shape[1], chance)
         elif crop:
@@ -139,12 +142,11 @@ class Stepper:
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Sum the images' losses."""
-        weight = None if self.class_weight is None else self.class_weight.to(self.device)
         with self.conditions.autocast(), _compiling(self.conditions.compiled):
             return functional.cross_entropy(
                 self.forward(images),
-                labels.to(self.device),
-                weight,
+                sent(labels, self.device),
+                self.loss_weight,
                 reduction="sum",
                 label_smoothing=self.recipe.label_smoothing,
             )
