@@ -67,19 +67,39 @@ def several_forward(
 
 @contextmanager
 def whole_float32(device: str | torch.device) -> Iterator[None]:
-    """Keep convolutions and matrix products on a GPU from TF32, for a while."""
+    """Keep convolutions and matrix products on a GPU from TF32, for a while.
+
+    PyTorch's two settings for it, `allow_tf32` and (since 2.9) `fp32_precision`, are then what they
+    were before; it refuses to read the first where the second has said something else.
+    """
     if torch.device(device).type != "cuda":
         yield
         return
-    places: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
-    before = [place.allow_tf32 for place in places]
+    cudnn, cublas = torch.backends.cudnn, torch.backends.cuda.matmul
+    places: list[Any] = [cudnn.conv, cudnn.rnn, cublas] if hasattr(cudnn, "conv") else []
+    before = [place.fp32_precision for place in places]
+    # Where it refuses: what a fresh process has.
+    convolutions = _readable(lambda: cudnn.allow_tf32, True)
+    products = _readable(torch.get_float32_matmul_precision, "highest")
     try:
+        cudnn.allow_tf32 = cublas.allow_tf32 = False
         for place in places:
-            place.allow_tf32 = False
+            place.fp32_precision = "ieee"
         yield
     finally:
+        cudnn.allow_tf32 = convolutions
+        cublas.allow_tf32 = products != "highest"
+        if products == "medium":
+            torch.set_float32_matmul_precision(products)
         for place, was in zip(places, before, strict=True):
-            place.allow_tf32 = was
+            place.fp32_precision = was
+
+
+def _readable(read: Callable[[], Any], otherwise: Any) -> Any:
+    try:
+        return read()
+    except RuntimeError:
+        return otherwise
 
 
 def to_input(

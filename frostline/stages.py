@@ -404,6 +404,7 @@ def finetune(
     -------
     The run's id, and whether it trained now.
     """
+    from frostline.extract.forward import whole_float32
     from frostline.finetune.parallel import process_group
     from frostline.finetune.run import finetune_run
 
@@ -411,7 +412,7 @@ def finetune(
         workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
     )
     how = _execution(execution, machine, on_epoch, progress)
-    with process_group(how.device):
+    with process_group(how.device), whole_float32(how.device):
         return finetune_run(workspace, *training, how)
 
 
@@ -446,6 +447,7 @@ def finetune_folds(
     -------
     Of each repeat, in their order, the run's id and whether it trained now.
     """
+    from frostline.extract.forward import whole_float32
     from frostline.finetune.cross_validation import finetune_folds
     from frostline.finetune.parallel import process_group
 
@@ -453,7 +455,7 @@ def finetune_folds(
         workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress, cv
     )
     how = _execution(execution, machine, on_epoch, progress)
-    with process_group(how.device):
+    with process_group(how.device), whole_float32(how.device):
         return finetune_folds(workspace, cv, *training, how)
 
 

@@ -169,6 +169,7 @@ def load_run(
 def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRun:
     import torch
 
+    from frostline.extract.forward import whole_float32
     from frostline.extract.images.geometry import Geometry
     from frostline.finetune.conditions import Conditions
     from frostline.finetune.inputs.pixels import as_input
@@ -184,7 +185,7 @@ def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRu
     @torch.inference_mode()
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         images = as_input(torch.from_numpy(pixels), normalisation, device)
-        with where.autocast():
+        with whole_float32(device), where.autocast():
             logits = model(images).float()
         return logits.cpu().double().softmax(1).numpy()
 

@@ -94,3 +94,22 @@ def test_float32_is_whole_on_a_gpu_and_what_was_set_comes_back() -> None:
     finally:
         for place, was in zip(places, before, strict=True):
             place.allow_tf32 = was
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cudnn, "conv"), reason="torch has no fp32_precision before 2.9"
+)
+def test_a_users_fp32_precision_comes_back_too() -> None:
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [(one, one.fp32_precision) for one in (cudnn.conv, cudnn.rnn, products)]
+    try:
+        cudnn.conv.fp32_precision, products.fp32_precision = "ieee", "tf32"
+        with pytest.raises(RuntimeError):  # which reads two settings that say different things
+            print(cudnn.allow_tf32)
+        with whole_float32("cuda"):
+            assert [one.fp32_precision for one, _ in before] == ["ieee"] * 3
+            assert not cudnn.allow_tf32
+        assert [one.fp32_precision for one, _ in before] == ["ieee", "tf32", "tf32"]
+    finally:
+        for one, was in before:
+            one.fp32_precision = was

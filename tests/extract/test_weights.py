@@ -86,6 +86,18 @@ def test_safetensors(tiny: dict[str, torch.Tensor], tmp_path: Path) -> None:
     assert load_backbone("timm:test_vit", weights=path).weights == weights_digest(tiny)
 
 
+def test_weights_saved_on_a_card_that_is_not_here(
+    tiny: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.pth"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:7")
+        torch.save(tiny, path)
+    with pytest.raises(RuntimeError):  # where no place is given
+        torch.load(path, weights_only=True)
+    assert load_backbone("timm:test_vit", weights=path).weights == weights_digest(tiny)
+
+
 def test_old_densenet_names(tmp_path: Path) -> None:
     model, _ = build_model(resolve("densenet121"), 224, 0)
     new = dict(model.state_dict())

@@ -20,13 +20,14 @@ from pretended import MEMORY, Seen, pretended_gpu
 
 from frostline.cache import Store, Workspace, spec_key
 from frostline.finetune import Recipe, Task
+from frostline.finetune.inputs.pixels import HeldPixels, Part, StorePixels, held
 from frostline.finetune.run import finetune_run
 from frostline.finetune.task import Execution
 from frostline.finetune.training import optim
 from frostline.finetune.training.epochs import Epoch
 
 RESNET, VIT = "timm:test_resnet", "timm:test_vit"
-EPOCHS = 2
+EPOCHS = 1
 NO_SPACE = 1  # bytes: pixels and activations come from their stores
 # What moves whole states, once an epoch or seldomer, and the check of a boundary.
 SELDOM = (
@@ -168,6 +169,17 @@ def test_only_what_torchvision_does_one_by_one_waits(tmp_path: Path) -> None:
     assert {name.split(" in ")[1] for name in one_by_one} == {"finetune.inputs.augment._one_by_one"}
 
 
+def test_pixels_go_to_the_device_in_pieces(tmp_path: Path) -> None:
+    store = Store.open(fill_workspace(tmp_path / "w").pixels("toy") / spec_key(SPEC))
+    rows = np.random.default_rng(0).permutation(len(store))
+    part = Part(StorePixels(store, rows), torch.zeros(len(rows)), [])
+    with pretended_gpu() as seen:
+        kept = held(part, torch.device("cuda", 0), step=20).pixels
+        assert isinstance(kept, HeldPixels)
+        assert np.array_equal(kept.values.cpu().numpy(), store.read(rows))
+    assert waits(seen)["copy from pageable memory in finetune.inputs.pixels.held"] == 3
+
+
 class StoppedError(Exception):
     """Training is stopped after an epoch."""
 
@@ -179,7 +191,7 @@ def stop(epoch: Epoch) -> None:
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("begun_on", ["cpu", "cuda"])
 def test_training_goes_on_on_another_device(begun_on: str, precision: str, tmp_path: Path) -> None:
-    task = make_task(VIT, recipe=recipe(), precision=precision)
+    task = make_task(VIT, recipe=recipe(epochs=2), precision=precision)
     whole = train(tmp_path / "whole", task, "cpu")
     with pretended_gpu() as first, pytest.raises(StoppedError):
         train(tmp_path / "card", task, begun_on, stop)
