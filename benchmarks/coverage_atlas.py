@@ -4,9 +4,8 @@
     python benchmarks/coverage_atlas.py summary FOLDER docs/coverage.csv.gz docs/coverage.png
 
 The situations are those of `situations.py`; every trial is a test set, scored by the functions that
-`frostline evaluate` itself calls. A chunk is 100 trials of a cell, its own file, written whole;
-chunk 0 of every cell comes before chunk 1 of any, so that a run that is stopped has covered the
-grid evenly. 20 chunks are 2,000 trials a cell.
+`frostline evaluate` itself calls. A chunk is 100 trials of a cell, its own file; 20 chunks are
+2,000 trials a cell.
 
 `auto` is asked for every metric in every trial; the other methods, which show why it chooses as it
 does, for the metrics of `COMPARED` in the first chunks of the cells of `shows_methods`. In cells
@@ -18,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,11 +31,12 @@ from situations import (
     SizedCell,
     make_rows,
     push_of,
+    run_chunks,
     spread_of,
     true_ranking,
     true_values,
 )
-from type_one import SEEDS, SPREADS, another, as_run
+from type_one import another, as_run
 
 from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import find_metric
@@ -45,6 +44,9 @@ from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.seeds import over_seeds
 
 TRIALS, REPLICATES = 100, 500
+SEEDS = 3
+# How much the push differs between seeds.
+SPREADS = (0.15, 0.3)
 METRICS = (*COUNTED, *MEANS, "roc_auc", "average_precision")
 OF_SEEDS = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 COMPARED = ("accuracy", "balanced_accuracy", "precision_weighted", "f1_weighted", "log_loss")
@@ -210,24 +212,11 @@ def true_scores(cell: AtlasCell) -> Row:
     return out
 
 
-def run(folder: Path, chunks: int, part: tuple[int, int]) -> None:
-    """Do every chunk that has no file yet, of this process's share of the cells."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(chunks):
-        for index, cell in enumerate(grid()):
-            path = folder / f"{cell.number:010d}-{number:03d}.parquet"
-            if index % part[1] != part[0] or path.exists():
-                continue
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            run_chunk(cell, number).astype(np.float32).to_parquet(temporary)
-            temporary.replace(path)
-
-
 def summarise(folder: Path) -> pd.DataFrame:
     """A row a cell, metric and method: how often an interval was given, flagged, and covered."""
     rows = []
-    for cell in grid():
-        files = sorted(folder.glob(f"{cell.number:010d}-*.parquet"))
+    for index, cell in enumerate(grid()):
+        files = sorted(folder.glob(f"{index:04d}-*.parquet"))
         if files:
             table = pd.concat([pd.read_parquet(file) for file in files])
             keys = [key for key in table if f"{key}|flagged" in table]
@@ -370,7 +359,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "run":
         first, _, of = options.part.partition("/")
-        run(options.paths[0], options.chunks, (int(first), int(of)))
+        chunks = range(options.chunks)
+        run_chunks(options.paths[0], chunks, (int(first), int(of)), grid(), run_chunk)
         return
     folder, csv, picture = options.paths
     summarise(folder).to_csv(csv, index=False, float_format="%.4g", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Made test sets with known truth, for `coverage_atlas.py` and `type_one.py`.
+"""Made test sets with known truth, for `coverage_atlas.py`, `type_one.py` and `over_seeds.py`.
 
 A cell is a situation: number of units, classes, share of the rarest class, accuracy, and how many
 images units have, by a law of `SIZES`; images of a unit are alike where it has several. Images get
@@ -11,12 +11,16 @@ often than it occurs. The true value of a metric is that of an endless sample.
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import cache
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtr
 
 from frostline.report.statistics.metrics import compute_metrics
@@ -78,6 +82,32 @@ class SizedCell:
     def generator(self, number: int) -> np.random.Generator:
         """Random numbers of a chunk, whatever else was run."""
         return np.random.default_rng([self.number, number])
+
+
+Cell = TypeVar("Cell", bound=SizedCell)
+
+
+def run_chunks(
+    folder: Path,
+    chunks: Iterable[int],
+    part: tuple[int, int],
+    cells: Sequence[Cell],
+    run_chunk: Callable[[Cell, int], pd.DataFrame],
+) -> None:
+    """Do every chunk that has no file yet, of this process's share of the cells.
+
+    A file is written whole, and chunk 0 of every cell comes before chunk 1 of any, so that a run
+    that is stopped has covered the grid evenly.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in chunks:
+        for index, cell in enumerate(cells):
+            path = folder / f"{index:04d}-{number:03d}.parquet"
+            if index % part[1] != part[0] or path.exists():
+                continue
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            run_chunk(cell, number).astype(np.float32).to_parquet(temporary)
+            temporary.replace(path)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,6 @@ of one class.
   accuracy apart; covered together: the simultaneous intervals of three such runs hold all three;
 - equivalent: a run that is worse by the margin, 5 points, is found equivalent; of three runs, each
   5 points worse than the one before, some pair is;
-- seeds: some pair of equally good methods of three seeds each has an adjusted p < 0.05, where the
-  push towards the true class differs from seed to seed: at a spread of 0.15 the standard deviation
-  of accuracy is 0.5 to 4 points, at 0.3 it is 1 to 9;
 - contradiction: 0 lies outside of an interval whose p is not below 0.05, or inside of one whose is;
   or equivalence is found and its interval is not within the margin, or the other way round. Of all
   comparisons above;
@@ -30,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -46,6 +42,7 @@ from situations import (
     make_rows,
     push_of,
     row_noise,
+    run_chunks,
     true_ranking,
     true_values,
 )
@@ -69,24 +66,16 @@ ACCURACY = (0.7, 0.9, 0.97)
 METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss", "roc_auc")
 SHARED = 0.75
 MARGIN = 0.05
-SEEDS = 3
-# How much the push differs between seeds.
-SPREADS = (0.15, 0.3)
 CONTRADICTION = "contradiction"
 NAN = float("nan")
 NO_ROWS = pd.DataFrame()
 # A figure of fewer trials (most were flagged, or had no interval) is not in the summary.
 FEWEST_TRIALS = 50
 PAIRS = [(slice(a, a + 1), slice(b, b + 1)) for a, b in ((0, 1), (0, 2), (1, 2))]
-METHODS = [
-    (slice(a * SEEDS, (a + 1) * SEEDS), slice(b * SEEDS, (b + 1) * SEEDS))
-    for a, b in ((0, 1), (0, 2), (1, 2))
-]
 # What each kind of figure should be, with its limits.
 GOALS = {
     "different": (0.0, 0.06),
     "equivalent": (0.0, 0.06),
-    "seeds": (0.0, 0.06),
     "not flagged": (0.92, 0.97),
     CONTRADICTION: (0.0, 0.0),
 }
@@ -152,7 +141,6 @@ def run_trial(cell: SizedCell, rng: np.random.Generator) -> dict[str, float]:
     apart = align([as_run(cell, *one) for one in zip((equal[0], *worse), levels, strict=True)])
     truths = [true_scores(cell, level) for level in levels]
     true_differences(trial, apart, {name: truths[0][name] - truths[2][name] for name in metrics})
-    seeds(trial, cell, rows, rng)
     return trial.answers
 
 
@@ -238,19 +226,6 @@ def flagged(aligned: Aligned, pair: Pair, metric: str) -> bool:
     return any(flag(metric, aligned.samples[part.start]) for part in pair)
 
 
-def seeds(trial: Trial, cell: SizedCell, rows: Rows, rng: np.random.Generator) -> None:
-    """Ask whether two, or any of three, equally good methods of several seeds are marked."""
-    for spread in SPREADS:
-        runs = [
-            as_run(cell, another(cell, rows, rng), cell.accuracy, spread * rng.standard_normal())
-            for _ in range(3 * SEEDS)
-        ]
-        family = trial.compare(align(runs), METHODS)
-        spoken = f"methods: accuracy, spread {spread}"
-        trial.answers[f"seeds, two {spoken}"] = float(family[0].p < ALPHA)
-        trial.answers[f"seeds, three {spoken}"] = any_marked(family)
-
-
 def any_marked(family: Sequence[Difference]) -> float:
     """Whether an adjusted p of the family is below 0.05."""
     return float(any(one.p_adjusted < ALPHA for one in family))
@@ -273,27 +248,19 @@ def true_scores(cell: SizedCell, accuracy: float) -> dict[str, float]:
     return true_values(cell) | (true_ranking(cell) if cell.classes == 2 else {})
 
 
-def run(folder: Path, chunks: range, part: tuple[int, int]) -> None:
-    """Do every chunk that has no file yet, of this process's share of the cells."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in chunks:
-        for index, cell in enumerate(grid()):
-            path = folder / f"{index:04d}-{number:03d}.parquet"
-            if index % part[1] != part[0] or path.exists():
-                continue
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            run_chunk(cell, number).astype(np.float32).to_parquet(temporary)
-            temporary.replace(path)
-
-
 def summarise(folder: Path) -> pd.DataFrame:
     """A row a cell and question: trials in which it was asked, and the share of yes."""
+    return shares_of(folder, grid(), ("units", "classes", "accuracy", "sizes"))
+
+
+def shares_of(folder: Path, cells: Sequence[SizedCell], names: Sequence[str]) -> pd.DataFrame:
+    """A row a cell, by these fields of it, and question: trials, and the share of yes."""
     rows = []
-    for index, cell in enumerate(grid()):
+    for index, cell in enumerate(cells):
         files = sorted(folder.glob(f"{index:04d}-*.parquet"))
         if files:
             table = pd.concat([pd.read_parquet(file) for file in files])
-            about = {name: cell.about[name] for name in ("units", "classes", "accuracy", "sizes")}
+            about = {name: cell.about[name] for name in names}
             rows += [
                 about | {"question": name, "trials": int(one.count()), "share": one.mean()}
                 for name, one in table.items()
@@ -366,7 +333,7 @@ def main() -> None:
     if options.what == "run":
         first, _, of = options.part.partition("/")
         chunks = range(options.first, options.chunks)
-        run(options.paths[0], chunks, (int(first), int(of)))
+        run_chunks(options.paths[0], chunks, (int(first), int(of)), grid(), run_chunk)
         return
     table = summarise(options.paths[0])
     if options.more:

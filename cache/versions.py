@@ -17,7 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 2,
     "finetune": 1,
-    "statistics": 16,
+    "statistics": 17,
     "figures": 11,
 }
 

@@ -108,14 +108,27 @@ def differing_names(rows: Sequence[Record]) -> tuple[list[str], str]:
     """
     parts = [(str(row.get("dataset") or ""), *method_parts(row)) for row in rows]
     if len(set(parts)) == 1:
-        return [_joined(own) or str(row["run"]) for own, row in zip(parts, rows, strict=True)], ""
+        names = [_joined(own) or str(row["run"]) for own, row in zip(parts, rows, strict=True)]
+        return _told_apart(names, rows), ""
     same = [len({own[place] for own in parts}) == 1 for place in range(len(parts[0]))]
     names = [
         _joined([word for word, known in zip(own, same, strict=True) if not known])
         or str(row["run"])
         for own, row in zip(parts, rows, strict=True)
     ]
-    return names, _joined([word for word, known in zip(parts[0], same, strict=True) if known])
+    shared = _joined([word for word, known in zip(parts[0], same, strict=True) if known])
+    return _told_apart(names, rows), shared
+
+
+def _told_apart(names: Sequence[str], rows: Sequence[Record]) -> list[str]:
+    """Add the run's name to names that several runs have."""
+    runs: dict[str, set[str]] = {}
+    for name, row in zip(names, rows, strict=True):
+        runs.setdefault(name, set()).add(str(row["run"]))
+    return [
+        f"{name} ({row['run']})" if len(runs[name]) > 1 else name
+        for name, row in zip(names, rows, strict=True)
+    ]
 
 
 def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -19,6 +19,7 @@ from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.contributions import contributions
+from frostline.report.statistics.comparisons.differences import ONE_SEED
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
 from frostline.report.statistics.intervals.bounds import (
@@ -57,7 +58,6 @@ JACKKNIFE = "jackknife-t"
 POOLED = "jackknife-t of the mean over seeds"
 NO_FOLD = "No value: undefined in a {unit}."
 ALIKE_FOLDS = "No interval: nothing varies between {unit}s."
-ONE_SEED = Note("One seed: this trained model, not the method.")
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
     *("n_seeds", "n_units", "n_images", "unit", "method", "replicates", "positive", "notes"),
@@ -215,7 +215,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     names = [
         name
         for name in check_metrics(metrics, sample.classes)
-        if name not in NO_INTERVAL and not (of_probabilities(name) and sample.probs is None)
+        if not (of_probabilities(name) and sample.probs is None)
     ]
     sample.check_order(names, run.run)
     scores = [estimate(part, names) for item in family for part in _folds(*item)]
@@ -233,7 +233,10 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     for name in names:
         pooled = pool_folds([one[name] for one in scores], share, jackknife_scale(name))
         notes = list(sample.notes)
-        if np.isnan(pooled.low):
+        if name in NO_INTERVAL:
+            pooled = Pooled(pooled.estimate, NAN, NAN, NAN, NAN, NAN)
+            notes.append(Note(NO_INTERVAL[name], (name,)))
+        elif np.isnan(pooled.low):
             why = TOO_FEW if pooled.seed_error > 0 else ALIKE_FOLDS
             why = NO_FOLD if np.isnan(pooled.estimate) else why
             notes.append(Note(why.format(unit="fold"), (name,)))
@@ -270,7 +273,7 @@ def _pool_method(
     family, run = method.runs, method.runs[0][0]
     aligned = align(family)
     paired = aligned.paired
-    names = [name for name in check_metrics(metrics, paired.classes) if name not in NO_INTERVAL]
+    names = check_metrics(metrics, paired.classes)
     method.sample.check_order(names, run.run)
     about = {name: run.meta.get(name) for name in RUN_COLUMNS} | {
         "run": run.run,
@@ -284,13 +287,18 @@ def _pool_method(
     notes = [*aligned.notes]
     notes += [ONE_SEED] if len(family) == 1 else []
     silent = [name for name in names if of_probabilities(name) and paired.rows is None]
-    same = [n for n in names if n not in silent and len(set(paired.contents(n))) == 1]
+    plain = {*silent, *NO_INTERVAL}
+    same = [n for n in names if n not in plain and len(set(paired.contents(n))) == 1]
     alone = compute_intervals(family[0][1], same, **options)
     records = []
     for name in names:
         if name in silent:
             found: dict[str, Any] = {"method": "none", "replicates": 0}
             said: Notes = (no_probabilities(name),)
+        elif name in NO_INTERVAL:
+            mean = float(np.mean([estimate(sample, [name])[name] for _, sample in family]))
+            found = vars(Pooled(mean, NAN, NAN, NAN, NAN, NAN)) | {"method": "none"}
+            found, said = found | {"replicates": 0}, (Note(NO_INTERVAL[name], (name,)),)
         else:
             pooled, interval = _pool(aligned, [sample for _, sample in family], name, alone)
             said = interval.notes
@@ -308,16 +316,16 @@ def _pool(
     made, values = contributions(aligned.paired, name), aligned.paired.estimates(name)
     means = made.residuals.mean(1), made.weights.mean(1)
     group = group_variance(*means, made.counts, factor=df_factor(name, samples[0]))
-    part = seeds_part(values, made.residuals, made.weights, made.counts)
-    test = seeds_test(float(values.mean()), group, [] if part is None else [part])
-    of_groups = seeds_test(test.difference, group, [])
+    part = seeds_part(values, made.shares, made.counts)
+    test = seeds_test(float(values.mean()), group, part)
+    of_groups = seeds_test(test.difference, group, None)
     interval = alone.get(name) or _interval(test, of_groups, samples, name)
     return Pooled(
         interval.estimate,
         interval.low,
         interval.high,
         float(group[0] ** 0.5),
-        NAN if part is None else float(part.variance**0.5),
+        NAN if part is None else part.error(group[0]),
         test.df if interval.method in (JACKKNIFE, POOLED) else NAN,
     ), interval
 

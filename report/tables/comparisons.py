@@ -150,16 +150,17 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     for row in frame.to_dict("records"):
         sizes[sizes_words(row)] = None
     yield Note(f"{_measure(frame, str(first['metric']))}, A minus B: {'; '.join(sizes)}.")
-    tested = frame[frame["verdict"] != IDENTICAL]
+    tested = frame[frame["p"].notna()]
     if len(tested):
         yield Note(
             f"p and intervals by {_unique(tested['test'])}; seed {first['seed']}. "
             f"{_adjusted(tested)}"
         )
+    alike = (frame["verdict"] == "equivalent").any()
     if len(tested) and first["margin"] is not None and not pd.isna(first["margin"]):
         yield Note(
-            f"Equivalent: within {margin_words(first)} by two one-sided tests; the interval of an "
-            "equivalent pair is that of 90%."
+            f"Equivalent: within {margin_words(first)} by two one-sided tests"
+            + ("; the interval of an equivalent pair is that of 90%." if alike else ".")
         )
     if any(map(within_margin, frame.to_dict("records"))):
         yield Note(

@@ -85,3 +85,14 @@ def latex(text: object) -> str:
     line = plain(text).replace("\N{REPLACEMENT CHARACTER}", "?")
     # Two hyphens would be set as one dash.
     return "".join(_LATEX.get(c, c) for c in line.replace("--", "-\0-")).replace("\0", "{}")
+
+
+def markdown_note(text: str) -> str:
+    """Write a note for Markdown, what stands between backticks as code."""
+    return re.sub(r"\\`(.*?)\\`", r"`\1`", markdown(text))
+
+
+def latex_note(text: str) -> str:
+    """Write a note for LaTeX, what stands between backticks as code."""
+    grave = re.escape(_LATEX["`"])
+    return re.sub(f"{grave}(.*?){grave}", r"\\texttt{\1}", latex(text))

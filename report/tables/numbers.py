@@ -9,10 +9,12 @@ import pandas as pd
 
 from frostline.cache.tables.words import counted, minus
 from frostline.report.notes import missing
-from frostline.report.statistics.comparisons.decisions import IDENTICAL
+from frostline.report.statistics.comparisons.decisions import ALPHA, IDENTICAL
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE
 from frostline.report.tables.table import Cell
+
+MOST_DECIMALS = 7
 
 
 def percent(value: float, decimals: int = 1) -> str:
@@ -63,11 +65,17 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
     metric, bounds = row["metric"], ("", "")
     low, high = bounds_shown(row)
     if not pd.isna(low):
-        bounds = (number(low, metric, sign="+"), number(high, metric, sign="+"))
+        bounds = (_bound(low, metric), _bound(high, metric))
     # Of identical predictions the verdict says why.
     why = missing(row["notes"]) if pd.isna(low) and row["verdict"] != IDENTICAL else ""
     text = number(row["difference"], metric, sign="+")
     return Cell(text, why, *bounds, value=float(row["difference"]))
+
+
+def _bound(value: float, metric: str) -> str:
+    """Write an end of an interval of a difference: never 0 if it is not."""
+    texts = (number(value, metric, decimals, sign="+") for decimals in range(1, MOST_DECIMALS))
+    return next((text for text in texts if text.strip("+0.\N{MINUS SIGN}") or value == 0), "0")
 
 
 def sizes_words(row: Mapping[Any, Any]) -> str:
@@ -94,4 +102,6 @@ def p_word(p: float) -> str:
     """Write a p-value as papers print it; a dash where nothing was tested."""
     if pd.isna(p):
         return NONE
+    if p < ALPHA and f"{p:.3f}" == f"{ALPHA:.3f}":
+        return f"< {ALPHA:g}"  # what is decided never looks as if it were not
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

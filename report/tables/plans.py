@@ -46,7 +46,8 @@ def needed_sentence(row: Record) -> str:
     if row["difference"] == 0:
         return f"No number of {unit}s decides a difference of 0."
     if math.isinf(needed):
-        why = "the seeds alone vary too much" if row["seed_error"] > 0 else "it is too small"
+        seeds = "the seeds alone vary too much: train with more of them"
+        why = seeds if row["seed_error"] > 0 else "it is too small"
         return f"No number of test {unit}s would decide a difference of this size: {why}."
     return (
         f"About {needed_word(needed)} test {unit}s would decide a difference of this size (power "
@@ -126,6 +127,6 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
         )
     if plan["groups_needed"].map(math.isinf).any():
         yield Note(
-            f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0 or the "
-            "seeds alone vary too much."
+            f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0, or the "
+            "seeds alone vary too much (train with more of them)."
         )

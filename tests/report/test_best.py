@@ -33,7 +33,7 @@ def made_of(values):
 
 
 def test_the_probability_of_a_false_order_is_the_confidence_beyond_zero():
-    test = SeedsTest(0.03, 0.02, 11.0)
+    test = SeedsTest(0.03, 0.02**2, 11.0)
     # The confidence distribution: t about the difference; what it has below 0.
     rng = np.random.default_rng(0)
     below = (0.03 + 0.02 * rng.standard_t(11, 400_000) < 0).mean()
@@ -58,7 +58,7 @@ def test_a_false_order_is_as_probable_as_is_said():
     rng = np.random.default_rng(1)
     truth = rng.uniform(-0.3, 0.3, 40_000)
     seen = truth + 0.05 * rng.standard_normal(len(truth))
-    said = np.array([false_order(SeedsTest(d, 0.05, 1e6).p()) for d in np.abs(seen)])
+    said = np.array([false_order(SeedsTest(d, 0.05**2, 1e6).p()) for d in np.abs(seen)])
     wrong = np.sign(truth) != np.sign(seen)
     for low, high in ((0.05, 0.15), (0.15, 0.25), (0.35, 0.5)):
         chosen = (said >= low) & (said < high)

@@ -26,11 +26,9 @@ from frostline.report.notes import texts
 from frostline.report.page.answers import freezing_sentences, frozen_against_unfrozen
 from frostline.report.statistics.comparisons.best import mark_best
 from frostline.report.statistics.comparisons.compare import COMPARISON_COLUMNS
-from frostline.report.statistics.comparisons.decisions import (
-    few_differ_bound,
-    few_differ_p,
-    mcnemar_p,
-)
+from frostline.report.statistics.comparisons.decisions import mcnemar_p
+from frostline.report.statistics.comparisons.differences import ONE_SEED
+from frostline.report.statistics.comparisons.equivalence import few_differ_bound, few_differ_p
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import score, tabulate
 from frostline.report.statistics.intervals.exact import ExactTest
@@ -310,8 +308,8 @@ def test_where_leaving_out_one_changes_nothing_nothing_is_decided(perfect_and_co
 def test_where_seeds_are_few_the_seeds_are_to_blame(run):
     runs = [
         run(seed=s + first, skill=skill, n=300, n_groups=200, run=f"{way}{s}", unfreeze=way)
-        for first, way in ((0, "none"), (9, "all"))
-        for s, skill in enumerate((0.3, 2.5))
+        for first, way, skills in ((0, "none", (0.3, 2.5)), (9, "all", (2.5, 0.3)))
+        for s, skill in enumerate(skills)
     ]
     for one in runs:
         one.meta["seed"] = int(one.run[-1])
@@ -529,7 +527,8 @@ def test_several_seeds_are_methods_in_every_family(run):
     assert decided.tolist() == ((pairs["low"] > 0) | (pairs["high"] < 0)).tolist()
     mixed = compare([*runs[:3], runs[3]])
     assert mixed[["seeds_a", "seeds_b", "b"]].values.tolist() == [[3, 1, "2-s0"]]
-    assert "One seed: these trained models, not the methods." in texts(mixed["notes"][0])
+    (alone,) = [note for note in mixed["notes"][0] if note.text.startswith("One seed")]
+    assert (alone.text, alone.runs) == (ONE_SEED.text, ("2-s0",))
     with pytest.raises(InputError, match=r"^Nothing to compare: no data set has runs of two "):
         compare(runs[:3])
     # Random weights are one kind, whatever their seed.
@@ -548,3 +547,91 @@ def test_a_users_name_stays_as_typed(run):
         "EnsAll" in text
         for text in (render_comparison(compare(runs)), *answer(frame, "accuracy", rows))
     )
+
+
+def by_seed(run, seeds, change):
+    """Two methods that a seed changes alike: the second also gets `change` images right."""
+    runs = []
+    for seed in range(seeds):
+        first = run(seed=seed, skill=(0.6, 2.4, 1.2, 1.8, 0.9)[seed], n=400, n_groups=400)
+        table = first.table.copy()
+        wrong = np.flatnonzero(table["prediction"] != table["label"])[:change]
+        rows = table.index[wrong]
+        table.loc[rows, "prediction"] = table.loc[rows, "label"]
+        for one, way in ((first.table, "none"), (table, "all")):
+            meta = first.meta | {"run": f"{way}-{seed}", "unfreeze": way, "seed": seed}
+            runs.append(Predictions(one, meta))
+    return runs
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_what_a_seed_does_to_both_methods_is_no_difference_of_theirs(run, seeds):
+    """The difference is 20 images with every seed, where accuracy itself varies by 30 points."""
+    runs = by_seed(run, seeds, 20)
+    (row,) = compare(runs).to_dict("records")
+    assert row["verdict"] == "worse"
+    assert row["seed_error"] < 1e-9 < row["group_error"]
+    assert (row["low"] + row["high"]) / 2 == pytest.approx(-0.05)
+    assert row["high"] - row["low"] < 0.05
+    # Files in another order, and seeds by other names, are the same comparison.
+    (other,) = compare(runs[::-1]).to_dict("records")
+    assert other["high"] == pytest.approx(-row["low"])
+    # Other seeds of the second method: each varies for itself.
+    for one in runs:
+        if one.meta["unfreeze"] == "all":
+            one.meta["seed"] += 10
+    (apart,) = compare(runs).to_dict("records")
+    assert apart["verdict"] == "undecided"
+    assert apart["seed_error"] > 0.02
+
+
+def test_no_test_can_decide_is_said_of_no_pair_that_is_decided(run):
+    """Of a metric that is no mean, units tell methods apart in which both answer the same."""
+    runs = [run(n=60, n_groups=60, skill=9.0), run(n=60, n_groups=60, skill=9.0, unfreeze="all")]
+    wrong = runs[1].table.index[runs[1].table["label"] == "PNEUMONIA"][:3]
+    runs[1].table.loc[wrong, "prediction"] = "NORMAL"
+    for metric in ("accuracy", "f1_macro", "matthews_corrcoef"):
+        (row,) = compare(runs, metric=metric).to_dict("records")
+        assert row["smallest_p"] <= row["p"]
+        said = any("no test can decide" in text for text in texts(row["notes"]))
+        assert said == (row["smallest_p"] >= 0.05)
+        assert not said or row["verdict"] == "undecided"
+
+
+def test_a_reason_names_only_the_class_that_matters(run):
+    runs = [
+        run(("A", "B", "F"), n=40, n_groups=20),
+        run(("A", "B", "F"), n=40, n_groups=20, seed=1),
+    ]
+    for one in runs:
+        label = one.table["label"].where(one.table["label"] != "F", "B")
+        one.table["label"] = label.mask(one.table.index == 3, "F")
+        one.table.loc[one.table["label"] == "A", "label"] = "B"
+        one.table.loc[one.table["group_id"] == one.table["group_id"][0], "label"] = "A"
+    notes = compare(runs, metric="recall[A]")["notes"].item()
+    (none,) = [note for note in notes if note.text.startswith("No interval")]
+    assert none.classes == ("A",)
+
+
+def test_a_loss_whose_interval_is_absurd_has_the_reason(run):
+    runs = []
+    for way, skills in (("none", (0.2, 9.0)), ("all", (9.0, 0.2))):
+        for seed, skill in enumerate(skills):
+            one = run(n=200, n_groups=200, skill=skill, seed=seed, unfreeze=way, run=f"{way}{seed}")
+            one.meta["seed"] = seed
+            runs.append(one)
+    third = [Predictions(one.table, one.meta | {"backbone": "other"}) for one in runs[:1]]
+    frame = compare([*runs, *third], metric="log_loss")
+    spread = frame["high"] - frame["low"]
+    most = 100 * frame[["estimate_a", "estimate_b"]].max(axis=1)
+    assert (spread.isna() | (spread <= most)).all()
+    (row,) = frame[(frame["seeds_a"] == 2) & (frame["seeds_b"] == 2)].to_dict("records")
+    assert any("too few seeds" in text for text in texts(row["notes"])) or row["high"] < 100
+
+
+def test_an_end_at_the_range_is_said(run):
+    runs = [run(n=12, n_groups=12, skill=9.0), run(n=12, n_groups=12, skill=-9.0, unfreeze="all")]
+    runs[1].table.loc[:1, "prediction"] = runs[1].table["label"][:2]
+    (row,) = compare(runs).to_dict("records")
+    assert row["high"] == 1
+    assert any("the test excludes nothing" in text for text in texts(row["notes"]))

@@ -23,6 +23,7 @@ from frostline.report import (
 from frostline.report.statistics.comparisons.compare import compare_predictions, decided_first
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.planning import PLAN_COLUMNS, Errors, plan_groups
+from frostline.report.tables.escape import latex_note, markdown_note
 from frostline.report.tables.numbers import p_word
 from frostline.report.tables.plans import needed_word, render_plan
 
@@ -120,7 +121,7 @@ def test_an_undecided_pair_says_how_many_would_decide_it(many):
     seeds = row.assign(groups_needed=float("inf"), seed_error=0.1)
     assert comparison_sentences(seeds)[0].endswith(
         " No number of test images would decide a difference of this size: the seeds alone vary "
-        "too much."
+        "too much: train with more of them."
     )
     assert "would decide" not in comparison_sentences(many.iloc[[0]])[0]
 
@@ -216,3 +217,33 @@ def test_progress_counts_runs_and_pairs(run, metric):
     options = Options(metric, replicates=200)
     compare_predictions(runs, options, {}, progress=lambda *step: told.append(step))
     assert told == [(done, 3 + 3 + 2 + 1) for done in range(1, 10)]
+
+
+def test_what_is_decided_never_looks_undecided(many):
+    row = many[many["verdict"] != "undecided"].iloc[[0]]
+    near = row.assign(low=0.0004, high=0.501, difference=0.2, p_adjusted=0.0498, p=0.0498)
+    assert p_word(0.0498) == "< 0.05"
+    assert p_word(0.0494) == "0.049"
+    assert p_word(0.0504) == "0.050"
+    for format in ("table", "markdown", "latex"):
+        said = " ".join(render_comparison(near, format).split())
+        assert "[+0.04, +50.1]" in said.replace("\N{NO-BREAK SPACE}", " ")
+        assert "0.050" not in said
+
+
+def test_notes_say_only_what_was_done(many, run):
+    """No equivalent pair, no interval of one; nothing tested, no test."""
+    without = " ".join(render_comparison(many.assign(margin=0.001)).split())
+    assert "by two one-sided tests." in without
+    runs = [run(), run(seed=1)]
+    for one in runs:
+        one.table["group_id"] = np.where(
+            one.table["label"] == "PNEUMONIA", "g", one.table["group_id"]
+        )
+    untested = render_comparison(compare(runs, metric="roc_auc"))
+    assert "p and intervals by" not in untested
+
+
+def test_options_in_notes_are_code():
+    assert markdown_note("`--plan` of *x*") == r"`--plan` of \*x\*"
+    assert latex_note("`--plan` of x_1") == r"\texttt{-{}-plan} of x\_1"

@@ -179,11 +179,11 @@ def test_a_run_resumes_and_is_summarised(atlas, tmp_path, monkeypatch):
     cells = [cell_of(atlas, 30), cell_of(atlas, 600, sizes="one"), cell_of(atlas, 30, spread=0.15)]
     monkeypatch.setattr(atlas, "grid", lambda: cells)
     monkeypatch.setattr(atlas, "COMPARED_CHUNKS", 1)
-    atlas.run(tmp_path, 1, (0, 3))
+    atlas.run_chunks(tmp_path, range(1), (0, 3), cells, atlas.run_chunk)
     (first,) = tmp_path.iterdir()
-    assert first.name == f"{cells[0].number:010d}-000.parquet"
+    assert first.name == "0000-000.parquet"
     before = first.stat().st_mtime_ns
-    atlas.run(tmp_path, 2, (0, 1))
+    atlas.run_chunks(tmp_path, range(2), (0, 1), cells, atlas.run_chunk)
     assert len(list(tmp_path.iterdir())) == 6
     assert first.stat().st_mtime_ns == before
     table = atlas.summarise(tmp_path)

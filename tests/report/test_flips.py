@@ -17,6 +17,7 @@ from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Max
 from frostline.report.statistics.comparisons.paired import make_paired
 from frostline.report.statistics.metrics import compute_metrics, confusion_matrix
 from frostline.report.statistics.resampling.seeds_variance import (
+    SeedsTest,
     group_variance,
     seeds_part,
     seeds_test,
@@ -119,7 +120,7 @@ def test_contributions_are_those_of_groups(metric):
     truth, one, other = rng.integers(0, 3, (3, 60))
     groups = rng.integers(0, 12, 60)
     made = contributions(make_paired(truth, [one, other], CLASSES, groups), metric)
-    assert made.n_units == 12
+    assert made.counts.sum() == 12
     np.testing.assert_allclose(made.counts @ made.residuals, 0, atol=1e-9)
 
     def score(answers, rows):
@@ -186,29 +187,57 @@ def test_copies_of_one_pair_are_one_test():
     assert apart.p(test) > 3 * test.p()
 
 
+def seeds_of(table):
+    """Group variance and seeds' part of a table of values, [G, S]."""
+    groups, counts = len(table), np.ones(len(table), dtype=np.int64)
+    residuals = table - table.mean(0)
+    group = group_variance(residuals.mean(1), np.ones(groups), counts)
+    return group, seeds_part(table.mean(0), residuals / groups, counts)
+
+
 def test_seeds_add_their_variance_once():
     """Groups, seeds and their interaction, against the mean squares of two-way analysis."""
     rng = np.random.default_rng(4)
     groups, seeds = 40, 4
     table = rng.normal(0, 1, (groups, 1)) + rng.normal(0, 0.5, seeds)
     table = table + rng.normal(0, 1, (groups, seeds))
-    values, counts = table.mean(0), np.ones(groups, dtype=np.int64)
-    weights = np.ones((groups, seeds))
-    part = seeds_part(values, table - values, weights, counts)
+    values = table.mean(0)
+    (variance, df), part = seeds_of(table)
     ms_seeds = groups * values.var(ddof=1)
     residuals = table - table.mean(1, keepdims=True) - values + table.mean()
     ms_both = (residuals**2).sum() / (groups - 1) / (seeds - 1)
     ms_groups = seeds * table.mean(1).var(ddof=1)
     assert part.whole == pytest.approx(ms_seeds / groups / seeds)
-    assert part.variance == pytest.approx((ms_seeds - ms_both) / groups / seeds)
-    variance, df = group_variance((table - values).mean(1), weights[:, 0], counts)
+    assert part.interaction == pytest.approx(ms_both / groups / seeds)
     assert (variance, df) == pytest.approx((ms_groups / groups / seeds, groups - 1))
-    test = seeds_test(0.3, (variance, df), [part])
+    test = seeds_test(0.3, (variance, df), part)
     assert test.error**2 == pytest.approx((ms_groups + ms_seeds - ms_both) / groups / seeds)
     low, high = test.interval(0.95)
     assert (test.p() < 0.05) == (low > 0 or high < 0)
     assert test.interval_at(stats.norm.ppf(0.975)) == pytest.approx((low, high))
-    assert seeds_part(values[:1], table[:, :1] - values[:1], weights[:, :1], counts) is None
+    assert seeds_of(table[:, :1])[1] is None
+
+
+@given(
+    group=st.floats(1e-6, 10),
+    seeds=st.floats(1e-6, 10),
+    group_df=st.floats(1, 500),
+    seeds_df=st.integers(1, 9),
+    distance=st.floats(0.01, 30),
+)
+def test_student_s_t_of_two_variances(group, seeds, group_df, seeds_df, distance):
+    test = SeedsTest(distance, group, group_df, seeds, seeds_df)
+    # Cochran and Cox: both quantiles, each weighted by its variance.
+    quantile = np.average(stats.t.ppf(0.975, [group_df, seeds_df]), weights=[group, seeds])
+    low, high = test.interval(0.95)
+    assert (high - low) / 2 == pytest.approx(quantile * (group + seeds) ** 0.5)
+    assert stats.t.ppf(0.975, test.df) == pytest.approx(quantile)
+    assert min(group_df, seeds_df) * 0.999 <= test.df <= max(group_df, seeds_df) * 1.001
+    assert test.p(low) == pytest.approx(0.05)
+    assert test.interval_at(test.statistic())[0] == pytest.approx(0, abs=1e-9 * distance)
+    alone = SeedsTest(distance, group, group_df)
+    assert alone.p() == pytest.approx(2 * stats.t.sf(distance / group**0.5, group_df), abs=1e-12)
+    assert alone.df == group_df
 
 
 def test_seeds_without_a_spread_of_their_own_add_nothing_on_average():
@@ -216,12 +245,20 @@ def test_seeds_without_a_spread_of_their_own_add_nothing_on_average():
     rng = np.random.default_rng(6)
     ratios = []
     for _ in range(300):
-        table = rng.normal(0, 1, (30, 3))  # only the interaction varies
-        values, counts = table.mean(0), np.ones(30, dtype=np.int64)
-        part = seeds_part(values, table - values, np.ones((30, 3)), counts)
-        variance, df = group_variance((table - values).mean(1), np.ones(30), counts)
-        ratios.append(seeds_test(0.0, (variance, df), [part]).error ** 2 / (1 / 90))
+        group, part = seeds_of(rng.normal(0, 1, (30, 3)))  # only the interaction varies
+        ratios.append(seeds_test(0.0, group, part).error ** 2 / (1 / 90))
     assert 0.95 < np.mean(ratios) < 1.5
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_variance_is_never_below_that_of_seeds(seeds):
+    """Methods that are alike in all but noise had fewer than one degree of freedom."""
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        group, part = seeds_of(rng.normal(0, rng.choice([0.01, 1]), (40, seeds)))
+        test = seeds_test(0.0, group, part)
+        assert test.error**2 >= max(group[0], part.whole) * (1 - 1e-12)
+        assert seeds - 1 <= test.df <= 39
 
 
 def test_effective_groups_are_fewer_where_their_sizes_differ():

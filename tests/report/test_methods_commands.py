@@ -147,3 +147,23 @@ def test_what_cannot_be_pooled(run, tmp_path):
         with pytest.raises((InputError, OptionError)) as caught:
             invoke(*words)
         assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("over", ["seeds", "folds"])
+def test_a_metric_without_interval_has_its_mean(run, tmp_path, over):
+    runs = of_seeds(run, 3)
+    for one in runs:
+        one.meta["cv"] = {"folds": 2, "repeats": 3}
+        one.table["fold"] = one.table["group_id"].map(hash) % 2
+    paths = written(tmp_path, runs)
+    for more in ([], ["--metric", "accuracy"]):
+        said = invoke("evaluate", *paths, "--over", over, "--metric", "calibration_error", *more)
+        assert "calibration error" in said.lower()
+        assert "not resampled" in " ".join(said.split())
+
+
+def test_copies_of_a_run_are_rows_of_their_own_name(run, tmp_path):
+    paths = written(tmp_path, [run(run="one"), run(run="two")])
+    said = invoke("evaluate", *paths, "--over", "seeds", "--metric", "accuracy")
+    assert "(one)" in said
+    assert "(two)" in said

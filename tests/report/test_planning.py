@@ -12,7 +12,7 @@ from frostline.report import Predictions, compare
 from frostline.report.statistics.comparisons.flips import SignFlips, kept_sums
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, MaxT
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha, plan_groups
-from frostline.report.statistics.resampling.seeds_variance import SeedsTest
+from frostline.report.statistics.resampling.seeds_variance import SeedsPart, SeedsTest
 from frostline.report.tables.plans import render_plan
 
 
@@ -45,12 +45,10 @@ def test_no_number_is_said_so():
 
 
 def test_the_variance_of_seeds_stays():
-    # Five seeds without an interaction: s² / S squared is 1 + 2 / 4 times its expected square.
-    seeds, below = 0.01**2, 0.01**4 * 1.5 / 4
-    errors = Errors(50, 50, 0.02**2, seeds=seeds, below=below, methods=(5,))
+    seeds = SeedsPart(0.01**2, 0.0, 4.0)
+    errors = Errors(50, 50, 0.02**2, seeds)
     # Student's t of the seeds alone.
-    df = 4 / 1.5
-    least = (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) * 0.01
+    least = (stats.t.ppf(0.975, 4) + stats.t.ppf(0.8, 4)) * 0.01
     assert math.isinf(errors.needed(least * 0.9))
     assert errors.needed(least * 1.05) > errors.needed(least * 1.3) > 50
     bare = Errors(units=50, effective=50, group=0.02**2)
@@ -60,23 +58,14 @@ def test_the_variance_of_seeds_stays():
 def test_the_part_of_seeds_is_what_the_test_will_find_on_average():
     """At other numbers of groups, with the interaction that is smaller there, and cut off at 0."""
     rng = np.random.default_rng(1)
-    seeds, interaction, counts = 0.02**2, 0.3**2, (3, 4)
-
-    def parts(groups):
-        """Mean part of seeds and `below` of tests on so many groups."""
-        found = np.zeros((4_000, 2))
-        for count in counts:
-            whole = (seeds + interaction / groups) / count
-            drawn = whole * rng.chisquare(count - 1, 4_000) / (count - 1)
-            part = np.maximum(drawn - interaction / groups / count, 0)
-            found += np.stack([part, drawn**2 / (count - 1)], axis=1)
-        return found.mean(0)
-
-    _, below = parts(400)
-    truth = sum(seeds / count for count in counts)
-    errors = Errors(400, 400, 0.02**2, seeds=truth, below=below, methods=counts)
+    seeds, interaction, df = 0.02**2 / 3, 0.3**2 / 3, 2
+    errors = Errors(400, 400, 0.02**2, SeedsPart(seeds + interaction / 400, interaction / 400, df))
     for groups in (50, 400, 2_000):
-        assert errors._seeds_at(groups) == pytest.approx(parts(groups), rel=0.08)
+        both = interaction / groups
+        whole = (seeds + both) * rng.chisquare(df, 40_000) / df
+        test = errors._test_at(groups, groups - 1)
+        assert test.seeds == pytest.approx(both + np.maximum(whole - both, 0).mean(), rel=0.03)
+        assert test.group == pytest.approx(0.02**2 * 400 / groups - both)
 
 
 def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
@@ -98,7 +87,7 @@ def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
     assert pair_alpha(test, Bonferroni(10), 10, error, 59) == 0.005
     alone = MaxT(np.zeros(3))
     assert pair_alpha(test, alone, 4, error, 59) == 0.0125  # no end, no level to read
-    of_seeds = SeedsTest(0.2, 0.1, 7.0)
+    of_seeds = SeedsTest(0.2, 0.1**2, 7.0)
     drawn = MaxT(np.abs(rng.standard_normal(20_000)))
     assert pair_alpha(of_seeds, drawn, 3, 0.1, 7.0) == pytest.approx(0.05, abs=0.004)
 
@@ -210,9 +199,12 @@ def test_the_planned_number_is_enough_where_seeds_vary():
     def plan(groups, pilots):
         rows = [compare(make(groups), replicates=100).iloc[0].to_dict() for _ in range(pilots)]
         parts = [Errors.of(row) for row in rows]
-        means = [np.mean([getattr(p, n) for p in parts]) for n in ("group", "seeds", "below")]
+        whole, shared = (
+            np.mean([getattr(p.seeds, name) for p in parts]) for name in ("whole", "interaction")
+        )
+        group, seeds = np.mean([p.group for p in parts]), SeedsPart(whole, shared, 2.0)
         difference = float(np.mean([row["difference"] for row in rows]))
-        return int(Errors(groups, groups, *means, methods=(3, 3)).needed(difference))
+        return int(Errors(groups, groups, group, seeds).needed(difference))
 
     groups = plan(300, 250)
     found = [compare(make(groups), replicates=100)["verdict"].item() for _ in range(300)]

@@ -60,14 +60,15 @@ def test_groups_seeds_and_their_interaction_are_counted_once(run):
     apart = residuals - residuals.mean(1, keepdims=True)
     interaction = (apart**2).sum() * n / (n - 1) / (s - 1) / s
     whole = values.var(ddof=1) / s
-    added = max(whole - interaction, 0)
+    shared = min(interaction, whole, between)
     assert row["group_error"] == pytest.approx(between**0.5)
-    assert row["seed_error"] == pytest.approx(added**0.5)
-    total = between + added
-    df = total**2 / (between**2 / of_groups(right.mean(1), images) + whole**2 / (s - 1))
-    assert row["df"] == pytest.approx(df)
+    assert row["seed_error"] == pytest.approx((whole - shared) ** 0.5)
+    total = between + whole - shared
+    dfs = [of_groups(right.mean(1), images), s - 1]
+    quantile = np.average(stats.t.ppf(0.975, dfs), weights=[between - shared, whole])
+    assert stats.t.ppf(0.975, row["df"]) == pytest.approx(quantile)
     centre = values.mean()
-    reach = stats.t.ppf(0.975, df) * total**0.5 / (centre * (1 - centre))
+    reach = quantile * total**0.5 / (centre * (1 - centre))
     ends = 1 / (1 + np.exp(-(np.log(centre / (1 - centre)) + np.array([-reach, reach]))))
     assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
 

@@ -123,7 +123,7 @@ def test_an_answer_is_no_value_where_there_was_nothing_to_ask(type_one):
     assert table.filter(like="not flagged").isna().all(axis=None)
     assert (table[type_one.CONTRADICTION] == 0).all()
     assert {name.split(":")[0].split(",")[0] for name in table} == {
-        *("different", "covered", "equivalent", "seeds", "mcnemar by image"),
+        *("different", "covered", "equivalent", "mcnemar by image"),
         type_one.CONTRADICTION,
     }
 
@@ -143,7 +143,7 @@ def test_answers_are_read_off_the_comparison(type_one, monkeypatch):
     wide = {"pair_low": -1.0, "pair_high": 1.0, "low": -1.0, "high": 1.0}
     none = {"equivalence_p": 0.5, "equivalence_low": -0.2, "equivalence_high": 0.2}
     never = answers(p=0.5, p_adjusted=0.5, **wide, **none)
-    marks = [name for name in never.index if name.startswith(("different", "seeds", "equiv"))]
+    marks = [name for name in never.index if name.startswith(("different", "equiv"))]
     held = [name for name in never.index if name.startswith("covered:")]
     assert not never[marks].any()
     assert never[held].all()
@@ -176,10 +176,10 @@ def test_a_run_resumes_and_is_summarised(type_one, tmp_path, monkeypatch):
     cells = [cell_of(type_one, 9, 7, sizes="one"), cell_of(type_one, 30)]
     monkeypatch.setattr(type_one, "grid", lambda: cells)
     monkeypatch.setattr(type_one, "FEWEST_TRIALS", 3)
-    type_one.run(tmp_path, range(1), (1, 2))
+    type_one.run_chunks(tmp_path, range(1), (1, 2), cells, type_one.run_chunk)
     assert [path.name for path in tmp_path.iterdir()] == ["0001-000.parquet"]
     before = (tmp_path / "0001-000.parquet").stat().st_mtime_ns
-    type_one.run(tmp_path, range(2), (0, 1))
+    type_one.run_chunks(tmp_path, range(2), (0, 1), cells, type_one.run_chunk)
     assert len(list(tmp_path.iterdir())) == 4
     assert (tmp_path / "0001-000.parquet").stat().st_mtime_ns == before
     table = type_one.summarise(tmp_path)
@@ -193,9 +193,10 @@ def test_a_run_resumes_and_is_summarised(type_one, tmp_path, monkeypatch):
 
 
 def test_chunks_of_two_machines_add_up(type_one, tmp_path, monkeypatch):
-    monkeypatch.setattr(type_one, "grid", lambda: [cell_of(type_one, 9, 7, sizes="one")])
+    cells = [cell_of(type_one, 9, 7, sizes="one")]
+    monkeypatch.setattr(type_one, "grid", lambda: cells)
     for name, chunks in (("all", range(2)), ("one", range(1)), ("two", range(1, 2))):
-        type_one.run(tmp_path / name, chunks, (0, 1))
+        type_one.run_chunks(tmp_path / name, chunks, (0, 1), cells, type_one.run_chunk)
     whole, one, two = (type_one.summarise(tmp_path / name) for name in ("all", "one", "two"))
     pd.testing.assert_frame_equal(type_one.together([one, two]), whole, check_dtype=False)
 

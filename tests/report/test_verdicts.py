@@ -84,6 +84,14 @@ def agrees(one: dict) -> None:
     assert (one["low"] <= 0 <= one["high"]) == (not significant), one
     assert one["low"] <= one["pair_low"] + 1e-12
     assert one["pair_high"] <= one["high"] + 1e-12
+    if not math.isnan(one["smallest_p"]):
+        assert one["smallest_p"] <= one["p"]
+    if any("no test can decide" in note.text for note in one["notes"]):
+        assert one["p"] >= ALPHA
+    if one["seed_df"] > 0 and one["test"].startswith("Student"):
+        assert one["df"] >= min(one["seed_df"], one["effective_units"] - 1) - 1e-9
+    if one["metric"].endswith("_loss"):
+        assert one["high"] - one["low"] <= 100 * max(one["estimate_a"], one["estimate_b"])
     if significant:
         higher = not one["metric"].endswith("_loss")
         assert (one["verdict"] == "better") == ((one["difference"] > 0) == higher)

@@ -42,7 +42,7 @@ class Aligned:
         What is resampled, left out and flipped.
     notes : tuple of Note
         What a reader should know.
-    names : tuple of str
+    names, seeds : tuple
         Of the runs.
     samples : tuple of Sample
         Their rows that are compared.
@@ -54,6 +54,7 @@ class Aligned:
     unit: str
     notes: Notes
     names: tuple[str, ...]
+    seeds: tuple[object, ...]
     samples: tuple[Sample, ...]
 
 
@@ -108,6 +109,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
         unit=unit,
         notes=(*_known(scored, unit), *notes),
         names=tuple(names),
+        seeds=tuple(run.meta.get("seed") for run, _ in scored),
         samples=tuple(
             replace(_rows_of(sample, chosen), groups=groups, unit=unit)
             for sample, chosen in zip(samples, rows, strict=True)

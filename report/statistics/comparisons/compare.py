@@ -47,6 +47,7 @@ from frostline.report.statistics.sample import Scored
 
 FAMILIES: tuple[str, ...] = get_args(Family)
 NOT_COMPARED = "not compared"
+FEWEST_REPLICATES = 100
 NOTHING = {
     "pairs": "Nothing to compare: no data set has runs of two methods (runs that differ in their "
     "seed alone are one method). Give runs of two methods on one data set.",
@@ -58,7 +59,8 @@ COMPARISON_COLUMNS = (
     *("pair_low", "pair_high", "p", "smallest_p", "p_adjusted", "adjustment", "family_size"),
     *("mcnemar_p", "margin", "equivalence_low", "equivalence_high", "equivalence_p", "verdict"),
     *("n_units", "n_images", "unit", "replicates", "seed"),
-    *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "df", "notes"),
+    *("family", "test", "seeds_a", "seeds_b", "group_error", "seed_error", "interaction_error"),
+    *("seed_df", "df", "notes"),
     *("label_a", "label_b", "effective_units", "pair_alpha", "groups_needed", "positive"),
 )
 # The order of what is found: decided first.
@@ -285,9 +287,10 @@ def check_options(options: Options) -> None:
             f"The margin {options.margin} is no less than the whole range of {metric}: it is a "
             "fraction, such as 0.02 for 2 points."
         )
-    if options.replicates < 100:
+    if options.replicates < FEWEST_REPLICATES:
         raise InputError(
-            f"{options.replicates} replicates are too few to test by: ask for 1000 or more."
+            f"{options.replicates} replicates are too few to test by: ask for at least "
+            f"{FEWEST_REPLICATES}."
         )
 
 

@@ -1,19 +1,30 @@
-"""What each unit contributes to a metric of each run: what the test of a difference is made of."""
+"""What the test of a difference is made of: what each unit contributes to a metric of each run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import Paired, leave_out_values
+from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.metrics import Array, of_rows
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
+from frostline.report.statistics.resampling.seeds_variance import (
+    SeedsPart,
+    SeedsTest,
+    add_parts,
+    group_variance,
+    seeds_part,
+    seeds_test,
+)
 from frostline.report.statistics.resampling.weights import class_number, unit_weights
 
 Step = Callable[[], None]
+# The places of the runs of methods a and b, one a seed.
+Pair = tuple[slice, slice]
 
 
 def no_step() -> None:
@@ -45,9 +56,135 @@ class Contributions:
     exact: bool = False
 
     @property
-    def n_units(self) -> int:
-        """Number of units."""
-        return int(self.counts.sum())
+    def shares(self) -> Array:
+        """Residuals over the sum of weights; NaN of a class that no unit is of."""
+        total = self.counts @ self.weights
+        return self.residuals / np.where(total > 0, total, np.nan)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A pair of methods: what units contribute to their difference, and what seeds add.
+
+    Attributes
+    ----------
+    pair : (slice, slice)
+        The places of their runs.
+    difference : float
+        The mean over the seeds of a, less that of b.
+    residuals, weights : float64 [U]
+        Of the difference, as in `Contributions`.
+    counts : int64 [U]
+    variance, df : float
+        Of the difference, between groups: see `group_variance`.
+    seeds : SeedsPart or None
+        What seeds add; None where neither method has a second one.
+    drawn : float64 [L + M]
+        What seeds add, as a sum of independent standard normal draws, one for each of L names of
+        seeds and one for each of M runs: pairs of a family that share seeds, or a method, have
+        draws in common.
+    """
+
+    pair: Pair
+    difference: float
+    residuals: Array
+    weights: Array
+    counts: npt.NDArray[np.int64]
+    variance: float
+    df: float
+    seeds: SeedsPart | None
+    drawn: Array
+
+    @property
+    def single(self) -> bool:
+        """Whether each method has one seed."""
+        return all(part.stop - part.start == 1 for part in self.pair)
+
+    @property
+    def test(self) -> SeedsTest:
+        """Student's t of groups and seeds."""
+        return seeds_test(self.difference, (self.variance, self.df), self.seeds)
+
+    @property
+    def of_groups(self) -> SeedsTest:
+        """Student's t of groups alone."""
+        return seeds_test(self.difference, (self.variance, self.df), None)
+
+    @property
+    def error(self) -> float:
+        """Standard error from groups and seeds."""
+        return self.test.error
+
+    @property
+    def seed_error(self) -> float:
+        """What seeds add to the standard error from groups; NaN without a second seed."""
+        return float("nan") if self.seeds is None else self.seeds.error(self.variance)
+
+
+def contrast(made: Contributions, values: Array, pair: Pair, seeds: Sequence[object]) -> Contrast:
+    """Put together what units and seeds say of the difference of two methods.
+
+    Two methods with the same seeds are compared seed by seed, as modalities are reader by reader
+    (Obuchowski and Rockette 1995): what a seed does to both, such as the images that it leaves to
+    train on, is no difference of theirs. Seeds of other methods are taken to be independent.
+
+    Parameters
+    ----------
+    made : Contributions
+        Of all runs.
+    values : float64 [M]
+        Their metric.
+    pair : (slice, slice)
+        The places of the runs of both.
+    seeds : sequence of M
+        The name of the seed of each run.
+    """
+    a, b = pair
+    weights = (made.weights[:, a].mean(1) + made.weights[:, b].mean(1)) / 2
+    residuals = made.residuals[:, a].mean(1) - made.residuals[:, b].mean(1)
+    part, drawn = _seeds_of(made, values, pair, seeds)
+    found = Contrast(
+        pair,
+        float(values[a].mean() - values[b].mean()),
+        residuals,
+        weights,
+        made.counts,
+        *group_variance(residuals, weights, made.counts),
+        part,
+        drawn,
+    )
+    size = np.linalg.norm(drawn)
+    if size > 0:
+        found = replace(found, drawn=drawn * (found.seed_error / size))
+    if found.error > NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max():
+        return found
+    # Nothing but rounding, or undefined.
+    none = None if part is None else SeedsPart(0.0, 0.0, part.df)
+    return replace(found, variance=0.0 * found.variance, seeds=none, drawn=0.0 * drawn)
+
+
+def _seeds_of(
+    made: Contributions, values: Array, pair: Pair, seeds: Sequence[object]
+) -> tuple[SeedsPart | None, Array]:
+    """Compute what seeds add to a difference, and the direction of it: [L + M]."""
+    names = list(dict.fromkeys(seeds))
+    drawn, shares = np.zeros(len(names) + len(values)), made.shares
+    places = [np.arange(part.start, part.stop) for part in pair]
+    first, second = ({seeds[i]: i for i in own.tolist()} for own in places)
+    same = first.keys() == second.keys() and len(first) == len(places[0]) == len(places[1]) > 1
+    if same:
+        a, b = np.array([(i, second[name]) for name, i in first.items()]).T
+        apart = values[a] - values[b]
+        drawn[[names.index(name) for name in first]] = apart - apart.mean()
+        return seeds_part(apart, shares[:, a] - shares[:, b], made.counts), drawn
+    parts = []
+    for sign, own in zip((1, -1), places, strict=True):
+        part = seeds_part(values[own], shares[:, own], made.counts)
+        if part is not None:
+            parts.append(part)
+            scale = (len(own) * (len(own) - 1)) ** 0.5
+            drawn[len(names) + own] = sign * (values[own] - values[own].mean()) / scale
+    return add_parts(parts), drawn
 
 
 def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contributions:

@@ -10,8 +10,6 @@ from frostline.report.statistics.metrics import find_metric
 ALPHA = 0.05
 LEVEL = 1 - ALPHA
 IDENTICAL = "identical predictions"
-# With fewer units that differ, their variance says too little of whether two runs are equivalent.
-FEWEST_DIFFERING = 10
 
 
 def verdict(difference: float, p: float, equivalence: float | None, metric: str) -> str:
@@ -44,26 +42,3 @@ def mcnemar_p(a_only: int, b_only: int) -> float:
     if a_only == b_only:
         return 1.0
     return float(2 * binom.cdf(fewer, total, 0.5) - binom.pmf(fewer, total, 0.5))
-
-
-def few_differ_p(differing: int, units: int, margin: float) -> float:
-    """Test what equivalence needs too where so few units differ that their variance
-    says too little.
-
-    Accuracies differ by no more than the share of units that differ: p is the chance of so few, if
-    that share were the margin (Clopper and Pearson 1934); 0 from 10 units on.
-    """
-    from scipy.stats import binom
-
-    if differing >= FEWEST_DIFFERING:
-        return 0.0
-    return float(binom.cdf(differing, units, min(margin, 1.0)))
-
-
-def few_differ_bound(differing: int, units: int) -> float:
-    """Give the margin at which `few_differ_p` is 5%: the bound of the share that differs."""
-    from scipy.stats import beta
-
-    if differing >= FEWEST_DIFFERING:
-        return 0.0
-    return float(beta.ppf(LEVEL, differing + 1, units - differing)) if differing < units else 1.0

@@ -12,13 +12,15 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
 from frostline.report.statistics.comparisons.aligned import Aligned
 from frostline.report.statistics.comparisons.contributions import (
+    Contrast,
     Contributions,
+    Pair,
     Step,
+    contrast,
     contributions,
     no_step,
 )
@@ -26,44 +28,35 @@ from frostline.report.statistics.comparisons.decisions import (
     ALPHA,
     IDENTICAL,
     LEVEL,
-    few_differ_bound,
-    few_differ_p,
     mcnemar_p,
     verdict,
 )
+from frostline.report.statistics.comparisons.equivalence import equivalence
 from frostline.report.statistics.comparisons.flips import (
-    MOST_ENUMERATED,
     SignFlips,
     kept_sums,
 )
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, Family, MaxT, Test
 from frostline.report.statistics.comparisons.paired import Paired
 from frostline.report.statistics.comparisons.planning import Errors, pair_alpha
-from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.intervals.exact import ALIKE, ExactTest, end_test
 from frostline.report.statistics.intervals.flags import flag, unknown
 from frostline.report.statistics.intervals.reasons import (
+    MOST_TIMES,
     ONE_UNIT,
     TOO_FEW,
     UNVARYING,
     says_nothing,
     undefined,
 )
-from frostline.report.statistics.metrics import Array, find_metric, of_rows
-from frostline.report.statistics.resampling.seeds_variance import (
-    SeedsPart,
-    SeedsTest,
-    group_variance,
-    null_variance,
-    seeds_part,
-    seeds_test,
-)
+from frostline.report.statistics.metrics import LOSSES, Array, find_metric, of_rows
+from frostline.report.statistics.resampling.seeds_variance import SeedsTest
 from frostline.report.statistics.sample import Sample
 
+ONE_SEED = Note("One seed: this trained model, not the method.")
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
+AT_RANGE = Note("An interval ends where the metric does: on that side the test excludes nothing.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
-# An end of an equivalence interval that lies beyond so many doublings of the margin is infinite.
-MOST_DOUBLINGS = 20
 NAN = float("nan")
 
 
@@ -78,9 +71,6 @@ class Options:
     seed: int = 0
 
 
-Pair = tuple[slice, slice]
-
-
 @dataclass(frozen=True)
 class Difference:
     """Method a minus method b, each the mean over its seeds.
@@ -90,7 +80,9 @@ class Difference:
     `equivalence_low` and `equivalence_high` are the simultaneous 90% interval of two one-sided
     tests; None without a margin, as `equivalence_p` is.
     `group_error` is the standard error from groups, `seed_error` what seeds add to it (NaN where
-    neither method has a second seed); `smallest_p` is the smallest that the test could give (NaN
+    neither method has a second seed), and `interaction_error` what of `group_error` is the
+    interaction of groups and seeds; `seed_df` are degrees of freedom of `seed_error`, and `df` of
+    the whole; `smallest_p` is the smallest that the test could give (NaN
     of other tests). `mcnemar_p` is None where it does not apply.
     `groups_needed` is how many units would decide a true difference of this size (80% power):
     infinite where no number would, and more than there are where these left it undecided; with
@@ -119,38 +111,13 @@ class Difference:
     verdict: str
     group_error: float
     seed_error: float
+    interaction_error: float
+    seed_df: float
     df: float
     effective_units: float
     pair_alpha: float
     groups_needed: float
     notes: Notes
-
-
-@dataclass(frozen=True)
-class _Contrast:
-    """A pair of methods: what units contribute to their difference, and what seeds add."""
-
-    pair: Pair
-    difference: float
-    residuals: Array
-    weights: Array
-    counts: npt.NDArray[np.int64]
-    variance: float
-    df: float
-    parts: tuple[tuple[slice, SeedsPart], ...]
-
-    @property
-    def single(self) -> bool:
-        """Whether each method has one seed."""
-        return all(part.stop - part.start == 1 for part in self.pair)
-
-    @property
-    def error(self) -> float:
-        """Standard error from groups and seeds."""
-        return float((self.variance + sum(part.variance for _, part in self.parts)) ** 0.5)
-
-
-Tested = tuple[_Contrast, Test]
 
 
 def compare_family(
@@ -178,7 +145,7 @@ def compare_family(
     """
     made = contributions(aligned.paired, options.metric, step)
     values = aligned.paired.estimates(options.metric)
-    contrasts = [_contrast(made, values, pair) for pair in pairs]
+    contrasts = [contrast(made, values, pair, aligned.seeds) for pair in pairs]
     contents = aligned.paired.contents(options.metric)
     same = [_shares(contents[a]) == _shares(contents[b]) for a, b in pairs]
     known = {
@@ -209,7 +176,7 @@ def compare_family(
 
 
 def _planned(
-    tested: Difference, one: _Contrast, units: int, how: tuple[Test | None, Family]
+    tested: Difference, one: Contrast, units: int, how: tuple[Test | None, Family]
 ) -> Difference:
     """Say how many units would decide the difference."""
     test, family = how
@@ -220,17 +187,14 @@ def _planned(
         return tested
     df = one.df if one.single else _df(test)
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
-    below = sum(part.whole**2 / (part.seeds - 1) for _, part in one.parts)
-    seeds = sum(part.variance for _, part in one.parts)
-    methods = tuple(part.seeds for _, part in one.parts)
-    errors = Errors(units, one.df + 1, one.variance, seeds, below, methods, alpha)
+    errors = Errors(units, one.df + 1, one.variance, one.seeds, alpha)
     needed = errors.needed(one.difference)
     if tested.verdict == "undecided":
         needed = max(needed, units + 1.0)
     return replace(tested, pair_alpha=alpha, groups_needed=needed)
 
 
-def _exact_test(aligned: Aligned, metric: str, one: _Contrast, *, mean: bool) -> ExactTest | None:
+def _exact_test(aligned: Aligned, metric: str, one: Contrast, *, mean: bool) -> ExactTest | None:
     """Make the exact test of a pair that leaving out any unit leaves as it is, where there is one.
 
     Of a metric that is a `mean` over images such a difference is the same in every unit; of any
@@ -260,32 +224,8 @@ def _with_exact(largest: Array, count: int, options: Options) -> Array:
     return np.maximum(largest, drawn) if len(largest) else drawn
 
 
-def _contrast(made: Contributions, values: Array, pair: Pair) -> _Contrast:
-    a, b = pair
-    residuals = made.residuals[:, a].mean(1) - made.residuals[:, b].mean(1)
-    weights = (made.weights[:, a].mean(1) + made.weights[:, b].mean(1)) / 2
-    parts = [
-        (s, seeds_part(values[s], made.residuals[:, s], made.weights[:, s], made.counts))
-        for s in pair
-    ]
-    found = _Contrast(
-        pair,
-        float(values[a].mean() - values[b].mean()),
-        residuals,
-        weights,
-        made.counts,
-        *group_variance(residuals, weights, made.counts),
-        tuple((where, part) for where, part in parts if part is not None),
-    )
-    if found.error > NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max():
-        return found
-    # Nothing but rounding, or undefined.
-    none = tuple((where, SeedsPart(0.0, 0.0, part.seeds)) for where, part in found.parts)
-    return replace(found, variance=0.0 * found.variance, parts=none)
-
-
 def _test_all(
-    made: Contributions, contrasts: Sequence[_Contrast], options: Options
+    made: Contributions, contrasts: Sequence[Contrast], options: Options
 ) -> tuple[Iterator[Test], Array]:
     """Make the test of each contrast, and draw the largest statistic of them all: [B]."""
     if not contrasts:
@@ -303,17 +243,12 @@ def _test_all(
         standard, _ = kept_sums(*units, options.replicates, rng, drawn=True)
     spread = np.sqrt(units[2] @ units[0] ** 2)
     standard = 2 * standard / np.where(spread > 0, spread, 1.0)
-    noise = {
-        (where.start, where.stop): rng.standard_normal(len(standard)) * part.variance**0.5
-        for one in contrasts
-        for where, part in one.parts
-    }
-    largest = np.zeros(len(standard))
-    for j, one in enumerate(contrasts):
-        drawn = one.variance**0.5 * standard[:, j]
-        for sign, where in zip((1, -1), one.pair, strict=True):
-            drawn = drawn + sign * noise.get((where.start, where.stop), 0.0)
-        largest = np.maximum(largest, np.abs(drawn) / one.error)
+    errors = np.array([one.error for one in contrasts])
+    drawn = standard * [one.variance**0.5 for one in contrasts]
+    of_seeds = np.stack([one.drawn for one in contrasts], axis=1)
+    if of_seeds.any():
+        drawn += rng.standard_normal((len(standard), len(of_seeds))) @ of_seeds
+    largest = np.abs(drawn / errors).max(1)
     tests: Iterator[Test] = (
         SignFlips(
             one.difference,
@@ -324,7 +259,7 @@ def _test_all(
             kept_weight[:, j],
         )
         if one.single
-        else seeds_test(one.difference, (one.variance, one.df), [part for _, part in one.parts])
+        else one.test
         for j, one in enumerate(contrasts)
     )
     return tests, largest
@@ -333,7 +268,7 @@ def _test_all(
 def _difference(
     aligned: Aligned,
     options: Options,
-    one: _Contrast,
+    one: Contrast,
     values: Array,
     tested: tuple[Test | None, Family],
 ) -> Difference:
@@ -341,23 +276,21 @@ def _difference(
     metric, (test, family) = options.metric, tested
     p = p_adjusted = NAN
     own = shown = (NAN, NAN)
-    equivalence: tuple[float | None, ...] = (None, None, None)
+    alike: tuple[float | None, ...] = (None, None, None)
+    scores = [float(values[part].mean()) for part in one.pair]
     differing = _differing(aligned.paired, one.pair, metric)
     if test is not None:
         p, p_adjusted = test.p(), family.p(test)
-        own = _bounded(test.interval(LEVEL), metric)
-        shown = _bounded(family.interval(test, LEVEL), metric)
+        own = _bounded(test.interval(LEVEL), metric, scores)
+        shown = _bounded(family.interval(test, LEVEL), metric, scores)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
-            low, high, equivalence_p = _equivalence((one, test), family, options.margin, few)
+            low, high, equivalence_p = equivalence((one, test), family, options.margin, few)
             most = _most(metric)
-            equivalence = max(low, -most), min(high, most), equivalence_p
-    smallest = NAN
-    if isinstance(test, SignFlips):
-        smallest = _smallest_p(differing, aligned.paired.n_units, options.replicates)
-    return Difference(
-        estimate_a=float(values[one.pair[0]].mean()),
-        estimate_b=float(values[one.pair[1]].mean()),
+            alike = max(low, -most), min(high, most), equivalence_p
+    found = Difference(
+        estimate_a=scores[0],
+        estimate_b=scores[1],
         difference=one.difference,
         low=shown[0],
         high=shown[1],
@@ -365,23 +298,26 @@ def _difference(
         pair_high=own[1],
         p=p,
         test=_test_name(one, test, aligned.unit),
-        smallest_p=smallest,
+        smallest_p=test.smallest_p if isinstance(test, SignFlips) else NAN,
         p_adjusted=p_adjusted,
         adjustment=family.name,
         family_size=1,
         mcnemar_p=_mcnemar(aligned, metric, one),
-        equivalence_low=equivalence[0],
-        equivalence_high=equivalence[1],
-        equivalence_p=equivalence[2],
-        verdict=verdict(one.difference, p_adjusted, equivalence[2], metric),
+        equivalence_low=alike[0],
+        equivalence_high=alike[1],
+        equivalence_p=alike[2],
+        verdict=verdict(one.difference, p_adjusted, alike[2], metric),
         group_error=float(one.variance**0.5),
-        seed_error=float(sum(part.variance for _, part in one.parts) ** 0.5) if one.parts else NAN,
+        seed_error=one.seed_error,
+        interaction_error=_interaction(one),
+        seed_df=NAN if one.seeds is None else one.seeds.df,
         df=_df(test),
         effective_units=one.df + 1,
         pair_alpha=NAN,
         groups_needed=NAN,
-        notes=(*aligned.notes, *_notes(aligned, one, metric, (p, shown[0], differing, smallest))),
+        notes=aligned.notes,
     )
+    return replace(found, notes=(*found.notes, *_notes(aligned, one, metric, found, differing)))
 
 
 def _identical(tested: Difference, notes: Notes) -> Difference:
@@ -420,82 +356,35 @@ def _most(metric: str) -> float:
     return np.inf if bounds is None else bounds[1] - bounds[0]
 
 
-def _bounded(interval: tuple[float, float], metric: str) -> tuple[float, float]:
-    """Cut an interval at the largest difference there can be; NaN where it `says_nothing`."""
+def _bounded(
+    interval: tuple[float, float], metric: str, scores: Sequence[float]
+) -> tuple[float, float]:
+    """Cut an interval at the largest difference there can be; NaN where it `says_nothing`.
+
+    A loss has no highest value: there nothing is said by an interval that is far longer than the
+    larger of both losses.
+    """
     bounds, most = find_metric(metric).bounds, _most(metric)
     low, high = max(interval[0], -most), min(interval[1], most)
-    nothing = says_nothing(low, high, None if bounds is None else (-most, most))
+    nothing = bool(says_nothing(low, high, None if bounds is None else (-most, most)))
+    nothing |= metric in LOSSES and high - low > MOST_TIMES * max(scores)
     return (NAN, NAN) if nothing else (low, high)
 
 
-def _equivalence(
-    pair: Tested, family: Family, margin: float, few: tuple[int, int]
-) -> tuple[float, float, float]:
-    """Give the 90% interval of two one-sided tests (Schuirmann 1987), and their p.
-
-    `few` is how many units differ, of how many.
-    """
-    low, high = (_farthest(pair, family, side, margin) for side in (-1, 1))
-    least = few_differ_bound(*few)
-    if least > 0:
-        low, high = min(low, -least), max(high, least)
-    outside = abs(pair[0].difference) >= margin
-    p = 1.0 if outside else max(_one_sided_p(pair, family, end) for end in (-margin, margin))
-    return low, high, max(p, few_differ_p(*few, margin))
-
-
-def _one_sided_p(pair: Tested, family: Family, delta: float) -> float:
-    """Give the adjusted p of a true difference of `delta` against one nearer to the estimate.
-
-    Student's t with the variance that such a difference has, or the exact test; half of the
-    two-sided p.
-    """
-    one, exact = pair
-    if isinstance(exact, ExactTest):
-        return family.p(exact, delta) / 2
-    residuals = one.residuals + (one.difference - delta) * one.weights
-    group = null_variance(residuals, one.weights, one.counts)
-    test = seeds_test(one.difference, group, [part for _, part in one.parts])
-    return family.p(test, delta) / 2
-
-
-def _farthest(pair: Tested, family: Family, side: int, margin: float) -> float:
-    """Give the farthest difference on a side whose one-sided p is at least 5%.
-
-    It is sought from the margin: inwards if that is rejected, else outwards.
-    """
-    from scipy.optimize import bisect
-
-    one, _ = pair
-
-    def excess(reach: float) -> float:
-        return _one_sided_p(pair, family, one.difference + side * reach) - ALPHA
-
-    near, far = 0.0, margin - side * one.difference
-    if far <= 0:
-        far = margin
-    for _ in range(MOST_DOUBLINGS):
-        if excess(far) < 0:
-            reach = bisect(excess, near, far, xtol=1e-10)
-            return float(one.difference + side * reach)
-        near, far = far, 2 * far
-    return side * np.inf
-
-
-def _test_name(one: _Contrast, test: Test | None, unit: str) -> str:
+def _test_name(one: Contrast, test: Test | None, unit: str) -> str:
+    if test is None:
+        return ""
     if isinstance(test, ExactTest):
         return test.name
     return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
 
 
+def _interaction(one: Contrast) -> float:
+    return NAN if one.seeds is None else float(one.seeds.shared(one.variance) ** 0.5)
+
+
 def _df(test: Test | None) -> float:
     return test.df if isinstance(test, SeedsTest) else NAN
-
-
-def _smallest_p(differing: int, units: int, replicates: int) -> float:
-    """Give the smallest p of sign flips: if all units that differ did so in one direction."""
-    possible = min(0.5**differing + 0.5**units, 1.0)
-    return possible if units <= MOST_ENUMERATED else max(possible, 1 / (replicates + 1))
 
 
 def _differing(paired: Paired, pair: Pair, metric: str) -> int:
@@ -511,7 +400,7 @@ def _places(part: slice) -> range:
     return range(part.start, part.stop)
 
 
-def _mcnemar(aligned: Aligned, metric: str, one: _Contrast) -> float | None:
+def _mcnemar(aligned: Aligned, metric: str, one: Contrast) -> float | None:
     if not aligned.alone or metric != "accuracy" or not one.single:
         return None
     paired = aligned.paired
@@ -522,37 +411,39 @@ def _mcnemar(aligned: Aligned, metric: str, one: _Contrast) -> float | None:
 
 
 def _notes(
-    aligned: Aligned, one: _Contrast, metric: str, found: tuple[float, float, int, float]
+    aligned: Aligned, one: Contrast, metric: str, found: Difference, differing: int
 ) -> list[Note]:
     """Say why there is no interval, what to distrust, and whether any test could decide."""
-    p, low, differing, smallest = found
     notes = []
-    if np.isnan(low):
+    if np.isnan(found.low):
         none = _unknown(aligned, one.pair, metric)
-        notes += none or [_why_none(one, (p, differing), metric, aligned)]
+        notes += none or [_why_none(aligned, one, metric, found, differing)]
+    elif np.isclose((found.low, found.high), (-_most(metric), _most(metric))).any():
+        notes.append(AT_RANGE)
     notes += _of_scores(aligned, one.pair, metric, flag)
-    if differing and smallest >= ALPHA:
-        few = f"Too few {aligned.unit}s differ for p to fall below {smallest:.3f}"
+    if differing and found.smallest_p >= ALPHA:
+        few = f"Too few {aligned.unit}s differ for p to fall below {found.smallest_p:.3f}"
         notes.append(Note(f"{few}: no test can decide."))
-    if min(part.stop - part.start for part in one.pair) == 1:
-        notes.append(NOT_THE_METHODS)
-    return notes
+    if one.single:
+        return [*notes, NOT_THE_METHODS]
+    alone = [aligned.names[place.start] for place in one.pair if place.stop - place.start == 1]
+    return [*notes, *(replace(ONE_SEED, runs=(name,)) for name in alone)]
 
 
-def _why_none(one: _Contrast, found: tuple[float, int], metric: str, aligned: Aligned) -> Note:
+def _why_none(
+    aligned: Aligned, one: Contrast, metric: str, found: Difference, differing: int
+) -> Note:
     """Say why a difference has no interval."""
-    p, differing = found
     unit, text = aligned.unit, UNVARYING
     if aligned.paired.n_units < 2:
         text = ONE_UNIT
     elif np.isnan(one.error):
         return replace(undefined(metric, aligned.samples[one.pair[0].start]), metrics=())
-    elif not np.isnan(p):
-        text = TOO_FEW
-        of_groups = seeds_test(one.difference, (one.variance, one.df), []).interval(LEVEL)
-        few_seeds = one.error > 0 and one.parts and not np.isnan(_bounded(of_groups, metric)[0])
+    elif not np.isnan(found.p):
+        text, scores = TOO_FEW, (found.estimate_a, found.estimate_b)
+        of_groups = _bounded(one.of_groups.interval(LEVEL), metric, scores)
         # Groups alone would say something: it is the seeds that are few.
-        unit = "seed" if few_seeds else unit
+        unit = "seed" if one.seed_error > 0 and not np.isnan(of_groups[0]) else unit
     elif differing == 0:
         text = NEVER_DIFFER
     return Note(text.format(unit=unit))

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.metrics import Array
 from frostline.report.statistics.resampling.units import block_sizes
 
@@ -63,6 +64,18 @@ class SignFlips:
         places, reached, always = self._curves[side]
         p = float(np.interp(side * delta, places, reached, right=always)) / self._every
         return round(p, DIGITS_OF_P)
+
+    @property
+    def smallest_p(self) -> float:
+        """The p there would be if all units in which the two differ did so in one direction."""
+        sums = self.residuals + self.difference * self.weights
+        differing = np.abs(sums) > NEGLIGIBLE * np.abs(sums).max()
+        units = int(self.counts.sum())
+        possible = min(0.5 ** int(self.counts[differing].sum()) + 0.5**units, 1.0)
+        if units > MOST_ENUMERATED:
+            possible = max(possible, 1 / self._every)
+        # Where arrangements are drawn, p scatters about what it would be of all.
+        return min(possible, self.p())
 
     def interval(self, level: float) -> tuple[float, float]:
         """Give every δ whose p is at least 1 - `level`; an end is infinite if no p is less."""

@@ -19,6 +19,7 @@ import pandas as pd
 
 from frostline.report.statistics.comparisons.decisions import ALPHA, LEVEL
 from frostline.report.statistics.comparisons.multiplicity import Family, MaxT, Test
+from frostline.report.statistics.resampling.seeds_variance import SeedsPart, SeedsTest
 
 POWER = 0.8
 POWERS = (0.8, 0.9)
@@ -43,13 +44,8 @@ class Errors:
         Their effective number, (Σw)² / Σw².
     group : float
         The variance of the difference between these units.
-    seeds : float
-        What seeds add, however many units there are.
-    below : float
-        Σ (s² / S)² / (S - 1) over methods: the seeds' part in the denominator of Satterthwaite's
-        degrees of freedom.
-    methods : tuple of int
-        Seeds of the methods that have several.
+    seeds : SeedsPart or None
+        What seeds add, however many units there are, and their interaction with them.
     alpha : float
         The level at which this pair is tested, so that its family keeps to 5%.
     """
@@ -57,22 +53,19 @@ class Errors:
     units: int
     effective: float
     group: float
-    seeds: float = 0.0
-    below: float = 0.0
-    methods: tuple[int, ...] = ()
+    seeds: SeedsPart | None = None
     alpha: float = ALPHA
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> Errors:
         """Take them from a row of `compare`."""
-        group, seeds = float(row["group_error"]) ** 2, float(row["seed_error"]) ** 2
-        seeds = 0.0 if math.isnan(seeds) else seeds
+        group, added = float(row["group_error"]) ** 2, float(row["seed_error"]) ** 2
         units, effective = int(row["n_units"]), float(row["effective_units"])
-        methods = tuple(int(n) for n in (row["seeds_a"], row["seeds_b"]) if n > 1)
-        below, df = 0.0, float(row["df"])
-        if df > 0:
-            below = max((group + seeds) ** 2 / df - group**2 / (effective - 1), 0.0)
-        return cls(units, effective, group, seeds, below, methods, float(row["pair_alpha"]))
+        seeds = None
+        if not math.isnan(added):
+            shared = float(row["interaction_error"]) ** 2
+            seeds = SeedsPart(added + shared, shared, float(row["seed_df"]))
+        return cls(units, effective, group, seeds, float(row["pair_alpha"]))
 
     def needed(self, difference: float, power: float = POWER) -> float:
         """Give the least number of units that finds a true difference with this power.
@@ -82,7 +75,7 @@ class Errors:
         """
         if math.isnan(difference) or not (self.group >= 0 and self.effective > 1):
             return math.nan
-        enough = 2 if self.methods else 1 + math.floor(1 - math.log2(self.alpha))
+        enough = 2 if self.seeds else 1 + math.floor(1 - math.log2(self.alpha))
         most = enough
         while not self._finds(difference, power, most):
             enough, most = most, 2 * most
@@ -95,45 +88,40 @@ class Errors:
         return float(most)
 
     def _finds(self, difference: float, power: float, units: int) -> bool:
-        from scipy.special import stdtrit
+        from scipy.special import ndtri
 
-        group = self.group * self.units / units
         df = self.effective * units / self.units - 1
         if df <= 0:
             return False
-        seeds, below = self._seeds_at(units)
-        tested, true = group + seeds, group + self.seeds
-        if tested > 0:
-            df = tested**2 / (group**2 / df + below)
-        reach = float(stdtrit(df, 1 - self.alpha / 2)) * tested**0.5
-        reach += float(stdtrit(df, power)) * true**0.5
+        test = self._test_at(units, df)
+        true = self.group * self.units / units
+        true += 0.0 if self.seeds is None else self.seeds.error(self.group) ** 2
+        reach = test.reach(float(ndtri(1 - self.alpha / 2)))
+        if test.error > 0:
+            reach += test.reach(float(ndtri(power))) * true**0.5 / test.error
         return abs(difference) > 0 and abs(difference) >= reach
 
-    def _seeds_at(self, units: int) -> tuple[float, float]:
-        """Give the part of seeds that the test will find on average, and `below`.
+    def _test_at(self, units: int, df: float) -> SeedsTest:
+        """Give the test as it will be on average, of a number of units and their df.
 
-        It is s² / S less the interaction of groups and seeds, at least 0, so that on few units it
-        is more than is there. s² / S is about χ² of S - 1, over S - 1, times its expected value;
-        its square, which `below` has, is 1 + 2 / (S - 1) times as large as that value's. Methods
-        are taken to have alike seeds.
+        What seeds add is s² / S less the interaction of groups and seeds, at least 0, so that on
+        few units more is found than there is. s² / S is about χ² of its degrees of freedom, over
+        those, times its expected value.
         """
         from scipy.special import chdtrc
 
-        if not self.methods:
-            return 0.0, 0.0
-        squares = {s: (1 + 2 / (s - 1)) / (s - 1) for s in self.methods}
-        wholes = self.below / sum(squares[s] / s**2 for s in self.methods)
-        shares = sum(1 / s for s in self.methods)
-        found = below = 0.0
-        for s in self.methods:
-            own = self.seeds / s / shares
-            interaction = max(wholes**0.5 / s - own, 0.0) * self.units / units
-            whole, df = own + interaction, s - 1
-            if whole > 0:
-                place = df * interaction / whole
-                found += whole * chdtrc(df + 2, place) - interaction * chdtrc(df, place)
-                below += whole**2 * squares[s]
-        return float(found), float(below)
+        group = self.group * self.units / units
+        if self.seeds is None:
+            return SeedsTest(0.0, group, df)
+        shared = self.seeds.shared(self.group)
+        interaction = shared * self.units / units
+        whole = self.seeds.whole - shared + interaction
+        found = 0.0
+        if whole > 0:
+            place = self.seeds.df * interaction / whole
+            found += whole * chdtrc(self.seeds.df + 2, place)
+            found -= interaction * chdtrc(self.seeds.df, place)
+        return SeedsTest(0.0, group - interaction, df, found + interaction, self.seeds.df)
 
 
 def pair_alpha(test: Test, family: Family, size: int, error: float, df: float) -> float:

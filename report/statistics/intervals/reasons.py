@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.notes import Note, Notes
+from frostline.report.statistics.resampling.weights import class_number
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.scores import ROC_METRICS
 
@@ -60,6 +61,11 @@ def undefined(metric: str, sample: Sample) -> Note:
     if metric in ROC_METRICS and (none := absent(metric, sample)):
         return none[0]
     there = sample.kinds.counts @ (sample.kinds.matrices.sum(-1) > 0)
-    alone = [label for label, units in zip(sample.classes, there, strict=True) if units == 1]
+    about = class_number(metric, sample.classes)
+    alone = [
+        label
+        for number, label in enumerate(sample.classes)
+        if there[number] == 1 and about in (None, number)
+    ]
     text = ONE_OF_A_CLASS if alone else UNDEFINED
     return Note(text.format(unit=sample.unit), (metric,), tuple(alone))

@@ -29,7 +29,7 @@ def to_latex(table: Table) -> str:
     comment.
     """
     shown, rest = split_notes(table)
-    notes = r" \\ ".join(f"{{{escape.latex(note)}}}" for note in shown)
+    notes = r" \\ ".join(f"{{{escape.latex_note(note)}}}" for note in shown)
     lines = [
         *PREAMBLE,
         r"\begin{table*}",

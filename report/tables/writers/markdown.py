@@ -24,7 +24,7 @@ def to_markdown(table: Table) -> str:
             name = "" if number else escape.markdown(dataset)
             lines.append(_pipes([*[name] * named, *map(_cell, row.cells)]))
     shown, rest = split_notes(table)
-    notes = [f"{escape.markdown(note)}  " for note in (*shown, *left_out(table, rest))]
+    notes = [f"{escape.markdown_note(note)}  " for note in (*shown, *left_out(table, rest))]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
