@@ -48,6 +48,7 @@ def update_report(
     done: Sequence[str] = (),
     depths: Sequence[Mapping[str, Any]] = (),
     datasets: Sequence[str] | None = None,
+    part: str = "",
 ) -> Path:
     """Write tables, figures and page if anything they show changed; return their folder.
 
@@ -65,6 +66,8 @@ def update_report(
         Which runs stand at which depth: `frostline.study.depth_data.depth_runs`.
     datasets : sequence of str, optional
         Data sets of the predictions; all of the study if not given.
+    part : str
+        A sentence on what of the study is left out.
     """
     folder = workspace.report(study.name)
     names = list(study.datasets) if datasets is None else list(datasets)
@@ -78,6 +81,7 @@ def update_report(
         "failed": dict(failed or {}),
         "done": list(done) if failed else [],
         "depths": list(depths),
+        "part": part,
     }
     state["key"] = spec_key(state)
     if again or _key_of(folder) != state["key"] or not _has_answer(folder):
@@ -148,6 +152,7 @@ def report_study(workspace: Workspace, study: Study, *, with_images: bool = Fals
         done=last.get("done", ()),
         depths=last.get("depths", ()),
         datasets=list(last["manifests"]),
+        part=last.get("part", ""),
     )
 
 
@@ -221,6 +226,7 @@ def _write(
             "made by": f"frostline run {study.name}.yaml",
             "written again by": f"frostline report {study.name}.yaml",
             f"{study.name}.yaml says": json.dumps(settings, ensure_ascii=False),
+            **({"part": state["part"]} if state["part"] else {}),
             **{f"without result: {name}": said for name, said in state["failed"].items()},
         },
         audits=audit_datasets(workspace, state["manifests"]),

@@ -116,7 +116,7 @@ def run_study(
         )
         return outcome
     if predictions:
-        outcome.report = _report(workspace, study, plan, outcome, with_images)
+        outcome.report = _report(workspace, study, plan, outcome, with_images, only)
     return outcome
 
 
@@ -230,8 +230,19 @@ def _predictions(
     return [workspace.root / "predictions" / name for name in dict.fromkeys(names)]
 
 
+def _part(study: Study, only: Sequence[str]) -> str:
+    """Say that a report shows some runs of its study."""
+    chosen, every = len(study_cells(study, only)), len(study_cells(study))
+    return f"Shown are {chosen} of the {every} runs of this study, by --only {' '.join(only)}."
+
+
 def _report(
-    workspace: Workspace, study: Study, plan: Plan, outcome: Outcome, with_images: bool
+    workspace: Workspace,
+    study: Study,
+    plan: Plan,
+    outcome: Outcome,
+    with_images: bool,
+    only: Sequence[str],
 ) -> Path:
     from frostline.study.depth_data import depth_runs
     from frostline.study.report_data import write_sweep_tables
@@ -252,6 +263,7 @@ def _report(
             done=outcome.done,
             depths=depth_runs(workspace, plan),
             datasets=[name for name in study.datasets if name in shown],
+            part=_part(study, only) if only else "",
         )
         write_sweep_tables(workspace, study, plan)
         write_provenance(workspace, study, plan, outcome.failed)

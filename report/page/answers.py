@@ -27,7 +27,7 @@ from frostline.report.statistics.comparisons.methods import Method, group_method
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.intervals.intervals import INTERVALS
 from frostline.report.statistics.metrics import find_metric, of_probabilities
-from frostline.report.statistics.names import MAJORITY_HEAD, tuning_words
+from frostline.report.statistics.names import MAJORITY_HEAD, again_word, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number
@@ -165,7 +165,8 @@ def _seeds(row: dict[Any, Any]) -> str:
     one, other = row["seeds_a"], row["seeds_b"]
     if one == other == 1:
         return ""
-    seeds = f"mean of {one} seeds each" if one == other else f"means of {one} and {other} seeds"
+    word = again_word(row["split"])
+    seeds = f"mean of {one} {word}s each" if one == other else f"means of {one} and {other} {word}s"
     return f" ({seeds})"
 
 

@@ -28,7 +28,7 @@ from frostline.report.page.training_figures import Swept
 from frostline.report.predictions import Predictions
 from frostline.report.tables.data import DataAudit, data_markdown
 from frostline.report.tables.escape import plain, unbroken
-from frostline.report.tables.failed import Failed, unfinished_sentence
+from frostline.report.tables.failed import Failed
 from frostline.report.tables.formats import WRITERS
 from frostline.report.tables.scores import ON_PAGE, paper_scores, score_table
 from frostline.report.tables.writers.records import frame_to_csv, scores_to_csv
@@ -62,7 +62,7 @@ def write_report(
     predictions : sequence of Predictions or paths, one a run
     title, primary : str
         Heading of the page, and the metric of its first sentence and of the forest plots.
-    about : mapping, optional, what made this report
+    about : mapping, optional, what made this report; `part`, on what is left out, stands on top
     audits : mapping of str to DataAudit, optional
         What is known of each data set; also in `tables/data.md`.
     embeddings : mapping, optional
@@ -133,9 +133,9 @@ def _answer(numbers: ReportNumbers, content: Content) -> str:
     """Write the answer and the table of scores for a terminal."""
     leaking = [name for name, audit in content.audits.items() if audit.leaks]
     leaks = f"The data may leak ({', '.join(leaking)}): see the page before trusting a score."
-    unfinished = unfinished_sentence(content.failed)
     lines = ["", *([_filled(leaks)] if leaking else [])]
-    lines += [_filled(unfinished), ""] if unfinished else []
+    for sentence in content.top:
+        lines += [_filled(sentence), ""]
     for curves in content.depths:
         dataset = str(curves.table["dataset"].iloc[0] or "")
         lines += [f"{plain(dataset)}:"] if dataset and len(content.depths) > 1 else []

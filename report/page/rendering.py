@@ -53,6 +53,12 @@ class Content:
     images: Images | None
     depths: Sequence[Curves] = ()
 
+    @property
+    def top(self) -> list[str]:
+        """What has to be known first: that runs are left out, or are not done yet."""
+        said = (str(self.about.get("part", "")), unfinished_sentence(self.failed))
+        return [sentence for sentence in said if sentence]
+
 
 def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
     """Write the page; `drawings` are the figures of all data sets."""
@@ -69,7 +75,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
         .get_template("page.html.jinja")
         .render(
             title=content.title,
-            unfinished=unfinished_sentence(content.failed),
+            top=content.top,
             style=_markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
             script=_markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

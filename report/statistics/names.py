@@ -20,6 +20,8 @@ METHOD_COLUMNS = (
     "train_fraction",
 )
 MAJORITY_HEAD = "majority class"
+# What is scored of a cross-validation: every image by the model that did not train on it.
+OUT_OF_FOLD = "out of fold"
 # Marks of the best methods of a table: separated from all others, or not from each other.
 ALONE, ALIKE = "alone", "alike"
 # Ways of training in figures, next to the words of `trained_word`.
@@ -73,9 +75,14 @@ def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) ->
     return word if word in ("frozen", "fine-tuned", "") else PARTLY
 
 
-def seeds_word(seeds: int) -> str:
-    """Say over how many seeds a method was scored."""
-    return counted(seeds, "seed")
+def again_word(split: object) -> str:
+    """Say what a method was done again for: a seed, or a repeat of cross-validation."""
+    return "repeat" if split == OUT_OF_FOLD else "seed"
+
+
+def seeds_word(seeds: int, split: object) -> str:
+    """Say over how many seeds, or repeats of cross-validation, a method was scored."""
+    return counted(seeds, again_word(split))
 
 
 def method_parts(about: Record) -> tuple[str, ...]:
@@ -152,7 +159,7 @@ def describe(part: pd.DataFrame) -> dict[str, tuple[str, str]]:
             continue
         words = [weights_word(row["weights"], row["unfreeze"])]
         varying = [name for name in DETAILS if kinds.loc[row["unfreeze"], name] > 1]
-        words += [_detail(name, row[name]) for name in varying]
+        words += [_detail(name, row) for name in varying]
         model = str(row["backbone"]) or str(row["run"])
         out[row["run"]] = (model, _joined(words))
     return _with_run_names(out, runs)
@@ -185,10 +192,12 @@ def method_titles(by_method: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "title", "short", "panel", "way"])
 
 
-def _detail(name: str, value: object) -> str:
-    if value is None or value == "" or pd.isna(value):  # type: ignore[call-overload]
+def _detail(name: str, row: Record) -> str:
+    value = row[name]
+    if value is None or value == "" or pd.isna(value):
         return ""
-    words = {"train_fraction": "{:.4g} of training", "run_seed": "seed {:.0f}"}
+    again = again_word(row.get("split"))
+    words = {"train_fraction": "{:.4g} of training", "run_seed": again + " {:.0f}"}
     return words[name].format(value) if name in words else str(value)
 
 

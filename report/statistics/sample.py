@@ -29,6 +29,7 @@ from frostline.report.statistics.metrics import (
     confusion_matrix,
     name_ranks,
 )
+from frostline.report.statistics.names import OUT_OF_FOLD
 from frostline.report.statistics.resampling.bootstrap import Kinds, find_kinds
 from frostline.report.statistics.resampling.units import Units, make_units
 from frostline.report.statistics.resampling.weights import effective_number
@@ -93,7 +94,7 @@ class Sample:
     test_set : str
         Digest of the images and labels scored: equal for runs that were scored on the same ones.
     split : str
-        The split scored, "all" where every row was.
+        The split scored, "all" where every row was, "out of fold" of a cross-validation.
     notes : tuple of Note
         What a reader of the results should know; each names this run.
     probs : float64 [n, K] or None
@@ -241,7 +242,7 @@ def make_sample(
         classes=classes,
         unit="image" if groups is None else "group",
         test_set=_digest(table),
-        split="all" if whole else split,
+        split=_split_word(predictions, "all" if whole else split),
         notes=tuple(replace(note, runs=(predictions.run,)) for note in notes),
         probs=table[columns].to_numpy(dtype=np.float64) if has_probs else None,
         n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
@@ -267,6 +268,10 @@ def with_differences(scored: Sequence[Scored]) -> list[Scored]:
                 named = replace(note, runs=(run.run,))
                 out[place] = run, replace(sample, notes=(named, *sample.notes))
     return out
+
+
+def _split_word(predictions: Predictions, split: str) -> str:
+    return OUT_OF_FOLD if predictions.meta.get("cv") and split in ("test", "all") else split
 
 
 def _in_split(predictions: Predictions, split: str, notes: list[Note]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.contributions import contributions
-from frostline.report.statistics.comparisons.differences import ONE_SEED
+from frostline.report.statistics.comparisons.differences import ONE_REPEAT, ONE_SEED
 from frostline.report.statistics.comparisons.methods import Method, group_methods
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
 from frostline.report.statistics.intervals.bounds import (
@@ -45,6 +45,7 @@ from frostline.report.statistics.intervals.reasons import (
     undefined,
 )
 from frostline.report.statistics.metrics import check_metrics, find_metric, of_probabilities
+from frostline.report.statistics.names import OUT_OF_FOLD, again_word
 from frostline.report.statistics.resampling.seeds_variance import (
     SeedsTest,
     group_variance,
@@ -60,7 +61,8 @@ NO_FOLD = "No value: undefined in a {unit}."
 ALIKE_FOLDS = "No interval: nothing varies between {unit}s."
 SEED_COLUMNS = (
     *("run", *RUN_COLUMNS, "metric", "estimate", "low", "high", "group_error", "seed_error", "df"),
-    *("n_seeds", "n_units", "n_images", "unit", "method", "replicates", "positive", "notes"),
+    *("n_seeds", "n_units", "n_images", "unit", "split", "method", "replicates", "positive"),
+    "notes",
 )
 
 
@@ -225,6 +227,7 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
         "n_units": sample.n_units,
         "n_images": sample.n_images,
         "unit": sample.unit,
+        "split": sample.split,
     }
     share = 1 / int(run.meta["cv"]["folds"])
     owners = {run.run: [one.run for one, _ in family]}
@@ -281,11 +284,13 @@ def _pool_method(
         "n_units": paired.n_units,
         "n_images": aligned.n_images,
         "unit": aligned.unit,
+        "split": method.sample.split,
     }
     # The row stands for all seeds, and is named by the first.
     owners = {run.run: [one.run for one, _ in family]}
     notes = [*aligned.notes]
-    notes += [ONE_SEED] if len(family) == 1 else []
+    if len(family) == 1:
+        notes.append(ONE_REPEAT if method.sample.split == OUT_OF_FOLD else ONE_SEED)
     silent = [name for name in names if of_probabilities(name) and paired.rows is None]
     plain = {*silent, *NO_INTERVAL}
     same = [n for n in names if n not in plain and len(set(paired.contents(n))) == 1]
@@ -361,7 +366,7 @@ def _interval(
         if not at_end and not says_nothing(
             *t_bounds(centre, of_groups.error, of_groups.df, scale), scale
         ):
-            few = "seed"
+            few = again_word(first.split)
         return replace(blank, notes=(Note(TOO_FEW.format(unit=few), (name,)),))
     flags = dict.fromkeys(note for one in samples for note in flag(name, one))
     return replace(found, notes=(*found.notes, *flags))

@@ -20,7 +20,7 @@ from frostline.report.tables.numbers import (
     p_word,
     sizes_words,
 )
-from frostline.report.tables.plans import narrowed, needed_sentence, needed_word
+from frostline.report.tables.plans import narrowed, needed_sentence, needed_word, units_word
 from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, to_terminal, wrapped
@@ -176,8 +176,8 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
     if len(frame) > 1 and undecided["groups_needed"].notna().any():
         unit = frame["unit"].mode().iloc[0]
         yield Note(
-            f"{unit.title()}s needed: test {unit}s that would decide a difference of the observed "
-            "size with a power of 80%; `--plan` says it for others."
+            f"{unit.title()}s needed: {units_word(first)} that would decide a difference of the "
+            "observed size with a power of 80%; `--plan` says it for others."
         )
 
 

@@ -9,15 +9,19 @@ import pandas as pd
 from frostline.cache.tables.words import counted
 from frostline.report.notes import Note
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import Record, differing_names
+from frostline.report.statistics.names import Record, again_word, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
 from frostline.report.tables.positive import metric_title
 from frostline.report.tables.table import IN_JSON, Cell, Row, Table, columns
 
+OVER_RUNS = (
+    "Mean over {what}. The variance is that of patients, of {what}, and of their interaction, each "
+    "once; Student's t on the logit scale (log for losses). Shares in percent."
+)
 OVER = {
-    "seeds": "Mean over seeds. The variance is that of patients, of seeds, and of their "
-    "interaction, each once; Student's t on the logit scale (log for losses). Shares in percent.",
+    "seeds": OVER_RUNS.format(what="seeds"),
+    "repeats": OVER_RUNS.format(what="repeats"),
     "folds": "Mean over all folds of all repeats. The variance is corrected for shared training "
     "data (Nadeau and Bengio 2003); Student's t on the logit scale. Shares in percent.",
 }
@@ -34,7 +38,8 @@ def over_table(frame: pd.DataFrame, over: str) -> Table:
     """
     records = frame.to_dict("records")
     names, shared = differing_names(records)
-    headings = ("Method", "Metric", "Mean", "s.e. patients", f"s.e. {over}", "df", over.title())
+    what = over if over == "folds" else f"{again_word(frame['split'].iloc[0])}s"
+    headings = ("Method", "Metric", "Mean", "s.e. patients", f"s.e. {what}", "df", what.title())
     rows = []
     for name, row in zip(names, records, strict=True):
         cells = (
@@ -50,8 +55,8 @@ def over_table(frame: pd.DataFrame, over: str) -> Table:
     return Table(
         columns(headings, left=2),
         tuple(rows),
-        tuple(_over_notes(records, shared, over)),
-        f"Means over {over} with 95% intervals",
+        tuple(_over_notes(records, shared, what)),
+        f"Means over {what} with 95% intervals",
         IN_JSON,
     )
 
@@ -104,10 +109,10 @@ def render_ranks(frame: pd.DataFrame, metric: str, format: str = "table") -> str
     return render_results(frame, format, lambda: rank_table(frame, metric))
 
 
-def _over_notes(records: Sequence[Record], shared: str, over: str) -> Iterator[Note]:
+def _over_notes(records: Sequence[Record], shared: str, what: str) -> Iterator[Note]:
     if shared:
         yield Note(f"All: {shared}.")
-    yield Note(OVER[over])
+    yield Note(OVER[what])
     for row in records:
         for note in row["notes"]:
             # A row has the name of its first run alone.

@@ -13,17 +13,21 @@ from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.planning import POWER
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import NONE, Record
+from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record, again_word
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, points_word
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import to_terminal
 
 NO_NUMBER = "none"
+TOO_VARIED = {
+    "seed": "the seeds alone vary too much: train with more of them",
+    "repeat": "the repeats alone vary too much: repeat the cross-validation more often",
+}
 PLANNED = (
     "From the variance between the {units} at hand, as large as it is here for {units} to come; "
-    "that of seeds does not shrink. The observed difference may be far from the true one: plan for "
-    "one that matters."
+    "that of {seeds} is taken to stay. The observed difference may be far from the true one: plan "
+    "for one that matters."
 )
 
 
@@ -37,20 +41,26 @@ def needed_word(needed: float) -> str:
     return f"{math.ceil(needed / step) * step if needed > 100 else int(needed):,}"
 
 
+def units_word(row: Record) -> str:
+    """Name the units that a plan counts: those of the test set, or all of a cross-validation."""
+    return f"{row['unit']}s" if row.get("split") == OUT_OF_FOLD else f"test {row['unit']}s"
+
+
 def needed_sentence(row: Record) -> str:
     """Say how many groups would decide an undecided difference; nothing of others."""
     needed = float(row["groups_needed"])
     if row["verdict"] != "undecided" or math.isnan(needed):
         return ""
-    unit, power = row["unit"], percent(POWER, 0)
+    unit, units, power = row["unit"], units_word(row), percent(POWER, 0)
     if row["difference"] == 0:
         return f"No number of {unit}s decides a difference of 0."
     if math.isinf(needed):
-        seeds = "the seeds alone vary too much: train with more of them"
-        why = seeds if row["seed_error"] > 0 else "it is too small"
-        return f"No number of test {unit}s would decide a difference of this size: {why}."
+        why = (
+            TOO_VARIED[again_word(row.get("split"))] if row["seed_error"] > 0 else "it is too small"
+        )
+        return f"No number of {units} would decide a difference of this size: {why}."
     return (
-        f"About {needed_word(needed)} test {unit}s would decide a difference of this size (power "
+        f"About {needed_word(needed)} {units} would decide a difference of this size (power "
         f"{power}%); here are {row['n_units']:,}."
     )
 
@@ -72,7 +82,9 @@ def plan_table(plan: pd.DataFrame) -> Table:
         *(Column(f"for {points_word(one, metric)}", True) for one in wanted),
     )
     written = tuple(_plan_row(own, metric, len(powers)) for own in rows.values())
-    caption = f"Test groups that would decide a difference in {find_metric(metric).words}"
+    units = units_word(first)
+    title = find_metric(metric).words
+    caption = f"{units[0].upper()}{units[1:]} that would decide a difference in {title}"
     return Table(columns, written, tuple(_plan_notes(plan, powers)), caption)
 
 
@@ -113,12 +125,14 @@ def _plan_row(own: list[Record], metric: str, powers: int) -> Row:
 
 def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
     unit = str(plan["unit"].iloc[0])
+    units = units_word(plan.iloc[0].to_dict())
     said = " / ".join(f"{percent(power, 0)}%" for power in powers)
     yield Note(
-        f"Test {unit}s needed so that a true difference of that size is found with a power of "
-        f"{said}, at 5% over the pairs of a data set."
+        f"{units[0].upper()}{units[1:]} needed so that a true difference of that size is found "
+        f"with a power of {said}, at 5% over the pairs of a data set."
     )
-    yield Note(PLANNED.format(units=f"{unit}s"))
+    again = again_word(plan["split"].iloc[0])
+    yield Note(PLANNED.format(units=f"{unit}s", seeds=f"{again}s"))
     unplanned = plan["groups_needed"].isna() & (plan["verdict"] != IDENTICAL)
     if unplanned.any():
         yield Note(
@@ -127,6 +141,6 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
         )
     if plan["groups_needed"].map(math.isinf).any():
         yield Note(
-            f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0, or the "
-            "seeds alone vary too much (train with more of them)."
+            f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0, or "
+            f"{TOO_VARIED[again]}."
         )

@@ -9,11 +9,14 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.notes import Note
+from frostline.report.statistics.comparisons.differences import ONE_REPEAT
 from frostline.report.statistics.metrics import METRICS, PAPER_METRICS, find_metric
 from frostline.report.statistics.names import (
     MAJORITY_HEAD,
     METHOD_COLUMNS,
     NONE,
+    OUT_OF_FOLD,
+    again_word,
     describe,
     freeze_word,
     trained_word,
@@ -262,11 +265,18 @@ def _candidates(frame: pd.DataFrame) -> Iterator[Note]:
 def _seeds(frame: pd.DataFrame) -> Iterator[Note]:
     """Say how many seeds a row has, and what the interval of one seed is about."""
     if "seeds" in frame and (frame["n_seeds"] > 1).any():
-        seeds = "; ".join(frame.loc[frame["n_seeds"] > 1, "seeds"].unique())
-        text = f"Means over seeds ({seeds}): intervals hold the variance of groups and of seeds."
-        yield Note(text)
+        for word, part in frame[frame["n_seeds"] > 1].groupby(frame["split"].map(again_word)):
+            seeds = "; ".join(part["seeds"].unique())
+            yield Note(
+                f"Means over {word}s ({seeds}): intervals hold the variance of groups and {word}s."
+            )
         return
     models = frame[(frame["head"] != MAJORITY_HEAD) & frame["run_seed"].notna()]
     counts: Any = models.groupby(list(METHOD_COLUMNS))["run"].nunique()
     if len(counts) and counts.max() == 1:
-        yield Note("One seed each: intervals are of these trained models, not of the methods.")
+        folds = (models["split"] == OUT_OF_FOLD).all()
+        yield (
+            ONE_REPEAT
+            if folds
+            else Note("One seed each: intervals are of these trained models, not of the methods.")
+        )

@@ -221,7 +221,12 @@ def test_what_fails_is_told_and_the_rest_goes_on(
         assert "|  | timm:test_vit (random weights, tuned) | last 99 | failed | failed |" in text
         assert "| gone | timm:test_vit (random weights, frozen) | Y | failed | " in text
         assert "Failed: set, timm:test_vit, tuned, seed 0. Unfreeze must be none, " in text
-    assert "failed" in (workspace.report("small") / "answer.txt").read_text()
+    answer = " ".join((workspace.report("small") / "answer.txt").read_text().split())
+    assert "failed" in answer
+    # What is left out is said, and said again when the report is written again.
+    part = f"Shown are 4 of the {len(study_cells(study))} runs of this study, by --only */timm:test_vit/*."
+    for text in (page, answer, report_study(workspace, study).joinpath("answer.txt").read_text()):
+        assert part in " ".join(text.split())
 
 
 def test_a_store_that_fails_is_told_as_the_runs_that_need_it(tmp_path: Path) -> None:

@@ -167,3 +167,25 @@ def test_copies_of_a_run_are_rows_of_their_own_name(run, tmp_path):
     said = invoke("evaluate", *paths, "--over", "seeds", "--metric", "accuracy")
     assert "(one)" in said
     assert "(two)" in said
+
+
+def test_repeats_of_a_cross_validation_are_not_called_seeds(run, tmp_path):
+    """Nor are its out-of-fold images a test set."""
+    runs = [*of_seeds(run, 3), *of_seeds(run, 3, unfreeze="all")]
+    for number, one in enumerate(runs):
+        one.meta |= {"cv": {"folds": 5, "repeat": 3}, "run": f"run{number}"}
+        one.table["fold"] = one.table["group_id"].str[-1].astype(int) % 5
+    paths = written(tmp_path, runs)
+    said = " ".join(
+        invoke("compare", *paths, *more) for more in ([], ["--plan"], ["--format", "markdown"])
+    )
+    said += invoke("evaluate", *paths, "--over", "seeds", "--metric", "accuracy")
+    said += invoke("evaluate", *paths, "--metric", "accuracy")
+    said = " ".join(said.split())
+    assert "3 repeats" in said
+    assert "(out of fold)" in said
+    assert "repeat 2" in said
+    for word in ("seed 2", "of seeds", "seeds.", "3 seeds", "test groups", "(test)", "Test groups"):
+        assert word not in said
+    alone = " ".join(invoke("compare", paths[0], paths[3]).split())
+    assert "One repeat of cross-validation: these folds, not others." in alone

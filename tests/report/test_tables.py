@@ -258,7 +258,7 @@ def test_footnotes_say_candidates_and_seeds(run):
     frame = tabulate_methods(group_methods(scored), ["accuracy"], {}, {})
     text = render(frame, "markdown")
     assert "Candidates tried on validation: logistic 45." in text
-    assert "Means over seeds (0, 1, 2): intervals hold the variance of groups and of seeds." in text
+    assert "Means over seeds (0, 1, 2): intervals hold the variance of groups and seeds." in text
     assert "| resnet50 | Y |" in text
     assert frame["estimate"].iloc[0] == np.mean(
         [evaluate([one], metrics=["accuracy"], replicates=100)["estimate"].iloc[0] for one in runs]

@@ -50,10 +50,12 @@ from frostline.report.statistics.intervals.reasons import (
     undefined,
 )
 from frostline.report.statistics.metrics import LOSSES, Array, find_metric, of_rows
+from frostline.report.statistics.names import OUT_OF_FOLD, again_word
 from frostline.report.statistics.resampling.seeds_variance import SeedsTest
 from frostline.report.statistics.sample import Sample
 
 ONE_SEED = Note("One seed: this trained model, not the method.")
+ONE_REPEAT = Note("One repeat of cross-validation: these folds, not others.")
 NOT_THE_METHODS = Note("One seed: these trained models, not the methods.")
 AT_RANGE = Note("An interval ends where the metric does: on that side the test excludes nothing.")
 NEVER_DIFFER = "No interval: the two are equally good in every {unit}."
@@ -297,7 +299,7 @@ def _difference(
         pair_low=own[0],
         pair_high=own[1],
         p=p,
-        test=_test_name(one, test, aligned.unit),
+        test=_test_name(one, test, aligned.unit, again_word(aligned.samples[0].split)),
         smallest_p=test.smallest_p if isinstance(test, SignFlips) else NAN,
         p_adjusted=p_adjusted,
         adjustment=family.name,
@@ -371,12 +373,12 @@ def _bounded(
     return (NAN, NAN) if nothing else (low, high)
 
 
-def _test_name(one: Contrast, test: Test | None, unit: str) -> str:
+def _test_name(one: Contrast, test: Test | None, unit: str, again: str) -> str:
     if test is None:
         return ""
     if isinstance(test, ExactTest):
         return test.name
-    return f"sign flips of {unit}s" if one.single else "Student's t of groups and seeds"
+    return f"sign flips of {unit}s" if one.single else f"Student's t of groups and {again}s"
 
 
 def _interaction(one: Contrast) -> float:
@@ -424,10 +426,11 @@ def _notes(
     if differing and found.smallest_p >= ALPHA:
         few = f"Too few {aligned.unit}s differ for p to fall below {found.smallest_p:.3f}"
         notes.append(Note(f"{few}: no test can decide."))
+    folds = aligned.samples[0].split == OUT_OF_FOLD
     if one.single:
-        return [*notes, NOT_THE_METHODS]
+        return [*notes, ONE_REPEAT if folds else NOT_THE_METHODS]
     alone = [aligned.names[place.start] for place in one.pair if place.stop - place.start == 1]
-    return [*notes, *(replace(ONE_SEED, runs=(name,)) for name in alone)]
+    return [*notes, *(replace(ONE_REPEAT if folds else ONE_SEED, runs=(name,)) for name in alone)]
 
 
 def _why_none(
@@ -443,7 +446,8 @@ def _why_none(
         text, scores = TOO_FEW, (found.estimate_a, found.estimate_b)
         of_groups = _bounded(one.of_groups.interval(LEVEL), metric, scores)
         # Groups alone would say something: it is the seeds that are few.
-        unit = "seed" if one.seed_error > 0 and not np.isnan(of_groups[0]) else unit
+        again = again_word(aligned.samples[0].split)
+        unit = again if one.seed_error > 0 and not np.isnan(of_groups[0]) else unit
     elif differing == 0:
         text = NEVER_DIFFER
     return Note(text.format(unit=unit))

@@ -96,13 +96,14 @@ def method_labels(methods: Sequence[Method]) -> list[str]:
     rows = [
         {name: one.meta.get(name) or "" for name in about}
         | {"run": one.name, "run_seed": one.meta.get("seed") if len(one.runs) == 1 else None}
+        | {"split": one.sample.split}
         for one in methods
     ]
     found = describe(pd.DataFrame(rows))
     labels = []
     for one, row in zip(methods, rows, strict=True):
         model, details = found[one.name]
-        seeds = seeds_word(len(one.runs)) if len(one.runs) > 1 else ""
+        seeds = seeds_word(len(one.runs), one.sample.split) if len(one.runs) > 1 else ""
         words = ", ".join(filter(None, (trained_word(str(row["unfreeze"])), details, seeds)))
         labels.append(f"{model} ({words})" if words else model)
     return labels
@@ -113,7 +114,7 @@ def method_names(methods: Sequence[Method]) -> list[str]:
     names = [
         one.name
         if len(one.runs) == 1
-        else f"{method_words(one.meta, one.name)}, {seeds_word(len(one.runs))}"
+        else f"{method_words(one.meta, one.name)}, {seeds_word(len(one.runs), one.sample.split)}"
         for one in methods
     ]
     return [

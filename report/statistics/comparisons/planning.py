@@ -28,7 +28,7 @@ DECLARED = (0.01, 0.02, 0.05, 0.1)
 MOST_UNITS = 10**9
 PLAN_COLUMNS = (
     *("dataset", "a", "b", "metric", "observed", "difference", "power", "groups_needed"),
-    *("n_units", "unit", "pair_alpha", "label_a", "label_b", "verdict"),
+    *("n_units", "unit", "split", "pair_alpha", "label_a", "label_b", "verdict"),
 )
 
 
