@@ -77,9 +77,8 @@ class RoadOptions:
         return [int(word) for word in words]
 
     def trained(self) -> list[str]:
-        """Give what is trained."""
-        words = (self.train or "").split(",")
-        return [word.strip() for word in words if word.strip()]
+        """Give what is trained, as it was typed."""
+        return [] if self.train is None else [word.strip() for word in self.train.split(",")]
 
 
 @grouped

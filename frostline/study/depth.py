@@ -85,7 +85,7 @@ def depth_study(
     protocol = {
         "recipe": first.protocol,
         "feature": first.feature or BLOCKS,
-        "train": [int(one) if one.isdecimal() else one for one in dict.fromkeys(question.train)],
+        "train": [int(one) if one.isdecimal() else one for one in question.train],
         "image_size": first.image_size,
         **{name: getattr(recipe, name) for name in question.changes},
     }
@@ -158,6 +158,8 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
                 "--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
                 f"{one!r}: correct it."
             )
+    if twice := {one for one in question.train if question.train.count(one) > 1}:
+        raise InputError(f"--train names {min(twice)} twice: name it once.")
     if len(set(question.seeds)) < len(question.seeds):
         raise InputError(
             "--seeds takes different whole numbers, such as 0,1,2, not "
@@ -171,8 +173,8 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
     names = [network.backbone_name for network in networks]
     if not names:
         raise InputError("There is no backbone to read: give one at least.")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"Backbone {min(twice)!r} is given twice: give it once.")
+    if again := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"Backbone {min(again)!r} is given twice: give it once.")
     first = networks[0]
     for name in ("protocol", "feature", "image_size"):
         if any(getattr(one, name) != getattr(first, name) for one in networks):

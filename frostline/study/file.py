@@ -360,6 +360,11 @@ def read_study(
     if not path.is_file():
         known = ", ".join(builtin_studies())
         raise InputError(f"There is no study file {name}; built-in studies are {known}.")
+    for text in settings:
+        name, sign, _ = text.partition("=")
+        if sign and "." not in name and name not in Study.model_fields:
+            there = ", ".join(Study.model_fields)
+            raise InputError(f"--set {name}: a study has no {name!r}; there are {there}.")
     study = parse_study(replace_fields(read_yaml(path), settings), str(path))
     for entry in study.datasets.values():
         if entry.root is not None:

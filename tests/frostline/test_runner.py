@@ -224,7 +224,10 @@ def test_what_fails_is_told_and_the_rest_goes_on(
     answer = " ".join((workspace.report("small") / "answer.txt").read_text().split())
     assert "failed" in answer
     # What is left out is said, and said again when the report is written again.
-    part = f"Shown are 4 of the {len(study_cells(study))} runs of this study, by --only */timm:test_vit/*."
+    part = (
+        f"Shown are 4 of the {len(study_cells(study))} runs of this study, by --only "
+        "*/timm:test_vit/*."
+    )
     for text in (page, answer, report_study(workspace, study).joinpath("answer.txt").read_text()):
         assert part in " ".join(text.split())
 
