@@ -116,8 +116,8 @@ def draw_depths(
 ) -> list[tuple[Drawing, list[str]]]:
     """Draw the curves of depth of each data set, as `draw_all` does; `folder` is the report's.
 
-    The files have a panel below the other, as wide as a column; on the page panels stand side by
-    side.
+    The files have a panel below the other, as wide as a column, and so has the page where a window
+    is narrow; else its panels stand side by side.
     """
     formats, drawn = tuple(formats), []
     names = depth_names(found)
@@ -156,8 +156,9 @@ def _write_depth(
     drawing, files = _write(drawing, depth_figure(*shown), folder, formats)
     columns = min(len(panels_of(*shown[:2])), MOST_PANELS)
     wide = depth_figure(*shown, columns=columns, width=PAGE_WIDTHS[columns - 1])
-    svg = figures.inline_svg(figures.to_svg(wide), name, description)
-    return replace(drawing, svg=svg), files
+    broad = figures.inline_svg(figures.to_svg(wide), f"{name}-broad", description)
+    both = f'<div class="broad">{broad}</div><div class="narrow">{drawing.svg}</div>'
+    return replace(drawing, svg=both), files
 
 
 def _draw(

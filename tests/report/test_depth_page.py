@@ -239,4 +239,13 @@ def test_the_page_of_a_large_study_opens_within_four_screens(large, scheme):
         assert picture.bounding_box()["y"] < SCREEN["height"] / 2
         ink = picture.locator("text").first.evaluate("one => getComputedStyle(one).fill")
         assert ink == page.evaluate("getComputedStyle(document.body).color")
+        # On a telephone the picture is one of a column, which is not scrolled sideways.
+        page.set_viewport_size({"width": 375, "height": 800})
+        figures = page.locator("figure.depth")
+        assert set(figures.evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")) == {
+            0
+        }
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        letters = page.locator("figure.depth .narrow text").first
+        assert letters.evaluate("one => one.getBoundingClientRect().height") > 8
         chromium.close()
