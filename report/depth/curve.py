@@ -40,7 +40,7 @@ TABLE_COLUMNS = (
 DIFFERENCE_COLUMNS = (
     *("dataset", "backbone", "question", "metric", "positive", "difference", "low", "high", "p"),
     *("p_adjusted", "family_size", "verdict", "groups_needed", "seed_error", "n_units", "unit"),
-    "notes",
+    *("split", "notes"),
 )
 
 
@@ -364,6 +364,7 @@ def _compare(
         vars(one)
         | {name: table.loc[a, name] for name in ("dataset", "backbone", "metric", "positive")}
         | {"question": question, "n_units": aligned.paired.n_units, "unit": aligned.unit}
+        | {"split": aligned.samples[0].split}
         for (question, a, _), one in zip(pairs, found, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))

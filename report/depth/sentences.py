@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -149,16 +148,13 @@ def _last_layer(found: Record | None, *, repeated: bool) -> Iterator[str]:
     if found["verdict"] == IDENTICAL:
         yield f"Its last layer gives {IDENTICAL}."
         return
-    # What varies between repeats of a cross-validation shrinks with more patients, unlike seeds.
-    endless = repeated and math.isinf(found["groups_needed"])
-    needed = "" if endless else needed_sentence(found)
     said = f"{_size(found, ahead=not _ahead(found))} {_interval(found)}"
     if found["verdict"] in ("better", "worse"):
         yield f"Its last layer is {said}."
     else:
         images = "images" if repeated else "test images"
         undecided = f"The {images} do not decide whether its last layer is better: {said}."
-        yield f"{undecided} {needed}".rstrip()
+        yield f"{undecided} {needed_sentence(found)}".rstrip()
 
 
 def _training(found: Record, train: Record, read: Record, words: tuple[str, str]) -> Iterator[str]:

@@ -13,20 +13,19 @@ from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.planning import POWER
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record, again_word
+from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, points_word
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import to_terminal
 
 NO_NUMBER = "none"
-TOO_VARIED = {
-    "seed": "the seeds alone vary too much: train with more of them",
-    "repeat": "the repeats alone vary too much: repeat the cross-validation more often",
-}
+STAYS = "that of seeds does not shrink"
+SHRINKS = "that of repeats is taken to shrink as it does"
+TOO_VARIED = "the seeds alone vary too much: train with more of them"
 PLANNED = (
     "From the variance between the {units} at hand, as large as it is here for {units} to come; "
-    "that of {seeds} is taken to stay. The observed difference may be far from the true one: plan "
+    "{others}. The observed difference may be far from the true one: plan "
     "for one that matters."
 )
 
@@ -55,9 +54,7 @@ def needed_sentence(row: Record) -> str:
     if row["difference"] == 0:
         return f"No number of {unit}s decides a difference of 0."
     if math.isinf(needed):
-        why = (
-            TOO_VARIED[again_word(row.get("split"))] if row["seed_error"] > 0 else "it is too small"
-        )
+        why = TOO_VARIED if row["seed_error"] > 0 else "it is too small"
         return f"No number of {units} would decide a difference of this size: {why}."
     return (
         f"About {needed_word(needed)} {units} would decide a difference of this size (power "
@@ -131,8 +128,8 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
         f"{units[0].upper()}{units[1:]} needed so that a true difference of that size is found "
         f"with a power of {said}, at 5% over the pairs of a data set."
     )
-    again = again_word(plan["split"].iloc[0])
-    yield Note(PLANNED.format(units=f"{unit}s", seeds=f"{again}s"))
+    folds = plan["split"].iloc[0] == OUT_OF_FOLD
+    yield Note(PLANNED.format(units=f"{unit}s", others=SHRINKS if folds else STAYS))
     unplanned = plan["groups_needed"].isna() & (plan["verdict"] != IDENTICAL)
     if unplanned.any():
         yield Note(
@@ -142,5 +139,5 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
     if plan["groups_needed"].map(math.isinf).any():
         yield Note(
             f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0, or "
-            f"{TOO_VARIED[again]}."
+            f"{TOO_VARIED}."
         )

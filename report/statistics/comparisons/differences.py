@@ -171,17 +171,17 @@ def compare_family(
         test = next(tests) if i in defined else still.get(i)
         tested = _difference(aligned, options, one, values, (test, family))
         tested = replace(tested, family_size=len(pairs) if size is None else size)
-        tested = _planned(tested, one, aligned.paired.n_units, (test, family))
+        tested = _planned(tested, one, aligned, (test, family))
         found.append(_identical(tested, aligned.notes) if same[i] else tested)
         step()
     return found
 
 
 def _planned(
-    tested: Difference, one: Contrast, units: int, how: tuple[Test | None, Family]
+    tested: Difference, one: Contrast, aligned: Aligned, how: tuple[Test | None, Family]
 ) -> Difference:
     """Say how many units would decide the difference."""
-    test, family = how
+    (test, family), units = how, aligned.paired.n_units
     if isinstance(test, ExactTest) and tested.verdict == "undecided":
         needed = test.units_needed(units, ALPHA / tested.family_size)
         return replace(tested, groups_needed=max(needed, units + 1.0))
@@ -189,7 +189,8 @@ def _planned(
         return tested
     df = one.df if one.single else _df(test)
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
-    errors = Errors(units, one.df + 1, one.variance, one.seeds, alpha)
+    folds = aligned.samples[0].split == OUT_OF_FOLD
+    errors = Errors(units, one.df + 1, one.variance, one.seeds, alpha, folds)
     needed = errors.needed(one.difference)
     if tested.verdict == "undecided":
         needed = max(needed, units + 1.0)

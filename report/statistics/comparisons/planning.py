@@ -19,6 +19,7 @@ import pandas as pd
 
 from frostline.report.statistics.comparisons.decisions import ALPHA, LEVEL
 from frostline.report.statistics.comparisons.multiplicity import Family, MaxT, Test
+from frostline.report.statistics.names import OUT_OF_FOLD
 from frostline.report.statistics.resampling.seeds_variance import SeedsPart, SeedsTest
 
 POWER = 0.8
@@ -48,6 +49,9 @@ class Errors:
         What seeds add, however many units there are, and their interaction with them.
     alpha : float
         The level at which this pair is tested, so that its family keeps to 5%.
+    repeats : bool
+        Whether seeds are repeats of a cross-validation, in which more units train, too: what they
+        add is taken to shrink as the variance between units does.
     """
 
     units: int
@@ -55,6 +59,7 @@ class Errors:
     group: float
     seeds: SeedsPart | None = None
     alpha: float = ALPHA
+    repeats: bool = False
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> Errors:
@@ -65,7 +70,8 @@ class Errors:
         if not math.isnan(added):
             shared = float(row["interaction_error"]) ** 2
             seeds = SeedsPart(added + shared, shared, float(row["seed_df"]))
-        return cls(units, effective, group, seeds, float(row["pair_alpha"]))
+        repeats = row.get("split") == OUT_OF_FOLD
+        return cls(units, effective, group, seeds, float(row["pair_alpha"]), repeats)
 
     def needed(self, difference: float, power: float = POWER) -> float:
         """Give the least number of units that finds a true difference with this power.
@@ -94,12 +100,16 @@ class Errors:
         if df <= 0:
             return False
         test = self._test_at(units, df)
-        true = self.group * self.units / units
-        true += 0.0 if self.seeds is None else self.seeds.error(self.group) ** 2
+        true = self.group * self.units / units + self._added(units)
         reach = test.reach(float(ndtri(1 - self.alpha / 2)))
         if test.error > 0:
             reach += test.reach(float(ndtri(power))) * true**0.5 / test.error
         return abs(difference) > 0 and abs(difference) >= reach
+
+    def _added(self, units: int) -> float:
+        """Give what seeds add to the variance, of a number of units."""
+        added = 0.0 if self.seeds is None else self.seeds.error(self.group) ** 2
+        return added * self.units / units if self.repeats else added
 
     def _test_at(self, units: int, df: float) -> SeedsTest:
         """Give the test as it will be on average, of a number of units and their df.
@@ -113,9 +123,8 @@ class Errors:
         group = self.group * self.units / units
         if self.seeds is None:
             return SeedsTest(0.0, group, df)
-        shared = self.seeds.shared(self.group)
-        interaction = shared * self.units / units
-        whole = self.seeds.whole - shared + interaction
+        interaction = self.seeds.shared(self.group) * self.units / units
+        whole = self._added(units) + interaction
         found = 0.0
         if whole > 0:
             place = self.seeds.df * interaction / whole
