@@ -201,6 +201,8 @@ def _resized_crop(
     little more than what the crop keeps.
     """
     (width, height), (new_width, new_height) = image.size, size
+    if image.size == size:
+        return _centre_crop(image, crop)  # Pillow would copy it
     if height > new_height or min(size) < crop:
         return _centre_crop(image.resize(size, resample), crop)
     left, top = _corner(new_width, crop), _corner(new_height, crop)

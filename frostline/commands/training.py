@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,8 +48,17 @@ def extract(
     head_weights: Annotated[
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1, max=MOST_IMAGES)] = 32,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Images a forward pass: 256 on a GPU, 32 on a CPU.", min=1, max=MOST_IMAGES
+        ),
+    ] = None,
     engine: EngineOption = "torch",
+    keep_pixels: Annotated[
+        Literal["yes", "no"],
+        typer.Option(help="Whether decoded images are kept for the next backbone."),
+    ] = "yes",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[
         bool,
@@ -75,7 +84,7 @@ def extract(
         raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
     chosen, where = (
         network.network(backbone, None, head_weights),
-        machine.machine(batch=batch, engine=engine),
+        machine.machine(batch=batch, engine=engine, keep_pixels=keep_pixels == "yes"),
     )
     with progress(f"Embedding {dataset} with {backbone}") as update:
         done = stages.extract_features(

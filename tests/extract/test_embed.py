@@ -70,7 +70,7 @@ def test_the_batch_that_fits_is_found(
     def small_memory(*about: Any) -> Any:
         compute = make(*about)
 
-        def limited(pixels: np.ndarray) -> list[np.ndarray]:
+        def limited(pixels: torch.Tensor) -> list[torch.Tensor]:
             passes.append(len(pixels))
             if len(pixels) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
@@ -99,7 +99,9 @@ def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:
     for image_id, embedding in stored(workspace, done).items():
         with Image.open(tmp_path / "images" / image_id) as image:
             pixels = GEOMETRY.apply(image, "rgb")
-        np.testing.assert_array_equal(forward(pad(pixels[None], 4))[0], embedding)
+        np.testing.assert_array_equal(
+            forward(pad(torch.from_numpy(pixels[None]), 4).numpy())[0], embedding
+        )
 
 
 def test_a_row_does_not_depend_on_its_neighbours_or_the_batch_it_came_in(
@@ -163,7 +165,8 @@ def test_grey_images_are_stored_as_one_channel_and_shown_as_three(
     assert pixels.shape == (64, 64)
     grey = pixels.read(pixels.locate(manifest.keys()[:1]))
     forward = forward_function(backbone, NORMALISATION, "cpu", "float32")
-    colour = forward(pad(np.repeat(grey[..., None], 3, axis=3), 4))[0]
+    three = torch.from_numpy(np.repeat(grey[..., None], 3, axis=3))
+    colour = forward(pad(three, 4).numpy())[0]
     cached = stored(workspace, done)[manifest.table["image_id"][0]]
     np.testing.assert_allclose(colour, cached, atol=1e-6)
 
