@@ -67,11 +67,12 @@ def several_forward(
 def computing(device: str, compute: str) -> Iterator[None]:
     """Compute in one precision, and no gradients, for a while.
 
-    Around a loop of forward passes, too, it casts weights once and not in each of them.
+    Around a loop of forward passes, too, it casts weights once and not in each of them; in
+    inference mode, autocast would do so in each.
     """
     dtype = COMPUTE[compute]
     mixed = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
-    with torch.inference_mode(), whole_float32(device), mixed:
+    with torch.no_grad(), whole_float32(device), mixed:
         yield
 
 

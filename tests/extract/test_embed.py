@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest, spec_key
 from frostline.extract import forward
@@ -46,7 +48,8 @@ def extract(
     source_options = {k: options.pop(k) for k in ("on_error", "workers") if k in options}
     manifest = index_dataset(workspace, "set", roots=[root])
     source = pixel_source(workspace, manifest, GEOMETRY, **source_options)
-    spec = embedding_spec(source, backbone.name, backbone.weights, backbone.feature, NORMALISATION)
+    of = backbone.name, backbone.weights, backbone.feature, NORMALISATION
+    spec = embedding_spec(source, *of, options.pop("compute", "float32"))
     return embed_images(workspace, source, spec, lambda: backbone, batch=batch, **options)
 
 
@@ -89,6 +92,32 @@ def test_the_batch_that_fits_is_found(
     most = 0
     with pytest.raises(InputError, match="does not hold the forward pass of one image: use "):
         extract(places[2], root, backbone, batch=1)
+
+
+class Casts(TorchDispatchMode):
+    """Count what copies of some tensors are made."""
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.known = {tensor.data_ptr() for tensor in tensors}
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        copies = (torch.ops.aten._to_copy.default, torch.ops.aten.to.dtype)
+        self.count += func in copies and args[0].data_ptr() in self.known
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_cast_once_and_not_in_every_batch(tmp_path: Path, backbone: Backbone) -> None:
+    counts = []
+    for count in (4, 12):
+        with Casts(backbone.model.parameters()) as casts:
+            root, place = tmp_path / f"{count}", Workspace(tmp_path / f"ws{count}")
+            extract(place, make_images(root, count), backbone, compute="bfloat16")
+        counts.append(casts.count)
+    assert counts[0] == counts[1] > 40
 
 
 def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:

@@ -364,9 +364,7 @@ def _answers(seen: Seen, free: int, bfloat16: bool) -> dict[str, Callable[..., A
     def autocast(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
         start(self, "cpu", *args, **kwargs)
 
-    event = SimpleNamespace(
-        record=lambda _: None, synchronize=lambda: seen.wait("copy to the host waited for")
-    )
+    event = SimpleNamespace(record=lambda _: None, synchronize=lambda: seen.wait("copied rows"))
     properties = SimpleNamespace(name="Pretended", total_memory=MEMORY, major=9, minor=0)
     return {
         "torch._C._group_tensors_by_device_and_dtype": by_device,
