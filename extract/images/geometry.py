@@ -117,9 +117,9 @@ class Geometry:
         # Grey is expanded last: the filter treats channels alike, so the result is the same.
         if mode == "L" or image.mode not in ("L", mode):
             image = image if image.mode == mode else image.convert(mode)
-        if image.mode == "RGB" and _is_grey(image):
-            image = image.getchannel(0)
         size = self.resized_size(*image.size)
+        if image.mode == "RGB" and image.size != size and _is_grey(image):
+            image = image.getchannel(0)
         image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
         if out is None:
             out = np.empty(self.pixel_shape(channels), self.dtype)
