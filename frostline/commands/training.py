@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,11 +18,12 @@ from frostline.commands.groups import (
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    MOST_IMAGES,
     BackboneOption,
+    BatchOption,
     DatasetOption,
     EngineOption,
     FeatureOption,
+    KeepPixelsOption,
     WorkspaceOption,
     is_first_rank,
     parse_shard,
@@ -48,17 +49,9 @@ def extract(
     head_weights: Annotated[
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Images a forward pass: 256 on a GPU, 32 on a CPU.", min=1, max=MOST_IMAGES
-        ),
-    ] = None,
+    batch: BatchOption = None,
     engine: EngineOption = "torch",
-    keep_pixels: Annotated[
-        Literal["yes", "no"],
-        typer.Option(help="Whether decoded images are kept for the next backbone."),
-    ] = "yes",
+    keep_pixels: KeepPixelsOption = "yes",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[
         bool,
