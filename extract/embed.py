@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from frostline.cache import (
 from frostline.cache.manifest import as_keys
 from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered, versions
-from frostline.extract.pixels import PixelSource, distinct_images
+from frostline.extract.pixels import Batch, PixelSource, distinct_images
 from frostline.extract.prefetch import prefetch
 
 if TYPE_CHECKING:
@@ -255,7 +254,6 @@ def _embed(
 
     began, count, about = time.monotonic(), 0, (fitting.device, targets[0].spec["compute"])
     batches = source.batches(images, fitting.size, batch_memory(fitting.device))
-    waiting: deque[tuple[np.ndarray, Rows]] = deque()
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -265,17 +263,30 @@ def _embed(
         ]
         pixels = stack.enter_context(closing(prefetch(batches)))
         stack.enter_context(computing(*about))
-        for batch in chain(pixels, [None]):
-            if batch is not None:
-                waiting.append((batch[0], fitting.begin(batch[1])))
-            # A GPU has the next batch to compute while the rows of one are fetched and kept.
-            while len(waiting) > (fitting.late if batch is not None else 0):
-                keys, rows = waiting.popleft()
-                for target, writer, mine in zip(targets, writers, rows(), strict=True):
-                    target.keep(writer, keys, mine)
-                count += len(keys)
-                if progress is not None:
-                    progress(count, len(images))
+        for keys, rows in _computed(pixels, fitting):
+            for target, writer, mine in zip(targets, writers, rows, strict=True):
+                target.keep(writer, keys, mine)
+            count += len(keys)
+            if progress is not None:
+                progress(count, len(images))
+
+
+def _computed(
+    batches: Iterator[Batch], fitting: _Fitting
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Yield the keys of each batch and its rows of each feature.
+
+    A GPU has the next batch to compute while the rows of one are fetched and kept.
+    """
+    late = int(fitting.device.startswith("cuda"))
+    begun: deque[tuple[np.ndarray, Rows]] = deque()
+    for keys, values in batches:
+        begun.append((keys, fitting.begin(values)))
+        if len(begun) > late:
+            before, rows = begun.popleft()
+            yield before, rows()
+    for keys, rows in begun:
+        yield keys, rows()
 
 
 @dataclass
@@ -285,11 +296,6 @@ class _Fitting:
     forward: Callable[[Tensor], list[Tensor]]
     device: str
     size: int
-
-    @property
-    def late(self) -> int:
-        """How many batches are computed while the rows of one are waited for."""
-        return int(self.device.startswith("cuda"))
 
     def begin(self, values: np.ndarray) -> Rows:
         """Begin to compute the rows [n, dim] of n images for each feature, in passes of one size.

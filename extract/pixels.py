@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -91,9 +91,10 @@ class PixelSource:
             assert store is not None
             place = memory((size, *store.shape), store.dtype)[: len(chosen)]
             yield keys[chosen], store.read(rows[chosen], out=place)
-        yield from _gathered(self.decode(images[rows < 0], keep=self.keep), size, memory)
+        with closing(self.decode(images[rows < 0], keep=self.keep)) as chunks:
+            yield from _gathered(chunks, size, memory)
 
-    def decode(self, images: pd.DataFrame, *, keep: bool = True) -> Iterator[Batch]:
+    def decode(self, images: pd.DataFrame, *, keep: bool = True) -> Generator[Batch, None, None]:
         """Decode images, a part at a time, into the store if they are to be kept.
 
         Yields
