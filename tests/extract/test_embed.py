@@ -21,7 +21,7 @@ from frostline.extract.forward import forward_function, pad
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import distinct_images, fill_pixels, pixel_source
-from frostline.extract.prefetch import prefetch
+from frostline.extract.prefetch import AHEAD, prefetch, reused_memory
 
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 GEOMETRY = Geometry("shorter", 72, 64)
@@ -260,6 +260,26 @@ def test_prefetch_that_is_closed_early_closes_its_items() -> None:
     next(ahead)
     ahead.close()  # type: ignore[attr-defined]
     assert closed == [True]
+
+
+def test_memory_is_used_again_only_when_its_batch_was_used() -> None:
+    memory, filled = reused_memory(), 0
+
+    def items() -> Any:
+        nonlocal filled
+        for number in range(12):
+            place = memory((3,), np.dtype(int))
+            place[:] = number
+            filled += 1
+            yield place
+
+    seen = set()
+    for number, place in enumerate(prefetch(items())):
+        while filled < min(number + AHEAD + 2, 12):  # it is as far ahead as it gets
+            time.sleep(0.001)
+        assert place.tolist() == [number] * 3
+        seen.add(place.ctypes.data)
+    assert len(seen) == AHEAD + 2
 
 
 def test_several_features_of_one_pass_equal_each_alone(tmp_path: Path) -> None:
