@@ -89,6 +89,8 @@ def test_a_study_that_keeps_no_pixels(tmp_path: Path, frostline: Run) -> None:
     make_images(tmp_path / "images", 40)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
     for name, more in (("a", []), ("b", ["--set", "keep_pixels=false"])):
+        dry = frostline("run", "study.yaml", "--dry-run", "--workspace", name, *more)
+        assert ("0 of 3 steps" if name == "a" else "0 of 2 steps") in dry.stdout, dry.stderr
         done = frostline("run", "study.yaml", "--workspace", name, *more)
         assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(*(embeddings(Workspace(tmp_path / name)) for name in "ab"))
