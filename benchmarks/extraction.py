@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.backbones.backbone import Backbone, load_backbone
 from frostline.extract.embed import embed_features, embedding_spec
-from frostline.extract.forward import several_forward
+from frostline.extract.forward import several_forward, to_host
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import PixelSource, fill_pixels, pixel_source
@@ -47,11 +48,12 @@ def bare(backbone: Backbone, options: argparse.Namespace, batches: int) -> float
     forward = several_forward(
         backbone, [backbone.feature], NORMALISATION, options.device, "float32", options.engine
     )
-    pixels = np.zeros((options.batch, 224, 224, 3), np.uint8)
-    forward(pixels)
+    pixels = torch.zeros((options.batch, 224, 224, 3), dtype=torch.uint8)
+    to_host(forward(pixels))()
     start = time.perf_counter()
     for _ in range(batches):
-        forward(pixels)
+        rows = to_host(forward(pixels))
+    rows()
     return batches * options.batch / (time.perf_counter() - start)
 
 

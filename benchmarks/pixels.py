@@ -29,6 +29,7 @@ from PIL import Image
 
 from frostline.cache import Manifest, Workspace
 from frostline.extract.images.decode import IMAGE_SUFFIXES, decode, read_image
+from frostline.extract.images.decoders import KEPT_BLOCKS
 from frostline.extract.images.geometry import FILTERS, PAPER_GEOMETRY, Channels
 from frostline.extract.images.opened import open_image
 from frostline.extract.index import index_dataset
@@ -60,7 +61,8 @@ def each(function: Callable[[Path], object], files: Sequence[Path]) -> None:
 def rate_together(function: Callable[[Path], object], files: Sequence[Path], cores: int) -> float:
     """Images a second when as many processes as cores call the function and do nothing else."""
     parts = [files[start : start + 50] for start in range(0, len(files), 50)]
-    with ProcessPoolExecutor(cores) as pool:
+    keep_memory = partial(Image.core.set_blocks_max, KEPT_BLOCKS)
+    with ProcessPoolExecutor(cores, initializer=keep_memory) as pool:
         list(pool.map(partial(each, function), parts[:cores]))
         start = time.perf_counter()
         list(pool.map(partial(each, function), parts))

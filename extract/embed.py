@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,16 +30,18 @@ from frostline.cache import (
 from frostline.cache.manifest import as_keys
 from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered, versions
-from frostline.extract.pixels import PixelSource, distinct_images
+from frostline.extract.pixels import Batch, PixelSource, distinct_images
 from frostline.extract.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.engine import Engine
 
 Progress = Callable[[int, int], None]
+# Waits for the rows [n, dim] of each feature, and gives them.
+Rows = Callable[[], list[np.ndarray]]
 
 
 @dataclass
@@ -157,7 +160,7 @@ def embed_features(
             check_weights(backbone, spec)
         forward, provenance = _computing(backbone, specs, device, engine)
         provenance["batch"] = batch
-        _embed(source, wanted, targets, forward, provenance, batch, progress)
+        _embed(source, wanted, targets, _Fitting(forward, device, batch), provenance, progress)
     for target in targets:
         target.done.decoded, target.done.skipped = source.decoded, source.skipped
         target.values.warn()
@@ -166,7 +169,7 @@ def embed_features(
 
 def _computing(
     backbone: Backbone, specs: Sequence[dict[str, Any]], device: str, engine: Engine
-) -> tuple[Callable[[np.ndarray], list[np.ndarray]], dict[str, Any]]:
+) -> tuple[Callable[[Tensor], list[Tensor]], dict[str, Any]]:
     """Make the forward pass, and say what computes."""
     # Here, and not above: importing torch takes seconds, which finished work should not.
     from frostline.extract.engine import engine_version
@@ -229,23 +232,28 @@ class _Target:
         done = Extraction(spec["feature"], folder.name, len(images), differs=differs)
         return cls(folder, spec, lacks, done, Values(f"{spec['backbone']}, {spec['feature']}"))
 
-    def skips(self, keys: np.ndarray) -> np.ndarray:
-        """Say which of the keys the store has, from an earlier run that was stopped."""
-        if not self.has:
-            return np.zeros(len(keys), bool)
-        return np.array([key.tobytes() in self.has for key in keys], bool)
+    def keep(self, writer: StoreWriter, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Write the rows that the store has not, from an earlier run that was stopped."""
+        if self.has:
+            new = np.array([key.tobytes() not in self.has for key in keys], bool)
+            keys, rows = keys[new], rows[new]
+        writer.append(keys, rows)
+        self.values.add(rows)
+        self.done.embedded += len(keys)
 
 
 def _embed(
     source: PixelSource,
     images: pd.DataFrame,
     targets: Sequence[_Target],
-    forward: Callable[[np.ndarray], list[np.ndarray]],
+    fitting: _Fitting,
     provenance: dict[str, Any],
-    batch: int,
     progress: Progress | None,
 ) -> None:
-    count, began, fitting = 0, time.monotonic(), _Fitting(forward, batch)
+    from frostline.extract.forward import batch_memory, computing
+
+    began, count, about = time.monotonic(), 0, (fitting.device, targets[0].spec["compute"])
+    batches = source.batches(images, fitting.size, batch_memory(fitting.device))
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -253,46 +261,63 @@ def _embed(
             )
             for to in targets
         ]
-        pixels = stack.enter_context(closing(prefetch(source.batches(images, batch))))
-        for keys, values in pixels:
-            rows = fitting.rows(values)
+        pixels = stack.enter_context(closing(prefetch(batches)))
+        stack.enter_context(computing(*about))
+        for keys, rows in _computed(pixels, fitting):
             for target, writer, mine in zip(targets, writers, rows, strict=True):
-                new = ~target.skips(keys)
-                writer.append(keys[new], mine[new])
-                target.values.add(mine[new])
-                target.done.embedded += int(new.sum())
+                target.keep(writer, keys, mine)
             count += len(keys)
             if progress is not None:
                 progress(count, len(images))
+
+
+def _computed(
+    batches: Iterator[Batch], fitting: _Fitting
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Yield the keys of each batch and its rows of each feature.
+
+    A GPU has the next batch to compute while the rows of one are fetched and kept.
+    """
+    late = int(fitting.device.startswith("cuda"))
+    begun: deque[tuple[np.ndarray, Rows]] = deque()
+    for keys, values in batches:
+        begun.append((keys, fitting.begin(values)))
+        if len(begun) > late:
+            before, rows = begun.popleft()
+            yield before, rows()
+    for keys, rows in begun:
+        yield keys, rows()
 
 
 @dataclass
 class _Fitting:
     """Forward passes of as many images as fit into the device's memory, at most `size`."""
 
-    forward: Callable[[np.ndarray], list[np.ndarray]]
+    forward: Callable[[Tensor], list[Tensor]]
+    device: str
     size: int
 
-    def rows(self, values: np.ndarray) -> list[np.ndarray]:
-        """Compute the rows [n, dim] of n images for each feature, in passes of one size.
+    def begin(self, values: np.ndarray) -> Rows:
+        """Begin to compute the rows [n, dim] of n images for each feature, in passes of one size.
 
         Where one does not fit, this and all that follow are of the next smaller power of two.
         """
         import torch
 
-        from frostline.extract.forward import pad
+        from frostline.extract.forward import pad, to_host
 
         while True:
-            starts = range(0, len(values), self.size)
             try:
-                passes = [
-                    self.forward(pad(values[start : start + self.size], self.size))
-                    for start in starts
-                ]
+                images = torch.from_numpy(values).to(self.device, non_blocking=True)
+                parts = torch.split(images, self.size)
+                passes = [to_host(self.forward(pad(part, self.size))) for part in parts]
             except torch.OutOfMemoryError as error:
                 self._halve(error)
                 continue
-            return [np.concatenate(parts)[: len(values)] for parts in zip(*passes, strict=True)]
+            return lambda: [
+                np.concatenate(rows)[: len(values)]
+                for rows in zip(*(arrived() for arrived in passes), strict=True)
+            ]
 
     def _halve(self, error: Exception) -> None:
         import torch

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from frostline.cache import InputError
 from frostline.extract.engine import Engine, onnx_features
+from frostline.extract.prefetch import Memory, reused_memory
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.backbone import Backbone
@@ -24,7 +26,7 @@ def forward_function(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make uint8 pixels [n, h, w(, 3)] → float32 embeddings [n, dim], with one precision."""
     forward = several_forward(backbone, [backbone.feature], normalisation, device, compute)
-    return lambda pixels: forward(pixels)[0]
+    return lambda pixels: to_host(forward(torch.from_numpy(pixels)))()[0]
 
 
 def several_forward(
@@ -34,8 +36,8 @@ def several_forward(
     device: str,
     compute: str,
     engine: Engine = "torch",
-) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Make uint8 pixels [n, h, w(, 3)] → one float32 array [n, dim] for each feature.
+) -> Callable[[Tensor], list[Tensor]]:
+    """Make uint8 pixels [n, h, w(, 3)] → float32 [n, dim] on the device, for each feature.
 
     With engine "onnx" all batches must be of the size of the first. Float32 is IEEE's on a GPU too:
     TF32, which PyTorch lets convolutions use there, keeps 10 of its 23 bits.
@@ -47,22 +49,64 @@ def several_forward(
         )
     backbone.model.eval().to(memory_format=torch.channels_last).to(device)
     found = [backbone.find(feature) for feature in features]
-    dtype = COMPUTE[compute]
-    run: list[Callable[[torch.Tensor], list[torch.Tensor]]] = []
+    run: list[Callable[[Tensor], list[Tensor]]] = []
 
-    @torch.inference_mode()
-    def forward(pixels: np.ndarray) -> list[np.ndarray]:
-        images = to_input(torch.from_numpy(pixels), normalisation, device)
-        if engine == "onnx":
+    def forward(pixels: Tensor) -> list[Tensor]:
+        with computing(device, compute):
+            images = to_input(pixels, normalisation, device)
+            if engine == "torch":
+                return [row.float() for row in backbone.several(images, found)]
             if not run:
                 run.append(onnx_features(backbone, found, images))
-            return [row.numpy() for row in run[0](images)]
-        mixed = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
-        with whole_float32(device), mixed:
-            rows = backbone.several(images, found)
-        return [row.float().cpu().numpy() for row in rows]
+            return run[0](images)
 
     return forward
+
+
+@contextmanager
+def computing(device: str, compute: str) -> Iterator[None]:
+    """Compute in one precision, and no gradients, for a while.
+
+    Around a loop of forward passes, too, it casts weights once and not in each of them; in
+    inference mode, autocast would do so in each.
+    """
+    dtype = COMPUTE[compute]
+    mixed = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
+    with torch.no_grad(), whole_float32(device), mixed:
+        yield
+
+
+def batch_memory(device: str) -> Memory:
+    """Give memory for batches of pixels: on a GPU's host pinned, else used again.
+
+    Pinned memory is used again by torch, once the copy to the device is done.
+    """
+    if torch.device(device).type != "cuda":
+        return reused_memory()
+
+    def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.empty(shape, dtype=kind, pin_memory=True).numpy()
+
+    return pinned
+
+
+def to_host(rows: Sequence[Tensor]) -> Callable[[], list[np.ndarray]]:
+    """Begin to copy rows to the host; what is given waits for the copies, and gives them."""
+    device = rows[0].device
+    if device.type != "cuda":
+        return lambda: [row.numpy() for row in rows]
+    copies = [torch.empty(row.shape, dtype=row.dtype, pin_memory=True) for row in rows]
+    for copy, row in zip(copies, rows, strict=True):
+        copy.copy_(row, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record(torch.cuda.current_stream(device))
+
+    def arrived() -> list[np.ndarray]:
+        done.synchronize()
+        return [copy.numpy() for copy in copies]
+
+    return arrived
 
 
 @contextmanager
@@ -103,8 +147,8 @@ def _readable(read: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def to_input(
-    pixels: torch.Tensor, normalisation: dict[str, list[float]], device: str | torch.device
-) -> torch.Tensor:
+    pixels: Tensor, normalisation: dict[str, list[float]], device: str | torch.device
+) -> Tensor:
     """Normalise pixels: uint8 [n, h, w] or [n, h, w, 3] to float32 [n, 3, h, w], channels last.
 
     Floats [n, 3, h, w] are what a user's own transform made, and stay as they are.
@@ -122,7 +166,7 @@ def to_input(
 @lru_cache(maxsize=16)
 def constants(
     mean: tuple[float, ...], std: tuple[float, ...], device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Give what normalises pixels, (x / 255 - mean) / std, as a factor and a term to subtract.
 
     float32 [1, 3, 1, 1]; they stay on the device, because it is waited for to send them.
@@ -132,13 +176,10 @@ def constants(
         return (1 / (255 * spread)).to(device), (middle / spread).to(device)
 
 
-def pad(values: np.ndarray, size: int) -> np.ndarray:
+def pad(values: Tensor, size: int) -> Tensor:
     """Fill a short batch with zeros, so that a row's numbers never depend on its neighbours."""
-    if len(values) == size:
-        return values
-    padded = np.zeros((size, *values.shape[1:]), values.dtype)
-    padded[: len(values)] = values
-    return padded
+    short = size - len(values)
+    return torch.cat([values, values.new_zeros(short, *values.shape[1:])]) if short else values
 
 
 def device_name(device: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 
 from frostline.cache import InputError, Manifest, Store
 from frostline.cache.locks import own_cores
@@ -125,8 +126,9 @@ def _embed(
     )
     if made.get("device") == device_name(device):
         size = int(made.get("batch", size))
-    passes = [forward(pad(pixels[at : at + size], size))[0] for at in range(0, len(pixels), size)]
-    return np.concatenate(passes)[: len(pixels)].astype(np.float64)
+    batches = torch.split(torch.from_numpy(pixels), size)
+    passes = [forward(pad(some, size))[0].cpu() for some in batches]
+    return torch.cat(passes)[: len(pixels)].double().numpy()
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -29,6 +29,7 @@ from frostline.cache.versions import numbered, versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
 from frostline.extract.images.transform import Transform, as_geometry
+from frostline.extract.prefetch import Memory
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 OnError = Literal["stop", "skip"]
@@ -45,6 +46,8 @@ class PixelSource:
         The pixel store; it need not exist.
     skipped : list of str
         With `on_error="skip"`, one sentence for each image that could not be read.
+    keep : bool
+        Whether what is decoded for `batches` goes to the store.
     decoded : int
         Images decoded so far; the others came from the store.
     """
@@ -55,6 +58,7 @@ class PixelSource:
     channels: Channels
     on_error: OnError = "stop"
     workers: int = 0
+    keep: bool = True
     skipped: list[str] = field(default_factory=list)
     decoded: int = 0
 
@@ -63,8 +67,15 @@ class PixelSource:
         """The spec of the pixel store."""
         return pixel_spec(self.geometry, self.channels)
 
-    def batches(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
+    def batches(
+        self, images: pd.DataFrame, size: int, memory: Memory = np.empty
+    ) -> Iterator[Batch]:
         """Yield pixels of `images` (rows of `distinct_images`) in batches of at most `size`.
+
+        Parameters
+        ----------
+        memory : callable
+            Gives memory for the pixels of each batch, by shape and dtype.
 
         Yields
         ------
@@ -78,17 +89,13 @@ class PixelSource:
         for start in range(0, len(at_hand), size):
             chosen = at_hand[start : start + size]
             assert store is not None
-            yield keys[chosen], store.read(rows[chosen])
-        yield from self._decode_missing(images[rows < 0], size)
+            place = memory((size, *store.shape), store.dtype)[: len(chosen)]
+            yield keys[chosen], store.read(rows[chosen], out=place)
+        with closing(self.decode(images[rows < 0], keep=self.keep)) as chunks:
+            yield from _gathered(chunks, size, memory)
 
-    def _decode_missing(self, images: pd.DataFrame, size: int) -> Iterator[Batch]:
-        for keys, pixels in self.decode(images):
-            # The consumer may hold on to its batches, while this memory is used again.
-            for start in range(0, len(keys), size):
-                yield keys[start : start + size], pixels[start : start + size].copy()
-
-    def decode(self, images: pd.DataFrame) -> Iterator[Batch]:
-        """Decode images into the store, a part at a time.
+    def decode(self, images: pd.DataFrame, *, keep: bool = True) -> Generator[Batch, None, None]:
+        """Decode images, a part at a time, into the store if they are to be kept.
 
         Yields
         ------
@@ -107,7 +114,7 @@ class PixelSource:
         workers = self.workers or own_cores()
         with ExitStack() as stack:
             writer = None  # the pixel store holds 8 bits: a transform's floats are not kept
-            if self.geometry.dtype == np.uint8:
+            if keep and self.geometry.dtype == np.uint8:
                 writer = stack.enter_context(
                     StoreWriter(self.folder, PIXELS, self.spec, versions())
                 )
@@ -132,6 +139,28 @@ class PixelSource:
         if failures and self.on_error == "stop":
             raise InputError(f"{failures[0].rstrip('.')} (--on-error skip leaves it out).")
         self.skipped += failures
+
+
+def _gathered(chunks: Iterator[Batch], size: int, memory: Memory) -> Iterator[Batch]:
+    """Copy rows of chunks, whose memory is used again, into batches of one size but the last."""
+    count = 0
+    for keys, pixels in chunks:
+        done = 0
+        while done < len(keys):
+            if not count:
+                batch = (
+                    np.empty((size, 16), np.uint8),
+                    memory((size, *pixels.shape[1:]), pixels.dtype),
+                )
+            taken = min(size - count, len(keys) - done)
+            for whole, part in zip(batch, (keys, pixels), strict=True):
+                whole[count : count + taken] = part[done : done + taken]
+            done, count = done + taken, count + taken
+            if count == size:
+                yield batch
+                count = 0
+    if count:
+        yield batch[0][:count], batch[1][:count]
 
 
 def image_files(images: pd.DataFrame) -> list[File]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 AUTO = "auto"
+# Images a forward pass, by default.
+GPU_BATCH, CPU_BATCH = 256, 32
 PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
 
 
@@ -176,22 +178,26 @@ class Machine:
     precision : str
         `auto` (that of what was begun; else bfloat16 or float16 on a GPU, float32 on a CPU),
         `float32`, `bfloat16`, `float16`.
-    batch : int
-        Images a forward pass.
+    batch : int, optional
+        Images a forward pass of embedding: by default 256 on a GPU, 32 on a CPU.
     workers : int
         Threads that decode; 0 for one a core.
     on_error : str
         `stop` at the first image that cannot be read, or `skip` and list them.
     engine : str
         `torch`, or `onnx` to extract with ONNX Runtime on a CPU.
+    keep_pixels : bool
+        Whether images that are decoded to be embedded are kept as pixels for the next backbone;
+        those of fine-tuning always are.
     """
 
     device: str = "auto"
     precision: str = "auto"
-    batch: int = 32
+    batch: int | None = None
     workers: int = 0
     on_error: Literal["stop", "skip"] = "stop"
     engine: Literal["torch", "onnx"] = "torch"
+    keep_pixels: bool = True
 
     def resolve(self) -> tuple[str, str]:
         """Choose the device and the precision of computing.
@@ -264,7 +270,13 @@ class Machine:
             inputs.geometry,
             on_error=self.on_error,
             workers=self.workers,
+            keep=self.keep_pixels,
         )
+
+    def batch_on(self, device: str) -> int:
+        """Give the images of a forward pass on a device."""
+        default = GPU_BATCH if device.startswith("cuda") else CPU_BATCH
+        return default if self.batch is None else self.batch
 
 
 @dataclass(frozen=True)
@@ -333,7 +345,8 @@ def extract_features(
         say(said)
     device, precision = machine.resolve()
     specs = specs_in(precision)
-    detail(f"Computing on {device} in {precision}; pixels in {source.folder}.")
+    pixels = f"pixels in {source.folder}" if machine.keep_pixels else "no pixels are kept"
+    detail(f"Computing on {device} in {precision}; {pixels}.")
     for spec in specs:
         detail(f"Embeddings in {stores / spec_key(spec)}.")
     return embed_features(
@@ -341,7 +354,7 @@ def extract_features(
         source,
         specs,
         lambda: network.load(workspace, inputs, [one.feature for one in known]),
-        batch=machine.batch,
+        batch=machine.batch_on(device),
         device=device,
         engine=machine.engine,
         shard=shard,

@@ -50,7 +50,7 @@ class Workspace:
         The environment's FROSTLINE_WORKSPACE if not given, else `frostline-workspace`.
     machine : Machine, optional
         Where and how to compute, in every method: device, precision, batch, workers, engine,
-        and what to do about images that cannot be read.
+        whether pixels are kept, and what to do about images that cannot be read.
     verbose : bool
         Print a line for every epoch of fine-tuning to standard error.
 

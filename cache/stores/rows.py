@@ -1,4 +1,4 @@
-"""Reading many consecutive rows: one thread reads into place, another checks what was read."""
+"""Reading many consecutive rows: threads read into place, and check what they read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from frostline.cache.stores.part import Part, damaged_part
 
 # Blocks a read: few enough to be hashed from the processor's cache.
-BLOCKS = 4
+BLOCKS = 8
+# They read and hash side by side; both release the interpreter.
+THREADS = 2
 
 
 def read_run(part: Part, first: int, out: np.ndarray, checked: np.ndarray) -> None:
@@ -31,32 +33,45 @@ def read_run(part: Part, first: int, out: np.ndarray, checked: np.ndarray) -> No
     InputError
         If a block does not match its digest, or the file ends before it.
     """
-    end = first + len(out)
-    # Both release the interpreter. Two threads that read would wait for each other's page faults.
-    with part.path.open("rb", buffering=0) as file, ThreadPoolExecutor(1, "check") as pool:
-        checks = []
-        for block in range(first // part.block_rows, -(-end // part.block_rows), BLOCKS):
-            blocks = range(block, min(block + BLOCKS, len(part.block_digest)))
+    end, size = first + len(out), part.block_rows
+    whole = range(-(-first // size), len(checked) if end == len(part) else end // size)
+    before = min(whole.start * size, end)
+    with part.path.open("rb", buffering=0) as file, ThreadPoolExecutor(THREADS, "read") as pool:
+
+        def read(blocks: range) -> None:
             start, stop = part.block_span(blocks[0])[0], part.block_span(blocks[-1])[1]
-            low, high = max(start, first), min(stop, end)
-            target = whole = out[low - first : high - first]
-            if (low, high) != (start, stop):
-                whole = np.empty((stop - start, *out.shape[1:]), out.dtype)
-            _read_into(part, file.fileno(), start, whole)
-            if not checked[blocks].all():
-                checks.append(pool.submit(_check, part, blocks, whole, checked))
-            if whole is not target:
-                target[...] = whole[low - start : high - start]
-        for check in checks:
-            check.result()
+            values = out[start - first : stop - first]
+            _read_into(part, file.fileno(), start, values)
+            _check(part, blocks, values, checked)
+
+        tasks = [pool.submit(read, whole[at : at + BLOCKS]) for at in range(0, len(whole), BLOCKS)]
+        for start, stop in ((first, before), (max(whole.stop * size, before), end)):
+            if start < stop:
+                _read_edge(part, file.fileno(), start, out[start - first : stop - first], checked)
+        for task in tasks:
+            task.result()
+
+
+def _read_edge(part: Part, file: int, first: int, out: np.ndarray, checked: np.ndarray) -> None:
+    """Read rows of one block into `out`; the others are read, too, where it is to be checked."""
+    block = first // part.block_rows
+    if checked[block]:
+        return _read_into(part, file, first, out)
+    start, stop = part.block_span(block)
+    values = np.empty((stop - start, *out.shape[1:]), out.dtype)
+    _read_into(part, file, start, values)
+    _check(part, range(block, block + 1), values, checked)
+    out[...] = values[first - start :][: len(out)]
+    return None
 
 
 def _check(part: Part, blocks: range, values: np.ndarray, checked: np.ndarray) -> None:
     first = part.block_span(blocks[0])[0]
     for block in blocks:
-        start, stop = part.block_span(block)
-        part.check_block(values[start - first : stop - first], block)
-        checked[block] = True
+        if not checked[block]:
+            start, stop = part.block_span(block)
+            part.check_block(values[start - first : stop - first], block)
+            checked[block] = True
 
 
 def _read_into(part: Part, file: int, row: int, out: np.ndarray) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_difference
-from frostline.cache.stores.part import SECONDS, Part, damaged_part, read_part
+from frostline.cache.stores.part import BLOCK_BYTES, SECONDS, Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
 from frostline.cache.versions import STAGES
 
-RUN_BYTES = 8 << 20
+# So many bytes of consecutive rows are read, and fewer taken from the map.
+RUN_BYTES = 2 * BLOCK_BYTES
 # Maps hold their file open, and a process may usually open 1,024: several stores fit.
 MAPS = 128
 LISTINGS = 20

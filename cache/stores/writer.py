@@ -1,8 +1,9 @@
-"""Writing a store: rows are gathered, and become parts in a thread of their own."""
+"""Writing a store: rows are gathered, and become parts in threads of their own."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from frostline.cache.stores.part import SECONDS, write_part
 PART_BYTES = 64 << 20
 PART_SECONDS = 60.0
 TOGETHER_BYTES = 512 << 20
+# One thread digests and writes fewer pixels than many cores decode.
+AT_ONCE = 2
 
 
 @dataclass
@@ -52,9 +55,10 @@ class StoreWriter:
     """Append rows to a store; parts close by size or after a minute.
 
     Use as a context manager: at the end, and at an exception too, the rows so far become a part.
-    A part is written while the next is gathered; at most one is being written. What goes wrong
-    there is raised by the next `append`, `flush` or the end of the block. Where several stores are
-    filled `together`, so many, their parts are smaller, so that memory is bounded over all of them.
+    A part is written while the next is gathered; of those that are given whole, `AT_ONCE` are. What
+    goes wrong there is raised by a later `append`, `write` or `flush`, or at the end of the block.
+    Where several stores are filled `together`, so many, their parts are smaller, so that memory is
+    bounded over all of them.
     With `since`, the `time.monotonic` at which the work on the rows began, each part says in its
     provenance how many `seconds` it took, since the part before or since then.
     """
@@ -78,8 +82,8 @@ class StoreWriter:
         self._spare: _Rows | None = None
         self._since = 0.0
         self._told_until = since
-        self._pool = ThreadPoolExecutor(1, "write")
-        self._writing: Future[Path] | None = None
+        self._pool = ThreadPoolExecutor(AT_ONCE, "write")
+        self._writing: deque[Future[Path]] = deque()
 
     def append(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Add rows: keys uint8 [m, 16], values [m, ...]."""
@@ -96,12 +100,14 @@ class StoreWriter:
     def write(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Begin a part of these rows alone, after the rows so far.
 
-        Unlike with `append`, nothing is copied: the arrays must stay as they are until the next
-        `append`, `write` or `flush` has come back.
+        Unlike with `append`, nothing is copied: the arrays must stay as they are until `AT_ONCE`
+        further calls, or `flush`, have come back.
         """
-        self.flush()
+        if self._filling is not None:
+            self.flush()
+        self._wait(AT_ONCE - 1)
         if len(keys):
-            self._writing = self._pool.submit(self._part, keys, values, self._about())
+            self._writing.append(self._pool.submit(self._part, keys, values, self._about()))
 
     def flush(self) -> None:
         """Write the rows so far as a part, and wait until it is there."""
@@ -113,7 +119,7 @@ class StoreWriter:
         self._wait()
         if rows is not None and rows.count:
             self._filling, self._spare = self._spare, rows
-            self._writing = self._pool.submit(self._write, rows, self._about())
+            self._writing.append(self._pool.submit(self._write, rows, self._about()))
 
     def _about(self) -> Mapping[str, Any]:
         """Give the provenance of the part that begins to be written."""
@@ -129,10 +135,10 @@ class StoreWriter:
     def _part(self, keys: np.ndarray, values: np.ndarray, about: Mapping[str, Any]) -> Path:
         return write_part(self.folder, self.kind, self.spec, about, keys, values)
 
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+    def _wait(self, most: int = 0) -> None:
+        """Wait until at most so many parts are being written, the oldest first."""
+        while len(self._writing) > most:
+            self._writing.popleft().result()
 
     def __enter__(self) -> StoreWriter:
         self.folder.mkdir(parents=True, exist_ok=True)

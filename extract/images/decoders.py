@@ -26,9 +26,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from frostline.cache import InputError
-from frostline.cache.stores.writer import PART_BYTES
+from frostline.cache.stores.writer import AT_ONCE, PART_BYTES
 from frostline.extract.images.decode import decode_file
 from frostline.extract.images.geometry import Channels, Geometry
 from frostline.extract.images.transform import Transform
@@ -36,9 +37,11 @@ from frostline.extract.images.transform import Transform
 FEW = 256  # images for which threads do: processes take a while to begin
 MANY_FRAMES = 2048  # in one file: an archive, not a volume
 TASK_FRAMES = 16
+BLOCKS = 3 + AT_ONCE - 1  # two are decoded, one is used, and parts are written
 FIRST_CHUNK = 64  # images; so that what waits for pixels need not wait long
 SLOW = 20.0  # seconds
 WATCH = 0.2  # seconds
+KEPT_BLOCKS = 4  # at most 16 MB each
 
 
 class File(NamedTuple):
@@ -57,8 +60,8 @@ class Chunk(NamedTuple):
     ----------
     keys : numpy.ndarray, uint8 [n, 16]
     values : numpy.ndarray, uint8 [n, height, width] or [n, height, width, 3]
-        Memory that is used again for the third chunk after this one; a user's own transform
-        may give another shape and dtype.
+        Memory that is used again for the chunk that comes `BLOCKS` after this one; a user's own
+        transform may give another shape and dtype.
     failures : list of str
         One sentence for each file that could not be read.
     """
@@ -101,7 +104,7 @@ class Decoders:
         shape, dtype = geometry.pixel_shape(channels), geometry.dtype
         self._capacity = max(1, PART_BYTES // (math.prod(shape) * dtype.itemsize))
         rows = self._capacity + max(frames, default=0)
-        self._blocks = [_shared_memory((rows, *shape), dtype) for _ in range(3)]
+        self._blocks = [_shared_memory((rows, *shape), dtype) for _ in range(BLOCKS)]
         self._waiting: deque[list[tuple[_Task, Future[list[str | None]]]]] = deque()
         self._size = min(FIRST_CHUNK, self._capacity)
         self._pool = self._make_pool(workers, sum(frames))
@@ -250,6 +253,8 @@ def _decode_here(task: _Task) -> list[str | None]:
 
 def _begin(parent: int, blocks: list[np.ndarray], geometry: Geometry, channels: Channels) -> None:
     _begun[:] = [(blocks, geometry, channels)]
+    # Pillow keeps the memory of some images for the next ones: fresh memory costs a third more.
+    Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 

@@ -117,9 +117,9 @@ class Geometry:
         # Grey is expanded last: the filter treats channels alike, so the result is the same.
         if mode == "L" or image.mode not in ("L", mode):
             image = image if image.mode == mode else image.convert(mode)
-        if image.mode == "RGB" and _is_grey(image):
-            image = image.getchannel(0)
         size = self.resized_size(*image.size)
+        if image.mode == "RGB" and image.size != size and _is_grey(image):
+            image = image.getchannel(0)
         image = _resized_crop(image, size, self.crop, FILTERS[self.interpolation])
         if out is None:
             out = np.empty(self.pixel_shape(channels), self.dtype)
@@ -201,6 +201,8 @@ def _resized_crop(
     little more than what the crop keeps.
     """
     (width, height), (new_width, new_height) = image.size, size
+    if image.size == size:
+        return _centre_crop(image, crop)  # Pillow would copy it
     if height > new_height or min(size) < crop:
         return _centre_crop(image.resize(size, resample), crop)
     left, top = _corner(new_width, crop), _corner(new_height, crop)

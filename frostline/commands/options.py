@@ -70,6 +70,14 @@ EngineOption = Annotated[
     Literal["torch", "onnx"],
     typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
 ]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(help="Images a forward pass: 256 on a GPU, 32 on a CPU.", min=1, max=MOST_IMAGES),
+]
+KeepPixelsOption = Annotated[
+    Literal["yes", "no"],
+    typer.Option(help="Whether decoded images are kept for the next backbone."),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Only show what is done, what is missing, and its cost."),

@@ -18,11 +18,12 @@ from frostline.commands.groups import (
 )
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
-    MOST_IMAGES,
     BackboneOption,
+    BatchOption,
     DatasetOption,
     EngineOption,
     FeatureOption,
+    KeepPixelsOption,
     WorkspaceOption,
     is_first_rank,
     parse_shard,
@@ -48,8 +49,9 @@ def extract(
     head_weights: Annotated[
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images a forward pass.", min=1, max=MOST_IMAGES)] = 32,
+    batch: BatchOption = None,
     engine: EngineOption = "torch",
+    keep_pixels: KeepPixelsOption = "yes",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[
         bool,
@@ -75,7 +77,7 @@ def extract(
         raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
     chosen, where = (
         network.network(backbone, None, head_weights),
-        machine.machine(batch=batch, engine=engine),
+        machine.machine(batch=batch, engine=engine, keep_pixels=keep_pixels == "yes"),
     )
     with progress(f"Embedding {dataset} with {backbone}") as update:
         done = stages.extract_features(

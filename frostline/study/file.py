@@ -283,7 +283,7 @@ class Study(_Strict):
     cv : str
         `KxR`, repeated cross-validation of groups instead of a data set's splits; `none`; or
         `auto`, for recipe `standard` where one split says too little (docs/depth.md).
-    device, precision, batch, workers, engine
+    device, precision, batch, workers, engine, keep_pixels
         Where and how to compute, as `frostline.stages.Machine` says.
     """
 
@@ -303,10 +303,11 @@ class Study(_Strict):
     cv: str = AUTO
     device: str = "auto"
     precision: str = "auto"
-    batch: int = Field(32, ge=1)
+    batch: int | None = Field(None, ge=1)
     workers: int = Field(0, ge=0)
     engine: Literal["torch", "onnx"] = "torch"
     on_error: Literal["stop", "skip"] = "stop"
+    keep_pixels: bool = True
     _settled: str = PrivateAttr("")
 
     def backbone_entries(self) -> list[BackboneEntry]:
@@ -318,7 +319,7 @@ class Study(_Strict):
 
     def machine(self) -> Machine:
         """Say where and how to compute."""
-        how = self.batch, self.workers, self.on_error, self.engine
+        how = self.batch, self.workers, self.on_error, self.engine, self.keep_pixels
         return Machine(self.device, self._settled or self.precision, *how)
 
     def settle(self, precision: str) -> None:

@@ -145,8 +145,9 @@ class _Planner:
         if columns != steps.Columns():
             trained["columns"] = [columns.label, columns.split]
         if entry.unfreeze == "none":
-            pixels, spec = self._pixels(plan, cell, manifest, inputs.geometry)
-            self._heads(plan, cell, {**seen, "pixels": spec}, trained, pixels)
+            pixels = self._pixels(cell, manifest, inputs.geometry)
+            needs = (plan.add(pixels),) if self.study.keep_pixels else ()
+            self._heads(plan, cell, {**seen, "pixels": pixels.inputs["pixels"]}, trained, needs)
         else:
             self._training(plan, cell, inputs, {**seen, **trained})
 
@@ -156,11 +157,11 @@ class _Planner:
         cell: Cell,
         store: dict[str, Any],
         trained: dict[str, Any],
-        pixels: str,
+        needs: tuple[str, ...],
     ) -> None:
         """Add embeddings, and a head on them, or on those of every depth."""
         entry, folds = cell.entry, self._folds(plan, cell)
-        stored = plan.add(Step("embeddings", _store_name(cell), store, (pixels,), cell))
+        stored = plan.add(Step("embeddings", _store_name(cell), store, needs, cell))
         head = {"head": entry.head_name(), "settings": entry.changes()}
         run: dict[str, Any] = {**store, **trained, **head}
         if folds:
@@ -212,8 +213,14 @@ class _Planner:
         folds, columns = self._folds(plan, cell), self.study.datasets[cell.dataset].columns()
         chosen = selection(recipe, manifest, columns.label, None if folds else columns.split)
         kept = kept_geometry(inputs.geometry, recipe)
-        pixels, spec = self._pixels(plan, cell, manifest, kept)
-        run = {**run, "pixels": spec, "crop": inputs.geometry.crop, "recipe": recipe.to_dict()}
+        pixels = self._pixels(cell, manifest, kept)
+        needs = (plan.add(pixels),)
+        run = {
+            **run,
+            "pixels": pixels.inputs["pixels"],
+            "crop": inputs.geometry.crop,
+            "recipe": recipe.to_dict(),
+        }
         run |= chosen
         if self._is_repeated(cell, folds):
             return
@@ -221,17 +228,15 @@ class _Planner:
             run["cv"] = folds
         if cell.part:  # two of them may be one training, as of random weights all is from scratch
             run["part"] = cell.part
-        plan.add(Step("finetune", cell.name, run, (pixels,), cell))
+        plan.add(Step("finetune", cell.name, run, needs, cell))
 
-    def _pixels(
-        self, plan: Plan, cell: Cell, manifest: Manifest, geometry: Geometry
-    ) -> tuple[str, dict[str, Any]]:
+    def _pixels(self, cell: Cell, manifest: Manifest, geometry: Geometry) -> Step:
         from frostline.extract.pixels import pixel_source
 
         spec = pixel_source(self.workspace, manifest, geometry).spec
         inputs = {"dataset": cell.dataset, "pixels": spec, "on_error": self.study.on_error}
         name = f"{cell.dataset} at {geometry.crop} pixels"
-        return plan.add(Step("pixels", name, inputs, (), cell)), spec
+        return Step("pixels", name, inputs, (), cell)
 
     def _sweeps(self, plan: Plan, cell: Cell, inputs: dict[str, Any], stored: str) -> None:
         if cell.seed != cell.entry.seeds(self.study.seeds)[0]:

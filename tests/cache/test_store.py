@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -94,6 +96,26 @@ def test_parts_close_by_size_and_at_an_exception(
         raise KeyboardInterrupt
     assert len(part_files(place)) == 3
     assert len(Store.open(place)) == 28
+
+
+def test_parts_that_are_given_whole_are_written_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+
+    def slow(*about: Any) -> Path:
+        both.wait(30)
+        return write_part(*about)
+
+    monkeypatch.setattr(writer, "write_part", slow)
+    keys, values = rows(8)
+    place = tmp_path / spec_key(SPEC)
+    with StoreWriter(place, EMBEDDINGS, SPEC, {}) as rows_of_store:
+        for start in range(0, 8, 2):
+            rows_of_store.write(keys[start : start + 2], values[start : start + 2])
+    opened = Store.open(place)
+    assert len(opened.parts) == 4
+    np.testing.assert_array_equal(opened.read(opened.locate(keys)), values)
 
 
 def test_parts_are_smaller_where_many_stores_are_filled_together(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from frostline.cache import InputError, Store, Workspace, find_stores, read_manifest, spec_key
 from frostline.extract import forward
@@ -19,7 +21,7 @@ from frostline.extract.forward import forward_function, pad
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import distinct_images, fill_pixels, pixel_source
-from frostline.extract.prefetch import prefetch
+from frostline.extract.prefetch import AHEAD, prefetch, reused_memory
 
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 GEOMETRY = Geometry("shorter", 72, 64)
@@ -46,7 +48,8 @@ def extract(
     source_options = {k: options.pop(k) for k in ("on_error", "workers") if k in options}
     manifest = index_dataset(workspace, "set", roots=[root])
     source = pixel_source(workspace, manifest, GEOMETRY, **source_options)
-    spec = embedding_spec(source, backbone.name, backbone.weights, backbone.feature, NORMALISATION)
+    of = backbone.name, backbone.weights, backbone.feature, NORMALISATION
+    spec = embedding_spec(source, *of, options.pop("compute", "float32"))
     return embed_images(workspace, source, spec, lambda: backbone, batch=batch, **options)
 
 
@@ -70,7 +73,7 @@ def test_the_batch_that_fits_is_found(
     def small_memory(*about: Any) -> Any:
         compute = make(*about)
 
-        def limited(pixels: np.ndarray) -> list[np.ndarray]:
+        def limited(pixels: torch.Tensor) -> list[torch.Tensor]:
             passes.append(len(pixels))
             if len(pixels) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
@@ -91,6 +94,32 @@ def test_the_batch_that_fits_is_found(
         extract(places[2], root, backbone, batch=1)
 
 
+class Casts(TorchDispatchMode):
+    """Count what copies of some tensors are made."""
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.known = {tensor.data_ptr() for tensor in tensors}
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        copies = (torch.ops.aten._to_copy.default, torch.ops.aten.to.dtype)
+        self.count += func in copies and args[0].data_ptr() in self.known
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_cast_once_and_not_in_every_batch(tmp_path: Path, backbone: Backbone) -> None:
+    counts = []
+    for count in (4, 12):
+        with Casts(backbone.model.parameters()) as casts:
+            root, place = tmp_path / f"{count}", Workspace(tmp_path / f"ws{count}")
+            extract(place, make_images(root, count), backbone, compute="bfloat16")
+        counts.append(casts.count)
+    assert counts[0] == counts[1] > 40
+
+
 def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:
     workspace = Workspace(tmp_path / "ws")
     done = extract(workspace, make_images(tmp_path / "images", 7), backbone)
@@ -99,7 +128,9 @@ def test_cached_equals_live(tmp_path: Path, backbone: Backbone) -> None:
     for image_id, embedding in stored(workspace, done).items():
         with Image.open(tmp_path / "images" / image_id) as image:
             pixels = GEOMETRY.apply(image, "rgb")
-        np.testing.assert_array_equal(forward(pad(pixels[None], 4))[0], embedding)
+        np.testing.assert_array_equal(
+            forward(pad(torch.from_numpy(pixels[None]), 4).numpy())[0], embedding
+        )
 
 
 def test_a_row_does_not_depend_on_its_neighbours_or_the_batch_it_came_in(
@@ -163,7 +194,8 @@ def test_grey_images_are_stored_as_one_channel_and_shown_as_three(
     assert pixels.shape == (64, 64)
     grey = pixels.read(pixels.locate(manifest.keys()[:1]))
     forward = forward_function(backbone, NORMALISATION, "cpu", "float32")
-    colour = forward(pad(np.repeat(grey[..., None], 3, axis=3), 4))[0]
+    three = torch.from_numpy(np.repeat(grey[..., None], 3, axis=3))
+    colour = forward(pad(three, 4).numpy())[0]
     cached = stored(workspace, done)[manifest.table["image_id"][0]]
     np.testing.assert_allclose(colour, cached, atol=1e-6)
 
@@ -228,6 +260,26 @@ def test_prefetch_that_is_closed_early_closes_its_items() -> None:
     next(ahead)
     ahead.close()  # type: ignore[attr-defined]
     assert closed == [True]
+
+
+def test_memory_is_used_again_only_when_its_batch_was_used() -> None:
+    memory, filled = reused_memory(), 0
+
+    def items() -> Any:
+        nonlocal filled
+        for number in range(12):
+            place = memory((3,), np.dtype(int))
+            place[:] = number
+            filled += 1
+            yield place
+
+    seen = set()
+    for number, place in enumerate(prefetch(items())):
+        while filled < min(number + AHEAD + 2, 12):  # it is as far ahead as it gets
+            time.sleep(0.001)
+        assert place.tolist() == [number] * 3
+        seen.add(place.ctypes.data)
+    assert len(seen) == AHEAD + 2
 
 
 def test_several_features_of_one_pass_equal_each_alone(tmp_path: Path) -> None:

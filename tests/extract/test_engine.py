@@ -36,12 +36,13 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def test_embeddings_agree_to_seven_digits(name: str, features: list[str]) -> None:
     backbone = load_backbone(name, weights="random", image_size=64, feature=features)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    images = torch.from_numpy(pixels)
     options: tuple[Any, ...] = (backbone, features, NORMALISATION, "cpu", "float32")
     for slow, fast in zip(
-        several_forward(*options)(pixels), several_forward(*options, "onnx")(pixels), strict=True
+        several_forward(*options)(images), several_forward(*options, "onnx")(images), strict=True
     ):
-        assert (fast.dtype, fast.shape) == (np.float32, slow.shape)
-        assert cosines(slow, fast).min() >= engine.COSINE
+        assert (fast.dtype, fast.shape) == (torch.float32, slow.shape)
+        assert cosines(slow.numpy(), fast.numpy()).min() >= engine.COSINE
 
 
 def test_the_engine_is_recorded_and_no_part_of_the_key(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_short_way_by_boxes_equals_torchvision(
     np.testing.assert_array_equal(pixels, torchvision_pixels(image, geometry))
 
 
-@pytest.mark.parametrize("size", [(224, 224), (200, 150), (640, 427), (3000, 2500)])
+@pytest.mark.parametrize("size", [(224, 224), (256, 256), (200, 150), (640, 427), (3000, 2500)])
 @pytest.mark.parametrize("odd", [None, (0, 0), (100, 97)])
 def test_grey_stored_as_colour_equals_torchvision(
     size: tuple[int, int], odd: tuple[int, int] | None

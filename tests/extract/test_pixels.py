@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from frostline.cache import InputError, Manifest, Store, Workspace
+from frostline.cache.stores import writer
 from frostline.extract import pixels
 from frostline.extract.images import decoders
 from frostline.extract.images.geometry import Geometry
@@ -107,6 +108,54 @@ def test_damaged_archives_stop_or_are_skipped(
     source.on_error = "stop"
     with pytest.raises(InputError, match=r"small.npz changed after it was indexed"):
         fill_pixels(source)
+
+
+def test_memory_is_not_used_again_before_it_is_written(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "PART_BYTES", 3 * IMAGES[0].nbytes)
+    write = writer.write_part
+
+    def slow(*about: Any) -> Path:
+        time.sleep(0.03)
+        return write(*about)
+
+    monkeypatch.setattr(writer, "write_part", slow)
+    source = pixel_source(workspace, files(tmp_path / "root", workspace), EXACT)
+    np.testing.assert_array_equal(stored(source), IMAGES)
+    assert len(Store.open(source.folder).parts) == 10
+
+
+def test_batches_are_full_whatever_chunks_files_come_in(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "FIRST_CHUNK", 3)
+    manifest = files(tmp_path / "root", workspace)
+    images = pixels.distinct_images(manifest)
+    given: list[np.ndarray] = []
+
+    def memory(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        given.append(np.empty(shape, dtype))
+        return given[-1]
+
+    def read(source: PixelSource) -> list[int]:
+        rows = iter(range(30))
+        sizes = []
+        for keys, values in source.batches(images, 8, memory):
+            assert np.shares_memory(values, given[-1])
+            for key, value in zip(keys, values, strict=True):
+                row = next(rows)
+                assert key.tobytes() == images["content_key"][row]
+                np.testing.assert_array_equal(value, IMAGES[row])
+            sizes.append(len(keys))
+        return sizes
+
+    kept = pixel_source(workspace, manifest, EXACT)
+    assert read(pixel_source(workspace, manifest, EXACT, keep=False)) == [8, 8, 8, 6]
+    assert not kept.folder.exists()
+    assert read(kept) == [8, 8, 8, 6]  # from files
+    assert read(kept) == [8, 8, 8, 6]  # from the store
+    assert {array.shape[0] for array in given} == {8}
 
 
 def test_processes_decode_what_threads_do(

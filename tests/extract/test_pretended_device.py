@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pretended import Seen, pretended_gpu
+from torch import Tensor
 
 from frostline import stages
 from frostline.cache import Store, Workspace, find_stores, read_manifest
+from frostline.extract import forward
 from frostline.extract.index import index_dataset
 
 IMAGES, BATCH = 10, 4
 BATCHES = 3
+PRECISION = {"cpu": "float32", "cuda": "bfloat16"}  # two stores
 
 
 @pytest.fixture
@@ -66,12 +72,76 @@ def test_embeddings_are_those_of_the_cpu(
     for name, expected in on_cpu.items():
         np.testing.assert_array_equal(on_card[name], expected)
     waits = {k: n for k, n in seen.waits.items() if not k.endswith("forward.several_forward")}
+    # One wait a batch, for its rows of all features.
     assert waits == {
         "copy from pageable memory in extract.forward.constants": 2,
-        "copy from pageable memory in extract.forward.to_input": BATCHES,
-        "copy to the host in extract.forward.forward": BATCHES * len(on_cpu),
+        "copied rows in extract.forward.arrived": BATCHES,
     }
+    assert seen.sent == {"extract.embed.begin": BATCHES}
     assert not seen.lost
+
+
+def test_rows_are_fetched_while_the_next_batch_is_computed(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    begin = forward.to_host
+
+    def noted(rows: Sequence[Tensor]) -> Callable[[], list[np.ndarray]]:
+        arrived = begin(rows)
+        happened.append("computes")
+        return lambda: (happened.append("fetched"), arrived())[1]
+
+    monkeypatch.setattr(forward, "to_host", noted)
+    with pretended_gpu():
+        rows(photographs, "cuda", "timm:test_resnet", None, "float32")
+    assert happened == ["computes", *["computes", "fetched"] * (BATCHES - 1), "fetched"]
+    happened.clear()
+    rows(photographs, "cpu", "timm:test_resnet", None, "float32")
+    assert happened == ["computes", "fetched"] * BATCHES
+
+
+def test_memory_that_does_not_hold_a_batch_loses_no_pinned_memory(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = forward.several_forward
+    passes: list[int] = []
+
+    def small_memory(*about: Any) -> Any:
+        compute = make(*about)
+
+        def limited(pixels: Tensor) -> list[Tensor]:
+            passes.append(len(pixels))
+            if len(pixels) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return compute(pixels)
+
+        return limited
+
+    on_cpu = rows(photographs, "cpu", "timm:test_vit", None, "float32")
+    monkeypatch.setattr(forward, "several_forward", small_memory)
+    with pretended_gpu() as seen, pytest.warns(UserWarning, match="does not hold 4 images"):
+        on_card = rows(photographs, "cuda", "timm:test_vit", None, "float32")
+    assert passes == [4, *[2] * 5]
+    for name, expected in on_cpu.items():
+        np.testing.assert_allclose(on_card[name], expected, atol=1e-6)
+    assert not seen.lost
+    assert seen.waits["copied rows in extract.forward.arrived"] == 5
+
+
+def test_a_gpu_takes_larger_batches(photographs: Path) -> None:
+    workspace = Workspace(photographs / "ws")
+    index_dataset(workspace, "set", roots=[photographs / "images"])
+    made = {}
+    for name in ("cpu", "cuda"):
+        with pretended_gpu() if name == "cuda" else nullcontext():
+            network = stages.Network("timm:test_resnet", "random", image_size=32)
+            done = stages.extract(
+                workspace, "set", network, machine=stages.Machine(name, PRECISION[name])
+            )
+        folder = workspace.embeddings("set", "timm:test_resnet") / done.key
+        made[name] = Store.open(folder).provenance["batch"]
+    assert made == {"cpu": 32, "cuda": 256}
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bfloat16"), (False, "float16")])

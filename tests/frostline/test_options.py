@@ -183,6 +183,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "extract --engine": Passes(
         "frostline.extract.embed:embed_features", EXTRACT, f"{EXTRACT} --engine onnx"
     ),
+    "extract --keep-pixels": Passes(
+        "frostline.extract.pixels:pixel_source", EXTRACT, f"{EXTRACT} --keep-pixels no"
+    ),
     "extract --shard": Acts(
         EXTRACT.replace("mine", "two"), EXTRACT.replace("mine", "two") + " --shard 0/2"
     ),

@@ -337,7 +337,7 @@ def pretended_gpu(*, free: int = MEMORY, bfloat16: bool = True) -> Iterator[Seen
     with ExitStack() as stack:
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwritten)
         torch.__future__.set_overwrite_module_params_on_conversion(True)
-        for name, value in _answers(free, bfloat16).items():
+        for name, value in _answers(seen, free, bfloat16).items():
             stack.enter_context(mock.patch(name, value))
         for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):
             if hasattr(torch.optim.Optimizer, name):  # by the version of torch
@@ -349,7 +349,7 @@ def pretended_gpu(*, free: int = MEMORY, bfloat16: bool = True) -> Iterator[Seen
         yield seen
 
 
-def _answers(free: int, bfloat16: bool) -> dict[str, Callable[..., Any]]:
+def _answers(seen: Seen, free: int, bfloat16: bool) -> dict[str, Callable[..., Any]]:
     """Give what torch says of a GPU."""
     state = torch.zeros(1, dtype=torch.uint8)
     grouped = torch._C._group_tensors_by_device_and_dtype  # type: ignore[attr-defined]
@@ -364,6 +364,7 @@ def _answers(free: int, bfloat16: bool) -> dict[str, Callable[..., Any]]:
     def autocast(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
         start(self, "cpu", *args, **kwargs)
 
+    event = SimpleNamespace(record=lambda _: None, synchronize=lambda: seen.wait("copied rows"))
     properties = SimpleNamespace(name="Pretended", total_memory=MEMORY, major=9, minor=0)
     return {
         "torch._C._group_tensors_by_device_and_dtype": by_device,
@@ -372,6 +373,8 @@ def _answers(free: int, bfloat16: bool) -> dict[str, Callable[..., Any]]:
         "torch.cuda.is_available": lambda: True,
         "torch.cuda.device_count": lambda: 1,
         "torch.cuda.current_device": lambda: 0,
+        "torch.cuda.current_stream": lambda _: None,
+        "torch.cuda.Event": lambda: event,
         "torch.cuda.device": lambda _: nullcontext(),
         "torch.cuda.get_device_name": lambda *_: properties.name,
         "torch.cuda.get_device_properties": lambda *_: properties,

@@ -94,7 +94,10 @@ def _estimate(
         lacking = lacking_rows(workspace, step)
         # One pass for all features; those of blocks are about as long as the backbone's own.
         size = lacking * cost.dim * 4 * len(step.features())
-        return Estimate(lacking * cost.embedding_seconds, size, cost.memory)
+        seconds = lacking * cost.embedding_seconds
+        if not study.keep_pixels:  # no step before it has decoded them
+            seconds += lacking * measure_decoding(workspace, step) / own_cores()
+        return Estimate(seconds, size, cost.memory)
     if step.kind == "finetune":
         return _finetune(workspace, study, step, cost)
     return _heads(workspace, study, step, cost)
