@@ -61,7 +61,7 @@ IDLE_IN_EVALUATE: Idle = {
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {
-    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure", "positive")
+    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure")
 }
 
 
@@ -171,7 +171,7 @@ def compare(
         from frostline.report import rank_methods
         from frostline.report.tables.methods import render_ranks
 
-        del scoring["unit"], scoring["positive"]
+        del scoring["unit"]
         ranks = rank_methods(predictions, metric=metric, seed=seed, **drawn, **scoring)
         typer.echo(render_ranks(ranks, metric, format), nl=False)
         return

@@ -12,7 +12,7 @@ from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.notes import no_interval
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.numbers import is_share, number
+from frostline.report.tables.numbers import bound_word, is_share, number
 from frostline.report.tables.plans import needed_sentence
 from frostline.report.tables.positive import metric_words
 
@@ -234,7 +234,7 @@ def _interval(row: Record) -> str:
     if pd.isna(low):
         return no_interval(row["notes"])
     low, high = (-high, -low) if row["difference"] < 0 else (low, high)
-    return f"[{number(low, metric, sign='-')}, {number(high, metric, sign='-')}]"
+    return f"[{bound_word(low, metric, '-')}, {bound_word(high, metric, '-')}]"
 
 
 def _times(train: Record, read: Record) -> str:

@@ -30,7 +30,8 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
-from frostline.report.tables.positive import metric_title, shared
+from frostline.report.tables.numbers import MOST_DECIMALS
+from frostline.report.tables.positive import metric_title, metric_words, shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,10 +90,13 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     for row in differences.to_dict("records"):
         words = FREEZING_VERDICTS.get(str(row["verdict"]), str(row["verdict"]))
         groups.setdefault(f"{row['name']}: {words}", []).append(row)
+    words = find_metric(metric).words
+    if "positive" in differences:
+        words = metric_words(shared(differences.assign(metric=metric), metric))
     reach = max(map(abs, _limits(differences, "difference")))
     figure, axes = _lines(groups, "difference", (-reach, reach))
     _rule(axes, groups, 0, color=INK, linewidth=0.8)
-    _xlabel(figure, f"Frozen minus fine-tuned, points of {find_metric(metric).words}")
+    _xlabel(figure, f"Frozen minus fine-tuned, points of {words}")
     return figure
 
 
@@ -134,13 +138,20 @@ def _lines(
     return figure, axes
 
 
+def _end(value: float, sign: str) -> str:
+    """Write an end of an interval, of a difference never 0 if it is not."""
+    texts = (f"{value:{sign}.{decimals}f}" for decimals in range(1, MOST_DECIMALS))
+    first = f"{value:{sign}.1f}"
+    return next((text for text in texts if float(text) or not (sign and value)), first)
+
+
 def _line(axes: Any, y: float, row: Record, value: str) -> None:
     colour, marker = _look(row)
     low, high, middle = (100 * float(row[column]) for column in ("low", "high", value))
     sign = "+" if value == "difference" else ""
-    number = f"{middle:{sign}.1f}" + (
-        "" if np.isnan(low) else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
-    )
+    number = f"{middle:{sign}.1f}"
+    if not np.isnan(low):
+        number += f" [{_end(low, sign)}, {_end(high, sign)}]"
     number = minus(number)
     axes.text(
         1.03,

@@ -13,6 +13,7 @@ from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables import escape
 from frostline.report.tables.numbers import is_share, number
+from frostline.report.tables.positive import metric_words, shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +59,8 @@ def pair_figure(frame: pd.DataFrame) -> Figure:
     _numbers(axes, count)
     _cells(axes, frame, list(labels), metric)
     share = "points of " if is_share(metric) else ""
-    heading = f"Row ahead of column, {share}{find_metric(metric).words}"
-    _write(figure, EDGE, height - 0.05, escape.plain(heading, 52))
+    heading = f"Row ahead of column, {share}{metric_words(shared(frame, metric))}"
+    _write(figure, EDGE, height - 0.05, escape.plain(heading, 72))
     for place, (name, label) in enumerate(labels.items()):
         column, line = divmod(place, lines)
         x, y = EDGE + column * width / across, height - title - line * NAME

@@ -30,7 +30,7 @@ from frostline.report.statistics.metrics import find_metric, of_probabilities
 from frostline.report.statistics.names import MAJORITY_HEAD, again_word, tuning_words
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
-from frostline.report.tables.numbers import bounds_shown, is_share, margin_words, number
+from frostline.report.tables.numbers import bound_word, bounds_shown, is_share, margin_words, number
 from frostline.report.tables.plans import needed_sentence, needed_word
 from frostline.report.tables.positive import metric_words
 
@@ -173,7 +173,7 @@ def _seeds(row: dict[Any, Any]) -> str:
 def _amount(row: dict[Any, Any], sign: int, low: float, high: float, plus: str) -> str:
     """Write a difference with its unit and interval, or why it has no interval."""
     metric = row["metric"]
-    bounds = ", ".join(number(bound, metric, sign=plus) for bound in (low, high))
+    bounds = ", ".join(bound_word(bound, metric, plus) for bound in (low, high))
     interval = no_interval(row["notes"]) if pd.isna(low) else f"[{bounds}]"
     points = "points of " if is_share(metric) else ""
     difference = number(sign * row["difference"], metric, sign=plus)

@@ -7,6 +7,7 @@ them. Data sets of the same patients (three MRI modalities) are one piece of evi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.notes import Notes
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
+from frostline.report.statistics.comparisons.compare import check_compared
 from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.intervals.bounds import MOST_UNDEFINED
 from frostline.report.statistics.metrics import (
     Array,
     Codes,
-    check_direction,
     compute_metrics,
     find_metric,
     of_probabilities,
 )
 from frostline.report.statistics.names import method_words
 from frostline.report.statistics.resampling.units import BLOCK_WEIGHTS, block_sizes
-from frostline.report.statistics.sample import Sample, Scored
+from frostline.report.statistics.sample import WHICH_IS_POSITIVE, Sample, Scored
 from frostline.report.statistics.scores import Scores, compute_scores
 
-RANK_COLUMNS = ("method", "mean_rank", "low", "high", "best_share", "cohorts", "datasets", "seeds")
+RANK_COLUMNS = (
+    *("method", "mean_rank", "low", "high", "best_share", "cohorts", "datasets", "seeds"),
+    *("positive", "notes"),
+)
 RANK_REPLICATES = 2_000
 
 
@@ -46,19 +51,21 @@ def rank_methods(
     replicates: int = RANK_REPLICATES,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Rank methods over data sets by their mean rank, seeds averaged first; 1 is best.
 
     In every replicate patients are drawn again (the same draw for all methods, and for all data
     sets of the same patients) and a seed of each method; the interval is the central 95% of mean
     ranks. Data sets that share patients are averaged first. It is a bootstrap of Demšar's (2006)
-    mean rank, whose own test has next to no power with few data sets. `classes` as in `evaluate`.
+    mean rank, whose own test has next to no power with few data sets. `classes` and `positive` are
+    those of `evaluate`.
 
     Returns
     -------
     DataFrame
-        Columns `RANK_COLUMNS`, best first; `best_share` is how often a method had the best mean
-        rank, shared by tied ones. Methods that lack a data set are left out.
+        Columns `RANK_COLUMNS`, best first; `best_share`, shared by tied ones, is how often a
+        method had the best mean rank. Methods that lack a data set are left out.
 
     Raises
     ------
@@ -66,13 +73,12 @@ def rank_methods(
         If fewer than two methods were scored on every data set, or the metric needs probabilities
         that a run lacks, or is undefined in too many draws.
     """
-    how: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate, "classes": classes}
-    sets = _by_dataset(score(predictions, **how), metric)
+    how: dict[str, Any] = {"classes": classes, "positive": positive, "aggregate": aggregate}
+    sets = _by_dataset(score(predictions, split=split, unit=unit, **how), metric)
     methods = _common_methods(sets)
     cohorts = find_cohorts({name: _people(part[methods[0]][0]) for name, part in sets.items()})
     sign, rng = -1.0 if find_metric(metric).higher else 1.0, np.random.default_rng(seed)
-    drawn = np.zeros((len(methods), replicates))
-    seen = np.zeros(len(methods))
+    drawn, seen = np.zeros((len(methods), replicates)), np.zeros(len(methods))
     for names in cohorts:
         people = sorted({who for name in names for who in _people(sets[name][methods[0]][0])})
         times = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), replicates)
@@ -80,32 +86,50 @@ def rank_methods(
             values, own = _values(sets[name], methods, metric, people, times, rng)
             drawn += _ranks(sign * values) / len(names) / len(cohorts)
             seen += _ranks(sign * own[:, None])[:, 0] / len(names) / len(cohorts)
-    drawn = _defined(drawn, metric)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    low, high = np.quantile(drawn := _defined(drawn, metric), [0.025, 0.975], axis=1)
     best = drawn <= drawn.min(0) + 1e-12
-    frame = pd.DataFrame(
-        {
-            "method": methods,
-            "mean_rank": seen,
-            "low": low,
-            "high": high,
-            "best_share": (best / best.sum(0)).mean(1),
-            "cohorts": len(cohorts),
-            "datasets": len(sets),
-            "seeds": [min(len(part[m]) for part in sets.values()) for m in methods],
-        }
-    )
-    return frame.sort_values("mean_rank", kind="stable").reset_index(drop=True)
+    columns = {
+        "method": methods,
+        "mean_rank": seen,
+        "low": low,
+        "high": high,
+        "best_share": (best / best.sum(0)).mean(1),
+        "cohorts": len(cohorts),
+        "datasets": len(sets),
+        "seeds": [min(len(part[m]) for part in sets.values()) for m in methods],
+        "positive": _positive(sets, metric),
+        "notes": [_doubts(sets, metric)] * len(methods),
+    }
+    return pd.DataFrame(columns).sort_values("mean_rank", kind="stable", ignore_index=True)
+
+
+def _positive(sets: Mapping[str, Mapping[str, list[Scored]]], metric: str) -> str:
+    """Name the positive classes that the metric is of, one a data set."""
+    samples = [next(iter(part.values()))[0][1] for part in sets.values()]
+    return ", ".join(dict.fromkeys(filter(None, (one.positive_of(metric) for one in samples))))
+
+
+def _doubts(sets: Mapping[str, Mapping[str, list[Scored]]], metric: str) -> Notes:
+    """Say how the positive class is chosen, where nobody declared it and the metric is of it."""
+    samples = [sample for part in sets.values() for mine in part.values() for _, sample in mine]
+    asked = metric in WHICH_IS_POSITIVE.metrics
+    doubted = any(note.text == WHICH_IS_POSITIVE.text for one in samples for note in one.notes)
+    return (replace(WHICH_IS_POSITIVE, metrics=()),) if asked and doubted else ()
 
 
 def _by_dataset(scored: Iterable[Scored], metric: str) -> dict[str, dict[str, list[Scored]]]:
-    """Sort runs by data set and method; refuse what cannot be ranked by this metric."""
-    check_direction(metric)
+    """Sort runs by data set and method; refuse what cannot be ranked by this metric.
+
+    Of runs of one method and seed the first counts.
+    """
+    check_compared(metric)
     sets: dict[str, dict[str, list[Scored]]] = {}
     for item in scored:
         item[1].check_order([metric], item[0].run)
         name = str(item[0].meta.get("dataset") or "")
-        sets.setdefault(name, {}).setdefault(method_name(item[0]), []).append(item)
+        mine = sets.setdefault(name, {}).setdefault(method_name(item[0]), [])
+        if all(one.meta.get("seed") != item[0].meta.get("seed") for one, _ in mine):
+            mine.append(item)
     return sets
 
 

@@ -107,6 +107,8 @@ def pool_folds(
         raise InputError(f"The test share {test_share} is not between 0 and 1: give a fraction.")
     variance = (1 / len(folds) + test_share / (1 - test_share)) * float(folds.var(ddof=1))
     centre, error, df = float(folds.mean()), variance**0.5, len(folds) - 1
+    if error <= NEGLIGIBLE * abs(centre):  # nothing but rounding
+        error = 0.0
     known = error > 0 or scale is None
     low, high = t_bounds(centre, error, df, scale) if known else (NAN, NAN)
     if scale is not None and says_nothing(low, high, scale):
@@ -207,7 +209,12 @@ def over_folds(
             for name in RUN_COLUMNS
             if name not in ("candidates", "train_fraction")
         ]
-        kin.setdefault((*known, str(run.meta["cv"]["folds"])), []).append(item)
+        family = kin.setdefault((*known, str(run.meta["cv"]["folds"])), [])
+        if any(one.meta.get("seed") == run.meta.get("seed") for one, _ in family):
+            raise InputError(
+                f"{run.run}: this repeat of the cross-validation is given twice: give each once."
+            )
+        family.append(item)
     records = [record for family in kin.values() for record in _pool_repeats(family, metrics)]
     return pd.DataFrame(records, columns=list(SEED_COLUMNS))
 

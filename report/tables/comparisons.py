@@ -206,8 +206,10 @@ def _adjusted(frame: pd.DataFrame) -> str:
     else:
         how = _unique(frame["adjustment"])
         text = f"Adjusted p and simultaneous 95% intervals by {how} over a data set's comparisons."
-    if frame["smallest_p"].notna().any():
-        text += f" Smallest p that could have been found: {p_word(frame['smallest_p'].max())}."
+    # Where pairs differ in it, the note on a pair says what matters: that no test can decide.
+    smallest = set(frame["smallest_p"].dropna().map(p_word))
+    if len(smallest) == 1:
+        text += f" Smallest p that could have been found: {smallest.pop()}."
     return text
 
 

@@ -8,11 +8,10 @@ import pandas as pd
 
 from frostline.cache.tables.words import counted
 from frostline.report.notes import Note
-from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import Record, again_word, differing_names
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, score_cell
-from frostline.report.tables.positive import metric_title
+from frostline.report.tables.positive import metric_title, metric_words
 from frostline.report.tables.table import IN_JSON, Cell, Row, Table, columns
 
 OVER_RUNS = (
@@ -84,7 +83,7 @@ def rank_table(frame: pd.DataFrame, metric: str) -> Table:
         for name, row in zip(names, frame.to_dict("records"), strict=True)
     ]
     first = frame.iloc[0]
-    title = find_metric(metric).words
+    title = metric_words({"metric": metric, "positive": first["positive"]})
     datasets = counted(first["datasets"], "data set")
     cohorts = counted(first["cohorts"], "cohort")
     notes = [
@@ -94,6 +93,7 @@ def rank_table(frame: pd.DataFrame, metric: str) -> Table:
             "share patients are one."
         ),
         Note(RANKS_ARE_OF),
+        *first["notes"],
     ]
     headings = columns(("Method", "Mean rank", "Best in", "Seeds"))
     return Table(headings, tuple(rows), tuple(notes), "Mean ranks with 95% intervals")

@@ -65,16 +65,16 @@ def difference_cell(row: Mapping[Any, Any]) -> Cell:
     metric, bounds = row["metric"], ("", "")
     low, high = bounds_shown(row)
     if not pd.isna(low):
-        bounds = (_bound(low, metric), _bound(high, metric))
+        bounds = (bound_word(low, metric), bound_word(high, metric))
     # Of identical predictions the verdict says why.
     why = missing(row["notes"]) if pd.isna(low) and row["verdict"] != IDENTICAL else ""
     text = number(row["difference"], metric, sign="+")
     return Cell(text, why, *bounds, value=float(row["difference"]))
 
 
-def _bound(value: float, metric: str) -> str:
+def bound_word(value: float, metric: str, sign: str = "+") -> str:
     """Write an end of an interval of a difference: never 0 if it is not."""
-    texts = (number(value, metric, decimals, sign="+") for decimals in range(1, MOST_DECIMALS))
+    texts = (number(value, metric, decimals, sign) for decimals in range(1, MOST_DECIMALS))
     return next((text for text in texts if text.strip("+0.\N{MINUS SIGN}") or value == 0), "0")
 
 

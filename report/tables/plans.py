@@ -12,10 +12,11 @@ import pandas as pd
 from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.planning import POWER
-from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record
+from frostline.report.statistics.sample import WHICH_IS_POSITIVE
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, points_word
+from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import to_terminal
 
@@ -80,7 +81,7 @@ def plan_table(plan: pd.DataFrame) -> Table:
     )
     written = tuple(_plan_row(own, metric, len(powers)) for own in rows.values())
     units = units_word(first)
-    title = find_metric(metric).words
+    title = metric_words(shared(plan, metric))
     caption = f"{units[0].upper()}{units[1:]} that would decide a difference in {title}"
     return Table(columns, written, tuple(_plan_notes(plan, powers)), caption)
 
@@ -121,6 +122,7 @@ def _plan_row(own: list[Record], metric: str, powers: int) -> Row:
 
 
 def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
+    yield Note(f"Planned by {metric_words(shared(plan, str(plan['metric'].iloc[0])))}.")
     unit = str(plan["unit"].iloc[0])
     units = units_word(plan.iloc[0].to_dict())
     said = " / ".join(f"{percent(power, 0)}%" for power in powers)
@@ -136,6 +138,9 @@ def _plan_notes(plan: pd.DataFrame, powers: list[float]) -> Iterator[Note]:
             f"{NONE}: nothing to plan from, because the difference does not vary between the "
             f"{unit}s here, or there was no test."
         )
+    yield from positive_notes(plan)
+    if any(note.text == WHICH_IS_POSITIVE.text for notes in plan["notes"] for note in notes):
+        yield replace(WHICH_IS_POSITIVE, metrics=())
     if plan["groups_needed"].map(math.isinf).any():
         yield Note(
             f"{NO_NUMBER}: no number of {unit}s is enough, because the difference is 0, or "

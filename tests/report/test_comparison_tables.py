@@ -17,13 +17,16 @@ from frostline.report import (
     compare,
     comparison_sentences,
     comparison_table,
+    rank_methods,
     render_comparison,
     table_html,
 )
+from frostline.report.figures.pairs import pair_figure
 from frostline.report.statistics.comparisons.compare import compare_predictions, decided_first
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.planning import PLAN_COLUMNS, Errors, plan_groups
 from frostline.report.tables.escape import latex_note, markdown_note
+from frostline.report.tables.methods import render_ranks
 from frostline.report.tables.numbers import p_word
 from frostline.report.tables.plans import needed_word, render_plan
 
@@ -247,3 +250,31 @@ def test_notes_say_only_what_was_done(many, run):
 def test_options_in_notes_are_code():
     assert markdown_note("`--plan` of *x*") == r"`--plan` of \*x\*"
     assert latex_note("`--plan` of x_1") == r"\texttt{-{}-plan} of x\_1"
+
+
+def test_the_smallest_p_is_said_where_it_is_that_of_all_pairs(many):
+    one = many.assign(smallest_p=0.001)
+    assert "Smallest p that could have been found: 0.001." in said(one)
+    apart = many.assign(smallest_p=[0.5, *[0.001] * (len(many) - 1)])
+    assert "Smallest p" not in said(apart)
+
+
+def said(frame):
+    return " ".join(render_comparison(frame).split())
+
+
+def test_the_positive_class_is_named_wherever_a_metric_is_of_it(run):
+    classes = ("AMD", "Non-AMD")
+    runs = [run(classes, seed=seed, unfreeze=way) for seed, way in enumerate(("none", "all", "2"))]
+    frame = compare(runs, metric="average_precision")
+    plan = " ".join(render_plan(plan_groups(frame)).split())
+    assert "Planned by average precision (positive: Non-AMD)." in plan
+    assert "chooses the positive class" in plan
+    heading = pair_figure(frame).texts[0].get_text()
+    assert heading == "Row ahead of column, points of average precision (positive: Non-AMD)"
+    ranked = rank_methods(runs, metric="average_precision", replicates=100)
+    text = " ".join(render_ranks(ranked, "average_precision").split())
+    assert "Ranks by average precision (positive: Non-AMD)" in text
+    assert "chooses the positive class" in text
+    chosen = rank_methods(runs, metric="average_precision", positive="AMD", replicates=100)
+    assert set(chosen["positive"]) == {"AMD"}

@@ -227,8 +227,9 @@ def test_seeds_add_their_variance_once():
 )
 def test_student_s_t_of_two_variances(group, seeds, group_df, seeds_df, distance):
     test = SeedsTest(distance, group, group_df, seeds, seeds_df)
-    # Cochran and Cox: both quantiles, each weighted by its variance.
-    quantile = np.average(stats.t.ppf(0.975, [group_df, seeds_df]), weights=[group, seeds])
+    # Banerjee: the root of the sum of squares of both parts' distances.
+    parts = np.sqrt([group, seeds]) * stats.t.ppf(0.975, [group_df, seeds_df])
+    quantile = np.hypot(*parts) / (group + seeds) ** 0.5
     low, high = test.interval(0.95)
     assert (high - low) / 2 == pytest.approx(quantile * (group + seeds) ** 0.5)
     assert stats.t.ppf(0.975, test.df) == pytest.approx(quantile)
@@ -238,6 +239,25 @@ def test_student_s_t_of_two_variances(group, seeds, group_df, seeds_df, distance
     alone = SeedsTest(distance, group, group_df)
     assert alone.p() == pytest.approx(2 * stats.t.sf(distance / group**0.5, group_df), abs=1e-12)
     assert alone.df == group_df
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("share", [0.3, 0.75, 0.95])
+def test_no_level_is_rejected_more_often_than_it_says(seeds, share):
+    """Of a difference of 0 whose variance is groups' and, by this share, seeds', as estimated."""
+    rng, times = np.random.default_rng(seeds), 4_000
+    groups = (1 - share) * rng.chisquare(100, times) / 100
+    of_seeds = share * rng.chisquare(seeds - 1, times) / (seeds - 1)
+    distance = rng.standard_normal(times)
+    p = np.array(
+        [
+            SeedsTest(d, g, 100.0, s, seeds - 1).p()
+            for d, g, s in zip(distance, groups, of_seeds, strict=True)
+        ]
+    )
+    for level in (0.05, 0.0167, 0.0033):
+        scatter = 3 * (level * (1 - level) / times) ** 0.5
+        assert (p < level).mean() < 1.05 * level + scatter
 
 
 def test_seeds_without_a_spread_of_their_own_add_nothing_on_average():

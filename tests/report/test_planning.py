@@ -90,6 +90,12 @@ def test_the_level_of_a_pair_is_read_off_its_simultaneous_interval():
     of_seeds = SeedsTest(0.2, 0.1**2, 7.0)
     drawn = MaxT(np.abs(rng.standard_normal(20_000)))
     assert pair_alpha(of_seeds, drawn, 3, 0.1, 7.0) == pytest.approx(0.05, abs=0.004)
+    # All pairs of a family are tested at one level, whatever their variance is made of.
+    strict = MaxT(np.abs(rng.standard_normal((20_000, 15))).max(1))
+    tests = [SeedsTest(0.2, 0.1**2, 90.0, seeds**2, 2.0) for seeds in (0.01, 0.1, 0.5)]
+    levels = [pair_alpha(test, strict, 15, test.error, test.df) for test in tests]
+    assert levels == pytest.approx([levels[0]] * 3, rel=1e-6)
+    assert levels[0] == pytest.approx(1 - 0.95 ** (1 / 15), rel=0.12)
 
 
 def test_columns_of_compare_are_the_plan_of_its_row(run):

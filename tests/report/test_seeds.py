@@ -14,13 +14,14 @@ from frostline.cache import InputError
 from frostline.report import compare, evaluate
 from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
+from frostline.report.statistics.comparisons.contributions import Contributions, contrast
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.intervals.reasons import says_nothing
 from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.ranks import _defined, _weighted, find_cohorts, rank_methods
 from frostline.report.statistics.sample import make_sample
-from frostline.report.statistics.seeds import ONE_SEED, over_seeds, pool_folds
+from frostline.report.statistics.seeds import ONE_SEED, over_folds, over_seeds, pool_folds
 from frostline.report.tables.methods import render_over
 
 
@@ -65,7 +66,8 @@ def test_groups_seeds_and_their_interaction_are_counted_once(run):
     assert row["seed_error"] == pytest.approx((whole - shared) ** 0.5)
     total = between + whole - shared
     dfs = [of_groups(right.mean(1), images), s - 1]
-    quantile = np.average(stats.t.ppf(0.975, dfs), weights=[between - shared, whole])
+    both = np.sqrt([between - shared, whole]) * stats.t.ppf(0.975, dfs)
+    quantile = np.hypot(*both) / total**0.5
     assert stats.t.ppf(0.975, row["df"]) == pytest.approx(quantile)
     centre = values.mean()
     reach = quantile * total**0.5 / (centre * (1 - centre))
@@ -295,7 +297,7 @@ def test_cohorts_join_data_sets_that_share_patients():
 
 def test_ranks(run):
     def method(backbone, skill, dataset, seed):
-        return run(
+        one = run(
             seed=seed,
             run=f"{backbone}-{dataset}-{seed}",
             backbone=backbone,
@@ -304,6 +306,8 @@ def test_ranks(run):
             n=200,
             n_groups=60,
         )
+        one.meta["seed"] = seed
+        return one
 
     runs = [
         method(name, skill, dataset, seed)
@@ -419,3 +423,50 @@ def test_a_class_that_a_seed_never_predicts_is_said_once_and_of_precision_alone(
     assert note.text == "Precision counts as 0 for a class that is never predicted."
     assert note.classes == tuple(runs[0].classes[1:])
     assert note.runs == ("r0",)
+
+
+def test_folds_that_are_alike_but_for_rounding_have_no_interval():
+    """The mean of fifteen times 0.9 is not 0.9 to the last digit."""
+    for value in (0.9, 0.7, 2 / 3, 0.95):
+        assert np.isnan(pool_folds([value] * 15, 0.2, (0.0, 1.0)).low)
+
+
+def test_pairs_of_a_family_do_not_move_together_because_their_seeds_have_the_same_names():
+    """Six equally good methods of two seeds: the level of a pair is near Bonferroni's .0033."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(0.8, 0.02, 12)
+    right = rng.random((3_000, 12)) < values
+    made = contributions_of(right)
+    pairs = [(slice(2 * a, 2 * a + 2), slice(2 * b, 2 * b + 2)) for a in range(6) for b in range(a)]
+    found = [contrast(made, right.mean(0), pair, [0, 1] * 6) for pair in pairs]
+    drawn = rng.standard_normal((20_000, 12)) @ np.stack([one.drawn for one in found], axis=1)
+    sizes = np.array([one.seed_error for one in found])
+    largest = np.abs(drawn / sizes)[:, sizes > 0].max(1)
+    level = 2 * stats.norm.sf(np.quantile(largest, 0.95))
+    assert 0.003 < level < 0.015
+
+
+def contributions_of(right):
+    """Contributions of accuracy, [U, M], each unit one image."""
+    ones = np.ones(right.shape)
+    counts = np.ones(len(right), dtype=np.int64)
+    return Contributions(right - right.mean(0), ones, counts, exact=True)
+
+
+def test_a_repeat_that_is_given_twice_is_no_more_evidence(run):
+    runs = seeds(run, 2)
+    for one in runs:
+        one.meta["cv"] = {"folds": 5, "repeat": 2}
+        one.table["fold"] = one.table["group_id"].str[-1].astype(int) % 5
+    over_folds(runs, metrics=["accuracy"])
+    with pytest.raises(InputError, match="this repeat of the cross-validation is given twice"):
+        over_folds([*runs, runs[0]], metrics=["accuracy"])
+
+
+def test_a_seed_that_is_given_twice_is_ranked_once(run):
+    both = [run(run="a"), run(run="b", backbone="other", seed=1)]
+    ranked = rank_methods([both[0], both[0], both[1]], replicates=100)
+    assert ranked["seeds"].tolist() == [1, 1]
+    for metric in ("recall_weighted", "calibration_error", "calibration_slope"):
+        with pytest.raises(InputError):
+            rank_methods(both, metric=metric)

@@ -79,10 +79,9 @@ class Contrast:
         Of the difference, between groups: see `group_variance`.
     seeds : SeedsPart or None
         What seeds add; None where neither method has a second one.
-    drawn : float64 [L + M]
-        What seeds add, as a sum of independent standard normal draws, one for each of L names of
-        seeds and one for each of M runs: pairs of a family that share seeds, or a method, have
-        draws in common.
+    drawn : float64 [M]
+        What seeds add, as a sum of independent standard normal draws, one for each of M runs, so
+        that pairs of a family that share a method have draws in common.
     """
 
     pair: Pair
@@ -166,25 +165,21 @@ def contrast(made: Contributions, values: Array, pair: Pair, seeds: Sequence[obj
 def _seeds_of(
     made: Contributions, values: Array, pair: Pair, seeds: Sequence[object]
 ) -> tuple[SeedsPart | None, Array]:
-    """Compute what seeds add to a difference, and the direction of it: [L + M]."""
-    names = list(dict.fromkeys(seeds))
-    drawn, shares = np.zeros(len(names) + len(values)), made.shares
-    places = [np.arange(part.start, part.stop) for part in pair]
-    first, second = ({seeds[i]: i for i in own.tolist()} for own in places)
-    same = first.keys() == second.keys() and len(first) == len(places[0]) == len(places[1]) > 1
-    if same:
-        a, b = np.array([(i, second[name]) for name, i in first.items()]).T
-        apart = values[a] - values[b]
-        drawn[[names.index(name) for name in first]] = apart - apart.mean()
-        return seeds_part(apart, shares[:, a] - shares[:, b], made.counts), drawn
-    parts = []
+    """Compute what seeds add to a difference, and the direction of it: [M]."""
+    drawn, shares = np.zeros(len(values)), made.shares
+    places, parts = [np.arange(part.start, part.stop) for part in pair], []
     for sign, own in zip((1, -1), places, strict=True):
         part = seeds_part(values[own], shares[:, own], made.counts)
         if part is not None:
             parts.append(part)
             scale = (len(own) * (len(own) - 1)) ** 0.5
-            drawn[len(names) + own] = sign * (values[own] - values[own].mean()) / scale
-    return add_parts(parts), drawn
+            drawn[own] = sign * (values[own] - values[own].mean()) / scale
+    first, second = ({seeds[i]: i for i in own.tolist()} for own in places)
+    same = first.keys() == second.keys() and len(first) == len(places[0]) == len(places[1]) > 1
+    if not same:
+        return add_parts(parts), drawn
+    a, b = np.array([(i, second[name]) for name, i in first.items()]).T
+    return seeds_part(values[a] - values[b], shares[:, a] - shares[:, b], made.counts), drawn
 
 
 def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contributions:

@@ -29,7 +29,17 @@ DECLARED = (0.01, 0.02, 0.05, 0.1)
 MOST_UNITS = 10**9
 PLAN_COLUMNS = (
     *("dataset", "a", "b", "metric", "observed", "difference", "power", "groups_needed"),
-    *("n_units", "unit", "split", "pair_alpha", "label_a", "label_b", "verdict"),
+    *(
+        "n_units",
+        "unit",
+        "split",
+        "positive",
+        "notes",
+        "pair_alpha",
+        "label_a",
+        "label_b",
+        "verdict",
+    ),
 )
 
 
@@ -136,8 +146,8 @@ class Errors:
 def pair_alpha(test: Test, family: Family, size: int, error: float, df: float) -> float:
     """Give the level of a single test that is as strict as this pair's in its family.
 
-    Of max-T it is read off the simultaneous interval: its half-width over the standard error is
-    Student's t of the level. Where it has no end, and of other families, 5% over the number of
+    Of max-T it is read off the simultaneous interval: it is the p of its end, of sign flips that of
+    Student's t of its half-width. Where it has no end, and of other families, 5% over the number of
     pairs (Bonferroni).
 
     Parameters
@@ -152,6 +162,8 @@ def pair_alpha(test: Test, family: Family, size: int, error: float, df: float) -
     low, high = family.interval(test, LEVEL)
     if not isinstance(family, MaxT) or not np.isfinite(high - low) or not error > 0:
         return ALPHA / size
+    if isinstance(test, SeedsTest):
+        return min(test.p(high), ALPHA)
     return min(2 * float(stdtr(df, -(high - low) / 2 / error)), ALPHA)
 
 
