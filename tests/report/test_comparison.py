@@ -522,7 +522,7 @@ def test_several_seeds_are_methods_in_every_family(run):
     runs = seeds_of(run, {"none": 2.5, "2": 2.2, "all": 0.5})
     pairs = compare(runs)
     assert len(pairs) == 3
-    assert set(pairs["adjustment"]) == {"max-T"}
+    assert set(pairs["adjustment"]) == {"Bonferroni"}
     decided = pairs["p_adjusted"] < 0.05
     assert decided.tolist() == ((pairs["low"] > 0) | (pairs["high"] < 0)).tolist()
     mixed = compare([*runs[:3], runs[3]])

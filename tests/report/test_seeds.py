@@ -14,7 +14,6 @@ from frostline.cache import InputError
 from frostline.report import compare, evaluate
 from frostline.report.notes import texts
 from frostline.report.statistics.calibration import reliability
-from frostline.report.statistics.comparisons.contributions import Contributions, contrast
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.evaluation import as_scored
 from frostline.report.statistics.intervals.reasons import says_nothing
@@ -431,26 +430,20 @@ def test_folds_that_are_alike_but_for_rounding_have_no_interval():
         assert np.isnan(pool_folds([value] * 15, 0.2, (0.0, 1.0)).low)
 
 
-def test_pairs_of_a_family_do_not_move_together_because_their_seeds_have_the_same_names():
-    """Six equally good methods of two seeds: the level of a pair is near Bonferroni's .0033."""
-    rng = np.random.default_rng(5)
-    values = rng.normal(0.8, 0.02, 12)
-    right = rng.random((3_000, 12)) < values
-    made = contributions_of(right)
-    pairs = [(slice(2 * a, 2 * a + 2), slice(2 * b, 2 * b + 2)) for a in range(6) for b in range(a)]
-    found = [contrast(made, right.mean(0), pair, [0, 1] * 6) for pair in pairs]
-    drawn = rng.standard_normal((20_000, 12)) @ np.stack([one.drawn for one in found], axis=1)
-    sizes = np.array([one.seed_error for one in found])
-    largest = np.abs(drawn / sizes)[:, sizes > 0].max(1)
-    level = 2 * stats.norm.sf(np.quantile(largest, 0.95))
-    assert 0.003 < level < 0.015
-
-
-def contributions_of(right):
-    """Contributions of accuracy, [U, M], each unit one image."""
-    ones = np.ones(right.shape)
-    counts = np.ones(len(right), dtype=np.int64)
-    return Contributions(right - right.mean(0), ones, counts, exact=True)
+def test_a_family_of_methods_whose_seeds_vary_is_adjusted_for_every_pair(run):
+    """Each method's few seeds are in the variance of all of its pairs."""
+    runs = []
+    for name, skill in (("a", 1.0), ("b", 1.4), ("c", 1.8)):
+        for one in seeds(run, 2, backbone=name, skill=skill):
+            one.meta["run"] = f"{name}{one.meta['seed']}"
+            runs.append(one)
+    pairs = compare(runs)
+    assert set(pairs["adjustment"]) == {"Bonferroni"}
+    assert pairs["p_adjusted"].tolist() == pytest.approx(np.minimum(3 * pairs["p"], 1).tolist())
+    # Seeds that answer alike add nothing: the pairs are flipped together.
+    for one in runs:
+        one.table = next(r for r in runs if r.meta["backbone"] == one.meta["backbone"]).table
+    assert set(compare(runs)["adjustment"]) == {"max-T"}
 
 
 def test_a_repeat_that_is_given_twice_is_no_more_evidence(run):

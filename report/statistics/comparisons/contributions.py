@@ -79,9 +79,6 @@ class Contrast:
         Of the difference, between groups: see `group_variance`.
     seeds : SeedsPart or None
         What seeds add; None where neither method has a second one.
-    drawn : float64 [M]
-        What seeds add, as a sum of independent standard normal draws, one for each of M runs, so
-        that pairs of a family that share a method have draws in common.
     """
 
     pair: Pair
@@ -92,7 +89,6 @@ class Contrast:
     variance: float
     df: float
     seeds: SeedsPart | None
-    drawn: Array
 
     @property
     def single(self) -> bool:
@@ -141,7 +137,7 @@ def contrast(made: Contributions, values: Array, pair: Pair, seeds: Sequence[obj
     a, b = pair
     weights = (made.weights[:, a].mean(1) + made.weights[:, b].mean(1)) / 2
     residuals = made.residuals[:, a].mean(1) - made.residuals[:, b].mean(1)
-    part, drawn = _seeds_of(made, values, pair, seeds)
+    part = _seeds_of(made, values, pair, seeds)
     found = Contrast(
         pair,
         float(values[a].mean() - values[b].mean()),
@@ -150,36 +146,26 @@ def contrast(made: Contributions, values: Array, pair: Pair, seeds: Sequence[obj
         made.counts,
         *group_variance(residuals, weights, made.counts),
         part,
-        drawn,
     )
-    size = np.linalg.norm(drawn)
-    if size > 0:
-        found = replace(found, drawn=drawn * (found.seed_error / size))
     if found.error > NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max():
         return found
     # Nothing but rounding, or undefined.
     none = None if part is None else SeedsPart(0.0, 0.0, part.df)
-    return replace(found, variance=0.0 * found.variance, seeds=none, drawn=0.0 * drawn)
+    return replace(found, variance=0.0 * found.variance, seeds=none)
 
 
 def _seeds_of(
     made: Contributions, values: Array, pair: Pair, seeds: Sequence[object]
-) -> tuple[SeedsPart | None, Array]:
-    """Compute what seeds add to a difference, and the direction of it: [M]."""
-    drawn, shares = np.zeros(len(values)), made.shares
-    places, parts = [np.arange(part.start, part.stop) for part in pair], []
-    for sign, own in zip((1, -1), places, strict=True):
-        part = seeds_part(values[own], shares[:, own], made.counts)
-        if part is not None:
-            parts.append(part)
-            scale = (len(own) * (len(own) - 1)) ** 0.5
-            drawn[own] = sign * (values[own] - values[own].mean()) / scale
-    first, second = ({seeds[i]: i for i in own.tolist()} for own in places)
-    same = first.keys() == second.keys() and len(first) == len(places[0]) == len(places[1]) > 1
-    if not same:
-        return add_parts(parts), drawn
-    a, b = np.array([(i, second[name]) for name, i in first.items()]).T
-    return seeds_part(values[a] - values[b], shares[:, a] - shares[:, b], made.counts), drawn
+) -> SeedsPart | None:
+    """Compute what seeds add to a difference."""
+    shares = made.shares
+    one, other = ({seeds[i]: i for i in range(part.start, part.stop)} for part in pair)
+    runs = [part.stop - part.start for part in pair]
+    if one.keys() == other.keys() and [len(one), len(other)] == runs and len(one) > 1:
+        a, b = np.array([(i, other[name]) for name, i in one.items()]).T
+        return seeds_part(values[a] - values[b], shares[:, a] - shares[:, b], made.counts)
+    parts = [seeds_part(values[part], shares[:, part], made.counts) for part in pair]
+    return add_parts([part for part in parts if part is not None])
 
 
 def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contributions:

@@ -163,8 +163,8 @@ def compare_family(
     defined = [i for i, one in known.items() if one.error > 0]
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
     largest = _with_exact(largest, sum(one is not None for one in still.values()), options)
-    family: Family = Bonferroni(1 if size is None else size)
-    if size is None and len(pairs) > 1:
+    family: Family = Bonferroni(len(pairs) if size is None else size)
+    if size is None and len(pairs) > 1 and not any(one.seed_error > 0 for one in contrasts):
         family = MaxT(largest)
     found = []
     for i, one in enumerate(contrasts):
@@ -242,16 +242,10 @@ def _test_all(
     if any(flipped):
         standard, _ = kept, kept_weight = kept_sums(*units, options.replicates, rng)
     if not all(flipped):
-        # Seeds are drawn, and so are signs, that there be as many of both.
+        # Student's t knows no arrangements: the law of the largest is drawn, however few units.
         standard, _ = kept_sums(*units, options.replicates, rng, drawn=True)
     spread = np.sqrt(units[2] @ units[0] ** 2)
-    standard = 2 * standard / np.where(spread > 0, spread, 1.0)
-    errors = np.array([one.error for one in contrasts])
-    drawn = standard * [one.variance**0.5 for one in contrasts]
-    of_seeds = np.stack([one.drawn for one in contrasts], axis=1)
-    if of_seeds.any():
-        drawn += rng.standard_normal((len(standard), len(of_seeds))) @ of_seeds
-    largest = np.abs(drawn / errors).max(1)
+    largest = np.abs(2 * standard / np.where(spread > 0, spread, 1.0)).max(1)
     tests: Iterator[Test] = (
         SignFlips(
             one.difference,
