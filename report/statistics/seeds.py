@@ -328,7 +328,7 @@ def _pool(
     made, values = contributions(aligned.paired, name), aligned.paired.estimates(name)
     means = made.residuals.mean(1), made.weights.mean(1)
     group = group_variance(*means, made.counts, factor=df_factor(name, samples[0]))
-    part = seeds_part(values, made.shares, made.counts)
+    part = seeds_part(values, made.shares, made.counts, made.step)
     test = seeds_test(float(values.mean()), group, part)
     of_groups = seeds_test(test.difference, group, None)
     interval = alone.get(name) or _interval(test, of_groups, samples, name)

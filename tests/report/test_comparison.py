@@ -570,7 +570,7 @@ def test_what_a_seed_does_to_both_methods_is_no_difference_of_theirs(run, seeds)
     runs = by_seed(run, seeds, 20)
     (row,) = compare(runs).to_dict("records")
     assert row["verdict"] == "worse"
-    assert row["seed_error"] < 1e-9 < row["group_error"]
+    assert row["seed_error"] < 0.2 * row["group_error"]
     assert (row["low"] + row["high"]) / 2 == pytest.approx(-0.05)
     assert row["high"] - row["low"] < 0.05
     # Files in another order, and seeds by other names, are the same comparison.

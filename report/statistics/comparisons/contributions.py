@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import Paired, leave_out_values
 from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
-from frostline.report.statistics.metrics import Array, of_rows
+from frostline.report.statistics.metrics import Array, find_metric, of_rows
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.seeds_variance import (
     SeedsPart,
@@ -48,12 +48,15 @@ class Contributions:
     exact : bool
         Whether the metric is a mean over images: a difference that is the same in every unit is
         then evidence, where of pseudo-values it only says that leaving out one changes nothing.
+    step : float
+        How far the smallest unit moves the metric; 0 of a metric that is no share.
     """
 
     residuals: Array
     weights: Array
     counts: npt.NDArray[np.int64]
     exact: bool = False
+    step: float = 0.0
 
     @property
     def shares(self) -> Array:
@@ -163,8 +166,9 @@ def _seeds_of(
     runs = [part.stop - part.start for part in pair]
     if one.keys() == other.keys() and [len(one), len(other)] == runs and len(one) > 1:
         a, b = np.array([(i, other[name]) for name, i in one.items()]).T
-        return seeds_part(values[a] - values[b], shares[:, a] - shares[:, b], made.counts)
-    parts = [seeds_part(values[part], shares[:, part], made.counts) for part in pair]
+        apart = values[a] - values[b], shares[:, a] - shares[:, b]
+        return seeds_part(*apart, made.counts, made.step)
+    parts = [seeds_part(values[part], shares[:, part], made.counts, made.step) for part in pair]
     return add_parts([part for part in parts if part is not None])
 
 
@@ -177,7 +181,13 @@ def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contribu
     made = _contributions(paired, metric, step)
     about = (np.sort(made.residuals, axis=1), np.sort(made.weights, axis=1), made.counts[:, None])
     order = np.lexsort(np.round(np.concatenate(about, axis=1), 9).T)
-    return Contributions(made.residuals[order], made.weights[order], made.counts[order], made.exact)
+    moved = 0.0
+    total = made.counts @ made.weights
+    if find_metric(metric).bounds is not None and (total > 0).any():
+        smallest = np.where(made.weights > 0, made.weights, np.inf).min(0)
+        moved = float((smallest[total > 0] / total[total > 0]).max())
+    parts = made.residuals[order], made.weights[order], made.counts[order]
+    return Contributions(*parts, made.exact, moved)
 
 
 def _contributions(paired: Paired, metric: str, step: Step) -> Contributions:
