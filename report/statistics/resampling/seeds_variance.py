@@ -161,8 +161,8 @@ def seeds_part(
     step : float
         How far the smallest unit moves the metric. Two seeds may well have one score on a few
         hundred images, and are known to be so near to each other only up to that: the variance of
-        rounding to it, of both methods, is added. (Else of six equally good methods of two seeds some pair would
-        differ in 8 to 9% of trials.)
+        rounding to it, of both methods, is added. (Else of six equally good methods of two seeds
+        some pair would differ in 8 to 9% of trials.)
     """
     seeds, units = len(values), int(counts.sum())
     if seeds < 2:
