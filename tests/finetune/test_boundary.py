@@ -391,6 +391,17 @@ def test_auto_measures_once_and_leaves_the_numbers_as_they_are(
     assert (workspace.root / "measured.json").read_text() == noted
 
 
+def test_auto_measures_on_the_gpu_that_trains(workspace: Workspace, open_pixels: Pixels) -> None:
+    with pretended_gpu() as seen:
+        finetune_run(workspace, make_task(unfreeze="1"), open_pixels, load, Execution("cuda"))
+    ((what, found),) = json.loads((workspace.root / "measured.json").read_text())["entries"].items()
+    assert (json.loads(what)["device"], json.loads(what)["batch"]) == ("Pretended", 8)
+    assert min(found.values()) > 0
+    # Twice, to the device, without a wait.
+    assert seen.sent["finetune.inputs.activations.seconds"] == 2
+    assert not seen.lost
+
+
 def test_auto_computes_where_memory_does_not_hold_what_it_times(
     workspace: Workspace, open_pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
