@@ -178,6 +178,7 @@ def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images
         "weights_source": task.weights_source,
     }
     return Images(
+        workspace,
         data.parts,
         common,
         workspace.embeddings(task.dataset, task.backbone),

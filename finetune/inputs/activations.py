@@ -7,6 +7,7 @@ same store that `frostline extract` fills.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from frostline.cache import EMBEDDINGS, InputError, Store, StoreWriter, part_files, spec_key
+from frostline.cache import (
+    EMBEDDINGS,
+    InputError,
+    Store,
+    StoreWriter,
+    Workspace,
+    part_files,
+    spec_key,
+)
+from frostline.cache.stores.measured import measure_once
 from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered
+from frostline.extract.forward import device_name
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.boundary import HEAD, Boundary, NoBoundaryError, find_boundary
-from frostline.finetune.inputs.pixels import Part, StorePixels, as_input, read_ahead
+from frostline.finetune.inputs.pixels import Part, StorePixels, as_input, may_hold, read_ahead
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import first_rank_first, least_over_ranks
 from frostline.finetune.recipe import Recipe
@@ -30,9 +41,8 @@ WAYS = ("auto", "on", "off")
 # What `auto` may write: bytes, and as a share of the free disk.
 LIMIT_BYTES = 20_000_000_000
 DISK_SHARE = 0.5
-# `auto` wants a byte that is read to spare so many multiplications; a core does some 10 in the
-# time in which it reads a byte.
-LEAST_SPARED = 100
+# Images that are timed on a CPU, at most: what is faster is so by far. A GPU takes a whole batch.
+CPU_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Images:
 
     Attributes
     ----------
+    workspace : Workspace
+        Where measurements are noted.
     parts : mapping of str to Part
         All splits, with pixels from a store.
     common : dict
@@ -51,6 +63,7 @@ class Images:
         Versions, device, origin of the weights.
     """
 
+    workspace: Workspace
     parts: Mapping[str, Part]
     common: Mapping[str, Any]
     embeddings: Path
@@ -94,7 +107,7 @@ def keep_activations(
     Parameters
     ----------
     way : str
-        "auto" (where it also saves time), "on" or "off".
+        "auto" (where reading them is faster than computing them), "on" or "off".
     model : Classifier
         On its device; `unfreeze` has marked what trains, and gave `blocks`.
 
@@ -106,11 +119,18 @@ def keep_activations(
     if way not in WAYS:
         raise InputError(f"--boundary is {', '.join(WAYS[:-1])} or {WAYS[-1]}, not {way!r}.")
     size = int(images.common["pixels"]["geometry"]["crop"])
+    together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
+    batch = int(together)
     try:
         _check_recipe(way, recipe, where)
         boundary = find_boundary(model, blocks, size, where)
         store = Activations.of(boundary, images)
-        reason = store.too_costly() if way == "auto" else ""
+        reason = ""
+        if way == "auto":
+            passes = recipe.epochs * len(recipe.lr)
+            reason = store.too_large() or store.too_slow(
+                model, where, batch, passes, images.workspace
+            )
         # All processes do the same, if one of them must not.
         if not least_over_ranks(int(not reason), torch.device(where.device)):
             raise NoBoundaryError(reason or "another process cannot keep them")
@@ -120,8 +140,7 @@ def keep_activations(
         frozen = any(not parameter.requires_grad for parameter in model.parameters())
         said = f"Frozen blocks are computed in every epoch, because {error}." if frozen else ""
         return Kept(None, {}, {"boundary": None, "boundary_reason": str(error)}, said)
-    together = recipe.micro_batch if recipe.micro_batch not in (0, "auto") else recipe.batch_size
-    store.fill(model, where, int(together), images.provenance, progress)
+    store.fill(model, where, batch, images.provenance, progress)
     about = {"block": boundary.block, "key": store.folder.name, "row_bytes": boundary.row_bytes}
     total = len(Store.open(store.folder)) * boundary.row_bytes / 1e6
     said = (
@@ -195,14 +214,8 @@ class Activations:
             rows = rows[Store.open(self.folder).locate(pixels.keys[rows]) < 0]
         return pixels, rows
 
-    def too_costly(self) -> str:
-        """Give the reason why `auto` does not store them, as a clause; empty if it does."""
-        work = self.boundary.spared // self.boundary.row_bytes
-        if work < LEAST_SPARED:
-            return (
-                f"reading their output would take as long as computing it ({work} multiplications "
-                f"a byte, and {LEAST_SPARED} are needed)"
-            )
+    def too_large(self) -> str:
+        """Give the reason why the disk should not hold them, as a clause; empty if it may."""
         size = len(self.missing()[1]) * self.boundary.row_bytes
         place = next(path for path in self.folder.parents if path.exists())
         limit = min(LIMIT_BYTES, round(DISK_SHARE * shutil.disk_usage(place).free))
@@ -212,6 +225,69 @@ class Activations:
             f"their output would take {size / 1e9:.1f} GB of disk and --boundary auto writes "
             f"{limit / 1e9:.1f} GB"
         )
+
+    def too_slow(
+        self, model: Classifier, where: Conditions, batch: int, passes: int, workspace: Workspace
+    ) -> str:
+        """Give the reason why reading them saves no time, as a clause; empty if it does.
+
+        Parameters
+        ----------
+        batch : int
+            Images that are computed at a time.
+        passes : int
+            Epochs of all learning rates.
+        """
+        device = torch.device(where.device)
+        if device.type != "cuda":
+            batch = min(batch, CPU_IMAGES)
+        what = {
+            "activations": self.folder.name,
+            "batch": batch,
+            "device": device_name(where.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        try:
+            found = measure_once(workspace, what, lambda: self.seconds(model, where, batch))
+        except torch.OutOfMemoryError:
+            return f"the device's memory does not hold {batch} images at a time"
+        reading, computing, said = found["reading"], found["computing"], "computing it"
+        if may_hold(len(self.parts["train"]) * self.boundary.row_bytes, device):
+            # They are read once, and stay on the device.
+            computing, said = computing * passes, f"computing it {passes} times"
+        if reading < computing:
+            return ""
+        return (
+            f"reading their output takes longer than {said} ({1e6 * reading:,.0f} and "
+            f"{1e6 * computing:,.0f} µs an image)"
+        )
+
+    @torch.inference_mode()
+    def seconds(self, model: Classifier, where: Conditions, batch: int) -> dict[str, float]:
+        """Measure, for an image, the seconds to read its activations and to compute them.
+
+        Nothing is stored yet: the pixels of a batch are read in their place, and the time is that
+        of as many bytes. All is done twice, and the first time pays for starting; the second time
+        the bytes come from the system's memory, as they do in all epochs but the first.
+        """
+        feed, device = _stored(self.parts["train"]), torch.device(where.device)
+        indices = torch.linspace(0, len(feed.rows) - 1, min(batch, len(feed.rows))).long()
+        buffer = feed.buffer(len(indices), pinned=device.type == "cuda")
+        model.eval()
+        found = {}
+        for _ in range(2):
+            start = _now(device)
+            images = feed.batch(indices, buffer).to(device, non_blocking=True)
+            arrived = _now(device)
+            with where.autocast():
+                self.boundary.enter(model, as_input(images, where.normalisation, device))
+            share = self.boundary.row_bytes / images[0].nbytes
+            found = {
+                "reading": share * (arrived - start) / len(indices),
+                "computing": (_now(device) - arrived) / len(indices),
+            }
+        return found
 
     def fill(
         self,
@@ -263,3 +339,10 @@ class Activations:
 def _stored(part: Part) -> StorePixels:
     assert isinstance(part.pixels, StorePixels)
     return part.pixels
+
+
+def _now(device: torch.device) -> float:
+    """Give the time in seconds, once the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

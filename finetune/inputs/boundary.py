@@ -52,8 +52,6 @@ class Boundary:
         Of the activations of one image.
     form : Form
         How they are stored.
-    spared : int
-        Multiplications in the frozen convolutions and linear layers, for one image.
     """
 
     block: str
@@ -62,7 +60,6 @@ class Boundary:
     empty: Tensor
     shape: tuple[int, ...]
     form: Form
-    spared: int
 
     @property
     def row_bytes(self) -> int:
@@ -160,7 +157,6 @@ def _trace(model: Classifier, blocks: list[str], empty: Tensor, conditions: Cond
     entered: list[str] = []
     inputs: dict[str, tuple[Any, ...]] = {}
     answers: dict[str, Any] = {}
-    work: dict[str, int] = {}
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if not name:
@@ -172,7 +168,6 @@ def _trace(model: Classifier, blocks: list[str], empty: Tensor, conditions: Cond
 
             def leave(module: nn.Module, given: Any, output: Any, name: str = name) -> None:
                 answers[name] = _copied(output)
-                work[name] = _multiplications(module, output)
 
             for handle in (
                 module.register_forward_pre_hook(enter),
@@ -202,7 +197,6 @@ def _trace(model: Classifier, blocks: list[str], empty: Tensor, conditions: Cond
         empty,
         tuple(first.shape[1:]),
         Form(first.dtype, _is_channels_last(first)),
-        sum(work[name] for name in before if name in work),
     )
 
 
@@ -252,13 +246,6 @@ def _trains(module: nn.Module) -> set[bool]:
 def _outermost(names: list[str]) -> list[str]:
     """Give the names of modules that are in no other of them."""
     return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
-
-
-def _multiplications(module: nn.Module, output: Any) -> int:
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim < 2 or not isinstance(output, Tensor):
-        return 0
-    return weight.numel() * output.numel() // weight.shape[0]
 
 
 @contextmanager

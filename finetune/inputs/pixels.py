@@ -132,14 +132,18 @@ class Part:
         return len(self.labels)
 
 
+def may_hold(size: int, device: torch.device) -> bool:
+    """Say whether so many bytes are kept on a device; on a GPU alone, where they fit."""
+    return device.type == "cuda" and size <= HELD_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
 def held(part: Part, device: torch.device, step: int = 1024) -> Part:
     """Give the part with its pixels on a GPU if they fit there, else as it is."""
     feed = part.pixels
-    if device.type != "cuda" or not len(part) or not isinstance(feed, StorePixels):
+    if not len(part) or not isinstance(feed, StorePixels):
         return part
     row = feed.read(torch.arange(1))
-    free, _ = torch.cuda.mem_get_info(device)
-    if len(part) * row.nbytes > HELD_SHARE * free:
+    if not may_hold(len(part) * row.nbytes, device):
         return part
     values = torch.empty((len(part), *row.shape[1:]), dtype=row.dtype, device=device)
     for start in range(0, len(part), step):

@@ -196,8 +196,8 @@ class ExecutionOptions:
     boundary: Annotated[
         Literal["auto", "on", "off"],
         typer.Option(
-            help="Compute the output of frozen blocks once and keep it; auto: if that spares work "
-            "and takes at most 20 GB and half of the free disk. The same numbers."
+            help="Compute the output of frozen blocks once and keep it; auto: where reading it "
+            "is faster and takes at most 20 GB and half of the free disk. The same numbers."
         ),
     ] = "auto"
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = (

@@ -280,7 +280,7 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
 def _costs(
     workspace: Workspace, study: Study, runs: list[Predictions]
 ) -> dict[str, dict[str, float]]:
-    from frostline.study.costs.measured import known_costs
+    from frostline.cache.stores.measured import known_costs
 
     costs = backbone_costs(runs)
     if study.costs:

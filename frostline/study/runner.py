@@ -249,7 +249,7 @@ def _report(
 
     if study.costs:
         cells = [step.cell for step in plan.runs()]
-        measure_costs(workspace, cells, *study.machine().resolve())
+        measure_costs(workspace, cells, study.machine())
     folder = workspace.report(study.name)
     shown = {path.split("/")[0] for path in (step.name for step in plan.runs())}
     with lock_file(folder / "lock", wait=True):

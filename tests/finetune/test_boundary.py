@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from finetune_toy import HALF, SIZE, SPEC, fill_workspace, load, make_task
+from pretended import pretended_gpu
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -100,7 +102,7 @@ def test_the_same_weights_bit_for_bit_as_without(
 
 def test_the_heads_input_is_the_embedding(tmp_path: Path) -> None:
     plain, expected, _ = trained(tmp_path / "a", "timm:test_vit", "none", "off")
-    kept, found, workspace = trained(tmp_path / "b", "timm:test_vit", "none", "auto")
+    kept, found, workspace = trained(tmp_path / "b", "timm:test_vit", "none", "on")
     assert all(torch.equal(plain[name], kept[name]) for name in plain)
     assert expected.table.equals(found.table)
     assert not stores(workspace, "boundaries")
@@ -155,19 +157,21 @@ def test_only_what_is_missing_is_computed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, task, open_pixels, load, Execution(progress=interrupt))
+        finetune_run(
+            workspace, task, open_pixels, load, Execution(boundary="on", progress=interrupt)
+        )
     (store,) = stores(workspace, "boundaries")
     assert len(store) == 16
     before = {part.path for part in store.parts}
     seen: list[tuple[int, int]] = []
-    finetune_run(
-        workspace, task, open_pixels, load, Execution(progress=lambda *now: seen.append(now))
-    )
+    how = Execution(boundary="on", progress=lambda *now: seen.append(now))
+    finetune_run(workspace, task, open_pixels, load, how)
     assert seen == [(8, 20), (16, 20), (20, 20)]
     (store,) = stores(workspace, "boundaries")
     assert (len(store), before <= {part.path for part in store.parts}) == (36, True)
     # Another seed trains from the same store.
-    finetune_run(workspace, replace(task, seed=1), open_pixels, load, Execution(progress=interrupt))
+    finetune_run(workspace, replace(task, seed=1), open_pixels, load, how)
+    assert len(seen) == 3
     assert len(stores(workspace, "boundaries")) == 1
 
 
@@ -180,10 +184,12 @@ def test_a_run_resumed_from_the_boundary_is_the_same(
 
     task = make_task(unfreeze="2")
     with pytest.raises(KeyboardInterrupt):
-        finetune_run(workspace, task, open_pixels, load, Execution(on_epoch=interrupt))
-    run, _ = finetune_run(workspace, task, open_pixels, load)
+        finetune_run(
+            workspace, task, open_pixels, load, Execution(boundary="on", on_epoch=interrupt)
+        )
+    run, _ = finetune_run(workspace, task, open_pixels, load, Execution(boundary="on"))
     again = load_file(workspace.model(run) / "model.safetensors")
-    undisturbed, *_ = trained(tmp_path / "other", "timm:test_resnet", "2", "auto")
+    undisturbed, *_ = trained(tmp_path / "other", "timm:test_resnet", "2", "on")
     assert all(torch.equal(undisturbed[name], again[name]) for name in again)
 
 
@@ -198,7 +204,7 @@ COMMON = {
 
 
 def test_the_key_is_of_all_that_changes_the_activations() -> None:
-    boundary = Boundary("layer4", "", {}, torch.zeros(1), (8, 2, 2), Form(torch.float32), 0)
+    boundary = Boundary("layer4", "", {}, torch.zeros(1), (8, 2, 2), Form(torch.float32))
     last = replace(boundary, form=Form(torch.float32, channels_last=True))
     half = replace(boundary, form=Form(torch.bfloat16))
     specs = [boundary_spec(one, COMMON) for one in (boundary, last, half)]
@@ -305,12 +311,6 @@ def test_where_there_is_no_boundary(kind: type[_Skipping], how: str, reason: str
         ),
         (
             {},
-            "4",
-            "reading their output would take as long as computing it (229 multiplications a byte, "
-            "and 300 are needed)",
-        ),
-        (
-            {},
             "1",
             "their output would take 0.0 GB of disk and --boundary auto writes 0.0 GB",
         ),
@@ -325,11 +325,96 @@ def test_when_auto_does_not_keep_them(
     reason: str,
 ) -> None:
     monkeypatch.setattr(activations, "LIMIT_BYTES", 36 * 3072 - 1)
-    monkeypatch.setattr(activations, "LEAST_SPARED", 300)
     recipe = Recipe(**{"epochs": 2, "batch_size": 8, **changes})
     run, _ = finetune_run(workspace, make_task(unfreeze=how, recipe=recipe), open_pixels, load)
     assert read_predictions(workspace.predictions(run)).meta["boundary_reason"] == reason
     assert not stores(workspace, "boundaries")
+
+
+@pytest.mark.parametrize(
+    ("device", "reading", "computing", "reason"),
+    [
+        ("cpu", 2e-5, 3e-4, ""),
+        (
+            "cpu",
+            321e-6,
+            26e-6,
+            "reading their output takes longer than computing it (321 and 26 µs an image)",
+        ),
+        # Read once, and then on the device: three epochs are more than that, with two rates.
+        ("cuda", 150e-6, 26e-6, ""),
+        (
+            "cuda",
+            321e-6,
+            26e-6,
+            "reading their output takes longer than computing it 6 times (321 and 156 µs an image)",
+        ),
+    ],
+)
+def test_auto_keeps_what_is_read_faster_than_it_is_computed(
+    workspace: Workspace,
+    open_pixels: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    reading: float,
+    computing: float,
+    reason: str,
+) -> None:
+    found = {"reading": reading, "computing": computing}
+    monkeypatch.setattr(activations.Activations, "seconds", lambda *_: found)
+    task = make_task(unfreeze="1", recipe=Recipe(epochs=3, batch_size=8, lr=(1e-3, 1e-4)))
+    with pretended_gpu() if device == "cuda" else nullcontext():
+        run, _ = finetune_run(workspace, task, open_pixels, load, Execution(device))
+    meta = read_predictions(workspace.predictions(run)).meta
+    assert (meta.get("boundary_reason", ""), len(stores(workspace, "boundaries"))) == (
+        reason,
+        not reason,
+    )
+
+
+def test_auto_measures_once_and_leaves_the_numbers_as_they_are(
+    workspace: Workspace, open_pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(unfreeze="2")
+    run, _ = finetune_run(workspace, task, open_pixels, load)
+    noted = (workspace.root / "measured.json").read_text()
+    (found,) = json.loads(noted)["entries"].values()
+    assert found["reading"] > 0
+    assert found["computing"] > 0
+    kept = read_predictions(workspace.predictions(run)).meta["boundary"] is not None
+    assert kept == (found["reading"] < found["computing"])
+    again = load_file(workspace.model(run) / "model.safetensors")
+    plain, *_ = trained(tmp_path / "other", "timm:test_resnet", "2", "off")
+    assert all(torch.equal(plain[name], again[name]) for name in again)
+    monkeypatch.setattr(activations.Activations, "seconds", None)
+    finetune_run(workspace, replace(task, seed=1), open_pixels, load)
+    assert (workspace.root / "measured.json").read_text() == noted
+
+
+def test_auto_measures_on_the_gpu_that_trains(workspace: Workspace, open_pixels: Pixels) -> None:
+    with pretended_gpu() as seen:
+        finetune_run(workspace, make_task(unfreeze="1"), open_pixels, load, Execution("cuda"))
+    ((what, found),) = json.loads((workspace.root / "measured.json").read_text())["entries"].items()
+    assert (json.loads(what)["device"], json.loads(what)["batch"]) == ("Pretended", 8)
+    assert min(found.values()) > 0
+    # Twice, to the device, without a wait.
+    assert seen.sent["finetune.inputs.activations.seconds"] == 2
+    assert not seen.lost
+
+
+def test_auto_computes_where_memory_does_not_hold_what_it_times(
+    workspace: Workspace, open_pixels: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(activations.Activations, "seconds", full)
+    with pretended_gpu():
+        run, _ = finetune_run(
+            workspace, make_task(unfreeze="1"), open_pixels, load, Execution("cuda")
+        )
+    meta = read_predictions(workspace.predictions(run)).meta
+    assert meta["boundary_reason"] == "the device's memory does not hold 8 images at a time"
 
 
 def test_a_way_that_is_none(workspace: Workspace, open_pixels: Pixels) -> None:

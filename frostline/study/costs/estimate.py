@@ -89,7 +89,8 @@ def _estimate(
     if step.kind == "pixels":
         return _pixels(workspace, step)
     crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
-    cost = measure_backbone(workspace, step.cell, crop, device, precision)
+    batch = _training_batch(step) if step.kind == "finetune" else study.machine().batch_on(device)
+    cost = measure_backbone(workspace, step.cell, crop, device, precision, batch)
     if step.kind == "embeddings":
         lacking = lacking_rows(workspace, step)
         # One pass for all features; those of blocks are about as long as the backbone's own.
@@ -118,9 +119,15 @@ def _finetune(workspace: Workspace, study: Study, step: Step, cost: Cost) -> Est
     times, (train, val, test) = _trained_images(workspace, study, step.cell.dataset, cv)
     epoch = train * cost.training_seconds + val * cost.embedding_seconds
     seconds = trials * recipe["epochs"] * epoch + (val + test) * cost.embedding_seconds
+    memory = cost.training_bytes(_training_batch(step))
+    return Estimate(times * seconds, 4 * cost.parameters, memory)
+
+
+def _training_batch(step: Step) -> int:
+    """Give the images that a training computes at a time."""
+    recipe = step.inputs["recipe"]
     micro = recipe["micro_batch"]
-    batch = micro if isinstance(micro, int) and micro else recipe["batch_size"]
-    return Estimate(times * seconds, 4 * cost.parameters, cost.training_bytes(batch))
+    return int(micro if isinstance(micro, int) and micro else recipe["batch_size"])
 
 
 def _trained_images(

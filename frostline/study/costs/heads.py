@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from frostline.cache import Workspace
-from frostline.study.costs.measured import measure_once
+from frostline.cache.stores.measured import measure_once
 
 TIMED_ROWS = 512  # rows that heads are timed on
 CLOSE = 0.2  # distance of neighbouring classes in standard deviations: they overlap, as real ones

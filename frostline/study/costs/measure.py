@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Workspace, read_manifest
 from frostline.cache.keys import is_blocks
-from frostline.study.costs.measured import measure_once
+from frostline.cache.stores.measured import measure_once
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from frostline.finetune.model import Classifier
+    from frostline.stages import Machine
     from frostline.study.plan import Cell, Step
 
-TIMED_IMAGES = 4  # images through the backbone
+# A CPU's rate depends on the batch, too: 4 images took 0.7 (effnet-lite0) to 1.3 (a ViT) times as
+# long each as 32 did, and 1.5 times in training. Where a whole batch would take long, the few that
+# can be timed say enough.
+FEW = 4
+CPU_SECONDS = 5.0  # that a pass may take there
 DECODED = 16  # images from their files
 TIMED_CLASSES = 10  # of a head that is timed: it costs next to nothing
 
@@ -57,17 +64,29 @@ class Cost:
 
 
 def measure_backbone(
-    workspace: Workspace, cell: Cell, size: int, device: str, precision: str
+    workspace: Workspace, cell: Cell, size: int, device: str, precision: str, batch: int
 ) -> Cost:
-    """Measure a cell's backbone on a few images of noise, unless the workspace remembers it.
+    """Measure a cell's backbone on images of noise, unless the workspace remembers it.
 
     The network has its real size and random weights, which cost what others do.
+
+    Parameters
+    ----------
+    batch : int
+        Images at a time when it runs. So many are timed: fewer on a GPU whose memory does not hold
+        them (the largest power of two that it does), and on a CPU that takes too long for them.
+
+    Raises
+    ------
+    InputError
+        If not even one image fits.
     """
     import torch
 
     from frostline.extract.forward import device_name
 
     what = {
+        "batch": batch,
         "backbone": cell.backbone.name,
         "feature": _feature(cell),
         "unfreeze": str(cell.entry.unfreeze),
@@ -77,17 +96,21 @@ def measure_backbone(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    found = measure_once(workspace, what, lambda: asdict(_measure(cell, size, device, precision)))
+    found = measure_once(
+        workspace, what, lambda: asdict(_measure(cell, size, device, precision, batch))
+    )
     return Cost(**found)
 
 
-def measure_costs(workspace: Workspace, cells: Sequence[Cell], device: str, precision: str) -> None:
+def measure_costs(workspace: Workspace, cells: Sequence[Cell], machine: Machine) -> None:
     """Measure the backbones of frozen runs at the size of their images, unless that is known."""
+    device, precision = machine.resolve()
     for cell in {(cell.backbone.name, cell.entry.image_size): cell for cell in cells}.values():
         if cell.entry.unfreeze == "none":
             manifest = read_manifest(workspace.manifest(cell.dataset))
             size = cell.network().inputs(workspace, manifest).geometry.crop
-            measure_backbone(workspace, cell, size, device, precision)
+            batch = machine.batch_on(device)
+            measure_backbone(workspace, cell, size, device, precision, batch)
 
 
 def measure_decoding(workspace: Workspace, step: Step) -> float:
@@ -117,12 +140,13 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
     return float(measure_once(workspace, what, timed)["seconds"])
 
 
-def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
+def _measure(cell: Cell, size: int, device: str, precision: str, batch: int) -> Cost:
     import torch
 
     from frostline.extract.backbones.backbone import load_backbone
     from frostline.finetune.model import Classifier
-    from frostline.finetune.unfreeze import set_modes, unfreeze
+    from frostline.finetune.training.memory import largest_that_fits
+    from frostline.finetune.unfreeze import unfreeze
 
     network = cell.network()
     backbone = load_backbone(
@@ -135,33 +159,66 @@ def _measure(cell: Cell, size: int, device: str, precision: str) -> Cost:
     model = Classifier(backbone, TIMED_CLASSES, 0)
     unfreeze(model, cell.entry.unfreeze)
     model.to(device).to(memory_format=torch.channels_last)
-    images = torch.randn(TIMED_IMAGES, 3, size, size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    found: dict[str, Any] = {}
+
+    def fits(count: int) -> bool:
+        try:
+            images = torch.randn(count, 3, size, size, device=device)
+            images = images.contiguous(memory_format=torch.channels_last)
+            found.update(_embedding(model, images, device, precision))
+            if cell.entry.unfreeze != "none":
+                found.update(_training(model, images, device, precision))
+        except torch.OutOfMemoryError:
+            model.zero_grad()
+            return False
+        return True
+
+    if not device.startswith("cuda"):
+        fits(min(batch, FEW))
+        each = found["embedding_seconds"] + found.get("training_seconds", 0.0)
+        batch = min(batch, int(CPU_SECONDS / each))
+    if device.startswith("cuda") or batch > FEW:
+        largest_that_fits(fits, batch)
     everything = list(model.parameters())
-    common = {
-        "parameters": sum(each.numel() for each in everything),
-        "trained": sum(each.numel() for each in everything if each.requires_grad),
-        "dim": backbone.dim,
-    }
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    with torch.inference_mode():
-        embedding = _timed(lambda: model.eval().embed(images), device, precision)
-    memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
-    if cell.entry.unfreeze == "none":
-        return Cost(**common, embedding_seconds=embedding, memory=memory)
+    return Cost(
+        parameters=sum(each.numel() for each in everything),
+        trained=sum(each.numel() for each in everything if each.requires_grad),
+        dim=backbone.dim,
+        **found,
+    )
+
+
+def _embedding(model: Classifier, images: Tensor, device: str, precision: str) -> dict[str, Any]:
+    """Time forward passes; the fields of `Cost` for them."""
+    import torch
+
+    from frostline.extract.forward import computing
+
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    model.eval()
+    with computing(device, precision):
+        seconds = _timed(lambda: model.embed(images), device) / len(images)
+    memory = torch.cuda.max_memory_allocated(device) if on_gpu else 0
+    return {"embedding_seconds": seconds, "memory": memory}
+
+
+def _training(model: Classifier, images: Tensor, device: str, precision: str) -> dict[str, Any]:
+    """Time forward and backward passes; the fields of `Cost` for them."""
+    from frostline.extract.forward import whole_float32
+    from frostline.finetune.unfreeze import set_modes
+
     set_modes(model)
     saved: list[tuple[int, int]] = []
-    training = _timed(lambda: _step(model, images, saved), device, precision)
+    with whole_float32(device):
+        seconds = _timed(lambda: _step(model, images, device, precision, saved), device)
     kept, copies = max(saved)
-    return Cost(
-        **common,
-        embedding_seconds=embedding,
-        memory=memory,
-        training_seconds=training,
-        saved_bytes=kept // TIMED_IMAGES,
-        copied_bytes=copies,
-    )
+    return {
+        "training_seconds": seconds / len(images),
+        "saved_bytes": kept // len(images),
+        "copied_bytes": copies,
+    }
 
 
 def _feature(cell: Cell) -> str | None:
@@ -170,12 +227,16 @@ def _feature(cell: Cell) -> str | None:
     return None if is_blocks(feature) else feature
 
 
-def _step(model: Classifier, images: Any, saved: list[tuple[int, int]]) -> None:
+def _step(
+    model: Classifier, images: Tensor, device: str, precision: str, saved: list[tuple[int, int]]
+) -> None:
     """Forward and backward once; note how many bytes were kept between, weights left out.
 
     Autocast's copies of weights, which do not grow with the images, are counted for themselves.
     """
     import torch
+
+    from frostline.extract.forward import COMPUTE
 
     known = {each.data_ptr() for each in model.parameters()}
     shapes = {tuple(sorted(each.shape)) for each in model.parameters() if each.ndim > 1}
@@ -190,25 +251,25 @@ def _step(model: Classifier, images: Any, saved: list[tuple[int, int]]) -> None:
             of[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    mixed = torch.autocast(
+        torch.device(device).type, COMPUTE[precision], enabled=precision != "float32"
+    )
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), mixed:
         loss = model(images).float().square().mean()
     loss.backward()
     model.zero_grad()
     saved.append((sum(kept.values()), sum(copies.values())))
 
 
-def _timed(work: Callable[[], object], device: str, precision: str) -> float:
-    """Seconds an image, the second time: the first one pays for starting."""
+def _timed(work: Callable[[], object], device: str) -> float:
+    """Seconds, the second time: the first one pays for starting."""
     import torch
 
-    from frostline.extract.forward import COMPUTE
-
-    dtype, seconds = COMPUTE[precision], 0.0
+    seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            work()
+        work()
         if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        seconds = (time.perf_counter() - start) / TIMED_IMAGES
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - start
     return seconds

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from frostline.cache import Workspace
 from frostline.cache.keys import canonical_json
 from frostline.cache.stamped import read_json, write_json
+from frostline.cache.workspace import Workspace
 
 FORMAT, VERSION = "frostline-measured", 2
 
