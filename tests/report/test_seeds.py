@@ -434,7 +434,7 @@ def test_a_family_of_methods_whose_seeds_vary_is_adjusted_for_every_pair(run):
     """Each method's few seeds are in the variance of all of its pairs."""
     runs = []
     for name, skill in (("a", 1.0), ("b", 1.4), ("c", 1.8)):
-        for one in seeds(run, 2, backbone=name, skill=skill):
+        for one in seeds(run, 3, backbone=name, skill=skill):
             one.meta["run"] = f"{name}{one.meta['seed']}"
             runs.append(one)
     pairs = compare(runs)

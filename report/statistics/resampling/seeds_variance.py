@@ -170,7 +170,7 @@ def seeds_part(
     apart = shares - shares.mean(1, keepdims=True)
     both = float(counts @ (apart**2).sum(1)) * units / max(units - 1, 1) / (seeds - 1)
     whole = float(values.var(ddof=1))
-    if both > 0:  # else all seeds answered alike
+    if (shares != shares[:, :1]).any():  # else all seeds answered alike
         whole += step**2 / 6
     return SeedsPart(whole / seeds, both / seeds, seeds - 1)
 
