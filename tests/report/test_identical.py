@@ -104,7 +104,7 @@ def test_seeds_in_another_order_are_identical_and_others_keep_their_p(run):
             for i, seed in enumerate(seeds)
         ]
 
-    alike = [*method("none", (1, 2, 3)), *method("all", (3, 1, 2)), *method("2", (4, 5, 6), 0.5)]
+    alike = [*method("none", (1, 2, 3)), *method("all", (3, 1, 2)), *method("2", (4, 5, 6), -1.0)]
     frame = compare(alike)
     assert frame["verdict"].tolist() == ["better", "better", SAME]
     assert frame["difference"].iloc[-1] == 0
