@@ -118,18 +118,18 @@ def _doubts(sets: Mapping[str, Mapping[str, list[Scored]]], metric: str) -> Note
 
 
 def _by_dataset(scored: Iterable[Scored], metric: str) -> dict[str, dict[str, list[Scored]]]:
-    """Sort runs by data set and method; refuse what cannot be ranked by this metric.
-
-    Of runs of one method and seed the first counts.
-    """
+    """Sort runs by data set and method; refuse what cannot be ranked by this metric."""
     check_compared(metric)
     sets: dict[str, dict[str, list[Scored]]] = {}
     for item in scored:
         item[1].check_order([metric], item[0].run)
         name = str(item[0].meta.get("dataset") or "")
         mine = sets.setdefault(name, {}).setdefault(method_name(item[0]), [])
-        if all(one.meta.get("seed") != item[0].meta.get("seed") for one, _ in mine):
-            mine.append(item)
+        if any(one.meta.get("seed") == item[0].meta.get("seed") for one, _ in mine):
+            raise InputError(
+                f"{item[0].run}: there is another run of this method with the same seed: give one."
+            )
+        mine.append(item)
     return sets
 
 

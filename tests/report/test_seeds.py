@@ -456,10 +456,11 @@ def test_a_repeat_that_is_given_twice_is_no_more_evidence(run):
         over_folds([*runs, runs[0]], metrics=["accuracy"])
 
 
-def test_a_seed_that_is_given_twice_is_ranked_once(run):
+def test_a_seed_that_is_given_twice_is_not_ranked(run):
     both = [run(run="a"), run(run="b", backbone="other", seed=1)]
-    ranked = rank_methods([both[0], both[0], both[1]], replicates=100)
-    assert ranked["seeds"].tolist() == [1, 1]
+    assert rank_methods(both, replicates=100)["seeds"].tolist() == [1, 1]
+    with pytest.raises(InputError, match="there is another run of this method with the same"):
+        rank_methods([both[0], both[0], both[1]], replicates=100)
     for metric in ("recall_weighted", "calibration_error", "calibration_slope"):
         with pytest.raises(InputError):
             rank_methods(both, metric=metric)

@@ -56,9 +56,8 @@ class Family(Protocol):
 class Bonferroni:
     """Pairs on images of their own, or of methods whose seeds vary: valid whatever depends on what.
 
-    Of two or three seeds no law of the largest statistic is known well: each method's few seeds are
-    in the variance of all of its pairs. Drawn from a normal law, six equally good methods of two
-    seeds differed in 8 to 9% of trials.
+    Each method's few seeds are in the variance of all of its pairs, so that the law of their
+    largest statistic is not that of normal draws.
 
     Attributes
     ----------

@@ -30,10 +30,11 @@ class SeedsTest:
 
     Its variance has two parts, of which one may rest on few groups and the other on few seeds. The
     distance that has a p is the root of the sum of squares of both parts' own distances (Banerjee
-    1960, of the problem of Behrens and Fisher): at no level is it rejected more often than that.
-    By Satterthwaite's (1946) degrees of freedom, as Hillis (2007) has them, two equal methods of
-    two or three seeds, which make most of the variance, differ in 13 or 8% of trials: where the
-    seeds happen to be alike, the variance is taken for that of the groups, which are many.
+    1960, of the problem of Behrens and Fisher): by simulation it is rejected at most 1.03 times as
+    often as p says, at 5% and at the stricter levels of families. By Satterthwaite's (1946) degrees
+    of freedom, as Hillis (2007) has them, two equal methods of two or three seeds, which make most
+    of the variance, differ in 13 or 8% of trials: where the seeds happen to be alike, the variance
+    is taken for that of the groups, which are many.
 
     Attributes
     ----------
