@@ -133,9 +133,9 @@ def over_seeds(
     """Pool runs that differ in their seed alone: one row a method and metric.
 
     Student's t on the scale of jackknife-t; its variance is that of groups, of seeds, and of their
-    interaction once, its degrees of freedom are those of that sum (`seeds_test`). Where seeds gave
-    the same predictions, and of one seed, there is nothing to pool, and the interval is what
-    `evaluate` gives.
+    interaction once (`seeds_test`), its quantile Cochran and Cox's (`SeedsTest.mean_df`). Where
+    seeds gave the same predictions, and of one seed, there is nothing to pool, and the interval is
+    what `evaluate` gives.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def _pool(
         interval.high,
         float(group[0] ** 0.5),
         NAN if part is None else part.error(group[0]),
-        test.df if interval.method in (JACKKNIFE, POOLED) else NAN,
+        test.mean_df if interval.method in (JACKKNIFE, POOLED) else NAN,
     ), interval
 
 
@@ -364,7 +364,7 @@ def _interval(
         units = min(exact_trials(name, one) for one in samples)
         found = clopper_pearson(name, blank, units)
     elif test.error > NEGLIGIBLE * abs(centre):
-        low, high = t_bounds(centre, test.error, test.df, scale)
+        low, high = t_bounds(centre, test.error, test.mean_df, scale)
         found = replace(blank, low=low, high=high)
     else:
         return replace(blank, notes=(Note(UNVARYING.format(unit=first.unit), (name,)),))

@@ -236,6 +236,9 @@ def test_student_s_t_of_two_variances(group, seeds, group_df, seeds_df, distance
     assert min(group_df, seeds_df) * 0.999 <= test.df <= max(group_df, seeds_df) * 1.001
     assert test.p(low) == pytest.approx(0.05)
     assert test.interval_at(test.statistic())[0] == pytest.approx(0, abs=1e-9 * distance)
+    mean = np.average(stats.t.ppf(0.975, [group_df, seeds_df]), weights=[group, seeds])
+    assert stats.t.ppf(0.975, test.mean_df) == pytest.approx(mean)
+    assert test.mean_df >= test.df * 0.999
     alone = SeedsTest(distance, group, group_df)
     assert alone.p() == pytest.approx(2 * stats.t.sf(distance / group**0.5, group_df), abs=1e-12)
     assert alone.df == group_df
@@ -258,6 +261,19 @@ def test_no_level_is_rejected_more_often_than_it_says(seeds, share):
     for level in (0.05, 0.0167, 0.0033):
         scatter = 3 * (level * (1 - level) / times) ** 0.5
         assert (p < level).mean() < 1.05 * level + scatter
+
+
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.985), (3, 0.975), (5, 0.97)])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_interval_of_a_mean_covers(seeds, most, share):
+    """A mean whose variance is groups' and, by this share, seeds', as estimated."""
+    rng, times = np.random.default_rng(seeds), 4_000
+    groups = (1 - share) * rng.chisquare(100, times) / 100
+    of_seeds = share * rng.chisquare(seeds - 1, times) / (seeds - 1)
+    tests = [SeedsTest(0.0, g, 100.0, s, seeds - 1) for g, s in zip(groups, of_seeds, strict=True)]
+    reach = [test.error * stats.t.ppf(0.975, test.mean_df) for test in tests]
+    covers = (2 * stats.norm.cdf(reach) - 1).mean()
+    assert 0.94 < covers < most
 
 
 def test_seeds_without_a_spread_of_their_own_add_nothing_on_average():

@@ -65,8 +65,8 @@ def test_groups_seeds_and_their_interaction_are_counted_once(run):
     assert row["seed_error"] == pytest.approx((whole - shared) ** 0.5)
     total = between + whole - shared
     dfs = [of_groups(right.mean(1), images), s - 1]
-    both = np.sqrt([between - shared, whole]) * stats.t.ppf(0.975, dfs)
-    quantile = np.hypot(*both) / total**0.5
+    # Cochran and Cox: the quantiles' mean, weighted by the variances.
+    quantile = np.array([between - shared, whole]) @ stats.t.ppf(0.975, dfs) / total
     assert stats.t.ppf(0.975, row["df"]) == pytest.approx(quantile)
     centre = values.mean()
     reach = quantile * total**0.5 / (centre * (1 - centre))
