@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="4 batches instead of 16.")
     parser.add_argument("--backbone", default="effnet-lite0")
     parser.add_argument("--feature", default="blocks")
-    parser.add_argument("--engine", default="torch", choices=("torch", "onnx"))
+    parser.add_argument("--engine", default="torch", choices=("torch", "onnx", "openvino"))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeat", type=int, default=5)

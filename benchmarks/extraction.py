@@ -46,7 +46,7 @@ def make_images(folder: Path, count: int) -> Path:
 def bare(backbone: Backbone, options: argparse.Namespace, batches: int) -> float:
     """Images/s of the forward pass alone, over one batch again and again."""
     forward = several_forward(
-        backbone, [backbone.feature], NORMALISATION, options.device, "float32", options.engine
+        backbone, [backbone.feature], NORMALISATION, options.device, "float32", [options.engine]
     )
     pixels = torch.zeros((options.batch, 224, 224, 3), dtype=torch.uint8)
     to_host(forward(pixels))()
@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="8 batches instead of 32.")
     parser.add_argument("--backbone", default="effnet-lite0")
-    parser.add_argument("--engine", default="torch", choices=("torch", "onnx"))
+    parser.add_argument("--engine", default="torch", choices=("torch", "onnx", "openvino"))
     parser.add_argument("--images", type=Path)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--device", default="cpu")

@@ -125,7 +125,7 @@ def embed_features(
     *,
     batch: int = 32,
     device: str = "cpu",
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> list[Extraction]:
@@ -137,8 +137,9 @@ def embed_features(
         They differ in `feature` (and `head`) alone.
     load : callable
         Gives the backbone; called only if there is anything to embed.
-    engine : {"torch", "onnx"}
-        What computes: recorded, and no part of the key, because the embeddings agree.
+    engine : {"auto", "torch", "onnx", "openvino"}
+        What computes: recorded, and no part of the key, because the embeddings agree. `auto` is the
+        fastest that is installed and agrees, where float32 is computed on a CPU.
 
     Raises
     ------
@@ -158,7 +159,10 @@ def embed_features(
         backbone = load()
         for spec in specs:
             check_weights(backbone, spec)
-        forward, provenance = _computing(backbone, specs, device, engine)
+        from frostline.extract.engine import choose_engines
+
+        engines = choose_engines(engine, device, specs[0]["compute"], len(wanted) / batch)
+        forward, provenance = _computing(backbone, specs, device, engines)
         provenance["batch"] = batch
         _embed(source, wanted, targets, _Fitting(forward, device, batch), provenance, progress)
     for target in targets:
@@ -168,7 +172,7 @@ def embed_features(
 
 
 def _computing(
-    backbone: Backbone, specs: Sequence[dict[str, Any]], device: str, engine: Engine
+    backbone: Backbone, specs: Sequence[dict[str, Any]], device: str, engines: Sequence[str]
 ) -> tuple[Callable[[Tensor], list[Tensor]], dict[str, Any]]:
     """Make the forward pass, and say what computes."""
     # Here, and not above: importing torch takes seconds, which finished work should not.
@@ -178,14 +182,15 @@ def _computing(
     provenance = {
         **versions(),
         "device": device_name(device),
-        "engine": engine_version(engine),
         "weights_source": backbone.weights_source,
     }
+
+    def chosen(engine: str) -> None:  # before the first part is begun
+        provenance["engine"] = engine_version(engine)
+
     features, first = [spec["feature"] for spec in specs], specs[0]
-    forward = several_forward(
-        backbone, features, first["normalisation"], device, first["compute"], engine
-    )
-    return forward, provenance
+    about = first["normalisation"], device, first["compute"]
+    return several_forward(backbone, features, *about, engines, chosen), provenance
 
 
 def check_weights(backbone: Backbone, spec: Mapping[str, Any]) -> None:

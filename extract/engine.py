@@ -1,73 +1,131 @@
-"""ONNX Runtime as the engine of extraction on a CPU: the same numbers, several times as fast.
+"""What computes embeddings on a CPU: OpenVINO or ONNX Runtime, where they agree with PyTorch.
 
-Measured with `effnet-lite0`, 2 threads, batch 16, against eager PyTorch in channels-last order:
-ONNX Runtime 3.2 times as fast; `torch.compile` 1.2 times, after more than a minute of compiling;
-a traced and frozen model 0.75 times. So there are these two engines.
+All give the same numbers; OpenVINO is the fastest, PyTorch the slowest (docs/benchmarks.md, "What
+limits"). Of `effnet-lite0`, `torch.compile` was 1.2 times as fast as PyTorch's eager mode after
+more than a minute of compiling; a traced and frozen model 0.75 times. So they are not here.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from frostline.cache import InputError
+from frostline.cache.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.features import Feature
 
-Engine = Literal["torch", "onnx"]
+Engine = Literal["auto", "torch", "onnx", "openvino"]
+Features = Callable[["Tensor"], Sequence["Tensor"]]
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
+TITLES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "torch": "PyTorch"}
+# To export a model and compare it takes as long as about three batches.
+AUTO_BATCHES = 8
 # How far embeddings of another engine, batch or number of threads may differ: by the order of
 # additions, no more.
 COSINE = 0.999999
 OPSET = 17
 
 
-class _Features(nn.Module):
-    def __init__(self, backbone: Backbone, features: Sequence[Feature]) -> None:
-        super().__init__()
-        self.model = backbone.model
-        self.backbone, self.features = backbone, features
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.backbone.several(images, self.features))
+class _Cannot(Exception):
+    """Why an engine does not serve a backbone."""
 
 
-def onnx_features(
-    backbone: Backbone, features: Sequence[Feature], example: Tensor
-) -> Callable[[Tensor], list[Tensor]]:
-    """Make a function that computes features with ONNX Runtime, after comparing it with PyTorch.
+def choose_engines(engine: Engine, device: str, compute: str, batches: float) -> list[str]:
+    """List what `engine` stands for, to be tried in turn.
+
+    `auto` is the fastest that is installed, where float32 is computed on a CPU and there is enough
+    to do; the last one is always PyTorch.
 
     Parameters
     ----------
-    example : float32 [n, 3, height, width]
-        The first images; the function takes batches of this shape alone.
+    batches : float
+        How many forward passes there are to do.
 
     Raises
     ------
     InputError
-        If ONNX Runtime is not installed, the model cannot be exported, or its embeddings of the
-        example differ from PyTorch's.
+        If an engine of CPUs is named for anything else.
     """
-    run = _session(_export(_Features(backbone, features).eval(), example, backbone.name))
-    expected, found = backbone.several(example, features), run(example)
-    worst = min(_least_cosine(a, b) for a, b in zip(expected, found, strict=True))
-    if worst < COSINE:
+    on_cpu = compute == "float32" and device == "cpu"
+    if engine not in ("auto", "torch") and not on_cpu:
         raise InputError(
-            f"ONNX Runtime's embeddings of {backbone.name!r} differ from PyTorch's (cosine "
-            f"{worst:.7f}): use --engine torch."
+            f"Engine {engine!r} computes float32 on a CPU, not {compute} on {device}: use --engine "
+            "torch, or --device cpu --precision float32."
         )
-    return run
+    if engine != "auto":
+        return [engine]
+    fast = [name for name in ("openvino", "onnx") if on_cpu and batches >= AUTO_BATCHES]
+    return [*(name for name in fast if find_spec(PACKAGES[name])), "torch"]
 
 
-def _export(module: nn.Module, example: Tensor, name: str) -> bytes:
+def make_features(
+    engines: Sequence[str], backbone: Backbone, features: Sequence[Feature], example: Tensor
+) -> tuple[str, Features]:
+    """Make a function that computes features by the first engine that can, and name the engine.
+
+    One that is not PyTorch is compared with it first. Why an engine cannot is warned of, if there
+    is another one to try.
+
+    Parameters
+    ----------
+    example : float32 [n, 3, height, width]
+        The first images; the function takes batches of this shape alone, unless PyTorch computes.
+
+    Raises
+    ------
+    InputError
+        If the last engine is not installed, cannot run the model, or its embeddings of the example
+        differ from PyTorch's.
+    """
+    model: bytes | None = None
+    for engine, following in zip(engines, [*engines[1:], ""], strict=True):
+        if engine == "torch":
+            break
+        try:
+            run = _installed(engine)
+            model = model or _export(backbone, features, example)
+            compiled = run(model)
+            _check(compiled, backbone, features, example, TITLES[engine])
+        except _Cannot as error:
+            if not following:
+                raise InputError(f"{error}: use --engine torch.") from error
+            warnings.warn(f"{error}: {TITLES[following]} computes.", stacklevel=2)
+        else:
+            return engine, compiled
+    return "torch", lambda images: backbone.several(images, features)
+
+
+def _installed(engine: str) -> Callable[[bytes], Features]:
+    try:
+        __import__(PACKAGES[engine])
+    except ImportError as error:
+        raise _Cannot(
+            f"Engine {engine!r} needs {TITLES[engine]} (`pip install 'frostline[{engine}]'`)"
+        ) from error
+    return {"openvino": _openvino, "onnx": _onnxruntime}[engine]
+
+
+def _export(backbone: Backbone, features: Sequence[Feature], example: Tensor) -> bytes:
+    from tempfile import TemporaryDirectory
+
+    import torch
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = backbone.model
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            return tuple(backbone.several(images, features))
+
+    module: nn.Module = Pooled().eval()
     try:
         with TemporaryDirectory() as folder, warnings.catch_warnings():
             # The exporter that needs no further packages is called legacy; and tracing warns of
@@ -78,20 +136,15 @@ def _export(module: nn.Module, example: Tensor, name: str) -> bytes:
             torch.onnx.export(module, (example,), str(path), input_names=["images"], **options)
             return path.read_bytes()
     except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
-        raise InputError(
-            f"Backbone {name!r} cannot be exported to ONNX ({str(error).splitlines()[0]}): use "
-            "--engine torch."
-        ) from error
+        why = str(error).splitlines()[0]
+        raise _Cannot(f"Backbone {backbone.name!r} cannot be exported to ONNX ({why})") from error
 
 
-def _session(model: bytes) -> Callable[[Tensor], list[Tensor]]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            "Engine 'onnx' needs ONNX Runtime: run `pip install 'frostline[onnx]'`, or use "
-            "--engine torch."
-        ) from error
+def _onnxruntime(model: bytes) -> Features:
+    import numpy as np
+    import onnxruntime
+    import torch
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -103,13 +156,40 @@ def _session(model: bytes) -> Callable[[Tensor], list[Tensor]]:
     return run
 
 
-def _least_cosine(left: Tensor, right: Tensor) -> float:
-    return float(nn.functional.cosine_similarity(left.double(), right.double()).min())
+def _openvino(model: bytes) -> Features:
+    import numpy as np
+    import openvino
+    import torch
+
+    core = openvino.Core()
+    # Else it computes in bfloat16 where a CPU has it.
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = core.compile_model(core.read_model(model), "CPU", options | threads)
+
+    def run(images: Tensor) -> list[Tensor]:
+        # Its memory is used again by the next batch.
+        rows = compiled([np.ascontiguousarray(images.numpy())]).to_tuple()
+        return [torch.from_numpy(np.array(row)) for row in rows]
+
+    return run
 
 
-def engine_version(engine: Engine) -> str:
+def _check(
+    run: Features, backbone: Backbone, features: Sequence[Feature], example: Tensor, title: str
+) -> None:
+    from torch.nn.functional import cosine_similarity
+
+    pairs = zip(backbone.several(example, features), run(example), strict=True)
+    worst = min(float(cosine_similarity(a.double(), b.double()).min()) for a, b in pairs)
+    if not worst >= COSINE:
+        raise _Cannot(
+            f"{title}'s embeddings of {backbone.name!r} differ from PyTorch's (cosine {worst:.7f})"
+        )
+
+
+def engine_version(engine: str) -> str:
     """Give name and version of an engine, for a part's provenance."""
     from importlib.metadata import version
 
-    package = {"torch": "torch", "onnx": "onnxruntime"}[engine]
-    return f"{package} {version(package)}"
+    return f"{PACKAGES[engine]} {version(PACKAGES[engine])}"

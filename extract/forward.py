@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline.cache import InputError
-from frostline.extract.engine import Engine, onnx_features
+from frostline.extract.engine import Features, make_features
 from frostline.extract.prefetch import Memory, reused_memory
 
 if TYPE_CHECKING:
@@ -35,30 +34,34 @@ def several_forward(
     normalisation: dict[str, list[float]],
     device: str,
     compute: str,
-    engine: Engine = "torch",
+    engines: Sequence[str] = ("torch",),
+    chosen: Callable[[str], object] = str,
 ) -> Callable[[Tensor], list[Tensor]]:
     """Make uint8 pixels [n, h, w(, 3)] → float32 [n, dim] on the device, for each feature.
 
-    With engine "onnx" all batches must be of the size of the first. Float32 is IEEE's on a GPU too:
-    TF32, which PyTorch lets convolutions use there, keeps 10 of its 23 bits.
+    Float32 is IEEE's on a GPU too: TF32, which PyTorch lets convolutions use there, keeps 10 of its
+    23 bits.
+
+    Parameters
+    ----------
+    engines : sequence of str
+        What `choose_engines` gives. Other engines than PyTorch want all batches to be of the size
+        of the first.
+    chosen : callable
+        Is told which of them computes, with the first batch.
     """
-    if engine == "onnx" and (compute, torch.device(device).type) != ("float32", "cpu"):
-        raise InputError(
-            f"Engine 'onnx' computes float32 on a CPU, not {compute} on {device}: use --engine "
-            "torch, or --device cpu --precision float32."
-        )
     backbone.model.eval().to(memory_format=torch.channels_last).to(device)
     found = [backbone.find(feature) for feature in features]
-    run: list[Callable[[Tensor], list[Tensor]]] = []
+    run: list[Features] = []
 
     def forward(pixels: Tensor) -> list[Tensor]:
         with computing(device, compute):
             images = to_input(pixels, normalisation, device)
-            if engine == "torch":
-                return [row.float() for row in backbone.several(images, found)]
             if not run:
-                run.append(onnx_features(backbone, found, images))
-            return run[0](images)
+                engine, compute_features = make_features(engines, backbone, found, images)
+                chosen(engine)
+                run.append(compute_features)
+            return [row.float() for row in run[0](images)]
 
     return forward
 

@@ -14,6 +14,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail, say
+from frostline.extract.engine import Engine
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ AUTO = "auto"
 # Images a forward pass, by default.
 GPU_BATCH, CPU_BATCH = 256, 32
 PRECISIONS = (AUTO, "float32", "bfloat16", "float16")
+# Engines that are no CPU's alone, and what the others can do.
+TORCH_TOO = (AUTO, "torch")
+OF_CPUS = (("cpu", AUTO), ("cpu", "float32"))
 
 
 def digest_file(workspace: Workspace) -> Path:
@@ -185,7 +189,8 @@ class Machine:
     on_error : str
         `stop` at the first image that cannot be read, or `skip` and list them.
     engine : str
-        `torch`, or `onnx` to extract with ONNX Runtime on a CPU.
+        What embeds: `auto` (on a CPU OpenVINO or ONNX Runtime, where they are installed and agree
+        with PyTorch), `torch`, `onnx`, `openvino`.
     keep_pixels : bool
         Whether images that are decoded to be embedded are kept as pixels for the next backbone;
         those of fine-tuning always are.
@@ -196,7 +201,7 @@ class Machine:
     batch: int | None = None
     workers: int = 0
     on_error: Literal["stop", "skip"] = "stop"
-    engine: Literal["torch", "onnx"] = "torch"
+    engine: Engine = "auto"
     keep_pixels: bool = True
 
     def resolve(self) -> tuple[str, str]:
@@ -209,7 +214,7 @@ class Machine:
         """
         name = self.device
         if name == "auto":
-            name = "cuda" if self.engine == "torch" and gpu_count() else "cpu"
+            name = "cuda" if self.engine in TORCH_TOO and gpu_count() else "cpu"
         if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
             raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or cuda:N.")
         count = gpu_count() if name.startswith("cuda") else 0
@@ -221,10 +226,10 @@ class Machine:
             raise InputError(
                 f"There is no precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}."
             )
-        if self.engine == "onnx" and (name != "cpu" or self.precision not in ("auto", "float32")):
+        if self.engine not in TORCH_TOO and (name, self.precision) not in OF_CPUS:
             raise InputError(
-                f"--engine onnx computes float32 on a CPU, not {self.precision} on {name}: leave "
-                "out --device and --precision, or use --engine torch."
+                f"--engine {self.engine} computes float32 on a CPU, not {self.precision} on {name}"
+                ": leave out --device and --precision, or use --engine torch."
             )
         if self.precision != "auto":
             return name, self.precision
@@ -252,7 +257,7 @@ class Machine:
         """
         own = self.resolve()[1]
         chosen = replace(self, precision=own)
-        if self.precision != AUTO or self.engine != "torch" or begun(own):
+        if self.precision != AUTO or self.engine not in TORCH_TOO or begun(own):
             return chosen, ""
         for one in PRECISIONS[1:]:
             if one != own and begun(one):

@@ -96,7 +96,7 @@ def depth(
     feature: Annotated[
         str, typer.Option(help="How tokens are pooled at every depth: blocks or blocks:cls+mean.")
     ] = "blocks",
-    engine: EngineOption = "torch",
+    engine: EngineOption = "auto",
     dry_run: DryRunOption = False,
     jobs: StudyJobsOption = 1,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo
 from frostline.cache.errors import InputError, printable
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
+from frostline.extract.engine import Engine
 from frostline.ranks import rank_and_ranks, refuse_ranks
 
 Command = Callable[..., None]
@@ -67,8 +68,10 @@ BackboneOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    Literal["torch", "onnx"],
-    typer.Option(help="What computes; onnx is ONNX Runtime, faster on a CPU."),
+    Engine,
+    typer.Option(
+        help="What embeds; on a CPU, auto is OpenVINO or ONNX Runtime where they are installed."
+    ),
 ]
 BatchOption = Annotated[
     int | None,

@@ -50,7 +50,7 @@ def extract(
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
     batch: BatchOption = None,
-    engine: EngineOption = "torch",
+    engine: EngineOption = "auto",
     keep_pixels: KeepPixelsOption = "yes",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[

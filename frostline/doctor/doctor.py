@@ -25,6 +25,7 @@ EXTRAS = {
     "maps": "maps of embeddings by UMAP",
     "medmnist": "the data sets of MedMNIST",
     "onnx": "extraction by ONNX Runtime, faster on a CPU, and `frostline export`",
+    "openvino": "extraction by OpenVINO, the fastest on a CPU",
     "tensorboard": "`frostline finetune --tensorboard`",
     "xlsx": "tables as .xlsx",
 }

@@ -13,6 +13,7 @@ from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.depth.checks import AUTO, NONE
+from frostline.extract.engine import Engine
 from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import Recipe, make_recipe
 from frostline.names import as_parameters
@@ -305,7 +306,7 @@ class Study(_Strict):
     precision: str = "auto"
     batch: int | None = Field(None, ge=1)
     workers: int = Field(0, ge=0)
-    engine: Literal["torch", "onnx"] = "torch"
+    engine: Engine = "auto"
     on_error: Literal["stop", "skip"] = "stop"
     keep_pixels: bool = True
     _settled: str = PrivateAttr("")

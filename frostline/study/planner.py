@@ -44,7 +44,7 @@ def make_plan(
     """
     plan = _planned(workspace, study, cells, broken or {}, fetch)
     machine = study.machine()
-    if machine.precision != steps.AUTO or machine.engine != "torch":
+    if machine.precision != steps.AUTO or machine.engine not in steps.TORCH_TOO:
         return plan
     own = machine.resolve()[1]
     for one in (own, *steps.PRECISIONS[1:]):

@@ -1,4 +1,4 @@
-"""ONNX Runtime gives PyTorch's embeddings, in the same store."""
+"""OpenVINO and ONNX Runtime give PyTorch's embeddings, in the same store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 from frostline.cache import InputError, Store, Workspace
 from frostline.extract import engine
 from frostline.extract.backbones.backbone import load_backbone
+from frostline.extract.embed import Extraction
 from frostline.extract.forward import several_forward
 
 from .test_embed import NORMALISATION, extract, make_images, stored
-
-pytest.importorskip("onnxruntime")
 
 
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -24,6 +23,17 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (left.astype(float) * right).sum(axis=1) / norms
 
 
+@pytest.fixture(autouse=True)
+def both_are_here() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+
+
+def provenance(workspace: Workspace, done: Extraction) -> dict[str, Any]:
+    return Store.open(workspace.embeddings("set", "timm:test_vit") / done.key).provenance
+
+
+@pytest.mark.parametrize("fast", ["onnx", "openvino"])
 @pytest.mark.parametrize(
     ("name", "features"),
     [
@@ -33,44 +43,76 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         ("torchvision:densenet121", ["pre_logits"]),
     ],
 )
-def test_embeddings_agree_to_seven_digits(name: str, features: list[str]) -> None:
+def test_embeddings_agree_to_seven_digits(name: str, features: list[str], fast: str) -> None:
     backbone = load_backbone(name, weights="random", image_size=64, feature=features)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
-    images = torch.from_numpy(pixels)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 64, 64, 3), dtype=np.uint8)
     options: tuple[Any, ...] = (backbone, features, NORMALISATION, "cpu", "float32")
-    for slow, fast in zip(
-        several_forward(*options)(images), several_forward(*options, "onnx")(images), strict=True
+    slow, quick = several_forward(*options), several_forward(*options, [fast])
+    batches = [torch.from_numpy(batch) for batch in pixels]
+    # Both batches first: memory of the first is not used again while its rows are.
+    for expected, found in zip(
+        [slow(one) for one in batches], [quick(one) for one in batches], strict=True
     ):
-        assert (fast.dtype, fast.shape) == (torch.float32, slow.shape)
-        assert cosines(slow.numpy(), fast.numpy()).min() >= engine.COSINE
+        for left, right in zip(expected, found, strict=True):
+            assert (right.dtype, right.shape) == (torch.float32, left.shape)
+            assert cosines(left.numpy(), right.numpy()).min() >= engine.COSINE
 
 
-def test_the_engine_is_recorded_and_no_part_of_the_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast", ["onnx", "openvino"])
+def test_the_engine_is_recorded_and_no_part_of_the_key(tmp_path: Path, fast: engine.Engine) -> None:
     root = make_images(tmp_path / "images", 5)
     backbone = load_backbone("timm:test_vit", weights="random", image_size=64)
-    slow, fast = Workspace(tmp_path / "slow"), Workspace(tmp_path / "fast")
-    first, second = extract(slow, root, backbone), extract(fast, root, backbone, engine="onnx")
+    slow, quick = Workspace(tmp_path / "slow"), Workspace(tmp_path / "quick")
+    first, second = extract(slow, root, backbone), extract(quick, root, backbone, engine=fast)
     assert first.key == second.key
-    store = Store.open(fast.embeddings("set", "timm:test_vit") / second.key)
-    assert store.provenance["engine"].startswith("onnxruntime ")
-    rows = stored(fast, second)
+    assert provenance(quick, second)["engine"].startswith(f"{engine.PACKAGES[fast]} ")
+    rows = stored(quick, second)
     for image_id, row in stored(slow, first).items():
         assert cosines(row[None], rows[image_id][None]).min() >= engine.COSINE
-    assert extract(slow, root, backbone, engine="onnx").embedded == 0
+    assert extract(slow, root, backbone, engine=fast).embedded == 0
+
+
+def test_auto_is_the_fastest_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = ("cpu", "float32", engine.AUTO_BATCHES)
+    assert engine.choose_engines("auto", *many) == ["openvino", "onnx", "torch"]
+    assert engine.choose_engines("onnx", *many) == ["onnx"]
+    assert engine.choose_engines("auto", "cpu", "float32", engine.AUTO_BATCHES - 1) == ["torch"]
+    assert engine.choose_engines("auto", "cpu", "bfloat16", 99) == ["torch"]
+    assert engine.choose_engines("auto", "cuda:0", "float32", 99) == ["torch"]
+    monkeypatch.setattr(engine, "find_spec", lambda name: name == "onnxruntime" or None)
+    assert engine.choose_engines("auto", *many) == ["onnx", "torch"]
+
+
+def test_auto_goes_on_to_what_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next engine computes, and it is said; the provenance names what did."""
+    root = make_images(tmp_path / "images", 16)
+    backbone = load_backbone("timm:test_vit", weights="random", image_size=64)
+    wrong, whole = Workspace(tmp_path / "wrong"), Workspace(tmp_path / "whole")
+    done = extract(whole, root, backbone, batch=2)
+    assert provenance(whole, done)["engine"].startswith("openvino ")
+    monkeypatch.setattr(engine, "_openvino", lambda model: lambda images: [torch.ones(2, 64)])
+    with pytest.warns(UserWarning, match=r"^OpenVINO's .* differ .*: ONNX Runtime computes\.$"):
+        done = extract(wrong, root, backbone, batch=2)
+    assert provenance(wrong, done)["engine"].startswith("onnxruntime ")
+    monkeypatch.setattr(engine, "_onnxruntime", lambda model: lambda images: [torch.ones(2, 64)])
+    images, cls = torch.ones(2, 3, 64, 64), backbone.find("cls")
+    with (
+        torch.no_grad(),
+        pytest.warns(UserWarning, match=r"ONNX Runtime's .*: PyTorch computes\.$"),
+    ):
+        assert engine.make_features(["onnx", "torch"], backbone, [cls], images)[0] == "torch"
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = load_backbone("timm:test_vit", weights="random", image_size=32)
     with pytest.raises(InputError, match="Engine 'onnx' computes float32 on a CPU, not bfloat16"):
-        several_forward(backbone, ["cls"], NORMALISATION, "cpu", "bfloat16", "onnx")
+        engine.choose_engines("onnx", "cpu", "bfloat16", 99)
+    backbone = load_backbone("timm:test_vit", weights="random", image_size=32)
     images, cls = torch.randn(2, 3, 32, 32), backbone.find("cls")
     with monkeypatch.context() as patch, torch.inference_mode():
-        patch.setattr(engine, "_session", lambda model: lambda images: [torch.ones(2, 64)])
+        patch.setattr(engine, "_onnxruntime", lambda model: lambda images: [torch.ones(2, 64)])
         with pytest.raises(InputError, match=r"differ from PyTorch's \(cosine .*--engine torch"):
-            engine.onnx_features(backbone, [cls], images)
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with (
-        pytest.raises(InputError, match=r"pip install 'frostline\[onnx\]'"),
-        torch.inference_mode(),
-    ):
-        engine.onnx_features(backbone, [cls], images)
+            engine.make_features(["onnx"], backbone, [cls], images)
+    for name, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+        with pytest.raises(InputError, match=rf"pip install 'frostline\[{name}\]'.*engine torch"):
+            engine.make_features([name], backbone, [cls], images)

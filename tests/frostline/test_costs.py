@@ -124,3 +124,23 @@ def test_what_memory_does_not_hold_is_timed_in_smaller_batches(
     most = 0
     with pretended_gpu(), pytest.raises(InputError, match="does not hold the training of one"):
         measure.measure_backbone(*what[:-1], 1)
+
+
+def test_what_embeds_on_a_cpu_is_what_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what: Any = (Workspace(tmp_path), cell_of("none"), 32, "cpu", "float32", 8)
+    by_torch, timed = measure.measure_backbone(*what), []
+    by_engine = measure._by_engine
+
+    def noted(*args: Any) -> float:
+        timed.append((args[0][0], args[-1]))
+        return by_engine(*args)
+
+    monkeypatch.setattr(measure, "_by_engine", noted)
+    assert measure.measure_backbone(*what) == by_torch  # remembered
+    cost = measure.measure_backbone(*what, "openvino")
+    assert (timed, cost.dim) == ([("openvino", 8)], by_torch.dim)
+    assert cost.embedding_seconds > 0
+    assert measure.measure_backbone(*what, "openvino") == cost
+    assert len(timed) == 1

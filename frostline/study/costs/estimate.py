@@ -90,7 +90,8 @@ def _estimate(
         return _pixels(workspace, step)
     crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
     batch = _training_batch(step) if step.kind == "finetune" else study.machine().batch_on(device)
-    cost = measure_backbone(workspace, step.cell, crop, device, precision, batch)
+    engine = study.engine if step.kind == "embeddings" else "torch"
+    cost = measure_backbone(workspace, step.cell, crop, device, precision, batch, engine)
     if step.kind == "embeddings":
         lacking = lacking_rows(workspace, step)
         # One pass for all features; those of blocks are about as long as the backbone's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache import Workspace, read_manifest
 from frostline.cache.keys import is_blocks
 from frostline.cache.stores.measured import measure_once
+from frostline.extract.engine import Engine, choose_engines, engine_version
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from frostline.extract.backbones.backbone import Backbone
     from frostline.finetune.model import Classifier
     from frostline.stages import Machine
     from frostline.study.plan import Cell, Step
@@ -64,7 +67,13 @@ class Cost:
 
 
 def measure_backbone(
-    workspace: Workspace, cell: Cell, size: int, device: str, precision: str, batch: int
+    workspace: Workspace,
+    cell: Cell,
+    size: int,
+    device: str,
+    precision: str,
+    batch: int,
+    engine: Engine = "torch",
 ) -> Cost:
     """Measure a cell's backbone on images of noise, unless the workspace remembers it.
 
@@ -75,6 +84,8 @@ def measure_backbone(
     batch : int
         Images at a time when it runs. So many are timed: fewer on a GPU whose memory does not hold
         them (the largest power of two that it does), and on a CPU that takes too long for them.
+    engine : {"torch", "auto", "onnx", "openvino"}
+        What embeds.
 
     Raises
     ------
@@ -85,8 +96,10 @@ def measure_backbone(
 
     from frostline.extract.forward import device_name
 
+    engines = choose_engines(engine, device, precision, math.inf)
     what = {
         "batch": batch,
+        "engine": engine_version(engines[0]),
         "backbone": cell.backbone.name,
         "feature": _feature(cell),
         "unfreeze": str(cell.entry.unfreeze),
@@ -97,7 +110,7 @@ def measure_backbone(
         "torch": torch.__version__,
     }
     found = measure_once(
-        workspace, what, lambda: asdict(_measure(cell, size, device, precision, batch))
+        workspace, what, lambda: asdict(_measure(cell, size, device, precision, batch, engines))
     )
     return Cost(**found)
 
@@ -110,7 +123,7 @@ def measure_costs(workspace: Workspace, cells: Sequence[Cell], machine: Machine)
             manifest = read_manifest(workspace.manifest(cell.dataset))
             size = cell.network().inputs(workspace, manifest).geometry.crop
             batch = machine.batch_on(device)
-            measure_backbone(workspace, cell, size, device, precision, batch)
+            measure_backbone(workspace, cell, size, device, precision, batch, machine.engine)
 
 
 def measure_decoding(workspace: Workspace, step: Step) -> float:
@@ -140,7 +153,14 @@ def measure_decoding(workspace: Workspace, step: Step) -> float:
     return float(measure_once(workspace, what, timed)["seconds"])
 
 
-def _measure(cell: Cell, size: int, device: str, precision: str, batch: int) -> Cost:
+def _measure(
+    cell: Cell,
+    size: int,
+    device: str,
+    precision: str,
+    batch: int,
+    engines: Sequence[str] = ("torch",),
+) -> Cost:
     import torch
 
     from frostline.extract.backbones.backbone import load_backbone
@@ -179,6 +199,8 @@ def _measure(cell: Cell, size: int, device: str, precision: str, batch: int) -> 
         batch = min(batch, int(CPU_SECONDS / each))
     if device.startswith("cuda") or batch > FEW:
         largest_that_fits(fits, batch)
+    if engines[0] != "torch":
+        found["embedding_seconds"] = _by_engine(engines, backbone, size, max(batch, 1))
     everything = list(model.parameters())
     return Cost(
         parameters=sum(each.numel() for each in everything),
@@ -186,6 +208,19 @@ def _measure(cell: Cell, size: int, device: str, precision: str, batch: int) -> 
         dim=backbone.dim,
         **found,
     )
+
+
+def _by_engine(engines: Sequence[str], backbone: Backbone, size: int, batch: int) -> float:
+    """Time forward passes on a CPU by the first engine that can; seconds an image."""
+    import torch
+
+    from frostline.extract.engine import make_features
+    from frostline.extract.forward import computing
+
+    images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    with computing("cpu", "float32"):
+        _, compute = make_features(engines, backbone, [backbone.find(backbone.feature)], images)
+        return _timed(lambda: compute(images), "cpu") / batch
 
 
 def _embedding(model: Classifier, images: Tensor, device: str, precision: str) -> dict[str, Any]:
