@@ -55,7 +55,7 @@ def spec_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[s
     """
     a, b = _flatten(left), _flatten(right)
     return [
-        f"{name}: {_short(a.get(name, '-'))} / {_short(b.get(name, '-'))}"
+        f"{name}: {' / '.join(_short(str(a.get(name, '-')), str(b.get(name, '-'))))}"
         for name in sorted(a.keys() | b.keys())
         if a.get(name) != b.get(name)
     ]
@@ -75,6 +75,12 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…"
+def _short(left: str, right: str) -> list[str]:
+    """Shorten two texts that differ, to where they do if they begin alike."""
+    short = [text if len(text) <= 24 else f"{text[:12]}…" for text in (left, right)]
+    if short[0] != short[1]:
+        return short
+    pairs = enumerate(zip(left, right, strict=False))
+    # At the first letter that differs.
+    start = next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
+    return [f"…{text[start : start + 12]}…" for text in (left, right)]

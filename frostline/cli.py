@@ -27,7 +27,7 @@ from frostline.commands import (
     training,
 )
 from frostline.commands.options import with_verbosity
-from frostline.console import VERBOSE, show_warning, verbosity
+from frostline.console import VERBOSE, show_warning, verbosity, write_legibly
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -102,6 +102,7 @@ _main.__doc__ = HELP
 
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one sentence and a non-zero exit."""
+    write_legibly()
     warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False, prog_name="frostline") or 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from frostline.cache.errors import printable
@@ -26,6 +28,15 @@ Progress = Callable[[int, int], None]
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 _level = NORMAL
 PIPE_WIDTH = 160  # names are copied from tables: none is broken there
+# What an encoding may lack of what is written here; other letters are those of names.
+IN_ASCII = dict(zip("−–─├┤│●◆■□◈·◀’", "---|||o+#=x.<'", strict=True)) | {
+    "…": "...",
+    "×": "x",
+    "→": "->",
+    "±": "+-",
+    "≥": ">=",
+    "≤": "<=",
+}
 LINES = "\n\t"  # what a text of several lines may hold
 
 
@@ -52,6 +63,21 @@ def set_verbosity(level: int) -> None:
     """Show nothing but results and errors (`QUIET`), or details too (`VERBOSE`)."""
     global _level
     _level = level
+
+
+def write_legibly() -> None:
+    """Write to standard output and error what their encoding has not in ASCII, never fail at it."""
+    codecs.register_error("legible", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="legible")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(IN_ASCII.get(letter, "?") for letter in letters), error.end
 
 
 def say(sentence: str) -> None:

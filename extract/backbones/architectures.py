@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ def _check_patches(entry: Entry, model: nn.Module, image_size: int) -> None:
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch[0]} pixels, "
             f"not {image_size}: set --image-size to one, such as "
-            f"{image_size // patch[0] * patch[0]}."
+            f"{math.ceil(image_size / patch[0]) * patch[0]}."
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,7 +136,7 @@ def _check_patches(entry: Entry, config: Any, image_size: int) -> None:
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch} pixels, "
             f"not {image_size}: set --image-size to one, such as "
-            f"{image_size // patch * patch or patch}."
+            f"{math.ceil(image_size / patch) * patch}."
         )
 
 

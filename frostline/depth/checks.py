@@ -10,6 +10,7 @@ from frostline.cache.tables.words import counted
 from frostline.probe.embedded import check_labels
 from frostline.probe.heads.scoring import METRICS
 from frostline.report.depth.curve import Place
+from frostline.report.statistics.scores import ROC_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +47,8 @@ def check_trained(unfreeze: str, network: Network, inputs: Inputs) -> None:
         )
 
 
-def check_images(images: pd.DataFrame, dataset: str, columns: Columns) -> None:
-    """Refuse splits on which no depth can be chosen or scored."""
+def check_images(images: pd.DataFrame, dataset: str, columns: Columns, metric: str) -> None:
+    """Refuse splits on which no depth can be chosen, or scored by the metric."""
     check_labels(images, dataset, columns.label, columns.split)
     labelled = images[images["label"].notna()]
     if not (labelled["split"] == "test").any():
@@ -56,6 +57,13 @@ def check_images(images: pd.DataFrame, dataset: str, columns: Columns) -> None:
             f"{columns.split!r}) to score the choice on: index it again with a test part, or name "
             "other columns."
         )
+    for split, what in (("val", "chosen"), ("test", f"scored by {metric}")):
+        classes = labelled.loc[labelled["split"] == split, "label"].unique()
+        if len(classes) == 1 and (split == "val" or metric in ROC_METRICS):
+            raise InputError(
+                f"Data set {dataset!r} has {split} images of class {classes[0]!r} alone, by which "
+                f"no depth can be {what}: index it again with --resplit, or give --cv 5x3."
+            )
 
 
 def choose_folds(
@@ -103,8 +111,9 @@ def choose_folds(
         return cv, ""
     if groups >= FEW_GROUPS:
         return None, ""
-    kind = "groups" if len(labelled) == len(images) else "groups with a label"
-    few, why = f"Data set {dataset!r} has {groups} {kind}, under {FEW_GROUPS}", ""
+    kind = "" if len(labelled) == len(images) else " with a label"
+    few = f"Data set {dataset!r} has {counted(groups, 'group')}{kind}, under {FEW_GROUPS}"
+    why = ""
     if split != SPLIT:
         why = f"the splits of column {split!r} were asked for"
     elif metric not in METRICS:

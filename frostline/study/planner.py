@@ -192,7 +192,7 @@ class _Planner:
             if said and said not in plan.said:
                 plan.said.append(said)
             if folds is None and of_depth:
-                check_images(images, cell.dataset, entry.columns())
+                check_images(images, cell.dataset, entry.columns(), metric)
             self.folds[key] = folds
         return self.folds[key]
 

@@ -82,7 +82,8 @@ def _name(row: Record, blocks: int) -> str:
 
 
 def _limits(values: Any, metric: str) -> tuple[float, float]:
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
+    low, high = float(known.min()), float(known.max())
     if high > low:
         return low, high
     least, most = find_metric(metric).bounds or (-np.inf, np.inf)

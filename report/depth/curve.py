@@ -39,8 +39,8 @@ TABLE_COLUMNS = (
 )
 DIFFERENCE_COLUMNS = (
     *("dataset", "backbone", "question", "metric", "positive", "difference", "low", "high", "p"),
-    *("p_adjusted", "family_size", "verdict", "groups_needed", "seed_error", "n_units", "unit"),
-    *("split", "notes"),
+    *("p_adjusted", "family_size", "verdict", "groups_needed", "seed_error", "seed_df", "n_units"),
+    *("unit", "split", "notes"),
 )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.sentences import depth_sentences
-from frostline.report.notes import texts
+from frostline.report.notes import Note
 
 FORMAT, FORMAT_VERSION = "frostline-depth", 2
 
@@ -41,11 +41,20 @@ def _record(curves: Curves) -> dict[str, Any]:
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
-            str(name): texts(value) if name == "notes" else _plain(value)
+            str(name): _said(value) if name == "notes" else _plain(value)
             for name, value in row.items()
         }
         for row in frame.to_dict("records")
     ]
+
+
+def _said(notes: Sequence[Note]) -> list[str]:
+    """Give the texts of notes, each with the runs that it is about, if it is not about all."""
+    said = [
+        f"{note.text.removesuffix('.')} ({', '.join(note.runs)})." if note.runs else note.text
+        for note in notes
+    ]
+    return list(dict.fromkeys(said))
 
 
 def _plain(value: Any) -> Any:

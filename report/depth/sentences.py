@@ -62,7 +62,10 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
     blocks = curves.places[backbone][-1].depth
     chosen = {row["road"]: row for row in part[part["chosen"]].to_dict("records")}
     if not chosen:
-        yield f"No depth of {backbone} is chosen, because no run was scored on validation images."
+        none = "no run was scored on validation images"
+        if (part["val_units"] > 0).any():
+            none = f"validation images have no {find_metric(curves.metric).words}"
+        yield f"No depth of {backbone} is chosen, because {none}."
     asked = curves.differences[curves.differences["backbone"] == backbone]
     found = {row["question"]: row for row in asked.to_dict("records")}
     read, train = chosen.get("read"), chosen.get("train")
@@ -83,8 +86,10 @@ def _of_backbone(curves: Curves, backbone: str) -> Iterator[str]:
         yield from _training(found["training"], train, read, (what, images))
     elif train:
         yield f"Train {trained_words(train, blocks)} of {backbone}: {_score(train)}."
-    if train and (part["road"] == "train").sum() > 1:
-        one = f"Of the trainings, that of {trained_words(train, blocks)} is"
+    seeds = part.loc[part["road"] == "train", "seeds"]
+    if train and len(seeds) > 1:
+        whole = "" if seeds.nunique() == 1 else " that have all their seeds"
+        one = f"Of the trainings{whole}, that of {trained_words(train, blocks)} is"
         yield _rule(part, train, one, lambda row: f"that of {trained_words(row, blocks)}")
 
 
@@ -104,6 +109,8 @@ def _rule(part: pd.DataFrame, chosen: Record, subject: str, words: Callable[[Rec
     """Say how the one-standard-error rule came to its choice on a road."""
     metric = chosen["metric"]
     of_road = part[part["road"] == chosen["road"]]
+    # Others of an unfinished study are no candidates yet.
+    of_road = of_road[of_road["seeds"] == of_road["seeds"].max()]
     scores = of_road["val_estimate"].to_numpy(float)
     place = best_place(scores, higher=find_metric(metric).higher)
     assert place is not None  # one of them was chosen

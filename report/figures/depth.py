@@ -44,7 +44,7 @@ LEFT, RIGHT, TITLE = 0.62, 0.1, 0.24
 SLANTED, LEVEL = 1.05, 0.72  # below a panel, by how the names of blocks are written
 COST_LINE = 0.16  # of the shares of a further backbone
 COLUMN = WIDTH - LEFT - RIGHT
-ENTRY, LEGEND_LINE = 1.95, 0.19  # inches of an entry of the legend
+KEY, LETTER, LEGEND_LINE = 0.5, 0.056, 0.19  # inches of an entry of the legend
 NOTHING_FROZEN = -1
 MOST_OVERLAID = 3  # backbones whose blocks have the same names
 BESIDE = 0.07  # of the distance of two blocks: intervals of training do not hide those of reading
@@ -89,7 +89,8 @@ def depth_figure(
     each = PANEL + title + below
     handles = _handles(table, majority, panels[0])
     # As many of a legend's entries side by side as there is room for.
-    entries = max(2, int(width / ENTRY))
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    entries = max(1, int(width / (KEY + LETTER * longest)))
     top = 0.1 + LEGEND_LINE * math.ceil(len(handles) / entries)
     height = top + math.ceil(len(panels) / columns) * each
     figure = new_figure(height, width)
@@ -170,7 +171,8 @@ def _limits(table: pd.DataFrame, majority: float) -> tuple[float, float]:
     """Find what all panels have room for."""
     scale = _scale(table)
     values = np.append(table[list(_DRAWN)].to_numpy(float).ravel(), majority)
-    low, high = scale * float(np.nanmin(values)), scale * float(np.nanmax(values))
+    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
+    low, high = scale * float(known.min()), scale * float(known.max())
     room = 0.06 * (high - low or 1.0)
     bounds = find_metric(str(table["metric"].iloc[0])).bounds
     top = high + room

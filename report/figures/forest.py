@@ -206,6 +206,7 @@ def _xlabel(figure: Figure, text: str) -> None:
 
 def _limits(part: pd.DataFrame, value: str) -> tuple[float, float]:
     values = 100 * part[["low", "high", value]].to_numpy(dtype=np.float64)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 100.0)
     margin = max(0.06 * (high - low), 1.0)
     return max(low - margin, -101.0 if value == "difference" else -1.0), min(high + margin, 101.0)

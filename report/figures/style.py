@@ -11,7 +11,9 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +228,7 @@ def save_figure(figure: Figure, path: Path | str, *, dpi: int = 300) -> None:
     if kind == "svg":
         return write_text(path, to_svg(figure))
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
-    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS):
+    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS), _absent_letters():
         figure.savefig(temporary, format=kind, dpi=dpi, facecolor="white", metadata=dates.get(kind))
 
 
@@ -235,9 +237,26 @@ def to_svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     out = io.StringIO()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), _absent_letters():
         figure.savefig(out, format="svg", facecolor="white", metadata={"Date": None})
     return out.getvalue()
+
+
+@contextmanager
+def _absent_letters() -> Iterator[None]:
+    """Say once, and not for every letter, that the font lacks some."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    absent = [one for one in said if "missing from font" in str(one.message)]
+    for one in said:
+        if one not in absent:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if absent:
+        warnings.warn(
+            "Letters of some names are not in the font of the figures, and are boxes there.",
+            stacklevel=2,
+        )
 
 
 def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> str:

@@ -69,6 +69,8 @@ def principal_components(values: Array) -> Array:
     """Project values [n, D] onto their first two principal components, [n, 2]."""
     from sklearn.decomposition import PCA as Reducer
 
+    if not (values != values[0]).any():
+        return np.zeros((len(values), 2))
     # Exact, and as fast as can be: of more columns than rows the singular values.
     solver = "covariance_eigh" if values.shape[1] <= values.shape[0] else "full"
     return np.asarray(Reducer(2, svd_solver=solver).fit_transform(values))

@@ -152,7 +152,11 @@ def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.
 
 def _banded(run: str, kind: str, drawn: Array) -> pd.DataFrame:
     """Give the estimate, which is the first row, and bounds from the replicates, the rest."""
-    low, high = np.nanquantile(drawn[1:], [0.025, 0.975], axis=0)
+    bounds = np.full((2, len(GRID)), np.nan)
+    there = np.isfinite(drawn[1:]).any(axis=0)  # nowhere, where a class does not occur
+    if there.any():
+        bounds[:, there] = np.nanquantile(drawn[1:, there], [0.025, 0.975], axis=0)
+    low, high = bounds
     return pd.DataFrame(
         {"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0], "low": low, "high": high}
     )

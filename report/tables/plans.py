@@ -12,7 +12,7 @@ import pandas as pd
 from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.comparisons.planning import POWER
-from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record
+from frostline.report.statistics.names import NONE, OUT_OF_FOLD, Record, again_word
 from frostline.report.statistics.sample import WHICH_IS_POSITIVE
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, points_word
@@ -21,6 +21,8 @@ from frostline.report.tables.table import Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import to_terminal
 
 NO_NUMBER = "none"
+# Of two seeds: t of one degree of freedom, by which thousands of groups seem to be needed.
+FEWEST_DF = 2
 STAYS = "that of seeds does not shrink"
 SHRINKS = "that of repeats is taken to shrink as it does"
 TOO_VARIED = "the seeds alone vary too much: train with more of them"
@@ -54,8 +56,12 @@ def needed_sentence(row: Record) -> str:
     unit, units, power = row["unit"], units_word(row), percent(POWER, 0)
     if row["difference"] == 0:
         return f"No number of {unit}s decides a difference of 0."
+    if row["seed_error"] > 0 and row["seed_df"] < FEWEST_DF:
+        again = again_word(row["split"])
+        return f"Two {again}s are too few to decide: take more {again}s before more {unit}s."
     if math.isinf(needed):
-        why = TOO_VARIED if row["seed_error"] > 0 else "it is too small"
+        varied = row["seed_error"] > 0 and row.get("split") != OUT_OF_FOLD
+        why = TOO_VARIED if varied else "it is too small"
         return f"No number of {units} would decide a difference of this size: {why}."
     return (
         f"About {needed_word(needed)} {units} would decide a difference of this size (power "

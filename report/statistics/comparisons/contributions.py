@@ -141,16 +141,18 @@ def contrast(made: Contributions, values: Array, pair: Pair, seeds: Sequence[obj
     weights = (made.weights[:, a].mean(1) + made.weights[:, b].mean(1)) / 2
     residuals = made.residuals[:, a].mean(1) - made.residuals[:, b].mean(1)
     part = _seeds_of(made, values, pair, seeds)
+    difference = float(values[a].mean() - values[b].mean())
+    rounding = NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max()
     found = Contrast(
         pair,
-        float(values[a].mean() - values[b].mean()),
+        0.0 if abs(difference) <= rounding else difference,
         residuals,
         weights,
         made.counts,
         *group_variance(residuals, weights, made.counts),
         part,
     )
-    if found.error > NEGLIGIBLE * np.abs(np.concatenate([values[a], values[b]])).max():
+    if found.error > rounding:
         return found
     # Nothing but rounding, or undefined.
     none = None if part is None else SeedsPart(0.0, 0.0, part.df)
