@@ -17,7 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 2,
     "finetune": 1,
-    "statistics": 18,
+    "statistics": 19,
     "figures": 12,
 }
 

@@ -31,7 +31,7 @@ from frostline.report.statistics.names import MAJORITY_HEAD, again_word, tuning_
 from frostline.report.statistics.sample import Runs, Sample, Scored
 from frostline.report.statistics.seeds import over_seeds
 from frostline.report.tables.numbers import bound_word, bounds_shown, is_share, margin_words, number
-from frostline.report.tables.plans import needed_sentence, needed_word
+from frostline.report.tables.plans import needed_sentence, needed_word, units_word
 from frostline.report.tables.positive import metric_words
 
 MEANS = "replicate-mean"
@@ -229,12 +229,14 @@ def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFram
 
 
 def _needed(best: Method, rows: dict[str, dict[Any, Any]], mark: dict[Any, Any], close: int) -> str:
-    """Say how many groups would separate the best from the second, where that is a number."""
+    """Say how many groups would separate the best from the second, if that is known."""
     needed = float(mark["needed"])
-    if not np.isfinite(needed):
+    if np.isnan(needed):
         return ""
+    about = {"unit": best.sample.unit, "split": best.sample.split}
+    number = "no number of" if np.isinf(needed) else f"about {needed_word(needed)}"
     second = f" from {rows[mark['second']]['name']}" if close > 1 else ""
-    return f"; about {needed_word(needed)} test {best.sample.unit}s would{second}"
+    return f"; {number} {units_word(about)} would{second}"
 
 
 def _above_majority(best: Method, majority: Scored, metric: str) -> str:

@@ -24,7 +24,6 @@ from frostline.report.statistics.comparisons.methods import Method, group_method
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored, place_notes
 from frostline.report.statistics.intervals.bounds import (
     AT_BOUND,
-    NEGLIGIBLE,
     at_bound,
     jackknife_scale,
     t_bounds,
@@ -47,6 +46,7 @@ from frostline.report.statistics.intervals.reasons import (
 from frostline.report.statistics.metrics import check_metrics, find_metric, of_probabilities
 from frostline.report.statistics.names import OUT_OF_FOLD, again_word
 from frostline.report.statistics.resampling.seeds_variance import (
+    NEGLIGIBLE,
     SeedsTest,
     group_variance,
     seeds_part,
@@ -56,7 +56,7 @@ from frostline.report.statistics.sample import Runs, Sample, Scored
 
 NAN = float("nan")
 JACKKNIFE = "jackknife-t"
-POOLED = "jackknife-t of the mean over seeds"
+POOLED = "jackknife-t of the mean"
 NO_FOLD = "No value: undefined in a {unit}."
 ALIKE_FOLDS = "No interval: nothing varies between {unit}s."
 SEED_COLUMNS = (
@@ -337,7 +337,7 @@ def _pool(
         interval.low,
         interval.high,
         float(group[0] ** 0.5),
-        NAN if part is None else part.error(group[0]),
+        part.error(group[0]) if part is not None else NAN if len(samples) == 1 else 0.0,
         test.mean_df if interval.method in (JACKKNIFE, POOLED) else NAN,
     ), interval
 

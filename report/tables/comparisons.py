@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 
 import pandas as pd
 
@@ -20,7 +21,13 @@ from frostline.report.tables.numbers import (
     p_word,
     sizes_words,
 )
-from frostline.report.tables.plans import narrowed, needed_sentence, needed_word, units_word
+from frostline.report.tables.plans import (
+    NO_NUMBER,
+    narrowed,
+    needed_sentence,
+    needed_word,
+    units_word,
+)
 from frostline.report.tables.positive import metric_words, positive_notes, shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table, words
 from frostline.report.tables.writers.terminal import notes_to_terminal, to_terminal, wrapped
@@ -178,6 +185,8 @@ def _notes(frame: pd.DataFrame) -> Iterator[Note]:
         yield Note(
             f"{unit.title()}s needed: {units_word(first)} that would decide a difference of the "
             "observed size with a power of 80%; `--plan` says it for others."
+            + f" {NO_NUMBER}: no number of them would."
+            * bool(undecided["groups_needed"].eq(inf).any())
         )
 
 

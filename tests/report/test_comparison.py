@@ -317,7 +317,7 @@ def test_where_seeds_are_few_the_seeds_are_to_blame(run):
     assert np.isnan(frame["low"].item())
     said = " ".join(render_comparison(frame).split())
     assert "points (no interval: too few seeds), p 0." in said
-    assert "No number of test groups would decide a difference of this size: the seeds" in said
+    assert "Two seeds are too few to decide: take more seeds before more groups." in said
     few = compare([run(n_groups=4), run(n_groups=4, seed=1)])
     assert "No interval: too few groups" in texts(few["notes"].item())[0]
 

@@ -121,10 +121,19 @@ def test_an_undecided_pair_says_how_many_would_decide_it(many):
     )
     zero = row.assign(difference=0.0, groups_needed=float("inf"))
     assert comparison_sentences(zero)[0].endswith(" No number of images decides a difference of 0.")
-    seeds = row.assign(groups_needed=float("inf"), seed_error=0.1)
+    small = row.assign(groups_needed=float("inf"))
+    assert comparison_sentences(small)[0].endswith(" of this size: it is too small.")
+    seeds = small.assign(seed_error=0.1, seed_df=2.0)
     assert comparison_sentences(seeds)[0].endswith(
-        " No number of test images would decide a difference of this size: the seeds alone vary "
-        "too much: train with more of them."
+        " By these seeds no number of test images would decide a difference of this size: train "
+        "with more of them."
+    )
+    rough = " So few seeds make that a rough number."
+    said = [comparison_sentences(row.assign(seed_df=df))[0] for df in (3.0, 4.0)]
+    assert [one.endswith(rough) for one in said] == [True, False]
+    few = row.assign(groups_needed=float("nan"), seed_df=1.0)
+    assert comparison_sentences(few)[0].endswith(
+        " Two seeds are too few to decide: take more seeds before more images."
     )
     assert "would decide" not in comparison_sentences(many.iloc[[0]])[0]
 

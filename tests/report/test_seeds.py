@@ -464,3 +464,32 @@ def test_a_seed_that_is_given_twice_is_not_ranked(run):
     for metric in ("recall_weighted", "calibration_error", "calibration_slope"):
         with pytest.raises(InputError):
             rank_methods(both, metric=metric)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc"])
+def test_seeds_that_answer_alike_are_as_one(run, metric):
+    """Whatever the order of the files, and in a family too: pseudo-values differ by rounding."""
+    alone = run(run="alone", unfreeze="none", seed=5, skill=1.5)
+    alike = [replace(alone, meta=alone.meta | {"run": f"s{i}", "seed": i}) for i in range(3)]
+    others = [
+        run(run=f"other{i}", unfreeze="all", weights=f"w{i}", seed=10 + i, skill=1.0 + i)
+        for i in range(2)
+    ]
+    one, three = compare([alone, *others], metric=metric), compare([*alike, *others], metric=metric)
+    last = compare([*others, *alike], metric=metric)
+    assert set(one["adjustment"]) == set(three["adjustment"]) == set(last["adjustment"])
+    asked = ["p", "p_adjusted", "groups_needed"]
+    by_p = [frame.sort_values("p")[asked] for frame in (one, three, last)]
+    for frame in by_p[1:]:
+        np.testing.assert_allclose(frame, by_p[0], rtol=1e-9)
+    row = over_seeds(alike, metrics=[metric]).iloc[0]
+    assert (row["seed_error"], row["n_seeds"]) == (0, 3)
+    (single,) = evaluate([alone], metrics=[metric]).to_dict("records")[:1]
+    assert (row["low"], row["high"]) == pytest.approx((single["low"], single["high"]))
+
+
+def test_a_method_of_seeds_that_vary_is_not_alone_in_a_family(run):
+    """Few seeds are few, even where all that they vary by is their interaction with groups."""
+    rest = [run(run=f"b{i}", unfreeze="all", weights=f"w{i}", seed=20 + i) for i in range(2)]
+    frame = compare([*seeds(run, 2), *rest])
+    assert set(frame["adjustment"]) == {"Bonferroni"}

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import Paired, leave_out_values
-from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.metrics import Array, find_metric, of_rows
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.seeds_variance import (
+    NEGLIGIBLE,
     SeedsPart,
     SeedsTest,
     add_parts,
@@ -81,7 +81,7 @@ class Contrast:
     variance, df : float
         Of the difference, between groups: see `group_variance`.
     seeds : SeedsPart or None
-        What seeds add; None where neither method has a second one.
+        What seeds add; None where none of a method answers otherwise than another.
     """
 
     pair: Pair
@@ -97,6 +97,11 @@ class Contrast:
     def single(self) -> bool:
         """Whether each method has one seed."""
         return all(part.stop - part.start == 1 for part in self.pair)
+
+    @property
+    def seeds_vary(self) -> bool:
+        """Whether seeds have a variance."""
+        return self.seeds is not None and self.seeds.whole > 0
 
     @property
     def test(self) -> SeedsTest:
@@ -115,7 +120,7 @@ class Contrast:
 
     @property
     def seed_error(self) -> float:
-        """What seeds add to the standard error from groups; NaN without a second seed."""
+        """What seeds add to the standard error from groups; NaN where no seed answers otherwise."""
         return float("nan") if self.seeds is None else self.seeds.error(self.variance)
 
 

@@ -164,7 +164,7 @@ def compare_family(
     tests, largest = _test_all(made, [contrasts[i] for i in defined], options)
     largest = _with_exact(largest, sum(one is not None for one in still.values()), options)
     family: Family = Bonferroni(len(pairs) if size is None else size)
-    if size is None and len(pairs) > 1 and not any(one.seed_error > 0 for one in contrasts):
+    if size is None and len(pairs) > 1 and not any(one.seeds_vary for one in contrasts):
         family = MaxT(largest)
     found = []
     for i, one in enumerate(contrasts):
@@ -187,7 +187,7 @@ def _planned(
         return replace(tested, groups_needed=max(needed, units + 1.0))
     if not isinstance(test, SignFlips | SeedsTest):
         return tested
-    df = one.df if one.single else _df(test)
+    df = _df(test) if isinstance(test, SeedsTest) else one.df
     alpha = pair_alpha(test, family, tested.family_size, one.error, df)
     folds = aligned.samples[0].split == OUT_OF_FOLD
     errors = Errors(units, one.df + 1, one.variance, one.seeds, alpha, folds)
@@ -238,7 +238,7 @@ def _test_all(
     matters = ((residuals != 0) | (weights != 0)).any(1)
     units = residuals[matters], weights[matters], made.counts[matters]
     rng = np.random.default_rng(options.seed)
-    flipped = [one.single for one in contrasts]
+    flipped = [one.seeds is None for one in contrasts]
     if any(flipped):
         standard, _ = kept, kept_weight = kept_sums(*units, options.replicates, rng)
     if not all(flipped):
@@ -255,7 +255,7 @@ def _test_all(
             kept[:, j],
             kept_weight[:, j],
         )
-        if one.single
+        if one.seeds is None
         else one.test
         for j, one in enumerate(contrasts)
     )
@@ -307,7 +307,7 @@ def _difference(
         group_error=float(one.variance**0.5),
         seed_error=one.seed_error,
         interaction_error=_interaction(one),
-        seed_df=NAN if one.seeds is None else one.seeds.df,
+        seed_df=one.seeds.df if one.seeds is not None and one.seeds_vary else NAN,
         df=_df(test),
         effective_units=one.df + 1,
         pair_alpha=NAN,
@@ -373,7 +373,7 @@ def _test_name(one: Contrast, test: Test | None, unit: str, again: str) -> str:
         return ""
     if isinstance(test, ExactTest):
         return test.name
-    return f"sign flips of {unit}s" if one.single else f"Student's t of groups and {again}s"
+    return f"sign flips of {unit}s" if one.seeds is None else f"Student's t of groups and {again}s"
 
 
 def _interaction(one: Contrast) -> float:
@@ -442,7 +442,7 @@ def _why_none(
         of_groups = _bounded(one.of_groups.interval(LEVEL), metric, scores)
         # Groups alone would say something: it is the seeds that are few.
         again = again_word(aligned.samples[0].split)
-        unit = again if one.seed_error > 0 and not np.isnan(of_groups[0]) else unit
+        unit = again if one.seeds_vary and not np.isnan(of_groups[0]) else unit
     elif differing == 0:
         text = NEVER_DIFFER
     return Note(text.format(unit=unit))

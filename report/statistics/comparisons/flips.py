@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from frostline.report.statistics.intervals.bounds import NEGLIGIBLE
 from frostline.report.statistics.metrics import Array
+from frostline.report.statistics.resampling.seeds_variance import NEGLIGIBLE
 from frostline.report.statistics.resampling.units import block_sizes
 
 # Up to this many units all arrangements are visited instead of drawn.

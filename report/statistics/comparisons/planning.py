@@ -27,6 +27,8 @@ POWERS = (0.8, 0.9)
 # Differences that are planned for where none is declared: points, of shares.
 DECLARED = (0.01, 0.02, 0.05, 0.1)
 MOST_UNITS = 10**9
+# Of two seeds: of one degree of freedom nothing is known of how much seeds vary.
+FEWEST_DF = 2
 PLAN_COLUMNS = (
     *("dataset", "a", "b", "metric", "observed", "difference", "power", "groups_needed"),
     *(
@@ -87,9 +89,12 @@ class Errors:
         """Give the least number of units that finds a true difference with this power.
 
         Infinite where no number does: of a difference of 0, or where seeds alone vary too much;
-        NaN where the errors are unknown. Signs are flipped of as many units as can reject at all.
+        NaN where the errors are unknown, or known by two seeds alone. Signs are flipped of as many
+        units as can reject at all.
         """
         if math.isnan(difference) or not (self.group >= 0 and self.effective > 1):
+            return math.nan
+        if self.seeds is not None and self.seeds.whole > 0 and self.seeds.df < FEWEST_DF:
             return math.nan
         enough = 2 if self.seeds else 1 + math.floor(1 - math.log2(self.alpha))
         most = enough

@@ -14,14 +14,12 @@ from frostline.report.statistics.intervals.reasons import (
 )
 from frostline.report.statistics.metrics import LOSSES, Array, find_metric
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
-from frostline.report.statistics.resampling.seeds_variance import group_variance
+from frostline.report.statistics.resampling.seeds_variance import NEGLIGIBLE, group_variance
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 # More undefined replicates than this, and the rest no longer stand for the whole.
 MOST_UNDEFINED = 0.01
-# An error that is nothing but rounding, as a share of the estimate.
-NEGLIGIBLE = 1e-12
 AT_BOUND = "No interval: the estimate is at its bound."
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from frostline.report.statistics.intervals.bounds import at_bound
 from frostline.report.statistics.intervals.flags import exact_trials
 from frostline.report.statistics.metrics import find_metric, of_probabilities
+from frostline.report.statistics.resampling.seeds_variance import NEGLIGIBLE
 from frostline.report.statistics.sample import Sample
 
 SMALLEST = 1e-300
-# Differences that are nearer to each other than this are the same, but for rounding.
-NEGLIGIBLE = 1e-12
 SCORE_AT_END = "Clopper-Pearson of a score at its end"
 ALIKE = "Clopper-Pearson of a difference that is the same in every {unit}"
 

@@ -19,6 +19,8 @@ from frostline.report.statistics.resampling.weights import effective_number
 # Where one unit seems to make all of the variance, that is an accident of the sample too. By
 # simulation 4 covers as 1 does, and hardly a sample of the atlas is left without an interval.
 LEAST_DF = 4.0
+# What is nothing but rounding, as a share of what it is of.
+NEGLIGIBLE = 1e-12
 NORMAL_95 = 1.959963984540054
 # Its p is 5e-89; quantiles of t much further out are not exact.
 LARGEST_Z = 20.0
@@ -163,7 +165,9 @@ class SeedsPart:
 def seeds_part(
     values: Array, shares: Array, counts: npt.NDArray[np.int64], step: float = 0.0
 ) -> SeedsPart | None:
-    """Compute what seeds add to the variance of a mean over them; None of one seed.
+    """Compute what seeds add to the variance of a mean over them; None of seeds that do not vary.
+
+    Seeds that all answer alike are as one, whose predictions they have.
 
     In the terms of Dorfman, Berbaum and Metz (1992), whose pseudo-values these are: MS(seeds) /
     (G S), and MS(groups x seeds) / (G S).
@@ -185,11 +189,11 @@ def seeds_part(
     seeds, units = len(values), int(counts.sum())
     if seeds < 2:
         return None
+    if (np.abs(shares - shares[:, :1]) <= NEGLIGIBLE * np.abs(shares).max(initial=0.0)).all():
+        return None
     apart = shares - shares.mean(1, keepdims=True)
     both = float(counts @ (apart**2).sum(1)) * units / max(units - 1, 1) / (seeds - 1)
-    whole = float(values.var(ddof=1))
-    if (shares != shares[:, :1]).any():  # else all seeds answered alike
-        whole += step**2 / 6
+    whole = float(values.var(ddof=1)) + step**2 / 6
     return SeedsPart(whole / seeds, both / seeds, seeds - 1)
 
 
