@@ -70,7 +70,7 @@ def describe_store(workspace: Workspace, folder: Path) -> dict[str, Any]:
 
 def manifest_contents(workspace: Workspace, dataset: str) -> np.ndarray:
     """Return the distinct content keys of a data set's images, uint8 [n, 16]."""
-    table = read_manifest(workspace.manifest(dataset)).table
+    table = read_manifest(workspace.manifest(dataset), ["content_key"]).table
     distinct = table["content_key"].drop_duplicates()
     return np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES, canonical_json
-from frostline.cache.stamped import read_parquet, write_parquet
+from frostline.cache.stamped import damaged, parquet_parts, write_parquet
 from frostline.cache.tables.class_order import ordered
 from frostline.cache.tables.labels import check_labels
 from frostline.cache.tables.words import counted
 from frostline.cache.workspace import Workspace, is_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = "frostline-manifest"
 FORMAT_VERSION = 2
@@ -45,9 +48,15 @@ COLUMNS = {
     "format": "string",
     "pixel_key": "object",
 }
+# What distinct images are told by, found by and decoded from.
+IMAGE_COLUMNS = ("path", "root", "frame", "file_key", "content_key", "mode", "format")
+# What says which rows are a shard's, and what is asked of all rows whatever the shard.
+SHARD_COLUMNS = ("file_key", "mode", "format")
 OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
 # Of those, the ones that hold bytes.
 KEYS = ("file_key", "content_key", "pixel_key")
+# A path that is absolute, or goes up.
+OUTSIDE = r"^/|(^|/)\.\.(/|$)"
 
 
 @dataclass
@@ -60,10 +69,13 @@ class Manifest:
         The columns of `COLUMNS` in that order, then any that the user brought.
     meta : dict
         `dataset`, `kind`, `roots`, `options`, `seed`, `classes`, and further facts, all JSON.
+    all_modes : pandas.DataFrame, optional
+        Where `table` has the rows of a shard: `mode` and `format` of all rows, each pair once.
     """
 
     table: pd.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
+    all_modes: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -142,6 +154,24 @@ def as_keys(column: pd.Series) -> np.ndarray:
     return np.frombuffer(b"".join(column), dtype=np.uint8).reshape(-1, KEY_BYTES)
 
 
+def shard_of(file_keys: np.ndarray, count: int) -> np.ndarray:
+    """Say to which of `count` shards each file belongs: its key as a number, modulo `count`.
+
+    Parameters
+    ----------
+    file_keys : numpy.ndarray, uint8 [n, 16]
+    count : int
+        Less than 2**32.
+
+    Returns
+    -------
+    numpy.ndarray, uint64 [n]
+    """
+    halves = np.ascontiguousarray(file_keys, np.uint8).view(">u8").astype(np.uint64)
+    high, low = halves[:, 0] % count, halves[:, 1] % count
+    return np.asarray((high * (2**64 % count) + low) % count, np.uint64)
+
+
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Check and write a manifest, whole or not at all.
 
@@ -152,7 +182,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     """
     import pyarrow as pa
 
-    table = _typed(manifest.table)
+    table = _typed(manifest.table, list(COLUMNS))
     _check(table, str(path))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
     for name in KEYS:
@@ -161,23 +191,57 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_parquet(path, arrow, FORMAT, FORMAT_VERSION, manifest.meta)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read and check a manifest.
+def read_manifest(
+    path: Path, columns: Sequence[str] | None = None, shard: tuple[int, int] | None = None
+) -> Manifest:
+    """Read and check a manifest, or what is needed of it.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        The columns of `COLUMNS` to read, instead of all and the user's own.
+    shard : (int, int), optional
+        `(i, n)`: the rows of this share of the files alone, by `shard_of`. The others are read and
+        forgotten some thousand at a time.
 
     Raises
     ------
     InputError
         If there is none, it is damaged or something else, or a newer release wrote it.
     """
+    import pyarrow as pa
+
     if not path.exists():
         raise InputError(
             f"There is no data set {path.stem!r} in workspace {path.parent.parent}: "
             f"make it with `frostline index {path.stem} --root DIR`."
         )
-    arrow, meta = read_parquet(path, FORMAT, FORMAT_VERSION, remedy=REMEDY)
-    manifest = Manifest(_typed(arrow.to_pandas()), meta)
+    needed = {*(COLUMNS if columns is None else columns), *(SHARD_COLUMNS if shard else ())}
+    wanted = [name for name in COLUMNS if name in needed]
+    chosen = None if columns is None else wanted
+    with parquet_parts(path, FORMAT, FORMAT_VERSION, chosen, remedy=REMEDY) as (meta, schema, rows):
+        if lacking := [name for name in wanted if name not in (*schema.names, *OPTIONAL)]:
+            raise damaged(path, f"it has no column {lacking[0]!r}", REMEDY)
+        modes: set[tuple[str | None, str | None]] = set()
+        mine = rows if shard is None else _of_shard(rows, shard, modes)
+        table = pa.concat_tables([schema.empty_table(), *mine]).to_pandas()
+        manifest = Manifest(_typed(table, wanted), meta)
+        if shard is not None:
+            pairs = pd.DataFrame(list(modes), columns=["mode", "format"], dtype="string")
+            manifest.all_modes = pairs
     _check(manifest.table, str(path))
     return manifest
+
+
+def _of_shard(
+    rows: Iterable[pa.Table], shard: tuple[int, int], modes: set[tuple[str | None, str | None]]
+) -> Iterator[pa.Table]:
+    """Yield the rows of a shard, and collect mode and format of all."""
+    number, count = shard
+    for part in rows:
+        pairs = part.group_by(["mode", "format"]).aggregate([]).to_pylist()
+        modes.update((pair["mode"], pair["format"]) for pair in pairs)
+        yield part.filter(shard_of(as_keys(part["file_key"].to_pandas()), count) == number)
 
 
 def declared_classes(workspace: Workspace, dataset: object) -> list[str] | None:
@@ -191,7 +255,8 @@ def declared_classes(workspace: Workspace, dataset: object) -> list[str] | None:
     path = workspace.manifest(dataset)
     if not path.is_file():
         return None
-    return _order_in(read_parquet(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY)[1])
+    with parquet_parts(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY) as (meta, *_):
+        return _order_in(meta)
 
 
 def _order_in(meta: dict[str, Any]) -> list[str] | None:
@@ -201,16 +266,25 @@ def _order_in(meta: dict[str, Any]) -> list[str] | None:
     return names if is_list and names else None
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    table = table.assign(**{name: None for name in OPTIONAL if name not in table})
+def _typed(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Order the columns, these of `COLUMNS` first, and give each its type."""
+    table = table.assign(**{name: None for name in OPTIONAL if name in names and name not in table})
     extra = [name for name in table.columns if name not in COLUMNS]
-    return table[[*COLUMNS, *extra]].astype(COLUMNS).reset_index(drop=True)
+    types = {name: COLUMNS[name] for name in names}
+    return table[[*names, *extra]].astype(types).reset_index(drop=True)
 
 
 def _check(table: pd.DataFrame, where: str) -> None:
-    twice = table["image_id"][table["image_id"].duplicated()]
-    if len(twice):
+    """Check that no id of these rows is there twice, and that their paths stay in their roots."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "image_id" in table and not table["image_id"].is_unique:
+        twice = table["image_id"][table["image_id"].duplicated()]
         raise InputError(f"Image id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
-    for path in table["path"].unique():
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+    if "path" in table:
+        leaves = pc.match_substring_regex(pa.array(table["path"]).cast(pa.large_string()), OUTSIDE)
+        outside = table["path"][pc.fill_null(leaves, True).to_numpy(zero_copy_only=False)]
+        if len(outside):
+            path = outside.iat[0]
             raise InputError(f"Path {path!r} in {where} leaves its root: paths must stay inside.")

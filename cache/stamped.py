@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import xxhash
 
 from frostline.cache.atomic import atomic_write, write_text
 from frostline.cache.errors import READ_ERRORS, InputError
 from frostline.cache.keys import canonical_json
-from frostline.cache.tables.limits import read_limited
+from frostline.cache.tables.limits import limited_batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,7 @@ DIGEST, PARQUET_DIGEST = "content_digest", "frostline_digest"
 _NO_DIGEST = b"0" * 32
 # Thrift writes a text as its type (0x18), its length and its bytes.
 _PARQUET_DIGEST = re.compile(PARQUET_DIGEST.encode() + rb"\x18\x20([0-9a-f]{32})")
+_DIGEST_BYTES = len(PARQUET_DIGEST) + 2 + len(_NO_DIGEST)
 CHANGED = "it is not what was written: its digest differs"
 REMEDY = "delete it and make it again"
 MARK = b"PAR1"
@@ -148,10 +151,12 @@ def write_parquet(
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **stamp})
     with atomic_write(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-        data = temporary.read_bytes()
-        place = _place_of_digest(data)
-        assert place is not None
-        temporary.write_bytes(_with_digest(data, place, bytes_digest(data).encode()))
+        with temporary.open("r+b") as file:
+            place, _ = _digest_in(file) or (None, b"")
+            assert place is not None
+            digest = _parquet_digest(file, place)
+            file.seek(place)
+            file.write(digest)
 
 
 def read_parquet(
@@ -203,17 +208,63 @@ def read_any_parquet(
 
     _must_exist(path)
     with reading(path, remedy):
-        data = path.read_bytes()
-        digest = _check_parquet(data)
-        table = read_limited(path, pa.py_buffer(data), columns)
-        table.validate(full=True)
-        text = (table.schema.metadata or {}).get(KEY.encode())
-        meta = None if text is None else json.loads(text.decode())
-        if meta is not None and not isinstance(meta, dict):
-            raise TypeError("its stamp is no JSON object")
-        if meta is not None and digest is not None:
-            meta[DIGEST] = digest
-        return table, meta
+        # All of it first, so that what is read is what was digested, whoever writes meanwhile.
+        meta, schema, parts = _parquet_parts(path, io.BytesIO(path.read_bytes()), columns)
+        return pa.concat_tables([schema.empty_table(), *parts]), meta
+
+
+@contextmanager
+def parquet_parts(
+    path: Path,
+    format: str,
+    newest: int,
+    columns: list[str] | None = None,
+    *,
+    remedy: str = REMEDY,
+) -> Iterator[tuple[dict[str, Any], pa.Schema, Iterator[pa.Table]]]:
+    """Read a stamped Parquet file some rows at a time: its bytes never lie in memory as a whole.
+
+    Parameters
+    ----------
+    format, newest, columns, remedy : str, int, list of str, str
+        As of `read_parquet`.
+
+    Yields
+    ------
+    (dict, pyarrow.Schema, iterator of pyarrow.Table)
+        The facts as of `read_parquet`; the schema of what is read; the rows in their order. All are
+        of the file that was digested, whatever is put in its place meanwhile.
+
+    Raises
+    ------
+    InputError
+        As of `read_parquet`; that rows are damaged, when they are reached.
+    """
+    _must_exist(path)
+    with reading(path, remedy), path.open("rb") as file:
+        meta, schema, parts = _parquet_parts(path, file, columns)
+        check_stamp(meta or {}, path, format, newest, remedy=remedy)
+        yield {name: at for name, at in (meta or {}).items() if name != DIGEST}, schema, parts
+
+
+def _parquet_parts(
+    path: Path, file: BinaryIO, columns: list[str] | None
+) -> tuple[dict[str, Any] | None, pa.Schema, Iterator[pa.Table]]:
+    """Check the digest, then give what Frostline wrote about a table, its schema and its rows."""
+    digest = _check_parquet(file)
+    schema, parts = limited_batches(path, file, columns)
+    text = (schema.metadata or {}).get(KEY.encode())
+    meta = None if text is None else json.loads(text.decode())
+    if meta is not None and not isinstance(meta, dict):
+        raise TypeError("its stamp is no JSON object")
+    if meta is not None and digest is not None:
+        meta[DIGEST] = digest
+    return meta, schema, map(_valid, parts)
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    table.validate(full=True)
+    return table
 
 
 def read_any_frame(
@@ -234,7 +285,7 @@ def is_whole_parquet(path: Path) -> bool:
         return False
     data = path.read_bytes()
     try:
-        _check_parquet(data)
+        _check_parquet(io.BytesIO(data))
     except ValueError:
         return False
     return len(data) > 2 * len(MARK) and data.startswith(MARK) and data.endswith(MARK)
@@ -332,25 +383,42 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _place_of_digest(data: bytes) -> tuple[int, int] | None:
-    """Find where the digest of a Parquet file stands in its bytes."""
-    found = list(_PARQUET_DIGEST.finditer(data))
-    return found[-1].span(1) if found else None
+def _digest_in(file: BinaryIO) -> tuple[int, bytes] | None:
+    """Find where the digest of a Parquet file stands in its bytes, and what it is."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:  # from the end, where it usually is; a file without one is searched as a whole
+        start = max(0, end - PIECE)
+        file.seek(start)
+        found = list(_PARQUET_DIGEST.finditer(file.read(end - start)))
+        if found:
+            return start + found[-1].start(1), found[-1][1]
+        # It may lie across the border.
+        end = start + _DIGEST_BYTES if start else 0
+    return None
 
 
-def _with_digest(data: bytes, place: tuple[int, int], digest: bytes) -> bytes:
-    return data[: place[0]] + digest + data[place[1] :]
+def _parquet_digest(file: BinaryIO, place: int) -> bytes:
+    """Digest a Parquet file with zeros in the place of its digest."""
+    digest = xxhash.xxh3_128()
+    file.seek(0)
+    for start in range(0, place, PIECE):
+        digest.update(file.read(min(PIECE, place - start)))
+    digest.update(_NO_DIGEST)
+    file.seek(len(_NO_DIGEST), os.SEEK_CUR)
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return digest.hexdigest().encode()
 
 
-def _check_parquet(data: bytes) -> str | None:
+def _check_parquet(file: BinaryIO) -> str | None:
     """Give the digest that a Parquet file carries, having checked it; None if it carries none."""
-    place = _place_of_digest(data)
-    if place is None:
+    found = _digest_in(file)
+    if found is None:
         return None
-    digest = data[slice(*place)].decode()
-    if bytes_digest(_with_digest(data, place, _NO_DIGEST)) != digest:
+    place, digest = found
+    if _parquet_digest(file, place) != digest:
         raise ValueError(CHANGED)
-    return digest
+    return digest.decode()
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _followed_groups(
     parts = dict(kept)
     source = dict.fromkeys(kept, name)
     for other in [follow] if isinstance(follow, str) else follow or []:
-        table = read_manifest(workspace.manifest(other)).table
+        table = read_manifest(workspace.manifest(other), ["group_id", "split"]).table
         splits = table.groupby("group_id")["split"].agg(["nunique", "first"])
         for group, split in splits.loc[splits["nunique"] == 1, "first"].items():
             group = str(group)

@@ -25,6 +25,7 @@ from frostline.cache import (
     spec_key,
 )
 from frostline.cache.locks import own_cores
+from frostline.cache.manifest import as_keys, shard_of
 from frostline.cache.versions import numbered, versions
 from frostline.extract.images.decoders import Chunk, Decoders, File
 from frostline.extract.images.geometry import Channels, Geometry
@@ -218,8 +219,9 @@ def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
 
 
 def manifest_channels(manifest: Manifest) -> Channels:
-    """Say `grey` if every readable image has one channel, else `rgb`."""
-    table = manifest.table.dropna(subset="mode")
+    """Say `grey` if every readable image has one channel, else `rgb`; of all shards alike."""
+    table = manifest.table if manifest.all_modes is None else manifest.all_modes
+    table = table.dropna(subset="mode")
     grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")
     return "grey" if len(table) and grey.all() else "rgb"
 
@@ -235,24 +237,24 @@ def distinct_images(manifest: Manifest, shard: tuple[int, int] | None = None) ->
         `(i, n)`: only files whose digest modulo n is i, so that n jobs need no coordination and
         a volume stays whole.
     """
-    table = manifest.table
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = manifest.table[["content_key", "file_key", "path", "root", "frame"]]
     if shard is not None:
-        remainder = [int.from_bytes(key, "big") % shard[1] for key in table["file_key"]]
-        table = table[np.asarray(remainder, int) == shard[0]]
-    table = table.drop_duplicates("content_key")
-    roots = np.asarray(manifest.meta["roots"], object)
-    folders = roots[table["root"]]
-    files = [f"{root}/{path}" for root, path in zip(folders, table["path"], strict=True)]
-    return pd.DataFrame(
-        {
-            "content_key": table["content_key"],
-            "file_key": table["file_key"],
-            "file": files,
-            "frame": table["frame"],
-        }
-    ).sort_values(["file", "frame"], kind="stable", ignore_index=True)
+        table = table[shard_of(as_keys(table["file_key"]), shard[1]) == shard[0]]
+    table = table.drop_duplicates("content_key", ignore_index=True)
+    text = pa.large_string()
+    folders = pa.array(manifest.meta["roots"], text).take(pa.array(table["root"]).cast(pa.int64()))
+    paths = pa.array(table["path"]).cast(text)
+    files = pc.binary_join_element_wise(folders, paths, pa.scalar("/", text))
+    places = pa.table({"file": files, "frame": pa.array(table["frame"]).cast(pa.int64())})
+    keys = [("file", "ascending"), ("frame", "ascending")]
+    order = pc.sort_indices(places, sort_keys=keys).to_numpy()
+    images = table[["content_key", "file_key"]].assign(file=files.to_pandas(), frame=table["frame"])
+    return images.take(order).reset_index(drop=True)
 
 
 def image_keys(images: pd.DataFrame) -> np.ndarray:
     """Give the content keys of images, uint8 [n, 16]."""
-    return np.frombuffer(b"".join(images["content_key"]), np.uint8).reshape(-1, 16)
+    return as_keys(images["content_key"])

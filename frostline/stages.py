@@ -331,10 +331,11 @@ def extract_features(
         depths, from input to output (docs/depth.md).
     """
     from frostline.cache import part_files, read_manifest
+    from frostline.cache.manifest import IMAGE_COLUMNS
     from frostline.extract.embed import embed_features
 
     machine = machine or Machine()
-    manifest = read_manifest(workspace.manifest(dataset))
+    manifest = read_manifest(workspace.manifest(dataset), IMAGE_COLUMNS, shard)
     inputs = network.inputs(workspace, manifest)
     source = machine.source(workspace, manifest, inputs)
     known = network.identify_features(workspace, inputs, features)

@@ -13,6 +13,7 @@ from frostline.cache.atomic import atomic_write, clear_temporary, flush_to_disk
 from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
 from frostline.cache.locks import lock_file
+from frostline.cache.stores.headers import NAME as HEADERS
 from frostline.cache.stores.part import (
     SECONDS,
     block_digest,
@@ -69,6 +70,7 @@ def compact_store(folder: Path, keep: np.ndarray | None = None) -> tuple[int, in
             read_part(merged).check_all()
         for path in old:
             path.unlink(missing_ok=True)
+        (folder / HEADERS).unlink(missing_ok=True)
         flush_to_disk(folder)
     if not len(rows):
         _remove_if_empty(folder)

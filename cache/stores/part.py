@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +38,8 @@ BLOCK_BYTES = 1 << 20
 HEADER_BYTES = 1 << 16
 # Where a part's provenance says how long its rows took.
 SECONDS = "seconds"
-_ATTRIBUTES = ("format", "format_version", "key", "spec", "provenance", "block_rows")
+HEADER_DIGEST = "header_digest"
+_ATTRIBUTES = ("key", "spec", "provenance", "block_rows")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def write_part(
         "content_key": np.ascontiguousarray(keys, np.uint8),
         "block_digest": np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES),
     }
-    attributes["header_digest"] = header_digest(attributes, values.shape, values.dtype, digests)
+    attributes[HEADER_DIGEST] = header_digest(attributes, values.shape, values.dtype, digests)
     path = new_part_name(folder)
     with atomic_write(path) as temporary:
         _need_space(folder, values.nbytes + sum(array.nbytes for array in small.values()))
@@ -212,50 +215,85 @@ def read_part(path: Path) -> Part:
     FileNotFoundError
         If it is not there: compacted away, or set aside, since the folder was listed.
     """
-    with reading(path, REMEDY), h5py.File(path, "r", locking=False) as file:
-        return _read_header(path, file)
+    with reading(path, REMEDY):
+        file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _reading_alone())
+        try:
+            return _read_header(path, file)
+        finally:
+            file.close()
 
 
-def _read_header(path: Path, file: h5py.File) -> Part:
-    stamp = {name: _python(file.attrs[name]) for name in ("format", "format_version")}
-    stamp[DIGEST] = file.attrs["header_digest"]
-    check_stamp(stamp, path, FORMATS, FORMAT_VERSION, remedy=REMEDY)
+@cache
+def _reading_alone() -> h5py.h5p.PropFAID:
+    """Open files without a lock, and close with a file all that was opened in it."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_file_locking(False, ignore_when_disabled=False)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    return access
+
+
+def _read_header(path: Path, file: h5py.h5f.FileID) -> Part:
+    # By h5py's low-level calls: a store may have tens of thousands of parts, and its objects for a
+    # file, a group and attributes take most of the time.
+    stamp = {name: _attribute(file, name) for name in ("format", "format_version")}
+    digest = _attribute(file, HEADER_DIGEST)
+    check_stamp({**stamp, DIGEST: digest}, path, FORMATS, FORMAT_VERSION, remedy=REMEDY)
+    attributes = {**stamp, **{name: _attribute(file, name) for name in _ATTRIBUTES}}
+    size = path.stat().st_size
     values, keys, digests = (
-        _plain_dataset(path, file, name) for name in ("values", "content_key", "block_digest")
+        _plain_dataset(path, size, file, name) for name in ("values", "content_key", "block_digest")
     )
-    attributes = {name: _python(file.attrs[name]) for name in _ATTRIBUTES}
-    block_digests = digests[()]
+    block_digests = _all_of(digests)
     expected = header_digest(attributes, values.shape, values.dtype, block_digests.tobytes())
-    if _python(file.attrs["header_digest"]) != expected:
+    if digest != expected:
         raise damaged_part(path, "its header changed")
-    spec = json.loads(attributes["spec"])
-    if spec_key(spec) != attributes["key"]:
+    if _key_of(attributes["spec"]) != attributes["key"]:
         raise damaged_part(path, "its key is not the digest of its spec")
     return Part(
         path=path,
         format=attributes["format"],
         key=attributes["key"],
-        spec=spec,
+        spec=json.loads(attributes["spec"]),
         provenance=json.loads(attributes["provenance"]),
         shape=values.shape,
         dtype=values.dtype,
-        offset=values.id.get_offset() or 0,
+        offset=values.get_offset() or 0,
         block_rows=attributes["block_rows"],
         block_digest=block_digests,
-        keys=keys[()],
+        keys=_all_of(keys),
     )
 
 
-def _plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset; its bytes must lie in this very file, in one piece."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+@lru_cache(maxsize=64)
+def _key_of(spec: str) -> str:
+    """Compute the key of a spec as it is written: parts of one store say the same."""
+    return spec_key(json.loads(spec))
+
+
+def _attribute(file: h5py.h5f.FileID, name: str) -> Any:
+    attribute = h5py.h5a.open(file, name.encode())
+    value = np.empty(attribute.shape, attribute.dtype)
+    attribute.read(value)
+    return _python(value[()])
+
+
+def _all_of(dataset: h5py.h5d.DatasetID) -> np.ndarray:
+    values = np.empty(dataset.shape, dataset.dtype)
+    dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    return values
+
+
+def _plain_dataset(path: Path, size: int, file: h5py.h5f.FileID, name: str) -> h5py.h5d.DatasetID:
+    """Open a dataset; its bytes must lie in this very file of `size` bytes, in one piece."""
+    if file.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise damaged_part(path, f"{name!r} is a link")
-    dataset = file[name]
-    if dataset.chunks or dataset.external or dataset.is_virtual:
+    dataset = h5py.h5d.open(file, name.encode())
+    made = dataset.get_create_plist()
+    if made.get_layout() != h5py.h5d.CONTIGUOUS or made.get_external_count():
         raise damaged_part(path, f"{name!r} is not contiguous in the file itself")
-    end = (dataset.id.get_offset() or 0) + dataset.nbytes
-    if end > path.stat().st_size:
-        raise damaged_part(path, f"it is cut short at {path.stat().st_size} of {end} bytes")
+    end = (dataset.get_offset() or 0) + dataset.dtype.itemsize * math.prod(dataset.shape)
+    if end > size:
+        raise damaged_part(path, f"it is cut short at {size} of {end} bytes")
     return dataset
 
 

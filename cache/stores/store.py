@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ import numpy as np
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_difference
+from frostline.cache.stores.headers import keep_headers, read_headers
 from frostline.cache.stores.part import BLOCK_BYTES, SECONDS, Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
 from frostline.cache.versions import STAGES
@@ -53,12 +55,15 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """Open the store in `folder`, checking the header of every part.
 
+        Of many parts the headers are kept in one file, and taken from it next time
+        (`frostline.cache.stores.headers`).
+
         Raises
         ------
         InputError
             If there is no part, or one is damaged, of a newer format, or of another store.
         """
-        parts = _read_parts(folder)
+        parts, stats, unknown = _read_parts(folder)
         if not parts:
             raise InputError(f"There is no store in {folder}: run `frostline extract` first.")
         for part in parts:
@@ -66,6 +71,7 @@ class Store:
                 raise damaged_part(part.path, f"it belongs to store {part.key}")
             if part.kind_of_rows() != parts[0].kind_of_rows():
                 raise damaged_part(part.path, "its rows are of another shape or type")
+        keep_headers(parts, stats, unknown)
         return cls(folder, parts)
 
     @property
@@ -281,10 +287,11 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
     raise InputError(f"{len(matching)} stores lie in {folder}: choose by --key; {differences}.")
 
 
-def _read_parts(folder: Path) -> list[Part]:
+def _read_parts(folder: Path) -> tuple[list[Part], list[os.stat_result], int]:
     for _ in range(LISTINGS):
         try:
-            return [read_part(path) for path in part_files(folder)]
+            paths = part_files(folder)
+            return read_headers(paths) if paths else ([], [], 0)
         except FileNotFoundError:
             # A part was compacted away between listing and reading: list again.
             for path in part_files(folder):

@@ -31,10 +31,11 @@ def is_done(workspace: Workspace, step: Step) -> bool:
 
 def lacking_rows(workspace: Workspace, step: Step) -> int:
     """Count the distinct images of the data set that a store of a step lacks; the most of all."""
-    from frostline.cache.manifest import as_keys
+    from frostline.cache.manifest import IMAGE_COLUMNS, as_keys
     from frostline.extract.pixels import distinct_images
 
-    images = distinct_images(read_manifest(workspace.manifest(step.cell.dataset)))
+    manifest = read_manifest(workspace.manifest(step.cell.dataset), IMAGE_COLUMNS)
+    images = distinct_images(manifest)
     if images.empty:
         return 0
     keys = as_keys(images["content_key"])

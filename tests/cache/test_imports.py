@@ -208,7 +208,12 @@ def test_a_parquet_bomb_is_refused_before_it_is_unpacked(
     rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["x" * 10_000])
     pq.write_table(pa.table({"image_id": rows, "f0": range(100_000)}), path, store_schema=False)
     assert path.stat().st_size < 1e6
-    assert "MB and would unpack to 1.0 GB, which no table of" in refused(path)
+    # It is read no further than the first rows that are too much.
+    assert "MB and would unpack to 0.7 GB, which no table of" in refused(path)
+    rows = rows.cast(pa.dictionary(pa.int32(), pa.large_string()))
+    table = pa.table({"image_id": rows, "f0": range(100_000)})
+    pq.write_table(table.cast(pa.schema({"image_id": pa.large_string(), "f0": pa.int64()})), path)
+    assert "MB and would unpack to 0.7 GB, which no table of" in refused(path)
     short = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["x" * 100])
     numbers = {"f0": np.arange(100_000.0)}
     pq.write_table(pa.table({"image_id": short, **numbers}), path, store_schema=False)

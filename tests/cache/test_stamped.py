@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
-from frostline.cache import InputError, NewerFormatError
+from frostline.cache import InputError, NewerFormatError, stamped
 from frostline.cache.stamped import read_json, read_parquet, write_json, write_parquet
 
 TABLE = pa.table({"name": ["é", None, "b"], "number": [1.5, 2.0, None]})
@@ -61,6 +63,20 @@ def test_a_table_comes_back_with_its_own_metadata(tmp_path: Path) -> None:
     assert (part.column_names, same) == (["number"], meta)
     nothing, same = read_parquet(path, "frostline-toy", 1, [])
     assert (nothing.column_names, same) == ([], meta)
+
+
+@pytest.mark.parametrize("piece", [64, 101, 1 << 20])
+def test_the_digest_is_over_all_bytes_with_zeros_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(stamped, "PIECE", piece)
+    path = tmp_path / "a.parquet"
+    write_parquet(path, TABLE, "frostline-toy", 1, {})
+    whole = path.read_bytes()
+    (digest,) = re.findall(rb"frostline_digest\x18\x20([0-9a-f]{32})", whole)
+    data = whole.replace(digest, b"0" * 32)
+    assert digest.decode() == xxhash.xxh3_128_hexdigest(data)
+    assert read_parquet(path, "frostline-toy", 1)[0].equals(TABLE)
 
 
 def test_the_stamp_of_the_file_that_content_came_from_is_replaced(path: Path) -> None:
