@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from frostline.cache import (
 from frostline.extract.phantom import make_phantom_glioma
 from frostline.report import read_predictions
 
-from .conftest import Run, make_images
+from .conftest import Run, command, environment, make_images
 
 VIT = ("--weights", "random", "--image-size", "32")
 DEPTH = ("depth", "-d", "chest", "-b", "timm:test_vit", *VIT)
@@ -323,6 +324,9 @@ def test_images_on_which_nothing_can_be_chosen_are_refused_first(
     rows["split"] = [("train", "train", "val", "test")[i // 3 % 4] for i in range(len(rows))]
     rows["noval"] = rows["split"].replace("val", "train")
     rows["notest"] = rows["split"].replace("test", "val")
+    low = rows["grade"] == "low"
+    rows["oneval"] = rows["split"].where(low | (rows["split"] != "val"), "train")
+    rows["onetest"] = rows["split"].where(low | (rows["split"] != "test"), "train")
     rows.to_csv(tmp_path / "rows.csv", index=False)
     table = ("--kind", "table", "--table", "rows.csv", "--image-column", "path")
     columns = ("--label-column", "grade", "--split-column", "split")
@@ -332,6 +336,11 @@ def test_images_on_which_nothing_can_be_chosen_are_refused_first(
         (("--split", "notest"), "has no test image with a label (columns 'label' and 'notest')"),
         (("--split", "noval"), "has no validation image with a label"),
         (("--metric", "cohen_kappa_quadratic"), "goes by the order of the classes"),
+        (("--split", "oneval"), "has val images of class 'low' alone, by which no depth can be"),
+        (
+            ("--split", "onetest", "--metric", "roc_auc"),
+            "has test images of class 'low' alone, by which no depth can be scored by roc_auc",
+        ),
     ):
         done = frostline(*DEPTH, "--cv", "none", *words)
         assert done.returncode != 0
@@ -358,3 +367,38 @@ def test_folds_are_no_more_than_a_class_has_groups(tmp_path: Path, frostline: Ru
     assert "one split cannot answer: 4x3 cross-validation does" in done.stderr
     done = frostline("depth", "-d", "two", *words)
     assert "its rarest class has too few groups for cross-validation." in done.stderr
+
+
+def test_test_images_of_one_class_have_a_page(tmp_path: Path, frostline: Run) -> None:
+    """Curves need two classes; what has no value is left out, without a warning."""
+    make_images(tmp_path / "images", 24)
+    paths = sorted(path.relative_to(tmp_path) for path in (tmp_path / "images").rglob("*.png"))
+    rows = pd.DataFrame({"path": map(str, paths)})
+    rows["grade"] = [("low", "high")[i % 2] for i in range(len(rows))]
+    rows["split"] = [("train", "train", "val", "test")[i // 2 % 4] for i in range(len(rows))]
+    rows.loc[(rows["split"] == "test") & (rows["grade"] == "high"), "split"] = "train"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    table = ("--kind", "table", "--table", "rows.csv", "--image-column", "path")
+    columns = ("--label-column", "grade", "--split-column", "split")
+    made = frostline("index", "chest", "--root", ".", *table, *columns)
+    assert made.returncode == 0, made.stderr
+    done = frostline(*DEPTH, "--cv", "none")
+    assert done.returncode == 0, done.stderr
+    assert "nan" not in done.stderr.lower()
+
+
+def test_what_an_encoding_lacks_is_written_in_ascii(indexed: Path, frostline: Run) -> None:
+    assert frostline(*DEPTH, "-q").returncode == 0
+    for encoding in ("cp1252", "ascii", "utf-8"):
+        done = subprocess.run(
+            command(*DEPTH, "-q"),
+            cwd=indexed,
+            env=environment() | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.decode(encoding)
+        lacks = encoding != "utf-8"
+        assert (" < chosen" in text, " ◀ chosen" in text) == (lacks, not lacks)
+        assert ("|---" in text, "├───" in text) == (lacks, not lacks), text

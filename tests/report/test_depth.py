@@ -7,10 +7,12 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from depth_runs import BLOCKS, PLACES, READ, depth_run, reading, training
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from frostline.cache import InputError
 from frostline.report import Predictions, compare, evaluate, save_figure
@@ -274,6 +276,11 @@ def test_a_training_that_lacks_seeds_is_not_chosen_yet():
     for points, chosen in ((whole, [False, True]), ([whole[0], last], [True, False])):
         table = curves_of([*reading(), *points]).table
         assert table.loc[table["road"] == "train", "chosen"].tolist() == chosen
+    # What is no candidate is not compared with in words either.
+    said = depth_sentences(curves_of([*reading(), whole[0], last]))[-1]
+    assert said == (
+        "Of the trainings that have all their seeds, that of the last block is the only one."
+    )
 
 
 def test_validation_that_says_nothing_of_the_test_set_is_named():
@@ -402,6 +409,21 @@ def test_few_backbones_of_the_same_blocks_are_one_panel():
     assert len(depth_figure(four.table, four.places).axes) == 4
     shorter = {**found.places, "other": found.places["other"][1:]}
     assert len(depth_figure(found.table, shorter).axes) == 3
+
+
+@pytest.mark.parametrize("width", [4.0, 8.0])
+def test_a_legend_ends_within_its_picture(width):
+    """Names of backbones may be long, and words after a cross-validation are."""
+    names = ["timm:vit_base_patch14_reg4_dinov2.lvd142m", "hf:openai/clip-vit-base-patch16"]
+    points = [point for name in names for point in reading((0.4,) * 8, backbone=name)]
+    found = curves_of([*points, *training({"1": 1.5, "all": 1.6})])
+    again = found.table[found.table["chosen"].astype(bool)].assign(road="nested", chosen=False)
+    nested = pd.concat([found.table, again[again["feature"].notna()].iloc[:1]], ignore_index=True)
+    for table in (found.table, nested):
+        figure = depth_figure(table, found.places, 0.5, width=width)
+        box = figure.legends[0].get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        assert box.x1 / figure.dpi <= width
+        assert len(figure.legends[0].get_texts()) >= 5
 
 
 def test_the_chart_names_what_is_trained_as_the_option_does():
