@@ -1,12 +1,14 @@
 """What computes embeddings on a CPU: OpenVINO or ONNX Runtime, where they agree with PyTorch.
 
-All give the same numbers; OpenVINO is the fastest, PyTorch the slowest (docs/benchmarks.md, "What
-limits"). Of `effnet-lite0`, `torch.compile` was 1.2 times as fast as PyTorch's eager mode after
-more than a minute of compiling; a traced and frozen model 0.75 times. So they are not here.
+All give the same numbers. Which is the fastest depends on the network: ONNX Runtime or OpenVINO for
+convolutions, OpenVINO for a ViT (docs/benchmarks.md, "What limits"). Of `effnet-lite0`,
+`torch.compile` was 1.2 times as fast as PyTorch's eager mode after more than a minute of compiling;
+a traced and frozen model 0.75 times. So they are not here.
 """
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -25,8 +27,8 @@ Engine = Literal["auto", "torch", "onnx", "openvino"]
 Features = Callable[["Tensor"], Sequence["Tensor"]]
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
 TITLES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "torch": "PyTorch"}
-# To export a model and compare it takes as long as about three batches.
-AUTO_BATCHES = 8
+# To export a model, compare and time it takes as long as ten batches or more of PyTorch.
+AUTO_BATCHES = 32
 # How far embeddings of another engine, batch or number of threads may differ: by the order of
 # additions, no more.
 COSINE = 0.999999
@@ -38,10 +40,10 @@ class _Cannot(Exception):
 
 
 def choose_engines(engine: Engine, device: str, compute: str, batches: float) -> list[str]:
-    """List what `engine` stands for, to be tried in turn.
+    """List the engines that a choice stands for: the fastest of them computes.
 
-    `auto` is the fastest that is installed, where float32 is computed on a CPU and there is enough
-    to do; the last one is always PyTorch.
+    `auto` is all that are installed, where float32 is computed on a CPU and there is enough to do;
+    PyTorch is always one of them.
 
     Parameters
     ----------
@@ -68,10 +70,10 @@ def choose_engines(engine: Engine, device: str, compute: str, batches: float) ->
 def make_features(
     engines: Sequence[str], backbone: Backbone, features: Sequence[Feature], example: Tensor
 ) -> tuple[str, Features]:
-    """Make a function that computes features by the first engine that can, and name the engine.
+    """Make a function that computes features by the fastest of some engines, and name the engine.
 
-    One that is not PyTorch is compared with it first. Why an engine cannot is warned of, if there
-    is another one to try.
+    Each that is not PyTorch is compared with it first; of several, each computes the example twice
+    more. Why one cannot is warned of, if there is another.
 
     Parameters
     ----------
@@ -81,25 +83,40 @@ def make_features(
     Raises
     ------
     InputError
-        If the last engine is not installed, cannot run the model, or its embeddings of the example
+        If the only engine is not installed, cannot run the model, or its embeddings of the example
         differ from PyTorch's.
     """
+    made: dict[str, Features] = {}
     model: bytes | None = None
-    for engine, following in zip(engines, [*engines[1:], ""], strict=True):
+    for engine in engines:
         if engine == "torch":
-            break
+            made[engine] = lambda images: backbone.several(images, features)
+            continue
         try:
-            run = _installed(engine)
+            compile_model = _installed(engine)
             model = model or _export(backbone, features, example)
-            compiled = run(model)
-            _check(compiled, backbone, features, example, TITLES[engine])
+            run = compile_model(model)
+            _check(run, backbone, features, example, TITLES[engine])
         except _Cannot as error:
-            if not following:
+            if len(engines) == 1:
                 raise InputError(f"{error}: use --engine torch.") from error
-            warnings.warn(f"{error}: {TITLES[following]} computes.", stacklevel=2)
+            warnings.warn(f"{error}: --engine auto goes on without it.", stacklevel=2)
         else:
-            return engine, compiled
-    return "torch", lambda images: backbone.several(images, features)
+            made[engine] = run
+    fastest = next(iter(made))
+    if len(made) > 1:
+        fastest = min(made, key=lambda engine: _seconds(made[engine], example))
+    return fastest, made[fastest]
+
+
+def _seconds(run: Features, example: Tensor) -> float:
+    """Time a batch: the faster of two."""
+    took = []
+    for _ in range(2):
+        start = time.perf_counter()
+        run(example)
+        took.append(time.perf_counter() - start)
+    return min(took)
 
 
 def _installed(engine: str) -> Callable[[bytes], Features]:

@@ -111,9 +111,8 @@ def choose_folds(
         return cv, ""
     if groups >= FEW_GROUPS:
         return None, ""
-    kind = "" if len(labelled) == len(images) else " with a label"
-    few = f"Data set {dataset!r} has {counted(groups, 'group')}{kind}, under {FEW_GROUPS}"
-    why = ""
+    held = counted(groups, "group") + " with a label" * (len(labelled) < len(images))
+    few, why = f"Data set {dataset!r} has {held}, under {FEW_GROUPS}", ""
     if split != SPLIT:
         why = f"the splits of column {split!r} were asked for"
     elif metric not in METRICS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,24 +84,35 @@ def test_auto_is_the_fastest_that_is_here(monkeypatch: pytest.MonkeyPatch) -> No
     assert engine.choose_engines("auto", *many) == ["onnx", "torch"]
 
 
-def test_auto_goes_on_to_what_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next engine computes, and it is said; the provenance names what did."""
+def test_auto_takes_the_fastest_of_those_that_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not agree is said; the provenance names what computes."""
     root = make_images(tmp_path / "images", 16)
     backbone = load_backbone("timm:test_vit", weights="random", image_size=64)
-    wrong, whole = Workspace(tmp_path / "wrong"), Workspace(tmp_path / "whole")
+    monkeypatch.setattr(engine, "AUTO_BATCHES", 8)
+    wrong = lambda model: lambda images: [torch.ones(2, 64)]  # noqa: E731
+    took = {"openvino": 1.0, "onnx": 2.0, "torch": 3.0}
+    order = iter(["openvino", "onnx", "torch"])
+    monkeypatch.setattr(engine, "_seconds", lambda run, example: took[next(order)])
+    whole = Workspace(tmp_path / "whole")
     done = extract(whole, root, backbone, batch=2)
     assert provenance(whole, done)["engine"].startswith("openvino ")
-    monkeypatch.setattr(engine, "_openvino", lambda model: lambda images: [torch.ones(2, 64)])
-    with pytest.warns(UserWarning, match=r"^OpenVINO's .* differ .*: ONNX Runtime computes\.$"):
-        done = extract(wrong, root, backbone, batch=2)
-    assert provenance(wrong, done)["engine"].startswith("onnxruntime ")
-    monkeypatch.setattr(engine, "_onnxruntime", lambda model: lambda images: [torch.ones(2, 64)])
+    monkeypatch.setattr(engine, "_openvino", wrong)
+    order = iter(["onnx", "torch"])
+    monkeypatch.setattr(engine, "_seconds", lambda run, example: took[next(order)])
+    with pytest.warns(UserWarning, match=r"^OpenVINO's .* differ .*: .* goes on without"):
+        done = extract(Workspace(tmp_path / "other"), root, backbone, batch=2)
+    assert provenance(Workspace(tmp_path / "other"), done)["engine"].startswith("onnxruntime ")
+    monkeypatch.setattr(engine, "_onnxruntime", wrong)
     images, cls = torch.ones(2, 3, 64, 64), backbone.find("cls")
-    with (
-        torch.no_grad(),
-        pytest.warns(UserWarning, match=r"ONNX Runtime's .*: PyTorch computes\.$"),
-    ):
+    with torch.no_grad(), pytest.warns(UserWarning, match=r"^ONNX Runtime's .* goes on without it"):
         assert engine.make_features(["onnx", "torch"], backbone, [cls], images)[0] == "torch"
+
+
+def test_the_faster_of_two_batches_is_what_an_engine_takes() -> None:
+    waits = iter([0.05, 0.0])
+    assert engine._seconds(lambda images: time.sleep(next(waits)), torch.ones(1)) < 0.04
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def measure_backbone(
     engines = choose_engines(engine, device, precision, math.inf)
     what = {
         "batch": batch,
-        "engine": engine_version(engines[0]),
+        "engine": ", ".join(map(engine_version, engines)),
         "backbone": cell.backbone.name,
         "feature": _feature(cell),
         "unfreeze": str(cell.entry.unfreeze),
@@ -211,7 +211,7 @@ def _measure(
 
 
 def _by_engine(engines: Sequence[str], backbone: Backbone, size: int, batch: int) -> float:
-    """Time forward passes on a CPU by the first engine that can; seconds an image."""
+    """Time forward passes on a CPU by the fastest engine; seconds an image."""
     import torch
 
     from frostline.extract.engine import make_features
