@@ -103,7 +103,7 @@ _main.__doc__ = HELP
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one sentence and a non-zero exit."""
     write_legibly()
-    # Before anything imports Arrow: its own pool took three to eight times as long for large tables.
+    # Before Arrow is imported: its own pool took three to eight times as long for large tables.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     warnings.showwarning = show_warning
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -77,7 +76,7 @@ def _check_patches(entry: Entry, model: nn.Module, image_size: int) -> None:
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch[0]} pixels, "
             f"not {image_size}: set --image-size to one, such as "
-            f"{math.ceil(image_size / patch[0]) * patch[0]}."
+            f"{max(image_size // patch[0], 1) * patch[0]}."
         )
 
 

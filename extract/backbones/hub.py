@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +135,7 @@ def _check_patches(entry: Entry, config: Any, image_size: int) -> None:
         raise InputError(
             f"Backbone {entry.name!r} takes images of a multiple of {patch} pixels, "
             f"not {image_size}: set --image-size to one, such as "
-            f"{math.ceil(image_size / patch) * patch}."
+            f"{image_size // patch * patch or patch}."
         )
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from frostline.cache import InputError, Workspace
+from frostline.cache.keys import spec_difference
 from frostline.cache.stamped import write_parquet
 
 WS = Workspace(Path("/ws"))
@@ -65,3 +66,13 @@ def test_a_damaged_file_is_no_result(tmp_path: Path) -> None:
     for damaged in (whole[:-1], whole[:30] + bytes([whole[30] ^ 1]) + whole[31:], whole + b"x"):
         path.write_bytes(damaged)
         assert not place.has_predictions("run")
+
+
+def test_specs_that_begin_alike_are_shown_where_they_differ():
+    left, right = ({"features": f"layer:blocks.0:{what} and more" * 2} for what in ("cls", "mean"))
+    assert spec_difference(left, right) == [
+        "features: …cls and more… / …mean and mor…",
+    ]
+    assert spec_difference({"crop": 224}, {}) == ["crop: 224 / -"]
+    ends = {"name": "a" * 30}, {"name": "a" * 30 + "b"}
+    assert spec_difference(*ends) == ["name: …… / …b…"]

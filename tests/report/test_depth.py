@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -442,3 +443,14 @@ def test_two_runs_with_other_test_sets_are_refused():
     points = [*reading(), *training({"1": 3.0}, patients=100)]
     with pytest.raises(InputError):
         curves_of(points)
+
+
+def test_letters_that_the_font_lacks_are_one_sentence(tmp_path):
+    found = curves_of(reading((0.4,) * 8, backbone="日本語の網"))
+    figure = depth_figure(found.table, found.places, found.majority)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        save_figure(figure, tmp_path / "depth.png")
+    assert [str(one.message) for one in said] == [
+        "Letters of some names are not in the font of the figures, and are boxes there."
+    ]
