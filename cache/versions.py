@@ -18,7 +18,7 @@ STAGES = {
     "probe": 2,
     "finetune": 1,
     "statistics": 19,
-    "figures": 12,
+    "figures": 13,
 }
 
 # What may decide a number somewhere between an image file and a page.

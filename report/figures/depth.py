@@ -255,7 +255,7 @@ def _handles(table: pd.DataFrame, majority: float, together: Sequence[str]) -> l
         handles.append(Line2D([], [], label="validation", **thin))
     if table["chosen"].any():
         ring: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": INK}
-        label = "choice repeated in every fold" if (table["road"] == "nested").any() else "chosen"
+        label = "chosen in every fold" if (table["road"] == "nested").any() else "chosen"
         handles.append(Line2D([], [], linestyle="", marker="o", label=label, **ring))
     levels = [(SCRATCH, (table["road"] == "scratch").any()), (MAJORITY, math.isfinite(majority))]
     handles += [
