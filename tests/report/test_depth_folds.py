@@ -127,7 +127,7 @@ def test_what_is_scored_is_the_choice_that_was_repeated():
     assert not any("does not speak" in one for one in depth_sentences(found))
     axes = depth_figure(found.table, found.places, found.majority).axes[0]
     legend = depth_figure(found.table, found.places).legends[0]
-    assert "choice repeated in every fold" in [one.get_text() for one in legend.get_texts()]
+    assert "chosen in every fold" in [one.get_text() for one in legend.get_texts()]
     ring = next(line for line in axes.lines if line.get_markersize() == 11)
     # And its interval.
     ends = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
