@@ -231,9 +231,12 @@ def _separated(best: Method, rows: dict[str, dict[Any, Any]], marks: pd.DataFram
 def _needed(best: Method, rows: dict[str, dict[Any, Any]], mark: dict[Any, Any], close: int) -> str:
     """Say how many groups would separate the best from the second, if that is known."""
     needed = float(mark["needed"])
+    about = {"unit": best.sample.unit, "split": best.sample.split}
+    if np.isnan(needed) and len(best.runs) == 2:
+        again = again_word(best.sample.split)
+        return f"; two {again}s are too few to say how many {units_word(about)} would"
     if np.isnan(needed):
         return ""
-    about = {"unit": best.sample.unit, "split": best.sample.split}
     number = "no number of" if np.isinf(needed) else f"about {needed_word(needed)}"
     second = f" from {rows[mark['second']]['name']}" if close > 1 else ""
     return f"; {number} {units_word(about)} would{second}"

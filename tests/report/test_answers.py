@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,10 @@ def test_too_small_a_difference_is_undecided(run):
     first, best = said(runs_of(run, 2.0, 2.1))
     assert first.startswith("Whether freezing helps resnet50 on chest is undecided: ")
     assert "; paired comparisons do not separate it from " in best
+    assert re.search(r"; about [0-9,]+ test groups would\. Always", best)
+    first, best = said(runs_of(run, 2.0, 2.1, seeds=2))
+    assert "Two seeds are too few to decide: take more seeds before more groups." in first
+    assert "; two seeds are too few to say how many test groups would. Always" in best
 
 
 def test_a_difference_that_the_test_shows_is_said_with_its_interval(run):
