@@ -30,6 +30,7 @@ from frostline.cache import (
 from frostline.cache.manifest import as_keys
 from frostline.cache.stores.values import Values
 from frostline.cache.versions import numbered, versions
+from frostline.extract.engine import Engine, choose_engines
 from frostline.extract.pixels import Batch, PixelSource, distinct_images
 from frostline.extract.prefetch import prefetch
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from frostline.extract.backbones.backbone import Backbone
-    from frostline.extract.engine import Engine
+
 
 Progress = Callable[[int, int], None]
 # Waits for the rows [n, dim] of each feature, and gives them.
@@ -156,12 +157,10 @@ def embed_features(
     for target in targets:
         target.has = set(images["content_key"][missing & ~target.lacks])
     if len(wanted):
+        engines = choose_engines(engine, device, specs[0]["compute"], len(wanted) / batch)
         backbone = load()
         for spec in specs:
             check_weights(backbone, spec)
-        from frostline.extract.engine import choose_engines
-
-        engines = choose_engines(engine, device, specs[0]["compute"], len(wanted) / batch)
         forward, provenance = _computing(backbone, specs, device, engines)
         provenance["batch"] = batch
         _embed(source, wanted, targets, _Fitting(forward, device, batch), provenance, progress)

@@ -53,13 +53,18 @@ def choose_engines(engine: Engine, device: str, compute: str, batches: float) ->
     Raises
     ------
     InputError
-        If an engine of CPUs is named for anything else.
+        If an engine of CPUs is named for anything else, or is not installed.
     """
     on_cpu = compute == "float32" and device == "cpu"
     if engine not in ("auto", "torch") and not on_cpu:
         raise InputError(
             f"Engine {engine!r} computes float32 on a CPU, not {compute} on {device}: use --engine "
             "torch, or --device cpu --precision float32."
+        )
+    if engine != "auto" and find_spec(PACKAGES[engine]) is None:
+        raise InputError(
+            f"Engine {engine!r} needs {TITLES[engine]}: run `pip install 'frostline[{engine}]'`, "
+            "or use --engine torch."
         )
     if engine != "auto":
         return [engine]
@@ -83,30 +88,35 @@ def make_features(
     Raises
     ------
     InputError
-        If the only engine is not installed, cannot run the model, or its embeddings of the example
-        differ from PyTorch's.
+        If the only engine cannot run the model, or its embeddings of the example differ from
+        PyTorch's.
     """
+    others = [engine for engine in engines if engine != "torch"]
     made: dict[str, Features] = {}
-    model: bytes | None = None
-    for engine in engines:
-        if engine == "torch":
-            made[engine] = lambda images: backbone.several(images, features)
-            continue
+    if len(others) < len(engines):
+        made["torch"] = lambda images: backbone.several(images, features)
+    try:
+        model = _export(backbone, features, example) if others else b""
+    except _Cannot as error:
+        _leave(error, engines)
+        others = []
+    expected = backbone.several(example, features) if others else []
+    for engine in others:
         try:
-            compile_model = _installed(engine)
-            model = model or _export(backbone, features, example)
-            run = compile_model(model)
-            _check(run, backbone, features, example, TITLES[engine])
+            made[engine] = _compiled(engine, model, example, expected, backbone.name)
         except _Cannot as error:
-            if len(engines) == 1:
-                raise InputError(f"{error}: use --engine torch.") from error
-            warnings.warn(f"{error}: --engine auto goes on without it.", stacklevel=2)
-        else:
-            made[engine] = run
+            _leave(error, engines)
     fastest = next(iter(made))
     if len(made) > 1:
         fastest = min(made, key=lambda engine: _seconds(made[engine], example))
     return fastest, made[fastest]
+
+
+def _leave(error: _Cannot, engines: Sequence[str]) -> None:
+    """Go on without an engine, and say why; refuse if it is the only one."""
+    if len(engines) == 1:
+        raise InputError(f"{error}: use --engine torch.") from error
+    warnings.warn(f"{error}: --engine auto goes on without it.", stacklevel=3)
 
 
 def _seconds(run: Features, example: Tensor) -> float:
@@ -119,14 +129,23 @@ def _seconds(run: Features, example: Tensor) -> float:
     return min(took)
 
 
-def _installed(engine: str) -> Callable[[bytes], Features]:
+def _compiled(
+    engine: str, model: bytes, example: Tensor, expected: Sequence[Tensor], name: str
+) -> Features:
+    """Make an engine's function of an exported model, after comparing it with PyTorch."""
+    from torch.nn.functional import cosine_similarity
+
     try:
-        __import__(PACKAGES[engine])
+        run = {"openvino": _openvino, "onnx": _onnxruntime}[engine](model)
     except ImportError as error:
+        raise _Cannot(f"{TITLES[engine]} cannot be imported ({error})") from error
+    pairs = zip(expected, run(example), strict=True)
+    worst = min(float(cosine_similarity(a.double(), b.double()).min()) for a, b in pairs)
+    if not worst >= COSINE:
         raise _Cannot(
-            f"Engine {engine!r} needs {TITLES[engine]} (`pip install 'frostline[{engine}]'`)"
-        ) from error
-    return {"openvino": _openvino, "onnx": _onnxruntime}[engine]
+            f"{TITLES[engine]}'s embeddings of {name!r} differ from PyTorch's (cosine {worst:.7f})"
+        )
+    return run
 
 
 def _export(backbone: Backbone, features: Sequence[Feature], example: Tensor) -> bytes:
@@ -190,19 +209,6 @@ def _openvino(model: bytes) -> Features:
         return [torch.from_numpy(np.array(row)) for row in rows]
 
     return run
-
-
-def _check(
-    run: Features, backbone: Backbone, features: Sequence[Feature], example: Tensor, title: str
-) -> None:
-    from torch.nn.functional import cosine_similarity
-
-    pairs = zip(backbone.several(example, features), run(example), strict=True)
-    worst = min(float(cosine_similarity(a.double(), b.double()).min()) for a, b in pairs)
-    if not worst >= COSINE:
-        raise _Cannot(
-            f"{title}'s embeddings of {backbone.name!r} differ from PyTorch's (cosine {worst:.7f})"
-        )
 
 
 def engine_version(engine: str) -> str:

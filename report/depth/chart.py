@@ -9,7 +9,7 @@ import numpy as np
 
 from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.tables.numbers import is_share, number
+from frostline.report.tables.numbers import extent, is_share, number
 
 Record = Mapping[Any, Any]
 SIGNS = {"read": "●", "nested": "◆", "train": "■", "nested train": "◈", "scratch": "□"}
@@ -82,8 +82,7 @@ def _name(row: Record, blocks: int) -> str:
 
 
 def _limits(values: Any, metric: str) -> tuple[float, float]:
-    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
-    low, high = float(known.min()), float(known.max())
+    low, high = extent(values)
     if high > low:
         return low, high
     least, most = find_metric(metric).bounds or (-np.inf, np.inf)

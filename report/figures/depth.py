@@ -26,7 +26,7 @@ from frostline.report.figures.style import (
 )
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables import escape
-from frostline.report.tables.numbers import is_share
+from frostline.report.tables.numbers import extent, is_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,8 +171,7 @@ def _limits(table: pd.DataFrame, majority: float) -> tuple[float, float]:
     """Find what all panels have room for."""
     scale = _scale(table)
     values = np.append(table[list(_DRAWN)].to_numpy(float).ravel(), majority)
-    known = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
-    low, high = scale * float(known.min()), scale * float(known.max())
+    low, high = (scale * end for end in extent(values))
     room = 0.06 * (high - low or 1.0)
     bounds = find_metric(str(table["metric"].iloc[0])).bounds
     top = high + room

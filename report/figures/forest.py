@@ -30,7 +30,7 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
-from frostline.report.tables.numbers import MOST_DECIMALS
+from frostline.report.tables.numbers import MOST_DECIMALS, extent
 from frostline.report.tables.positive import metric_title, metric_words, shared
 
 if TYPE_CHECKING:
@@ -205,8 +205,6 @@ def _xlabel(figure: Figure, text: str) -> None:
 
 
 def _limits(part: pd.DataFrame, value: str) -> tuple[float, float]:
-    values = 100 * part[["low", "high", value]].to_numpy(dtype=np.float64)
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 100.0)
+    low, high = (100 * end for end in extent(part[["low", "high", value]].to_numpy(np.float64)))
     margin = max(0.06 * (high - low), 1.0)
     return max(low - margin, -101.0 if value == "difference" else -1.0), min(high + margin, 101.0)

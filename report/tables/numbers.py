@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.tables.words import counted, minus
@@ -105,3 +107,9 @@ def p_word(p: float) -> str:
     if p < ALPHA and f"{p:.3f}" == f"{ALPHA:.3f}":
         return f"< {ALPHA:g}"  # what is decided never looks as if it were not
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def extent(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Give the lowest and the highest value that is known; 0 and 1 where none is."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)

@@ -93,13 +93,13 @@ def test_auto_takes_the_fastest_of_those_that_agree(
     monkeypatch.setattr(engine, "AUTO_BATCHES", 8)
     wrong = lambda model: lambda images: [torch.ones(2, 64)]  # noqa: E731
     took = {"openvino": 1.0, "onnx": 2.0, "torch": 3.0}
-    order = iter(["openvino", "onnx", "torch"])
+    order = iter(["torch", "openvino", "onnx"])
     monkeypatch.setattr(engine, "_seconds", lambda run, example: took[next(order)])
     whole = Workspace(tmp_path / "whole")
     done = extract(whole, root, backbone, batch=2)
     assert provenance(whole, done)["engine"].startswith("openvino ")
     monkeypatch.setattr(engine, "_openvino", wrong)
-    order = iter(["onnx", "torch"])
+    order = iter(["torch", "onnx"])
     monkeypatch.setattr(engine, "_seconds", lambda run, example: took[next(order)])
     with pytest.warns(UserWarning, match=r"^OpenVINO's .* differ .*: .* goes on without"):
         done = extract(Workspace(tmp_path / "other"), root, backbone, batch=2)
@@ -124,7 +124,32 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(engine, "_onnxruntime", lambda model: lambda images: [torch.ones(2, 64)])
         with pytest.raises(InputError, match=r"differ from PyTorch's \(cosine .*--engine torch"):
             engine.make_features(["onnx"], backbone, [cls], images)
-    for name, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+    named: list[tuple[engine.Engine, str]] = [("onnx", "onnxruntime"), ("openvino", "openvino")]
+    for name, package in named:
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setattr(engine, f"_{package}", broken)
+            with pytest.raises(InputError, match=r"imported \(no libgomp\): use --engine"):
+                engine.make_features([name], backbone, [cls], images)
         monkeypatch.setitem(__import__("sys").modules, package, None)
         with pytest.raises(InputError, match=rf"pip install 'frostline\[{name}\]'.*engine torch"):
-            engine.make_features([name], backbone, [cls], images)
+            engine.choose_engines(name, "cpu", "float32", 1)
+
+
+def broken(model: bytes) -> engine.Features:
+    raise ImportError("no libgomp")
+
+
+def test_a_network_that_cannot_be_exported_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, tried = load_backbone("timm:test_vit", weights="random", image_size=32), []
+
+    def refuse(*args: Any, **options: Any) -> None:
+        tried.append(args)
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    images, cls = torch.randn(2, 3, 32, 32), backbone.find("cls")
+    with pytest.warns(UserWarning, match=r"exported .* operator\): --engine auto goes on"):
+        found = engine.make_features(["openvino", "onnx", "torch"], backbone, [cls], images)
+    assert (found[0], len(tried)) == ("torch", 1)
+    with pytest.raises(InputError, match="cannot be exported to ONNX"):
+        engine.make_features(["onnx"], backbone, [cls], images)
