@@ -41,7 +41,7 @@ class LogisticProbe(ValidatedProbe):
     tol : float
         Largest entry of the gradient of the mean loss at which a fit is done.
     max_iter : int
-        Newton steps at most.
+        Steps of the solver at most.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class LogisticProbe(ValidatedProbe):
     Cs_ : [m], scores_ : [folds, m]
         Strengths, weakest C first, and their validation scores, if `cv` is given.
     n_iter_ : [1]
-        Newton steps of the final fit.
+        Steps of the final fit.
     """
 
     def __init__(

@@ -8,13 +8,12 @@ along it costs none: a step is two products with the data, whatever its length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.probe.solver.preconditioner import Preconditioner
+from frostline.probe.solver.preconditioner import Turned
 from frostline.probe.solver.problem import (
     Array,
     Chosen,
@@ -30,7 +29,6 @@ from frostline.probe.solver.problem import (
 _MEMORY = 6
 # The preconditioner is made again after so many steps: curvature falls as heads grow sure.
 _RENEW = 5
-MakePreconditioner = Callable[[Problem, Array], Preconditioner]
 
 # Heads that are done are taken out when they are this part of those that are left.
 _DONE = 0.1
@@ -45,7 +43,7 @@ class _Memory:
     rates: list[Vector] = field(default_factory=list)
     gamma: Vector | float = 1.0
 
-    def direction(self, gradient: Parameters, preconditioner: Preconditioner) -> Parameters:
+    def direction(self, gradient: Parameters, preconditioner: Turned) -> Parameters:
         """Give minus the inverse Hessian, as far as it is known, times the gradient."""
         out = Parameters(-gradient.coef, -gradient.intercept)
         shares = []
@@ -93,7 +91,7 @@ class _State:
 
     live: Index
     problem: Problem
-    preconditioner: Preconditioner
+    preconditioner: Turned
     at: Parameters
     logits: Array
     value: Vector
@@ -103,12 +101,12 @@ class _State:
     memory: _Memory = field(default_factory=_Memory)
 
     @classmethod
-    def begin(cls, problem: Problem, make: MakePreconditioner, start: Parameters) -> _State:
+    def begin(cls, problem: Problem, power: Vector, start: Parameters) -> _State:
         at = Parameters(start.coef.copy(), start.intercept.copy())
         logits = problem.logits(at)
         P, loss = problem.probabilities(logits)
         value = loss + 0.5 * problem.penalty * at.dot_coef(at)
-        preconditioner, heads = make(problem, P), len(problem.penalty)
+        preconditioner, heads = Turned.at(power, problem, P), len(problem.penalty)
         gradient = problem.gradient(problem.residual(P), at)
         turned, stalled = preconditioner.apply(gradient), np.zeros(heads, bool)
         places = np.arange(heads)
@@ -132,8 +130,8 @@ class _State:
         """Give twice the decrease that the preconditioner expects to be left."""
         return self.gradient.dot(self.turned) * self.memory.gamma
 
-    def step(self, make: MakePreconditioner | None) -> NDArray[np.bool_]:
-        """Move every head; say which could not. With `make`, the preconditioner is made again."""
+    def step(self, power: Vector | None) -> NDArray[np.bool_]:
+        """Move every head; say which could not. With `power`, the preconditioner is made again."""
         direction = self.memory.direction(self.gradient, self.preconditioner)
         moved = self.problem.logits(direction)
         length, P, self.value = _search(self, direction, moved)
@@ -142,8 +140,8 @@ class _State:
         direction.scale(length)
         self.at.add(np.ones(1), direction)
         before, turned = self.gradient, self.turned
-        if make is not None:
-            self.preconditioner = make(self.problem, P)
+        if power is not None:
+            self.preconditioner = Turned.at(power, self.problem, P)
             turned = self.preconditioner.apply(before)
         self.gradient = self.problem.gradient(self.problem.residual(P), self.at)
         self.turned = self.preconditioner.apply(self.gradient)
@@ -158,7 +156,7 @@ class _State:
 
 def descend(
     problem: Problem,
-    make: MakePreconditioner,
+    power: Vector,
     start: Parameters,
     stop: Stop,
 ) -> Solution:
@@ -167,13 +165,13 @@ def descend(
     Parameters
     ----------
     problem, start
-        What to minimise and where to begin.
-    make : callable
-        Gives the preconditioner of a problem [h] where its probabilities are P [n, k, h].
+        What to minimise and where to begin, on orthogonal columns (see `rotation`).
+    power : float64 [r]
+        Mean square of each column.
     stop : Stop
     """
     found = Solution.begin(start)
-    state = _State.begin(problem, make, start)
+    state = _State.begin(problem, power, start)
     stuck = np.zeros(len(problem.penalty), bool)
     for number in range(stop.max_iter + 1):
         small = state.decrement() <= state.problem.reachable(state.value, stop.tol)
@@ -187,7 +185,7 @@ def descend(
                 break
             state = state.take(~over)
         found.steps[state.live] += 1
-        stuck = state.step(make if number % _RENEW == _RENEW - 1 else None)
+        stuck = state.step(power if number % _RENEW == _RENEW - 1 else None)
     return found
 
 

@@ -78,6 +78,11 @@ class Problem:
     def take(self, heads: Chosen) -> Problem:
         return replace(self, weights=self.weights[:, heads], penalty=self.penalty[heads])
 
+    def rows(self, some: slice) -> Problem:
+        """Take some rows, with the weights that they have in the whole."""
+        part = self.Z[some], self.codes[some]
+        return Problem(*part, self.classes, self.weights[some], self.penalty)
+
     def logits(self, at: Parameters) -> Array:
         """Compute logits [n, k, h]."""
         if not at.coef.any():  # where fits begin

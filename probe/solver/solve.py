@@ -6,7 +6,9 @@ The objective is the one of scikit-learn's `LogisticRegression`: for every head
 
 softmax for three classes or more, one column of coefficients for two. Folds and training
 fractions are rows of weights, zero where an image is left out, so that all heads share one matrix:
-it is rotated once (`rotation`), and every matrix product serves all heads (`descent`).
+it is rotated once (`rotation`), and every matrix product serves all heads (`descent`). Strengths
+far apart come first; those between begin where their neighbours ended, a few steps away.
+A head alone takes another road (`single`).
 """
 
 from __future__ import annotations
@@ -14,17 +16,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 from sklearn.exceptions import ConvergenceWarning
 
 from frostline.probe.solver.descent import descend
 from frostline.probe.solver.newton import minimise
-from frostline.probe.solver.preconditioner import Inverting, Turned
 from frostline.probe.solver.problem import Array, Index, Problem, Solution, Stop
 from frostline.probe.solver.rotation import Rotation, centred, rotate
+from frostline.probe.solver.single import fit_one
 
 # A class without images has its best intercept at minus infinity; this is near enough.
 _RAREST = 1e-12
@@ -32,8 +34,10 @@ _RAREST = 1e-12
 _FLOAT32_TOL = 1e-5
 # Features whose scales differ by more than this lose the small ones in a float32 rotation.
 _FLOAT32_SCALES = 1e3
-# Up to so many columns of coefficients an inverse each is cheaper than a rotation.
-_FEW = 8
+# Up to so many heads of two classes, each alone is cheaper than a rotation that serves all.
+_FEW = 4
+# Strengths of a row of weights that are solved first: each this many places after the last.
+_FIRST = 16
 # Working memory of a batch of heads, where the embedding matrix itself is smaller.
 _WORKING_BYTES = 64 << 20
 
@@ -50,7 +54,7 @@ class Heads:
     objective : float64 [h]
         `sum_i w_i loss_i / sum_i w_i + |coef|^2 / (2 C sum_i w_i)`.
     n_iter : int [h]
-        Newton steps.
+        Steps of L-BFGS, and of Newton's method where it finished.
     converged : bool [h]
     """
 
@@ -93,7 +97,7 @@ def solve_logistic(
         Largest entry of the gradient of the mean loss at which a head is done, as in
         scikit-learn's lbfgs solver.
     max_iter : int
-        Newton steps at most; a `ConvergenceWarning` says how many heads needed more.
+        Steps of each of the two at most; a `ConvergenceWarning` says how many heads needed more.
     """
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
@@ -151,23 +155,23 @@ class _Sweep:
     def fit(self, todo: Index, heads: Heads, dtype: np.dtype, tol: float, max_iter: int) -> bool:
         """Improve `heads` (in place) from where they are; False if float32 will not do."""
         rotation = centred(self.X, dtype, self.mean, self.scale)
-        power = rotation.power()
         if dtype == np.float32:
             tol = max(tol, _FLOAT32_TOL)
-            if not _similar(power, rotation.centre):
+            if not _similar(rotation.power(), rotation.centre):
                 return False
-        few = len(todo) * self.columns <= _FEW and len(self.X) >= self.X.shape[1]
-        if not few:
+        alone = self.classes == 2 and len(todo) <= _FEW
+        if not alone:
             rotation = rotate(rotation)
-            power = rotation.power()
-        for batch in np.split(todo, len(todo)) if few else self._batches(todo, rotation):
-            found = descend(
-                self._problem(rotation, batch),
-                Inverting(power) if few else partial(Turned.at, power),
-                rotation.from_features(heads.coef[batch], heads.intercept[batch]),
-                Stop(rotation.gradient_size, tol, max_iter),
-            )
-            _store(heads, batch, found, rotation)
+        power, stop = rotation.power(), Stop(rotation.gradient_size, tol, max_iter)
+        for level in np.split(todo, len(todo)) if alone else self._levels(todo, heads):
+            for batch in self._batches(level, rotation):
+                start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
+                problem = self._problem(rotation, batch)
+                if alone:
+                    found = fit_one(problem, start, stop)
+                else:
+                    found = descend(problem, power, start, stop)
+                _store(heads, batch, found, rotation)
         return True
 
     def finish(self, heads: Heads, todo: Index, tol: float, max_iter: int) -> None:
@@ -190,6 +194,40 @@ class _Sweep:
         penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
         weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
         return Problem(rotation.values, self.codes, self.classes, weights, penalty)
+
+    def _levels(self, todo: Index, heads: Heads) -> Iterator[Index]:
+        """Give few heads of every row of weights first, then those between, from where these are.
+
+        A level is asked for when the one before is fitted: its `heads` then begin (in place) on
+        the monotone cubic through the strengths of their row, by the logarithm of C.
+        """
+        places = np.full(len(self.C), _FIRST)
+        mine = [todo[self.rows[todo] == row] for row in np.unique(self.rows[todo])]
+        for one in mine:
+            one[:] = one[np.argsort(self.C[one], kind="stable")]
+            rank = np.arange(1, len(one) - 1)
+            places[one[1:-1]] = np.minimum(rank & -rank, _FIRST)  # how often 2 divides it
+        step = _FIRST
+        while step:
+            level = todo[places[todo] == step]
+            if step < _FIRST:
+                for one in mine:
+                    self._between(one[places[one] > step], one[places[one] == step], heads)
+            if len(level):
+                yield level
+            step //= 2
+
+    def _between(self, known: Index, new: Index, heads: Heads) -> None:
+        """Begin `new` heads (in place) between `known` ones of the same row of weights."""
+        if not len(new):
+            return
+        at, first = np.unique(np.log(self.C[known]), return_index=True)
+        for values in (heads.coef, heads.intercept):
+            if len(at) == 1:
+                values[new] = values[known[0]]
+            else:
+                path = PchipInterpolator(at, values[known[first]], axis=0)
+                values[new] = path(np.log(self.C[new]))
 
     def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
         """Heads of like strength together: they converge together. Sized to bound memory."""
