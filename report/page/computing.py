@@ -15,6 +15,7 @@ from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import Embedded, project, umap_version
+from frostline.report.page.spread import on_all_cores
 from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.best import compare_all, mark_best
@@ -60,15 +61,15 @@ def compute_numbers(
     # A primary metric that no run has: the first that they have decides.
     if of_probabilities(primary) and all(sample.probs is None for _, sample in rows):
         how = replace(how, primary=DEFAULT_METRICS[0])
-    frames, pooled, parts = [], [], []
+    datasets = []
     for number, items in enumerate(_by_dataset(rows), 1):
-        methods = group_methods(items)
         given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
         store = _Store(folder, number, given)
-        frame, by_method, part = _of_dataset(items, methods, how, store, embeddings or {})
-        frames.append(frame)
-        pooled.append(by_method)
-        parts.append(part)
+        datasets.append(_Dataset(items, group_methods(items), how, store, embeddings or {}))
+    new = [one for one in datasets if one.store.is_new]
+    todo = [task for one in new for task in (one.curves, one.others)]
+    on_all_cores(todo, len(rows) if len(new) > 1 else 0)  # kept, and read below
+    frames, pooled, parts = zip(*(one.numbers() for one in datasets), strict=True)
     frame = pd.concat(frames, ignore_index=True)
     store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
@@ -89,7 +90,11 @@ def compute_numbers(
         ),
     )
     return ReportNumbers(
-        frame, pd.concat(pooled, ignore_index=True), how.primary, list(sentences["sentence"]), parts
+        frame,
+        pd.concat(pooled, ignore_index=True),
+        how.primary,
+        list(sentences["sentence"]),
+        list(parts),
     )
 
 
@@ -115,6 +120,11 @@ class _Store:
     number: int
     given: list[Any]
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing at all was kept of this data set."""
+        return not any(self.folder.glob(f"*-{self.number}.parquet"))
+
     def __call__(
         self, what: str, compute: Callable[[], pd.DataFrame], *more: object
     ) -> pd.DataFrame:
@@ -122,56 +132,71 @@ class _Store:
         return read_or_compute(path, [what, STAGES["statistics"], *self.given, *more], compute)
 
 
-def _of_dataset(
-    items: Sequence[Scored],
-    methods: list[Method],
-    how: _How,
-    store: _Store,
-    embeddings: Mapping[str, Mapping[str, Embedded]],
-) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
-    """Score by run and by method, each with the majority class, and compute all else."""
-    name, seed = methods[0].dataset, int(how.options.get("seed", 0))
-    names = how.all_metrics
-    frame = store("runs", lambda: tabulate(items, metrics=names, **how.options)[0])
-    by_method = store(
-        "methods",
-        lambda: _with_majority(tabulate_methods(methods, names, how.options, how.scoring), frame),
-    )
-    of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
-    given = embeddings.get(name, {})
-    compared = cache(lambda: compare_all(methods, how.primary, seed=seed))
-    part = DatasetNumbers(
-        name,
-        digest_of([store.given, {k: one.digest() for k, one in given.items()}]),
-        methods,
-        method_titles(by_method),
-        marks=store(
-            "marks", lambda: mark_best(methods, how.primary, seed=seed, compared=compared())
-        ),
-        pairs=store("pairs", lambda: comparison_frame(compared(), Options(how.primary, seed=seed))),
-        freezing=store("freezing", lambda: frozen_against_unfrozen(items, how.primary, seed=seed)),
-        classes=store(
-            "classes", lambda: tabulate_methods(methods, of_a_class, how.options, how.scoring)
-        ),
-        curves=store(
+@dataclass(frozen=True)
+class _Dataset:
+    """What is computed of one data set; every table is computed once, and then read."""
+
+    items: Sequence[Scored]
+    methods: list[Method]
+    how: _How
+    store: _Store
+    embeddings: Mapping[str, Mapping[str, Embedded]]
+
+    def numbers(self) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
+        """Give scores by run and by method, each with the majority class, and all else."""
+        others = self.others()
+        frame, by_method = others.pop("runs"), others.pop("methods")
+        digests = {name: one.digest() for name, one in self._embedded.items()}
+        part = DatasetNumbers(
+            self.methods[0].dataset,
+            digest_of([self.store.given, digests]),
+            self.methods,
+            method_titles(by_method),
+            curves=self.curves(),
+            **others,
+        )
+        return frame, by_method, part
+
+    def curves(self) -> pd.DataFrame:
+        """Compute what takes as long as all others."""
+        return self.store(
             "curves",
             lambda: pd.concat(
                 [
                     table
-                    for one in methods
-                    for table in (roc_and_precision_recall(one, seed), net_benefit(one))
+                    for one in self.methods
+                    for table in (roc_and_precision_recall(one, self._seed), net_benefit(one))
                 ]
             ),
-        ),
-        reliability=store(
-            "reliability", lambda: pd.concat([reliability_of(one, seed) for one in methods])
-        ),
-        mistakes=store(
-            "mistakes", lambda: confident_mistakes(methods, how.scoring.get("split", "test"))
-        ),
-        maps=_maps(store, given, seed),
-    )
-    return frame, by_method, part
+        )
+
+    def others(self) -> dict[str, pd.DataFrame]:
+        """Compute the tables that are not `curves`."""
+        methods, how, store, seed = self.methods, self.how, self.store, self._seed
+        names, primary = how.all_metrics, how.primary
+        given = how.options, how.scoring
+        of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
+        compared = cache(lambda: compare_all(methods, primary, seed=seed))
+        frame = store("runs", lambda: tabulate(self.items, metrics=names, **how.options)[0])
+        computed: dict[str, Callable[[], pd.DataFrame]] = {
+            "methods": lambda: _with_majority(tabulate_methods(methods, names, *given), frame),
+            "marks": lambda: mark_best(methods, primary, seed=seed, compared=compared()),
+            "pairs": lambda: comparison_frame(compared(), Options(primary, seed=seed)),
+            "freezing": lambda: frozen_against_unfrozen(self.items, primary, seed=seed),
+            "classes": lambda: tabulate_methods(methods, of_a_class, *given),
+            "reliability": lambda: pd.concat([reliability_of(one, seed) for one in methods]),
+            "mistakes": lambda: confident_mistakes(methods, how.scoring.get("split", "test")),
+        }
+        tables = {what: store(what, compute) for what, compute in computed.items()}
+        return {"runs": frame, **tables, "maps": _maps(store, self._embedded, seed)}
+
+    @property
+    def _seed(self) -> int:
+        return int(self.how.options.get("seed", 0))
+
+    @property
+    def _embedded(self) -> Mapping[str, Embedded]:
+        return self.embeddings.get(self.methods[0].dataset, {})
 
 
 def _with_majority(by_method: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:

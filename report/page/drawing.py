@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import write_text
 from frostline.cache.errors import READ_ERRORS
@@ -21,6 +23,7 @@ from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import PCA, UMAP
+from frostline.report.page.spread import on_all_cores
 from frostline.report.page.stored import FORMAT, FORMAT_VERSION, digest_of
 from frostline.report.page.training_figures import Costs, Swept
 from frostline.report.statistics.metrics import find_metric
@@ -90,7 +93,8 @@ def draw_all(
         Each with its files, relative to `folder`.
     """
     formats, version = tuple(formats), metadata.version("matplotlib")
-    drawn = []
+    drawn: list[list[tuple[Drawing, list[str]]] | None] = []
+    kept, todo = [], []
     for number, part in enumerate(numbers.datasets, 1):
         own = (swept or Swept()).of(part)
         made_from = [
@@ -102,13 +106,28 @@ def draw_all(
             *(t.to_csv() for t in own),
         ]
         key, path = digest_of(made_from), folder / "statistics" / f"figures-{number}.json"
-        found = _read(path, key, folder)
-        if found is None:
-            made = _draw(numbers, part, number, costs, own)
-            found = [_write(*item, folder, formats) for item in made]
-            _keep(path, key, found)
-        drawn += found
-    return drawn
+        drawn.append(_read(path, key, folder))
+        kept.append((path, key))
+        if drawn[-1] is None:
+            alone = replace(numbers, datasets=[])
+            given = (alone, part, number, costs, own), folder, formats
+            todo += [partial(_draw_one, kind, *given) for kind in TITLES]
+    runs = sum(len(method.runs) for part in numbers.datasets for method in part.methods)
+    made = iter(on_all_cores(todo, runs if len(todo) > len(TITLES) else 0))
+    for place, (path, key) in enumerate(kept):
+        if drawn[place] is None:
+            new = [one for one in islice(made, len(TITLES)) if one is not None]
+            _keep(path, key, new)
+            drawn[place] = new
+    return [one for items in drawn for one in items or ()]
+
+
+def _draw_one(
+    kind: str, given: tuple[Any, ...], folder: Path, formats: Sequence[str]
+) -> tuple[Drawing, list[str]] | None:
+    """Draw and write the figure of one kind, if there is something to draw for."""
+    made = _draw(kind, *given)
+    return None if made is None else _write(*made, folder, formats)
 
 
 def draw_depths(
@@ -162,9 +181,14 @@ def _write_depth(
 
 
 def _draw(
-    numbers: ReportNumbers, part: DatasetNumbers, number: int, costs: Costs, swept: Swept
-) -> Iterator[tuple[Drawing, Figure]]:
-    """Draw the figures of one data set."""
+    kind: str,
+    numbers: ReportNumbers,
+    part: DatasetNumbers,
+    number: int,
+    costs: Costs,
+    swept: Swept,
+) -> tuple[Drawing, Figure] | None:
+    """Draw one figure of a data set."""
     makers: dict[str, Callable[[], tuple[Figure, str] | None]] = {
         "freezing": lambda: scores.draw_freezing(numbers, part),
         "forest": lambda: scores.draw_forest(numbers, part),
@@ -181,17 +205,17 @@ def _draw(
         "embeddings-pca": lambda: training.draw_maps(part, PCA),
         "embeddings-umap": lambda: training.draw_maps(part, UMAP),
     }
-    for kind, title in TITLES.items():
-        made = makers[kind]()
-        if made is not None:
-            figure, words = made
-            metric = find_metric(numbers.primary)
-            title = title.format(metric=metric.title, words=metric.words)
-            if part.positive and kind in OF_POSITIVE:
-                title += f" (positive: {part.positive})"
-            heading = f"{part.name}: {title}" if part.name else title
-            description = plain(f"{heading}. {words}")
-            yield Drawing(kind, f"{kind}-{number}", heading, description, ""), figure
+    made = makers[kind]()
+    if made is None:
+        return None
+    figure, words = made
+    metric = find_metric(numbers.primary)
+    title = TITLES[kind].format(metric=metric.title, words=metric.words)
+    if part.positive and kind in OF_POSITIVE:
+        title += f" (positive: {part.positive})"
+    heading = f"{part.name}: {title}" if part.name else title
+    description = plain(f"{heading}. {words}")
+    return Drawing(kind, f"{kind}-{number}", heading, description, ""), figure
 
 
 def _write(

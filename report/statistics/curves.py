@@ -11,6 +11,7 @@ from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array
 
 GRID = np.linspace(0, 1, 101)
+REACHED = GRID - 1e-12
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 BAND_REPLICATES = 500
 BLOCK = 100
@@ -39,11 +40,11 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
     sorted_rows = [_Sorted(truth == c, probs[s, :, c]) for s in range(len(probs)) for c in chosen]
     rng = np.random.default_rng(seed)
     units = int(groups.max()) + 1
-    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES).T
-    counts = np.concatenate([np.ones((units, 1)), drawn], axis=1)
+    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES)
+    counts = np.concatenate([np.ones((1, units)), drawn])
     roc, precision = [], []
-    for start in range(0, counts.shape[1], BLOCK):
-        weights = counts[:, start : start + BLOCK][groups]
+    for start in range(0, len(counts), BLOCK):
+        weights = counts[start : start + BLOCK, groups]
         both = [one.curves(weights) for one in sorted_rows]
         roc.append(_mean([pair[0] for pair in both]))
         precision.append(_mean([pair[1] for pair in both]))
@@ -103,30 +104,30 @@ class _Sorted:
 
     def __init__(self, positive: npt.NDArray[np.bool_], score: Array) -> None:
         self.order = np.argsort(-score, kind="stable")
-        self.positive = positive[self.order, None]
+        self.positive = positive[self.order]
         descending = score[self.order]
         # The last row of each run of equal scores: a threshold takes all of them or none.
         self.ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
 
     def curves(self, weights: Array) -> tuple[Array, Array]:
-        """Compute true positive rate and precision at `GRID`, [R, len(GRID)] each."""
-        ordered = weights[self.order]
-        true = np.cumsum(ordered * self.positive, axis=0)[self.ends]
-        false = np.cumsum(ordered * ~self.positive, axis=0)[self.ends]
+        """Compute true positive rate and precision at `GRID`, [R, len(GRID)] each, of [R, n]."""
+        ordered = weights[:, self.order]
+        called = np.cumsum(ordered, axis=1)[:, self.ends]
+        true = np.cumsum(ordered * self.positive, axis=1)[:, self.ends]
+        false = called - true
         with np.errstate(invalid="ignore", divide="ignore"):
-            recall, fall_out = true / true[-1], false / false[-1]
-            precision = true / (true + false)
-        roc = np.full((weights.shape[1], len(GRID)), np.nan)
-        out = np.full_like(roc, np.nan)
-        for r in range(weights.shape[1]):
-            if not np.isfinite(recall[-1, r] + fall_out[-1, r]):
-                continue
-            roc[r] = np.interp(GRID, fall_out[:, r], recall[:, r], left=0)
-            roc[r, 0] = recall[fall_out[:, r] <= 0, r].max(initial=0)
-            reached = np.searchsorted(recall[:, r], GRID - 1e-12)
-            out[r] = precision[np.minimum(reached, len(precision) - 1), r]
-            # At recall 0 nothing is called: the precision of the first that is.
-            out[r, 0] = out[r, 1] if np.isnan(out[r, 0]) else out[r, 0]
+            recall, fall_out = true / true[:, -1:], false / false[:, -1:]
+            precision = true / called
+        roc = np.full((len(weights), len(GRID)), np.nan)
+        out, last = np.full_like(roc, np.nan), precision.shape[1] - 1
+        steepest = np.where(fall_out <= 0, recall, 0).max(axis=1)
+        for r in np.flatnonzero(np.isfinite(recall[:, -1] + fall_out[:, -1])):
+            roc[r] = np.interp(GRID, fall_out[r], recall[r], left=0)
+            roc[r, 0] = steepest[r]
+            reached = np.searchsorted(recall[r], REACHED)
+            out[r] = precision[r, np.minimum(reached, last)]
+        # At recall 0 nothing is called: the precision of the first that is.
+        out[:, 0] = np.where(np.isnan(out[:, 0]), out[:, 1], out[:, 0])
         return roc, out
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -163,6 +164,27 @@ def test_statistics_and_figures_are_made_once(run, tmp_path, monkeypatch):
     (tmp_path / "statistics" / "runs-1.parquet").write_bytes(b"damaged")
     (tmp_path / "figures" / "roc-1.svg").unlink()
     assert "figures/roc-1.svg" in write()
+
+
+def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
+    class_names = ("a", "\N{CJK UNIFIED IDEOGRAPH-4E00}", "c")  # not a letter of our font
+    runs = [run(), run(seed=1, unfreeze="all"), run(class_names, seed=2, dataset="skin")]
+    texts, pools, config = {}, [], joblib.parallel_config
+
+    def noted(backend, **options):
+        pools.append(backend)
+        return config(backend, **options)
+
+    monkeypatch.setattr("joblib.parallel_config", noted)
+    for least in (4, 3):
+        monkeypatch.setattr("frostline.report.page.spread.LEAST_RUNS", least)
+        monkeypatch.setattr("frostline.report.page.spread.own_cores", lambda: 2)
+        folder = tmp_path / str(least)
+        with pytest.warns(UserWarning, match="not in the font"):
+            paths = write_report(folder, runs, title="A study", replicates=200)
+        texts[least] = {name: path.read_bytes() for name, path in paths.items()}
+        assert pools == (["loky", "loky"] if least == 3 else [])  # numbers, figures
+    assert texts[3] == texts[4]
 
 
 def test_runs_without_probabilities_have_no_curves(run, tmp_path):
