@@ -35,3 +35,13 @@ def test_against_runs_on_real_numbers_and_says_what_it_left_out(tmp_path: Path) 
     assert len(accuracies) >= 3
     assert min(accuracies) > 50
     assert "kaiko-eva" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_checks_of_a_gpu_are_rehearsed_on_a_cpu(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--rehearse", "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) > 40
+    assert not [row for row in rows if "wrong" in row or "left out" in row]
