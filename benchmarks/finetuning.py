@@ -2,7 +2,7 @@
 
     python benchmarks/finetuning.py [--quick] [--images DIR] [--backbone resnet50] [--device cuda]
 
-Four measurements, each beside its baseline in the same run, with random weights:
+Five measurements, each beside its baseline in the same run, with random weights:
 
 1. feed: training steps fed by the pixel store, over steps on one synthetic batch that stays on the
    device; same network, precision and batch.
@@ -21,6 +21,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,13 @@ def find_files(images: Path | None, count: int, folder: Path) -> list[Path]:
     return made
 
 
-def epoch(setup: Setup, model: Classifier, part: Part) -> Callable[[int], int]:
+def epoch(
+    setup: Setup, model: Classifier, part: Part, *, compiled: bool = False
+) -> Callable[[int], int]:
     """A function that trains the epoch of a number, and gives how many images it had."""
     part = held(part, setup.device)
-    stepper = Stepper(model, part, setup.recipe, setup.where)
+    stepper = Stepper(model, part, setup.recipe, replace(setup.where, compiled=compiled))
+    stepper.start()
 
     def run(number: int) -> int:
         set_modes(model)
@@ -289,6 +293,23 @@ def measure_boundary(setup: Setup, repeats: int) -> None:
         )
 
 
+def measure_compiled(setup: Setup, repeats: int) -> None:
+    """Epochs through torch.compile and without, the whole network training."""
+    runs = {
+        one: epoch(setup, setup.model("all")[0], setup.part, compiled=one) for one in (False, True)
+    }
+    start = best_of(1, runs[True])
+    best_of(1, runs[False])
+    turns = [[best_of(1, run, number) for run in runs.values()] for number in range(2, 2 + repeats)]
+    plain, through = np.median(turns, axis=0)
+    saved = plain - through
+    paid = f"after {(start - through) / saved:.0f} epochs" if saved > 0 else "never"
+    print(
+        f"compile: {plain:.2f} s an epoch, {through:.2f} s compiled, {plain / through:.2f} times "
+        f"as fast; the first one took {start:.1f} s: paid {paid}"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -302,7 +323,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--count", type=int, help="Images; 2048 on a GPU, 256 on a CPU.")
     parser.add_argument("--image-size", type=int)
-    parser.add_argument("--only", choices=["feed", "files", "memory", "boundary"])
+    parser.add_argument("--only", choices=["feed", "files", "memory", "boundary", "compile"])
     options = parser.parse_args()
     on_gpu = options.device.startswith("cuda")
     options.precision = options.precision or ("bfloat16" if on_gpu else "float32")
@@ -320,6 +341,7 @@ def main() -> None:
             ("files", lambda: measure_files(setup, repeats)),
             ("memory", lambda: measure_memory(setup)),
             ("boundary", lambda: measure_boundary(setup, repeats)),
+            ("compile", lambda: measure_compiled(setup, repeats)),
         ):
             if options.only in (None, name):
                 measure()

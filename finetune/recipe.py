@@ -48,6 +48,12 @@ def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in AUGMENTATIONS if name in names)
 
 
+def _rising(scale: tuple[float, ...]) -> tuple[float, ...]:
+    if len(scale) != 2 or scale[0] > scale[1]:
+        raise ValueError("two numbers, the smaller one first")
+    return scale
+
+
 def _different(rates: tuple[float, ...]) -> tuple[float, ...]:
     if not 0 < len(set(rates)) == len(rates):
         raise ValueError("one or several different numbers")
@@ -66,6 +72,7 @@ Rates = Annotated[
     AfterValidator(_different),
     PlainSerializer(_one_or_several),
 ]
+Scale = Annotated[tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_rising)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
 Augmentation = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_in_order)]
 
@@ -76,6 +83,9 @@ def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -
 
 # What a head alone does not have: it has no blocks.
 OF_BLOCKS = ("layer_decay",)
+# Strengths of an affine change, and of all augmentations that have one.
+WARPS = ("degrees", "translate", "scale", "shear")
+STRENGTHS = (*WARPS, "gaussian_noise")
 
 
 class Recipe(BaseModel):
@@ -110,6 +120,14 @@ class Recipe(BaseModel):
         Greatest norm of the gradient; 0: any.
     augmentation : tuple of str
         Of `AUGMENTATIONS`, applied in that order.
+    degrees, shear : float
+        Most degrees by which images are rotated, and sheared along their rows, either way.
+    translate : float
+        Most by which they are moved, as a share of their side.
+    scale : (float, float)
+        Least and greatest factor by which they are made larger.
+    gaussian_noise : float
+        Standard deviation of noise, as a share of the brightest value.
     class_weights : str
         "none", or "balanced": each class weighs the same in the loss.
     label_smoothing : float
@@ -135,6 +153,11 @@ class Recipe(BaseModel):
     layer_decay: float = _says("code", 1.0, gt=0, le=1)
     clip_grad_norm: float = _says("code", 0.0, ge=0)
     augmentation: Augmentation = _says("code", ())
+    degrees: float = _says("code", 0.0, ge=0, le=180)
+    translate: Share = _says("code", 0.0)
+    scale: Scale = _says("code", (1.0, 1.0))
+    shear: float = _says("code", 0.0, ge=0, lt=90)
+    gaussian_noise: Share = _says("code", 0.0)
     class_weights: Literal["none", "balanced"] = _says("code", "none")
     label_smoothing: Share = _says("code", 0.0)
     ema: Share = _says("code", 0.0)
@@ -148,8 +171,27 @@ class Recipe(BaseModel):
         return warmup
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON has them: `lr` is a number where there is one alone."""
-        return self.model_dump(mode="json")
+        """Give the fields as JSON has them: `lr` is a number where there is one alone.
+
+        Strengths of augmentations that change nothing are left out, so that the ids of runs from
+        before there were any hold.
+        """
+        return self.model_dump(mode="json", exclude=set(STRENGTHS) - self._strengths())
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed by chance."""
+        return bool(self.augmentation or self._strengths())
+
+    @property
+    def warps(self) -> bool:
+        """Whether images are rotated, moved, scaled or sheared."""
+        return bool(self._strengths() & set(WARPS))
+
+    def _strengths(self) -> set[str]:
+        """Name the strengths with which something changes."""
+        fields = type(self).model_fields
+        return {name for name in STRENGTHS if getattr(self, name) != fields[name].default}
 
     @property
     def crops(self) -> bool:

@@ -248,6 +248,7 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "versions": versions(),
         "trained_blocks": fitted.blocks,
         **fitted.kept.about,
+        **({"compiled": True} if fitted.conditions.compiled else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -152,7 +152,7 @@ def keep_activations(
 def _check_recipe(way: str, recipe: Recipe, where: Conditions) -> None:
     if way == "off":
         raise NoBoundaryError("keeping their output is switched off")
-    if recipe.augmentation:
+    if recipe.augments:
         raise NoBoundaryError("augmentation changes the images in every epoch")
     if where.compiled:
         raise NoBoundaryError("torch.compile takes the network as a whole")

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.cache import InputError
 from frostline.extract.images.geometry import Geometry
+from frostline.finetune.inputs.chance import Chance
+from frostline.finetune.inputs.colours import color_jitter, gaussian_noise
 from frostline.finetune.inputs.pixels import sent
+from frostline.finetune.inputs.rand_augment import rand_augment
+from frostline.finetune.inputs.warp import affine, resized_boxes
 from frostline.finetune.recipe import Recipe
-from frostline.finetune.seeds import derived_seed
 
 AREA = (0.5, 1.0)
 RATIO = (3 / 4, 4 / 3)
-JITTER = 0.2
-# One column of chance for each: area, ratio, place (x, y), and the two flips.
-CHANCES = 6
-
-
-class Chance(NamedTuple):
-    """Random numbers for the images of a batch.
-
-    Attributes
-    ----------
-    shares : float64 [n, 6]
-        In 0 to 1.
-    seeds : int64 [n]
-        Of what torchvision draws.
-    """
-
-    shares: Tensor
-    seeds: Tensor
-
-    def of(self, rows: Tensor) -> Chance:
-        """Give those of some of the images."""
-        return Chance(self.shares[rows], self.seeds[rows])
 
 
 def kept_geometry(geometry: Geometry, recipe: Recipe) -> Geometry:
@@ -60,21 +38,14 @@ def centre_crop(pixels: Tensor, size: int) -> Tensor:
     return pixels[:, start : start + size, start : start + size]
 
 
-def draw_chance(count: int, seed: int, epoch: int, batch: int) -> Chance:
-    """Draw random numbers for `count` images: they follow from seed, epoch and batch alone."""
-    generator = torch.Generator().manual_seed(derived_seed(seed, "augmentation", epoch, batch))
-    shares = torch.rand(count, CHANCES, dtype=torch.float64, generator=generator)
-    return Chance(shares, torch.randint(2**62, (count,), generator=generator))
-
-
-def augment(pixels: Tensor, names: tuple[str, ...], size: int, chance: Chance) -> Tensor:
-    """Augment images, on the device of the pixels.
+def augment(pixels: Tensor, recipe: Recipe, size: int, chance: Chance) -> Tensor:
+    """Augment images, on the device of the pixels, without waiting for it.
 
     Parameters
     ----------
     pixels : uint8 [n, h, h] or [n, h, h, 3]
-    names : tuple of str
-        Of `recipe.AUGMENTATIONS`.
+    recipe : Recipe
+        Says which changes, and how strong.
     size : int
         Side of the crop, if there is one.
 
@@ -84,7 +55,9 @@ def augment(pixels: Tensor, names: tuple[str, ...], size: int, chance: Chance) -
     """
     images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     shares = sent(chance.shares, images.device)
-    for name in names:
+    if recipe.warps:
+        images = affine(images, recipe, chance)
+    for name in recipe.augmentation:
         if name == "random_crop":
             images = _random_crop(images, size, shares)
         elif name == "random_resized_crop":
@@ -93,8 +66,12 @@ def augment(pixels: Tensor, names: tuple[str, ...], size: int, chance: Chance) -
             images = _flipped(images, shares[:, 4] < 0.5, 3)
         elif name == "vertical_flip":
             images = _flipped(images, shares[:, 5] < 0.5, 2)
+        elif name == "color_jitter":
+            images = color_jitter(images, chance.seeds.tolist())
         else:
-            images = _one_by_one(images, _transform(name), chance.seeds)
+            images = rand_augment(images, chance.seeds.tolist())
+    if recipe.gaussian_noise:
+        images = gaussian_noise(images, recipe.gaussian_noise, chance.bits[:, -1])
     return images.squeeze(1) if pixels.ndim == 3 else images.permute(0, 2, 3, 1)
 
 
@@ -124,56 +101,5 @@ def _random_resized_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
     return resized_boxes(images, torch.stack([left, top, width, height], 1), size)
 
 
-def resized_boxes(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Resize a box of each image to a square, bilinearly.
-
-    Parameters
-    ----------
-    images : uint8 [n, channels, side, side]
-    boxes : float64 [n, 4]
-        Left, top, width and height in pixels.
-
-    Returns
-    -------
-    uint8 [n, channels, size, size]
-    """
-    side = images.shape[-1]
-    left, top, width, height = boxes.T / side
-    nothing = torch.zeros_like(left)
-    # From the output's -1 to 1 to the input's, whose corners are corners of pixels.
-    across = torch.stack([width, nothing, 2 * left + width - 1], 1)
-    down = torch.stack([nothing, height, 2 * top + height - 1], 1)
-    places = functional.affine_grid(
-        torch.stack([across, down], 1).float(),
-        [len(images), images.shape[1], size, size],
-        align_corners=False,
-    )
-    sampled = functional.grid_sample(
-        images.float(), places, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled.round().clamp(0, 255).to(torch.uint8)
-
-
 def _flipped(images: Tensor, which: Tensor, axis: int) -> Tensor:
     return torch.where(which[:, None, None, None], images.flip(axis), images)
-
-
-def _transform(name: str) -> Callable[[Tensor], Tensor]:
-    from torchvision.transforms import v2
-
-    if name == "color_jitter":
-        return v2.ColorJitter(brightness=JITTER, contrast=JITTER, saturation=JITTER)
-    return v2.RandAugment()
-
-
-def _one_by_one(images: Tensor, transform: Callable[[Tensor], Tensor], seeds: Tensor) -> Tensor:
-    """Call a transform of torchvision once for each image, each with a seed of its own."""
-    before = torch.get_rng_state()
-    try:
-        done = []
-        for image, seed in zip(images, seeds.tolist(), strict=True):
-            torch.default_generator.manual_seed(seed)
-            done.append(transform(image))
-        return torch.stack(done)
-    finally:
-        torch.set_rng_state(before)

@@ -13,8 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from frostline.cache import InputError
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.inputs.augment import Chance, augment, centre_crop, draw_chance
+from frostline.finetune.inputs.augment import augment, centre_crop
 from frostline.finetune.inputs.batches import Place, split_batch
+from frostline.finetune.inputs.chance import Chance, draw_chance
 from frostline.finetune.inputs.pixels import Part, as_input, sent
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import (
@@ -111,7 +112,7 @@ class Stepper:
         set_rate(self.optimizer, rate)
         labels = self.part.labels[indices]
         total = self._weight_of(labels)
-        chance = draw_chance(len(indices), *place) if self.recipe.augmentation else None
+        chance = draw_chance(indices, place) if self.recipe.augments else None
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         pieces = list(split_batch(len(indices), self.size))
@@ -134,8 +135,7 @@ class Stepper:
         # Before they are cropped: a part of an image's rows does not go there in one piece.
         pixels = pixels.to(self.device, non_blocking=True)
         if chance is not None:
-            names = self.recipe.augmentation
-            pixels = augment(pixels, names, crop or pixels.shape[1], chance)
+            pixels = augment(pixels, self.recipe, crop or pixels.shape[1], chance)
         elif crop:
             pixels = centre_crop(pixels, crop)
         return as_input(pixels, self.conditions.normalisation, self.device)
@@ -184,7 +184,7 @@ class Stepper:
         set_modes(self.model)
         try:
             with random_state(0, self.device):
-                chance = draw_chance(size, 0, 0, 0) if self.recipe.augmentation else None
+                chance = draw_chance(indices, Place(0, 0, 0)) if self.recipe.augments else None
                 loss = self._loss(self._input(pixels[:size], chance), self.part.labels[indices])
                 self.scaler.scale(loss / size).backward()  # type: ignore[no-untyped-call]
                 self._update()

@@ -169,7 +169,7 @@ class RecipeOptions:
             "--set",
             metavar="FIELD=VALUE",
             help="Any field of the recipe, such as augmentation=horizontal_flip,random_crop, "
-            "select=roc_auc or ema=0.999 (docs/finetuning.md); repeated.",
+            "degrees=10, select=roc_auc or ema=0.999 (docs/finetuning.md); repeated.",
         ),
     ] = None
 

@@ -309,6 +309,7 @@ def test_where_there_is_no_boundary(kind: type[_Skipping], how: str, reason: str
             "1",
             "augmentation changes the images in every epoch",
         ),
+        ({"gaussian_noise": 0.1}, "1", "augmentation changes the images in every epoch"),
         (
             {},
             "1",

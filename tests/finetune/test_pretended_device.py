@@ -21,6 +21,7 @@ from pretended import MEMORY, Seen, pretended_gpu
 from frostline.cache import Store, Workspace, spec_key
 from frostline.finetune import Recipe, Task
 from frostline.finetune.inputs.pixels import HeldPixels, Part, StorePixels, held
+from frostline.finetune.recipe import AUGMENTATIONS
 from frostline.finetune.run import finetune_run
 from frostline.finetune.task import Execution
 from frostline.finetune.training import optim
@@ -73,6 +74,14 @@ EVERYTHING = {
 }
 FLIPS = ("random_crop", "horizontal_flip", "vertical_flip")
 CROP = {"crop": SIZE - 4}
+AUGMENTED = {
+    "augmentation": tuple(name for name in AUGMENTATIONS if name != "random_crop"),
+    "degrees": 15,
+    "translate": 0.1,
+    "scale": (0.9, 1.2),
+    "shear": 5,
+    "gaussian_noise": 0.03,
+}
 # Of 48 images 24 train and 12 validate, which are the ones whose activations are kept.
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, dict[str, int]]] = {
     "pixels on the device": (RESNET, {}, {}, MEMORY, HELD),
@@ -93,6 +102,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, dict[str, int]]
     ),
     "crops and flips": (RESNET, {"augmentation": FLIPS}, CROP, NO_SPACE, {}),
     "resized crops": (RESNET, {"augmentation": ("random_resized_crop",)}, CROP, MEMORY, HELD),
+    "every augmentation": (RESNET, AUGMENTED, CROP, NO_SPACE, {}),
+    "every augmentation of parts": (RESNET, {**AUGMENTED, "micro_batch": 3}, CROP, MEMORY, HELD),
     "weights, average, clipping": (RESNET, EVERYTHING, {}, MEMORY, HELD | WEIGHTED),
     "bfloat16": (VIT, {}, {"precision": "bfloat16"}, MEMORY, HELD),
     "bfloat16 from activations": (
@@ -155,18 +166,6 @@ def test_no_step_waits_and_numbers_are_those_of_the_cpu(name: str, tmp_path: Pat
     assert waits(seen) == EVERY_RUN | expected
     assert not seen.lost
     assert sum(seen.sent.values()) > 0
-
-
-@pytest.mark.usefixtures("fused")
-def test_only_what_torchvision_does_one_by_one_waits(tmp_path: Path) -> None:
-    jittered = recipe(augmentation=("color_jitter", "rand_augment"))
-    task = make_task(RESNET, recipe=jittered, **CROP)
-    on_cpu = train(tmp_path / "cpu", task, "cpu")
-    with pretended_gpu() as seen:
-        on_card = train(tmp_path / "card", task, "cuda")
-    np.testing.assert_array_equal(on_card, on_cpu)
-    one_by_one = {k: n for k, n in waits(seen).items() if k not in EVERY_RUN | HELD}
-    assert {name.split(" in ")[1] for name in one_by_one} == {"finetune.inputs.augment._one_by_one"}
 
 
 def test_pixels_go_to_the_device_in_pieces(tmp_path: Path) -> None:

@@ -72,6 +72,35 @@ def test_values_may_be_typed_as_text() -> None:
     assert make_recipe("paper", augmentation="none").augmentation == ()
 
 
+def test_strengths_of_augmentations() -> None:
+    typed = make_recipe("paper", degrees="10", scale="0.9, 1.1", gaussian_noise=".02")
+    assert typed == make_recipe("paper", degrees=10, scale=[0.9, 1.1], gaussian_noise=0.02)
+    assert Recipe(**typed.to_dict()) == typed
+    kept = {"degrees": 10.0, "scale": [0.9, 1.1], "gaussian_noise": 0.02}
+    assert typed.to_dict() == RECIPES["paper"].to_dict() | kept
+    # What changes nothing is not said, and runs are called what they were called before.
+    nothing = make_recipe("paper", degrees=0, translate=0, scale="1,1", shear=0, gaussian_noise=0)
+    assert nothing.to_dict() == RECIPES["paper"].to_dict()
+    assert not nothing.augments
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augmentation": "vertical_flip"},
+        {"degrees": 1},
+        {"translate": 0.1},
+        {"scale": "1,1.2"},
+        {"shear": 1},
+        {"gaussian_noise": 0.01},
+    ],
+)
+def test_any_augmentation_augments(changes: dict[str, Any]) -> None:
+    recipe = make_recipe("paper", **changes)
+    assert recipe.augments
+    assert recipe.warps == (not changes.keys() & {"augmentation", "gaussian_noise"})
+
+
 def test_the_same_said_otherwise_is_the_same_recipe() -> None:
     assert make_recipe("paper", lr=[1e-4]) == RECIPES["paper"]
     flips = ["vertical_flip", "horizontal_flip"]
@@ -110,7 +139,8 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
             {"learning_rate": 1e-3},
             "The recipe has no field 'learning_rate': there are epochs, batch_size, optimizer, lr, "
             "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
-            "clip_grad_norm, augmentation, class_weights, label_smoothing, ema, patience.",
+            "clip_grad_norm, augmentation, degrees, translate, scale, shear, gaussian_noise, "
+            "class_weights, label_smoothing, ema, patience.",
         ),
         ({"lr": "fast"}, "The recipe: lr must be a valid number, not 'fast'."),
         ({"lr": [1e-3, -1]}, "The recipe: lr.1 must be greater than 0, not -1."),
@@ -137,6 +167,21 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
             "The recipe: augmentation must be none, or some of random_crop, random_resized_crop, "
             "horizontal_flip, vertical_flip, color_jitter, rand_augment, not 'spin'.",
         ),
+        ({"degrees": 181}, "The recipe: degrees must be less than or equal to 180, not 181."),
+        ({"translate": "1"}, "The recipe: translate must be less than 1, not '1'."),
+        ({"shear": 90}, "The recipe: shear must be less than 90, not 90."),
+        (
+            {"gaussian_noise": -0.1},
+            "The recipe: gaussian_noise must be greater than or equal to 0, not -0.1.",
+        ),
+        *(
+            (
+                {"scale": scale},
+                f"The recipe: scale must be two numbers, the smaller one first, not {scale!r}.",
+            )
+            for scale in ("0.9", "1.1, 0.9", [0.9, 1, 1.1], 0.5)
+        ),
+        ({"scale": "0,1"}, "The recipe: scale must be greater than 0, not '0'."),
         (
             {"augmentation": "random_crop,random_resized_crop"},
             "The recipe: augmentation must be one of the crops or the other, not "

@@ -230,6 +230,19 @@ def test_a_killed_run_gives_the_same_numbers_when_run_again(
     assert tables[0].equals(tables[1])
 
 
+def test_predictions_say_that_the_network_was_compiled(
+    workspace: Workspace, open_pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    other = fill_workspace(tmp_path / "other")
+    run, _ = finetune_run(workspace, make_task(), open_pixels, load, Execution(compiled=True))
+    assert finetune_run(other, make_task(), open_pixels, load) == (run, True)
+    found, plain = (read_predictions(place.predictions(run)) for place in (workspace, other))
+    assert found.meta["compiled"] is True
+    assert "compiled" not in plain.meta
+    assert found.table.equals(plain.table)
+
+
 TIMES = ["images_per_second", "seconds"]
 
 

@@ -49,7 +49,12 @@ UNEVEN = torch.tensor([0, 3, 6, 9, 1, 4, 2, 12, 15, 7, 18])  # classes in very d
     [
         {},
         {"class_weights": "balanced", "label_smoothing": 0.1},
-        {"augmentation": ("random_resized_crop", "horizontal_flip", "color_jitter")},
+        {
+            "augmentation": ("random_resized_crop", "horizontal_flip", "color_jitter"),
+            "degrees": 20,
+            "translate": 0.1,
+            "gaussian_noise": 0.05,
+        },
     ],
     ids=["plain", "weighted", "augmented"],
 )

@@ -40,7 +40,8 @@ def test_a_setting_that_is_none_of_the_recipes(frostline: Run) -> None:
         2,
         "Error: The recipe has no field 'emma': there are epochs, batch_size, optimizer, lr, "
         "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
-        "clip_grad_norm, augmentation, class_weights, label_smoothing, ema, patience.\n",
+        "clip_grad_norm, augmentation, degrees, translate, scale, shear, gaussian_noise, "
+        "class_weights, label_smoothing, ema, patience.\n",
     )
 
 
@@ -144,6 +145,8 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
             lr=["1e-3", 1e-4],
             ema="0.99",
             augmentation="horizontal_flip",
+            degrees=10,
+            scale=[0.9, 1.1],
             select="roc_auc",
             epochs=4,
         ),
@@ -155,6 +158,8 @@ def test_every_field_of_a_recipe_can_be_set_in_a_study() -> None:
         "ema": 0.99,
         "epochs": 4,
         "augmentation": ("horizontal_flip",),
+        "degrees": 10.0,
+        "scale": (0.9, 1.1),
         "select": "roc_auc",
     }
     assert parse_study(study(batch=8), "s.yaml").protocols["p"].changes() == {"batch_size": 8}

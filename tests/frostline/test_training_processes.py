@@ -92,7 +92,11 @@ SHARED = (
     "--set",
     "class_weights=balanced",
     "--set",
-    "augmentation=horizontal_flip",
+    "augmentation=horizontal_flip,color_jitter",
+    "--set",
+    "degrees=10",
+    "--set",
+    "gaussian_noise=0.02",
     "--set",
     "ema=0.5",
     "--set",
@@ -137,6 +141,19 @@ def test_batch_norm_is_not_trained_by_several_processes_on_cpus(
         "Error: Batch norm (backbone.conv1.1) cannot be trained by several processes on CPUs: use "
         "one process, GPUs, or a backbone without batch norm.\n"
     ) in done.stderr
+    assert not (tmp_path / "frostline-workspace" / "predictions").exists()
+
+
+@pytest.mark.slow
+def test_without_a_compiler_one_sentence_says_so(
+    indexed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    done = indexed(*TINY, "--epochs", 1, "--compile", fresh=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Compiling by torch.compile does not work here (")
+    assert done.stderr.endswith("): leave out --compile.\n")
     assert not (tmp_path / "frostline-workspace" / "predictions").exists()
 
 
