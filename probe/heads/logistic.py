@@ -54,6 +54,8 @@ class LogisticProbe(ValidatedProbe):
         Strengths, weakest C first, and their validation scores, if `cv` is given.
     n_iter_ : [1]
         Steps of the final fit.
+    device_ : str
+        Where that was: "cpu", or "cuda" where embeddings are large and there is a GPU.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class LogisticProbe(ValidatedProbe):
             self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
         heads = self._solve(standard, data, [self.C_], data.weight)
         self.coef_, self.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
-        self.n_iter_ = heads.n_iter
+        self.n_iter_, self.device_ = heads.n_iter, heads.device
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Give logits [n, n_classes], or [n] of the second class if there are two."""

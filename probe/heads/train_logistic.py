@@ -54,7 +54,7 @@ def _fit_one(pool: Pool, standard: tuple[Any, Any], fit: Fit, shared: Candidate)
     )
     head = LogisticProbe(**fit.candidate, **shared)
     head.classes_, head.n_features_in_ = np.array(pool.classes), pool.X.shape[1]
-    head.C_, head.n_iter_ = float(strength[0]), heads.n_iter
+    head.C_, head.n_iter_, head.device_ = float(strength[0]), heads.n_iter, heads.device
     head.coef_, head.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
     return head
 

@@ -8,14 +8,15 @@ softmax for three classes or more, one column of coefficients for two. Folds and
 fractions are rows of weights, zero where an image is left out, so that all heads share one matrix:
 it is rotated once (`rotation`), and every matrix product serves all heads (`descent`). Strengths
 far apart come first; those between begin where their neighbours ended, a few steps away.
-A head alone takes another road (`single`).
+A head alone takes another road, and so do all of them where embeddings lie on a GPU (`single`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,7 @@ from frostline.probe.solver.descent import descend
 from frostline.probe.solver.newton import minimise
 from frostline.probe.solver.problem import Array, Index, Problem, Solution, Stop
 from frostline.probe.solver.rotation import Rotation, centred, rotate
-from frostline.probe.solver.single import fit_one
+from frostline.probe.solver.single import Blocked, Loss, OnDevice, fit_one, on_device
 
 # A class without images has its best intercept at minus infinity; this is near enough.
 _RAREST = 1e-12
@@ -38,6 +39,8 @@ _FLOAT32_SCALES = 1e3
 _FEW = 4
 # Strengths of a row of weights that are solved first: each this many places after the last.
 _FIRST = 16
+# Bytes of embeddings from which on a GPU is used, if there is one: below, a CPU takes seconds.
+LARGE = 256 << 20
 # Working memory of a batch of heads, where the embedding matrix itself is smaller.
 _WORKING_BYTES = 64 << 20
 
@@ -56,6 +59,8 @@ class Heads:
     n_iter : int [h]
         Steps of L-BFGS, and of Newton's method where it finished.
     converged : bool [h]
+    device : str
+        Where they were fitted: "cpu" or "cuda".
     """
 
     coef: Array
@@ -63,6 +68,7 @@ class Heads:
     objective: NDArray[np.float64]
     n_iter: Index
     converged: NDArray[np.bool_]
+    device: str = "cpu"
 
 
 def solve_logistic(
@@ -76,6 +82,7 @@ def solve_logistic(
     standard: tuple[Array, Array] | None = None,
     tol: float = 1e-4,
     max_iter: int = 200,
+    device: str = "auto",
 ) -> Heads:
     """Fit one logistic head for every entry of `C`.
 
@@ -98,24 +105,19 @@ def solve_logistic(
         scikit-learn's lbfgs solver.
     max_iter : int
         Steps of each of the two at most; a `ConvergenceWarning` says how many heads needed more.
+    device : str
+        "auto" is a GPU if there is one and `X` has `LARGE` bytes or more; "cpu", "cuda". The
+        minimum is the same.
     """
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
     rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
-    if standard is None:
-        standard = np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype)
-    sweep = _Sweep(X, *standard, codes, n_classes, strengths, weights, rows)
-    heads = sweep.blank()
-    todo = np.arange(len(strengths))
-    if X.dtype == np.float32 and sweep.fit(todo, heads, np.dtype(np.float32), tol, max_iter):
-        todo = np.flatnonzero(~heads.converged) if tol >= _FLOAT32_TOL else todo
-    else:
-        sweep.fit(todo, heads, np.dtype(np.float64), tol, max_iter)
-        todo = np.flatnonzero(~heads.converged)
-    if len(todo):
-        sweep.finish(heads, todo, tol, max_iter)
+    mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
+    device = _large_on_gpu(X) if device == "auto" else device
+    sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device)
+    heads = sweep.solve(tol, max_iter)
     count = np.count_nonzero(~heads.converged)
     if count:
         warnings.warn(
@@ -137,6 +139,20 @@ class _Sweep:
     C: NDArray[np.float64]
     weights: NDArray[np.float64]
     rows: Index
+    device: str
+
+    def solve(self, tol: float, max_iter: int) -> Heads:
+        """Fit all, in float32 as far as that will do."""
+        heads, todo = self.blank(), np.arange(len(self.C))
+        narrow = self.X.dtype == np.float32
+        if narrow and self.fit(todo, heads, np.dtype(np.float32), tol, max_iter):
+            todo = np.flatnonzero(~heads.converged) if tol >= _FLOAT32_TOL else todo
+        else:
+            self.fit(todo, heads, np.dtype(np.float64), tol, max_iter)
+            todo = np.flatnonzero(~heads.converged)
+        if len(todo):
+            self.finish(heads, todo, tol, max_iter)
+        return heads
 
     def blank(self) -> Heads:
         """Make heads that know nothing but how frequent the classes are."""
@@ -150,6 +166,7 @@ class _Sweep:
             np.zeros(count),
             np.zeros(count, np.intp),
             np.zeros(count, bool),
+            self.device,
         )
 
     def fit(self, todo: Index, heads: Heads, dtype: np.dtype, tol: float, max_iter: int) -> bool:
@@ -159,20 +176,35 @@ class _Sweep:
             tol = max(tol, _FLOAT32_TOL)
             if not _similar(rotation.power(), rotation.centre):
                 return False
-        alone = self.classes == 2 and len(todo) <= _FEW
-        if not alone:
+        stop = Stop(rotation.gradient_size, tol, max_iter)
+        if self.device != "cpu":
+            Z = on_device(rotation.values.astype(np.float32, copy=False), self.device)
+            for level in self._levels(todo, heads):
+                self._one_by_one(level, heads, rotation, stop, partial(OnDevice, Z))
+        elif self.classes == 2 and len(todo) <= _FEW:
+            self._one_by_one(todo, heads, rotation, stop, Blocked)
+        else:
             rotation = rotate(rotation)
-        power, stop = rotation.power(), Stop(rotation.gradient_size, tol, max_iter)
-        for level in np.split(todo, len(todo)) if alone else self._levels(todo, heads):
-            for batch in self._batches(level, rotation):
-                start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
-                problem = self._problem(rotation, batch)
-                if alone:
-                    found = fit_one(problem, start, stop)
-                else:
-                    found = descend(problem, power, start, stop)
-                _store(heads, batch, found, rotation)
+            power, stop = rotation.power(), replace(stop, size=rotation.gradient_size)
+            for level in self._levels(todo, heads):
+                for batch in self._batches(level, rotation):
+                    start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
+                    found = descend(self._problem(rotation, batch), power, start, stop)
+                    _store(heads, batch, found, rotation)
         return True
+
+    def _one_by_one(
+        self,
+        todo: Index,
+        heads: Heads,
+        rotation: Rotation,
+        stop: Stop,
+        loss: Callable[[Problem], Loss],
+    ) -> None:
+        for one in np.split(todo, len(todo)):
+            problem = self._problem(rotation, one)
+            start = rotation.from_features(heads.coef[one], heads.intercept[one])
+            _store(heads, one, fit_one(loss(problem), problem, start, stop), rotation)
 
     def finish(self, heads: Heads, todo: Index, tol: float, max_iter: int) -> None:
         """Improve `heads` (in place) where `fit` was not enough."""
@@ -236,6 +268,14 @@ class _Sweep:
         width = max(1, max(values.nbytes // 2, _WORKING_BYTES) // head)
         ordered = todo[np.argsort(self.C[todo], kind="stable")]
         yield from np.array_split(ordered, -(-len(ordered) // width))
+
+
+def _large_on_gpu(X: Array) -> str:
+    if X.nbytes < LARGE:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _store(heads: Heads, batch: Index, found: Solution, rotation: Rotation) -> None:

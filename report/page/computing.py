@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import Embedded, project, umap_version
-from frostline.report.page.spread import on_all_cores
 from frostline.report.page.stored import digest_of, digest_predictions, read_or_compute
 from frostline.report.predictions import Predictions
+from frostline.report.spread import on_all_cores
 from frostline.report.statistics.comparisons.best import compare_all, mark_best
 from frostline.report.statistics.comparisons.compare import comparison_frame
 from frostline.report.statistics.comparisons.differences import Options
@@ -75,20 +75,9 @@ def compute_numbers(
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
     marks = pd.concat([part.marks for part in parts])
-    sentences = store(
-        "answer",
-        lambda: pd.DataFrame(
-            {
-                "sentence": answer(
-                    frame,
-                    how.primary,
-                    with_majority(rows),
-                    differences=differences,
-                    marks=marks,
-                )
-            }
-        ),
-    )
+    best = with_majority(rows)
+    said = partial(answer, frame, how.primary, best, differences=differences, marks=marks)
+    sentences = store("answer", lambda: pd.DataFrame({"sentence": said()}))
     return ReportNumbers(
         frame,
         pd.concat(pooled, ignore_index=True),

@@ -23,9 +23,9 @@ from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.projections import PCA, UMAP
-from frostline.report.page.spread import on_all_cores
 from frostline.report.page.stored import FORMAT, FORMAT_VERSION, digest_of
 from frostline.report.page.training_figures import Costs, Swept
+from frostline.report.spread import on_all_cores
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.escape import plain
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended import pretended_gpu
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -164,6 +165,30 @@ def test_a_head_alone_whose_features_are_far_from_zero() -> None:
         theirs = LogisticRegression(C=C, max_iter=10_000, tol=1e-9).fit(X.astype(np.float64), y)
         assert head.converged.all()
         np.testing.assert_allclose(head.coef[0], theirs.coef_, atol=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_heads_on_a_gpu_are_those_of_the_cpu(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30)).astype(np.float32)
+    y = (X[:, :classes] + rng.normal(size=(400, classes))).argmax(axis=1)
+    weights = (rng.integers(0, 2, 400) != np.arange(2)[:, None]).astype(float)
+    folds = {"sample_weight": weights, "weight_row": np.repeat([0, 1], 7)}
+    C = np.tile(np.logspace(-5, 1, 7), 2)
+    cpu = solve_logistic(X, y, C=C, n_classes=classes, tol=1e-5, **folds)
+    monkeypatch.setattr("frostline.probe.solver.solve.LARGE", X.nbytes)
+    with pretended_gpu() as seen:
+        gpu = solve_logistic(X, y, C=C, n_classes=classes, tol=1e-5, **folds)
+        small = solve_logistic(X[:-1], y[:-1], C=1.0, n_classes=classes)
+    assert (cpu.device, gpu.device, small.device) == ("cpu", "cuda", "cpu")
+    assert gpu.converged.all()
+    np.testing.assert_allclose(gpu.objective, cpu.objective, rtol=1e-5)
+    np.testing.assert_allclose(gpu.coef, cpu.coef, atol=2e-3)
+    # Coefficients go there, and the value of the objective comes back with its gradient.
+    assert set(seen.waits) == {
+        "copy from pageable memory in probe.solver.single.on_device",
+        "copy to the host in probe.solver.single.at",
+    }
 
 
 @pytest.mark.parametrize("present", [[0, 1], [1], [0, 2]])

@@ -177,8 +177,8 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("joblib.parallel_config", noted)
     for least in (4, 3):
-        monkeypatch.setattr("frostline.report.page.spread.LEAST_RUNS", least)
-        monkeypatch.setattr("frostline.report.page.spread.own_cores", lambda: 2)
+        monkeypatch.setattr("frostline.report.spread.LEAST_RUNS", least)
+        monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
         folder = tmp_path / str(least)
         with pytest.warns(UserWarning, match="not in the font"):
             paths = write_report(folder, runs, title="A study", replicates=200)
