@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
@@ -18,6 +20,8 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
 @contextmanager
 def random_state(seed: int, device: torch.device) -> Iterator[None]:
     """Let modules (dropout, stochastic depth) draw from `seed` while the block runs."""
+    import torch
+
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
         torch.default_generator.manual_seed(seed)

@@ -423,13 +423,17 @@ def finetune(
     -------
     The run's id, and whether it trained now.
     """
+    training = _training(
+        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
+    )
+    finished = _finished(workspace, training[0])
+    if finished:
+        return finished[0], False
+    # Here, and not above: importing torch takes seconds, which finished work should not.
     from frostline.extract.forward import whole_float32
     from frostline.finetune.parallel import process_group
     from frostline.finetune.run import finetune_run
 
-    training = _training(
-        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress
-    )
     how = _execution(execution, machine, on_epoch, progress)
     with process_group(how.device), whole_float32(how.device):
         return finetune_run(workspace, *training, how)
@@ -466,13 +470,16 @@ def finetune_folds(
     -------
     Of each repeat, in their order, the run's id and whether it trained now.
     """
+    training = _training(
+        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress, cv
+    )
+    finished = _finished(workspace, training[0], cv)
+    if finished:
+        return [(run, False) for run in finished]
     from frostline.extract.forward import whole_float32
     from frostline.finetune.cross_validation import finetune_folds
     from frostline.finetune.parallel import process_group
 
-    training = _training(
-        workspace, dataset, network, unfreeze, machine, seed, columns, changes, progress, cv
-    )
     how = _execution(execution, machine, on_epoch, progress)
     with process_group(how.device), whole_float32(how.device):
         return finetune_folds(workspace, cv, *training, how)
@@ -526,6 +533,20 @@ def _settled(workspace: Workspace, task: Task, machine: Machine, cv: str | None)
     if said:
         say(said)
     return replace(task, precision=machine.precision)
+
+
+def _finished(workspace: Workspace, task: Task, cv: str | None = None) -> list[str]:
+    """List the runs of a training, one a repeat, if all of them are done."""
+    from frostline.cache import read_manifest
+    from frostline.finetune.folds import parse_folds
+
+    tasks = [task]
+    if cv is not None:
+        folds, repeats = parse_folds(cv)
+        tasks = [replace(task, cv=(folds, repeat)) for repeat in range(repeats)]
+    manifest = read_manifest(workspace.manifest(task.dataset))
+    runs = [one.run_id(manifest) for one in tasks]
+    return runs if all(map(workspace.has_predictions, runs)) else []
 
 
 def _execution(
@@ -589,8 +610,7 @@ def _task(
 ) -> tuple[Task, PixelSource, Inputs]:
     """Find what a network is trained on and how; with the pixels at rest, and what it sees."""
     from frostline.cache import read_manifest
-    from frostline.finetune.inputs.augment import kept_geometry
-    from frostline.finetune.task import Task
+    from frostline.finetune.task import Task, kept_geometry
 
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(workspace, manifest)

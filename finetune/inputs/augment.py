@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.extract.images.geometry import Geometry
 from frostline.finetune.inputs.chance import Chance
 from frostline.finetune.inputs.colours import color_jitter, gaussian_noise
 from frostline.finetune.inputs.pixels import sent
@@ -18,18 +15,6 @@ from frostline.finetune.recipe import Recipe
 
 AREA = (0.5, 1.0)
 RATIO = (3 / 4, 4 / 3)
-
-
-def kept_geometry(geometry: Geometry, recipe: Recipe) -> Geometry:
-    """Give the geometry of the pixel store: for random crops, the square without the crop.
-
-    Its margin is a multiple of two pixels on each side: with others the centre of a centre is not
-    always the centre, because places of crops are rounded half to even.
-    """
-    if not recipe.crops or geometry.resize_to <= geometry.crop:
-        return geometry
-    margins = (geometry.resize_to - geometry.crop) // 4 * 4
-    return replace(geometry, crop=geometry.crop + margins)
 
 
 def centre_crop(pixels: Tensor, size: int) -> Tensor:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace
-from frostline.cache.stamped import write_json
+from frostline.cache.errors import READ_ERRORS
+from frostline.cache.stamped import read_json, write_json
 from frostline.cache.versions import versions
 from frostline.study.file import Study
 from frostline.study.plan import Plan
 from frostline.study.records import read_record
+
+FORMAT, FORMAT_VERSION = "frostline-provenance", 2
 
 
 def write_provenance(
@@ -27,14 +30,15 @@ def write_provenance(
     records = [read_record(workspace, step.key) for step in plan.steps]
     dropped = ("format", "format_version", "traceback")
     known = [record for record in records if record]
+    installed = versions() | {"system": platform.platform()}
     found = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "study": study.model_dump(mode="json"),
         "seeds": study.seeds,
-        "versions": versions() | {"system": platform.platform()},
+        "versions": installed,
         "git": {"frostline": git_state(Path(__file__).parent), "here": git_state(Path.cwd())},
-        "hardware": hardware(),
+        "hardware": _hardware_before(path, installed) or hardware(),
         "weights": _weights(known),
         "steps": [
             {name: value for name, value in record.items() if name not in dropped}
@@ -43,7 +47,7 @@ def write_provenance(
         "failed": dict(failed),
         "left_out": plan.left_out,
     }
-    write_json(path, "frostline-provenance", 2, found)
+    write_json(path, FORMAT, FORMAT_VERSION, found)
     return path
 
 
@@ -67,15 +71,32 @@ def hardware() -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "processor": _processor(),
+        **_computer(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "memory_bytes": pages,
         "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
         "cuda": torch.version.cuda,
     }
+
+
+def _hardware_before(path: Path, installed: Mapping[str, str]) -> dict[str, Any] | None:
+    """Read it where it was written before by this computer with these versions.
+
+    To ask torch takes seconds, which a finished study should not.
+    """
+    if "torch" in sys.modules or not path.exists():
+        return None
+    try:
+        before = read_json(path, FORMAT, FORMAT_VERSION)
+        same = before["versions"] == installed and _computer().items() <= before["hardware"].items()
+    except READ_ERRORS:
+        return None
+    return dict(before["hardware"]) if same else None
+
+
+def _computer() -> dict[str, Any]:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"processor": _processor(), "cores": os.cpu_count(), "memory_bytes": pages}
 
 
 def _processor() -> str:

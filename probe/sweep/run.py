@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Workspace
-from frostline.probe.sweep.engine import SweepTask
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.results import Results, check_name, gather
 from frostline.probe.sweep.settings import Sweep
 from frostline.probe.sweep.validation_scores import is_done
 from frostline.probe.sweep.workers import workers
+
+if TYPE_CHECKING:
+    from frostline.probe.sweep.engine import SweepTask
 
 # Heads that one task solves together: enough to fill the matrix products, and few enough that an
 # interrupt loses little.
@@ -86,6 +88,8 @@ def compute_runs(
     done = total - sum(run.heads() for run in todo)
     tell = progress or (lambda done, total: None)
     tell(done, total)
+    if not todo:
+        return []
     heard: dict[str, None] = {}
     with workers(jobs, scheduler, len(tasks)) as parallel:
         for result in parallel(tasks):
@@ -97,6 +101,9 @@ def compute_runs(
 
 def make_tasks(workspace: Workspace, runs: list[HeadRun]) -> list[SweepTask]:
     """Put runs that can be computed together into tasks of at most `HEADS_A_TASK` heads."""
+    # Here, and not above: what is done is known without what trains.
+    from frostline.probe.sweep.engine import SweepTask
+
     together: dict[tuple[Any, ...], list[list[HeadRun]]] = {}
     for run in runs:
         key = (run.data, run.head, run.seed)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frostline.cache.errors import InputError
 from frostline.cache.locks import own_cores
-from frostline.probe.sweep.engine import Done, SweepTask, run_task
 
-Parallel = Callable[[list[SweepTask]], Iterator[Done]]
+if TYPE_CHECKING:
+    from frostline.probe.sweep.engine import Done, SweepTask
+
+    Parallel = Callable[[list[SweepTask]], Iterator[Done]]
 
 
 @contextmanager
@@ -28,6 +30,8 @@ def workers(jobs: int | None, scheduler: str | None, tasks: int) -> Iterator[Par
     """
     import joblib
 
+    from frostline.probe.sweep.engine import run_task
+
     if scheduler is not None:
         with _dask(scheduler):
             yield _spread(joblib.Parallel(n_jobs=-1, return_as="generator_unordered"))
@@ -44,6 +48,8 @@ def workers(jobs: int | None, scheduler: str | None, tasks: int) -> Iterator[Par
 
 def _spread(pool: Any) -> Parallel:
     import joblib
+
+    from frostline.probe.sweep.engine import run_task
 
     return lambda todo: pool(joblib.delayed(run_task)(task) for task in todo)
 

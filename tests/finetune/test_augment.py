@@ -14,11 +14,12 @@ from torchvision.transforms import v2
 
 from frostline.cache import InputError
 from frostline.extract.images.geometry import Geometry
-from frostline.finetune.inputs.augment import augment, centre_crop, kept_geometry
+from frostline.finetune.inputs.augment import augment, centre_crop
 from frostline.finetune.inputs.batches import Place
 from frostline.finetune.inputs.chance import draw_chance
 from frostline.finetune.inputs.warp import resized_boxes
 from frostline.finetune.recipe import AUGMENTATIONS, STRENGTHS, Recipe
+from frostline.finetune.task import kept_geometry
 
 CROPPED = Recipe(augmentation=("random_crop",))
 STRONG: dict[str, Any] = {

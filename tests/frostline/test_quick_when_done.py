@@ -82,6 +82,27 @@ def test_a_finished_probe_and_its_table_take_little(folder: Path) -> None:
         assert imported(folder, command, *runs)[1] == []
 
 
+STUDY = """
+name: small
+datasets: {set: {}}
+backbones: [{name: 'timm:test_vit', weights: random}]
+protocols:
+  frozen: {unfreeze: none, image_size: 32, epochs: 1}
+  last block: {unfreeze: 1, image_size: 32, epochs: 1, batch: 8}
+cv: none
+replicates: 100
+"""
+
+
+def test_a_finished_training_depth_and_study_take_little(folder: Path) -> None:
+    (folder / "small.yaml").write_text(STUDY)
+    network = ("-d", "set", "-b", "timm:test_vit", "--weights", "random", "--image-size", "32")
+    trained = ("finetune", *network, "--epochs", "1", "--batch", "8")
+    for command in (trained, (*trained, "--cv", "3x1"), ("depth", *network), ("run", "small.yaml")):
+        assert "torch" in imported(folder, *command)[1]
+        assert imported(folder, *command)[1] == []
+
+
 def test_what_is_remembered_counts_while_the_weights_do(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
