@@ -542,6 +542,8 @@ def _finished(workspace: Workspace, task: Task, cv: str | None = None) -> list[s
 
     tasks = [task]
     if cv is not None:
+        if task.split != "split":
+            return []  # which is refused
         folds, repeats = parse_folds(cv)
         tasks = [replace(task, cv=(folds, repeat)) for repeat in range(repeats)]
     manifest = read_manifest(workspace.manifest(task.dataset))

@@ -227,7 +227,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         SWEEP, f"{SWEEP} --test-dataset again", "a test must be of others"
     ),
     "sweep --jobs": Passes(
-        "frostline.probe.sweep.run:workers", SWEEP, SWEEP.replace("--jobs 1", "--jobs 2")
+        "frostline.probe.sweep.run:compute_runs", SWEEP, SWEEP.replace("--jobs 1", "--jobs 2")
     ),
     "sweep --scheduler": Refused(SWEEP, f"{SWEEP} --scheduler tcp://nowhere:1", "--scheduler"),
     "sweep --figures": Acts(SWEEP, f"{SWEEP} --figures drawn"),
@@ -300,9 +300,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "finetune --boundary": Acts(
         f"{FINETUNE} --seed 7 --boundary off", f"{FINETUNE} --seed 7 --boundary on"
     ),
-    "finetune --compile": Passes(
-        "frostline.finetune.run:finetune_run", FINETUNE, f"{FINETUNE} --compile"
-    ),
+    "finetune --compile": Passes("frostline.stages:finetune", FINETUNE, f"{FINETUNE} --compile"),
     "finetune --tensorboard": Acts(f"{FINETUNE} --seed 7", f"{FINETUNE} --seed 7 --tensorboard"),
     "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
     "finetune --cv": Acts(FINETUNE, f"{FINETUNE} --cv 3x1"),
