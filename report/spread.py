@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from frostline.cache.locks import own_cores
+from frostline.report.statistics.metrics import OWN_METRICS
 
 Task = Callable[[], Any]
 # A process takes about three seconds of a core to start, as long as a few figures take.
@@ -21,9 +22,10 @@ def on_all_cores(tasks: Sequence[Task], runs: int) -> list[Any]:
     tasks : sequence of callables
         Which can be pickled.
     runs : int
-        Runs of the report: of fewer than `LEAST_RUNS` all is done in this process.
+        Runs of the report: of fewer than `LEAST_RUNS` all is done in this process. So it is where
+        there are metrics of a user's own, which other processes do not know.
     """
-    jobs = min(own_cores(), len(tasks)) if runs >= LEAST_RUNS else 1
+    jobs = min(own_cores(), len(tasks)) if runs >= LEAST_RUNS and not OWN_METRICS else 1
     if jobs <= 1:
         return [task() for task in tasks]
     import joblib

@@ -26,6 +26,7 @@ from frostline.report import (
     save_figure,
     write_report,
 )
+from frostline.report.statistics.metrics import OWN_METRICS
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -185,6 +186,11 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
         texts[least] = {name: path.read_bytes() for name, path in paths.items()}
         assert pools == (["loky", "loky"] if least == 3 else [])  # numbers, figures
     assert texts[3] == texts[4]
+    # A metric of one's own is known to this process alone.
+    monkeypatch.setitem(OWN_METRICS, "first", lambda truth, prediction, probs: 0.5)
+    with pytest.warns(UserWarning, match="not in the font"):
+        write_report(tmp_path / "own", runs, title="t", replicates=20, metrics=["first"])
+    assert pools == ["loky", "loky"]
 
 
 def test_runs_without_probabilities_have_no_curves(run, tmp_path):
