@@ -30,6 +30,7 @@ from frostline.study.file import parse_study
 from .frostline.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG = "docs/tutorial.md"  # its commands take as long as those of all other pages
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
@@ -86,7 +87,14 @@ def test_the_test_of_marks_sees_blocks_without_one() -> None:
 
 
 @pytest.mark.timeout(900)  # half a minute, but for machines that do something else
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "run" for b in blocks(p))])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if page == LONG else ())
+        for page in PAGES
+        if any(block.mark == "run" for block in blocks(page))
+    ],
+)
 def test_the_commands_of_a_page_work_in_their_order(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def ws(place: Path, monkeypatch: pytest.MonkeyPatch) -> frostline.Workspace:
     return frostline.Workspace()
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_methods_do_what_they_say(ws: frostline.Workspace) -> None:
     names: dict[str, object] = {"frostline": frostline}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -74,6 +74,7 @@ def test_the_margin_of_the_interval_s_own_end_is_at_5_percent():
         assert there[name] == pytest.approx(row[name], abs=1e-8)
 
 
+@pytest.mark.slow
 def test_near_1_a_run_that_is_worse_by_the_margin_is_rarely_equivalent():
     """Sign flips of the same patients found 12% of such runs equivalent."""
     rng, times = np.random.default_rng(0), 150
