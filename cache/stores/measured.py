@@ -29,12 +29,19 @@ def measure_once(
     return dict(entries[key])
 
 
-def known_costs(workspace: Workspace) -> dict[str, dict[str, float]]:
-    """Read what embedding an image takes for each backbone: seconds, and bytes of a GPU."""
+def known_costs(
+    workspace: Workspace, device: str, precision: str, batch: int
+) -> dict[str, dict[str, float]]:
+    """Read what embedding an image takes for each backbone: seconds, and bytes of a GPU.
+
+    On a CPU, or on a GPU whichever, in this precision and in batches of this size; of several
+    measurements (other engines or threads) the last.
+    """
     found: dict[str, dict[str, float]] = {}
     for key, cost in _entries(workspace.root / "measured.json").items():
         what = json.loads(key)
-        if what.get("unfreeze") == "none":
+        how = what.get("precision"), what.get("batch"), what.get("device") == "cpu"
+        if what.get("unfreeze") == "none" and how == (precision, batch, device == "cpu"):
             mine = {"embedding_seconds": cost["embedding_seconds"]}
             found[what["backbone"]] = mine | ({"memory": cost["memory"]} if cost["memory"] else {})
     return found

@@ -284,6 +284,9 @@ def _costs(
 
     costs = backbone_costs(runs)
     if study.costs:
-        for name, measured in known_costs(workspace).items():
+        machine = study.machine()
+        device, precision = machine.resolve()
+        known = known_costs(workspace, device, precision, machine.batch_on(device))
+        for name, measured in known.items():
             costs[name] = costs.get(name, {}) | measured
     return costs

@@ -14,6 +14,7 @@ from pretended import pretended_gpu
 from torch import Tensor
 
 from frostline.cache import InputError, Workspace
+from frostline.cache.stores.measured import known_costs, measure_once
 from frostline.cli import app
 from frostline.finetune.model import Classifier
 from frostline.stages import Network
@@ -144,3 +145,15 @@ def test_what_embeds_on_a_cpu_is_what_is_timed(
     assert cost.embedding_seconds > 0
     assert measure.measure_backbone(*what, "openvino") == cost
     assert len(timed) == 1
+
+
+def test_costs_that_are_shown_are_of_the_batch_that_runs(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    what = {"backbone": "b", "unfreeze": "none", "precision": "float32", "device": "cpu"}
+    others = ({"batch": 4}, {"batch": 32, "precision": "float16"}, {"batch": 32, "device": "H100"})
+    for seconds, own in enumerate([{"batch": 32}, *others, {"batch": 32, "unfreeze": "all"}], 1):
+        cost = {"embedding_seconds": float(seconds), "memory": 0}
+        measure_once(place, what | own, lambda cost=cost: cost)
+    assert known_costs(place, "cpu", "float32", 32) == {"b": {"embedding_seconds": 1.0}}
+    assert known_costs(place, "cuda:1", "float32", 32) == {"b": {"embedding_seconds": 4.0}}
+    assert known_costs(place, "cpu", "float32", 8) == {}
