@@ -32,6 +32,7 @@ from frostline.extract.forward import device_name
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.boundary import HEAD, Boundary, NoBoundaryError, find_boundary
 from frostline.finetune.inputs.pixels import Part, StorePixels, as_input, may_hold, read_ahead
+from frostline.finetune.memory import largest_that_fits
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import first_rank_first, least_over_ranks
 from frostline.finetune.recipe import Recipe
@@ -297,11 +298,12 @@ class Activations:
         provenance: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> None:
-        """Compute what is missing, in batches that are all of one size."""
+        """Compute what is missing, in batches that are all of one size: as many as memory holds."""
         with first_rank_first():
             pixels, rows = self.missing()
             if not len(rows):
                 return
+            batch = largest_that_fits(lambda size: self._fits(model, conditions, size), batch)
             starts = range(0, len(rows), batch)
             order = [torch.arange(s, s + batch).clamp(max=len(rows) - 1) for s in starts]
             wanted = Part(StorePixels(pixels, rows), torch.zeros(len(rows)), [])
@@ -318,6 +320,21 @@ class Activations:
                     if progress is not None:
                         progress(start + len(chosen), len(rows))
             made.warn()
+
+    def _fits(self, model: Classifier, where: Conditions, size: int) -> bool:
+        """Try so many images; on a CPU there is nothing to try."""
+        if torch.device(where.device).type != "cuda":
+            return True
+        pixels = _stored(next(iter(self.parts.values()))).store
+        images = torch.zeros(size, *pixels.shape, dtype=torch.uint8, device=where.device)
+        try:
+            with torch.inference_mode(), where.autocast():
+                self.boundary.enter(
+                    model.eval(), as_input(images, where.normalisation, where.device)
+                )
+        except torch.OutOfMemoryError:
+            return False
+        return True
 
     @torch.inference_mode()
     def _enter(self, model: Classifier, images: torch.Tensor, where: Conditions) -> np.ndarray:

@@ -15,13 +15,13 @@ from frostline.cache import InputError
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.batches import Place, epoch_order, own_rows
 from frostline.finetune.inputs.pixels import Part, read_ahead
+from frostline.finetune.memory import out_of_memory
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank, sum_over_ranks
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import derived_seed, random_state
 from frostline.finetune.training.checkpoint import Checkpoint, Checkpoints
 from frostline.finetune.training.evaluate import Measured, is_better, measure, predict
-from frostline.finetune.training.memory import out_of_memory
 from frostline.finetune.training.optim import WeightAverage
 from frostline.finetune.training.step import Stepper
 from frostline.finetune.unfreeze import set_modes, trained_state

@@ -17,6 +17,7 @@ from frostline.finetune.inputs.augment import augment, centre_crop
 from frostline.finetune.inputs.batches import Place, split_batch
 from frostline.finetune.inputs.chance import Chance, draw_chance
 from frostline.finetune.inputs.pixels import Part, as_input, sent
+from frostline.finetune.memory import largest_that_fits
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import (
     data_parallel,
@@ -26,7 +27,6 @@ from frostline.finetune.parallel import (
 )
 from frostline.finetune.recipe import Recipe
 from frostline.finetune.seeds import random_state
-from frostline.finetune.training.memory import largest_that_fits
 from frostline.finetune.training.optim import make_optimizer, set_rate
 from frostline.finetune.unfreeze import set_modes, trained_state
 

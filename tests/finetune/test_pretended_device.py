@@ -20,7 +20,9 @@ from pretended import MEMORY, Seen, pretended_gpu
 
 from frostline.cache import Store, Workspace, spec_key
 from frostline.finetune import Recipe, Task
+from frostline.finetune.inputs.boundary import Boundary
 from frostline.finetune.inputs.pixels import HeldPixels, Part, StorePixels, held
+from frostline.finetune.model import Classifier
 from frostline.finetune.recipe import AUGMENTATIONS
 from frostline.finetune.run import finetune_run
 from frostline.finetune.task import Execution
@@ -166,6 +168,26 @@ def test_no_step_waits_and_numbers_are_those_of_the_cpu(name: str, tmp_path: Pat
     assert waits(seen) == EVERY_RUN | expected
     assert not seen.lost
     assert sum(seen.sent.values()) > 0
+
+
+def test_a_boundary_is_kept_in_batches_that_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(RESNET, recipe=recipe(), unfreeze="1")
+    on_cpu = train(tmp_path / "cpu", task, "cpu", boundary="on")
+    whole, sizes = Boundary.enter, []
+
+    def enter(boundary: Boundary, model: Classifier, images: torch.Tensor) -> torch.Tensor:
+        if images.device.type == "cuda" and len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(images))
+        return whole(boundary, model, images)
+
+    monkeypatch.setattr(Boundary, "enter", enter)
+    with pretended_gpu():
+        on_card = train(tmp_path / "card", task, "cuda", boundary="on")
+    np.testing.assert_allclose(on_card, on_cpu, atol=1e-6)
+    assert set(sizes) == {4}  # the power of two below 8, the size of a batch
 
 
 def test_pixels_go_to_the_device_in_pieces(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from frostline.extract.forward import to_input
 from frostline.finetune import Recipe
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.batches import Place, split_batch
+from frostline.finetune.memory import largest_that_fits
 from frostline.finetune.model import Classifier
 from frostline.finetune.training.checkpoint import Checkpoints
-from frostline.finetune.training.memory import largest_that_fits
 from frostline.finetune.training.optim import layer_scales
 from frostline.finetune.training.step import Stepper, class_weights
 from frostline.finetune.training.train import train

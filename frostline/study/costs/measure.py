@@ -164,8 +164,8 @@ def _measure(
     import torch
 
     from frostline.extract.backbones.backbone import load_backbone
+    from frostline.finetune.memory import largest_that_fits
     from frostline.finetune.model import Classifier
-    from frostline.finetune.training.memory import largest_that_fits
     from frostline.finetune.unfreeze import unfreeze
 
     network = cell.network()
