@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+# Products of a batch with coefficients (images x features x outputs) from which threads share them.
+SHARED = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,19 @@ def train_heads(
         For every recipe, its layers `[W, b]` or `[W, b, W, b]`, W being [inputs, outputs]:
         those `watch` kept last, or the last ones.
     """
+    with _threads_for(data.size * data.X.shape[1] * n_classes * len(recipes)):
+        return _train_heads(data, n_classes, recipes, epochs, seed, watch, validation)
+
+
+def _train_heads(
+    data: Batches,
+    n_classes: int,
+    recipes: Sequence[HeadRecipe],
+    epochs: int,
+    seed: int,
+    watch: Callable[[int, Tensor], NDArray[np.bool_]] | None,
+    validation: Tensor | None,
+) -> list[list[NDArray[np.float32]]]:
     widths = list(dict.fromkeys(recipe.hidden for recipe in recipes))
     members = [[i for i, r in enumerate(recipes) if r.hidden == width] for width in widths]
     stacks = [
@@ -113,6 +130,17 @@ def train_heads(
         for place, head in enumerate(own):
             layers[head] = [layer[place].squeeze(0).numpy().copy() for layer in parameters]
     return layers
+
+
+@contextmanager
+def _threads_for(products: int) -> Iterator[None]:
+    """Let one thread do steps of so few products that others would only be waited for."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if products < SHARED else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def shuffles(count: int, seed: int) -> Iterator[Tensor]:
