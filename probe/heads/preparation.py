@@ -16,6 +16,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
+# Bytes of a block of rows in float64.
+_BLOCK = 1 << 19
 
 
 class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,8 +129,9 @@ def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
     """Give the weighted mean and deviation of every feature, 1 where it does not vary: [p], [p]."""
     share = weight / weight.sum()
     mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    # In blocks of rows: a float64 copy of all embeddings would be twice their size.
-    blocks = [slice(start, start + 4096) for start in range(0, len(X), 4096)]
+    # In blocks that a core's cache holds in float64: a copy of all would be twice their size.
+    step = max(1, _BLOCK // (8 * max(X.shape[1], 1)))
+    blocks = [slice(start, start + step) for start in range(0, len(X), step)]
     for rows in blocks:
         mean += share[rows] @ X[rows]
     for rows in blocks:

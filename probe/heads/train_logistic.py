@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from frostline.probe.heads.logistic import LogisticProbe, logits_of
-from frostline.probe.heads.preparation import standardise
 from frostline.probe.heads.training import Answer, Candidate, Fit, Part, Pool, Trainer, score_by
 from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
 
@@ -22,7 +21,7 @@ Index = NDArray[np.intp]
 def _answers(
     pool: Pool, parts: Sequence[Part], candidates: Sequence[Candidate], shared: Candidate, seed: int
 ) -> Iterator[Answer]:
-    standard = _standard(pool)
+    standard = pool.standard
     weight = np.stack([pool.weight(part.train, shared["class_weight"]) for part in parts])
     strengths = np.array([candidate["C"] for candidate in candidates])
     row = np.repeat(np.arange(len(parts)), len(strengths))
@@ -42,7 +41,7 @@ def _answers(
 def _fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:
     # One after the other: solved together, each would end in other last digits by what the others
     # are, and a sweep that was interrupted, or a probe, would not give what the sweep gives.
-    standard = _standard(pool)
+    standard = pool.standard
     return [_fit_one(pool, standard, fit, shared) for fit in fits]
 
 
@@ -61,11 +60,6 @@ def _fit_one(pool: Pool, standard: tuple[Any, Any], fit: Fit, shared: Candidate)
 
 def _union(rows: Sequence[Index]) -> Index:
     return np.unique(np.concatenate(rows))
-
-
-def _standard(pool: Pool) -> tuple[Any, Any]:
-    known = pool.X if len(pool.reference) == len(pool.X) else pool.X[pool.reference]
-    return standardise(known, np.ones(len(known)))
 
 
 @dataclass(frozen=True)

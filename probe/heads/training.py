@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,15 @@ class Pool:
     classes: list[str]
     reference: Index
     groups: Index | None = None
+
+    @cached_property
+    def standard(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Mean and deviation of every feature over `reference`: [p], [p]."""
+        # Here, and not above: it takes scikit-learn, which finished work should not.
+        from frostline.probe.heads.preparation import standardise
+
+        known = self.X if len(self.reference) == len(self.X) else self.X[self.reference]
+        return standardise(known, np.ones(len(known)))
 
     def score(
         self, probabilities: NDArray[np.floating], rows: Index
