@@ -623,7 +623,7 @@ class Workspace:
 
     def backbones(self) -> pd.DataFrame:
         """List the backbones; the same as `frostline.backbones()`."""
-        from frostline.listing import backbones
+        from frostline.results import backbones
 
         return backbones()
 

@@ -84,7 +84,8 @@ class Decoders:
 
     Pillow holds Python's lock often enough that two threads fill little more than one core. So
     processes do it: forked, they put images into memory that this process sees too, and only
-    names of files are sent. Where there is no safe fork, and for few images, threads do the same.
+    names of files are sent. Where there is no safe fork, or none at all, and for few images,
+    threads do the same.
 
     Parameters
     ----------
@@ -112,7 +113,9 @@ class Decoders:
     def _make_pool(self, workers: int, images: int) -> Executor:
         # A user's own transform may call PyTorch, whose threads do not live through a fork.
         own = isinstance(self._how[0], Transform)
-        if workers == 1 or images <= FEW or sys.platform != "linux" or own:
+        # A daemon may have no processes of its own: Dask's workers are, for one.
+        barred = own or sys.platform != "linux" or multiprocessing.current_process().daemon
+        if workers == 1 or images <= FEW or barred:
             self._decode = lambda task: _decode(self._blocks, *self._how, task)
             return ThreadPoolExecutor(workers, "decode")
         self._decode = _decode_here
