@@ -157,7 +157,7 @@ class Workspace:
                 self.paths,
                 name,
                 kind=kind,
-                roots=as_paths(root),
+                roots=[root] if isinstance(root, str | os.PathLike) else list(root),
                 group_pattern=group_pattern,
                 classes=class_names(classes),
                 seed=seed,

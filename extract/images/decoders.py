@@ -21,7 +21,6 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from PIL import Image
 
 from frostline.cache import InputError
 from frostline.cache.stores.writer import AT_ONCE, PART_BYTES
+from frostline.cache.workspace import as_path
 from frostline.extract.images.decode import decode_file
 from frostline.extract.images.geometry import Channels, Geometry
 from frostline.extract.images.transform import Transform
@@ -190,7 +190,7 @@ class Decoders:
 
     def _archive_chunks(self, file: File) -> Iterator[Chunk]:
         """Yield the images of an archive in one pass: one by one, never all in memory."""
-        images = decode_file(Path(file.path), file.frames, *self._how, file_key=file.file_key)
+        images = decode_file(as_path(file.path), file.frames, *self._how, file_key=file.file_key)
         keys = iter(file.keys)
         while True:
             values: list[np.ndarray] = []
@@ -237,7 +237,7 @@ def _decode(
         try:
             place = blocks[task.block][row : row + len(file.frames)]
             how = geometry, channels, place, file.file_key
-            for _ in decode_file(Path(file.path), file.frames, *how):
+            for _ in decode_file(as_path(file.path), file.frames, *how):
                 pass
             outcome.append(None)
         except InputError as error:

@@ -186,7 +186,7 @@ def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:
             workspace,
             name,
             kind=entry.kind,
-            roots=[Path(root) for root in entry.roots()],
+            roots=entry.roots(),
             group_pattern=entry.group_pattern,
             classes=entry.classes,
             seed=entry.seed,
