@@ -50,8 +50,8 @@ def index_dataset(
     Parameters
     ----------
     kind, roots, options
-        What reads the data, from which folders or URLs, and how: `frostline.extract.readers.kinds`.
-        With the option `follow` (a data set, or a list), groups have the split that they have there.
+        What reads the data, from which folders or URLs, and how: `extract.readers.kinds`. With the
+        option `follow` (a data set, or a list), groups have the split that they have there.
     group_pattern
         See `groups_from_names`.
     classes

@@ -106,7 +106,7 @@ class Embedder:
         lacks = np.logical_or.reduce([target.lacks for target in targets])
         return images[lacks].reset_index(drop=True)
 
-    def shards(self, size: int = 256) -> list[pd.DataFrame]:
+    def shards(self, size: int = 1024) -> list[pd.DataFrame]:
         """Cut `images()` between files, so that none is read twice.
 
         Parameters

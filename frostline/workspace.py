@@ -128,7 +128,7 @@ class Workspace:
         Parameters
         ----------
         name, root
-            What to call the data set, and the folder or folders with the images.
+            What to call the data set, and the folders with the images, or their URLs.
         kind, options
             What reads them, and how: `table`, `{"table": "labels.csv"}` (docs/datasets.md).
         group_pattern, test_fraction, val_fraction, seed, resplit

@@ -115,7 +115,7 @@ def test_dask_completes_what_a_killed_worker_had_begun(
 
     killer = threading.Thread(target=kill_the_first, daemon=True)
     killer.start()
-    code = code_of("distributed").replace("tcp://HOST:8786", address).replace("256", "4")
+    code = code_of("distributed").replace("tcp://HOST:8786", address).replace("1024", "4")
     code = code.replace("/shared/workspace", str(ws.folder)).replace("dinov2-s", NETWORK)
     code = code.replace(f'"{NETWORK}"', f'"{NETWORK}", **{TINY}')
     names: dict[str, object] = {}
@@ -139,7 +139,7 @@ def test_dask_completes_what_a_killed_worker_had_begun(
 def test_ray_fills_the_same_store(ws: frostline.Workspace) -> None:
     ray = pytest.importorskip("ray")
     network = {"weights": "random", "image_size": 32}
-    code = code_of("import ray").replace("/shared/workspace", str(ws.folder)).replace("256", "4")
+    code = code_of("import ray").replace("/shared/workspace", str(ws.folder)).replace("1024", "4")
     code = code.replace("dinov2-s", NETWORK).replace("(*about)", f"(*about, **{network})")
     code = code.replace("args=about,", f"args=about, fn_constructor_kwargs={network},")
     code = code.replace("concurrency=8", "concurrency=2").replace("num_gpus=1", "num_cpus=0.5")
