@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from frostline.extract.embed import StoreFiller
     from frostline.given import Backbone, PathLike
     from frostline.stages import Machine
+    from frostline.workspace import Workspace
 
 COLUMNS = ("content_key", "file_key", "file", "frame")
 
@@ -38,14 +39,15 @@ class Embedder:
 
     Parameters
     ----------
-    workspace : path
+    workspace : Workspace or path
         A folder that all workers see at the same path; so are the roots of the data set.
     dataset : str
         Name given to `index`.
     backbone : str, torch.nn.Module or Network
         As in the methods of `frostline.Workspace`.
     machine : Machine, optional
-        Where and how to compute, where it is called: device, precision, batch, workers, engine.
+        Where and how to compute, where it is called: device, precision, batch, workers, engine;
+        the workspace's if not given.
     **network
         `feature` (with `blocks`, all depths), `protocol`, `weights`, `weights_seed`, `image_size`,
         `transform`: as in `frostline.Network`.
@@ -57,7 +59,7 @@ class Embedder:
 
     Examples
     --------
-    >>> embedder = frostline.Embedder(ws.folder, "mine", "effnet-lite0", image_size=64)
+    >>> embedder = frostline.Embedder(ws, "mine", "effnet-lite0", image_size=64)
     >>> images = embedder.images()
     >>> embedder(images.head(8))["embedded"].tolist()
     [8]
@@ -67,7 +69,7 @@ class Embedder:
 
     def __init__(
         self,
-        workspace: PathLike,
+        workspace: Workspace | PathLike,
         dataset: str,
         backbone: Backbone,
         *,
@@ -78,10 +80,12 @@ class Embedder:
 
         if "weights" in network:
             network["weights"] = os.fspath(network["weights"])
-        self.workspace = Path(workspace).absolute()
+        folder: Any = getattr(workspace, "folder", workspace)
+        own: Machine | None = getattr(workspace, "machine", None)
+        self.workspace = Path(folder).absolute()
         self.dataset = dataset
         self.network = as_network(backbone, **network)
-        self.machine = machine or Machine()
+        self.machine = machine or own or Machine()
         self._name = token_hex(16)
 
     def images(self) -> pd.DataFrame:

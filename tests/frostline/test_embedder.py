@@ -113,8 +113,8 @@ def test_one_part_however_long_a_call_takes(
 ) -> None:
     monkeypatch.setattr("frostline.cache.stores.writer.PART_SECONDS", 0.0)
     monkeypatch.setattr("frostline.cache.stores.writer.PART_BYTES", 1)
-    machine = frostline.Machine(batch=2, keep_pixels=False)
-    embedder = frostline.Embedder(ws.folder, "mine", NETWORK, machine=machine, **TINY)
+    ws.machine = frostline.Machine(batch=2, keep_pixels=False)
+    embedder = frostline.Embedder(ws, "mine", NETWORK, **TINY)
     table = embedder(embedder.images())
     folder = ws.paths.embeddings("mine", NETWORK) / table["key"].iat[0]
     assert [str(path) for path in part_files(folder)] == table["part"].tolist()
