@@ -18,7 +18,7 @@ from frostline.cache.stamped import damaged, parquet_parts, write_parquet
 from frostline.cache.tables.class_order import ordered
 from frostline.cache.tables.labels import check_labels
 from frostline.cache.tables.words import counted
-from frostline.cache.workspace import Workspace, is_name
+from frostline.cache.workspace import Workspace, as_path, is_name, is_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +55,9 @@ SHARD_COLUMNS = ("file_key", "mode", "format")
 OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
 # Of those, the ones that hold bytes.
 KEYS = ("file_key", "content_key", "pixel_key")
-# A path that is absolute, or goes up.
+# A path that is absolute, or goes up; and, below a URL, what fsspec would take for another address.
 OUTSIDE = r"^/|(^|/)\.\.(/|$)"
+ADDRESSED = r"://|::"
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Manifest:
     def file(self, row: int) -> Path:
         """Return the file of row number `row`."""
         root = self.meta["roots"][self.table["root"].to_numpy()[row]]
-        return Path(root) / str(self.table["path"].iat[row])
+        return as_path(f"{root}/{self.table['path'].iat[row]}")
 
     @property
     def classes(self) -> list[str] | None:
@@ -183,7 +184,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     import pyarrow as pa
 
     table = _typed(manifest.table, list(COLUMNS))
-    _check(table, str(path))
+    _check(table, str(path), manifest.meta.get("roots", []))
     schema = pa.Schema.from_pandas(table, preserve_index=False)
     for name in KEYS:
         schema = schema.set(schema.get_field_index(name), pa.field(name, pa.binary(KEY_BYTES)))
@@ -229,7 +230,7 @@ def read_manifest(
         if shard is not None:
             pairs = pd.DataFrame(list(modes), columns=["mode", "format"], dtype="string")
             manifest.all_modes = pairs
-    _check(manifest.table, str(path))
+    _check(manifest.table, str(path), meta.get("roots", []))
     return manifest
 
 
@@ -274,7 +275,7 @@ def _typed(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return table[[*names, *extra]].astype(types).reset_index(drop=True)
 
 
-def _check(table: pd.DataFrame, where: str) -> None:
+def _check(table: pd.DataFrame, where: str, roots: Sequence[str]) -> None:
     """Check that no id of these rows is there twice, and that their paths stay in their roots."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -283,7 +284,9 @@ def _check(table: pd.DataFrame, where: str) -> None:
         twice = table["image_id"][table["image_id"].duplicated()]
         raise InputError(f"Image id {twice.iat[0]!r} occurs twice in {where}: ids must be unique.")
     if "path" in table:
-        leaves = pc.match_substring_regex(pa.array(table["path"]).cast(pa.large_string()), OUTSIDE)
+        paths = pa.array(table["path"]).cast(pa.large_string())
+        pattern = f"{OUTSIDE}|{ADDRESSED}" if any(map(is_url, roots)) else OUTSIDE
+        leaves = pc.match_substring_regex(paths, pattern)
         outside = table["path"][pc.fill_null(leaves, True).to_numpy(zero_copy_only=False)]
         if len(outside):
             path = outside.iat[0]

@@ -1,10 +1,12 @@
-"""Paths of a workspace (docs/format.md, 'Workspace')."""
+"""Paths of a workspace (docs/format.md, 'Workspace'), and of images wherever they are."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from frostline.cache.errors import InputError
 from frostline.cache.stamped import is_whole_parquet
@@ -119,3 +121,39 @@ def _check_length(name: str) -> None:
             f"'{name[:20]}…' cannot be a name: it has more than {LONGEST_NAME} bytes as the name "
             "of a file; choose a shorter one."
         )
+
+
+def is_url(path: object) -> bool:
+    """Say whether a path is a URL, such as `s3://bucket/folder`."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)) is not None
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Give the path of a file or folder; that of a URL is read through fsspec.
+
+    Raises
+    ------
+    InputError
+        If universal-pathlib, or the protocol's own package, is not installed, or there is no such
+        protocol.
+    """
+    if not is_url(path):
+        return Path(path)
+    text = str(path)
+    if "::" in text:
+        raise InputError(f"{text} is a chain of addresses: give a single one, such as s3://bucket.")
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    try:
+        from upath import UPath
+
+        found: Any = UPath(text)
+        _ = found.fs
+    except ImportError as error:
+        raise InputError(
+            f"{text} cannot be read without a package ({error}): `pip install 'frostline[s3]'` "
+            "brings what s3:// needs, and other protocols have their own."
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{text} cannot be read ({error}): correct the URL.") from error
+    return found

@@ -60,6 +60,8 @@ class Extraction:
     differs : list of str
         If a store was begun and there are others: the fields in which it differs from the
         nearest.
+    parts : list of Path
+        Files that were written now.
     """
 
     feature: str
@@ -69,6 +71,7 @@ class Extraction:
     decoded: int = 0
     skipped: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
+    parts: list[Path] = field(default_factory=list)
 
 
 def embedding_spec(
@@ -124,50 +127,94 @@ def embed_features(
     specs: Sequence[dict[str, Any]],
     load: Callable[[], Backbone],
     *,
-    batch: int = 32,
-    device: str = "cpu",
-    engine: Engine = "auto",
     shard: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> list[Extraction]:
     """Embed, in one pass, what the stores of several features of one backbone lack.
 
-    Parameters
+    Parameters and errors are those of `StoreFiller` and its method `fill`.
+    """
+    filler = StoreFiller(workspace, source, specs, load, **options)
+    return filler.fill(distinct_images(source.manifest, shard), progress)
+
+
+@dataclass
+class StoreFiller:
+    """Fill the stores of several features of one backbone, which is loaded once.
+
+    Attributes
     ----------
     specs : sequence of dict
         They differ in `feature` (and `head`) alone.
     load : callable
-        Gives the backbone; called only if there is anything to embed.
+        Gives the backbone; called only if there is anything to embed, and once.
     engine : {"auto", "torch", "onnx", "openvino"}
         What computes: recorded, and no part of the key, because the embeddings agree. `auto` is the
         fastest that is installed and agrees, where float32 is computed on a CPU.
-
-    Raises
-    ------
-    InputError
-        At the first image that cannot be read, unless `source.on_error` is "skip"; or if the
-        backbone has other weights than the spec names.
-    OSError
-        If the disk is full; finished parts stay.
+    expected : int
+        Images that all calls of `fill` will bring, if that is more than the first does: `auto`
+        tries engines where there is enough to do.
     """
-    images = distinct_images(source.manifest, shard)
-    targets = [_Target.open(workspace, source.manifest, spec, images) for spec in specs]
-    missing = np.logical_or.reduce([target.lacks for target in targets])
-    wanted = images[missing]
-    for target in targets:
-        target.has = set(images["content_key"][missing & ~target.lacks])
-    if len(wanted):
-        engines = choose_engines(engine, device, specs[0]["compute"], len(wanted) / batch)
-        backbone = load()
-        for spec in specs:
+
+    workspace: Workspace
+    source: PixelSource
+    specs: Sequence[dict[str, Any]]
+    load: Callable[[], Backbone]
+    batch: int = 32
+    device: str = "cpu"
+    engine: Engine = "auto"
+    expected: int = 0
+    _ready: tuple[_Fitting, dict[str, Any]] | None = field(default=None, init=False)
+
+    def fill(
+        self, images: pd.DataFrame, progress: Progress | None = None, *, one_part: bool = False
+    ) -> list[Extraction]:
+        """Embed those of `images` (rows of `distinct_images`) that a store lacks, in one pass.
+
+        Parameters
+        ----------
+        one_part : bool
+            Whether a store gets one part, held in memory until then; else a part a minute.
+
+        Raises
+        ------
+        InputError
+            At the first image that cannot be read, unless `source.on_error` is "skip"; or if the
+            backbone has other weights than the spec names.
+        OSError
+            If the disk is full; finished parts stay.
+        """
+        source, targets = self.source, self.targets(images)
+        decoded, skipped = source.decoded, len(source.skipped)
+        missing = np.logical_or.reduce([target.lacks for target in targets])
+        wanted = images[missing]
+        for target in targets:
+            target.has = set(images["content_key"][missing & ~target.lacks])
+        if len(wanted):
+            self._ready = self._ready or self._loaded(len(wanted))
+            _embed(source, wanted, targets, *self._ready, progress, one_part)
+        for target in targets:
+            target.done.decoded = source.decoded - decoded
+            target.done.skipped = source.skipped[skipped:]
+            target.values.warn()
+        return [target.done for target in targets]
+
+    def targets(self, images: pd.DataFrame) -> list[_Target]:
+        """Open the stores, and find which of the images each lacks."""
+        manifest = self.source.manifest
+        return [_Target.open(self.workspace, manifest, spec, images) for spec in self.specs]
+
+    def _loaded(self, count: int) -> tuple[_Fitting, dict[str, Any]]:
+        """Load the backbone to embed so many images or more, and say what computes."""
+        batches = max(count, self.expected) / self.batch
+        engines = choose_engines(self.engine, self.device, self.specs[0]["compute"], batches)
+        backbone = self.load()
+        for spec in self.specs:
             check_weights(backbone, spec)
-        forward, provenance = _computing(backbone, specs, device, engines)
-        provenance["batch"] = batch
-        _embed(source, wanted, targets, _Fitting(forward, device, batch), provenance, progress)
-    for target in targets:
-        target.done.decoded, target.done.skipped = source.decoded, source.skipped
-        target.values.warn()
-    return [target.done for target in targets]
+        forward, provenance = _computing(backbone, self.specs, self.device, engines)
+        provenance["batch"] = self.batch
+        return _Fitting(forward, self.device, self.batch), provenance
 
 
 def _computing(
@@ -251,20 +298,24 @@ def _embed(
     images: pd.DataFrame,
     targets: Sequence[_Target],
     fitting: _Fitting,
-    provenance: dict[str, Any],
+    provenance: Mapping[str, Any],
     progress: Progress | None,
+    one_part: bool,
 ) -> None:
     from frostline.extract.forward import batch_memory, computing
 
     began, count, about = time.monotonic(), 0, (fitting.device, targets[0].spec["compute"])
     batches = source.batches(images, fitting.size, batch_memory(fitting.device))
+    most = len(images) if one_part else None
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance, len(targets), began)
+                StoreWriter(to.folder, EMBEDDINGS, to.spec, provenance, len(targets), began, most)
             )
             for to in targets
         ]
+        for target, writer in zip(targets, writers, strict=True):
+            target.done.parts = writer.paths
         pixels = stack.enter_context(closing(prefetch(batches)))
         stack.enter_context(computing(*about))
         for keys, rows in _computed(pixels, fitting):

@@ -11,10 +11,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, content_key
+from frostline.cache.workspace import is_url
 from frostline.extract.images.decode import Facts, image_facts
-from frostline.extract.images.opened import open_image
+from frostline.extract.images.opened import file_state, open_image
 
 Progress = Callable[[int, int], None]
+# Files that are asked of a bucket at once: each waits for an answer most of the time.
+REMOTE_READS = 32
 
 
 class FileFacts(NamedTuple):
@@ -80,8 +83,8 @@ def read_file_facts(path: Path, pages: bool = False) -> FileFacts:
     """
     try:
         with open_image(path) as opened:
-            key, stat = opened.key(), opened.stat
-            return FileFacts(key, stat.st_size, stat.st_mtime_ns, image_facts(opened, pages))
+            key, state = opened.key(), opened.state
+            return FileFacts(key, state.size, state.mtime_ns, image_facts(opened, pages))
     except OSError as error:
         raise InputError(
             f"Cannot read {path}: {error.strerror}. Mend or remove it, and index again."
@@ -111,7 +114,8 @@ def _facts_of_all(
 
 def _read_all(paths: list[Path], pages: Collection[Path]) -> Iterator[FileFacts]:
     # Threads suffice: reading, hashing and decoding all happen outside of Python's lock.
-    pool = ThreadPoolExecutor(max_workers=max(2, len(os.sched_getaffinity(0))))
+    workers = REMOTE_READS if any(map(is_url, paths[:1])) else len(os.sched_getaffinity(0))
+    pool = ThreadPoolExecutor(max_workers=max(2, workers))
     try:
         yield from pool.map(read_file_facts, paths, [path in pages for path in paths])
     finally:
@@ -120,23 +124,24 @@ def _read_all(paths: list[Path], pages: Collection[Path]) -> Iterator[FileFacts]
 
 def _unchanged(path: Path, earlier: FileFacts) -> bool:
     try:
-        stat = path.stat()
+        state = file_state(path)
     except OSError as error:
         raise InputError(
             f"Cannot read {path}: {error.strerror}. Mend or remove it, and index again."
         ) from error
-    return (stat.st_size, stat.st_mtime_ns) == (earlier.file_size, earlier.file_mtime_ns)
+    known = earlier.file_size, earlier.file_mtime_ns
+    return state.mtime_ns != 0 and (state.size, state.mtime_ns) == known
 
 
 def _known(previous: Manifest | None) -> dict[str, FileFacts]:
     if previous is None:
         return {}
-    roots = [Path(root) for root in previous.meta["roots"]]
+    roots = previous.meta["roots"]
     columns = ["root", "path", *FileFacts._fields[:3], *Facts._fields]
     known = {}
     # A file that could not be read is tried again: it may be read in another way now.
     for root, path, key, size, mtime, *header in previous.table[columns].itertuples(index=False):
         if not pd.isna(header[2]):
             found = FileFacts(bytes(key), int(size), int(mtime), Facts(*header))
-            known[str(roots[root] / path)] = found
+            known[f"{roots[root]}/{path}"] = found
     return known

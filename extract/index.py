@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.class_order import check_declared
 from frostline.cache.tables.labels import check_labels
+from frostline.cache.workspace import as_path, is_url
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
+from frostline.extract.images.opened import remote_errors
 from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
@@ -33,7 +36,7 @@ def index_dataset(
     name: str,
     *,
     kind: str = "folder",
-    roots: Sequence[Path],
+    roots: Sequence[str | os.PathLike[str]],
     group_pattern: str | None = None,
     classes: Sequence[str] | None = None,
     resplit: bool = False,
@@ -47,8 +50,8 @@ def index_dataset(
     Parameters
     ----------
     kind, roots, options
-        What reads the data, from which folders, and how: `frostline.extract.readers.kinds`. With
-        the option `follow` (a data set, or a list), groups have the split that they have there.
+        What reads the data, from which folders or URLs, and how: `extract.readers.kinds`. With the
+        option `follow` (a data set, or a list), groups have the split that they have there.
     group_pattern
         See `groups_from_names`.
     classes
@@ -144,16 +147,30 @@ def _check_pattern(name: str, before: str | None, now: str | None) -> None:
         )
 
 
-def _folders(roots: Sequence[Path]) -> list[Path]:
-    folders = [Path(root).resolve() for root in roots]
+def _folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    paths = [as_path(root) for root in roots]
+    folders = [path if is_url(path) else path.resolve() for path in paths]
     if not folders:
         raise InputError("No root is given: name the folder that holds the images.")
     for folder in folders:
-        if not folder.is_dir():
+        if not _is_folder(folder):
             raise InputError(f"There is no folder {folder}: correct --root.")
     if len(set(folders)) < len(folders):
         raise InputError("A root is given twice: name each folder once.")
     return folders
+
+
+def _is_folder(path: Path) -> bool:
+    if not is_url(path):
+        return path.is_dir()
+    try:
+        with remote_errors(path):
+            path.fs.invalidate_cache()  # type: ignore[attr-defined]  # files may be new
+            return path.fs.isdir(path.path)  # type: ignore[attr-defined]
+    except OSError as error:
+        raise InputError(
+            f"Cannot read {path} ({error.strerror}): correct --root, or what gives you access."
+        ) from error
 
 
 def _kept_groups(previous: Manifest | None) -> dict[str, str]:

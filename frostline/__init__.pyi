@@ -1,8 +1,8 @@
 from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
-from .listing import backbones
-from .results import Audit, Report, Run, Sweep
+from .embedder import Embedder
+from .results import Audit, Report, Run, Sweep, backbones
 from .scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -12,6 +12,7 @@ __version__: str
 __all__ = [
     "Audit",
     "Comparison",
+    "Embedder",
     "EmbeddingStore",
     "InputError",
     "Machine",

@@ -274,3 +274,32 @@ def _html(frame: pd.DataFrame, caption: str) -> str:
     from frostline.report.tables.data import frame_table
 
     return table_html(frame_table(frame, caption))
+
+
+def backbones() -> pd.DataFrame:
+    """List the backbones with short names, and which weights are on this machine.
+
+    Returns
+    -------
+    DataFrame
+        `backbone`, `library`, `parameters`, `dim` (length of the embedding), `features`, `weights`.
+
+    Examples
+    --------
+    >>> list(frostline.backbones().columns)
+    ['backbone', 'library', 'parameters', 'dim', 'features', 'weights']
+    """
+    from frostline.extract.backbones.listing import list_backbones
+
+    rows = [
+        {
+            "backbone": row.name,
+            "library": row.library,
+            "parameters": row.parameters,
+            "dim": row.dim,
+            "features": ", ".join(row.features),
+            "weights": "at hand" if row.at_hand else "to be fetched",
+        }
+        for row in list_backbones()
+    ]
+    return pd.DataFrame(rows)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from frostline.cache import Manifest, Store
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
-    from frostline.extract.embed import Extraction
+    from frostline.extract.embed import Extraction, StoreFiller
     from frostline.extract.images.geometry import Geometry
     from frostline.extract.pixels import PixelSource
     from frostline.finetune.recipe import Recipe
@@ -330,16 +330,39 @@ def extract_features(
         Instead of the network's; None is the backbone's default, `blocks` stands for those of all
         depths, from input to output (docs/depth.md).
     """
-    from frostline.cache import part_files, read_manifest
+    from frostline.cache import read_manifest
     from frostline.cache.manifest import IMAGE_COLUMNS
-    from frostline.extract.embed import embed_features
+    from frostline.extract.pixels import distinct_images
 
-    machine = machine or Machine()
     manifest = read_manifest(workspace.manifest(dataset), IMAGE_COLUMNS, shard)
+    filler = store_filler(workspace, manifest, network, features, machine or Machine())
+    return filler.fill(distinct_images(manifest, shard), progress)
+
+
+def store_filler(
+    workspace: Workspace,
+    manifest: Manifest,
+    network: Network,
+    features: Sequence[str | None],
+    machine: Machine,
+    expected: int = 0,
+) -> StoreFiller:
+    """Find the stores of a data set's embeddings, and what fills them; no weights are loaded yet.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        With `mode` and `format` of all images at least.
+    features, expected
+        As in `extract_features` and `StoreFiller`.
+    """
+    from frostline.cache import part_files
+    from frostline.extract.embed import StoreFiller
+
     inputs = network.inputs(workspace, manifest)
     source = machine.source(workspace, manifest, inputs)
     known = network.identify_features(workspace, inputs, features)
-    stores = workspace.embeddings(dataset, network.backbone_name)
+    stores = workspace.embeddings(manifest.meta["dataset"], network.backbone_name)
 
     def specs_in(precision: str) -> list[dict[str, Any]]:
         return _embedding_specs(network, source, inputs, known, precision)
@@ -355,7 +378,7 @@ def extract_features(
     detail(f"Computing on {device} in {precision}; {pixels}.")
     for spec in specs:
         detail(f"Embeddings in {stores / spec_key(spec)}.")
-    return embed_features(
+    return StoreFiller(
         workspace,
         source,
         specs,
@@ -363,8 +386,7 @@ def extract_features(
         batch=machine.batch_on(device),
         device=device,
         engine=machine.engine,
-        shard=shard,
-        progress=progress,
+        expected=expected,
     )
 
 

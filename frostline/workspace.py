@@ -128,7 +128,7 @@ class Workspace:
         Parameters
         ----------
         name, root
-            What to call the data set, and the folder or folders with the images.
+            What to call the data set, and the folders with the images, or their URLs.
         kind, options
             What reads them, and how: `table`, `{"table": "labels.csv"}` (docs/datasets.md).
         group_pattern, test_fraction, val_fraction, seed, resplit
@@ -157,7 +157,7 @@ class Workspace:
                 self.paths,
                 name,
                 kind=kind,
-                roots=as_paths(root),
+                roots=[root] if isinstance(root, str | os.PathLike) else list(root),
                 group_pattern=group_pattern,
                 classes=class_names(classes),
                 seed=seed,
@@ -623,7 +623,7 @@ class Workspace:
 
     def backbones(self) -> pd.DataFrame:
         """List the backbones; the same as `frostline.backbones()`."""
-        from frostline.listing import backbones
+        from frostline.results import backbones
 
         return backbones()
 

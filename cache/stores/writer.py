@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -33,8 +34,7 @@ class _Rows:
     count: int = 0
 
     @classmethod
-    def like(cls, values: np.ndarray, part_bytes: int) -> _Rows:
-        capacity = max(1, part_bytes // max(1, values[:1].nbytes))
+    def like(cls, values: np.ndarray, capacity: int) -> _Rows:
         keys = np.empty((capacity, KEY_BYTES), np.uint8)
         return cls(keys, np.empty((capacity, *values.shape[1:]), values.dtype))
 
@@ -61,6 +61,12 @@ class StoreWriter:
     bounded over all of them.
     With `since`, the `time.monotonic` at which the work on the rows began, each part says in its
     provenance how many `seconds` it took, since the part before or since then.
+    With `rows`, what is appended becomes one part of so many rows, however long they take.
+
+    Attributes
+    ----------
+    paths : list of pathlib.Path
+        The parts that are written.
     """
 
     def __init__(
@@ -71,11 +77,14 @@ class StoreWriter:
         provenance: Mapping[str, Any],
         together: int = 1,
         since: float | None = None,
+        rows: int | None = None,
     ) -> None:
         if folder.name != spec_key(spec):
             raise ValueError(f"folder {folder} is not named by the key of its spec")
         self.folder, self.kind, self.spec, self.provenance = folder, kind, spec, provenance
+        self.paths: list[Path] = []
         self._part_bytes = min(PART_BYTES, TOGETHER_BYTES // together)
+        self._part_rows, self._seconds = rows, PART_SECONDS if rows is None else math.inf
         # Two: one is filled while the other is written. Memory is used again and again, as fresh
         # memory of this size costs more than the copy.
         self._filling: _Rows | None = None
@@ -90,11 +99,11 @@ class StoreWriter:
         keys = np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES)
         done = 0
         while done < len(keys):
-            rows = self._filling = self._filling or _Rows.like(values, self._part_bytes)
+            rows = self._filling = self._filling or self._memory(values)
             if not rows.count:
                 self._since = time.monotonic()
             done += rows.add(keys[done:], values[done:])
-            if rows.full or time.monotonic() - self._since >= PART_SECONDS:
+            if rows.full or time.monotonic() - self._since >= self._seconds:
                 self._begin_part()
 
     def write(self, keys: np.ndarray, values: np.ndarray) -> None:
@@ -113,6 +122,10 @@ class StoreWriter:
         """Write the rows so far as a part, and wait until it is there."""
         self._begin_part()
         self._wait()
+
+    def _memory(self, values: np.ndarray) -> _Rows:
+        fitting = max(1, self._part_bytes // max(1, values[:1].nbytes))
+        return _Rows.like(values, self._part_rows or fitting)
 
     def _begin_part(self) -> None:
         rows, self._filling = self._filling, None
@@ -138,7 +151,7 @@ class StoreWriter:
     def _wait(self, most: int = 0) -> None:
         """Wait until at most so many parts are being written, the oldest first."""
         while len(self._writing) > most:
-            self._writing.popleft().result()
+            self.paths.append(self._writing.popleft().result())
 
     def __enter__(self) -> StoreWriter:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
+from frostline.cache.workspace import is_url
 from frostline.extract.images.geometry import (
     MODES,
     Channels,
@@ -274,9 +275,13 @@ def image_facts(opened: OpenedFile, pages: bool = False) -> Facts | None:
 
 def unreadable(path: Path, error: BaseException) -> UnreadableImage:
     """Make the one sentence for a file that cannot be read."""
-    if not path.exists():
+    if is_url(path):  # which is not asked again
+        gone, empty = isinstance(error, FileNotFoundError), False
+    else:
+        gone, empty = not path.exists(), path.is_file() and path.stat().st_size == 0
+    if gone:
         reason = "there is no such file"
-    elif path.is_file() and path.stat().st_size == 0:
+    elif empty:
         reason = "the file is empty"
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image, or of a format that is not known here"

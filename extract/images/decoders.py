@@ -21,7 +21,6 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from PIL import Image
 
 from frostline.cache import InputError
 from frostline.cache.stores.writer import AT_ONCE, PART_BYTES
+from frostline.cache.workspace import as_path
 from frostline.extract.images.decode import decode_file
 from frostline.extract.images.geometry import Channels, Geometry
 from frostline.extract.images.transform import Transform
@@ -84,7 +84,8 @@ class Decoders:
 
     Pillow holds Python's lock often enough that two threads fill little more than one core. So
     processes do it: forked, they put images into memory that this process sees too, and only
-    names of files are sent. Where there is no safe fork, and for few images, threads do the same.
+    names of files are sent. Where there is no safe fork, or none at all, and for few images,
+    threads do the same.
 
     Parameters
     ----------
@@ -112,7 +113,9 @@ class Decoders:
     def _make_pool(self, workers: int, images: int) -> Executor:
         # A user's own transform may call PyTorch, whose threads do not live through a fork.
         own = isinstance(self._how[0], Transform)
-        if workers == 1 or images <= FEW or sys.platform != "linux" or own:
+        # A daemon may have no processes of its own: Dask's workers are, for one.
+        barred = own or sys.platform != "linux" or multiprocessing.current_process().daemon
+        if workers == 1 or images <= FEW or barred:
             self._decode = lambda task: _decode(self._blocks, *self._how, task)
             return ThreadPoolExecutor(workers, "decode")
         self._decode = _decode_here
@@ -187,7 +190,7 @@ class Decoders:
 
     def _archive_chunks(self, file: File) -> Iterator[Chunk]:
         """Yield the images of an archive in one pass: one by one, never all in memory."""
-        images = decode_file(Path(file.path), file.frames, *self._how, file_key=file.file_key)
+        images = decode_file(as_path(file.path), file.frames, *self._how, file_key=file.file_key)
         keys = iter(file.keys)
         while True:
             values: list[np.ndarray] = []
@@ -234,7 +237,7 @@ def _decode(
         try:
             place = blocks[task.block][row : row + len(file.frames)]
             how = geometry, channels, place, file.file_key
-            for _ in decode_file(Path(file.path), file.frames, *how):
+            for _ in decode_file(as_path(file.path), file.frames, *how):
                 pass
             outcome.append(None)
         except InputError as error:

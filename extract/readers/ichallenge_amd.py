@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
+from frostline.cache.workspace import as_path
 from frostline.extract.readers.reading import Listing, Reading, image_id
 from frostline.extract.readers.table_file import TableFile
 
@@ -98,7 +99,7 @@ def _test_files(
 ) -> set[File] | None:
     if given is None:
         return None
-    path = next((p for p in (Path(given), listing.roots[0] / given) if p.is_file()), None)
+    path = next((p for p in (as_path(given), listing.roots[0] / given) if p.is_file()), None)
     if path is None:
         raise InputError(
             f"There is no file {given}, neither here nor under {listing.roots[0]}: correct the "

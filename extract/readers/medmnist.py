@@ -15,6 +15,7 @@ from frostline.cache import InputError, Manifest
 from frostline.cache.manifest import SPLITS
 from frostline.extract.images import arrays
 from frostline.extract.images.decode import unreadable
+from frostline.extract.images.opened import local_copy
 from frostline.extract.readers.reading import REQUIRED, Reading, image_id
 
 OPTIONS: dict[str, Any] = {
@@ -42,7 +43,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     """
     root, path = _find(roots, options)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with local_copy(path) as file, zipfile.ZipFile(file) as archive:
             tables = [_part(path, archive, part) for part in SPLITS]
     except arrays.UNREADABLE as error:
         if isinstance(error, InputError):

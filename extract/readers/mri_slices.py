@@ -13,6 +13,7 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest
 from frostline.extract.images.decode import UnreadableImage
+from frostline.extract.images.opened import file_state
 from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
 from frostline.extract.readers.table_file import TableFile
@@ -229,7 +230,7 @@ def _known_slices(
     earlier = previous.meta["options"]
     if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing", "mask_threshold")):
         return {}  # release 0.1 knew no threshold
-    folders = [Path(previous.meta["roots"][root]) for root in previous.table["root"]]
+    folders = [previous.meta["roots"][root] for root in previous.table["root"]]
     table = previous.table.assign(
         _image=_joined(folders, previous.table["path"]),
         _mask=_joined(folders, previous.table["mask_path"]),
@@ -241,13 +242,13 @@ def _known_slices(
     }
 
 
-def _joined(folders: list[Path], paths: pd.Series) -> list[str]:
-    return [str(folder / path) for folder, path in zip(folders, paths, strict=True)]
+def _joined(folders: list[str], paths: pd.Series) -> list[str]:
+    return [f"{folder}/{path}" for folder, path in zip(folders, paths, strict=True)]
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    stat = path.stat()
-    return str(path), stat.st_size, stat.st_mtime_ns
+    state = file_state(path)
+    return str(path), state.size, state.mtime_ns
 
 
 def _is_there(roots: list[Path], path: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os.path
+import posixpath
+import re
 import stat
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,13 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError
+from frostline.cache.workspace import is_url
 from frostline.extract.images.decode import IMAGE_SUFFIXES
+from frostline.extract.images.opened import remote_errors
 from frostline.extract.readers.left_out import LeftOut
 
-Identity = tuple[int, int]  # device and inode: what a folder is, under whatever name
+# Device and inode: what a folder is, under whatever name; of a URL that name.
+Identity = tuple[int, int] | str
 
 HIDDEN = "items hidden by their name"
 TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
@@ -72,7 +78,9 @@ def files_under(root: Path, left_out: LeftOut) -> Iterator[Path]:
 
 
 def _walk(folder: Path, root: Path, entered: set[Identity], left_out: LeftOut) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
+    with remote_errors(folder) if is_url(folder) else nullcontext():
+        inside = sorted(folder.iterdir())
+    for path in inside:
         reason = _why_not(path, root, entered)
         if reason is not None:
             left_out.add(reason, path.relative_to(root).as_posix())
@@ -107,6 +115,8 @@ def _is_new(folder: Path, root: Path, entered: set[Identity]) -> bool:
 
 
 def _identity(path: Path) -> Identity:
+    if is_url(path):
+        return str(path)
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -181,6 +191,16 @@ class Listing:
         return None
 
 
+def _relative(root: Path, path: str) -> str:
+    """Give a path as it is from a root on, whether it lies in there or not."""
+    if not is_url(root):
+        return os.path.relpath(os.path.normpath(root / path), root)
+    start = f"{root}/"
+    relative = posixpath.normpath(path.removeprefix(start))
+    # What is absolute, or what fsspec would take for another address, is in no root.
+    return ".." if re.search(r"^/|:/|::", relative) else relative
+
+
 def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:
     """Find a file of a table: the number of its root, and its path relative to that.
 
@@ -190,12 +210,12 @@ def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:
         If it is in no root, or outside of them all. `where` says who names the file.
     """
     for number, root in enumerate(roots):
-        relative = os.path.relpath(os.path.normpath(root / path), root)
+        relative = _relative(root, path)
         inside = relative != "." and relative.split(os.sep)[0] != ".."
         if inside and (root / relative).is_file():
             return number, relative.replace(os.sep, "/")
     places = " or ".join(str(root) for root in roots)
     absolute_or_leaving = os.path.isabs(path) or ".." in Path(path).parts
-    if absolute_or_leaving and (roots[0] / path).exists():
+    if absolute_or_leaving and not is_url(roots[0]) and (roots[0] / path).exists():
         raise InputError(f"{where}: {path} lies outside of {places}; give a root that contains it.")
     raise InputError(f"{where}: there is no file {path} under {places}.")

@@ -14,6 +14,8 @@ from frostline.cache.manifest import COLUMNS
 from frostline.cache.stamped import read_any_frame
 from frostline.cache.tables.delimited import read_delimited
 from frostline.cache.tables.limits import VALUE_BYTES, check_unpacked, check_zip
+from frostline.cache.workspace import as_path
+from frostline.extract.images.opened import local_copy
 
 # What readers of zip and XML raise over a file that is no workbook.
 OF_WORKBOOKS = (BadZipFile, SyntaxError, AttributeError)
@@ -41,12 +43,13 @@ class TableFile:
         InputError
             If there is no such file, or it is not a table, or an empty one.
         """
-        places = [Path(name), roots[0] / name]
+        places = [as_path(name), roots[0] / name]
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise InputError(f"There is no table {name}, neither here nor under {roots[0]}.")
         try:
-            table = _parse(path)
+            with local_copy(path) as file:
+                table = _parse(file)
         except ImportError as error:
             raise InputError(
                 f"Cannot read the table {path}: XLSX needs openpyxl; run "

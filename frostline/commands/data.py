@@ -113,7 +113,7 @@ class SplitOptions:
 @grouped
 def index(
     name: Annotated[str, typer.Argument(help="What to call the data set.")],
-    root: Annotated[list[Path], typer.Option(help="Folder with the images; repeated.")],
+    root: Annotated[list[str], typer.Option(help="Folder with the images, or a URL; repeated.")],
     kind: Annotated[
         Kind, typer.Option(help="What the data look like: docs/datasets.md describes each kind.")
     ] = "folder",

@@ -88,7 +88,9 @@ DryRunOption = Annotated[
 StudyJobsOption = Annotated[
     int,
     typer.Option(
-        help="Processes that share the work; one of them uses a GPU.", min=1, max=MOST_PROCESSES
+        help="Processes that share the work; of several GPUs, each has one.",
+        min=1,
+        max=MOST_PROCESSES,
     ),
 ]
 ProtocolOption = Annotated[Literal["paper", "standard"], typer.Option(help="Named recipe.")]

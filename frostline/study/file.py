@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
 from frostline.cache.validation import Seed, read_yaml, validated
+from frostline.cache.workspace import is_url
 from frostline.depth.checks import AUTO, NONE
 from frostline.extract.engine import Engine
 from frostline.extract.images.geometry import LARGEST
@@ -370,7 +371,10 @@ def read_study(
     study = parse_study(replace_fields(read_yaml(path), settings), str(path))
     for entry in study.datasets.values():
         if entry.root is not None:
-            entry.root = [str((data or path.parent) / root) for root in entry.roots()]
+            entry.root = [
+                root if is_url(root) else str((data or path.parent) / root)
+                for root in entry.roots()
+            ]
     return study
 
 

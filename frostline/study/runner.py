@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +20,7 @@ from frostline.cache.tables.words import counted
 from frostline.console import progress, say, set_verbosity, show_warning, verbosity
 from frostline.names import as_parameters
 from frostline.ranks import refuse_ranks
+from frostline.stages import gpu_count
 from frostline.study.costs.measure import measure_costs
 from frostline.study.file import DatasetEntry, Study
 from frostline.study.plan import STORES, Plan, study_cells
@@ -29,6 +31,8 @@ from frostline.study.results import update_report
 from frostline.study.scheduler import Scheduler, Settled
 
 Shard = tuple[int, int]
+# By which CUDA takes some of a machine's GPUs, as `cuda:0` and so on.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
@@ -79,7 +83,8 @@ def run_study(
     only : sequence of str
         Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; all runs without any.
     jobs : int
-        Processes that share the work on this machine; one of them does all work on a GPU.
+        Processes that share the work on this machine. Where it has GPUs, each of the first has one
+        for itself, and those beyond their number train heads and decode.
     shard : (int, int), optional
         `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
         is then written by the one that finds everything done.
@@ -181,7 +186,7 @@ def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:
             workspace,
             name,
             kind=entry.kind,
-            roots=[Path(root) for root in entry.roots()],
+            roots=entry.roots(),
             group_pattern=entry.group_pattern,
             classes=entry.classes,
             seed=entry.seed,
@@ -200,22 +205,44 @@ def _settle(
     if jobs == 1:
         return first.run()
     threads = max(1, own_cores() // jobs)
-    helper = replace(first, helper=True, threads=threads)
     how = os.getpid(), warnings.showwarning is show_warning, verbosity()
-    with ProcessPoolExecutor(
-        jobs - 1, get_context("spawn"), initializer=_start_helper, initargs=how
-    ) as pool:
-        others = [pool.submit(helper.run) for _ in range(jobs - 1)]
+    cards = _cards(study)
+    with ExitStack() as stack:
+        others = []
+        for number in range(1, jobs):
+            card = cards[number] if number < len(cards) else None
+            helper = replace(first, helper=True, on_gpu=card is not None, threads=threads)
+            # A process for each: the card of one is decided before it is.
+            start = get_context("spawn"), _start_helper, (*how, card)
+            pool = stack.enter_context(ProcessPoolExecutor(1, *start))
+            others.append(pool.submit(helper.run))
         settled = replace(first, threads=threads).run()
         for other in others:
             other.result()
     return settled
 
 
-def _start_helper(parent: int, sentences: bool, level: int) -> None:
-    """Let a helper speak the way its command does, and end with it, were it killed."""
+def _cards(study: Study) -> list[str]:
+    """List the GPUs that the runners of a command may have, as CUDA_VISIBLE_DEVICES names them.
+
+    None where a study names one or computes on the CPU. The first is the first runner's: PyTorch
+    computes there unless another is said.
+    """
+    if study.machine().resolve()[0] != "cuda":
+        return []
+    count, named = gpu_count(), os.environ.get(VISIBLE)
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def _start_helper(parent: int, sentences: bool, level: int, card: str | None = None) -> None:
+    """Let a helper speak the way its command does, and end with it, were it killed.
+
+    With a `card`, it is the only one that the helper sees: no CUDA call has been made so far.
+    """
     from frostline.extract.images.decoders import end_with
 
+    if card is not None:
+        os.environ[VISIBLE] = card
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     set_verbosity(level)
     if sentences:

@@ -40,7 +40,9 @@ class Scheduler:
         Failed steps when the study started, and when each had ended by the clock that wrote it:
         these are tried again, and what failed since is not.
     helper : bool
-        Whether another runner of this command has the GPU, if there is one.
+        Whether another runner of this command says what is waited for.
+    on_gpu : bool
+        Whether this one does what a GPU computes, if there is one.
     threads : int
         Threads of a computation on the CPU; 0 leaves their number to the libraries.
     """
@@ -51,6 +53,7 @@ class Scheduler:
     shard: tuple[int, int] | None
     failures: dict[str, float] = field(default_factory=dict)
     helper: bool = False
+    on_gpu: bool = True
     threads: int = 0
 
     def run(self) -> Settled:
@@ -101,7 +104,7 @@ class Scheduler:
                 settled.failed[step.key] = failure
                 return True
             if not is_done(self.workspace, step):
-                if self.helper and step.kind in ON_GPU and device != "cpu":
+                if not self.on_gpu and step.kind in ON_GPU and device != "cpu":
                     return False
                 self._do(step, settled)
                 return True

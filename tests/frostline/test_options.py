@@ -178,10 +178,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EXTRACT, f"{EXTRACT} --head-weights vit.pth", "--feature imagenet-logits"
     ),
     "extract --batch": Passes(
-        "frostline.extract.embed:embed_features", EXTRACT, f"{EXTRACT} --batch 4"
+        "frostline.extract.embed:StoreFiller", EXTRACT, f"{EXTRACT} --batch 4"
     ),
     "extract --engine": Passes(
-        "frostline.extract.embed:embed_features", EXTRACT, f"{EXTRACT} --engine onnx"
+        "frostline.extract.embed:StoreFiller", EXTRACT, f"{EXTRACT} --engine onnx"
     ),
     "extract --keep-pixels": Passes(
         "frostline.extract.pixels:pixel_source", EXTRACT, f"{EXTRACT} --keep-pixels no"

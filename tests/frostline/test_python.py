@@ -55,7 +55,8 @@ def test_the_examples_of_the_methods_do_what_they_say(ws: frostline.Workspace) -
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(optionflags=flags)
     described = [face.Workspace, *(getattr(face.Workspace, name) for name in STAGES)]
-    for what in (*described, frostline.evaluate, frostline.compare, frostline.backbones):
+    functions = frostline.evaluate, frostline.compare, frostline.backbones
+    for what in (*described, frostline.Embedder, *functions):
         (example,) = finder.find(what, what.__name__, globs=names)
         assert example.examples, what
         assert runner.run(example, clear_globs=False).failed == 0, what
