@@ -179,14 +179,14 @@ class _Sweep:
         stop = Stop(rotation.gradient_size, tol, max_iter)
         if self.device != "cpu":
             Z = on_device(rotation.values.astype(np.float32, copy=False), self.device)
-            for level in self._levels(todo, heads):
+            for level in self._levels(todo, heads, rotation.centre):
                 self._one_by_one(level, heads, rotation, stop, partial(OnDevice, Z))
         elif self.classes == 2 and len(todo) <= _FEW:
             self._one_by_one(todo, heads, rotation, stop, Blocked)
         else:
             rotation = rotate(rotation)
             power, stop = rotation.power(), replace(stop, size=rotation.gradient_size)
-            for level in self._levels(todo, heads):
+            for level in self._levels(todo, heads, rotation.centre):
                 for batch in self._batches(level, rotation):
                     start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
                     found = descend(self._problem(rotation, batch), power, start, stop)
@@ -227,7 +227,7 @@ class _Sweep:
         weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
         return Problem(rotation.values, self.codes, self.classes, weights, penalty)
 
-    def _levels(self, todo: Index, heads: Heads) -> Iterator[Index]:
+    def _levels(self, todo: Index, heads: Heads, centre: Array) -> Iterator[Index]:
         """Give few heads of every row of weights first, then those between, from where these are.
 
         A level is asked for when the one before is fitted: its `heads` then begin (in place) on
@@ -244,22 +244,30 @@ class _Sweep:
             level = todo[places[todo] == step]
             if step < _FIRST:
                 for one in mine:
-                    self._between(one[places[one] > step], one[places[one] == step], heads)
+                    self._between(one[places[one] > step], one[places[one] == step], heads, centre)
             if len(level):
                 yield level
             step //= 2
 
-    def _between(self, known: Index, new: Index, heads: Heads) -> None:
-        """Begin `new` heads (in place) between `known` ones of the same row of weights."""
-        if not len(new):
+    def _between(self, known: Index, new: Index, heads: Heads, centre: Array) -> None:
+        """Begin `new` heads (in place) between `known` ones of the same row of weights.
+
+        Logits of the centre of the data are interpolated, and not intercepts, which belong to
+        features of zero: those may be far away.
+        """
+        known = known[heads.converged[known]]
+        if not len(new) or not len(known):
             return
         at, first = np.unique(np.log(self.C[known]), return_index=True)
-        for values in (heads.coef, heads.intercept):
-            if len(at) == 1:
-                values[new] = values[known[0]]
-            else:
-                path = PchipInterpolator(at, values[known[first]], axis=0)
-                values[new] = path(np.log(self.C[new]))
+        coef, there = heads.coef[known[first]], np.log(self.C[new])
+        middle = heads.intercept[known[first]] + coef @ centre
+        if len(at) == 1:
+            coef, middle = coef.repeat(len(new), 0), middle.repeat(len(new), 0)
+        else:
+            inside = np.clip(there, at[0], at[-1])
+            coef, middle = (PchipInterpolator(at, one, axis=0)(inside) for one in (coef, middle))
+        heads.coef[new] = coef
+        heads.intercept[new] = middle - coef @ centre
 
     def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
         """Heads of like strength together: they converge together. Sized to bound memory."""

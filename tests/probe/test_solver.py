@@ -155,6 +155,19 @@ def test_strengths_between_others_begin_where_these_ended(classes: int) -> None:
     assert together < solve_logistic(X, y, C=C, n_classes=classes, **rows).n_iter.sum() / 2
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strengths_between_others_where_features_are_far_from_zero(dtype: type) -> None:
+    """There the intercept is a small difference of large numbers."""
+    rng = np.random.default_rng(1)
+    X = (rng.normal(size=(204, 30)) + 1000 * rng.normal(size=30)).astype(dtype)
+    y, C = rng.integers(0, 3, 204), np.logspace(-6, 2, 17)
+    heads = solve_logistic(X, y, C=C, n_classes=3, sample_weight=np.full(204, 4e4))
+    assert heads.converged.all()
+    for one, strength in zip(heads.objective[::2], C[::2], strict=True):
+        best = solve_logistic(X, y, C=strength, n_classes=3, sample_weight=np.full(204, 4e4))
+        assert one <= best.objective[0] + 1e-6
+
+
 def test_a_head_alone_whose_features_are_far_from_zero() -> None:
     rng = np.random.default_rng(5)
     X = (rng.normal(size=(300, 40)) + rng.uniform(20, 60, 40)).astype(np.float32)
