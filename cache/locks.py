@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.cache.atomic import NO_LOCKS
 from frostline.cache.errors import InputError
+
+WATCH = 0.2  # seconds between looks at whether a parent is there
 
 
 @contextmanager
@@ -66,3 +69,10 @@ def own_cores() -> int:
     import joblib
 
     return max(1, joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent is gone, were it killed."""
+    while os.getppid() == parent:
+        time.sleep(WATCH)
+    os._exit(1)

@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from frostline.cache import InputError
+from frostline.cache.locks import end_with
 from frostline.cache.stores.writer import AT_ONCE, PART_BYTES
 from frostline.cache.workspace import as_path
 from frostline.extract.images.decode import decode_file
@@ -40,7 +41,6 @@ TASK_FRAMES = 16
 BLOCKS = 3 + AT_ONCE - 1  # two are decoded, one is used, and parts are written
 FIRST_CHUNK = 64  # images; so that what waits for pixels need not wait long
 SLOW = 20.0  # seconds
-WATCH = 0.2  # seconds
 KEPT_BLOCKS = 4  # at most 16 MB each
 
 
@@ -260,13 +260,6 @@ def _begin(parent: int, blocks: list[np.ndarray], geometry: Geometry, channels: 
     Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-
-
-def end_with(parent: int) -> None:
-    """End this process when its parent is gone, were it killed."""
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)
 
 
 def _shared_memory(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -239,7 +239,7 @@ def _start_helper(parent: int, sentences: bool, level: int, card: str | None = N
 
     With a `card`, it is the only one that the helper sees: no CUDA call has been made so far.
     """
-    from frostline.extract.images.decoders import end_with
+    from frostline.cache.locks import end_with
 
     if card is not None:
         os.environ[VISIBLE] = card

@@ -24,8 +24,6 @@ _BLOCK = 1 << 20
 # The largest gradient is brought this far below the tolerance: where data are flat a tolerance
 # alone leaves much of the objective, and a step costs little.
 _FURTHER = 0.1
-# So many of its steps do what one does that starts from the data's curvature.
-_STEPS = 5
 Vector = NDArray[np.float64]
 
 
@@ -49,7 +47,7 @@ def fit_one(loss: Loss, problem: Problem, start: Parameters, stop: Stop) -> Solu
     start : Parameters
         Coefficients [r, k, 1] and intercepts [k, 1].
     stop : Stop
-        Up to `_STEPS` times its `max_iter` are taken; `reachable` decreases are not looked at.
+        Its `max_iter` are steps of L-BFGS; `reachable` decreases are not looked at.
     """
     penalty, (columns, _) = float(problem.penalty[0]), start.intercept.shape
 
@@ -64,7 +62,7 @@ def fit_one(loss: Loss, problem: Problem, start: Parameters, stop: Stop) -> Solu
         return value + 0.5 * penalty * float(np.square(coef).sum()), gradient.ravel()
 
     both = np.concatenate([start.coef[..., 0], start.intercept.T]).astype(np.float64)
-    options = {"maxiter": _STEPS * stop.max_iter, "gtol": _FURTHER * stop.tol, "ftol": 0.0}
+    options = {"maxiter": stop.max_iter, "gtol": _FURTHER * stop.tol, "ftol": 0.0}
     result = minimize(objective, both.ravel(), jac=True, method="L-BFGS-B", options=options)
     return Solution(
         parameters(result.x),
@@ -99,7 +97,7 @@ class OnDevice:
 
     Parameters
     ----------
-    Z : float32 tensor [n, r]
+    Z : tensor [n, r]
         Those of the problem, there.
     """
 

@@ -37,6 +37,10 @@ _FLOAT32_TOL = 1e-5
 _FLOAT32_SCALES = 1e3
 # Up to so many heads of two classes, each alone is cheaper than a rotation that serves all.
 _FEW = 4
+# Of fewer features a rotation takes no longer than a few steps do.
+_WIDE = 512
+# Steps on a GPU for one that starts from the data's curvature.
+_MORE = 5
 # Strengths of a row of weights that are solved first: each this many places after the last.
 _FIRST = 16
 # Bytes of embeddings from which on a GPU is used, if there is one: below, a CPU takes seconds.
@@ -115,6 +119,10 @@ def solve_logistic(
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
     rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
     mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
+    if not (np.isfinite(strengths) & (strengths > 0)).all():
+        raise ValueError(f"C must be positive and finite, and {C!r} is not.")
+    if not (weights.sum(axis=1) > 0).all():
+        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
     device = _large_on_gpu(X) if device == "auto" else device
     sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device)
     heads = sweep.solve(tol, max_iter)
@@ -142,7 +150,18 @@ class _Sweep:
     device: str
 
     def solve(self, tol: float, max_iter: int) -> Heads:
-        """Fit all, in float32 as far as that will do."""
+        """Fit all, in float32 as far as that will do, and on the CPU where a GPU is too small."""
+        if self.device != "cpu":
+            import torch
+
+            try:
+                return self._solve(tol, max_iter)
+            except torch.OutOfMemoryError:
+                said = "The GPU's memory does not hold the embeddings: heads are fitted on the CPU."
+                warnings.warn(said, stacklevel=3)
+        return replace(self, device="cpu")._solve(tol, max_iter)
+
+    def _solve(self, tol: float, max_iter: int) -> Heads:
         heads, todo = self.blank(), np.arange(len(self.C))
         narrow = self.X.dtype == np.float32
         if narrow and self.fit(todo, heads, np.dtype(np.float32), tol, max_iter):
@@ -176,17 +195,22 @@ class _Sweep:
             tol = max(tol, _FLOAT32_TOL)
             if not _similar(rotation.power(), rotation.centre):
                 return False
-        stop = Stop(rotation.gradient_size, tol, max_iter)
+        stop, left = Stop(rotation.gradient_size, tol, max_iter), todo
         if self.device != "cpu":
-            Z = on_device(rotation.values.astype(np.float32, copy=False), self.device)
+            Z, stop = (
+                on_device(rotation.values, self.device),
+                replace(stop, max_iter=_MORE * max_iter),
+            )
             for level in self._levels(todo, heads, rotation.centre):
                 self._one_by_one(level, heads, rotation, stop, partial(OnDevice, Z))
-        elif self.classes == 2 and len(todo) <= _FEW:
+            return True
+        if self.classes == 2 and len(todo) <= _FEW and self.X.shape[1] >= _WIDE:
             self._one_by_one(todo, heads, rotation, stop, Blocked)
-        else:
+            left = todo[~heads.converged[todo]]
+        if len(left):
             rotation = rotate(rotation)
             power, stop = rotation.power(), replace(stop, size=rotation.gradient_size)
-            for level in self._levels(todo, heads, rotation.centre):
+            for level in self._levels(left, heads, rotation.centre):
                 for batch in self._batches(level, rotation):
                     start = rotation.from_features(heads.coef[batch], heads.intercept[batch])
                     found = descend(self._problem(rotation, batch), power, start, stop)

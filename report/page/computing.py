@@ -68,7 +68,7 @@ def compute_numbers(
         datasets.append(_Dataset(items, group_methods(items), how, store, embeddings or {}))
     new = [one for one in datasets if one.store.is_new]
     todo = [task for one in new for task in (one.curves, one.others)]
-    on_all_cores(todo, len(rows) if len(new) > 1 else 0)  # kept, and read below
+    on_all_cores(todo, len(rows))  # kept, and read below
     frames, pooled, parts = zip(*(one.numbers() for one in datasets), strict=True)
     frame = pd.concat(frames, ignore_index=True)
     store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])

@@ -113,7 +113,7 @@ def draw_all(
             given = (alone, part, number, costs, own), folder, formats
             todo += [partial(_draw_one, kind, *given) for kind in TITLES]
     runs = sum(len(method.runs) for part in numbers.datasets for method in part.methods)
-    made = iter(on_all_cores(todo, runs if len(todo) > len(TITLES) else 0))
+    made = iter(on_all_cores(todo, runs))
     for place, (path, key) in enumerate(kept):
         if drawn[place] is None:
             new = [one for one in islice(made, len(TITLES)) if one is not None]

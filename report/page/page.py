@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from frostline.cache.atomic import write_text
+from frostline.cache.atomic import clear_temporary, write_text
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
@@ -75,8 +75,7 @@ def write_report(
         What sweeps found.
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
-    depths : sequence of Curves
-        One a data set: then page and answer open with it.
+    depths : sequence of Curves, one a data set; then page and answer open with it
     **options
         `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
 
@@ -85,6 +84,7 @@ def write_report(
     dict of str to Path
         Every file written for a reader, by its path relative to `folder`.
     """
+    clear_temporary(Path(folder), below=True)  # of processes that were killed
     folder, formats = Path(folder), tuple(options.pop("figure_formats", FILE_FORMATS))
     numbers = compute_numbers(
         folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pretended import pretended_gpu
@@ -204,6 +205,46 @@ def test_heads_on_a_gpu_are_those_of_the_cpu(classes: int, monkeypatch: pytest.M
     }
 
 
+@pytest.mark.parametrize("kind", ["float64", "scales"])
+def test_heads_on_a_gpu_in_float64(kind: str) -> None:
+    case = Case(3, "overlapping")
+    X = case.X if kind == "float64" else (case.X * [1e4, *[1] * (case.X.shape[1] - 1)])
+    X = X if kind == "float64" else X.astype(np.float32)
+    cpu = solve_logistic(X, case.y, C=CS, n_classes=case.k, tol=1e-6)
+    with pretended_gpu():
+        gpu = solve_logistic(X, case.y, C=CS, n_classes=case.k, tol=1e-6, device="cuda")
+    assert gpu.converged.all()
+    np.testing.assert_allclose(gpu.objective, cpu.objective, rtol=1e-5, atol=1e-9)
+
+
+def test_a_gpu_that_is_too_small_leaves_heads_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(3, "overlapping")
+    cpu = solve(case, case.weight)
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("frostline.probe.solver.solve.on_device", full)
+    with pytest.warns(UserWarning, match="does not hold the embeddings"):
+        found = solve(case, case.weight, device="cuda")
+    assert found.device == "cpu"
+    np.testing.assert_array_equal(found.coef, cpu.coef)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"C": [1.0, np.inf]}, "C must be positive and finite"),
+        ({"C": 0.0}, "C must be positive and finite"),
+        ({"C": 1.0, "sample_weight": np.zeros(60)}, "leaves out every image"),
+    ],
+)
+def test_what_no_head_can_be_fitted_by_is_refused(given: dict[str, Any], sentence: str) -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    with pytest.raises(ValueError, match=sentence):
+        solve_logistic(X, y, n_classes=2, **given)
+
+
 @pytest.mark.parametrize("present", [[0, 1], [1], [0, 2]])
 def test_absent_classes_get_no_probability_and_change_nothing(present: list[int]) -> None:
     rng = np.random.default_rng(1)
@@ -254,9 +295,9 @@ def test_too_few_steps_are_said() -> None:
 def test_single_fits_on_features_of_falling_spectrum(classes: int) -> None:
     """A small gradient alone does not do here: much of the objective lies in flat directions."""
     rng = np.random.default_rng(0)
-    hidden = rng.normal(size=(900, 200)) * np.arange(1, 201) ** -0.6
-    y = (hidden @ rng.normal(size=(200, classes)) + rng.normal(size=(900, classes))).argmax(axis=1)
-    X = (hidden @ np.linalg.qr(rng.normal(size=(200, 200)))[0]).astype(np.float32)
+    hidden = rng.normal(size=(900, 600)) * np.arange(1, 601) ** -0.6
+    y = (hidden @ rng.normal(size=(600, classes)) + rng.normal(size=(900, classes))).argmax(axis=1)
+    X = (hidden @ np.linalg.qr(rng.normal(size=(600, 600)))[0]).astype(np.float32)
     X /= X.std(axis=0)
     for C in (1e-4, 1.0, 100.0):
         head = solve_logistic(X, y, C=C, n_classes=classes)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from frostline.cache import InputError
 from frostline.report import (
     DataAudit,
     Embedded,
@@ -26,6 +29,7 @@ from frostline.report import (
     save_figure,
     write_report,
 )
+from frostline.report.spread import LEAST_RUNS, on_all_cores
 from frostline.report.statistics.metrics import OWN_METRICS
 
 HOSTILE = (
@@ -191,6 +195,12 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="not in the font"):
         write_report(tmp_path / "own", runs, title="t", replicates=20, metrics=["first"])
     assert pools == ["loky", "loky"]
+
+
+def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
+    with pytest.raises(InputError, match="ended from outside, as where memory is short"):
+        on_all_cores([partial(os._exit, 9)] * 2, LEAST_RUNS)
 
 
 def test_runs_without_probabilities_have_no_curves(run, tmp_path):
