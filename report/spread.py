@@ -37,7 +37,12 @@ def on_all_cores(tasks: Sequence[Task], runs: int) -> list[Any]:
 
     run = joblib.delayed(partial(_noting, os.getpid()))
     try:
-        with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        # A worker whose memory has grown is replaced by another, which is no matter of the user's.
+        with (
+            warnings.catch_warnings(),
+            joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1),
+        ):
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs")
             done = joblib.Parallel(batch_size=1)(run(task) for task in tasks)
     except BrokenProcessPool as error:
         raise InputError(

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Bytes of a block of rows: half of what a core's second cache holds, or less.
 _BLOCK = 1 << 20
-# The largest gradient is brought this far below the tolerance: where data are flat a tolerance
+# The largest gradient is brought to this part of the tolerance: where data are flat a tolerance
 # alone leaves much of the objective, and a step costs little.
-_FURTHER = 0.1
+_FURTHER = 0.3
 Vector = NDArray[np.float64]
 
 
