@@ -13,6 +13,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAME = "from_images_to_a_figure.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_ends_with_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing of a person's own Jupyter is read or written.
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))

@@ -26,6 +26,7 @@ EXTRAS = {
     "medmnist": "the data sets of MedMNIST",
     "onnx": "extraction by ONNX Runtime, faster on a CPU, and `frostline export`",
     "openvino": "extraction by OpenVINO, the fastest on a CPU",
+    "s3": "images in buckets, as s3://BUCKET/FOLDER",
     "tensorboard": "`frostline finetune --tensorboard`",
     "xlsx": "tables as .xlsx",
 }

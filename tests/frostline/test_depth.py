@@ -147,6 +147,7 @@ def test_stores_that_do_not_say_their_time_say_nothing_of_times(
     assert not any("the time" in sentence for sentence in said["sentences"])
 
 
+@pytest.mark.slow
 def test_few_groups_are_read_by_cross_validation(indexed: Path, frostline: Run) -> None:
     done = frostline(*DEPTH)
     assert done.returncode == 0, done.stderr
@@ -348,6 +349,7 @@ def test_images_on_which_nothing_can_be_chosen_are_refused_first(
     assert not (tmp_path / "frostline-workspace" / "embeddings").exists()
 
 
+@pytest.mark.slow
 def test_folds_are_no_more_than_a_class_has_groups(tmp_path: Path, frostline: Run) -> None:
     make_images(tmp_path / "images", 24)
     paths = sorted(path.relative_to(tmp_path) for path in (tmp_path / "images").rglob("*.png"))

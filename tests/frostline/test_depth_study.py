@@ -173,6 +173,7 @@ def test_few_patients_are_read_by_cross_validation(
         report_study(place, study_at(tmp_path, "primary_metric=log_loss", **changes))
 
 
+@pytest.mark.slow
 def test_training_is_cross_validated_as_reading_is(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 48)
     protocols = {

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from processes import start_script
 
@@ -85,6 +86,7 @@ def test_what_was_killed_goes_on(tmp_path: Path, frostline: Run) -> None:
     assert not (stopped.root / "pixels").exists()
 
 
+@pytest.mark.slow
 def test_a_study_that_keeps_no_pixels(tmp_path: Path, frostline: Run) -> None:
     make_images(tmp_path / "images", 40)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))

@@ -60,6 +60,7 @@ def test_a_run_that_a_gpu_trained_is_done_on_a_cpu(
     assert train("auto") == (other, False)
 
 
+@pytest.mark.slow
 def test_a_finished_study_of_a_gpu_is_finished_on_a_cpu(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,7 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
         return config(backend, **options)
 
     monkeypatch.setattr("joblib.parallel_config", noted)
+    monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
     for least in (4, 3):
         monkeypatch.setattr("frostline.report.spread.LEAST_RUNS", least)
         monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
@@ -192,6 +193,7 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
     assert texts[3] == texts[4]
     # A metric of one's own is known to this process alone.
     monkeypatch.setitem(OWN_METRICS, "first", lambda truth, prediction, probs: 0.5)
+    monkeypatch.setattr("frostline.report.spread.OWN_METRICS", OWN_METRICS)
     with pytest.warns(UserWarning, match="not in the font"):
         write_report(tmp_path / "own", runs, title="t", replicates=20, metrics=["first"])
     assert pools == ["loky", "loky"]
@@ -199,6 +201,7 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
 
 def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch):
     monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
+    monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
     with pytest.raises(InputError, match="ended from outside, as where memory is short"):
         on_all_cores([partial(os._exit, 9)] * 2, LEAST_RUNS)
 
