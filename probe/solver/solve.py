@@ -197,10 +197,8 @@ class _Sweep:
                 return False
         stop, left = Stop(rotation.gradient_size, tol, max_iter), todo
         if self.device != "cpu":
-            Z, stop = (
-                on_device(rotation.values, self.device),
-                replace(stop, max_iter=_MORE * max_iter),
-            )
+            Z = on_device(rotation.values, self.device)
+            stop = replace(stop, max_iter=_MORE * max_iter)
             for level in self._levels(todo, heads, rotation.centre):
                 self._one_by_one(level, heads, rotation, stop, partial(OnDevice, Z))
             return True
