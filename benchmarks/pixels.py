@@ -94,16 +94,32 @@ def make_manifest(workspace: Workspace, files: Sequence[Path]) -> Manifest:
     return index_dataset(workspace, "bench", roots=[root])
 
 
-def fill_rate(files: Sequence[Path], place: Path | None) -> tuple[float, float]:
-    """Images a second while a new store is filled, and MB by which memory grew."""
+def cpu_seconds(who: int) -> float:
+    """Seconds of a core that processes have taken."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def fill_rate(files: Sequence[Path], place: Path | None) -> tuple[float, float, float, float]:
+    """Images a second while a new store is filled, and MB by which memory grew.
+
+    And the microseconds of a core an image that decoding processes took, and this one, the writer.
+    """
+    people = resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF
     with tempfile.TemporaryDirectory(dir=place) as folder:
         workspace = Workspace(Path(folder))
         manifest = make_manifest(workspace, files)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        taken = [cpu_seconds(who) for who in people]
         start = time.perf_counter()
         store = fill_pixels(pixel_source(workspace, manifest, PAPER_GEOMETRY))
         rate = len(store) / (time.perf_counter() - start)
-        return rate, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        cpu = [
+            (cpu_seconds(who) - so_far) / len(files) * 1e6
+            for who, so_far in zip(people, taken, strict=True)
+        ]
+        return rate, grown, *cpu
 
 
 def measure(folder: Path, count: int, rounds: int, place: Path | None) -> None:
@@ -120,14 +136,15 @@ def measure(folder: Path, count: int, rounds: int, place: Path | None) -> None:
     cores = len(os.sched_getaffinity(0))
     alone = 1 / seconds_each(partial(one, channels), files, 1)
     together = [rate_together(partial(one, channels), files, cores)]
-    filled, memory = [], 0.0
+    rounds_filled = []
     for _ in range(rounds):
-        rate, grown = fill_rate(files, place)
-        filled, memory = [*filled, rate], max(memory, grown)
+        rounds_filled.append(fill_rate(files, place))
         together.append(rate_together(partial(one, channels), files, cores))
     # Each against the mean of what was measured just before and after: rates drift.
     around = (np.array(together[1:]) + np.array(together[:-1])) / 2
-    ratios = np.array(filled) / around
+    filled, grown, decoding, writing = np.array(rounds_filled).T
+    ratios = filled / around
+    busy = (decoding + writing) * filled / cores / 1e6
     print(f"{folder}: {len(files)} images of {len(found)}, {channels}, {cores} cores")
     print(f"  decode {reading * 1e6:.0f} us, resize and crop {resizing * 1e6:.0f} us an image")
     print(
@@ -137,7 +154,14 @@ def measure(folder: Path, count: int, rounds: int, place: Path | None) -> None:
     print(
         f"  per-image function {alone:.0f} images/s; in {cores} processes {np.median(around):.0f}"
     )
-    print(f"  filling the store {np.median(filled):.0f} images/s; memory grew by {memory:.0f} MB")
+    print(
+        f"  filling the store {np.median(filled):.0f} images/s; memory grew by {grown.max():.0f} MB"
+    )
+    print(
+        f"  of a core an image: decoding {np.median(decoding):.0f} us, writing "
+        f"{np.median(writing):.0f} us; {np.median(busy):.2f} of the cores were busy, and what is "
+        f"written lets the ratio be {np.median(decoding / (decoding + writing)):.2f}"
+    )
     print(f"  ratio {np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f})")
 
 
