@@ -12,14 +12,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.adam import adam
 
 # Products of a batch with coefficients (images x features x outputs) from which threads share them.
 SHARED = 1 << 18
+
+# As `torch.optim.Adam` has them, but for the rate (see `_Stack`).
+ADAM: dict[str, Any] = {
+    "lr": 1.0,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "fused": True,
+    "amsgrad": False,
+    "maximize": False,
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,30 @@ class Batches:
     codes: Tensor
     weight: Tensor
     size: int
+
+    def steps(self, order: Tensor, n_classes: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the batches of an epoch in which images come in `order`, int64 [n].
+
+        Batches of weight 0 are left out.
+
+        Yields
+        ------
+        X : float32 [m, p]
+            Memory that the next batch takes.
+        target : float32 [m, k]
+            1 for the class of a row.
+        share : float32 [m, 1]
+            Weight of a row in the mean over its batch.
+        """
+        target = torch.nn.functional.one_hot(self.codes[order], n_classes).float()
+        weight = self.weight[order, None]
+        memory = torch.empty(min(self.size, len(order)), self.X.shape[1])
+        parts = (torch.split(value, self.size) for value in (order, target, weight))
+        for rows, wanted, share in zip(*parts, strict=True):
+            total = share.sum()
+            if total > 0:
+                X = torch.index_select(self.X, 0, rows, out=memory[: len(rows)])
+                yield X, wanted, share / total
 
 
 Parameters = list[Tensor]
@@ -111,8 +149,7 @@ def _train_heads(
     ]
     kept = [[layer.clone() for layer in stack.parameters] for stack in stacks]
     for epoch, order in zip(range(1, epochs + 1), shuffles(len(data.X), seed), strict=False):
-        for rows in torch.split(order, data.size):
-            batch = data.X[rows], data.codes[rows], data.weight[rows]
+        for batch in data.steps(order, n_classes):
             for stack in stacks:
                 stack.step(*batch)
         if watch is None or validation is None:
@@ -190,9 +227,8 @@ class _Stack:
             )
         self.decaying = bool(decay.any())
         self.gradients = [torch.zeros_like(value) for value in self.values]
-        for value, gradient in zip(self.values, self.gradients, strict=True):
-            value.grad = gradient
-        self.optimizer = torch.optim.Adam(self.values, lr=1.0, fused=True)
+        self.moments = [[torch.zeros_like(value) for value in self.values] for _ in range(2)]
+        self.counts = [torch.zeros(()) for _ in self.values]
         # A rate for every output of the first layer: short inner loops are slow.
         self.flat_rates = lr.repeat_interleave(sizes[1])
 
@@ -213,15 +249,10 @@ class _Stack:
             outputs.append(second.mul_(self.rates[2]))
         return outputs
 
-    def step(self, X: Tensor, codes: Tensor, weight: Tensor) -> None:
-        """One step of Adam on the weighted mean of the cross-entropy."""
-        total = weight.sum()
-        if total <= 0:
-            return
+    def step(self, X: Tensor, target: Tensor, share: Tensor) -> None:
+        """One step of Adam on the weighted mean of the cross-entropy (see `Batches.steps`)."""
         outputs = self.forward(X)
-        error = _softmax(outputs[-1])
-        error -= torch.nn.functional.one_hot(codes, error.shape[-1])
-        error *= (weight / total)[:, None]
+        error = _softmax(outputs[-1]).sub_(target).mul_(share)
         if len(outputs) == 2:
             torch.bmm(outputs[0].transpose(1, 2), error, out=self.gradients[2])
             torch.sum(error, dim=1, keepdim=True, out=self.gradients[3])
@@ -235,7 +266,8 @@ class _Stack:
                 self.values, self.gradients, self.decays, strict=True
             ):
                 gradient.addcmul_(value, decay)
-        self.optimizer.step()
+        # The function of PyTorch's optimiser: the class about it takes longer than a small step.
+        adam(self.values, self.gradients, *self.moments, [], self.counts, **ADAM)
 
 
 def _softmax(logits: Tensor) -> Tensor:
