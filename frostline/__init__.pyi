@@ -3,7 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
-from .scores import Comparison, Scores, compare, evaluate
+from .scoring.scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
 from .workspace import Workspace
 

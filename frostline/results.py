@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report import Predictions, read_predictions
-from frostline.scores import Scores, evaluate
+from frostline.scoring.scores import Scores, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from frostline.commands.clinical import ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
@@ -91,6 +92,7 @@ def evaluate(
         Over | None,
         typer.Option(help="One row a method: its mean over seeds, or over folds of sweep --cv."),
     ] = None,
+    clinical: ClinicalOptions,
     format: FormatOption = "table",
 ) -> None:
     """Score predictions with 95% intervals, next to the majority class.
@@ -98,6 +100,10 @@ def evaluate(
     Example: frostline evaluate frostline-workspace/predictions/*.parquet --format csv
     """
     scoring = scored.scoring()
+    mode = clinical.mode()
+    if mode is not None:
+        typer.echo(clinical.render(mode, predictions, scoring, format), nl=False)
+        return
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)
         return

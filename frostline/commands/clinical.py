@@ -1,0 +1,91 @@
+"""What `evaluate` shows instead of scores: operating points, net benefit, calibration, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# Each a field of `ClinicalOptions`, and what it shows.
+MODES = ("threshold", "net_benefit", "calibration", "by")
+
+
+@dataclass(frozen=True)
+class ClinicalOptions:
+    """What is shown instead of scores, one at a time (docs/clinical.md)."""
+
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Operating points instead, their thresholds chosen on validation: youden, "
+            "sensitivity=0.95, specificity=0.9 or cost=5.",
+        ),
+    ] = None
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="With --threshold: predictive values at this prevalence too, 0.02."),
+    ] = None
+    net_benefit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THRESHOLDS", help="Net benefit instead, at these thresholds: 0.05,0.1,0.2."
+        ),
+    ] = None
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration",
+            help="Calibration instead, before and after temperature scaling on validation.",
+        ),
+    ] = False
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Scores of subgroups instead, by columns of the manifest: sex,age:20:60,site.",
+        ),
+    ] = None
+
+    def mode(self) -> str | None:
+        """Name what is shown instead of scores; None for scores.
+
+        Raises
+        ------
+        InputError
+            If two things are asked for at once, or a prevalence of no operating point.
+        """
+        from frostline.cache.errors import InputError
+
+        asked = [name for name in MODES if getattr(self, name)]
+        if len(asked) > 1:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+            raise InputError(f"{options} are tables of their own: ask for one at a time.")
+        if self.prevalence is not None and asked != ["threshold"]:
+            raise InputError("--prevalence is of operating points: give --threshold too.")
+        return asked[0] if asked else None
+
+    def render(
+        self, mode: str, predictions: Sequence[Path], scoring: dict[str, Any], format: str
+    ) -> str:
+        """Compute what `mode` names and write it."""
+        if mode == "threshold":
+            from frostline.report.clinical.operating import operating_points, render_operating
+
+            rule = {"threshold": self.threshold, "prevalence": self.prevalence}
+            return render_operating(operating_points(predictions, **rule, **scoring), format)
+        if mode == "net_benefit":
+            from frostline.report.clinical.benefit import net_benefit, parse_thresholds, render
+
+            at = parse_thresholds(self.net_benefit or "")
+            return render(net_benefit(predictions, thresholds=at, **scoring), format)
+        if mode == "calibration":
+            from frostline.report.clinical.calibration import calibration, render_calibration
+
+            return render_calibration(calibration(predictions, **scoring), format)
+        from frostline.report.clinical.subgroups import render_subgroups, subgroups
+
+        return render_subgroups(subgroups(predictions, by=self.by or "", **scoring), format)

@@ -1,0 +1,1 @@
+"""Scores, comparisons and clinical evidence of predictions, in Python."""

@@ -1,0 +1,1 @@
+"""What a reviewer asks of a diagnostic study, from predictions: `docs/clinical.md`."""
