@@ -3,7 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
-from .scoring.scores import Comparison, Scores, compare, evaluate
+from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
 from .workspace import Workspace
 
@@ -26,4 +26,5 @@ __all__ = [
     "backbones",
     "compare",
     "evaluate",
+    "plan",
 ]

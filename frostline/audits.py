@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,7 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
 
 
 def _audit(workspace: Workspace, name: str) -> DataAudit:
+    from frostline.cache import read_manifest
     from frostline.extract.audit.audit import table_of_classes, table_of_splits
     from frostline.extract.audit.details import details
     from frostline.report import DataAudit
@@ -84,7 +85,27 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
     findings = [(finding.severity, finding.text) for finding in found.findings]
     findings += [("note", text) for text in missing]
     tables = table_of_splits(found), table_of_classes(found)
-    return DataAudit(*tables, findings, _flagged(found), details(found))
+    origin = _origin(read_manifest(workspace.manifest(name)).meta)
+    return DataAudit(*tables, findings, _flagged(found), details(found), origin)
+
+
+def _origin(meta: Mapping[str, Any]) -> str:
+    """Say in sentences which splits came with the data, and how the others were made."""
+    if not meta.get("made_splits"):
+        return "The splits came with the data."
+    made = [
+        f"{name} ({meta[f'{part}_fraction']:.0%} of the groups {of})"
+        for part, name, of in (
+            ("test", "test", "of each class"),
+            ("val", "validation", "that were left of each class"),
+        )
+        if part in meta["made_splits"]
+    ]
+    came = "" if "test" in meta["made_splits"] else " The test split came with the data."
+    return (
+        f"Drawn by group, stratified by class, with seed {meta['seed']}: {' and '.join(made)}."
+        f"{came} Groups that share an image, or pixels, were kept together."
+    )
 
 
 def _flagged(found: Audit) -> dict[str, pd.DataFrame]:

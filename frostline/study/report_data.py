@@ -62,18 +62,19 @@ def stored_images(workspace: Workspace) -> Images:
     return images
 
 
-def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
-    """Look up the numbers of parameters of backbones in the catalogue."""
+def known_backbones(runs: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
+    """Look up in the catalogue what backbones are: parameters, network, pretraining, licence."""
     from frostline.extract.backbones.catalog import resolve
+    from frostline.extract.backbones.origins import known_origin
 
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(str(run.meta["backbone"]) for run in runs):
         try:
-            parameters = resolve(name).parameters
+            entry = resolve(name)
         except InputError:
             continue  # a backbone of somebody else's predictions
-        if parameters:
-            out[name] = {"parameters": float(parameters)}
+        known = {"parameters": float(entry.parameters)} if entry.parameters else {}
+        out[name] = known | known_origin(name)
     return out
 
 

@@ -349,6 +349,12 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
     "compare --plan": Acts(COMPARE, f"{COMPARE} --plan"),
+    "compare --discordance": Acts(
+        "compare --plan --discordance 0.15", "compare --plan --discordance 0.3"
+    ),
+    "compare --groups": Acts(
+        "compare --plan --discordance 0.15", "compare --plan --discordance 0.15 --groups 200"
+    ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),

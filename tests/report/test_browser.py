@@ -64,7 +64,7 @@ def study(run, data_audits, tmp_path_factory) -> Path:
         title="A study",
         audits=data_audits,
         embeddings={"chest": {"resnet50": embedded}},
-        costs={"vgg16": {"parameters": 1e8}},
+        backbones={"vgg16": {"parameters": 1e8}},
         images=lambda dataset, ids: dict.fromkeys(ids, np.eye(24, dtype=np.uint8)),
     )
 

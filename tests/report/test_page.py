@@ -254,7 +254,7 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         figure_formats=["svg"],
         images=images,
         embeddings={"chest": {"resnet50": embedded}},
-        costs={"resnet50": {"parameters": 25e6}},
+        backbones={"resnet50": {"parameters": 25e6}},
         swept=Swept(lines, strengths),
     )
     page = Outline(paths["index.html"].read_text())
