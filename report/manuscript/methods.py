@@ -85,7 +85,7 @@ class Material:
 
 
 def methods(material: Material) -> list[Section]:
-    """Write the sections: a heading and its sentences each; what is not known is left out."""
+    """Write the sections, a heading and sentences each, of what is known."""
     sections = [
         ("Data", data_sentences(material)),
         ("Images", _all(material, image_sentences)),
@@ -330,7 +330,7 @@ def software_sentences(material: Material) -> list[str]:
 
 
 def _all(material: Material, sentences: Any) -> list[str]:
-    """Collect the sentences of every run, each once; those of several kinds say of which."""
+    """Collect the sentences of all runs, each once, and say whose they are where runs differ."""
     kinds: dict[tuple[str, ...], list[str]] = {}
     for meta in material.metas:
         kinds.setdefault(tuple(sentences(meta)), []).append(

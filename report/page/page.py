@@ -55,9 +55,7 @@ def write_report(
     depths: Sequence[Curves] = (),
     **options: Any,
 ) -> dict[str, Path]:
-    """Write page, answer, tables, figures and what a manuscript needs; keep statistics.
-
-    Those are `index.html`, `answer.txt`, `tables/`, `figures/`, and the files of `manuscript`.
+    """Write `index.html`, `answer.txt`, `tables/`, `figures/` and what `manuscript` writes.
 
     Parameters
     ----------
@@ -67,19 +65,14 @@ def write_report(
     title, primary : str
         Heading of the page, and the metric of its first sentence and of the forest plots.
     about : mapping, optional, what made this report; `part`, on what is left out, stands on top
-    audits : mapping of str to DataAudit, optional
-        What is known of each data set; also in `tables/data.md`.
+    audits : mapping of str to DataAudit, optional, what is known of each data set
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
-    images : callable, optional
-        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids.
+    images : callable, optional: images (uint8 `[h, w]` or `[h, w, 3]`, by id) of data set and ids
     backbones : mapping, optional
-        By backbone: `parameters`, `embedding_seconds`, `memory` (bytes), and the words of
-        `manuscript.methods.Material`.
-    swept : Swept, optional
-        What sweeps found.
-    failed : sequence of Failed
-        Methods without predictions; the tables name them and say why.
+        By backbone: `parameters`, `embedding_seconds`, `memory` (bytes), and `Material`'s words.
+    swept : Swept, optional, what sweeps found
+    failed : sequence of Failed, methods without predictions, and why
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
         `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
@@ -98,8 +91,8 @@ def write_report(
     drawn += draw_all(numbers, folder, formats, backbones or {}, swept)
     about = {**(about or {}), "versions of this report": versions_text()}
     content = Content(title, about, audits or {}, failed, images, depths)
-    texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
-    texts |= manuscript(_material(numbers, content, backbones or {}))
+    texts = manuscript(_material(numbers, content, backbones or {}))
+    texts |= _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():
         write_text(folder / name, text)
     return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}

@@ -110,7 +110,7 @@ def render_plan(plan: pd.DataFrame, format: str = "table") -> str:
 
 def assumed_table(plan: pd.DataFrame) -> Table:
     """Lay out what `plan_assumed` returned: a row a difference."""
-    needed = [name for name in plan if name.startswith(NEEDED)]
+    needed = [str(name) for name in plan if str(name).startswith(NEEDED)]
     headings = ["Difference", *(f"Power {float(n.removeprefix(NEEDED)):.0%}" for n in needed)]
     here = "n_units" in plan
     headings += [f"Power with {int(plan['n_units'].iloc[0]):,}"] if here else []

@@ -90,6 +90,10 @@ def test_files(report):
     assert set(paths) == {
         "index.html",
         "answer.txt",
+        "methods.md",
+        "methods.tex",
+        "references.bib",
+        "checklist.md",
         "tables/runs.csv",
         "tables/classes.csv",
         "tables/freezing.csv",
