@@ -113,6 +113,8 @@ def solve_logistic(
         "auto" is a GPU if there is one and `X` has `LARGE` bytes or more; "cpu", "cuda". The
         minimum is the same.
     """
+    if X.ndim != 2 or not X.shape[1]:
+        raise ValueError(f"X must be [n, p] with at least one column, and is {[*X.shape]}.")
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
     given = np.ones(len(X)) if sample_weight is None else sample_weight

@@ -190,6 +190,15 @@ def test_nan_in_embeddings(build: Build, table: pd.DataFrame) -> None:
     )
 
 
+def test_embeddings_without_a_number(build: Build) -> None:
+    place = build(X=np.zeros((120, 0), np.float32))
+    (folder,) = place.embeddings("mri", "tiny").iterdir()
+    assert refusal(place) == (
+        f"The embeddings in store {folder.name[:12]} have no numbers: delete {folder}, and extract "
+        "or import them again."
+    )
+
+
 def test_missing_embeddings(build: Build, table: pd.DataFrame) -> None:
     X = embeddings(pd.factorize(table["label"])[0])[:-5]
     place = build(X=X)

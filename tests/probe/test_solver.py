@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,12 @@ def test_what_no_head_can_be_fitted_by_is_refused(given: dict[str, Any], sentenc
     X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
     with pytest.raises(ValueError, match=sentence):
         solve_logistic(X, y, n_classes=2, **given)
+
+
+@pytest.mark.parametrize("shape", [(60, 0), (60,)])
+def test_features_without_a_column_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"at least one column, and is {re.escape(str([*shape]))}"):
+        solve_logistic(np.zeros(shape), np.arange(60) % 2, C=1.0, n_classes=2)
 
 
 @pytest.mark.parametrize("present", [[0, 1], [1], [0, 2]])
