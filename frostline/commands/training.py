@@ -186,8 +186,8 @@ def _say_unused(paths: list[Path], options: list[str]) -> None:
         return
     run, them = ("run", "it") if len(paths) == 1 else ("runs", "them")
     say(
-        f"The {run} finished before, and {' and '.join(options)} changed nothing: how a training is "
-        f"carried out is no part of what it is. To train again, delete {them} first: "
+        f"The {run} finished before, and {' and '.join(options)} changed nothing: how a training "
+        f"is carried out is no part of what it is. To train again, delete {them} first: "
         f"{', '.join(map(str, paths))}."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 
@@ -231,8 +232,14 @@ def test_several_stores_and_key(build: Build) -> None:
     build(spec={**SPEC, "feature": "cls"})
     message = refusal(place)
     assert message.startswith("2 stores lie in")
-    assert "choose by --key" in message
-    assert " holds cls" in message
+    assert "choose one by --key, or by --feature" in message
+    assert "  feature cls" in message
+    build(spec={**SPEC, "pixels": {"geometry": {"crop": 96}}})
+    with pytest.raises(InputError) as caught:
+        probe_head(place, "mri", "tiny", source=Source(feature="pooled"))
+    line = r"  [0-9a-f]{12}  pixels.geometry.crop \d+"
+    listed = rf"2 stores lie in \S+: choose one by --key\.(\n{line}){{2}}"
+    assert re.fullmatch(listed, str(caught.value))
     key = sorted(path.name for path in place.embeddings("mri", "tiny").iterdir())[0]
     run, _ = probe_head(
         place, "mri", "tiny", hyperparameters=FAST["logistic"], source=Source(key=key[:8])

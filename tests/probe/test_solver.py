@@ -248,7 +248,9 @@ def test_what_no_head_can_be_fitted_by_is_refused(given: dict[str, Any], sentenc
 
 @pytest.mark.parametrize("shape", [(60, 0), (60,)])
 def test_features_without_a_column_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"at least one column, and is {re.escape(str([*shape]))}"):
+    with pytest.raises(
+        ValueError, match=rf"at least one column, and is {re.escape(str([*shape]))}"
+    ):
         solve_logistic(np.zeros(shape), np.arange(60) % 2, C=1.0, n_classes=2)
 
 
