@@ -113,18 +113,13 @@ def solve_logistic(
         "auto" is a GPU if there is one and `X` has `LARGE` bytes or more; "cpu", "cuda". The
         minimum is the same.
     """
-    if X.ndim != 2 or not X.shape[1]:
-        raise ValueError(f"X must be [n, p] with at least one column, and is {[*X.shape]}.")
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
     rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
+    _check(X, strengths, weights)
     mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
-    if not (np.isfinite(strengths) & (strengths > 0)).all():
-        raise ValueError(f"C must be positive and finite, and {C!r} is not.")
-    if not (weights.sum(axis=1) > 0).all():
-        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
     device = _large_on_gpu(X) if device == "auto" else device
     sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device)
     heads = sweep.solve(tol, max_iter)
@@ -137,6 +132,15 @@ def solve_logistic(
             stacklevel=2,
         )
     return heads
+
+
+def _check(X: Array, C: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    if X.ndim != 2 or not X.shape[1]:
+        raise ValueError(f"X must be [n, p] with at least one column, and is {[*X.shape]}.")
+    if not (np.isfinite(C) & (C > 0)).all():
+        raise ValueError(f"C must be positive and finite, and {C.tolist()} is not.")
+    if not (weights.sum(axis=1) > 0).all():
+        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from processes import ends
 
 from frostline.cache import InputError
 from frostline.report import (
@@ -204,6 +205,31 @@ def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch):
     monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
     with pytest.raises(InputError, match="ended from outside, as where memory is short"):
         on_all_cores([partial(os._exit, 9)] * 2, LEAST_RUNS)
+
+
+LARGE = """
+import os, time
+from functools import partial
+from frostline.report import spread
+
+def work(task):
+    print(os.getpid(), flush=True)
+    time.sleep(300)
+
+spread.own_cores = lambda: 2
+spread.on_all_cores([partial(work, task) for task in range(2)], spread.LEAST_RUNS)
+"""
+
+
+def test_the_processes_of_a_large_report_end_with_their_command():
+    # What loky's tracker says of a parent that was killed is no matter here.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", LARGE], **pipes) as report:
+        workers = {int(report.stdout.readline()) for _ in range(2)}
+        report.kill()
+        report.wait()
+        assert len(workers - {report.pid}) == 2
+        assert all(map(ends, workers))
 
 
 def test_runs_without_probabilities_have_no_curves(run, tmp_path):
