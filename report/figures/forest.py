@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache.tables.words import minus
 from frostline.report.figures.style import (
     GREY,
     INK,
@@ -30,7 +29,7 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
-from frostline.report.tables.numbers import MOST_DECIMALS, extent
+from frostline.report.tables.numbers import bound_word, extent, number
 from frostline.report.tables.positive import metric_title, metric_words, shared
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ NAME, LINE = 0.22, 0.2  # inches of a name and of an interval
 # Shares of the width for intervals; numbers stand beside them, with signs they are longer.
 PLOT, SIGNED = 0.66, 0.62
 DASHES: Any = (0, (2, 1.5))
+SHARE = "accuracy"  # in percent, as all of these figures are
 GAP = 0.02  # of the width, on either side of a number
 
 
@@ -138,25 +138,17 @@ def _lines(
     return figure, axes
 
 
-def _end(value: float, sign: str) -> str:
-    """Write an end of an interval, of a difference never 0 if it is not."""
-    texts = (f"{value:{sign}.{decimals}f}" for decimals in range(1, MOST_DECIMALS))
-    first = f"{value:{sign}.1f}"
-    return next((text for text in texts if float(text) or not (sign and value)), first)
-
-
 def _line(axes: Any, y: float, row: Record, value: str) -> None:
     colour, marker = _look(row)
     low, high, middle = (100 * float(row[column]) for column in ("low", "high", value))
-    sign = "+" if value == "difference" else ""
-    number = f"{middle:{sign}.1f}"
+    sign, word = ("+", bound_word) if value == "difference" else ("", number)
+    text = number(row[value], SHARE, sign=sign)
     if not np.isnan(low):
-        number += f" [{_end(low, sign)}, {_end(high, sign)}]"
-    number = minus(number)
+        text += f" [{word(row['low'], SHARE, sign=sign)}, {word(row['high'], SHARE, sign=sign)}]"
     axes.text(
         1.03,
         y,
-        number,
+        text,
         va="center",
         color=INK,
         fontsize=SMALL,
