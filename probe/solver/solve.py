@@ -251,7 +251,8 @@ class _Sweep:
     def _problem(self, rotation: Rotation, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
         weights = (self.weights / total[:, None])[self.rows[batch]].T
-        penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
+        with np.errstate(over="ignore"):  # of strengths that a float64 just holds
+            penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
         weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
         return Problem(rotation.values, self.codes, self.classes, weights, penalty)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -244,6 +245,14 @@ def test_what_no_head_can_be_fitted_by_is_refused(given: dict[str, Any], sentenc
     X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
     with pytest.raises(ValueError, match=sentence):
         solve_logistic(X, y, n_classes=2, **given)
+
+
+@pytest.mark.parametrize("C", [1e-320, 1e308])
+def test_strengths_at_the_ends_of_float64_overflow_in_silence(C: float) -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(solve_logistic(X, y, C=C, n_classes=2).coef).all()
 
 
 @pytest.mark.parametrize("shape", [(60, 0), (60,)])
