@@ -219,6 +219,15 @@ class ExecutionOptions:
             said=say,
         )
 
+    def given(self) -> list[str]:
+        """List the options that are not as they are by default."""
+        given = {
+            "--boundary": self.boundary != "auto",
+            "--compile": self.compiled,
+            "--tensorboard": self.tensorboard,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
 
 @dataclass(frozen=True)
 class OutputOptions:

@@ -118,11 +118,8 @@ def solve_logistic(
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
     rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
+    _check(X, strengths, weights)
     mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
-    if not (np.isfinite(strengths) & (strengths > 0)).all():
-        raise ValueError(f"C must be positive and finite, and {C!r} is not.")
-    if not (weights.sum(axis=1) > 0).all():
-        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
     device = _large_on_gpu(X) if device == "auto" else device
     sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device)
     heads = sweep.solve(tol, max_iter)
@@ -135,6 +132,15 @@ def solve_logistic(
             stacklevel=2,
         )
     return heads
+
+
+def _check(X: Array, C: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    if X.ndim != 2 or not X.shape[1]:
+        raise ValueError(f"X must be [n, p] with at least one column, and is {[*X.shape]}.")
+    if not (np.isfinite(C) & (C > 0)).all():
+        raise ValueError(f"C must be positive and finite, and {C.tolist()} is not.")
+    if not (weights.sum(axis=1) > 0).all():
+        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,8 @@ class _Sweep:
     def _problem(self, rotation: Rotation, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
         weights = (self.weights / total[:, None])[self.rows[batch]].T
-        penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
+        with np.errstate(over="ignore"):  # of strengths that a float64 just holds
+            penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
         weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
         return Problem(rotation.values, self.codes, self.classes, weights, penalty)
 
