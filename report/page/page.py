@@ -67,8 +67,8 @@ def write_report(
         What is known of each data set; also in `tables/data.md`.
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
-    images : callable, optional
-        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids.
+    images : Images, optional
+        Where images come from, and what is near them.
     costs : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
     swept : Swept, optional

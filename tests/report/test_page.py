@@ -22,6 +22,7 @@ from frostline.cache import InputError
 from frostline.report import (
     DataAudit,
     Embedded,
+    Images,
     Swept,
     confusion_figure,
     evaluate,
@@ -252,7 +253,7 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         title="t",
         replicates=50,
         figure_formats=["svg"],
-        images=images,
+        images=Images(images),
         embeddings={"chest": {"resnet50": embedded}},
         costs={"resnet50": {"parameters": 25e6}},
         swept=Swept(lines, strengths),
