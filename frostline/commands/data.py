@@ -24,6 +24,8 @@ from frostline.commands.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from frostline.extract.audit.audit import Audit
+
 _COLUMN = "Column of the table with the {}."
 # As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
 Kind = Literal[
@@ -197,11 +199,10 @@ def audit(
     Example: frostline audit chest --strict
     """
     from frostline.audits import audit_stored
-    from frostline.cache import InputError, Workspace, read_manifest
+    from frostline.cache import InputError, Workspace
     from frostline.console import say
     from frostline.extract.audit.audit import render_audit
     from frostline.extract.audit.details import details
-    from frostline.extract.audit.sheet import picture_sheet
 
     if label_errors:
         _audit_labels(name, predictions or [], workspace, out, with_images)
@@ -215,13 +216,7 @@ def audit(
     if out is not None:
         _write_rows(out, details(found), "one for each image of a finding")
     if with_images is not None:
-        sheet = picture_sheet(
-            found, read_manifest(Workspace(workspace).manifest(name)), with_images
-        )
-        shows = f"{with_images} shows {sheet}; --out lists all."
-        say(
-            shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet."
-        )
+        _write_sheet(with_images, found, Workspace(workspace).manifest(name))
     if controls:
         from frostline.audits import render_controls, run_controls
 
@@ -231,6 +226,16 @@ def audit(
         say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
         if into_test:
             raise typer.Exit(1)
+
+
+def _write_sheet(path: Path, found: Audit, manifest: Path) -> None:
+    from frostline.cache import read_manifest
+    from frostline.console import say
+    from frostline.extract.audit.sheet import picture_sheet
+
+    sheet = picture_sheet(found, read_manifest(manifest), path)
+    shows = f"{path} shows {sheet}; --out lists all."
+    say(shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet.")
 
 
 def _audit_labels(

@@ -39,7 +39,7 @@ class LabelErrors(pd.DataFrame):
     def _sentences(self) -> str:
         from frostline.report.clinical.labels import suspicious_sentence
 
-        return f"{suspicious_sentence(pd.DataFrame(self))} {self.attrs['ranked']}"
+        return f"{suspicious_sentence(self)} {self.attrs['ranked']}"
 
 
 @in_python
@@ -75,4 +75,7 @@ def label_errors(predictions: Runs) -> LabelErrors:
     """
     from frostline.report.clinical.labels import label_errors as find
 
-    return LabelErrors(find(_tables(predictions)))
+    found = find(_tables(predictions))
+    ranked = LabelErrors(found)
+    ranked.attrs = found.attrs  # pandas does not take them along
+    return ranked

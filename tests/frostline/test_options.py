@@ -150,9 +150,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "audit --with-images": Acts("audit leaking", "audit leaking --with-images sheet.png"),
     "audit --out": Acts("audit leaking", "audit leaking --out findings.csv"),
     "audit --controls": Acts("audit mine", "audit mine --controls"),
-    "audit --label-errors": Refused(
-        "audit mine", "audit mine --label-errors", "give at least one"
-    ),
+    "audit --label-errors": Acts("audit mine", "audit mine --label-errors centroid.parquet"),
     "audit --label-errors --strict": Refused(
         "audit mine --strict", "audit mine --strict --label-errors", "leave one of them out"
     ),
