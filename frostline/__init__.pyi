@@ -3,6 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
+from .scoring.clinical import LabelErrors, label_errors
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -15,6 +16,7 @@ __all__ = [
     "Embedder",
     "EmbeddingStore",
     "InputError",
+    "LabelErrors",
     "Machine",
     "Manifest",
     "Network",
@@ -26,5 +28,6 @@ __all__ = [
     "backbones",
     "compare",
     "evaluate",
+    "label_errors",
     "plan",
 ]

@@ -63,7 +63,7 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
 
     manifest = read_manifest(workspace.manifest(name))
     hashes = stored_hashes(workspace.pixels(name))
-    store = _fullest_store(workspace, manifest, name)
+    store = fullest_store(workspace, manifest, name)
     missing = [NO_PIXELS] if hashes is None else []
     embeddings = None
     if store is None:
@@ -158,7 +158,7 @@ def run_controls(
     notes: list[str] = []
     images = manifest.images()
     images = images[images["label"].notna() & images["mode"].notna()]
-    store = _fullest_store(workspace, manifest, dataset)
+    store = fullest_store(workspace, manifest, dataset)
     if store is None:
         notes.append(
             "Labels permuted and the split by image were left out: no embeddings are stored yet "
@@ -203,7 +203,7 @@ def render_controls(table: pd.DataFrame, notes: list[str]) -> str:
     return "\n".join([*lines, *notes])
 
 
-def _fullest_store(workspace: Workspace, manifest: Manifest, dataset: str) -> Store | None:
+def fullest_store(workspace: Workspace, manifest: Manifest, dataset: str) -> Store | None:
     """Find the embedding store with the most images of the manifest; among equals the first."""
     from frostline.cache import Store, find_stores
 

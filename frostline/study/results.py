@@ -231,7 +231,7 @@ def _write(
         },
         audits=audit_datasets(workspace, state["manifests"]),
         embeddings=mapped_embeddings(workspace, runs),
-        images=stored_images(workspace) if state["with_images"] else None,
+        images=stored_images(workspace, runs) if state["with_images"] else None,
         backbones=_backbones(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
         depths=curves,

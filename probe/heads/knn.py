@@ -157,7 +157,7 @@ def vote(
     last = np.minimum(ks, most) - 1
     for block in _blocks(len(queries), len(rows) * rows.itemsize):
         similar = queries[block] @ rows.T
-        nearest = _largest(similar, most)
+        nearest = largest(similar, most)
         closeness = np.take_along_axis(similar, nearest, axis=1).astype(np.float64)
         # Relative to the nearest, so that no temperature overflows.
         weight = np.exp((closeness - closeness[:, :1]) / temperature) * votes[nearest]
@@ -175,7 +175,7 @@ def unit_rows(X: Array) -> Array:
     return X / np.where(length > 0, length, 1).astype(X.dtype)[:, None]
 
 
-def _largest(values: Array, count: int) -> Index:
+def largest(values: Array, count: int) -> Index:
     """Columns of the `count` largest of every row, largest first: [n, count]."""
     if count < values.shape[1]:
         found = np.argpartition(values, -count, axis=1)[:, -count:]

@@ -68,7 +68,7 @@ def write_report(
     audits : mapping of str to DataAudit, optional, what is known of each data set
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
-    images : callable, optional: images (uint8 `[h, w]` or `[h, w, 3]`, by id) of data set and ids
+    images : Images, optional, where images come from, and what is near them
     backbones : mapping, optional
         By backbone: `parameters`, `embedding_seconds`, `memory` (bytes), and `Material`'s words.
     swept : Swept, optional, what sweeps found

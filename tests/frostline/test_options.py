@@ -150,6 +150,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "audit --with-images": Acts("audit leaking", "audit leaking --with-images sheet.png"),
     "audit --out": Acts("audit leaking", "audit leaking --out findings.csv"),
     "audit --controls": Acts("audit mine", "audit mine --controls"),
+    "audit --label-errors": Acts("audit mine", "audit mine --label-errors centroid.parquet"),
+    "audit --label-errors --strict": Refused(
+        "audit mine --strict", "audit mine --strict --label-errors", "leave one of them out"
+    ),
     "audit --workspace": Refused("audit mine", "audit mine --workspace other", "no data set"),
     "extract --dataset": Acts(EXTRACT, EXTRACT.replace("mine", "two")),
     "extract --backbone": Acts(EXTRACT, EXTRACT.replace("test_vit", "test_resnet")),

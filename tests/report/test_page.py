@@ -23,6 +23,7 @@ from frostline.cache import InputError
 from frostline.report import (
     DataAudit,
     Embedded,
+    Images,
     Swept,
     confusion_figure,
     evaluate,
@@ -283,7 +284,7 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         title="t",
         replicates=50,
         figure_formats=["svg"],
-        images=images,
+        images=Images(images),
         embeddings={"chest": {"resnet50": embedded}},
         backbones={"resnet50": {"parameters": 25e6}},
         swept=Swept(lines, strengths),
