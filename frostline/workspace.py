@@ -275,8 +275,8 @@ class Workspace:
         Parameters
         ----------
         head : str or classifier, optional
-            `logistic`, `adam`, `knn`, `centroid` or `majority`, or any classifier of scikit-learn;
-            the protocol's if None.
+            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, or any classifier of
+            scikit-learn; the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.

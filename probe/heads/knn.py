@@ -11,7 +11,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
 from frostline.probe.heads.grids import KNNGrid
-from frostline.probe.heads.preparation import Index, Probe, TrainingData, ValidatedProbe
+from frostline.probe.heads.preparation import Answered, Index, TrainingData, ValidatedProbe
 
 Array = NDArray[np.floating]
 
@@ -126,7 +126,7 @@ class KNNProbe(ValidatedProbe):
         )
         scorer = get_scorer(self.scoring)
         truth = self.classes_[codes[held_out]]
-        answers = [_Answer(self.classes_, one) for one in many]
+        answers = [Answered(self.classes_, one) for one in many]
         return np.array([scorer(answer, rows[held_out], truth) for answer in answers])
 
 
@@ -196,14 +196,3 @@ def _counts(name: str, values: Sequence[int]) -> NDArray[np.intp]:
     if counts.size == 0 or (counts != np.floor(counts)).any() or (counts < 1).any():
         raise ValueError(f"{name} must be whole numbers from 1, and {values!r} is not.")
     return counts.astype(np.intp)
-
-
-class _Answer(Probe):
-    """Probabilities that are known, dressed as an estimator for a scorer."""
-
-    def __init__(self, classes: NDArray[Any], probabilities: Array) -> None:
-        self.classes_ = classes
-        self.probabilities = probabilities
-
-    def predict_proba(self, X: ArrayLike) -> Array:
-        return self.probabilities

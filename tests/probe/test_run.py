@@ -13,7 +13,7 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.probe import Source, load_head, probe_head
-from frostline.probe.heads.train_adam import ADAM
+from frostline.probe.heads.trainers.adam import ADAM
 from frostline.probe.heads.training import Trainer
 from frostline.report import read_predictions
 
@@ -274,7 +274,7 @@ def test_a_head_that_is_scored_is_not_trained_again(
 ) -> None:
     def predicted(trainer: Trainer) -> pd.DataFrame:
         place = build()
-        monkeypatch.setattr("frostline.probe.heads.train_adam.ADAM", trainer)
+        monkeypatch.setattr("frostline.probe.heads.trainers.adam.ADAM", trainer)
         run, new = probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
         assert new
         table = read_predictions(place.predictions(run)).table
