@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from frostline.probe.solver.problem import Array, Parameters, Problem, Vector
-from frostline.probe.solver.solve import Heads, solve_logistic
+from frostline.probe.solver.solve import Heads, solve_logistic, weight_rows
 
 # The logit of a cut that no image is beyond, whose best place is at infinity: this is near enough.
 _FAR = 500.0
@@ -192,9 +192,7 @@ def solve_ordinal(
         with the chance σ(x·coef + intercept_j).
     """
     codes, strengths = np.asarray(y, np.intp), np.atleast_1d(np.asarray(C, np.float64))
-    given = np.ones(len(X)) if sample_weight is None else sample_weight
-    weights = np.atleast_2d(np.asarray(given, np.float64))
-    rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
+    weights, rows = weight_rows(len(X), len(strengths), sample_weight, weight_row)
     present = np.stack([np.bincount(codes, row, n_classes) > 0 for row in weights])
     out = _blank(len(strengths), X, n_classes)
     for pattern in np.unique(present[rows], axis=0):

@@ -118,9 +118,7 @@ def solve_logistic(
     """
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
-    given = np.ones(len(X)) if sample_weight is None else sample_weight
-    weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
-    rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
+    weights, rows = weight_rows(len(X), len(strengths), sample_weight, weight_row)
     _check(X, strengths, weights)
     mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
     kind = Problem if n_classes == 2 else kind
@@ -130,12 +128,9 @@ def solve_logistic(
     heads = sweep.solve(tol, max_iter)
     count = np.count_nonzero(~heads.converged)
     if count:
-        warnings.warn(
-            f"{count} of {len(strengths)} {kind.name} heads did not converge in {max_iter} steps; "
-            "raise max_iter or tol, or standardise the features",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        said = f"{count} of {len(strengths)} {kind.name} heads did not converge in {max_iter} steps"
+        advice = "raise max_iter or tol, or standardise the features"
+        warnings.warn(f"{said}; {advice}", ConvergenceWarning, stacklevel=2)
     return heads
 
 
@@ -146,6 +141,15 @@ def _check(X: Array, C: NDArray[np.float64], weights: NDArray[np.float64]) -> No
         raise ValueError(f"C must be positive and finite, and {C.tolist()} is not.")
     if not (weights.sum(axis=1) > 0).all():
         raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
+
+
+def weight_rows(
+    images: int, heads: int, sample_weight: ArrayLike | None, weight_row: ArrayLike | None
+) -> tuple[NDArray[np.float64], Index]:
+    """Give rows of weights [f, n], and which of them each head uses: int [h]."""
+    given = np.ones(images) if sample_weight is None else sample_weight
+    weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
+    return weights, np.asarray(np.zeros(heads) if weight_row is None else weight_row, np.intp)
 
 
 @dataclass(frozen=True)

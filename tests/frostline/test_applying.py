@@ -70,7 +70,8 @@ def train(command: Command, on: tuple[str, str], kind: str) -> str:
     return command("probe", "-d", "set", *backbone[:2], "--head", head, *on)
 
 
-KINDS = ["fine-tuned vit", "fine-tuned resnet", "logistic vit", "adam resnet", "knn vit"]
+KINDS = ["fine-tuned vit", "fine-tuned resnet", "logistic vit", "ordinal vit"]
+KINDS += ["adam resnet", "knn vit"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -226,9 +226,7 @@ def test_the_order_is_given_or_of_numbers_and_never_the_alphabets() -> None:
     np.testing.assert_allclose(found.coef_, numbers.coef_)
     with pytest.raises(ValueError, match=r"^OrdinalProbe goes by the order of the classes, and no"):
         OrdinalProbe().fit(X, GRADES[y])
-    with pytest.raises(
-        ValueError, match=r"^classes must name each class of y .* 'medium'"
-    ):
+    with pytest.raises(ValueError, match=r"^classes must name each class of y .* 'medium'"):
         OrdinalProbe(classes=["low", "high"]).fit(X, GRADES[y])
     two = OrdinalProbe().fit(X, np.array(["sick", "fine"])[(y > 1).astype(int)])
     assert list(two.classes_) == ["fine", "sick"]

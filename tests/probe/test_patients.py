@@ -57,7 +57,7 @@ def scores_of(result: Predictions, metrics: list[str], split: str = "val") -> di
 
 def test_what_chooses_is_what_evaluate_says_of_validation(build: Build) -> None:
     place = place_of(build, make_volumes())
-    found = run(place, heads={**HEADS, "logistic": LOGISTIC})
+    found = run(place, heads={**HEADS, "logistic": LOGISTIC, "ordinal": LOGISTIC})
     table = found.table[found.table["selected"]]
     for path in found.predictions:
         result = read_predictions(path)

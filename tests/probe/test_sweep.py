@@ -21,11 +21,11 @@ def test_every_candidate_is_validated_and_the_selected_alone_tested(build: Build
     results = run(place, seeds=[0, 1])
     table = results.table
     counts = table[table["metric"] == "accuracy"].groupby(["head", "split"]).size().to_dict()
-    expected = {"logistic": 3, "adam": 8, "knn": 3, "centroid": 1, "majority": 1}
+    expected = {"logistic": 3, "ordinal": 3, "adam": 8, "knn": 3, "centroid": 1, "majority": 1}
     for head, count in expected.items():
         assert counts[head, "val"] == count
         assert counts[head, "test"] == (2 if head == "adam" else 1)
-    assert len(results.predictions) == 6
+    assert len(results.predictions) == 7
     for path in results.predictions:
         result = read_predictions(path)
         assert result.meta["candidates"] == expected[result.meta["head"]] // (
@@ -34,7 +34,7 @@ def test_every_candidate_is_validated_and_the_selected_alone_tested(build: Build
         assert set(result.table["split"]) == {"val", "test"}
     stored = pq.read_table(results.path).to_pandas()
     assert len(stored) == len(table)
-    assert list(results.best["candidates"]) == [3 + 4 + 3 + 1 + 1]
+    assert list(results.best["candidates"]) == [3 + 3 + 4 + 3 + 1 + 1]
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy"])

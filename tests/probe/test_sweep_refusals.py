@@ -33,7 +33,8 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"heads": ["svm"]},
-            "here: There is no head 'svm': choose logistic, adam, knn, centroid or majority.",
+            "here: There is no head 'svm': choose logistic, ordinal, adam, knn, centroid or "
+            "majority.",
         ),
         (
             {"heads": {"knn": {"k": 3}}},
@@ -66,7 +67,8 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"heads": []},
-            "here: No head is named: choose among logistic, adam, knn, centroid, majority.",
+            "here: No head is named: choose among logistic, ordinal, adam, knn, centroid, "
+            "majority.",
         ),
     ],
 )

@@ -32,7 +32,7 @@ def test_it_is_the_mean_distance_in_the_order_that_is_given(run):
     shown = render(frame, "markdown")
     assert "Mean absolute error" in shown
     assert f"{row['estimate']:.3f}" in shown
-    with pytest.raises(InputError, match=r"^mean_absolute_error goes by the order of the classes, "):
+    with pytest.raises(InputError, match=r"^mean_absolute_error goes by the order of the "):
         evaluate([one], metrics=[NAME])
 
 
