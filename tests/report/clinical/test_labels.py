@@ -86,6 +86,10 @@ def test_planted_errors_are_found(classes: list[str]) -> None:
     found = label_errors([predicted(labels, probs, classes)]).sort_values("image_id")
     suspicious = found["suspicious"].to_numpy()
     assert roc_auc_score(wrong, -found["score"]) > 0.97
+    codes = np.array([classes.index(label) for label in labels])
+    others = np.where(np.arange(len(classes)) == codes[:, None], 0, probs).max(axis=1)
+    margin = probs[np.arange(2000), codes] - others
+    np.testing.assert_allclose(found["score"], (1 + margin) / 2)
     assert wrong[suspicious].mean() > 0.7, "precision"
     assert suspicious[wrong].mean() > 0.8, "recall"
     assert 0.7 * wrong.sum() < found.attrs["estimated"] < 1.5 * wrong.sum()
@@ -280,6 +284,7 @@ def test_a_copy_with_another_label_is_the_nearest_and_a_patients_own_never(
     patient = run.table["image_id"].str.extract(r"patient(\d+)")[0].astype(int)
     for together, nearest in ((1, copy), (0, None)):  # the copy in another fold, and in the same
         folds = np.where(patient.eq(4), together, patient % 2)
+        folds[names.index(own)] = 1  # as if patients were in several folds
         write_predictions("made-up.parquet", run.table.assign(fold=folds), run.meta)
         run_lines("frostline audit mine --label-errors made-up.parquet --out found.csv")
         (row,) = pd.read_csv("found.csv").to_dict("records")
