@@ -29,7 +29,7 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
-from frostline.report.tables.numbers import bound_word, extent, is_share, number
+from frostline.report.tables.numbers import bound_word, extent, is_share, number, unit_of
 from frostline.report.tables.positive import metric_title, metric_words, shared
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
         row["way"] = way_of(row["unfreeze"], row["head"], depths)
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
     limits = _limits(part[part["head"] != MAJORITY_HEAD], "estimate", metric)
-    majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * _unit(metric)
+    majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * unit_of(metric)
     if len(majority) and limits[0] - majority.min() < limits[1] - limits[0]:
         limits = _limits(part, "estimate", metric)
     there = {row["way"] for rows in groups.values() for row in rows}
@@ -141,7 +141,7 @@ def _lines(
 
 def _line(axes: Any, y: float, row: Record, value: str, metric: str) -> None:
     colour, marker = _look(row)
-    low, high, middle = (_unit(metric) * float(row[column]) for column in ("low", "high", value))
+    low, high, middle = (unit_of(metric) * float(row[column]) for column in ("low", "high", value))
     sign, word = ("+", bound_word) if value == "difference" else ("", number)
     text = number(row[value], metric, sign=sign)
     if not np.isnan(low):
@@ -197,13 +197,8 @@ def _xlabel(figure: Figure, text: str) -> None:
     figure.text(0.02, 0.06 / height, text, va="bottom", color=INK, fontsize=NORMAL)
 
 
-def _unit(metric: str) -> float:
-    """Give what a value of a metric is multiplied by: shares are drawn in percent."""
-    return 100.0 if is_share(metric) else 1.0
-
-
 def _limits(part: pd.DataFrame, value: str, metric: str) -> tuple[float, float]:
-    unit = _unit(metric)
+    unit = unit_of(metric)
     ends = extent(part[["low", "high", value]].to_numpy(np.float64))
     low, high = (unit * end for end in ends)
     margin = max(0.06 * (high - low), unit / 100)

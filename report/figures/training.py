@@ -10,6 +10,7 @@ from frostline.report.figures.style import BLUE, INK, SMALL, STYLES, VERMILION, 
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import DEPTHS, FROM_SCRATCH, way_of
 from frostline.report.tables import escape
+from frostline.report.tables.numbers import is_share, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,13 +105,13 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
     figure, axes = panels(
         [COSTS[kind] for kind in kinds],
         xlabel="",
-        ylabel=f"{title} (%)",
+        ylabel=f"{title} (%)" if is_share(metric) else title,
         columns=1,
         height=1.7,
         own_axes=True,
         legend=names,
     )
-    costs = costs.assign(way=ways)
+    costs = costs.assign(way=ways, estimate=costs["estimate"] * unit_of(metric))
     for one, kind in zip(axes, kinds, strict=True):
         part = costs[costs["cost"] == kind]
         for row in part.to_dict("records"):
@@ -118,7 +119,7 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
             marker = f"${row['unfreeze']}$" if row["way"] == DEPTHS else marker
             one.plot(
                 [row["value"]],
-                [100 * row["estimate"]],
+                [row["estimate"]],
                 marker=marker,
                 color=colour,
                 markersize=6,
@@ -131,18 +132,19 @@ def cost_figure(costs: pd.DataFrame, metric: str) -> Figure:
         seconds = FuncFormatter(lambda value, _: f"{value:,g}")
         one.xaxis.set_major_formatter(seconds if "seconds" in kind else EngFormatter(sep=""))
         one.xaxis.set_minor_locator(NullLocator())
-        _name_points(one, part)
+        _name_points(one, part, higher=find_metric(metric).higher)
     key(figure, names, styles, lines=False)
     return figure
 
 
-def _name_points(axes: Any, part: pd.DataFrame) -> None:
+def _name_points(axes: Any, part: pd.DataFrame, *, higher: bool) -> None:
     """Name the best point of each backbone, a line lower where that place is taken."""
     axes.autoscale_view()
-    tops = part.loc[part.groupby("name", sort=False)["estimate"].idxmax()]
+    scores = part.groupby("name", sort=False)["estimate"]
+    tops = part.loc[scores.idxmax() if higher else scores.idxmin()]
     taken: list[tuple[float, float]] = []
     for row in tops.sort_values("estimate", ascending=False).to_dict("records"):
-        point = axes.transData.transform((row["value"], 100 * row["estimate"]))
+        point = axes.transData.transform((row["value"], row["estimate"]))
         x, y = axes.transAxes.inverted().transform(point)
         side = "right" if x > 0.5 else "left"
         while any(abs(y - b) < 0.09 and abs(x - a) < 0.4 for a, b in taken) and y > 0.09:

@@ -29,6 +29,11 @@ def is_share(metric: str) -> bool:
     return find_metric(metric).bounds is not None
 
 
+def unit_of(metric: str) -> float:
+    """Give what a value of a metric is multiplied by where it is drawn: shares are in percent."""
+    return 100.0 if is_share(metric) else 1.0
+
+
 def number(value: float, metric: str, decimals: int = 1, sign: str = "") -> str:
     """Write a value of a metric: shares in percent, others with two more decimals.
 

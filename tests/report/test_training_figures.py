@@ -62,3 +62,28 @@ def test_seconds_are_written_out():
     assert {"0.3", "3,000"} <= set(seconds)
     assert not any(text.endswith(("m", "k")) for text in seconds)
     assert any(text.endswith("M") for text in labels["Parameters of the backbone"])
+
+
+def test_the_best_log_loss_is_the_lowest_and_no_share():
+    costs = pd.DataFrame(
+        {
+            "cost": "seconds",
+            "value": [1.0, 1000.0],
+            "estimate": [0.4, 1.3],
+            "name": "net",
+            "unfreeze": ["none", "all"],
+            "way": ["frozen", "fine-tuned"],
+        }
+    )
+    for metric, title, best, points in (
+        ("log_loss", "Log loss", 0, [0.4, 1.3]),
+        ("accuracy", "Accuracy (%)", 1, [40, 130]),
+    ):
+        figure = cost_figure(costs, metric)
+        (axes,) = figure.axes
+        assert title in [text.get_text() for text in [axes.yaxis.label, *figure.texts]]
+        drawn = [line.get_ydata()[0] for line in axes.lines]
+        assert drawn == points
+        # The name is next to the best point.
+        (name,) = axes.texts
+        assert (name.get_position()[0] > 0.5) == bool(best)
