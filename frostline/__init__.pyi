@@ -3,6 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
+from .scoring.clinical import calibration, net_benefit
 from .scoring.scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -24,6 +25,8 @@ __all__ = [
     "Sweep",
     "Workspace",
     "backbones",
+    "calibration",
     "compare",
     "evaluate",
+    "net_benefit",
 ]

@@ -25,6 +25,7 @@ Command = Callable[..., None]
 # For a mode, which is an option with a value, the parameters that do not act in it.
 Idle = Mapping[tuple[str, object], Sequence[str]]
 CONTEXT = "context_of_idle"
+ANY = object()  # whatever value a mode is given
 DEFAULT_WORKSPACE = Path(DEFAULT)
 
 
@@ -263,7 +264,8 @@ def refuse_idle(idle: Idle) -> Callable[[Command], Command]:
     Parameters
     ----------
     idle : mapping
-        By parameter and value, such as `("over", "seeds")`, the parameters that do not act then.
+        By parameter and value, such as `("over", "seeds")`, the parameters that do not act then;
+        the value `ANY` stands for all but None.
 
     Raises
     ------
@@ -288,11 +290,11 @@ def _check(context: typer.Context, values: Mapping[str, object], idle: Idle) -> 
 
     names = {one.name: one.opts[0] for one in context.command.params}
     for (mode, value), parameters in idle.items():
-        if values[mode] != value:
+        if values[mode] is None if value is ANY else values[mode] != value:
             continue
         for name in parameters:
             if _is_given(context, name):
-                said = names[mode] if value is True else f"{names[mode]} {value}"
+                said = names[mode] if value in (True, ANY) else f"{names[mode]} {value}"
                 raise InputError(
                     f"`{names[name]}` does not act with `{said}`: leave one of them out."
                 )

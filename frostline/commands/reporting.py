@@ -11,6 +11,7 @@ import typer
 from frostline.commands.clinical import ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
+    ANY,
     DEFAULT_WORKSPACE,
     Idle,
     SettingOption,
@@ -59,6 +60,8 @@ IDLE_IN_EVALUATE: Idle = {
     ("over", "folds"): ("ci", *DRAWS, "against", "split"),
     ("ci", "jackknife-t"): DRAWS,
     ("ci", "replicate-mean"): ("unit",),
+    ("net_benefit", ANY): ("ci", *DRAWS, "metric", "against", "over"),
+    ("calibration", True): ("ci", *DRAWS, "metric", "against", "over"),
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {

@@ -154,7 +154,10 @@ class _Dataset:
                 [
                     table
                     for one in self.methods
-                    for table in (roc_and_precision_recall(one, self._seed), net_benefit(one))
+                    for table in (
+                        roc_and_precision_recall(one, self._seed),
+                        net_benefit(one, self._seed),
+                    )
                 ]
             ),
         )
