@@ -21,6 +21,8 @@ from frostline.report.clinical.temperature import (
 )
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
+from frostline.report.statistics.calibration import reliability
+from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.evaluation import about_run, as_scored, place_notes
 from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array
@@ -36,6 +38,7 @@ METRICS = (
     "brier_score_loss",
 )
 BEFORE, AFTER = "before", "after"
+WITH_VALIDATION = ("val", "all")
 HELD = Note(
     "After: probabilities scaled by a temperature fitted on validation (Guo et al. 2017), which "
     "the intervals hold as it is."
@@ -96,50 +99,73 @@ def calibration(
     """
     order: dict[str, Any] = {"classes": classes, "positive": positive}
     scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate, **order)
+    for run, sample in scored:
+        if sample.probs is None:
+            raise InputError(f"{run.run} has no probabilities to calibrate: give prob_ columns.")
+        if sample.split in WITH_VALIDATION and has_validation(run):
+            raise InputError(
+                f"{run.run}: the temperature is fitted on rows of split {sample.split}: score "
+                "another, such as --split test."
+            )
+    return calibration_frame(scored, unit=unit, aggregate=aggregate)
+
+
+def calibration_frame(
+    scored: Sequence[Scored], *, unit: str = "group", aggregate: str = "auto"
+) -> pd.DataFrame:
+    """Make what `calibration` returns, of the runs that have probabilities."""
     records: list[dict[str, Any]] = []
     for item in scored:
-        records += _records(item, unit, aggregate)
+        if item[1].probs is not None:
+            records += _records(item, unit, aggregate)
     return pd.DataFrame(records)
+
+
+def reliability_of(
+    method: Method, *, unit: str = "group", aggregate: str = "auto", seed: int = 0
+) -> pd.DataFrame:
+    """Take `reliability` of the first seed, before and after scaling (column `when`).
+
+    A trained model is calibrated or not, no method is. No rows without probabilities.
+    """
+    run, sample = method.runs[0]
+    if sample.probs is None:
+        return pd.DataFrame()
+    scaled = scale_run(run, sample, unit=unit, aggregate=aggregate)
+    states = {BEFORE: scaled.before, AFTER: scaled.after}
+    parts = [
+        reliability(rows, replicates=1_000, seed=seed).assign(run=method.name, when=when)
+        for when, rows in states.items()
+        if rows is not None
+    ]
+    return pd.concat(parts)
 
 
 def scale_run(
     run: Predictions, sample: Sample, *, unit: str = "group", aggregate: str = "auto"
 ) -> Scaled:
-    """Scale the scored rows of a run.
+    """Scale the scored rows of a run, which has probabilities.
 
-    Raises
-    ------
-    InputError
-        If the run has no probabilities, or rows of validation are among the scored ones.
+    There is no temperature where rows of validation are among them.
     """
-    if sample.probs is None:
-        raise InputError(f"{run.run} has no probabilities to calibrate: give prob_ columns.")
+    assert sample.probs is not None
     folds: Array | None = None
     if run.meta.get("cv") and "fold" in run.table and sample.split == OUT_OF_FOLD:
         found = fit_temperature(sample)
         folds, why = fold_temperatures(run, sample)
         found = replace(found, notes=(*found.notes, *why))
         known = not np.isnan([*folds, found.value]).any()
-    elif not has_validation(run):
+    elif sample.split in WITH_VALIDATION or not has_validation(run):
         nan = float("nan")
         found = Temperature(nan, nan, nan, sample.unit, 0, 0, (Note(NO_ROWS),))
         known = False
     else:
-        _refuse_validation(run, sample)
         found = fit_temperature(validation_sample(run, unit=unit, aggregate=aggregate))
         known = not np.isnan(found.value)
     if not known:
         return Scaled(sample, None, found)
     probs = scale(sample.probs, found.value if folds is None else folds)
     return Scaled(sample, replace(sample, probs=probs), found)
-
-
-def _refuse_validation(run: Predictions, sample: Sample) -> None:
-    if sample.split in ("val", "all"):
-        raise InputError(
-            f"{run.run}: split {sample.split} holds the rows that the temperature is fitted on: "
-            "score another, such as --split test."
-        )
 
 
 def _records(item: Scored, unit: str, aggregate: str) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ MEANS = Note(
     "acting on the model is better than both. Avoided: needless actions spared of 100 images, net "
     "of those missed, against acting on all."
 )
-CHANCES = {"before": "as they are", "after": "scaled"}
+SCALED = {"before": "no", "after": "yes"}
 
 
 def benefit_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
@@ -64,7 +64,7 @@ def calibration_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     names = [metric_title(shared(scores, name)) for name in METRICS]
     columns = (
         Column("Model"),
-        Column("Probabilities"),
+        Column("Scaled"),
         Column("Temperature", True),
         *(Column(title, True, name) for title, name in zip(names, METRICS, strict=True)),
     )
@@ -72,7 +72,7 @@ def calibration_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     for _, part in frame.groupby(["dataset", "run"], sort=False):
         model = next(_named(part))[1]
         found = {(row["when"], row["metric"]): row for row in part.to_dict("records")}
-        for when, word in CHANCES.items():
+        for when, word in SCALED.items():
             own = [found.get((when, name)) for name in METRICS]
             scaled = _cell(found["after", TEMPERATURE], "estimate", "", 2)
             cells = (

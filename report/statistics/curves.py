@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array
 
@@ -98,13 +97,6 @@ def _draw(groups: npt.NDArray[np.int64], seed: int) -> Array:
     units = int(groups.max()) + 1
     drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES)
     return np.concatenate([np.ones((1, units)), drawn])
-
-
-def reliability_of(method: Method, seed: int = 0) -> pd.DataFrame:
-    """Take `reliability` of the first seed: a trained model is calibrated or not, no method is."""
-    if method.sample.probs is None:
-        return pd.DataFrame()
-    return reliability(method.sample, seed=seed).assign(run=method.name)
 
 
 class _Sorted:
