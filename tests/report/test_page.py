@@ -350,8 +350,8 @@ def test_page_has_the_audit_of_each_data_set(audited):
 def test_audit_can_be_read_aloud(audited):
     page = Outline(audited["index.html"].read_text())
     tags = [tag for tag, _ in page.tags]
-    # The best; scores, a matrix, scores of classes; net benefit, calibration; splits, classes of two
-    # data sets, copies.
+    # The best; scores, a matrix, scores of classes; net benefit, calibration; then splits, classes
+    # of two data sets, copies.
     assert tags.count("caption") == tags.count("table") == 10
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
     assert "data" in page.ids
