@@ -182,6 +182,9 @@ class Audit:
         All images behind the findings in one table, the most harmful first.
     controls : DataFrame, optional
         Negative controls, if asked for: scores that should be at chance.
+    label_errors : DataFrame, optional
+        Labels that are probably wrong, if asked for, the most suspicious first, each with its
+        nearest training images: `frostline audit --label-errors` writes the same.
     """
 
     dataset: str
@@ -191,6 +194,7 @@ class Audit:
     flagged: Mapping[str, pd.DataFrame]
     details: pd.DataFrame
     controls: pd.DataFrame | None = None
+    label_errors: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
@@ -215,6 +219,7 @@ class Audit:
             "images and groups of each class": self.classes,
             "what the audit found": self.findings,
             "negative controls": self.controls,
+            "suspicious labels": self.label_errors,
         }
         return "".join(
             _html(table, f"{self.dataset}: {name}")

@@ -18,6 +18,7 @@ from frostline.extract.engine import OPSET
 from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.logistic import LogisticProbe
+from frostline.probe.heads.ordinal import OrdinalProbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,10 +83,37 @@ def head_module(head: Any, run: str) -> nn.Module:
         if len(weight) == 1:  # of two classes, the first has logit 0
             weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
         return _linear(weight, bias)
+    if isinstance(head, OrdinalProbe):
+        return Ordinal(head)
     raise InputError(
         f"Run {run} has a head that is not a layer of a network ({type(head).__name__}): export "
-        "runs with head logistic or adam, or fine-tuned ones."
+        "runs with head logistic, ordinal or adam, or fine-tuned ones."
     )
+
+
+class Ordinal(nn.Module):
+    """An ordinal head: logarithms of its probabilities [n, classes], whose softmax these are."""
+
+    between: Tensor
+    places: Tensor
+
+    def __init__(self, head: OrdinalProbe) -> None:
+        super().__init__()
+        count = len(head.thresholds_)
+        self.past = _linear(np.tile(head.coef_, (count, 1)), -head.thresholds_)
+        with np.errstate(divide="ignore"):  # a class that no image was of has no gap
+            gaps = np.log(-np.expm1(-np.diff(head.thresholds_.astype(np.float64))))
+        between = np.concatenate([[0.0], gaps, [0.0]])
+        self.register_buffer("between", torch.tensor(between).float())
+        self.register_buffer("places", torch.tensor(np.argsort(head.order_)))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Give them for float32 [n, p], by `frostline.probe.solver.ordinal.class_shares`."""
+        logits = self.past(X)
+        past, short = nn.functional.logsigmoid(logits), nn.functional.logsigmoid(-logits)
+        pad = nn.functional.pad
+        shares = pad(past, (1, 0)) + pad(short, (0, 1)) + self.between
+        return shares[:, self.places]
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
@@ -143,15 +171,7 @@ def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None)
     with atomic_write(path) as temporary:
         _trace(module, images(TRACED), temporary, loaded.run)
         model = onnx.load(str(temporary))
-        about = {
-            "run": loaded.run,
-            "classes": json.dumps(loaded.classes, ensure_ascii=False),
-            "geometry": json.dumps(loaded.geometry.to_spec()),
-            "channels": loaded.channels,
-        }
-        if temperature is not None:
-            about["temperature"] = repr(temperature)
-        onnx.helper.set_model_props(model, about)
+        onnx.helper.set_model_props(model, _metadata(loaded, temperature))
         onnx.save(model, str(temporary))
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         worst = max(_difference(module, session, images(count)) for count in CHECKED)
@@ -161,6 +181,17 @@ def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None)
                 f"{worst:.2g}: nothing was written."
             )
     return worst
+
+
+def _metadata(loaded: LoadedRun, temperature: float | None) -> dict[str, str]:
+    """Give what the file says of itself."""
+    about = {
+        "run": loaded.run,
+        "classes": json.dumps(loaded.classes, ensure_ascii=False),
+        "geometry": json.dumps(loaded.geometry.to_spec()),
+        "channels": loaded.channels,
+    }
+    return about if temperature is None else about | {"temperature": repr(temperature)}
 
 
 def _trace(module: Exported, example: Tensor, path: Path, run: str) -> None:

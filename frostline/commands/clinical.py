@@ -1,4 +1,4 @@
-"""What `evaluate` shows instead of scores: operating points, net benefit, calibration and more."""
+"""What `evaluate` shows instead of scores, such as operating points and subgroups."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ CPU = ("--device", "cpu")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with images, a quarter of them of the wrong label, a probe in its workspace, and new images."""
+    """Images, a quarter of them of the wrong label, a probe of them, and new images."""
     folder: Path = tmp_path_factory.mktemp("calibrated")
     make_images(folder / "images", 48)
     for path in sorted((folder / "images").rglob("*.png")):

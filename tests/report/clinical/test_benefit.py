@@ -184,7 +184,7 @@ def test_the_command_line(run, tmp_path: Path) -> None:
     assert "tabular" in said("--net-benefit", "0.2", "--format", "latex")
     assert "not '0.2;0.3'" in said("--net-benefit", "0.2;0.3")
     assert "threshold 20 is not between 0 and 1" in said("--net-benefit", "20")
-    assert "`--seed` does not act with `--net-benefit`" in said(
+    assert "`--seed` does not act with `--net-benefit 0.2`" in said(
         "--net-benefit", "0.2", "--seed", "1"
     )
     bare = one.table.drop(columns=[name for name in one.table if name.startswith("prob_")])
