@@ -17,8 +17,8 @@ STAGES = {
     "embeddings": 1,
     "probe": 2,
     "finetune": 1,
-    "statistics": 19,
-    "figures": 13,
+    "statistics": 20,
+    "figures": 14,
 }
 
 # What may decide a number somewhere between an image file and a page.

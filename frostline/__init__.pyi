@@ -3,7 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
-from .scoring.clinical import LabelErrors, label_errors
+from .scoring.clinical import LabelErrors, calibration, label_errors, net_benefit
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -26,8 +26,10 @@ __all__ = [
     "Sweep",
     "Workspace",
     "backbones",
+    "calibration",
     "compare",
     "evaluate",
     "label_errors",
+    "net_benefit",
     "plan",
 ]

@@ -490,6 +490,7 @@ class Workspace:
         mask: PathLike | None = None,
         min_roi: int = 30,
         aggregate: Literal["none", "mean"] = "none",
+        calibrated: bool = False,
         weights: PathLike | None = None,
         head_weights: PathLike | None = None,
         module: nn.Module | None = None,
@@ -506,6 +507,9 @@ class Workspace:
             with more than `min_roi` pixels in the mask of the one volume given.
         aggregate : str
             `mean`: one row for each file, by its slices' mean probabilities.
+        calibrated : bool
+            Scale probabilities by the temperature that fits the run's validation images best; it
+            is in the metadata, as `temperature`.
         weights, head_weights, module
             As in `frostline.apply.load.Weights`: what only you have of the run's backbone.
 
@@ -515,6 +519,7 @@ class Workspace:
         >>> len(new.table)
         12
         """
+        from frostline.apply.calibrated import run_temperature
         from frostline.apply.load import load_run
         from frostline.apply.new_images import Slices
         from frostline.apply.predict import predict_images
@@ -530,6 +535,7 @@ class Workspace:
                 slices=Slices(*slices, None if mask is None else Path(mask), min_roi),
                 aggregate=aggregate,
                 on_error=machine.on_error,
+                temperature=run_temperature(found, aggregate) if calibrated else None,
                 progress=update,
             )
         warn_of(done.skipped)
@@ -541,6 +547,7 @@ class Workspace:
         path: PathLike | None = None,
         *,
         overwrite: bool = False,
+        calibrated: bool = False,
         weights: PathLike | None = None,
         head_weights: PathLike | None = None,
         module: nn.Module | None = None,
@@ -551,9 +558,10 @@ class Workspace:
         ----------
         path, overwrite
             The file, which is returned, `RUN.onnx` if not given; and whether to replace it.
-        weights, head_weights, module
+        calibrated, weights, head_weights, module
             As in `predict`.
         """
+        from frostline.apply.calibrated import run_temperature
         from frostline.apply.load import load_run
         from frostline.apply.onnx import export_onnx
 
@@ -562,7 +570,7 @@ class Workspace:
         target = Path(path or f"{found.run}.onnx")
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there: give another path, or overwrite=True.")
-        export_onnx(found, target)
+        export_onnx(found, target, run_temperature(found) if calibrated else None)
         return target
 
     def run(

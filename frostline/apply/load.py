@@ -63,6 +63,8 @@ class LoadedRun:
         A classifier and None; or the model of a backbone and the head behind it.
     probabilities : callable
         uint8 [n, height, width] or [n, height, width, 3] to float64 [n, classes].
+    folder : Path
+        Where the model is kept.
     """
 
     run: str
@@ -76,6 +78,7 @@ class LoadedRun:
     network: nn.Module | Backbone
     head: Any
     probabilities: Callable[[np.ndarray], np.ndarray]
+    folder: Path
 
 
 def find_run(workspace: Workspace, run: str) -> Path:
@@ -201,6 +204,7 @@ def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRu
         model,
         None,
         probabilities,
+        folder,
     )
 
 
@@ -225,6 +229,7 @@ def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) ->
         backbone,
         head,
         lambda pixels: head.predict_proba(embed(pixels)),
+        folder,
     )
 
 

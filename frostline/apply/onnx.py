@@ -38,10 +38,13 @@ class Exported(nn.Module):
     ----------
     loaded : LoadedRun
         On the CPU.
+    temperature : float
+        That logits are divided by.
     """
 
-    def __init__(self, loaded: LoadedRun) -> None:
+    def __init__(self, loaded: LoadedRun, temperature: float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.normalisation = loaded.normalisation
         if loaded.head is None:
             assert isinstance(loaded.network, nn.Module)
@@ -58,7 +61,7 @@ class Exported(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Classify uint8 [n, height, width] or [n, height, width, 3] to float32 [n, classes]."""
         logits = self.head(self.embed(to_input(images, self.normalisation, "cpu")).float())
-        return logits.softmax(1)
+        return (logits if self.temperature == 1 else logits / self.temperature).softmax(1)
 
 
 def head_module(head: Any, run: str) -> nn.Module:
@@ -121,17 +124,20 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     return layer
 
 
-def export_onnx(loaded: LoadedRun, path: Path) -> float:
+def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None) -> float:
     """Write a run as an ONNX file and compare it with PyTorch.
 
     The input `images` is uint8 [n, height, width, 3] (grey runs: [n, height, width]), what the
     geometry in the file's metadata makes of an image; the output `probabilities` is float32
-    [n, classes]. n is free. The metadata are `classes`, `geometry`, `channels` and `run`.
+    [n, classes]. n is free. The metadata are `classes`, `geometry`, `channels` and `run`, and
+    `temperature` where there is one.
 
     Parameters
     ----------
     loaded : LoadedRun
         On the CPU.
+    temperature : float, optional
+        By which probabilities are scaled; see `run_temperature`.
 
     Returns
     -------
@@ -149,7 +155,7 @@ def export_onnx(loaded: LoadedRun, path: Path) -> float:
         import onnxruntime
     except ImportError as error:
         raise InputError(NEEDED) from error
-    module = Exported(loaded)
+    module = Exported(loaded, 1.0 if temperature is None else temperature)
     side = loaded.geometry.crop
     colours = (3,) if loaded.channels == "rgb" else ()
     # Contiguous as ONNX has it; a model in channels-last order would be traced with copies.
@@ -165,13 +171,7 @@ def export_onnx(loaded: LoadedRun, path: Path) -> float:
     with atomic_write(path) as temporary:
         _trace(module, images(TRACED), temporary, loaded.run)
         model = onnx.load(str(temporary))
-        about = {
-            "run": loaded.run,
-            "classes": json.dumps(loaded.classes, ensure_ascii=False),
-            "geometry": json.dumps(loaded.geometry.to_spec()),
-            "channels": loaded.channels,
-        }
-        onnx.helper.set_model_props(model, about)
+        onnx.helper.set_model_props(model, _metadata(loaded, temperature))
         onnx.save(model, str(temporary))
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         worst = max(_difference(module, session, images(count)) for count in CHECKED)
@@ -181,6 +181,17 @@ def export_onnx(loaded: LoadedRun, path: Path) -> float:
                 f"{worst:.2g}: nothing was written."
             )
     return worst
+
+
+def _metadata(loaded: LoadedRun, temperature: float | None) -> dict[str, str]:
+    """Give what the file says of itself."""
+    about = {
+        "run": loaded.run,
+        "classes": json.dumps(loaded.classes, ensure_ascii=False),
+        "geometry": json.dumps(loaded.geometry.to_spec()),
+        "channels": loaded.channels,
+    }
+    return about if temperature is None else about | {"temperature": repr(temperature)}
 
 
 def _trace(module: Exported, example: Tensor, path: Path, run: str) -> None:

@@ -50,6 +50,7 @@ def predict_images(
     slices: Slices | None = None,
     aggregate: Literal["none", "mean"] = "none",
     on_error: Literal["stop", "skip"] = "stop",
+    temperature: float | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict files, all images in folders, slices of volumes and frames of DICOM files.
@@ -62,6 +63,8 @@ def predict_images(
         "none", or "mean": one row a file, by the mean of its slices' probabilities.
     on_error : str
         "stop" at a file that cannot be read, or "skip" it and go on.
+    temperature : float, optional
+        By which the probabilities of each row are scaled; see `run_temperature`.
 
     Raises
     ------
@@ -92,7 +95,9 @@ def predict_images(
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    table = _table(rows, np.concatenate(found), loaded.classes, aggregate)
+    if temperature is not None:
+        meta["temperature"] = temperature
+    table = _table(rows, np.concatenate(found), loaded.classes, aggregate, temperature)
     ordered = in_class_order(table, meta, loaded.about.get("class_order"))
     return Predicted(*ordered, images.skipped, images.ignored)
 
@@ -125,6 +130,7 @@ def _table(
     probabilities: np.ndarray,
     classes: Sequence[str],
     aggregate: str,
+    temperature: float | None,
 ) -> pd.DataFrame:
     images = pd.DataFrame(rows, columns=["image_id", "group_id", "file"])
     images[["split", "label"]] = None
@@ -133,8 +139,15 @@ def _table(
         images = images.drop_duplicates("file").assign(
             image_id=lambda one: one["file"], group_id=None
         )
-        table = predictions_table(images, classes, files.mean().to_numpy())
+        mean = _scaled(files.mean().to_numpy(), temperature)
+        table = predictions_table(images, classes, mean)
         return table.assign(images=files.size().to_numpy())
     if images["group_id"].notna().any():  # groups are for every row or for none
         images["group_id"] = images["file"]
-    return predictions_table(images, classes, probabilities)
+    return predictions_table(images, classes, _scaled(probabilities, temperature))
+
+
+def _scaled(probabilities: np.ndarray, temperature: float | None) -> np.ndarray:
+    from frostline.report.clinical.temperature import scale
+
+    return probabilities if temperature is None else scale(probabilities, temperature)

@@ -32,6 +32,15 @@ RunOption = Annotated[
 ]
 
 
+CalibratedOption = Annotated[
+    bool,
+    typer.Option(
+        "--calibrated",
+        help="Scale probabilities by the temperature that fits the run's validation images best.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class SliceOptions:
     """Which slices of volumes are predicted."""
@@ -107,6 +116,7 @@ def predict(
         Literal["none", "mean"],
         typer.Option(help="mean: one row a file, by its slices' mean probabilities."),
     ] = "none",
+    calibrated: CalibratedOption = False,
     device: DeviceOption = "auto",
     on_error: OnErrorOption = "stop",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -118,6 +128,7 @@ def predict(
     Example: frostline predict --run chest-effnet-lite0-paper new_images/
     """
     from frostline import stages
+    from frostline.apply.calibrated import run_temperature
     from frostline.apply.load import load_run
     from frostline.apply.predict import predict_images
     from frostline.cache import Workspace
@@ -128,9 +139,16 @@ def predict(
     where, _ = stages.Machine(device).resolve()
     loaded = load_run(Workspace(workspace), run, device=where, weights=files.files())
     path = output.path(f"predict-{loaded.run}.csv", (".csv", ".parquet"))
+    temperature = run_temperature(loaded, aggregate) if calibrated else None
     with progress("Predicting") as update:
         done = predict_images(
-            loaded, images, slices=chosen, aggregate=aggregate, on_error=on_error, progress=update
+            loaded,
+            images,
+            slices=chosen,
+            aggregate=aggregate,
+            on_error=on_error,
+            temperature=temperature,
+            progress=update,
         )
     write_predictions(path, done.table, done.meta)
     _say_predicted(done)
@@ -155,6 +173,7 @@ def export(
     output: OutputOptions,
     files: FileOptions,
     to: Annotated[Literal["onnx"], typer.Option("--to", help="The format.")] = "onnx",
+    calibrated: CalibratedOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a run as one ONNX file, from pixels to probabilities, and compare it with PyTorch.
@@ -163,6 +182,7 @@ def export(
 
     Example: frostline export --run chest-effnet-lite0-paper --to onnx
     """
+    from frostline.apply.calibrated import run_temperature
     from frostline.apply.load import load_run
     from frostline.apply.onnx import export_onnx
     from frostline.cache import Workspace
@@ -170,6 +190,6 @@ def export(
 
     loaded = load_run(Workspace(workspace), run, weights=files.files())
     path = output.path(f"{loaded.run}.{to}", (f".{to}",))
-    worst = export_onnx(loaded, path)
+    worst = export_onnx(loaded, path, run_temperature(loaded) if calibrated else None)
     say(f"Probabilities agree with PyTorch's to {worst:.1g}.")
     typer.echo(path)

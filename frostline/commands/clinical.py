@@ -78,12 +78,14 @@ class ClinicalOptions:
             rule = {"threshold": self.threshold, "prevalence": self.prevalence}
             return render_operating(operating_points(predictions, **rule, **scoring), format)
         if mode == "net_benefit":
-            from frostline.report.clinical.benefit import net_benefit, parse_thresholds, render
+            from frostline.report.clinical.benefit import net_benefit, parse_thresholds
+            from frostline.report.clinical.tables import render_benefit
 
             at = parse_thresholds(self.net_benefit or "")
-            return render(net_benefit(predictions, thresholds=at, **scoring), format)
+            return render_benefit(net_benefit(predictions, thresholds=at, **scoring), format)
         if mode == "calibration":
-            from frostline.report.clinical.calibration import calibration, render_calibration
+            from frostline.report.clinical.calibration import calibration
+            from frostline.report.clinical.tables import render_calibration
 
             return render_calibration(calibration(predictions, **scoring), format)
         from frostline.report.clinical.subgroups import render_subgroups, subgroups

@@ -63,6 +63,8 @@ IDLE_IN_EVALUATE: Idle = {
     ("over", "folds"): ("ci", *DRAWS, "against", "split"),
     ("ci", "jackknife-t"): DRAWS,
     ("ci", "replicate-mean"): ("unit",),
+    ("net_benefit", bool): ("ci", *DRAWS, "metric", "against", "over"),
+    ("calibration", True): ("ci", *DRAWS, "metric", "against", "over"),
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {

@@ -1,13 +1,170 @@
-"""Clinical evidence of predictions, in Python: `docs/clinical.md`."""
+"""Clinical evidence from predictions: paths, tables, or what a workspace gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
+from frostline.cache.tables.class_order import class_names
 from frostline.names import in_python
+from frostline.report.tables.table import Table
 from frostline.scoring.scores import Runs, _tables
+
+
+class Evidence(pd.DataFrame):
+    """Numbers in a pandas DataFrame that shows itself as a table, with its notes."""
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame  # a part of it is an ordinary table
+
+    @abstractmethod
+    def _shown(self) -> Table:
+        """Lay out what is shown."""
+
+    def __repr__(self) -> str:
+        """Show the table in a terminal."""
+        from frostline.report.tables.writers.terminal import to_terminal
+
+        return to_terminal(self._shown())
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        from frostline.report import table_html
+
+        return table_html(self._shown())
+
+
+class NetBenefit(Evidence):
+    """What acting on models is worth, one row for each model, class and threshold.
+
+    Columns are `run`, `positive`, `threshold`, `net_benefit`, `low`, `high`, `act_on_all`,
+    `difference`, `avoided`, ….
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.tables import benefit_table
+
+        return benefit_table(pd.DataFrame(self))
+
+
+class Calibration(Evidence):
+    """Calibration before and after temperature scaling, one row for each run and number.
+
+    Columns are `run`, `when` ("before" or "after"), `metric`, `estimate`, `low`, `high`, ….
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.tables import calibration_table
+
+        return calibration_table(pd.DataFrame(self))
+
+
+@in_python
+def net_benefit(
+    predictions: Runs,
+    *,
+    thresholds: float | Iterable[float] = (0.05, 0.1, 0.2),
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
+) -> NetBenefit:
+    """Say what acting on a model is worth, against acting on all and on none.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        Runs that differ in their seed alone are one model.
+    thresholds : float or several
+        Probabilities between 0 and 1, fixed beforehand: who acts at t holds one needless action for
+        t / (1 - t) of a missed one.
+    split, unit, aggregate, classes
+        As in `evaluate`.
+    positive : str, optional
+        The class that is acted on; of more than two classes each, if not given.
+
+    Returns
+    -------
+    NetBenefit
+        A DataFrame with one row for each model, class and threshold.
+
+    Raises
+    ------
+    InputError
+        If a threshold is not between 0 and 1, or a run has no probabilities.
+
+    Examples
+    --------
+    >>> worth = frostline.net_benefit(frozen, thresholds=0.2)
+    >>> worth[["threshold", "net_benefit", "low", "high", "difference"]].shape
+    (1, 5)
+    """
+    from frostline.report.clinical.benefit import net_benefit as compute
+
+    wanted = [thresholds] if isinstance(thresholds, int | float) else list(thresholds)
+    frame = compute(
+        _tables(predictions),
+        thresholds=wanted,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        positive=positive,
+    )
+    return NetBenefit(frame)
+
+
+@in_python
+def calibration(
+    predictions: Runs,
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
+) -> Calibration:
+    """Say whether probabilities are true, and whether one temperature mends them.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        With labelled rows of split val, or of a cross-validation: the temperature is fitted there.
+    split, unit, aggregate, classes, positive
+        As in `evaluate`.
+
+    Returns
+    -------
+    Calibration
+        A DataFrame with the temperature of each run, and slope, intercept, error, log loss and
+        Brier score before and after.
+
+    Raises
+    ------
+    InputError
+        If a run has no probabilities, or rows of validation would be scored.
+
+    Examples
+    --------
+    >>> found = frostline.calibration(frozen)
+    >>> found["when"].isin(["before", "after"]).all()
+    True
+    """
+    from frostline.report.clinical.calibration import calibration as compute
+
+    frame = compute(
+        _tables(predictions),
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        positive=positive,
+    )
+    return Calibration(frame)
 
 
 class LabelErrors(pd.DataFrame):

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from frostline.report.figures.style import COLOURS, GREY, STYLES, key, panels
+from frostline.report.figures.style import COLOURS, GREY, INK, STYLES, key, panels
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANCE, TRUE, BAR = "chance", "calibrated", "95% of points if calibrated"
+# Of calibration before and after scaling: the mark, and how far to the side it stands.
+BEFORE, AFTER = "as they are", "scaled"
+ASIDE = 0.012
 AXES = {
     "roc": ("False positive rate", "True positive rate"),
     "precision-recall": ("Recall", "Precision"),
@@ -57,43 +60,52 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
 def reliability_figure(bins: pd.DataFrame, positive: str = "") -> Figure:
     """Draw frequency against confidence, with bars of what good calibration would show.
 
-    A panel for each method: bars of two would hide each other.
+    A panel for each method: bars of two would hide each other. What was scaled is hollow, and a
+    little to the right.
 
     Parameters
     ----------
     bins : DataFrame
-        What `reliability` returned, with `panel` and `way`.
+        What `reliability_of` returned, with `panel` and `way`.
     positive : str
         As of `curve_figure`.
     """
     titles = list(bins["panel"].unique())
-    more = {TRUE: (GREY, "", ":"), BAR: (GREY, "|", "")}
+    more: dict[str, tuple[str, str, Any]] = {TRUE: (GREY, "", ":"), BAR: (GREY, "|", "")}
+    scaled = bool((bins["when"] == "after").any())
+    states = {BEFORE: (GREY, "o", ""), AFTER: (INK, "$\\circ$", "")} if scaled else {}
     figure, axes = panels(
         titles,
         xlabel=_of("Mean confidence", positive),
         ylabel="Observed frequency",
         height=1.5,
-        legend=list(more),
+        legend=[*states, *more],
     )
     for one, title in zip(axes, titles, strict=True):
         one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-        for way, line in bins[bins["panel"] == title].groupby("way", sort=False):
+        part = bins[bins["panel"] == title]
+        for (way, when), line in part.groupby(["way", "when"], sort=False):
             colour, marker, _ = STYLES[str(way)]
-            x, bar = line["confidence"], (line["bar_low"], line["bar_high"])
-            one.vlines(x, *bar, color=colour, linewidth=2, alpha=0.4)
-            one.plot(x, line["frequency"], marker, color=colour, markersize=3.2)
+            aside, look = -ASIDE * scaled, {"color": colour, "markersize": 3.2}
+            bar = {"color": colour, "linewidth": 2, "alpha": 0.4}
+            if when == "after":
+                aside, look = ASIDE, {"color": INK, "markersize": 3.6, "markerfacecolor": "none"}
+                bar = {"color": INK, "linewidth": 0.8, "alpha": 0.7}
+            x = line["confidence"] + aside
+            one.vlines(x, line["bar_low"], line["bar_high"], **bar)
+            one.plot(x, line["frequency"], marker, markeredgewidth=0.8, clip_on=False, **look)
         _square(one)
-    key(figure, [], STYLES, more=more)
+    key(figure, [], STYLES, more={**states, **more})
     return figure
 
 
 def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str], positive: str = "") -> Figure:
-    """Draw net benefit against the threshold, a panel for each backbone or class.
+    """Draw net benefit with bands against the threshold, a panel for each backbone or class.
 
     Parameters
     ----------
     curves : DataFrame
-        Columns `panel`, `line`, `kind`, `x`, `y`.
+        Columns `panel`, `line`, `kind`, `x`, `y`, `low`, `high`.
     lines : mapping of str to str
         Name of every line, and the way to train whose style it has, or "".
     positive : str
@@ -122,6 +134,9 @@ def decision_figure(curves: pd.DataFrame, lines: Mapping[str, str], positive: st
         one.plot(everyone["x"], everyone["y"], color=GREY, linewidth=1.2, linestyle=":")
         for name, line in part[part["kind"] == "net-benefit"].groupby("line", sort=False):
             colour, _, dash = styles[str(name)]
+            one.fill_between(
+                line["x"], line["low"], line["high"], color=colour, alpha=0.22, linewidth=0
+            )
             one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
         top = max(tops.values()) if alike else tops[title]
         one.set_ylim(-0.12 * top, 1.1 * top)

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.versions import STAGES
+from frostline.report.clinical.benefit import THRESHOLDS, benefit_frame
+from frostline.report.clinical.calibration import calibration_frame, reliability_of
 from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -22,7 +24,7 @@ from frostline.report.statistics.comparisons.best import compare_all, mark_best
 from frostline.report.statistics.comparisons.compare import comparison_frame
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.methods import Method, group_methods
-from frostline.report.statistics.curves import net_benefit, reliability_of, roc_and_precision_recall
+from frostline.report.statistics.curves import net_benefit, roc_and_precision_recall
 from frostline.report.statistics.evaluation import score, tabulate, with_majority
 from frostline.report.statistics.methods import tabulate_methods
 from frostline.report.statistics.metrics import DEFAULT_METRICS, of_probabilities
@@ -52,11 +54,12 @@ def compute_numbers(
     embeddings : mapping, optional
         By data set and backbone.
     **options
-        As of `evaluate`.
+        As of `evaluate`; `benefit`, the thresholds of net benefit.
     """
     chosen = {name: options.pop(name) for name in SCORING if name in options}
     metrics = options.pop("metrics", None) or DEFAULT_METRICS
-    how = _How(primary, tuple(metrics), options, chosen)
+    benefit = tuple(options.pop("benefit", THRESHOLDS))
+    how = _How(primary, tuple(metrics), options, chosen, benefit)
     rows = score(predictions, **chosen)
     # A primary metric that no run has: the first that they have decides.
     if of_probabilities(primary) and all(sample.probs is None for _, sample in rows):
@@ -95,6 +98,12 @@ class _How:
     metrics: tuple[str, ...]
     options: dict[str, Any]
     scoring: dict[str, Any]
+    benefit: tuple[float, ...]
+
+    @property
+    def resampled(self) -> dict[str, Any]:
+        """What else than the split says which rows are scored."""
+        return {name: value for name, value in self.scoring.items() if name != "split"}
 
     @property
     def all_metrics(self) -> list[str]:
@@ -154,7 +163,10 @@ class _Dataset:
                 [
                     table
                     for one in self.methods
-                    for table in (roc_and_precision_recall(one, self._seed), net_benefit(one))
+                    for table in (
+                        roc_and_precision_recall(one, self._seed),
+                        net_benefit(one, self._seed),
+                    )
                 ]
             ),
         )
@@ -173,7 +185,13 @@ class _Dataset:
             "pairs": lambda: comparison_frame(compared(), Options(primary, seed=seed)),
             "freezing": lambda: frozen_against_unfrozen(self.items, primary, seed=seed),
             "classes": lambda: tabulate_methods(methods, of_a_class, *given),
-            "reliability": lambda: pd.concat([reliability_of(one, seed) for one in methods]),
+            "reliability": lambda: pd.concat(
+                [reliability_of(one, seed=seed, **how.resampled) for one in methods]
+            ),
+            "benefit": lambda: benefit_frame(methods, how.benefit),
+            "calibration": lambda: calibration_frame(
+                [one.runs[0] for one in methods], **how.resampled
+            ),
             "mistakes": lambda: confident_mistakes(methods, how.scoring.get("split", "test")),
         }
         tables = {what: store(what, compute) for what, compute in computed.items()}

@@ -25,9 +25,10 @@ class DatasetNumbers:
     names : DataFrame
         A row a method, by its first run's name: `title`, `short` (the same in fewer words), `panel`
         (of figures where ways of training share one), `way` (of training).
-    marks, pairs, freezing, classes, curves, reliability, maps, mistakes : DataFrame
+    marks, pairs, freezing, classes, curves, reliability, benefit, calibration, maps, mistakes
         As `mark_best`, `compare`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`,
-        `reliability_of`, `maps.project` and `confident_mistakes` give them.
+        `reliability_of`, `benefit_frame`, `calibration_frame` (of first seeds), `maps.project` and
+        `confident_mistakes` give them.
     """
 
     name: str
@@ -40,6 +41,8 @@ class DatasetNumbers:
     classes: pd.DataFrame
     curves: pd.DataFrame
     reliability: pd.DataFrame
+    benefit: pd.DataFrame
+    calibration: pd.DataFrame
     mistakes: pd.DataFrame
     maps: pd.DataFrame
 

@@ -75,7 +75,8 @@ def write_report(
     failed : sequence of Failed, methods without predictions, and why
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
-        `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
+        `figure_formats` (by default `FILE_FORMATS`), `benefit` (the thresholds of net benefit), and
+        those of `evaluate`, such as `ci`.
 
     Returns
     -------
@@ -133,6 +134,10 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
     texts["tables/classes.csv"] = frame_to_csv(
         pd.concat([part.class_scores for part in numbers.datasets])
     )
+    for name in ("benefit", "calibration"):
+        found = [getattr(part, name) for part in numbers.datasets if len(getattr(part, name))]
+        if found:
+            texts[f"tables/{name}.csv"] = frame_to_csv(pd.concat(found, ignore_index=True))
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))

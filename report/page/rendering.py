@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from frostline.report.clinical.tables import benefit_table, calibration_table
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
 from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
@@ -19,6 +22,7 @@ from frostline.report.page.mistakes import Images, mistaken_images
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.overview import overview_sentence, overview_table
 from frostline.report.page.provenance import provenance
+from frostline.report.page.score_figures import best_of_ways
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables import data
 from frostline.report.tables.classes import class_table
@@ -26,7 +30,7 @@ from frostline.report.tables.data import DataAudit
 from frostline.report.tables.escape import plain, unbroken
 from frostline.report.tables.failed import Failed, unfinished_sentence
 from frostline.report.tables.freezing import freezing_table
-from frostline.report.tables.scores import score_table
+from frostline.report.tables.scores import ON_PAGE, score_table
 from frostline.report.tables.table import Table
 from frostline.report.tables.writers.html import table_html
 
@@ -91,6 +95,8 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             metric=find_metric(numbers.primary).words,
             scores=_table(scores),
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
+            benefit=_benefit(numbers),
+            calibration=_calibration(numbers),
             figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
             data=_data(content.audits) if content.audits else None,
@@ -125,6 +131,23 @@ def _markup(text: str) -> Any:
 
 def _table(table: Table) -> Any:
     return _markup(table_html(table))
+
+
+def _benefit(numbers: ReportNumbers) -> Any:
+    """Give net benefit of every method; of more than two classes the best of each way to train."""
+    frames = [
+        part.benefit
+        if part.positive or not len(part.benefit)
+        else part.benefit[part.benefit["run"].isin(best_of_ways(numbers, part)["run"])]
+        for part in numbers.datasets
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    return _table(benefit_table(frame, ON_PAGE)) if len(frame) else None
+
+
+def _calibration(numbers: ReportNumbers) -> Any:
+    frame = pd.concat([part.calibration for part in numbers.datasets], ignore_index=True)
+    return _table(calibration_table(frame, ON_PAGE)) if len(frame) else None
 
 
 def _width(svg: str) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from frostline.report import figures
+from frostline.report.clinical.calibration import AFTER
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.statistics.names import describe, trained_word
 from frostline.report.tables.freezing import pair_names
@@ -92,10 +94,7 @@ def draw_decision(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure,
         ways = {way: way for way in dict.fromkeys(rows["way"])}
         figure = figures.decision_figure(rows.assign(line=rows["way"]), ways, part.positive)
         return figure, f"Net benefit of acting on {part.positive}, by threshold."
-    frame = numbers.by_method
-    scores = frame[frame["metric"] == numbers.primary].set_index("run")["estimate"]
-    best = part.names.assign(score=part.names["run"].map(scores)).sort_values("score")
-    best = best.drop_duplicates("way", keep="last")
+    best = best_of_ways(numbers, part)
     rows = rows[rows["run"].isin(best["run"])]
     lines = {row["panel"] + ", " + row["way"]: row["way"] for row in best.to_dict("records")}
     rows = rows.assign(line=rows["panel"] + ", " + rows["way"], panel=rows["label"])
@@ -105,6 +104,14 @@ def draw_decision(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure,
     return figures.decision_figure(rows, lines), words
 
 
+def best_of_ways(numbers: ReportNumbers, part: DatasetNumbers) -> pd.DataFrame:
+    """Give the rows of `part.names` that are of the best method of each way to train."""
+    frame = numbers.by_method
+    scores = frame[frame["metric"] == numbers.primary].set_index("run")["estimate"]
+    best = part.names.assign(score=part.names["run"].map(scores)).sort_values("score")
+    return best.drop_duplicates("way", keep="last")
+
+
 def draw_reliability(part: DatasetNumbers) -> tuple[Figure, str] | None:
     """Draw how often answers of some confidence are right."""
     if not len(part.reliability):
@@ -112,7 +119,8 @@ def draw_reliability(part: DatasetNumbers) -> tuple[Figure, str] | None:
     rows = part.reliability.merge(part.names, on="run")
     rows = rows.assign(panel=rows["short"])
     inside = rows["frequency"].between(rows["bar_low"], rows["bar_high"])
-    shares = inside.groupby([rows["title"]], sort=False).agg(["sum", "size"])
+    rows["name"] = rows["title"] + np.where(rows["when"] == AFTER, " scaled", "")
+    shares = inside.groupby(rows["name"], sort=False).agg(["sum", "size"])
     words = [f"{name} {row['sum']} of {row['size']}" for name, row in shares.iterrows()]
     figure = figures.reliability_figure(rows, part.positive)
     return figure, f"Bins within their bars: {'; '.join(words)}."

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from frostline.report.statistics.calibration import reliability
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.metrics import Array
 
@@ -32,16 +31,13 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
         Columns `CURVE_COLUMNS`, kinds "roc" (x false, y true positive rate) and
         "precision-recall" (x recall, y precision); no rows without probabilities.
     """
-    rows = _rows(method)
+    rows = method_rows(method)
     if rows is None:
         return pd.DataFrame(columns=list(CURVE_COLUMNS))
     truth, probs, groups = rows
     chosen = [1] if probs.shape[2] == 2 else range(probs.shape[2])
     sorted_rows = [_Sorted(truth == c, probs[s, :, c]) for s in range(len(probs)) for c in chosen]
-    rng = np.random.default_rng(seed)
-    units = int(groups.max()) + 1
-    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES)
-    counts = np.concatenate([np.ones((1, units)), drawn])
+    counts = _draw(groups, seed)
     roc, precision = [], []
     for start in range(0, len(counts), BLOCK):
         weights = counts[start : start + BLOCK, groups]
@@ -64,39 +60,43 @@ def _mean(curves: list[Array]) -> Array:
     return np.divide(np.nansum(values, axis=0), there, out=nothing, where=there > 0)
 
 
-def net_benefit(method: Method) -> pd.DataFrame:
+def net_benefit(method: Method, seed: int = 0) -> pd.DataFrame:
     """Compute the net benefit of acting above a threshold, for each class against all.
 
-    Vickers and Elkin (2006).
-
-    TP/n - FP/n · t/(1 - t), averaged over seeds; kind "net-benefit", and "act-on-all" for acting on
-    every image. Of two classes the positive one alone. Never acting is 0.
+    Vickers and Elkin (2006): TP/n - FP/n · t/(1 - t), averaged over seeds; kind "net-benefit", and
+    "act-on-all" for acting on every image. Of two classes the positive one alone. Never acting is
+    0. Bands are those of `roc_and_precision_recall`, by the same draws; acting on all has none.
     """
-    rows = _rows(method)
+    rows = method_rows(method)
     if rows is None:
         return pd.DataFrame(columns=list(CURVE_COLUMNS))
-    truth, probs, _ = rows
+    truth, probs, groups = rows
     odds = THRESHOLDS / (1 - THRESHOLDS)
+    counts = _draw(groups, seed)
+    images = counts @ np.bincount(groups).astype(np.float64)
     parts = []
     for c in [1] if probs.shape[2] == 2 else range(probs.shape[2]):
         positive = truth == c
-        acted = probs[:, :, c, None] >= THRESHOLDS
-        gain = (acted & positive[:, None]).mean((0, 1)) - (acted & ~positive[:, None]).mean(
-            (0, 1)
-        ) * odds
-        share = positive.mean()
+        acted = np.mean([one >= THRESHOLDS for one in probs[:, :, c, None]], axis=0)
+        gain = acted * np.where(positive[:, None], 1.0, -odds)
+        by_group = np.zeros((counts.shape[1], len(THRESHOLDS)))
+        np.add.at(by_group, groups, gain)
+        drawn = counts @ by_group / images[:, None]
         label = method.sample.classes[c]
-        for kind, y in (("net-benefit", gain), ("act-on-all", share - (1 - share) * odds)):
-            curve = {"run": method.name, "kind": kind, "label": label, "x": THRESHOLDS, "y": y}
-            parts.append(pd.DataFrame({**curve, "low": np.nan, "high": np.nan}))
+        parts.append(_banded(method.name, "net-benefit", drawn, THRESHOLDS, label))
+        share = positive.mean()
+        curve = {"run": method.name, "kind": "act-on-all", "label": label, "x": THRESHOLDS}
+        every = share - (1 - share) * odds
+        parts.append(pd.DataFrame({**curve, "y": every, "low": np.nan, "high": np.nan}))
     return pd.concat(parts)
 
 
-def reliability_of(method: Method, seed: int = 0) -> pd.DataFrame:
-    """Take `reliability` of the first seed: a trained model is calibrated or not, no method is."""
-    if method.sample.probs is None:
-        return pd.DataFrame()
-    return reliability(method.sample, seed=seed).assign(run=method.name)
+def _draw(groups: npt.NDArray[np.int64], seed: int) -> Array:
+    """Draw how often each group comes up: [1 + BAND_REPLICATES, G], the first as they are."""
+    rng = np.random.default_rng(seed)
+    units = int(groups.max()) + 1
+    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES)
+    return np.concatenate([np.ones((1, units)), drawn])
 
 
 class _Sorted:
@@ -131,8 +131,13 @@ class _Sorted:
         return roc, out
 
 
-def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]] | None:
-    """Give truth [n], probabilities [S, n, K] and groups [n] of rows, sorted by their names."""
+def method_rows(
+    method: Method,
+) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.int64]] | None:
+    """Give truth [n], probabilities [S, n, K] and groups [n] of rows, sorted by their names.
+
+    None where a seed has no probabilities.
+    """
     if any(sample.probs is None for _, sample in method.runs):
         return None
     first = method.sample
@@ -151,13 +156,13 @@ def _rows(method: Method) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.
     return first.truth[orders[0]], probs, np.unique(groups, return_inverse=True)[1]
 
 
-def _banded(run: str, kind: str, drawn: Array) -> pd.DataFrame:
+def _banded(run: str, kind: str, drawn: Array, x: Array = GRID, label: str = "") -> pd.DataFrame:
     """Give the estimate, which is the first row, and bounds from the replicates, the rest."""
-    bounds = np.full((2, len(GRID)), np.nan)
+    bounds = np.full((2, len(x)), np.nan)
     there = np.isfinite(drawn[1:]).any(axis=0)  # nowhere, where a class does not occur
     if there.any():
         bounds[:, there] = np.nanquantile(drawn[1:, there], [0.025, 0.975], axis=0)
     low, high = bounds
     return pd.DataFrame(
-        {"run": run, "kind": kind, "label": "", "x": GRID, "y": drawn[0], "low": low, "high": high}
+        {"run": run, "kind": kind, "label": label, "x": x, "y": drawn[0], "low": low, "high": high}
     )

@@ -127,7 +127,7 @@ def tabulate(
         intervals = compute_intervals(
             sample, names, ci=ci, replicates=replicates, seed=seed, stratified=stratified
         )
-        about = _about(run, sample) | {"seed": seed}
+        about = about_run(run, sample) | {"seed": seed}
         for name, interval in intervals.items():
             notes = place_notes(_notes(sample, interval), name, _dataset(run), {run.run: [run.run]})
             own = {"metric": name, "positive": sample.positive_of(name), "notes": notes}
@@ -232,7 +232,8 @@ def _with_own_names(runs: Sequence[Predictions]) -> list[Predictions]:
     return out
 
 
-def _about(run: Predictions, sample: Sample) -> dict[str, Any]:
+def about_run(run: Predictions, sample: Sample) -> dict[str, Any]:
+    """Give what tables say of a run itself, by `RUN_COLUMNS` and the like."""
     about = {name: run.meta.get(name) for name in RUN_COLUMNS}
     about = {name: "" if value is None else value for name, value in about.items()}
     return about | {

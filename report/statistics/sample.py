@@ -133,6 +133,17 @@ class Sample:
             if name in ORDINAL:
                 check_order(self.classes, self.declared, name, whose)
 
+    def rows(self, chosen: npt.NDArray[np.integer]) -> Sample:
+        """Take some rows, by number [m], as a sample of its own."""
+        return replace(
+            self,
+            truth=self.truth[chosen],
+            prediction=self.prediction[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            probs=None if self.probs is None else self.probs[chosen],
+            ids=None if self.ids is None else self.ids[chosen],
+        )
+
     @property
     def n_units(self) -> int:
         """Number of resampling units."""

@@ -91,6 +91,8 @@ FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
 SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
 EVALUATE = "evaluate centroid.parquet --replicates 100"
+BENEFIT = "evaluate centroid.parquet --net-benefit 0.2"
+CALIBRATION = "evaluate knn.parquet --calibration"
 COMPARE = "compare centroid.parquet knn.parquet --replicates 100"
 PRECISION = f"{EVALUATE} --metric average_precision"
 BY_PRECISION = f"{COMPARE} --metric average_precision"
@@ -336,6 +338,50 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
+    "evaluate --net-benefit": Acts(BENEFIT, BENEFIT.replace("0.2", "0.1,0.3")),
+    "evaluate --calibration": Acts("evaluate knn.parquet", CALIBRATION),
+    "evaluate --net-benefit --ci": Refused(
+        BENEFIT, f"{BENEFIT} --ci bca", "`--ci` does not act with"
+    ),
+    "evaluate --calibration --ci": Refused(
+        CALIBRATION, f"{CALIBRATION} --ci bca", "`--ci` does not act with"
+    ),
+    "evaluate --net-benefit --replicates": Refused(
+        BENEFIT, f"{BENEFIT} --replicates 100", "`--replicates` does not act with"
+    ),
+    "evaluate --calibration --replicates": Refused(
+        CALIBRATION, f"{CALIBRATION} --replicates 100", "`--replicates` does not act with"
+    ),
+    "evaluate --net-benefit --seed": Refused(
+        BENEFIT, f"{BENEFIT} --seed 3", "`--seed` does not act with"
+    ),
+    "evaluate --calibration --seed": Refused(
+        CALIBRATION, f"{CALIBRATION} --seed 3", "`--seed` does not act with"
+    ),
+    "evaluate --net-benefit --stratified": Refused(
+        BENEFIT, f"{BENEFIT} --stratified", "`--stratified` does not act with"
+    ),
+    "evaluate --calibration --stratified": Refused(
+        CALIBRATION, f"{CALIBRATION} --stratified", "`--stratified` does not act with"
+    ),
+    "evaluate --net-benefit --metric": Refused(
+        BENEFIT, f"{BENEFIT} --metric accuracy", "`--metric` does not act with"
+    ),
+    "evaluate --calibration --metric": Refused(
+        CALIBRATION, f"{CALIBRATION} --metric accuracy", "`--metric` does not act with"
+    ),
+    "evaluate --net-benefit --against": Refused(
+        BENEFIT, f"{BENEFIT} --against paper", "`--against` does not act with"
+    ),
+    "evaluate --calibration --against": Refused(
+        CALIBRATION, f"{CALIBRATION} --against paper", "`--against` does not act with"
+    ),
+    "evaluate --net-benefit --over": Refused(
+        BENEFIT, f"{BENEFIT} --over seeds", "`--over` does not act with"
+    ),
+    "evaluate --calibration --over": Refused(
+        CALIBRATION, f"{CALIBRATION} --over seeds", "`--over` does not act with"
+    ),
     "evaluate --format": Acts(EVALUATE, f"{EVALUATE} --format csv"),
     "compare --metric": Acts(COMPARE, f"{COMPARE} --metric balanced_accuracy"),
     "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "frozen"),
@@ -392,6 +438,11 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         VOLUME,
         VOLUME + " --aggregate mean",
     ),
+    "predict --calibrated": Refused(
+        PREDICT.replace(PROBED, "tuned"),
+        f"{PREDICT.replace(PROBED, 'tuned')} --calibrated",
+        "has no predictions in",
+    ),
     "predict --device": Refused(PREDICT, f"{PREDICT} --device gpu", "'gpu'"),
     "predict --on-error": Refused(
         PREDICT.replace("images/sick", "broken") + " --on-error skip",
@@ -403,6 +454,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "export --out": Acts(EXPORT, f"{EXPORT} --out new.onnx"),
     "export --overwrite": Refused(
         f"{EXPORT} --out old.onnx --overwrite", f"{EXPORT} --out old.onnx", "--overwrite"
+    ),
+    "export --calibrated": Refused(
+        EXPORT, "export --run tuned --calibrated", "has no predictions in"
     ),
     "export --weights": Refused(EXPORT, f"{EXPORT} --weights vit.pth", "--weights"),
     "export --head-weights": Refused(EXPORT, f"{EXPORT} --head-weights vit.pth", "head"),

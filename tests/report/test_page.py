@@ -100,6 +100,8 @@ def test_files(report):
         "tables/runs.csv",
         "tables/classes.csv",
         "tables/freezing.csv",
+        "tables/benefit.csv",
+        "tables/calibration.csv",
         *(f"tables/{name}" for name in tables),
         *(f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png", "pdf")),
     }
@@ -142,8 +144,9 @@ def test_only_our_script_may_run(report):
 def test_page_can_be_read_aloud(report):
     page = Outline(report[1]["index.html"].read_text())
     tags = [tag for tag, _ in page.tags]
-    # A row a data set; scores and classes of both, one comparison, three matrices.
-    assert tags.count("caption") == tags.count("table") == 1 + 2 + 2 + 1 + 3
+    # A row a data set; scores and classes of both, one comparison, three matrices; net benefit and
+    # calibration of both.
+    assert tags.count("caption") == tags.count("table") == 1 + 2 + 2 + 1 + 3 + 2 + 2
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
     figures = [attributes for tag, attributes in page.tags if tag == "svg"]
     # The matrices are tables.
@@ -379,8 +382,9 @@ def test_page_has_the_audit_of_each_data_set(audited):
 def test_audit_can_be_read_aloud(audited):
     page = Outline(audited["index.html"].read_text())
     tags = [tag for tag, _ in page.tags]
-    # The best; scores, a matrix, scores of classes; splits, classes of two data sets, copies.
-    assert tags.count("caption") == tags.count("table") == 8
+    # The best; scores, a matrix, scores of classes; net benefit, calibration; then splits, classes
+    # of two data sets, copies.
+    assert tags.count("caption") == tags.count("table") == 10
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
     assert "data" in page.ids
 
