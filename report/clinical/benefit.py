@@ -202,7 +202,7 @@ class _Rows:
     def difference(self, a: Bools, b: Bools, weights: tuple[float, float]) -> Bounded:
         """Bound the weighted difference of two shares by their own intervals.
 
-        The method of variance estimates recovery (Zou and Donner 2008, equation 8) with the
+        The method of variance estimates recovery (Zou and Donner 2008) with the
         correlation of the shares over units: the interval of rare errors is not symmetric, and the
         variance of errors of which none was seen would be 0. What seeds add (`seeds_part`), by
         Student's t of their own, is added to its square on either side.

@@ -60,7 +60,7 @@ def reliability(
 def within_units(sample: Sample, place: Codes, order: Codes) -> float:
     """Estimate the correlation of outcomes within a unit and bin: 0 to 1.
 
-    By moments (Liang and Zeger 1986, section 4): the products of residuals of all pairs of images
+    By moments (Liang and Zeger 1986): the products of residuals of all pairs of images
     of a unit in a bin, over those of their standard deviations. Residuals are from the
     recalibrated probabilities (`calibration_fit`), so that miscalibration is no correlation.
 
