@@ -257,14 +257,19 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
 
 
 def _folds(run: Predictions, sample: Sample) -> list[Sample]:
-    """Take the rows of each fold; rows that are groups are in the fold of their images."""
+    """Take the rows of each fold."""
+    fold = fold_of_rows(run, sample)
+    return [_rows(sample, np.flatnonzero(fold == number)) for number in np.unique(fold)]
+
+
+def fold_of_rows(run: Predictions, sample: Sample) -> npt.NDArray[np.int64]:
+    """Give the fold of each row: [n]; rows that are groups are in the fold of their images."""
     of_row: dict[str, int] = {}
     for column in ("group_id", "image_id"):
         folds = zip(run.table[column].map(str), run.table["fold"], strict=True)
         of_row |= {name: int(fold) for name, fold in folds}
     ids = np.arange(0) if sample.ids is None else sample.ids
-    fold = np.array([of_row[str(name)] for name in ids.tolist()])
-    return [_rows(sample, np.flatnonzero(fold == number)) for number in np.unique(fold)]
+    return np.array([of_row[str(name)] for name in ids.tolist()], dtype=np.int64)
 
 
 def _rows(sample: Sample, rows: npt.NDArray[np.int64]) -> Sample:
