@@ -73,7 +73,10 @@ def run_trial(cell: PointCell, rng: np.random.Generator) -> Iterator[dict[str, f
     """Ask for the operating points of one model by every rule."""
     sample, fold = made_sample(cell, rng)
     scored = rows_of(sample, fold)
-    choosing, seed = scored if cell.folds else rows_of(made_sample(cell, rng)[0]), rng.integers(2**32)
+    choosing, seed = (
+        scored if cell.folds else rows_of(made_sample(cell, rng)[0]),
+        rng.integers(2**32),
+    )
     for place, rule in enumerate(RULES):
         asked = Asked(parse_rule(rule), replicates=REPLICATES, seed=int(seed))
         choice = Choice(asked.rule, None, choosing, scored)
@@ -167,7 +170,7 @@ def missed(table: pd.DataFrame) -> pd.Series:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table of `docs/clinical.md`: coverage of intervals without a flag, and how many have none."""
+    """The table of `docs/clinical.md`: coverage of intervals without a flag."""
     lines = [
         "| units | positive | images a unit | rule | sensitivity: held | repeated | "
         "specificity: held | repeated |",
@@ -178,9 +181,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         units, share, sizes, folds, rule = keys
         by = part.set_index(["metric", "interval"])
         cells = [
-            _cell(by.loc[(metric, kind)])
-            for metric in METRICS[:2]
-            for kind in ("held", "repeated")
+            _cell(by.loc[(metric, kind)]) for metric in METRICS[:2] for kind in ("held", "repeated")
         ]
         how = f"{sizes}{', by folds' if folds else ''}"
         lines.append(f"| {units} | {share:.0%} | {how} | {rule} | {' | '.join(cells)} |")
@@ -191,7 +192,9 @@ def _cell(row: pd.Series) -> str:
     if np.isnan(row["covered_unflagged"]):
         return "flagged"
     flagged = 1 - row["unflagged"]
-    return f"{100 * row['covered_unflagged']:.1f}" + (f" ({flagged:.0%} flagged)" if flagged > 0.05 else "")
+    return f"{100 * row['covered_unflagged']:.1f}" + (
+        f" ({flagged:.0%} flagged)" if flagged > 0.05 else ""
+    )
 
 
 def main() -> None:

@@ -81,9 +81,7 @@ def _ratio_intervals(sample: Sample) -> dict[str, Interval]:
     values, left = point_values(sample.confusion), point_values(sample.confusion - matrices)
     out, nan = {}, float("nan")
     for name in RATIOS:
-        one = Interval(
-            float(values[name]), nan, nan, "jackknife-t", 0, sample.unit, sample.n_units
-        )
+        one = Interval(float(values[name]), nan, nan, "jackknife-t", 0, sample.unit, sample.n_units)
         without = np.where(np.isfinite(left[name]), left[name], nan)
         rest = LeftOut(without, weights, counts, df_factor(LIKE_RATIOS, sample))
         low, high, note = jackknife_bounds(one.estimate, rest, RATIO_SCALE)

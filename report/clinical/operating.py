@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from frostline.cache.errors import InputError
 from frostline.report.clinical.choice import Choice, rows_of
 from frostline.report.clinical.held import RATIOS, at_prevalence, held_intervals
 from frostline.report.clinical.repeated import choice_notes, repeated_bounds
-from frostline.report.clinical.thresholds import Rule, parse_rule
+from frostline.report.clinical.thresholds import YOUDEN, Rule, parse_rule
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
+from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.statistics.evaluation import RUN_COLUMNS, about_run, score
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.sample import WHICH_IS_POSITIVE, Sample, Scored, make_sample
 from frostline.report.statistics.seeds import fold_of_rows
 
 VALIDATION = "val"
-REPLICATES = 2_000
-# Predictive values at the prevalence that was stated, by the likelihood ratio that they are made of.
+REPLICATES, PAGE_REPLICATES = 2_000, 500
+# Predictive values at the stated prevalence, and the likelihood ratios that they are made of.
 STATED = {"ppv_at_prevalence": RATIOS[0], "npv_at_prevalence": RATIOS[1]}
 COLUMNS = (
     *("run", *RUN_COLUMNS, "run_seed", "split", "positive", "rule", "threshold"),
@@ -116,7 +117,7 @@ def operating_points(
     check_prevalence(prevalence)
     if replicates is not None and replicates < 100:
         raise InputError(f"--replicates {replicates} are too few to repeat a choice: ask for 2000.")
-    scoring = {"unit": unit, "aggregate": aggregate}
+    scoring: dict[str, Any] = {"unit": unit, "aggregate": aggregate}
     order: dict[str, Any] = {"classes": classes, "positive": positive, "against_rest": True}
     asked = Asked(rule, prevalence, positive, scoring, replicates or REPLICATES, seed)
     return tabulate_points(score(predictions, split=split, **scoring, **order), asked)
@@ -135,6 +136,36 @@ def tabulate_points(scored: Sequence[Scored], asked: Asked) -> pd.DataFrame:
     """Give what `operating_points` returns for runs already read."""
     records = [record for one in scored for record in _records(one, asked)]
     return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def points_of_methods(methods: Sequence[Method], asked: Mapping[str, Any]) -> pd.DataFrame:
+    """Tabulate the first seed of each method of a data set, for its page.
+
+    A threshold is of a trained model, so that no mean over seeds has one. A data set has no rows
+    where there is nothing to choose a threshold on, no probabilities, or more than two classes and
+    none of them the positive one that is asked for; `evaluate` says which.
+
+    Parameters
+    ----------
+    asked : mapping
+        `threshold`, `prevalence` and `positive` of `operating_points` (a positive class that the
+        data set does not have is none), `seed`, and `scoring` (`split`, `unit`, `aggregate`).
+    """
+    first, positive = methods[0].sample, asked.get("positive")
+    scoring = dict(asked.get("scoring") or {})
+    split, rule = scoring.pop("split", "test"), parse_rule(asked.get("threshold") or YOUDEN)
+    named = positive if positive in first.classes else None
+    prevalence = asked.get("prevalence")
+    own = Asked(rule, prevalence, named, scoring, PAGE_REPLICATES, int(asked.get("seed", 0)))
+    scored = [
+        one.runs[0]
+        for one in methods
+        if one.sample.probs is not None and (rule.is_fixed or can_choose(*one.runs[0]))
+    ]
+    chosen_on = not rule.is_fixed and split in (VALIDATION, "all")
+    if chosen_on or (named is None and len(first.classes) != 2):
+        scored = []
+    return tabulate_points(scored, own)
 
 
 def positive_class(run: Predictions, positive: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Intervals with the choice of the threshold repeated in every replicate, and when they may fail."""
+"""Intervals with the choice of the threshold repeated, and when they may not cover."""
 
 from __future__ import annotations
 
@@ -63,27 +63,22 @@ def _added(name: str, held: Interval, drawn: Array, units: int) -> Bounds:
     """Add the squares of both distances from the estimate, on the scale of the number."""
     from scipy.special import expit, logit, stdtrit
 
-    low, high, _ = percentile_bounds(drawn)
-    ends, to, back = np.array([held.low, held.high]), _same, _same
-    chosen = np.array([low, high])
+    estimate, ends = held.estimate, np.array([held.low, held.high])
+    side = np.array([-1.0, 1.0])
+    if name not in RATIOS and 0 < estimate < 1:
+        error = float(np.nanstd(drawn, ddof=1)) / (estimate * (1 - estimate))
+        beyond = float(stdtrit(max(units - 1, 1), 1 - TAIL)) * error
+        with np.errstate(divide="ignore"):
+            found = expit(logit(estimate) + side * np.hypot(logit(ends) - logit(estimate), beyond))
+        return float(found[0]), float(found[1])
+    values = np.array([estimate, *ends, *percentile_bounds(drawn)[:2]])
     if name in RATIOS:
-        to, back = np.log, np.exp
-    elif 0 < held.estimate < 1:
-        to, back = logit, expit
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centre = to(held.estimate)
-        reach = np.abs(to(ends) - centre)
-        if to is logit:
-            error = np.nanstd(drawn, ddof=1) / (held.estimate * (1 - held.estimate))
-            beyond = np.full(2, stdtrit(max(units - 1, 1), 1 - TAIL) * error)
-        else:
-            beyond = np.maximum((to(chosen) - centre) * [-1, 1], 0.0)
-        found = back(centre + np.hypot(reach, beyond) * [-1, 1])
-    return (float(found[0]), float(found[1])) if name in RATIOS else tuple(np.clip(found, 0, 1))
-
-
-def _same(values: Array) -> Array:
-    return values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(values)
+    beyond_each = np.maximum(side * (values[3:] - values[0]), 0.0)
+    found = values[0] + side * np.hypot(values[1:3] - values[0], beyond_each)
+    found = np.exp(found) if name in RATIOS else np.clip(found, 0, 1)
+    return float(found[0]), float(found[1])
 
 
 def choice_notes(choice: Choice, unit: str, classes: Sequence[str]) -> Notes:
@@ -102,7 +97,11 @@ def choice_notes(choice: Choice, unit: str, classes: Sequence[str]) -> Notes:
     units = [_effective(rows, rows.positive == bool(place)) for place in (0, 1)]
     missing = tuple(name for name, count in zip(classes, units, strict=True) if not count)
     if missing or np.isnan(choice.thresholds).any():
-        return (Note(f"No value: the threshold would be chosen without a {unit} of a class.", (), missing),)
+        return (
+            Note(
+                f"No value: the threshold would be chosen without a {unit} of a class.", (), missing
+            ),
+        )
     notes = []
     wanted = {"specificity": 0, "sensitivity": 1}.get(rule.kind)
     if wanted is not None and (empty := _reached(choice)):
@@ -115,7 +114,9 @@ def choice_notes(choice: Choice, unit: str, classes: Sequence[str]) -> Notes:
         if count < round(fewest, 9):
             few = f"Fewer than {np.ceil(fewest - 1e-9):.0f} {unit}s of a class to choose on"
             few = few if np.isfinite(fewest) else "The threshold rests on one case of a class"
-            notes.append(Note(f"{few}: intervals with the choice repeated may not cover.", (), (name,)))
+            notes.append(
+                Note(f"{few}: intervals with the choice repeated may not cover.", (), (name,))
+            )
     return tuple(notes)
 
 
@@ -132,7 +133,9 @@ def _reached(choice: Choice) -> str:
     for at, (chosen, candidates) in zip(choice.thresholds, rows.candidates, strict=True):
         last = candidates.thresholds[-1]
         if kind == "sensitivity" and at == last and not rows.positive[chosen].all():
-            return "Only a threshold that calls every case has the wanted sensitivity on validation."
+            return (
+                "Only a threshold that calls every case has the wanted sensitivity on validation."
+            )
         if kind == "specificity" and np.isinf(at):
             return "Only a threshold that calls no case has the wanted specificity on validation."
     return ""

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.atomic import clear_temporary, write_text
+from frostline.report.clinical.operating_table import operating_table
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
@@ -123,6 +124,10 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
     texts["tables/classes.csv"] = frame_to_csv(
         pd.concat([part.class_scores for part in numbers.datasets])
     )
+    if len(numbers.operating):
+        points = operating_table(numbers.operating, ON_PAGE)
+        texts |= {f"tables/operating.{suffix}": write(points) for suffix, write in WRITERS.items()}
+        texts["tables/operating.csv"] = frame_to_csv(numbers.operating)
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.report.clinical.operating_table import operating_table
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
 from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
@@ -93,6 +94,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
             figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
+            operating=_table(operating_table(numbers.operating)) if len(numbers.operating) else "",
             data=_data(content.audits) if content.audits else None,
             wrong=_wrong(numbers, content.images) if content.images else [],
             about=content.about,
