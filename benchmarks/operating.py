@@ -10,7 +10,7 @@ chosen on four fifths at a time.
 
 The positive class is the rarest. Truth is the normal distribution that scores are drawn from:
 
-- held: the sensitivity, specificity and likelihood ratios of this very threshold;
+- held: the sensitivity and specificity of this very threshold;
 - repeated: their mean over the thresholds that are chosen in all trials of the cell.
 """
 
@@ -33,7 +33,7 @@ from frostline.report.statistics.sample import Sample
 
 TRIALS, REPLICATES, FOLDS = 100, 500, 5
 RULES = ("youden", "sensitivity=0.95", "specificity=0.9")
-METRICS = ("sensitivity", "specificity", "lr_positive", "lr_negative")
+METRICS = ("sensitivity", "specificity")
 ACCURACY, GOAL = 0.85, (0.92, 0.97)
 # A figure of fewer intervals without a flag says little.
 FEWEST_TRIALS = 100
@@ -113,13 +113,11 @@ def made_sample(cell: PointCell, rng: np.random.Generator) -> tuple[Sample, np.n
     return sample, rows.unit % FOLDS if cell.folds else None
 
 
-def true_values(cell: PointCell, threshold: float) -> tuple[float, float, float, float]:
-    """Sensitivity, specificity and likelihood ratios of a threshold, in an endless sample."""
+def true_values(cell: PointCell, threshold: float) -> tuple[float, float]:
+    """Sensitivity and specificity of a threshold, in an endless sample."""
     push, spread = push_of(2, cell.accuracy, cell.grouped), np.sqrt(2) * spread_of(cell.grouped)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at = logit(threshold) / max(push, 0.1)
-        found, wrong = ndtr((push - at) / spread), ndtr((-push - at) / spread)
-        return found, 1 - wrong, found / wrong, (1 - found) / (1 - wrong)
+    at = logit(threshold) / max(push, 0.1)
+    return float(ndtr((push - at) / spread)), float(ndtr((push + at) / spread))
 
 
 def summarise(folder: Path) -> pd.DataFrame:
@@ -143,12 +141,9 @@ def summarise(folder: Path) -> pd.DataFrame:
 def _summary(part: pd.DataFrame, metric: str, kind: str) -> dict[str, float]:
     suffix = "_repeated" if kind == "repeated" else ""
     low, high = (part[f"{metric}|{end}{suffix}"] for end in ("low", "high"))
-    truth = part[f"{metric}|true"].replace([np.inf, -np.inf], np.nan)
+    truth = part[f"{metric}|true"]
     if kind == "repeated":
-        # A mean of ratios is that of their logarithms, on whose scale the interval is.
-        log = metric.startswith("lr")
-        mean = np.exp(np.log(truth).mean()) if log else truth.mean()
-        truth = pd.Series(mean, index=truth.index)
+        truth = pd.Series(truth.mean(), index=truth.index)
     given = (low.notna() & truth.notna()).to_numpy()
     held = ((low - 1e-6 <= truth) & (truth <= high + 1e-6)).to_numpy()
     clean = given & (part[f"{metric}|flagged{suffix}"] == 0).to_numpy()
@@ -181,7 +176,7 @@ def as_markdown(table: pd.DataFrame) -> str:
         units, share, sizes, folds, rule = keys
         by = part.set_index(["metric", "interval"])
         cells = [
-            _cell(by.loc[(metric, kind)]) for metric in METRICS[:2] for kind in ("held", "repeated")
+            _cell(by.loc[(metric, kind)]) for metric in METRICS for kind in ("held", "repeated")
         ]
         how = f"{sizes}{', by folds' if folds else ''}"
         lines.append(f"| {units} | {share:.0%} | {how} | {rule} | {' | '.join(cells)} |")

@@ -3,6 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
+from .scoring.clinical import OperatingPoints, operating_points
 from .scoring.scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -18,6 +19,7 @@ __all__ = [
     "Machine",
     "Manifest",
     "Network",
+    "OperatingPoints",
     "Report",
     "Run",
     "Scores",
@@ -26,4 +28,5 @@ __all__ = [
     "backbones",
     "compare",
     "evaluate",
+    "operating_points",
 ]

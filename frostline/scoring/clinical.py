@@ -69,7 +69,6 @@ def operating_points(
     Parameters
     ----------
     predictions : Run, Predictions, DataFrame, path, or several of them
-        What the methods of a workspace return; anyone's table with splits and probabilities, too.
     threshold : str or float
         `youden`, `sensitivity=0.95`, `specificity=0.9`, `cost=5`, or a number that was fixed
         beforehand, as `frostline.report.clinical.thresholds.parse_rule` says.
@@ -77,10 +76,8 @@ def operating_points(
         Of the positive class where the model will be used: predictive values there, too.
     positive : str, optional
         The positive class, against all others. Of two classes the last if not given.
-    split, unit, aggregate, replicates, seed
-        As in `frostline.report.clinical.operating.operating_points`.
-    classes : sequence of str, optional
-        As in `evaluate`.
+    split, unit, aggregate, classes, replicates, seed
+        As in `evaluate`; replicates, 2,000 unless said, repeat the choice.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.notes import Note
-from frostline.report.statistics.intervals.bounds import jackknife_bounds
+from frostline.report.statistics.intervals.bounds import AT_BOUND, jackknife_bounds
 from frostline.report.statistics.intervals.estimates import LeftOut, df_factor
 from frostline.report.statistics.intervals.flags import flag
 from frostline.report.statistics.intervals.interval import Interval
@@ -18,7 +18,6 @@ from frostline.report.statistics.resampling.weights import unit_weights
 from frostline.report.statistics.sample import Sample
 
 RATIOS = ("lr_positive", "lr_negative")
-RATIO_SCALE = (0.0, np.inf)
 # Likelihood ratios hang on both classes alike, as balanced accuracy does.
 LIKE_RATIOS = "balanced_accuracy"
 NAMES = ("sensitivity", "specificity", "ppv", "npv", *RATIOS)
@@ -50,9 +49,9 @@ def point_values(confusion: npt.NDArray[np.generic]) -> dict[str, Array]:
 def held_intervals(sample: Sample, seed: int = 0) -> dict[str, Interval]:
     """Compute the intervals of every number of `NAMES`, the threshold held.
 
-    Shares are those of `compute_intervals`. Likelihood ratios leave out one unit at a time, on the
-    log scale; where units are single images that is about the interval of Simel, Samsa and Matchar
-    (1991), with Student's t.
+    Shares are those of `compute_intervals`. Of the logarithm of a likelihood ratio it is Student's
+    t with the error of a jackknife that leaves out one unit at a time; where units are single
+    images, about the interval of Simel, Samsa and Matchar (1991).
 
     Parameters
     ----------
@@ -78,15 +77,22 @@ def _ratio_intervals(sample: Sample) -> dict[str, Interval]:
     matrices, counts = sample.kinds.matrices, sample.kinds.counts
     images = matrices.sum(-1), matrices.sum(-2)
     weights = unit_weights(LIKE_RATIOS, sample.classes, images, counts)
+    factor = df_factor(LIKE_RATIOS, sample)
     values, left = point_values(sample.confusion), point_values(sample.confusion - matrices)
     out, nan = {}, float("nan")
     for name in RATIOS:
-        one = Interval(float(values[name]), nan, nan, "jackknife-t", 0, sample.unit, sample.n_units)
-        without = np.where(np.isfinite(left[name]), left[name], nan)
-        rest = LeftOut(without, weights, counts, df_factor(LIKE_RATIOS, sample))
-        low, high, note = jackknife_bounds(one.estimate, rest, RATIO_SCALE)
+        ratio = float(values[name])
+        one = Interval(ratio, nan, nan, "jackknife-t", 0, sample.unit, sample.n_units)
+        if not 0 < ratio < np.inf:
+            out[name] = replace(one, notes=(Note(AT_BOUND),))
+            continue
+        with np.errstate(divide="ignore"):
+            without = np.log(left[name])
+        without = np.where(np.isfinite(without), without, nan)
+        rest = LeftOut(without, weights, counts, factor)
+        low, high, note = jackknife_bounds(float(np.log(ratio)), rest, None)
         notes = (Note(note.format(unit=sample.unit)),) if note else flag(LIKE_RATIOS, sample)
-        out[name] = replace(one, low=low, high=high, notes=notes)
+        out[name] = replace(one, low=float(np.exp(low)), high=float(np.exp(high)), notes=notes)
     return out
 
 

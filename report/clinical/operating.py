@@ -84,9 +84,8 @@ def operating_points(
     predictions : sequence of Predictions or paths
         One a run, with probabilities.
     threshold : str or float
-        A rule of `parse_rule`. Of a cost c, the expected cost of a case is least: c π (1 -
-        sensitivity) + (1 - π) (1 - specificity), where π is the stated prevalence, or that of
-        validation.
+        A rule of `parse_rule`. Of a cost c the least is taken of c π (1 - sensitivity) + (1 - π)
+        (1 - specificity), where π is the stated prevalence, or that of validation.
     prevalence : float, optional
         Above 0 and below 1: predictive values at this prevalence, too.
     positive : str, optional
@@ -105,8 +104,8 @@ def operating_points(
         `low` and `high` hold the threshold: they are of the model with this very threshold.
         `low_repeated` and `high_repeated` repeat its choice (`repeated_bounds`): they are of the
         model with a threshold chosen in this way. NaN where the threshold is fixed.
-        `threshold` and `highest_threshold` differ where folds have their own. `prevalence` is that
-        of predictive values: the share of positives in what is scored, or the stated one.
+        `threshold` and `highest_threshold` are those of folds that have their own. `prevalence` is
+        the share of positives in what is scored, or the stated one.
 
     Raises
     ------

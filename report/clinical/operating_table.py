@@ -85,7 +85,7 @@ def _cell(row: Record) -> Cell:
         if math.isnan(number):
             return NONE
         return (
-            f"{number:.2g}"
+            f"{number:#.2g}"
             if number < 0.1
             else f"{number:.2f}"
             if number < 100

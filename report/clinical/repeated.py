@@ -15,6 +15,7 @@ from frostline.report.statistics.metrics import Array
 from frostline.report.statistics.resampling.weights import effective_number
 
 Bounds = tuple[float, float]
+SHARED = "Each fold chooses on the others: intervals with the choice repeated are cautious."
 # Units of each class to choose on, measured by `benchmarks/operating.py`.
 FEWEST_TO_CHOOSE = 20
 # And of the class whose share is wanted, units that the rule lets be on the wrong side.
@@ -72,11 +73,10 @@ def _added(name: str, held: Interval, drawn: Array, units: int) -> Bounds:
             found = expit(logit(estimate) + side * np.hypot(logit(ends) - logit(estimate), beyond))
         return float(found[0]), float(found[1])
     values = np.array([estimate, *ends, *percentile_bounds(drawn)[:2]])
-    if name in RATIOS:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.log(values)
-    beyond_each = np.maximum(side * (values[3:] - values[0]), 0.0)
-    found = values[0] + side * np.hypot(values[1:3] - values[0], beyond_each)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log(values) if name in RATIOS else values
+        beyond_each = np.maximum(side * (values[3:] - values[0]), 0.0)
+        found = values[0] + side * np.hypot(values[1:3] - values[0], beyond_each)
     found = np.exp(found) if name in RATIOS else np.clip(found, 0, 1)
     return float(found[0]), float(found[1])
 
@@ -97,12 +97,9 @@ def choice_notes(choice: Choice, unit: str, classes: Sequence[str]) -> Notes:
     units = [_effective(rows, rows.positive == bool(place)) for place in (0, 1)]
     missing = tuple(name for name, count in zip(classes, units, strict=True) if not count)
     if missing or np.isnan(choice.thresholds).any():
-        return (
-            Note(
-                f"No value: the threshold would be chosen without a {unit} of a class.", (), missing
-            ),
-        )
-    notes = []
+        text = f"No value: no {unit} to choose on is of a class."
+        return (Note(text, classes=missing, first=True),)
+    notes = [Note(SHARED)] if choice.is_cv else []
     wanted = {"specificity": 0, "sensitivity": 1}.get(rule.kind)
     if wanted is not None and (empty := _reached(choice)):
         notes.append(Note(empty))

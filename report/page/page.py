@@ -78,7 +78,8 @@ def write_report(
         Methods without predictions; the tables name them and say why.
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
-        `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
+        `figure_formats` (by default `FILE_FORMATS`), and those of `compute_numbers`: those of
+        `evaluate`, such as `ci`, and `clinical`.
 
     Returns
     -------
