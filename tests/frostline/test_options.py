@@ -339,7 +339,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         POINTS, f"{POINTS} --metric accuracy", "`--metric` does not act with `--threshold youden`"
     ),
     "evaluate --threshold --over": Refused(
-        POINTS, f"{POINTS} --over seeds", "`--over` does not act with `--threshold youden`"
+        POINTS,
+        "evaluate centroid.parquet --threshold youden --over seeds",
+        "`--over` does not act with `--threshold youden`",
     ),
     "evaluate --threshold --stratified": Refused(
         POINTS, f"{POINTS} --stratified", "`--stratified` does not act with"
