@@ -80,7 +80,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert "specificity=0.8" in (report / "tables" / "operating.csv").read_text()
     (study / "small.yaml").write_text(STUDY + "clinical: {positive: ill}\n")
     none = frostline("run", "small.yaml")
-    assert none.returncode == 1
+    assert none.returncode == 2
     assert "clinical: positive: 'ill' is a class of no data set: choose from " in none.stderr
     assert sorted((study / "frostline-workspace" / "predictions").iterdir()) == runs
 

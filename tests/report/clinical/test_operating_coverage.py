@@ -64,7 +64,9 @@ def test_the_docs_show_the_published_figures(operating):
     table = pd.read_csv(ROOT / "docs" / "operating.csv")
     text = (ROOT / "docs" / "clinical.md").read_text(encoding="utf-8")
     assert operating.as_markdown(table) in text
-    judged = table[table["unflagged"] >= 0.5]
-    assert len(judged) > 60
-    below = judged["covered_unflagged"] < operating.GOAL[0]
+    judged = operating.judged(table)
+    below, above = (judged["covered_unflagged"] < 0.92, judged["covered_unflagged"] > 0.97)
+    assert (len(judged), int(below.sum()), int(above.sum())) == (98, 1, 21)
+    assert "Of 98 figures 76 lie within 92–97%, 1 below (91.3) and 21 above" in text
     assert not (below & operating.missed(judged)).any()
+    assert set(table["trials"]) == {2000}
