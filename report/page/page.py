@@ -78,8 +78,7 @@ def write_report(
         Methods without predictions; the tables name them and say why.
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
-        `figure_formats` (by default `FILE_FORMATS`), and those of `compute_numbers`: those of
-        `evaluate`, such as `ci`, and `clinical`.
+        `figure_formats` (by default `FILE_FORMATS`), and those of `compute_numbers`, such as `ci`.
 
     Returns
     -------
