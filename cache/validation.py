@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from frostline.cache.errors import InputError, printable
 
@@ -17,6 +17,8 @@ M = TypeVar("M", bound=BaseModel)
 Place = tuple[int | str, ...]
 # What NumPy takes as a seed, and so everything else does.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Grades are often numbers, and labels are text.
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 # What a file of a study has at most, anchors written out; a line of ten anchors can stand for
 # billions of values.
 MOST_CHARACTERS, MOST_VALUES, DEEPEST = 1_000_000, 100_000, 50

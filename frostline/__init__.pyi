@@ -3,7 +3,14 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
-from .scoring.clinical import LabelErrors, calibration, label_errors, net_benefit
+from .scoring.clinical import (
+    LabelErrors,
+    OperatingPoints,
+    calibration,
+    label_errors,
+    net_benefit,
+    operating_points,
+)
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -20,6 +27,7 @@ __all__ = [
     "Machine",
     "Manifest",
     "Network",
+    "OperatingPoints",
     "Report",
     "Run",
     "Scores",
@@ -31,5 +39,6 @@ __all__ = [
     "evaluate",
     "label_errors",
     "net_benefit",
+    "operating_points",
     "plan",
 ]

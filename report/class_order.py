@@ -15,7 +15,11 @@ GIVEN_POSITIVE = Note("The positive class is the given one.")
 
 
 def in_one_order(
-    runs: Sequence[Predictions], classes: Sequence[str] | None, positive: str | None
+    runs: Sequence[Predictions],
+    classes: Sequence[str] | None,
+    positive: str | None,
+    *,
+    against_rest: bool = False,
 ) -> list[Predictions]:
     """Give runs of the same classes of a data set the same order of them.
 
@@ -26,6 +30,9 @@ def in_one_order(
         numbers in the names, or that of the first run's class list.
     positive : str, optional
         Which of two classes is positive, whatever the order.
+    against_rest : bool
+        Whether `positive` may also be one of several classes, which stay in their order: it is set
+        against all others.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def in_one_order(
         if classes is not None:
             check_declared(classes, run.classes, run.run)
         if positive is not None:
-            _check_positive(run, positive)
+            _check_positive(run, positive, against_rest=against_rest)
     first: dict[tuple[str, frozenset[str]], Predictions] = {}
     for run in (one.in_order(classes) for one in runs):
         known = first.setdefault(_kind(run), run)
@@ -56,10 +63,11 @@ def in_one_order(
         if classes is not None:
             notes = (*notes, replace(GIVEN_ORDER, classes=tuple(order)))
         if positive is not None:
-            order = [*(name for name in order if name != positive), positive]
+            if len(order) == 2:
+                order = [*(name for name in order if name != positive), positive]
             notes = (*notes, replace(GIVEN_POSITIVE, classes=(positive,)))
         run = replace(run, notes=notes)
-        if like.declared or positive is not None:
+        if like.declared or (positive is not None and len(order) == 2):
             out.append(run.in_order(order))
         else:
             out.append(replace(run, meta={**run.meta, "classes": order}))
@@ -70,11 +78,11 @@ def _kind(run: Predictions) -> tuple[str, frozenset[str]]:
     return str(run.meta.get("dataset") or ""), frozenset(run.classes)
 
 
-def _check_positive(run: Predictions, positive: str) -> None:
+def _check_positive(run: Predictions, positive: str, *, against_rest: bool) -> None:
     names = ", ".join(run.classes)
     if positive not in run.classes:
         raise InputError(f"--positive {positive!r} is no class of {run.run}: it has {names}.")
-    if len(run.classes) != 2:
+    if len(run.classes) != 2 and not against_rest:
         raise InputError(
             f"--positive is for two classes, and {run.run} has {len(run.classes)} ({names}): leave "
             f"it out, and ask for metrics of one class, such as --metric 'recall[{positive}]'."

@@ -9,8 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
+from frostline.commands.options import Idle
+
 # Each a field of `ClinicalOptions`, and what it shows.
 MODES = ("threshold", "net_benefit", "calibration", "by")
+# What acts on scores alone: which they are, and how they are put together.
+OF_SCORES = ("ci", "metric", "stratified", "against", "over")
+
+
+def is_number(rule: str | None) -> bool:
+    """Say whether a threshold is a number, fixed beforehand, so that nothing is drawn again."""
+    try:
+        return rule is not None and float(rule) >= 0
+    except ValueError:
+        return False
+
+
+IDLE_IN_MODES: Idle = {
+    **{(mode, bool): OF_SCORES for mode in MODES},
+    ("threshold", is_number): ("replicates",),
+    # Their intervals draw nothing that can be seeded.
+    **{(mode, bool): (*OF_SCORES, "replicates", "seed") for mode in ("net_benefit", "calibration")},
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +42,8 @@ class ClinicalOptions:
         typer.Option(
             metavar="RULE",
             help="Operating points instead, their thresholds chosen on validation: youden, "
-            "sensitivity=0.95, specificity=0.9 or cost=5.",
+            "sensitivity=0.95, specificity=0.9 or cost=5 (of a missed positive, in false calls); "
+            "or a threshold such as 0.5.",
         ),
     ] = None
     prevalence: Annotated[
@@ -69,14 +90,21 @@ class ClinicalOptions:
         return asked[0] if asked else None
 
     def render(
-        self, mode: str, predictions: Sequence[Path], scoring: dict[str, Any], format: str
+        self,
+        mode: str,
+        predictions: Sequence[Path],
+        scoring: dict[str, Any],
+        format: str,
+        **drawing: Any,
     ) -> str:
-        """Compute what `mode` names and write it."""
+        """Compute what `mode` names and write it; `drawing` is `replicates` and `seed`."""
         if mode == "threshold":
-            from frostline.report.clinical.operating import operating_points, render_operating
+            from frostline.report.clinical.operating import operating_points
+            from frostline.report.clinical.operating_table import render_operating
 
             rule = {"threshold": self.threshold, "prevalence": self.prevalence}
-            return render_operating(operating_points(predictions, **rule, **scoring), format)
+            points = operating_points(predictions, **rule, **scoring, **drawing)  # type: ignore[arg-type]
+            return render_operating(points, format)
         if mode == "net_benefit":
             from frostline.report.clinical.benefit import net_benefit, parse_thresholds
             from frostline.report.clinical.tables import render_benefit

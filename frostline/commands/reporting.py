@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.clinical import ClinicalOptions
+from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
@@ -46,7 +46,13 @@ class ScoringOptions:
         Aggregate, typer.Option(help="How images become one row a group; auto: mean for volumes.")
     ] = "auto"
     classes: ClassesOption = None
-    positive: Annotated[str | None, typer.Option(help="Which of two classes is positive.")] = None
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of two classes is positive; of more, with --threshold, the one against "
+            "the others."
+        ),
+    ] = None
 
     def scoring(self) -> dict[str, Any]:
         """Give the arguments of `evaluate` and `compare`."""
@@ -63,8 +69,7 @@ IDLE_IN_EVALUATE: Idle = {
     ("over", "folds"): ("ci", *DRAWS, "against", "split"),
     ("ci", "jackknife-t"): DRAWS,
     ("ci", "replicate-mean"): ("unit",),
-    ("net_benefit", bool): ("ci", *DRAWS, "metric", "against", "over"),
-    ("calibration", True): ("ci", *DRAWS, "metric", "against", "over"),
+    **IDLE_IN_MODES,
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {
@@ -112,7 +117,8 @@ def evaluate(
     scoring = scored.scoring()
     mode = clinical.mode()
     if mode is not None:
-        typer.echo(clinical.render(mode, predictions, scoring, format), nl=False)
+        drawing = {"replicates": replicates, "seed": seed}
+        typer.echo(clinical.render(mode, predictions, scoring, format, **drawing), nl=False)
         return
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)

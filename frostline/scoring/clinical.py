@@ -37,6 +37,82 @@ class Evidence(pd.DataFrame):
         return table_html(self._shown())
 
 
+class OperatingPoints(Evidence):
+    """What models find and miss at one threshold each, one row a run and number.
+
+    Columns are `run`, `threshold`, `metric`, `estimate`, `low`, `high`, `low_repeated`,
+    `high_repeated`, …; shares as fractions.
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.operating_table import operating_table
+
+        return operating_table(pd.DataFrame(self))
+
+
+@in_python
+def operating_points(
+    predictions: Runs,
+    threshold: str | float = "youden",
+    prevalence: float | None = None,
+    positive: str | None = None,
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> OperatingPoints:
+    """Choose a threshold on validation, and score it on test.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+    threshold : str or float
+        `youden`, `sensitivity=0.95`, `specificity=0.9`, `cost=5`, or a number that was fixed
+        beforehand, as `frostline.report.clinical.thresholds.parse_rule` says.
+    prevalence : float, optional
+        Of the positive class where the model will be used: predictive values there, too.
+    positive : str, optional
+        The positive class, against all others. Of two classes the last if not given.
+    split, unit, aggregate, classes, replicates, seed
+        As in `evaluate`; replicates, 2,000 unless said, repeat the choice.
+
+    Returns
+    -------
+    OperatingPoints
+        A DataFrame with one row for each run and number, with intervals for the threshold as it
+        was chosen and for its choice repeated.
+
+    Raises
+    ------
+    InputError
+        If a run has no rows to choose a threshold on, or no probabilities.
+
+    Examples
+    --------
+    >>> points = frostline.operating_points(frozen, "sensitivity=0.95", prevalence=0.05)
+    >>> list(points["metric"])[:2]
+    ['sensitivity', 'specificity']
+    """
+    from frostline.report.clinical.operating import operating_points as compute
+
+    frame = compute(
+        _tables(predictions),
+        threshold=threshold,
+        prevalence=prevalence,
+        positive=positive,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        replicates=replicates,
+        seed=seed,
+    )
+    return OperatingPoints(frame)
+
+
 class NetBenefit(Evidence):
     """What acting on models is worth, one row for each model, class and threshold.
 

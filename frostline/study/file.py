@@ -7,11 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
-from frostline.cache.validation import Seed, read_yaml, validated
+from frostline.cache.validation import ClassName, Seed, read_yaml, validated
 from frostline.cache.workspace import is_url
 from frostline.depth.checks import AUTO, NONE
 from frostline.extract.engine import Engine
@@ -22,6 +22,7 @@ from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 from frostline.stages import Columns, Machine, Network
+from frostline.study.entries.clinical import ClinicalEntry
 
 SCRATCH = "scratch"
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
@@ -29,10 +30,6 @@ ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cac
 MOST_REPLICATES = 10_000_000
 SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
-
-
-# Grades are often numbers, and labels are text.
-ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 
 class _Strict(BaseModel):
@@ -282,6 +279,8 @@ class Study(_Strict):
         Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
     costs : bool
         Whether the time of embedding and the memory of every backbone are measured and shown.
+    clinical : ClinicalEntry
+        How the operating points of its page are chosen.
     cv : str
         `KxR`, repeated cross-validation of groups instead of a data set's splits; `none`; or
         `auto`, for recipe `standard` where one split says too little (docs/depth.md).
@@ -298,6 +297,7 @@ class Study(_Strict):
     sweeps: dict[str, SweepEntry] = {}
     seeds: Annotated[list[Seed], AtLeastOne] = [0]
     costs: bool = False
+    clinical: ClinicalEntry = ClinicalEntry()
     primary_metric: str = "accuracy"
     ci: str = "auto"
     unit: Literal["group", "image"] = "group"
@@ -483,6 +483,10 @@ def _check_scoring(study: Study, where: str) -> None:
             check(getattr(study, key))
         except InputError as error:
             raise InputError(f"{where}: {key}: {error}") from None
+    try:
+        study.clinical.check()
+    except InputError as error:
+        raise InputError(f"{where}: clinical: {as_parameters(str(error))}") from None
 
 
 def _check_sweep(study: Study, name: str, sweep: SweepEntry, where: str) -> None:

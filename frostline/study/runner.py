@@ -145,6 +145,7 @@ def plan_study(
             index_study_data(workspace, study, name)
         except InputError as error:
             broken[name] = str(error)
+    check_positive(workspace, study)
     plan = make_plan(workspace, study, cells, broken, fetch=fetch)
     plan.failed = {name: as_parameters(sentence) for name, sentence in plan.failed.items()}
     if not plan.steps and not plan.failed:
@@ -174,6 +175,22 @@ def check_metric(study: Study, name: str, manifest: Manifest) -> None:
         labels = sorted(manifest.images(entry.label, entry.split)["label"].dropna().unique())
         known = ordered(labels, manifest.classes)
         check_order(*known, study.primary_metric, f"data set {name!r}")
+
+
+def check_positive(workspace: Workspace, study: Study) -> None:
+    """Refuse a positive class that no data set of a study has, once all are indexed."""
+    positive, found = study.clinical.positive, set()
+    paths = {name: workspace.manifest(name) for name in study.datasets}
+    if positive is None or not all(path.is_file() for path in paths.values()):
+        return
+    for name, path in paths.items():
+        labels = read_manifest(path).table[study.datasets[name].label]
+        found |= set(labels.dropna().astype(str))
+    if positive not in found:
+        raise InputError(
+            f"Study {study.name!r}: clinical: positive: {positive!r} is a class of no data set: "
+            f"choose from {', '.join(sorted(found))}."
+        )
 
 
 def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:

@@ -23,7 +23,7 @@ from frostline.report.statistics.resampling.jackknife import pseudo_contribution
 from frostline.report.statistics.resampling.seeds_variance import group_variance
 from frostline.report.statistics.resampling.units import make_units
 from frostline.report.statistics.sample import Sample, make_sample
-from frostline.report.statistics.seeds import fold_numbers
+from frostline.report.statistics.seeds import fold_of_rows
 
 # The temperatures that are tried.
 LEAST, MOST = 0.05, 20.0
@@ -132,7 +132,7 @@ def fold_temperatures(run: Predictions, sample: Sample) -> tuple[Array, Notes]:
     Those rows were predicted out of fold too. Returns the temperature of each row, [n], NaN where
     there is none, and why.
     """
-    fold = fold_numbers(run, sample)
+    fold = fold_of_rows(run, sample)
     out, notes = np.full(len(fold), np.nan), []
     for rest, own in _others(fold):
         found = fit_temperature(sample.rows(rest))

@@ -17,13 +17,16 @@ CHANCE, TRUE, BAR = "chance", "calibrated", "95% of points if calibrated"
 # Of calibration before and after scaling: the mark, and how far to the side it stands.
 BEFORE, AFTER = "as they are", "scaled"
 ASIDE = 0.012
+POINT = "operating point"
 AXES = {
     "roc": ("False positive rate", "True positive rate"),
     "precision-recall": ("Recall", "Precision"),
 }
 
 
-def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
+def curve_figure(
+    curves: pd.DataFrame, kind: str, positive: str = "", points: pd.DataFrame | None = None
+) -> Figure:
     """Draw ROC or precision-recall curves with their bands, a panel for each backbone.
 
     Parameters
@@ -32,11 +35,16 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
         Columns `panel`, `way`, `kind`, `x`, `y`, `low`, `high`.
     positive : str
         The positive class, where there are two, for the axis.
+    points : DataFrame, optional
+        Points to mark: `panel`, `way`, `x`, `y`.
     """
     part = curves[curves["kind"] == kind]
     titles = list(part["panel"].unique())
     ways = _ways(part)
     more = {CHANCE: (GREY, "", ":")} if kind == "roc" else {}
+    marked = pd.DataFrame({"panel": []}) if points is None else points
+    if len(marked):
+        more[POINT] = (INK, "D", "")
     figure, axes = panels(
         titles,
         xlabel=_of(AXES[kind][0], positive),
@@ -52,6 +60,9 @@ def curve_figure(curves: pd.DataFrame, kind: str, positive: str = "") -> Figure:
             one.plot(line["x"], line["y"], color=colour, linestyle=dash, linewidth=1.6)
         if kind == "roc":
             one.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+        for row in marked[marked["panel"] == title].to_dict("records"):
+            look = {"markerfacecolor": STYLES[str(row["way"])][0], "markeredgecolor": INK}
+            one.plot(row["x"], row["y"], "D", markersize=4.5, clip_on=False, zorder=4, **look)
         _square(one)
     key(figure, ways, STYLES, more=more)
     return figure

@@ -13,6 +13,7 @@ import pandas as pd
 from frostline.cache.versions import STAGES
 from frostline.report.clinical.benefit import THRESHOLDS, benefit_frame
 from frostline.report.clinical.calibration import calibration_frame, reliability_of
+from frostline.report.clinical.operating import points_of_methods
 from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -54,8 +55,10 @@ def compute_numbers(
     embeddings : mapping, optional
         By data set and backbone.
     **options
-        As of `evaluate`; `benefit`, the thresholds of net benefit.
+        As of `evaluate`; `benefit`, the thresholds of net benefit; and `clinical`, a mapping with
+        `threshold`, `prevalence` and `positive` of `operating_points`.
     """
+    clinical = options.pop("clinical", {})
     chosen = {name: options.pop(name) for name in SCORING if name in options}
     metrics = options.pop("metrics", None) or DEFAULT_METRICS
     benefit = tuple(options.pop("benefit", THRESHOLDS))
@@ -68,7 +71,8 @@ def compute_numbers(
     for number, items in enumerate(_by_dataset(rows), 1):
         given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
         store = _Store(folder, number, given)
-        datasets.append(_Dataset(items, group_methods(items), how, store, embeddings or {}))
+        own = embeddings or {}
+        datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical))
     new = [one for one in datasets if one.store.is_new]
     todo = [task for one in new for task in (one.curves, one.others)]
     on_all_cores(todo, len(rows))  # kept, and read below
@@ -139,6 +143,7 @@ class _Dataset:
     how: _How
     store: _Store
     embeddings: Mapping[str, Mapping[str, Embedded]]
+    clinical: Mapping[str, Any]
 
     def numbers(self) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
         """Give scores by run and by method, each with the majority class, and all else."""
@@ -147,7 +152,7 @@ class _Dataset:
         digests = {name: one.digest() for name, one in self._embedded.items()}
         part = DatasetNumbers(
             self.methods[0].dataset,
-            digest_of([self.store.given, digests]),
+            digest_of([self.store.given, digests, dict(self.clinical)]),
             self.methods,
             method_titles(by_method),
             curves=self.curves(),
@@ -195,7 +200,10 @@ class _Dataset:
             "mistakes": lambda: confident_mistakes(methods, how.scoring.get("split", "test")),
         }
         tables = {what: store(what, compute) for what, compute in computed.items()}
-        return {"runs": frame, **tables, "maps": _maps(store, self._embedded, seed)}
+        asked = {"seed": seed, **self.clinical, "scoring": how.scoring}
+        points = store("operating", lambda: points_of_methods(methods, asked), dict(self.clinical))
+        maps = _maps(store, self._embedded, seed)
+        return {"runs": frame, **tables, "operating": points, "maps": maps}
 
     @property
     def _seed(self) -> int:

@@ -25,10 +25,11 @@ class DatasetNumbers:
     names : DataFrame
         A row a method, by its first run's name: `title`, `short` (the same in fewer words), `panel`
         (of figures where ways of training share one), `way` (of training).
-    marks, pairs, freezing, classes, curves, reliability, benefit, calibration, maps, mistakes
+    marks, pairs, freezing, classes, curves, reliability, benefit, calibration, maps, mistakes,
+    operating : DataFrame
         As `mark_best`, `compare`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`,
-        `reliability_of`, `benefit_frame`, `calibration_frame` (of first seeds), `maps.project` and
-        `confident_mistakes` give them.
+        `reliability_of`, `benefit_frame`, `calibration_frame` (of first seeds), `maps.project`,
+        `confident_mistakes` and `points_of_methods` give them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DatasetNumbers:
     calibration: pd.DataFrame
     mistakes: pd.DataFrame
     maps: pd.DataFrame
+    operating: pd.DataFrame
 
     @property
     def class_list(self) -> tuple[str, ...]:
@@ -92,6 +94,12 @@ class ReportNumbers:
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
+
+    @property
+    def operating(self) -> pd.DataFrame:
+        """The operating points of all data sets; empty where there are none."""
+        found = [one.operating for one in self.datasets if len(one.operating)]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
     @property
     def answer(self) -> tuple[list[str], list[str], list[str]]:

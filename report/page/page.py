@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.atomic import clear_temporary, write_text
+from frostline.report.clinical.operating_table import operating_table
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
@@ -75,8 +76,7 @@ def write_report(
     failed : sequence of Failed, methods without predictions, and why
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
-        `figure_formats` (by default `FILE_FORMATS`), `benefit` (the thresholds of net benefit), and
-        those of `evaluate`, such as `ci`.
+        `figure_formats` (by default `FILE_FORMATS`), and those of `compute_numbers`, such as `ci`.
 
     Returns
     -------
@@ -138,6 +138,10 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
         found = [getattr(part, name) for part in numbers.datasets if len(getattr(part, name))]
         if found:
             texts[f"tables/{name}.csv"] = frame_to_csv(pd.concat(found, ignore_index=True))
+    if len(numbers.operating):
+        points = operating_table(numbers.operating, ON_PAGE)
+        texts |= {f"tables/operating.{suffix}": write(points) for suffix, write in WRITERS.items()}
+        texts["tables/operating.csv"] = frame_to_csv(numbers.operating)
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from frostline.report.clinical.operating_table import operating_table
 from frostline.report.clinical.tables import benefit_table, calibration_table
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
@@ -99,6 +100,7 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             calibration=_calibration(numbers),
             figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
+            operating=_table(operating_table(numbers.operating)) if len(numbers.operating) else "",
             data=_data(content.audits) if content.audits else None,
             wrong=_wrong(numbers, content.images) if content.images else [],
             about=content.about,

@@ -77,8 +77,19 @@ def draw_curves(part: DatasetNumbers, kind: str) -> tuple[Figure, str] | None:
         for row in part.names.to_dict("records")
         if len(line := curves[curves["run"] == row["run"]])
     ]
-    figure = figures.curve_figure(curves.merge(part.names, on="run"), kind, part.positive)
+    points = _points(part) if kind == "roc" else None
+    figure = figures.curve_figure(curves.merge(part.names, on="run"), kind, part.positive, points)
     return figure, f"Area under each: {'; '.join(areas)}."
+
+
+def _points(part: DatasetNumbers) -> pd.DataFrame | None:
+    """Place the operating points of methods among their ROC curves, those of the same class."""
+    points = part.operating
+    if not (len(points) and part.positive and (points["positive"] == part.positive).all()):
+        return None
+    wide = points.pivot(index="run", columns="metric", values="estimate").dropna()
+    wide = wide.assign(x=1 - wide["specificity"], y=wide["sensitivity"]).reset_index()
+    return wide.merge(part.names, on="run")
 
 
 def draw_decision(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, str] | None:

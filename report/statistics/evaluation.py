@@ -143,10 +143,12 @@ def score(
     aggregate: str = "auto",
     classes: Sequence[str] | None = None,
     positive: str | None = None,
+    against_rest: bool = False,
 ) -> list[Scored]:
     """Read what is given as paths, give each run a name of its own, and take the rows to score.
 
-    `classes` and `positive` are those of `evaluate`.
+    `classes` and `positive` are those of `evaluate`; with `against_rest` positive may be one of
+    several classes.
     """
     if not predictions:
         raise InputError("There are no predictions to evaluate: give at least one file.")
@@ -156,7 +158,9 @@ def score(
     return with_differences(
         [
             (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
-            for run in in_one_order(_with_own_names(runs), classes, positive)
+            for run in in_one_order(
+                _with_own_names(runs), classes, positive, against_rest=against_rest
+            )
         ]
     )
 
@@ -233,7 +237,7 @@ def _with_own_names(runs: Sequence[Predictions]) -> list[Predictions]:
 
 
 def about_run(run: Predictions, sample: Sample) -> dict[str, Any]:
-    """Give what tables say of a run itself, by `RUN_COLUMNS` and the like."""
+    """Give what a table says of a run, whatever was scored: `RUN_COLUMNS`, its name and sizes."""
     about = {name: run.meta.get(name) for name in RUN_COLUMNS}
     about = {name: "" if value is None else value for name, value in about.items()}
     return about | {

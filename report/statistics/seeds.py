@@ -258,12 +258,13 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
 
 
 def _folds(run: Predictions, sample: Sample) -> list[Sample]:
-    fold = fold_numbers(run, sample)
+    """Take the rows of each fold."""
+    fold = fold_of_rows(run, sample)
     return [sample.rows(np.flatnonzero(fold == number)) for number in np.unique(fold)]
 
 
-def fold_numbers(run: Predictions, sample: Sample) -> npt.NDArray[np.int64]:
-    """Give the fold of each row, [n]; rows that are groups are in the fold of their images."""
+def fold_of_rows(run: Predictions, sample: Sample) -> npt.NDArray[np.int64]:
+    """Give the fold of each row: [n]; rows that are groups are in the fold of their images."""
     of_row: dict[str, int] = {}
     for column in ("group_id", "image_id"):
         folds = zip(run.table[column].map(str), run.table["fold"], strict=True)

@@ -49,6 +49,8 @@ class Cell:
         What the column is sorted by; None for the text.
     link : str
         Where in a page more is said; other formats leave it out.
+    second : str
+        A second interval of the same number, in brackets of its own.
     """
 
     text: str
@@ -58,11 +60,17 @@ class Cell:
     mark: str = ""
     value: float | None = None
     link: str = ""
+    second: str = ""
 
     @property
     def interval(self) -> str:
         """The interval in brackets, or an empty text."""
         return f"[{self.low}, {self.high}]" if self.low else ""
+
+    @property
+    def intervals(self) -> list[str]:
+        """The interval and the second one, as far as there are any."""
+        return [text for text in (self.interval, self.second) if text]
 
     @property
     def label(self) -> str:

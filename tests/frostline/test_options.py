@@ -93,6 +93,7 @@ SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
 EVALUATE = "evaluate centroid.parquet --replicates 100"
 BENEFIT = "evaluate centroid.parquet --net-benefit 0.2"
 CALIBRATION = "evaluate knn.parquet --calibration"
+POINTS = f"{EVALUATE} --threshold youden"
 COMPARE = "compare centroid.parquet knn.parquet --replicates 100"
 PRECISION = f"{EVALUATE} --metric average_precision"
 BY_PRECISION = f"{COMPARE} --metric average_precision"
@@ -382,6 +383,27 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "evaluate --calibration --over": Refused(
         CALIBRATION, f"{CALIBRATION} --over seeds", "`--over` does not act with"
     ),
+    "evaluate --threshold": Acts(EVALUATE, POINTS),
+    "evaluate --threshold --ci": Refused(POINTS, f"{POINTS} --ci bca", "`--ci` does not act with"),
+    "evaluate --threshold --metric": Refused(
+        POINTS, f"{POINTS} --metric accuracy", "`--metric` does not act with `--threshold youden`"
+    ),
+    "evaluate --threshold --over": Refused(
+        POINTS,
+        "evaluate centroid.parquet --threshold youden --over seeds",
+        "`--over` does not act with `--threshold youden`",
+    ),
+    "evaluate --threshold --stratified": Refused(
+        POINTS, f"{POINTS} --stratified", "`--stratified` does not act with"
+    ),
+    "evaluate --threshold --against": Refused(
+        POINTS, f"{POINTS} --against paper", "`--against` does not act with"
+    ),
+    "evaluate --threshold --replicates": Refused(
+        POINTS, POINTS.replace("youden", "0.5"), "`--replicates` does not act with"
+    ),
+    "evaluate --threshold --seed": Acts(POINTS, f"{POINTS} --seed 3"),
+    "evaluate --prevalence": Acts(POINTS, f"{POINTS} --prevalence 0.02"),
     "evaluate --format": Acts(EVALUATE, f"{EVALUATE} --format csv"),
     "compare --metric": Acts(COMPARE, f"{COMPARE} --metric balanced_accuracy"),
     "compare --family": Refused(COMPARE, f"{COMPARE} --family freezing", "frozen"),

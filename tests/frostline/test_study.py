@@ -73,9 +73,16 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert {path: path.stat().st_atime_ns for path in before} == before
     assert (report / "figures" / "embeddings-pca-1.svg").exists()
     assert "data:image/webp" not in page
+    (study / "small.yaml").write_text(STUDY + "clinical: {threshold: specificity=0.8}\n")
     shown = frostline("report", "small.yaml", "--with-images")
     assert shown.returncode == 0, shown.stderr
     assert "data:image/webp;base64," in (report / "index.html").read_text()
+    assert "specificity=0.8" in (report / "tables" / "operating.csv").read_text()
+    (study / "small.yaml").write_text(STUDY + "clinical: {positive: ill}\n")
+    none = frostline("run", "small.yaml")
+    assert none.returncode == 2
+    assert "clinical: positive: 'ill' is a class of no data set: choose from " in none.stderr
+    assert sorted((study / "frostline-workspace" / "predictions").iterdir()) == runs
 
 
 def test_a_report_is_written_anew_when_a_manifest_changed(
@@ -175,6 +182,12 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
             "backbones.0: weights_seed is for weights random, not 'pretrained': leave it out.",
         ),
         ({"name": None}, "name must be a valid string, not None."),
+        (
+            {"clinical": {"rule": "youden"}},
+            "s.yaml has no key 'clinical.rule': there are threshold",
+        ),
+        ({"clinical": {"threshold": "best"}}, "clinical: threshold is youden, sensitivity=0.95, "),
+        ({"clinical": {"prevalence": 1}}, "clinical.prevalence must be less than 1, not 1"),
     ],
 )
 def test_what_is_wrong_in_a_study_is_named(change: dict[str, object], sentence: str) -> None:

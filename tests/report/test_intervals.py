@@ -84,7 +84,7 @@ def test_jackknife_t_of_accuracy_is_on_the_logit_scale(run):
 )
 def test_jackknife_says_why_not(left, weights, note):
     without = LeftOut(np.array(left), np.array(weights, float), np.ones(len(left), dtype=int))
-    low, _, said = jackknife_bounds("accuracy", 0.5, without, "ab")
+    low, _, said = jackknife_bounds(0.5, without, (0.0, 1.0))
     assert said == note
     assert np.isnan(low) == bool(note)
 

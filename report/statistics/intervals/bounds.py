@@ -42,15 +42,17 @@ def jackknife_scale(name: str, classes: Sequence[str]) -> tuple[float, float] | 
 
 
 def jackknife_bounds(
-    name: str, centre: float, left: LeftOut, classes: Sequence[str]
+    centre: float, left: LeftOut, scale: tuple[float, float] | None
 ) -> tuple[float, float, str]:
-    """Give low, high and what to note, from a metric's values with one unit left out."""
+    """Give low, high and what to note, from a number's values with one unit left out.
+
+    `scale` is its lowest and its highest value, as `jackknife_scale` gives them.
+    """
     nothing = float("nan"), float("nan")
     if left.counts.sum() < 2:
         return *nothing, ONE_UNIT
     if np.isnan(left.values).any() or np.isnan(centre):
         return *nothing, UNDEFINED
-    scale = jackknife_scale(name, classes)
     if scale is not None and at_bound(centre, scale):
         return *nothing, AT_BOUND
     made = pseudo_contributions(left.values, left.weights, left.counts)

@@ -98,7 +98,8 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
     centres, out = estimate(sample, metrics), {}
     for name, left in leave_out(sample, metrics).items():
         one = _blank(sample, centres[name], "jackknife-t", 0)
-        low, high, note = jackknife_bounds(name, centres[name], left, sample.classes)
+        scale = jackknife_scale(name, sample.classes)
+        low, high, note = jackknife_bounds(centres[name], left, scale)
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
         if note == UNVARYING and one_answer(sample, name):
             low, high, note = centres[name], centres[name], ""

@@ -65,8 +65,8 @@ def _cell(column: Column, cell: Cell, first: bool) -> str:
     if first and cell.mark == "alike":
         text += SPOKEN
     if cell.low:
-        interval = f'<span class="interval">{cell.interval}</span>'
-        text = f'<span class="score"><span>{text}</span> {interval}</span>'
+        spans = (f'<span class="interval">{one}</span>' for one in cell.intervals)
+        text = f'<span class="score"><span>{text}</span> {" ".join(spans)}</span>'
     value = "" if cell.value is None else f' data-value="{_value(cell.value)}"'
     about = f'data-label="{_escaped(column.heading)}"{value}{_classes(column, cell.text)}'
     if first:

@@ -67,4 +67,5 @@ def _tabular(table: Table) -> list[str]:
 def _cell(cell: Cell) -> str:
     """Write a cell in braces: without them "[" would be read as an option of the line before."""
     start, end = AROUND[cell.mark]
-    return f"{{{f'{start}{escape.latex(cell.label)}{end} {escape.latex(cell.interval)}'.rstrip()}}}"
+    intervals = map(escape.latex, cell.intervals)
+    return f"{{{' '.join([f'{start}{escape.latex(cell.label)}{end}', *intervals])}}}"

@@ -30,7 +30,7 @@ def to_markdown(table: Table) -> str:
 
 def _cell(cell: Cell) -> str:
     start, end = AROUND[cell.mark]
-    return f"{start}{escape.markdown(cell.label)}{end} {cell.interval}".rstrip()
+    return " ".join([f"{start}{escape.markdown(cell.label)}{end}", *cell.intervals])
 
 
 def _pipes(cells: Iterable[str]) -> str:

@@ -121,7 +121,7 @@ def _number(cell: Cell, layout: _Layout) -> str:
     text = f"{STARS[cell.mark]}{escape.plain(cell.text)}"
     if cell.detail:
         return f"{text}\n{textwrap.fill(f'({escape.plain(cell.detail)})', layout.wrap)}"
-    return f"{text}\n{cell.interval}" if layout.below else f"{text} {cell.interval}".rstrip()
+    return ("\n" if layout.below else " ").join([text, *cell.intervals])
 
 
 def _word(cell: Cell, width: int) -> str:
