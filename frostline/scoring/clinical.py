@@ -1,0 +1,116 @@
+"""Clinical evidence from predictions: paths, tables, or what a workspace gives."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from frostline.cache.tables.class_order import class_names
+from frostline.names import in_python
+from frostline.report.tables.table import Table
+from frostline.scoring.scores import Runs, _tables
+
+
+class Evidence(pd.DataFrame):
+    """Numbers in a pandas DataFrame that shows itself as a table, with its notes."""
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame  # a part of it is an ordinary table
+
+    @abstractmethod
+    def _shown(self) -> Table:
+        """Lay out what is shown."""
+
+    def __repr__(self) -> str:
+        """Show the table in a terminal."""
+        from frostline.report.tables.writers.terminal import to_terminal
+
+        return to_terminal(self._shown())
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        from frostline.report import table_html
+
+        return table_html(self._shown())
+
+
+class OperatingPoints(Evidence):
+    """What models find and miss at one threshold each, one row a run and number.
+
+    Columns are `run`, `threshold`, `metric`, `estimate`, `low`, `high`, `low_repeated`,
+    `high_repeated`, …; shares as fractions.
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.operating_table import operating_table
+
+        return operating_table(pd.DataFrame(self))
+
+
+@in_python
+def operating_points(
+    predictions: Runs,
+    threshold: str | float = "youden",
+    prevalence: float | None = None,
+    positive: str | None = None,
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> OperatingPoints:
+    """Choose a threshold on validation, and score it on test.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        What the methods of a workspace return; anyone's table with splits and probabilities, too.
+    threshold : str or float
+        `youden`, `sensitivity=0.95`, `specificity=0.9`, `cost=5`, or a number that was fixed
+        beforehand, as `frostline.report.clinical.thresholds.parse_rule` says.
+    prevalence : float, optional
+        Of the positive class where the model will be used: predictive values there, too.
+    positive : str, optional
+        The positive class, against all others. Of two classes the last if not given.
+    split, unit, aggregate, replicates, seed
+        As in `frostline.report.clinical.operating.operating_points`.
+    classes : sequence of str, optional
+        As in `evaluate`.
+
+    Returns
+    -------
+    OperatingPoints
+        A DataFrame with one row for each run and number, with intervals for the threshold as it
+        was chosen and for its choice repeated.
+
+    Raises
+    ------
+    InputError
+        If a run has no rows to choose a threshold on, or no probabilities.
+
+    Examples
+    --------
+    >>> points = frostline.operating_points(frozen, "sensitivity=0.95", prevalence=0.05)
+    >>> list(points["metric"])[:2]
+    ['sensitivity', 'specificity']
+    """
+    from frostline.report.clinical.operating import operating_points as compute
+
+    frame = compute(
+        _tables(predictions),
+        threshold=threshold,
+        prevalence=prevalence,
+        positive=positive,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        replicates=replicates,
+        seed=seed,
+    )
+    return OperatingPoints(frame)
