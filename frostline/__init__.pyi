@@ -3,6 +3,7 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
+from .scoring.clinical import Subgroups, subgroups
 from .scoring.scores import Comparison, Scores, compare, evaluate
 from .stages import Machine, Network
 from .workspace import Workspace
@@ -21,9 +22,11 @@ __all__ = [
     "Report",
     "Run",
     "Scores",
+    "Subgroups",
     "Sweep",
     "Workspace",
     "backbones",
     "compare",
     "evaluate",
+    "subgroups",
 ]

@@ -1,4 +1,4 @@
-"""What `evaluate` shows instead of scores: operating points, net benefit, calibration, subgroups."""
+"""What `evaluate` shows instead of scores: operating points, net benefit and the like."""
 
 from __future__ import annotations
 
@@ -49,6 +49,10 @@ class ClinicalOptions:
             help="Scores of subgroups instead, by columns of the manifest: sex,age:20:60,site.",
         ),
     ] = None
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="With --by: draw them as a forest plot, .pdf, .png or .svg."),
+    ] = None
 
     def mode(self) -> str | None:
         """Name what is shown instead of scores; None for scores.
@@ -66,10 +70,17 @@ class ClinicalOptions:
             raise InputError(f"{options} are tables of their own: ask for one at a time.")
         if self.prevalence is not None and asked != ["threshold"]:
             raise InputError("--prevalence is of operating points: give --threshold too.")
+        if self.figure is not None and asked != ["by"]:
+            raise InputError("--figure draws subgroups: give --by too.")
         return asked[0] if asked else None
 
     def render(
-        self, mode: str, predictions: Sequence[Path], scoring: dict[str, Any], format: str
+        self,
+        mode: str,
+        predictions: Sequence[Path],
+        metrics: Sequence[str] | None,
+        scoring: dict[str, Any],
+        format: str,
     ) -> str:
         """Compute what `mode` names and write it."""
         if mode == "threshold":
@@ -86,6 +97,30 @@ class ClinicalOptions:
             from frostline.report.clinical.calibration import calibration, render_calibration
 
             return render_calibration(calibration(predictions, **scoring), format)
-        from frostline.report.clinical.subgroups import render_subgroups, subgroups
+        return self._subgroups(predictions, metrics, scoring, format)
 
-        return render_subgroups(subgroups(predictions, by=self.by or "", **scoring), format)
+    def _subgroups(
+        self,
+        predictions: Sequence[Path],
+        metrics: Sequence[str] | None,
+        scoring: dict[str, Any],
+        format: str,
+    ) -> str:
+        from frostline.cache.errors import InputError
+        from frostline.commands.groups import check_figure
+        from frostline.report.clinical.subgroup_table import render_subgroups
+        from frostline.report.clinical.subgroups import subgroups
+
+        if metrics and len(metrics) > 1:
+            raise InputError("--by compares subgroups by one --metric: give one at a time.")
+        check_figure(self.figure)
+        metric = metrics[0] if metrics else "accuracy"
+        frame = subgroups(predictions, by=self.by or "", metric=metric, **scoring)
+        if self.figure is not None:
+            from frostline.console import say
+            from frostline.report.figures import save_figure
+            from frostline.report.figures.subgroups import subgroup_figure
+
+            save_figure(subgroup_figure(frame), self.figure)
+            say(f"Drew the subgroups in {self.figure}.")
+        return render_subgroups(frame, format)

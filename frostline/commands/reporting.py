@@ -102,7 +102,7 @@ def evaluate(
     scoring = scored.scoring()
     mode = clinical.mode()
     if mode is not None:
-        typer.echo(clinical.render(mode, predictions, scoring, format), nl=False)
+        typer.echo(clinical.render(mode, predictions, metric, scoring, format), nl=False)
         return
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from frostline.cache.tables.class_order import class_names
 from frostline.names import in_python
+from frostline.report.statistics.metrics import OwnMetric
 from frostline.report.tables.table import Table
 from frostline.scoring.scores import Runs, _tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Evidence(pd.DataFrame):
@@ -48,6 +53,25 @@ class OperatingPoints(Evidence):
         from frostline.report.clinical.operating_table import operating_table
 
         return operating_table(pd.DataFrame(self))
+
+
+class Subgroups(Evidence):
+    """Scores of subgroups, one row a run and subgroup, with the test of each column.
+
+    Columns are `run`, `column`, `subgroup`, `n_units`, `estimate`, `low`, `high`, `tested`, `p`,
+    `p_adjusted`, …; shares as fractions.
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.subgroup_table import subgroup_table
+
+        return subgroup_table(pd.DataFrame(self))
+
+    def figure(self) -> Figure:
+        """Draw a forest plot of one data set's subgroups."""
+        from frostline.report.figures import subgroup_figure
+
+        return subgroup_figure(pd.DataFrame(self))
 
 
 @in_python
@@ -114,3 +138,68 @@ def operating_points(
         seed=seed,
     )
     return OperatingPoints(frame)
+
+
+@in_python
+def subgroups(
+    predictions: Runs,
+    by: str | Sequence[str],
+    metric: str | OwnMetric = "accuracy",
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> Subgroups:
+    """Score subgroups of the images, and test for each column whether its subgroups differ.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        What the methods of a workspace return; anyone's table that has the columns, too.
+    by : str or sequence of str
+        Columns of the table or of the manifest, numbers with cut points: `["sex", "age:20:60"]`
+        has ages below 20, 20 to below 60, and 60 and above.
+    metric : str or function
+        What is compared.
+    split, unit, aggregate, positive, replicates, seed
+        As in `evaluate`.
+    classes : sequence of str, optional
+        As in `evaluate`.
+
+    Returns
+    -------
+    Subgroups
+        A DataFrame with one row for the whole and for each subgroup, as
+        `frostline.report.clinical.subgroups.subgroups` describes it.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it needs cut points.
+
+    Examples
+    --------
+    >>> table = tuned.table.assign(side=["left", "right"] * (len(tuned.table) // 2))
+    >>> found = frostline.subgroups(table, by="side")
+    >>> list(found["subgroup"])
+    ['all', 'left', 'right']
+    """
+    from frostline.report.clinical.subgroups import subgroups as compute
+
+    frame = compute(
+        _tables(predictions),
+        by=by,
+        metric=metric,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        positive=positive,
+        replicates=replicates,
+        seed=seed,
+    )
+    return Subgroups(frame)
