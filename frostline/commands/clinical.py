@@ -108,8 +108,8 @@ class ClinicalOptions:
     ) -> str:
         from frostline.cache.errors import InputError
         from frostline.commands.groups import check_figure
-        from frostline.report.clinical.subgroup_table import render_subgroups
-        from frostline.report.clinical.subgroups import subgroups
+        from frostline.report.clinical.subgroups.scores import subgroups
+        from frostline.report.clinical.subgroups.table import render_subgroups
 
         if metrics and len(metrics) > 1:
             raise InputError("--by compares subgroups by one --metric: give one at a time.")

@@ -63,7 +63,7 @@ class Subgroups(Evidence):
     """
 
     def _shown(self) -> Table:
-        from frostline.report.clinical.subgroup_table import subgroup_table
+        from frostline.report.clinical.subgroups.table import subgroup_table
 
         return subgroup_table(pd.DataFrame(self))
 
@@ -174,7 +174,7 @@ def subgroups(
     -------
     Subgroups
         A DataFrame with one row for the whole and for each subgroup, as
-        `frostline.report.clinical.subgroups.subgroups` describes it.
+        `frostline.report.clinical.subgroups.scores.subgroups` describes it.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def subgroups(
     >>> list(found["subgroup"])
     ['all', 'left', 'right']
     """
-    from frostline.report.clinical.subgroups import subgroups as compute
+    from frostline.report.clinical.subgroups.scores import subgroups as compute
 
     frame = compute(
         _tables(predictions),

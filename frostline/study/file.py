@@ -271,6 +271,18 @@ class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
         return parse_sweep({**given, **place, **others}, f"sweeps.{name}")
 
 
+class ClinicalEntry(_Strict):
+    """Clinical evidence on the page (`docs/clinical.md`).
+
+    Attributes
+    ----------
+    by : list of str
+        Columns whose subgroups are scored, numbers with cut points: `[sex, "age:20:60"]`.
+    """
+
+    by: list[str] = []
+
+
 class Study(_Strict):
     """Data sets × backbones × protocols × seeds (where one changes a run), and how to score them.
 
@@ -280,6 +292,8 @@ class Study(_Strict):
         That of every protocol that names none, so that freezing is not confused with a recipe.
     sweeps : dict
         Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
+    clinical : dict
+        What is shown besides scores: see `ClinicalEntry`.
     costs : bool
         Whether the time of embedding and the memory of every backbone are measured and shown.
     cv : str
@@ -297,6 +311,7 @@ class Study(_Strict):
     protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
     sweeps: dict[str, SweepEntry] = {}
     seeds: Annotated[list[Seed], AtLeastOne] = [0]
+    clinical: ClinicalEntry = ClinicalEntry()
     costs: bool = False
     primary_metric: str = "accuracy"
     ci: str = "auto"
@@ -478,6 +493,13 @@ def _check_scoring(study: Study, where: str) -> None:
     from frostline.report.statistics.comparisons.compare import check_compared
     from frostline.report.statistics.intervals.intervals import check_interval
 
+    if study.clinical.by:
+        from frostline.report.clinical.subgroups.columns import parse_by
+
+        try:
+            parse_by(study.clinical.by)
+        except InputError as error:
+            raise InputError(f"{where}: clinical: {as_parameters(str(error))}") from None
     for key, check in (("primary_metric", check_compared), ("ci", check_interval)):
         try:
             check(getattr(study, key))

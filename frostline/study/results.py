@@ -236,6 +236,7 @@ def _write(
         swept=swept_tables(workspace, state["manifests"]),
         depths=curves,
         failed=_failed(study, state["failed"], state["done"]),
+        by=study.clinical.by,
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,

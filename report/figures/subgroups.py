@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.clinical.subgroup_table import row_title, run_labels
+from frostline.report.clinical.subgroups.table import row_title, run_labels
 from frostline.report.figures.forest import draw_lines, draw_rule, limits_of, write_xlabel
 from frostline.report.figures.style import COLOURS, MARKERS, key
 from frostline.report.statistics.names import Record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -28,6 +28,10 @@ class DatasetNumbers:
     marks, pairs, freezing, classes, curves, reliability, maps, mistakes : DataFrame
         As `mark_best`, `compare`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`,
         `reliability_of`, `maps.project` and `confident_mistakes` give them.
+    subgroups : DataFrame
+        As `subgroups` gives it, of the best methods.
+    without : list of str
+        Why there are none by a column that was asked for.
     """
 
     name: str
@@ -42,6 +46,8 @@ class DatasetNumbers:
     reliability: pd.DataFrame
     mistakes: pd.DataFrame
     maps: pd.DataFrame
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    without: list[str] = field(default_factory=list)
 
     @property
     def class_list(self) -> tuple[str, ...]:

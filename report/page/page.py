@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.atomic import clear_temporary, write_text
+from frostline.report.clinical.subgroups.table import subgroup_table
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
@@ -51,6 +52,7 @@ def write_report(
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
     depths: Sequence[Curves] = (),
+    by: Sequence[str] = (),
     **options: Any,
 ) -> dict[str, Path]:
     """Write `index.html`, `answer.txt`, `tables/` and `figures/`; keep statistics for next time.
@@ -76,6 +78,7 @@ def write_report(
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
     depths : sequence of Curves, one a data set; then page and answer open with it
+    by : sequence of str, columns whose subgroups are shown, such as `age:20:60`
     **options
         `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
 
@@ -87,7 +90,12 @@ def write_report(
     clear_temporary(Path(folder), below=True)  # of processes that were killed
     folder, formats = Path(folder), tuple(options.pop("figure_formats", FILE_FORMATS))
     numbers = compute_numbers(
-        folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
+        folder / "statistics",
+        predictions,
+        primary=primary,
+        by=by,
+        embeddings=embeddings,
+        **options,
     )
     drawn = draw_depths(depths, folder, formats)
     drawn += draw_all(numbers, folder, formats, costs or {}, swept)
@@ -123,6 +131,13 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
     texts["tables/classes.csv"] = frame_to_csv(
         pd.concat([part.class_scores for part in numbers.datasets])
     )
+    subgroups = [part.subgroups for part in numbers.datasets if len(part.subgroups)]
+    if subgroups:
+        frame = pd.concat(subgroups, ignore_index=True)
+        table = subgroup_table(frame, ON_PAGE)
+        kinds = {kind: WRITERS[kind](table) for kind in ("md", "tex", "html")}
+        kinds["csv"] = frame_to_csv(frame)
+        texts |= {f"tables/subgroups.{kind}": text for kind, text in kinds.items()}
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))

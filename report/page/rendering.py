@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.report.clinical.subgroups.table import run_labels, subgroup_table, test_sentences
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
 from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
@@ -26,7 +27,7 @@ from frostline.report.tables.data import DataAudit
 from frostline.report.tables.escape import plain, unbroken
 from frostline.report.tables.failed import Failed, unfinished_sentence
 from frostline.report.tables.freezing import freezing_table
-from frostline.report.tables.scores import score_table
+from frostline.report.tables.scores import ON_PAGE, score_table
 from frostline.report.tables.table import Table
 from frostline.report.tables.writers.html import table_html
 
@@ -171,9 +172,23 @@ def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
         "dataset": part.name,
         "classes": list(part.class_list),
         "freezing": _table(freezing) if freezing and freezing.rows else None,
+        "subgroups": _subgroups(part),
         "matrices": confusion_matrices(part),
         "per_class": _table(class_table(part.class_scores)),
     }
+
+
+def _subgroups(part: DatasetNumbers) -> dict[str, Any] | None:
+    """Give the sentences of the tests and the table of subgroups; None where none are asked for."""
+    if not len(part.subgroups):
+        return {"said": part.without, "table": ""} if part.without else None
+    labels = run_labels(part.subgroups)
+    said = [
+        f"{labels[run]}: {' '.join(sentences)}"
+        for run, sentences in test_sentences(part.subgroups).items()
+    ]
+    table = subgroup_table(part.subgroups, ON_PAGE)
+    return {"said": [*said, *part.without], "table": _table(table)}
 
 
 def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:

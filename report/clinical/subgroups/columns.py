@@ -89,6 +89,8 @@ def find_column(run: Predictions, sample: Sample, asked: Asked) -> pd.Series:
         If neither has the column, or images of a patient differ in it.
     """
     table, name = run.table, asked.name
+    if sample.ids is None:
+        raise InputError(f"{run.run}: there is no image_id to join {name!r} by: add the column.")
     there = name in table
     values = table[name] if there else table["image_id"].map(_of_manifest(run, name))
     values = values.astype(object)

@@ -12,14 +12,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.report.clinical.columns import (
+from frostline.report.clinical.subgroups.columns import (
     NOT_KNOWN,
     Asked,
     find_column,
     make_subgroups,
     parse_by,
 )
-from frostline.report.clinical.interaction import Interaction, find_interaction, holm, make_part
+from frostline.report.clinical.subgroups.interaction import (
+    Interaction,
+    find_interaction,
+    holm,
+    make_part,
+)
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored
@@ -130,7 +135,7 @@ def tabulate_subgroups(
             )
         sample.check_order(names, run.run)
         records += _of_run(run, sample, asked, names[0], draws)
-    return pd.DataFrame(records, columns=list(COLUMNS))
+    return pd.DataFrame(records, columns=list(COLUMNS)).astype({"n_positive": "Int64"})
 
 
 def _with_ids(run: Predictions) -> Predictions:
@@ -171,6 +176,12 @@ def _of_run(
 def _rows(
     name: str, sample: Sample, member: Codes, chosen: npt.NDArray[np.bool_], metric: str
 ) -> _Rows:
+    part, why = part_of(sample, chosen, metric)
+    return _Rows(name, part, member[chosen], why)
+
+
+def part_of(sample: Sample, chosen: npt.NDArray[np.bool_], metric: str) -> tuple[Sample, Notes]:
+    """Take some rows of a sample, and say why they are too few for an interval, if they are."""
     part = replace(
         sample,
         truth=sample.truth[chosen],
@@ -182,7 +193,7 @@ def _rows(
         n_images=int(chosen.sum() if sample.images is None else sample.images[chosen].sum()),
         notes=(),
     )
-    return _Rows(name, part, member[chosen], _too_small(part, sample, metric))
+    return part, _too_small(part, sample, metric)
 
 
 def _too_small(part: Sample, whole: Sample, metric: str) -> Notes:
