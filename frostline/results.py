@@ -182,6 +182,8 @@ class Audit:
         All images behind the findings in one table, the most harmful first.
     controls : DataFrame, optional
         Negative controls, if asked for: scores that should be at chance.
+    readable : DataFrame, optional
+        Whether columns can be read from embeddings, if asked for.
     """
 
     dataset: str
@@ -191,13 +193,20 @@ class Audit:
     flagged: Mapping[str, pd.DataFrame]
     details: pd.DataFrame
     controls: pd.DataFrame | None = None
+    readable: pd.DataFrame | None = None
 
     @classmethod
-    def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
+    def of(
+        cls,
+        dataset: str,
+        found: DataAudit,
+        controls: pd.DataFrame | None,
+        readable: pd.DataFrame | None = None,
+    ) -> Audit:
         """Wrap the audit that a report shows."""
         findings = pd.DataFrame(list(found.findings), columns=["severity", "finding"])
         tables = (found.splits, found.classes, found.flagged, found.details)
-        return cls(dataset, findings, *tables, controls)
+        return cls(dataset, findings, *tables, controls, readable)
 
     @property
     def leaks(self) -> bool:
@@ -215,6 +224,7 @@ class Audit:
             "images and groups of each class": self.classes,
             "what the audit found": self.findings,
             "negative controls": self.controls,
+            "what can be read from the embeddings": self.readable,
         }
         return "".join(
             _html(table, f"{self.dataset}: {name}")

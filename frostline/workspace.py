@@ -169,13 +169,18 @@ class Workspace:
                 progress=update,
             )
 
-    def audit(self, dataset: str, *, controls: bool = False) -> Audit:
+    def audit(
+        self, dataset: str, *, controls: bool = False, readable: str | Sequence[str] | None = None
+    ) -> Audit:
         """Count images and groups; find what leaks across splits.
 
         Parameters
         ----------
         controls : bool
             Also score what must score at chance: permuted labels, metadata alone, ….
+        readable : str or sequence of str, optional
+            Columns of the manifest, numbers with cut points: also ask whether they can be read from
+            the embeddings of each backbone.
 
         Examples
         --------
@@ -183,11 +188,13 @@ class Workspace:
         >>> found.leaks
         False
         """
-        from frostline.audits import audit_datasets, run_controls
+        from frostline.audits import audit_datasets, run_controls, run_readable
         from frostline.results import Audit
 
         found = audit_datasets(self.paths, [dataset])[dataset]
-        return Audit.of(dataset, found, run_controls(self.paths, dataset)[0] if controls else None)
+        scored = run_controls(self.paths, dataset)[0] if controls else None
+        read = run_readable(self.paths, dataset, readable) if readable else None
+        return Audit.of(dataset, found, scored, read)
 
     def extract(
         self,

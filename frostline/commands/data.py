@@ -170,6 +170,13 @@ def audit(
         bool,
         typer.Option("--controls", help="Also score permuted labels and the like: at chance?"),
     ] = False,
+    readable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Also ask whether these columns can be read from the embeddings: sex,age:60.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Count images and groups; find what leaks across splits.
@@ -204,6 +211,10 @@ def audit(
         from frostline.audits import render_controls, run_controls
 
         typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
+    if readable:
+        from frostline.audits import render_readable, run_readable
+
+        typer.echo("\n" + render_readable(run_readable(Workspace(workspace), name, readable)))
     if strict:
         into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
         say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")

@@ -27,7 +27,7 @@ from frostline.report.tables.data import DataAudit
 from frostline.report.tables.escape import plain, unbroken
 from frostline.report.tables.failed import Failed, unfinished_sentence
 from frostline.report.tables.freezing import freezing_table
-from frostline.report.tables.scores import ON_PAGE, score_table
+from frostline.report.tables.scores import score_table
 from frostline.report.tables.table import Table
 from frostline.report.tables.writers.html import table_html
 
@@ -187,7 +187,7 @@ def _subgroups(part: DatasetNumbers) -> dict[str, Any] | None:
         f"{labels[run]}: {' '.join(sentences)}"
         for run, sentences in test_sentences(part.subgroups).items()
     ]
-    table = subgroup_table(part.subgroups, ON_PAGE)
+    table = subgroup_table(part.subgroups, tests=False)
     return {"said": [*said, *part.without], "table": _table(table)}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
-from frostline.cache.manifest import KEYS, read_manifest
+from frostline.cache.manifest import COLUMNS, KEYS, Manifest, read_manifest
 from frostline.cache.tables.words import counted
 from frostline.cache.workspace import Workspace, is_name
 from frostline.report.predictions import Predictions
@@ -24,7 +24,6 @@ EMPTY = ("", "unknown", "not known", "n/a", "na", "nan", "none", "null")
 # Numbers of so many values are categories; of more they need cut points.
 MOST_NUMBERS = 6
 MOST_SUBGROUPS = 20
-MOST_NAMED = 12  # columns in a sentence
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,16 @@ class Asked:
     name: str
     cuts: tuple[float, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """How it is asked for."""
+        return ":".join([self.name, *(f"{cut:g}" for cut in self.cuts)])
 
-def parse_by(by: str | Sequence[str]) -> list[Asked]:
+
+def parse_by(by: str | Sequence[str], option: str = "--by") -> list[Asked]:
     """Read columns with their cut points: `sex,age:20:60,site`, or such parts in a list.
+
+    `option` is what errors call it.
 
     Raises
     ------
@@ -53,16 +59,18 @@ def parse_by(by: str | Sequence[str]) -> list[Asked]:
     """
     given = [by] if isinstance(by, str) else list(by)
     parts = [part.strip() for text in given for part in text.split(",")]
-    asked = [_parse(part) for part in parts if part]
+    asked = [_parse(part, option) for part in parts if part]
     if not asked:
-        raise InputError("--by names no column: give columns of the manifest, as in sex,age:20:60.")
+        raise InputError(
+            f"{option} names no column: give columns of the manifest, as in sex,age:20:60."
+        )
     names = [one.name for one in asked]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise InputError(f"--by names {twice[0]!r} twice: give each column once.")
+        raise InputError(f"{option} names {twice[0]!r} twice: give each column once.")
     return asked
 
 
-def _parse(part: str) -> Asked:
+def _parse(part: str, option: str) -> Asked:
     name, *texts = part.split(":")
     if not texts:
         return Asked(name)
@@ -73,7 +81,8 @@ def _parse(part: str) -> Asked:
     rising = all(one < other for one, other in itertools.pairwise(cuts))
     if not (name and cuts and rising and np.isfinite(cuts).all()):
         raise InputError(
-            f"--by {part!r}: behind a column stand cut points, numbers that rise, as in age:20:60."
+            f"{option} {part!r}: behind a column stand cut points, numbers that rise, as in "
+            "age:20:60."
         )
     return Asked(name, cuts)
 
@@ -123,23 +132,25 @@ def _of_manifest(run: Predictions, name: str) -> pd.Series:
             f"{run.run}: there is no column {name!r} in its table, and no manifest next to it: add "
             "the column to the table, or give a file of predictions in its workspace."
         )
-    table = read_manifest(path).table
-    if name not in table or name in KEYS:
-        there = [str(one) for one in table.columns if one not in KEYS]
-        shown = [*there[:MOST_NAMED], *["…"] * (len(there) > MOST_NAMED)]
-        own = [one for one in there if one not in _USUAL]
-        raise InputError(
-            f"Data set {dataset!r} has no column {name!r}: its manifest has "
-            f"{', '.join(own or shown)}."
-        )
-    return pd.Series(table[name].to_numpy(dtype=object), index=table["image_id"])
+    manifest = read_manifest(path)
+    values = manifest_column(manifest, name)
+    return pd.Series(values.to_numpy(dtype=object), index=manifest.table["image_id"])
 
 
-# Columns of every manifest, which are not named where there are others.
-_USUAL = (
-    *("image_id", "path", "root", "frame", "label", "group_id", "split", "file_size"),
-    *("file_mtime_ns", "width", "height", "mode", "format"),
-)
+def manifest_column(manifest: Manifest, name: str) -> pd.Series:
+    """Give a column of a manifest.
+
+    Raises
+    ------
+    InputError
+        If it has none of this name; those that the user brought are named.
+    """
+    table = manifest.table
+    if name in table and name not in KEYS:
+        return table[name]
+    own = [str(one) for one in table.columns if one not in COLUMNS]
+    has = f"its manifest has {', '.join(own)}" if own else "its manifest has none of your own"
+    raise InputError(f"Data set {manifest.meta.get('dataset')!r} has no column {name!r}: {has}.")
 
 
 def make_subgroups(values: pd.Series, asked: Asked) -> tuple[list[str], Codes]:

@@ -20,10 +20,10 @@ WHOLE_TITLE = "All"
 MOST_NAMES = 4  # of subgroups, behind a note
 
 
-def subgroup_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
+def subgroup_table(frame: pd.DataFrame, elsewhere: str = IN_JSON, *, tests: bool = True) -> Table:
     """Lay out what `subgroups` returned: a row for each subgroup of each run.
 
-    The tests of each run stand in one note, before all others.
+    With `tests` those of each run stand in one note, before all others.
     """
     metric = str(frame["metric"].iloc[0])
     several = frame["run"].nunique() > 1
@@ -32,7 +32,7 @@ def subgroup_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     columns += [Column("Groups" if (frame["unit"] == "group").any() else "Units", True)]
     columns += [Column("Images", True), Column("Positive" if of else "Of each class", True)]
     columns += [Column(metric_title(shared(frame, metric)), True, metric)]
-    rows, notes = [], list(_test_notes(frame))
+    rows, notes = [], list(_test_notes(frame)) if tests else []
     for dataset, part in frame.groupby("dataset", sort=False):
         labels = run_labels(part)
         for row in part.to_dict("records"):
