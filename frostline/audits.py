@@ -220,8 +220,8 @@ def run_readable(
         values = _values(store, places[there])
         test = (table["split"] == "test").fillna(False).to_numpy(dtype=bool)[there]
         for one, (names, codes) in zip(asked, columns, strict=True):
-            about = {"column": one.text, "backbone": backbone, "seed": seed}
-            found.append(read_column(values, codes[there], names, groups[there], test, **about))
+            rows = values, codes[there], names, groups[there], test
+            found.append(read_column(*rows, column=one.text, backbone=backbone, seed=seed))
     return pd.DataFrame([vars(one) | {"sentence": one.sentence} for one in found])
 
 

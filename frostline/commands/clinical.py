@@ -9,8 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from frostline.commands.options import Idle
+
 # Each a field of `ClinicalOptions`, and what it shows.
 MODES = ("threshold", "net_benefit", "calibration", "by")
+# What acts on scores alone: which they are, and how they are put together.
+OF_SCORES = ("ci", "metric", "stratified", "against", "over")
+IDLE_IN_MODES: Idle = {
+    **{(mode, bool): OF_SCORES for mode in MODES},
+    ("by", bool): tuple(name for name in OF_SCORES if name != "metric"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,11 +86,13 @@ class ClinicalOptions:
         self,
         mode: str,
         predictions: Sequence[Path],
-        metrics: Sequence[str] | None,
         scoring: dict[str, Any],
         format: str,
+        *,
+        metrics: Sequence[str] | None = None,
+        **drawing: Any,
     ) -> str:
-        """Compute what `mode` names and write it."""
+        """Compute what `mode` names and write it; `drawing` is `replicates` and `seed`."""
         if mode == "threshold":
             from frostline.report.clinical.operating import operating_points, render_operating
 
@@ -97,7 +107,7 @@ class ClinicalOptions:
             from frostline.report.clinical.calibration import calibration, render_calibration
 
             return render_calibration(calibration(predictions, **scoring), format)
-        return self._subgroups(predictions, metrics, scoring, format)
+        return self._subgroups(predictions, metrics, {**scoring, **drawing}, format)
 
     def _subgroups(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from frostline.commands.options import (
     complete_backbone,
     complete_dataset,
 )
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace as Places
 
 _COLUMN = "Column of the table with the {}."
 # As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
@@ -207,19 +210,22 @@ def audit(
         say(
             shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet."
         )
-    if controls:
-        from frostline.audits import render_controls, run_controls
-
-        typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
-    if readable:
-        from frostline.audits import render_readable, run_readable
-
-        typer.echo("\n" + render_readable(run_readable(Workspace(workspace), name, readable)))
+    _ask_embeddings(Workspace(workspace), name, controls, readable)
     if strict:
         into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
         say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
         if into_test:
             raise typer.Exit(1)
+
+
+def _ask_embeddings(workspace: Places, name: str, controls: bool, readable: str | None) -> None:
+    """Print negative controls, and what can be read from the embeddings."""
+    from frostline.audits import render_controls, render_readable, run_controls, run_readable
+
+    if controls:
+        typer.echo("\n" + render_controls(*run_controls(workspace, name)))
+    if readable:
+        typer.echo("\n" + render_readable(run_readable(workspace, name, readable)))
 
 
 def backbones(

@@ -22,7 +22,8 @@ from frostline.extract.engine import Engine
 from frostline.ranks import rank_and_ranks, refuse_ranks
 
 Command = Callable[..., None]
-# For a mode, which is an option with a value, the parameters that do not act in it.
+# For a mode, which is an option with a value, or with values that a function says yes to, the
+# parameters that do not act in it.
 Idle = Mapping[tuple[str, object], Sequence[str]]
 CONTEXT = "context_of_idle"
 DEFAULT_WORKSPACE = Path(DEFAULT)
@@ -263,7 +264,8 @@ def refuse_idle(idle: Idle) -> Callable[[Command], Command]:
     Parameters
     ----------
     idle : mapping
-        By parameter and value, such as `("over", "seeds")`, the parameters that do not act then.
+        By parameter and value, such as `("over", "seeds")`, the parameters that do not act then;
+        instead of a value, a function that says whether it is meant.
 
     Raises
     ------
@@ -288,11 +290,11 @@ def _check(context: typer.Context, values: Mapping[str, object], idle: Idle) -> 
 
     names = {one.name: one.opts[0] for one in context.command.params}
     for (mode, value), parameters in idle.items():
-        if values[mode] != value:
+        if not (value(values[mode]) if callable(value) else values[mode] == value):
             continue
         for name in parameters:
             if _is_given(context, name):
-                said = names[mode] if value is True else f"{names[mode]} {value}"
+                said = names[mode] if values[mode] is True else f"{names[mode]} {values[mode]}"
                 raise InputError(
                     f"`{names[name]}` does not act with `{said}`: leave one of them out."
                 )

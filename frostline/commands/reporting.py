@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.clinical import ClinicalOptions
+from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
@@ -59,6 +59,7 @@ IDLE_IN_EVALUATE: Idle = {
     ("over", "folds"): ("ci", *DRAWS, "against", "split"),
     ("ci", "jackknife-t"): DRAWS,
     ("ci", "replicate-mean"): ("unit",),
+    **IDLE_IN_MODES,
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {
@@ -102,7 +103,8 @@ def evaluate(
     scoring = scored.scoring()
     mode = clinical.mode()
     if mode is not None:
-        typer.echo(clinical.render(mode, predictions, metric, scoring, format), nl=False)
+        drawing: dict[str, Any] = {"replicates": replicates, "seed": seed, "metrics": metric}
+        typer.echo(clinical.render(mode, predictions, scoring, format, **drawing), nl=False)
         return
     if over is not None:
         typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)

@@ -165,9 +165,7 @@ def subgroups(
         has ages below 20, 20 to below 60, and 60 and above.
     metric : str or function
         What is compared.
-    split, unit, aggregate, positive, replicates, seed
-        As in `evaluate`.
-    classes : sequence of str, optional
+    split, unit, aggregate, classes, positive, replicates, seed
         As in `evaluate`.
 
     Returns

@@ -23,8 +23,8 @@ MOST_RUNS = len(COLOURS)
 def subgroup_figure(frame: pd.DataFrame) -> Figure:
     """Draw the estimate and 95% interval of each subgroup, those of all runs below its name.
 
-    Behind each column stands the adjusted p of its test, one for each run. Dashed is the score of
-    the whole.
+    Behind each column stands the adjusted p of its test, one for each run. Thin lines are the
+    scores of the whole.
 
     Parameters
     ----------

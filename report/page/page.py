@@ -52,7 +52,6 @@ def write_report(
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
     depths: Sequence[Curves] = (),
-    by: Sequence[str] = (),
     **options: Any,
 ) -> dict[str, Path]:
     """Write `index.html`, `answer.txt`, `tables/` and `figures/`; keep statistics for next time.
@@ -78,9 +77,8 @@ def write_report(
     failed : sequence of Failed
         Methods without predictions; the tables name them and say why.
     depths : sequence of Curves, one a data set; then page and answer open with it
-    by : sequence of str, columns whose subgroups are shown, such as `age:20:60`
     **options
-        `figure_formats` (by default `FILE_FORMATS`), and those of `evaluate`, such as `ci`.
+        `figure_formats` (by default `FILE_FORMATS`), `by` (columns of subgroups), and `evaluate`'s.
 
     Returns
     -------
@@ -90,12 +88,7 @@ def write_report(
     clear_temporary(Path(folder), below=True)  # of processes that were killed
     folder, formats = Path(folder), tuple(options.pop("figure_formats", FILE_FORMATS))
     numbers = compute_numbers(
-        folder / "statistics",
-        predictions,
-        primary=primary,
-        by=by,
-        embeddings=embeddings,
-        **options,
+        folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
     drawn = draw_depths(depths, folder, formats)
     drawn += draw_all(numbers, folder, formats, costs or {}, swept)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from frostline.cache.errors import InputError
 from frostline.cache.tables.words import counted
-from frostline.report.statistics.controls import compress
+from frostline.report.statistics.controls import compress, make_head
 from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array, Codes
 from frostline.report.statistics.sample import Sample
@@ -93,10 +93,6 @@ def read_column(
     InputError
         If fewer than two values have five groups to train on and five to score.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     enough = [
         number
         for number in range(len(names))
@@ -113,10 +109,7 @@ def read_column(
     kept = np.isin(codes, enough)
     matrix, truth = compress(features[kept], seed), np.searchsorted(enough, codes[kept])
     scored = test[kept]
-    head = make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.1, max_iter=100, class_weight="balanced")
-    )
-    probs = head.fit(matrix[~scored], truth[~scored]).predict_proba(matrix[scored])
+    probs = make_head().fit(matrix[~scored], truth[~scored]).predict_proba(matrix[scored])
     member = groups[kept][scored]
     chosen = tuple(names[number] for number in enough)
     n = int(scored.sum())

@@ -38,8 +38,7 @@ def subgroup_table(frame: pd.DataFrame, elsewhere: str = IN_JSON, *, tests: bool
         for row in part.to_dict("records"):
             first = [Cell(labels[row["run"]])] * several + [Cell(row_title(row))]
             rows.append(Row((*first, *_cells(row, of)), str(dataset), row["run"]))
-    notes += [_classes_note(frame, of)]
-    notes += _other_notes(frame)
+    notes += [*_other_notes(frame), _classes_note(frame, of)]
     return Table(tuple(columns), tuple(rows), tuple(notes), CAPTION, elsewhere)
 
 
@@ -122,13 +121,8 @@ def _classes_note(frame: pd.DataFrame, of: bool) -> Note:
 
 
 def _other_notes(frame: pd.DataFrame) -> Iterator[Note]:
-    """Say how intervals were made, then give the notes of whole and subgroups, which they name."""
-    methods = sorted(set(frame["method"]) - {"none"})
-    yield Note(
-        f"95% intervals: {', '.join(methods) or 'none'}. Tests: docs/statistics.md, Subgroups."
-    )
+    """Give the notes of subgroups, which they name, then those of the whole, and the methods."""
     whole = frame["column"] == ""
-    yield from dict.fromkeys(note for notes in frame.loc[whole, "notes"] for note in notes)
     about: dict[str, dict[str, None]] = {}
     for row in frame[~whole].to_dict("records"):
         for note in row["notes"]:
@@ -137,3 +131,8 @@ def _other_notes(frame: pd.DataFrame) -> Iterator[Note]:
         names = list(titles)
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         yield Note(f"{text.removesuffix('.')} ({', '.join(names[:MOST_NAMES])}{more}).")
+    yield from dict.fromkeys(note for notes in frame.loc[whole, "notes"] for note in notes)
+    methods = sorted(set(frame["method"]) - {"none"})
+    yield Note(
+        f"95% intervals: {', '.join(methods) or 'none'}. Tests: docs/statistics.md, Subgroups."
+    )
