@@ -1,6 +1,6 @@
 """How often subgroups that are equally good differ by a test: its level, and what it finds.
 
-    python benchmarks/subgroups.py docs/subgroups.csv [--trials 2000] [--jobs 2]
+    python benchmarks/subgroups.py docs/subgroups.csv [--trials 500] [--jobs 2]
 
 Every trial makes a test set whose subgroups have one true score, and tests it by the package's own
 functions, and by three others:
@@ -190,7 +190,7 @@ def main() -> None:
     """Run all cells and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--trials", type=int, default=2_000)
+    parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     todo = [(number, cell, given.trials) for number, cell in enumerate(cells())]
