@@ -117,7 +117,7 @@ def trial(cell: Cell, rng: np.random.Generator) -> dict[str, float]:
     whole = make_part(part_of(sample, chosen, cell.metric)[0], cell.metric, member[chosen], units)
     if whole is None:
         return none
-    found = find_interaction(parts, whole, cell.metric)
+    found = find_interaction(parts, whole, (0.0, 1.0))
     p = {"tested": float(not found.reason), "F": 1.0 if found.reason else found.p}
     if found.reason:
         return none | p

@@ -40,7 +40,18 @@ def printable(text: str, keep: str = "") -> str:
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave; the message is one sentence: what, where, what to do."""
+    """A mistake in what the user gave.
 
-    def __init__(self, sentence: str = "", *more: object) -> None:
-        super().__init__(printable(str(sentence)), *more)
+    Parameters
+    ----------
+    sentence : str
+        What is wrong, where, and what to do.
+    lines : str
+        What there is to choose from, where that is a list: each follows on a line of its own.
+    """
+
+    def __init__(self, sentence: str = "", *lines: str) -> None:
+        super().__init__(*(printable(str(one)) for one in (sentence, *lines)))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)

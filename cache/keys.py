@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 KEY_BYTES = 16
 # What `--feature` takes for the outputs of all blocks; each has a key with its own name.
 BLOCKS = "blocks"
+# Fields of specs that people know stores by.
+TELLING = ("feature", "compute", "weights", "imported", "pixels.geometry.crop")
 
 
 def canonical_json(value: Any) -> str:
@@ -59,6 +61,38 @@ def spec_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[s
         for name in sorted(a.keys() | b.keys())
         if a.get(name) != b.get(name)
     ]
+
+
+def spec_values(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Give as few fields as tell several specs from each other, with their values.
+
+    Those of `TELLING` come first, then the shortest. Long values are cut where all that differ
+    still do. `-` is as in `spec_difference`.
+
+    Returns
+    -------
+    dict
+        By the field's name its value in each spec.
+    """
+    flat = [_flatten(spec) for spec in specs]
+    names = sorted({name for one in flat for name in one})
+    values = {name: _cut([str(one.get(name, "-")) for one in flat]) for name in names}
+    first = {name: place for place, name in enumerate(TELLING)}
+    names.sort(key=lambda name: (first.get(name, len(TELLING)), max(map(len, values[name]))))
+    told, found = [""] * len(specs), {}
+    for name in names:
+        more = [f"{known}\n{value}" for known, value in zip(told, values[name], strict=True)]
+        if len(set(more)) > len(set(told)):
+            told, found[name] = more, values[name]
+    return found
+
+
+def _cut(values: Sequence[str]) -> list[str]:
+    """Cut texts behind as many letters, of 12 or more, as it takes to tell all that differ."""
+    count, width = len(set(values)), 12
+    while len({value[:width] for value in values}) < count:
+        width *= 2
+    return [value if len(value) <= 2 * width else f"{value[:width]}…" for value in values]
 
 
 def _blake(data: bytes) -> bytes:

@@ -138,7 +138,7 @@ def write_parquet(
     Parameters
     ----------
     table : pyarrow.Table
-        Its own schema metadata is kept.
+        Its own schema metadata is kept, but for the stamp of a file that it was read from.
     format, version : str, int
         As of `write_json`.
     meta : mapping
@@ -147,7 +147,7 @@ def write_parquet(
     import pyarrow.parquet as pq
 
     text = json.dumps(_stamped(format, version, meta), ensure_ascii=False, allow_nan=False)
-    stamp = {KEY: text.encode(), PARQUET_DIGEST: _NO_DIGEST}
+    stamp = {KEY.encode(): text.encode(), PARQUET_DIGEST.encode(): _NO_DIGEST}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **stamp})
     with atomic_write(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")

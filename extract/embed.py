@@ -222,6 +222,7 @@ def _computing(
 ) -> tuple[Callable[[Tensor], list[Tensor]], dict[str, Any]]:
     """Make the forward pass, and say what computes."""
     # Here, and not above: importing torch takes seconds, which finished work should not.
+    from frostline.extract.backbones.origins import known_origin
     from frostline.extract.engine import engine_version
     from frostline.extract.forward import device_name, several_forward
 
@@ -229,6 +230,7 @@ def _computing(
         **versions(),
         "device": device_name(device),
         "weights_source": backbone.weights_source,
+        "backbone_origin": known_origin(backbone.name),
     }
 
     def chosen(engine: str) -> None:  # before the first part is begun

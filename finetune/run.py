@@ -14,6 +14,7 @@ import torch
 from frostline.cache import Manifest, Store, Workspace, read_manifest
 from frostline.cache.versions import versions
 from frostline.extract.backbones.backbone import Backbone
+from frostline.extract.backbones.origins import known_origin
 from frostline.extract.engine import engine_version
 from frostline.extract.forward import device_name
 from frostline.finetune.conditions import Conditions
@@ -30,7 +31,8 @@ from frostline.finetune.training.evaluate import predict
 from frostline.finetune.training.logs import TensorBoard, write_log
 from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import unfreeze
-from frostline.report import write_predictions
+from frostline.report import Predictions, write_predictions
+from frostline.report.manuscript.card import write_card
 from frostline.report.predictions import in_class_order, predictions_table
 
 
@@ -87,6 +89,7 @@ def finetune_run(
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
+            write_card(folder, Predictions(table, meta))
             # Last: the predictions' file is what says that the run is done.
             ordered = in_class_order(table, meta, manifest.classes)
             write_predictions(workspace.predictions(run), *ordered)
@@ -223,6 +226,7 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "backbone": task.backbone,
         "weights": task.weights_source,
         "weights_digest": task.weights,
+        "backbone_origin": known_origin(task.backbone),
         "protocol": task.protocol,
         "unfreeze": task.unfreeze,
         "feature": task.feature,

@@ -3,8 +3,8 @@ from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
 from .results import Audit, Report, Run, Sweep, backbones
-from .scoring.clinical import Subgroups, subgroups
-from .scoring.scores import Comparison, Scores, compare, evaluate
+from .scoring.clinical import LabelErrors, Subgroups, label_errors, subgroups
+from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
 from .workspace import Workspace
 
@@ -16,6 +16,7 @@ __all__ = [
     "Embedder",
     "EmbeddingStore",
     "InputError",
+    "LabelErrors",
     "Machine",
     "Manifest",
     "Network",
@@ -28,5 +29,7 @@ __all__ = [
     "backbones",
     "compare",
     "evaluate",
+    "label_errors",
+    "plan",
     "subgroups",
 ]

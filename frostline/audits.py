@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
 
     manifest = read_manifest(workspace.manifest(name))
     hashes = stored_hashes(workspace.pixels(name))
-    store = _fullest_store(workspace, manifest, name)
+    store = fullest_store(workspace, manifest, name)
     missing = [NO_PIXELS] if hashes is None else []
     embeddings = None
     if store is None:
@@ -76,6 +76,7 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
 
 
 def _audit(workspace: Workspace, name: str) -> DataAudit:
+    from frostline.cache import read_manifest
     from frostline.extract.audit.audit import table_of_classes, table_of_splits
     from frostline.extract.audit.details import details
     from frostline.report import DataAudit
@@ -84,7 +85,27 @@ def _audit(workspace: Workspace, name: str) -> DataAudit:
     findings = [(finding.severity, finding.text) for finding in found.findings]
     findings += [("note", text) for text in missing]
     tables = table_of_splits(found), table_of_classes(found)
-    return DataAudit(*tables, findings, _flagged(found), details(found))
+    origin = _origin(read_manifest(workspace.manifest(name)).meta)
+    return DataAudit(*tables, findings, _flagged(found), details(found), origin)
+
+
+def _origin(meta: Mapping[str, Any]) -> str:
+    """Say in sentences which splits came with the data, and how the others were made."""
+    if not meta.get("made_splits"):
+        return "The splits came with the data."
+    made = [
+        f"{name} ({meta[f'{part}_fraction']:.0%} of the groups {of})"
+        for part, name, of in (
+            ("test", "test", "of each class"),
+            ("val", "validation", "that were left of each class"),
+        )
+        if part in meta["made_splits"]
+    ]
+    came = "" if "test" in meta["made_splits"] else " The test split came with the data."
+    return (
+        f"Drawn by group, stratified by class, with seed {meta['seed']}: {' and '.join(made)}."
+        f"{came} Groups that share an image, or pixels, were kept together."
+    )
 
 
 def _flagged(found: Audit) -> dict[str, pd.DataFrame]:
@@ -137,7 +158,7 @@ def run_controls(
     notes: list[str] = []
     images = manifest.images()
     images = images[images["label"].notna() & images["mode"].notna()]
-    store = _fullest_store(workspace, manifest, dataset)
+    store = fullest_store(workspace, manifest, dataset)
     if store is None:
         notes.append(
             "Labels permuted and the split by image were left out: no embeddings are stored yet "
@@ -256,7 +277,7 @@ def render_controls(table: pd.DataFrame, notes: list[str]) -> str:
     return "\n".join([*lines, *notes])
 
 
-def _fullest_store(workspace: Workspace, manifest: Manifest, dataset: str) -> Store | None:
+def fullest_store(workspace: Workspace, manifest: Manifest, dataset: str) -> Store | None:
     """Find the embedding store with the most images of the manifest; among equals the first."""
     from frostline.cache import Store, find_stores
 

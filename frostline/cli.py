@@ -115,11 +115,11 @@ def main() -> NoReturn:
         sentence = "Interrupted: run the same command again to go on from what is finished."
         _fail(sentence, INTERRUPTED)
     except USAGE_ERROR as error:
-        _fail(_usage(error), error.exit_code)
+        _fail(printable(_usage(error)), error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        _fail(_system(error), 1)
+        _fail(printable(_system(error)), 1)
     except MemoryError:
         _fail("The memory is full: choose a smaller --batch, or fewer --jobs or --workers.", 1)
     except ValueError as error:
@@ -152,8 +152,6 @@ def _fail(sentence: str, code: int) -> NoReturn:
     if verbosity() >= VERBOSE and sys.exc_info()[0] is not None:
         traceback.print_exc()
     # A value is quoted to be found again, not to fill the screen.
-    sentence = re.sub(
-        r"\S{300,}", lambda long: f"{long[0][:60]}…{long[0][-2:]}", printable(sentence)
-    )
+    sentence = re.sub(r"\S{300,}", lambda long: f"{long[0][:60]}…{long[0][-2:]}", sentence)
     typer.echo(f"Error: {sentence}" if code != INTERRUPTED else sentence, err=True)
     sys.exit(code)

@@ -35,7 +35,7 @@ def in_python(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except InputError as error:
-            error.args = (as_parameters(str(error)),)
+            error.args = tuple(map(as_parameters, error.args))
             raise
 
     return run

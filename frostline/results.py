@@ -184,6 +184,9 @@ class Audit:
         Negative controls, if asked for: scores that should be at chance.
     readable : DataFrame, optional
         Whether columns can be read from embeddings, if asked for.
+    label_errors : DataFrame, optional
+        Labels that are probably wrong, if asked for, the most suspicious first, each with its
+        nearest training images: `frostline audit --label-errors` writes the same.
     """
 
     dataset: str
@@ -194,6 +197,7 @@ class Audit:
     details: pd.DataFrame
     controls: pd.DataFrame | None = None
     readable: pd.DataFrame | None = None
+    label_errors: pd.DataFrame | None = None
 
     @classmethod
     def of(
@@ -225,6 +229,7 @@ class Audit:
             "what the audit found": self.findings,
             "negative controls": self.controls,
             "what can be read from the embeddings": self.readable,
+            "suspicious labels": self.label_errors,
         }
         return "".join(
             _html(table, f"{self.dataset}: {name}")

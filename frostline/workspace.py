@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from frostline.protocols import Protocol
     from frostline.report import Predictions
     from frostline.results import Audit, Depth, Report, Run, Sweep
+    from frostline.scoring.scores import Runs
     from frostline.stages import Machine
 
 
@@ -170,7 +171,12 @@ class Workspace:
             )
 
     def audit(
-        self, dataset: str, *, controls: bool = False, readable: str | Sequence[str] | None = None
+        self,
+        dataset: str,
+        *,
+        controls: bool = False,
+        readable: str | Sequence[str] | None = None,
+        label_errors: Runs | None = None,
     ) -> Audit:
         """Count images and groups; find what leaks across splits.
 
@@ -181,6 +187,9 @@ class Workspace:
         readable : str or sequence of str, optional
             Columns of the manifest, numbers with cut points: also ask whether they can be read from
             the embeddings of each backbone.
+        label_errors : Run, Predictions, DataFrame, path, or several of them, optional
+            Also find labels that are probably wrong, by these predictions: out of fold
+            (`cv` of a sweep), or of images that were not trained on.
 
         Examples
         --------
@@ -190,11 +199,18 @@ class Workspace:
         """
         from frostline.audits import audit_datasets, run_controls, run_readable
         from frostline.results import Audit
+        from frostline.scoring.label_errors import suspicious_labels
+        from frostline.scoring.scores import _tables
 
-        found = audit_datasets(self.paths, [dataset])[dataset]
-        scored = run_controls(self.paths, dataset)[0] if controls else None
-        read = run_readable(self.paths, dataset, readable) if readable else None
-        return Audit.of(dataset, found, scored, read)
+        found = Audit.of(
+            dataset,
+            audit_datasets(self.paths, [dataset])[dataset],
+            run_controls(self.paths, dataset)[0] if controls else None,
+            run_readable(self.paths, dataset, readable) if readable else None,
+        )
+        if label_errors is not None:
+            found.label_errors = suspicious_labels(self.paths, dataset, _tables(label_errors)).table
+        return found
 
     def extract(
         self,
@@ -268,8 +284,8 @@ class Workspace:
         Parameters
         ----------
         head : str or classifier, optional
-            `logistic`, `adam`, `knn`, `centroid` or `majority`, or any classifier of scikit-learn;
-            the protocol's if None.
+            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, or any classifier of
+            scikit-learn; the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.

@@ -10,6 +10,7 @@ class HeadName(StrEnum):
     """Heads that Frostline knows by name (`frostline.probe.heads.registry`)."""
 
     logistic = "logistic"
+    ordinal = "ordinal"
     adam = "adam"
     knn = "knn"
     centroid = "centroid"

@@ -92,6 +92,11 @@ def with_embeddings(
     images: pd.DataFrame, store: Store, name: str, *, on_missing: OnMissing = "error"
 ) -> Embedded:
     """Read the embeddings of images; of those that the store lacks as `on_missing` says."""
+    if 0 in store.shape:
+        raise InputError(
+            f"The embeddings in store {store.key[:12]} have no numbers: delete {store.folder}, and "
+            "extract or import them again."
+        )
     if on_missing == "error":
         check_embedded(images, store, name)
     found = store.locate(manifest_keys(images))

@@ -60,7 +60,7 @@ class OwnEstimator:
 
     def load_trainer(self) -> Trainer:
         """Give what fits clones of it, and scores them."""
-        from frostline.probe.heads.train_one_by_one import one_by_one
+        from frostline.probe.heads.trainers.one_by_one import one_by_one
         from frostline.probe.heads.training import Scores, Trainer
 
         def fit(pool: Pool, fits: Sequence[Fit], shared: Candidate, seed: int) -> list[Any]:

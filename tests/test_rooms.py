@@ -24,7 +24,15 @@ MAY_IMPORT = {
 }
 # And within a package: whatever stands further left knows nothing of what stands further right.
 WINGS = {
-    "frostline.report": ("statistics", "tables", "depth", "clinical", "figures", "page"),
+    "frostline.report": (
+        "statistics",
+        "tables",
+        "depth",
+        "clinical",
+        "manuscript",
+        "figures",
+        "page",
+    ),
     "frostline.probe": ("solver", "heads", "sweep"),
     "frostline.extract": ("images", "readers"),
     "frostline": ("apply", "study", "commands"),

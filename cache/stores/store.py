@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from frostline.cache.errors import InputError
-from frostline.cache.keys import spec_difference
+from frostline.cache.keys import spec_values
 from frostline.cache.stores.headers import keep_headers, read_headers
 from frostline.cache.stores.part import BLOCK_BYTES, SECONDS, Part, damaged_part, read_part
 from frostline.cache.stores.rows import read_run
@@ -24,6 +24,7 @@ RUN_BYTES = 2 * BLOCK_BYTES
 # Maps hold their file open, and a process may usually open 1,024: several stores fit.
 MAPS = 128
 LISTINGS = 20
+LISTED = 8  # stores in a message
 
 
 class Store:
@@ -271,20 +272,30 @@ def choose_store(folder: Path, key: str | None = None) -> Store:
         raise InputError(
             f"No store in {folder} has a key that starts with {key!r}: there are {keys}."
         )
-    specs = {path.name[:12]: store_spec(path) for path in matching}
-    (first, spec), *others = specs.items()
-    fields = {line.split(":")[0] for one in specs.values() for line in spec_difference(spec, one)}
-    if fields == {"feature"}:
-        listed = ", ".join(f"{key} holds {one.get('feature')}" for key, one in specs.items())
-        raise InputError(
-            f"{len(matching)} stores lie in {folder}: choose by --key, or by --feature where a "
-            f"command has it; {listed}."
-        )
-    differences = "; ".join(
-        f"{first} and {other} differ in {', '.join(spec_difference(spec, theirs))}"
-        for other, theirs in others
+    raise several_stores(folder, {path.name: store_spec(path) for path in matching})
+
+
+def several_stores(folder: Path, specs: Mapping[str, Mapping[str, Any]]) -> InputError:
+    """Build the error for stores among which a user must choose: a line each.
+
+    Parameters
+    ----------
+    specs : mapping
+        Of each, by its key.
+    """
+    values = spec_values([*specs.values()])
+    by_feature = ", or by --feature where a command has it" if "feature" in values else ""
+    told = [
+        (", ".join(f"{name} {of[place]}" for name, of in values.items()), key)
+        for place, key in enumerate(specs)
+    ]
+    lines = [f"  {key[:12]}  {text}" for text, key in sorted(told)]
+    more = f"  and {len(lines) - LISTED} more: `frostline cache ls` lists all."
+    return InputError(
+        f"{len(specs)} stores lie in {folder}: choose one by --key{by_feature}.",
+        *lines[:LISTED],
+        *([more] if len(lines) > LISTED else []),
     )
-    raise InputError(f"{len(matching)} stores lie in {folder}: choose by --key; {differences}.")
 
 
 def _read_parts(folder: Path) -> tuple[list[Part], list[os.stat_result], int]:

@@ -127,6 +127,33 @@ def check_order(names: Sequence[str], declared: bool, metric: str, whose: str) -
         )
 
 
+def order_for_head(
+    labels: Iterable[str], declared: Sequence[str] | None, head: str, whose: str
+) -> list[str]:
+    """Order the classes for a head that is trained by their order, or refuse to.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        The classes that occur.
+    whose : str
+        What has them, for the sentence: "data set 'brains'".
+
+    Raises
+    ------
+    InputError
+        If there are more than two, and neither a person nor numbers in the names say the order.
+    """
+    names, said = ordered(sorted(set(labels)), declared)
+    if not said and len(names) > 2 and plain_order(names) != names:
+        raise InputError(
+            f"Head {head} goes by the order of the classes, and nothing says which that of {whose} "
+            f"is ({', '.join(names)}): declare it from the lowest to the highest by `frostline "
+            "index NAME … --classes …`, or by `classes` of the data set in a study."
+        )
+    return names
+
+
 def is_positive_plain(names: Sequence[str]) -> bool:
     """Say whether the last of two classes is the positive one by their names alone.
 

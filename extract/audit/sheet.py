@@ -34,6 +34,13 @@ class Flagged(NamedTuple):
     images: Sequence[str]
 
 
+class Picture(NamedTuple):
+    """An image on a sheet, and up to three lines below it."""
+
+    image_id: str
+    lines: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Sheet:
     """What is on a sheet.
@@ -111,20 +118,42 @@ def _shares(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _draw(sets: Sequence[Flagged], manifest: Manifest, path: Path) -> None:
-    height = SIDE + CAPTION_HEIGHT
-    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(sets) * height), "white")
-    rows = {name: row for row, name in enumerate(manifest.table["image_id"])}
-    for line, (why, members) in enumerate(sets):
+    table, places = manifest.table, _places(manifest)
+    rows = []
+    for why, members in sets:
         if len(members) > IN_A_ROW:
             why = f"{why}, {IN_A_ROW} of {len(members)}"
-        for column, name in enumerate(members[:IN_A_ROW]):
-            _place(sheet, manifest, rows[name], (column * SIDE, line * height), why)
+        shown = members[:IN_A_ROW]
+        rows.append([Picture(name, caption(table.iloc[places[name]], why)) for name in shown])
+    draw_rows(rows, manifest, path)
+
+
+def draw_rows(rows: Sequence[Sequence[Picture]], manifest: Manifest, path: Path) -> None:
+    """Write a PNG with rows of up to four images of a data set; it is replaced if it is there.
+
+    An image that cannot be read, or is another one by now, is grey.
+    """
+    height = SIDE + CAPTION_HEIGHT
+    sheet = Image.new("RGB", (IN_A_ROW * SIDE, len(rows) * height), "white")
+    places = _places(manifest)
+    for line, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            corner = (column * SIDE, line * height)
+            _place(sheet, manifest, places[picture.image_id], corner, picture.lines)
     with atomic_write(path) as temporary:
         sheet.save(temporary, format="PNG")
 
 
+def _places(manifest: Manifest) -> dict[str, int]:
+    return {str(name): row for row, name in enumerate(manifest.table["image_id"])}
+
+
 def _place(
-    sheet: Image.Image, manifest: Manifest, row: int, corner: tuple[int, int], why: str
+    sheet: Image.Image,
+    manifest: Manifest,
+    row: int,
+    corner: tuple[int, int],
+    lines: Sequence[str],
 ) -> None:
     image = manifest.table.iloc[row]
     geometry = Geometry("shorter", SIDE - 4, SIDE - 4).with_options(manifest.meta["options"])
@@ -135,13 +164,17 @@ def _place(
     except InputError:  # it cannot be read, or is not the image that was flagged
         pixels = np.full((SIDE - 4, SIDE - 4, 3), 200, np.uint8)  # grey
     sheet.paste(Image.fromarray(pixels), (left + 2, top + 2))
-    for line, text in enumerate(caption(image, why)):
-        ImageDraw.Draw(sheet).text((left + 2, top + SIDE + LINE * line), text, fill="black")
+    for line, text in enumerate(lines):
+        place = (left + 2, top + SIDE + LINE * line)
+        ImageDraw.Draw(sheet).text(place, text[:LETTERS], fill="black")
 
 
 def caption(image: pd.Series, why: str) -> list[str]:
     """Give three lines: split and label, why it is here, the end of its name."""
     split, label = ("none" if pd.isna(image[name]) else image[name] for name in ("split", "label"))
-    name = str(image["image_id"])
-    short = name if len(name) <= LETTERS else f"...{name[3 - LETTERS :]}"
-    return [f"{split}, {label}"[:LETTERS], why[:LETTERS], short]
+    return [f"{split}, {label}"[:LETTERS], why[:LETTERS], short_name(str(image["image_id"]))]
+
+
+def short_name(name: str) -> str:
+    """Give the end of a name that fits below an image."""
+    return name if len(name) <= LETTERS else f"...{name[3 - LETTERS :]}"

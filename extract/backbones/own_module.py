@@ -32,7 +32,8 @@ class OwnModule(nn.Module):
         """Embed images: float [n, 3, height, width] to [n, dim]; InputError for another output."""
         found = self.module(images)
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        if not isinstance(found, Tensor) or found.ndim not in (2, 4) or len(found) != len(images):
+        vectors = isinstance(found, Tensor) and found.ndim in (2, 4) and len(found) == len(images)
+        if not vectors or 0 in found.shape[1:]:
             raise InputError(
                 f"Module {class_name(self.module)} gives {shape} for {len(images)} images, where "
                 "[n, dim] or [n, dim, rows, columns] is needed: give a module whose forward "

@@ -18,6 +18,7 @@ from frostline.extract.engine import OPSET
 from frostline.extract.forward import to_input
 from frostline.probe.heads.adam import AdamProbe
 from frostline.probe.heads.logistic import LogisticProbe
+from frostline.probe.heads.ordinal import OrdinalProbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,10 +80,37 @@ def head_module(head: Any, run: str) -> nn.Module:
         if len(weight) == 1:  # of two classes, the first has logit 0
             weight, bias = np.vstack([0 * weight, weight]), np.append(0 * bias, bias)
         return _linear(weight, bias)
+    if isinstance(head, OrdinalProbe):
+        return Ordinal(head)
     raise InputError(
         f"Run {run} has a head that is not a layer of a network ({type(head).__name__}): export "
-        "runs with head logistic or adam, or fine-tuned ones."
+        "runs with head logistic, ordinal or adam, or fine-tuned ones."
     )
+
+
+class Ordinal(nn.Module):
+    """An ordinal head: logarithms of its probabilities [n, classes], whose softmax these are."""
+
+    between: Tensor
+    places: Tensor
+
+    def __init__(self, head: OrdinalProbe) -> None:
+        super().__init__()
+        count = len(head.thresholds_)
+        self.past = _linear(np.tile(head.coef_, (count, 1)), -head.thresholds_)
+        with np.errstate(divide="ignore"):  # a class that no image was of has no gap
+            gaps = np.log(-np.expm1(-np.diff(head.thresholds_.astype(np.float64))))
+        between = np.concatenate([[0.0], gaps, [0.0]])
+        self.register_buffer("between", torch.tensor(between).float())
+        self.register_buffer("places", torch.tensor(np.argsort(head.order_)))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Give them for float32 [n, p], by `frostline.probe.solver.ordinal.class_shares`."""
+        logits = self.past(X)
+        past, short = nn.functional.logsigmoid(logits), nn.functional.logsigmoid(-logits)
+        pad = nn.functional.pad
+        shares = pad(past, (1, 0)) + pad(short, (0, 1)) + self.between
+        return shares[:, self.places]
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:

@@ -1,4 +1,4 @@
-"""What `evaluate` shows instead of scores: operating points, net benefit and the like."""
+"""What `evaluate` shows instead of scores, such as operating points and subgroups."""
 
 from __future__ import annotations
 

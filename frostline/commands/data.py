@@ -14,13 +14,18 @@ from frostline.cache.workspace import VARIABLE
 from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    Idle,
     WorkspaceOption,
     complete_backbone,
     complete_dataset,
+    refuse_idle,
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from frostline.cache import Workspace as Places
+    from frostline.extract.audit.audit import Audit
 
 _COLUMN = "Column of the table with the {}."
 # As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
@@ -158,8 +163,17 @@ def index(
     say(f"Next: frostline extract --dataset {name} --backbone BACKBONE{_same(workspace)}")
 
 
+# Label errors are found in predictions, not in the manifest.
+IDLE_IN_AUDIT: Idle = {("label_errors", True): ("strict", "controls")}
+
+
+@refuse_idle(IDLE_IN_AUDIT)
 def audit(
     name: Annotated[str, typer.Argument(help="A data set.", autocompletion=complete_dataset)],
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Argument(help="For --label-errors: predictions, out of fold or held out."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if something leaks into the test split.")
     ] = False,
@@ -180,36 +194,37 @@ def audit(
             help="Also ask whether these columns can be read from the embeddings: sex,age:60.",
         ),
     ] = None,
+    label_errors: Annotated[
+        bool,
+        typer.Option(
+            "--label-errors", help="Find labels that are probably wrong instead, by predictions."
+        ),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Count images and groups; find what leaks across splits.
+    """Count images and groups; find what leaks across splits, or labels that are probably wrong.
 
     Example: frostline audit chest --strict
     """
     from frostline.audits import audit_stored
-    from frostline.cache import Workspace, read_manifest
-    from frostline.cache.atomic import write_text
+    from frostline.cache import InputError, Workspace
     from frostline.console import say
     from frostline.extract.audit.audit import render_audit
     from frostline.extract.audit.details import details
-    from frostline.extract.audit.sheet import picture_sheet
 
+    if label_errors:
+        _audit_labels(name, predictions or [], workspace, out, with_images)
+        return
+    if predictions:
+        raise InputError("Predictions are read for --label-errors: give it too, or leave them out.")
     found, missing = audit_stored(Workspace(workspace), name)
     typer.echo(render_audit(found))
     for sentence in missing:
         say(sentence)
     if out is not None:
-        table = details(found)
-        write_text(out, table.to_csv(index=False, lineterminator="\n"))
-        say(f"{out} has {counted(len(table), 'row')}, one for each image of a finding.")
+        _write_rows(out, details(found), "one for each image of a finding")
     if with_images is not None:
-        sheet = picture_sheet(
-            found, read_manifest(Workspace(workspace).manifest(name)), with_images
-        )
-        shows = f"{with_images} shows {sheet}; --out lists all."
-        say(
-            shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet."
-        )
+        _write_sheet(with_images, found, Workspace(workspace).manifest(name))
     _ask_embeddings(Workspace(workspace), name, controls, readable)
     if strict:
         into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
@@ -226,6 +241,45 @@ def _ask_embeddings(workspace: Places, name: str, controls: bool, readable: str 
         typer.echo("\n" + render_controls(*run_controls(workspace, name)))
     if readable:
         typer.echo("\n" + render_readable(run_readable(workspace, name, readable)))
+
+
+def _write_sheet(path: Path, found: Audit, manifest: Path) -> None:
+    from frostline.cache import read_manifest
+    from frostline.console import say
+    from frostline.extract.audit.sheet import picture_sheet
+
+    sheet = picture_sheet(found, read_manifest(manifest), path)
+    shows = f"{path} shows {sheet}; --out lists all."
+    say(shows if sheet.flagged else "No image was flagged by its picture, so there is no sheet.")
+
+
+def _audit_labels(
+    name: str, predictions: list[Path], workspace: Path, out: Path | None, with_images: Path | None
+) -> None:
+    """Show labels that are probably wrong, and write what is asked for."""
+    from frostline.cache import Workspace
+    from frostline.console import say, show_table, summary
+    from frostline.scoring.label_errors import label_sheet, label_table, suspicious_labels
+
+    found = suspicious_labels(Workspace(workspace), name, predictions)
+    if len(found.table):
+        show_table(label_table(found))
+    for sentence in found.sentences:
+        summary(sentence)
+    if out is not None:
+        _write_rows(out, found.table, "one for each suspicious label")
+    if with_images is not None:
+        shown = label_sheet(Workspace(workspace), name, found, with_images)
+        rest = f"{with_images} shows {shown:,} of {len(found.table):,}, each with its nearest."
+        say(rest if shown else "No label is suspicious, so there is no sheet.")
+
+
+def _write_rows(path: Path, table: pd.DataFrame, which: str) -> None:
+    from frostline.cache.atomic import write_text
+    from frostline.console import say
+
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    say(f"{path} has {counted(len(table), 'row')}, {which}.")
 
 
 def backbones(

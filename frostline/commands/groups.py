@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -219,6 +219,15 @@ class ExecutionOptions:
             said=say,
         )
 
+    def given(self) -> list[str]:
+        """List the options that are not as they are by default."""
+        given = {
+            "--boundary": self.boundary != "auto",
+            "--compile": self.compiled,
+            "--tensorboard": self.tensorboard,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
 
 @dataclass(frozen=True)
 class OutputOptions:
@@ -278,9 +287,49 @@ class ComparisonOptions:
             "--plan", help="How many test groups would decide each pair instead; see --margin."
         ),
     ] = False
+    discordance: Annotated[
+        float | None,
+        typer.Option(
+            help="With --plan and no predictions: the share of patients that one method alone gets "
+            "right, assumed."
+        ),
+    ] = None
+    groups: Annotated[
+        int | None,
+        typer.Option(help="With --discordance: test patients that there will be.", min=2),
+    ] = None
     figure: Annotated[
         Path | None, typer.Option(help="Draw all pairs as a matrix: .pdf, .png or .svg.")
     ] = None
+
+    def assumed(self, predictions: Sequence[Path], margin: float | None, format: str) -> str | None:
+        """Write the plan from assumptions alone, if it is asked for.
+
+        Raises
+        ------
+        InputError
+            If there are neither predictions nor assumptions, or both.
+        """
+        from frostline.cache.errors import InputError
+
+        if self.groups is not None and self.discordance is None:
+            raise InputError("--groups is of a plan from assumptions: give --discordance too.")
+        if self.discordance is None:
+            if not predictions:
+                raise InputError(
+                    "There is nothing to compare: give the predictions of two runs or more."
+                )
+            return None
+        if predictions or not self.plan:
+            raise InputError(
+                "--discordance plans from assumptions alone: give --plan, and no predictions."
+            )
+        from frostline.report.statistics.comparisons.planning import DECLARED, plan_assumed
+        from frostline.report.tables.plans import render_assumed
+
+        possible = [one for one in DECLARED if one < self.discordance]
+        wanted = possible if margin is None else [margin]
+        return render_assumed(plan_assumed(self.discordance, self.groups, wanted), format)
 
     def check(self) -> None:
         """Refuse a figure of another kind."""

@@ -24,6 +24,10 @@ Format = Literal["table", "csv", "json", "markdown", "latex"]
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
 ]
+ComparedArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Predictions files; anyone's CSV too. With --plan --discordance none."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random draws.", min=0)]
 ImagesOption = Annotated[
     bool,
@@ -63,7 +67,11 @@ IDLE_IN_EVALUATE: Idle = {
 }
 # Ranks are of patients, over all data sets.
 IDLE_IN_COMPARE: Idle = {
-    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure")
+    ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure"),
+    ("discordance", bool): (
+        *("ranks", "figure", "metric", "family", "split", "unit", "aggregate", "classes"),
+        *("positive", "replicates", "seed", "intersection"),
+    ),
 }
 
 
@@ -144,7 +152,8 @@ def _over(
 @refuse_idle(IDLE_IN_COMPARE)
 @grouped
 def compare(
-    predictions: PredictionsArgument,
+    predictions: ComparedArgument = None,
+    *,
     shown: ComparisonOptions,
     metric: Annotated[str, typer.Option(help="The one metric that decides.")] = "accuracy",
     family: Annotated[
@@ -153,7 +162,6 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Differences below this fraction do not matter: 0.02.")
     ] = None,
-    *,
     scored: ScoringOptions,
     replicates: Annotated[
         int | None,
@@ -173,6 +181,11 @@ def compare(
 
     Example: frostline compare frozen.parquet finetuned.parquet --margin 0.02
     """
+    plan = shown.assumed(predictions or [], margin, format)
+    if plan is not None:
+        typer.echo(plan, nl=False)
+        return
+    predictions = predictions or []
     drawn: dict[str, Any] = {} if replicates is None else {"replicates": replicates}
     scoring = scored.scoring()
     if shown.ranks:

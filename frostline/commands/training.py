@@ -170,8 +170,26 @@ def finetune(
             runs = [stages.finetune(place, dataset, chosen, **options)]
         else:
             runs = stages.finetune_folds(place, dataset, chosen, cv, **options)
-    if is_first_rank():
-        _say_trained([place.predictions(run) for run, _ in runs], by_folds=cv is not None)
+    if not is_first_rank():
+        return
+    paths = [place.predictions(run) for run, _ in runs]
+    if not any(trained for _, trained in runs):
+        _say_unused(paths, execution.given())
+    _say_trained(paths, by_folds=cv is not None)
+
+
+def _say_unused(paths: list[Path], options: list[str]) -> None:
+    """Say which options changed nothing, because the training was finished before."""
+    from frostline.console import say
+
+    if not options:
+        return
+    run, them = ("run", "it") if len(paths) == 1 else ("runs", "them")
+    say(
+        f"The {run} finished before, and {' and '.join(options)} changed nothing: how a training "
+        f"is carried out is no part of what it is. To train again, delete {them} first: "
+        f"{', '.join(map(str, paths))}."
+    )
 
 
 def _say_trained(paths: list[Path], *, by_folds: bool) -> None:

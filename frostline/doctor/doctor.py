@@ -22,6 +22,7 @@ EXTRAS = {
     "dask": "sweeps on a Dask cluster",
     "dicom": "DICOM files",
     "hub": "models of Hugging Face, as hf:ORG/NAME",
+    "labels": "labels that are probably wrong: `frostline audit --label-errors`",
     "maps": "maps of embeddings by UMAP",
     "medmnist": "the data sets of MedMNIST",
     "onnx": "extraction by ONNX Runtime, faster on a CPU, and `frostline export`",

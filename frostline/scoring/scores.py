@@ -212,6 +212,42 @@ def compare(
     return Comparison(frame)
 
 
+@in_python
+def plan(
+    discordance: float,
+    groups: int | None = None,
+    *,
+    differences: Iterable[float] = (0.01, 0.02, 0.05, 0.1),
+    powers: Iterable[float] = (0.8, 0.9),
+) -> pd.DataFrame:
+    """Plan how many test patients decide a difference in accuracy, before there is any pilot.
+
+    Parameters
+    ----------
+    discordance : float
+        Share of patients that one of the two methods gets right and the other wrong, assumed.
+    groups : int, optional
+        Test patients that there will be.
+    differences : iterable of float
+        True differences to plan for, as fractions, below the discordance.
+    powers : iterable of float
+        Chances of finding the difference.
+
+    Returns
+    -------
+    DataFrame
+        A row for each difference: `groups_needed_0.8`, …, and with `groups` the `power` of so many.
+
+    Examples
+    --------
+    >>> frostline.plan(0.15, differences=[0.05])["groups_needed_0.8"].item()
+    467.0
+    """
+    from frostline.report.statistics.comparisons.planning import plan_assumed
+
+    return plan_assumed(discordance, groups, list(differences), list(powers))
+
+
 def _tables(predictions: Runs) -> list[Predictions | Path | str]:
     """Turn what can stand for predictions into what the report reads."""
     from frostline.report.predictions import predictions_from

@@ -131,7 +131,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         `none` (a head on cached embeddings), the last N blocks, `classifier` (VGG's hidden linear
         layers) or `all`.
     head : str, optional
-        `logistic`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
+        `logistic`, `ordinal`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
     batch : int or "auto", optional
@@ -146,7 +146,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
 
     recipe: Literal["paper", "standard"] = "paper"
     unfreeze: Literal["none", "classifier", "all"] | int = "none"
-    head: Literal["logistic", "adam", "knn", "centroid", "majority"] | None = None
+    head: Literal["logistic", "ordinal", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
 from frostline.depth.checks import AUTO, check_images, check_trained, choose_folds
+from frostline.probe.sweep.planning import class_orders
 from frostline.protocols import Inputs
 from frostline.study.file import Study
 from frostline.study.plan import Cell, Plan, Step
 from frostline.study.records import manifest_digests, record_done
-from frostline.study.steps import study_heads
+from frostline.study.steps import study_heads, study_sweep
 
 if TYPE_CHECKING:
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.images.geometry import Geometry
+    from frostline.probe.sweep.settings import Sweep
 
 
 def make_plan(
@@ -164,6 +166,8 @@ class _Planner:
         stored = plan.add(Step("embeddings", _store_name(cell), store, needs, cell))
         head = {"head": entry.head_name(), "settings": entry.changes()}
         run: dict[str, Any] = {**store, **trained, **head}
+        heads, metric = study_heads(self.study, cell, folds), self.study.primary_metric
+        run |= self._order(cell, heads.sweep(cell.dataset, cell.backbone.name))
         if folds:
             run["cv"] = folds
         if not entry.is_depth:
@@ -171,7 +175,6 @@ class _Planner:
                 plan.add(Step("probe", cell.name, run, (stored,), cell))
             self._sweeps(plan, cell, {**store, "manifest": trained["manifest"]}, stored)
             return
-        heads, metric = study_heads(self.study, cell, folds), self.study.primary_metric
         run["seeds"] = heads.check(cell.dataset, cell.backbone.name, metric).seeds
         if folds:  # the metric chooses inside of them
             run["metric"] = metric
@@ -246,7 +249,14 @@ class _Planner:
                 inputs = {**inputs, "protocol": cell.entry.recipe}
                 run = {**inputs, "sweep": _plain(entry.model_dump(exclude={"protocol"}))}
                 title = f"{cell.dataset}/{cell.backbone.name}/{name}"
-                plan.add(Step("sweep", title, run, (stored,), cell, (name, entry)))
+                step = Step("sweep", title, run, (stored,), cell, (name, entry))
+                run |= self._order(cell, study_sweep(self.study, step, name))
+                plan.add(step)
+
+    def _order(self, cell: Cell, sweep: Sweep) -> dict[str, Any]:
+        """Give the order of classes that heads of a sweep are trained by, as `class_order`."""
+        orders = list(class_orders(self.manifest(cell.dataset)[0], sweep).values())
+        return {"class_order": orders[0]} if orders else {}
 
 
 def _store_name(cell: Cell) -> str:

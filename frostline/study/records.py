@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Manifest, Workspace, spec_difference
@@ -67,6 +71,36 @@ def write_record(
     }
     write_json(workspace.record(step.key), FORMAT, VERSION, record)
     return record
+
+
+def hardware() -> dict[str, Any]:
+    """Describe processor, cores and memory; where torch has computed, what it computes on too.
+
+    That is the widest instructions that it uses, its GPUs, and its CUDA.
+    """
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    computer = {"processor": _processor(), "cores": os.cpu_count(), "memory_bytes": pages}
+    if "torch" not in sys.modules:
+        return computer
+    import torch
+
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return {
+        **computer,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
+        "cuda": torch.version.cuda,
+    }
+
+
+def _processor() -> str:
+    """Name the processor: Linux has the name in a file, other systems give it to Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def failures(workspace: Workspace, plan: Plan) -> dict[str, float]:

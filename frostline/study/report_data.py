@@ -50,30 +50,38 @@ def mapped_embeddings(
     return {dataset: known for dataset, known in out.items() if known}
 
 
-def stored_images(workspace: Workspace) -> Images:
-    """Give a function that reads images of a data set by their ids, from its largest store."""
+def stored_images(workspace: Workspace, runs: Sequence[Predictions]) -> Images:
+    """Say where the images of a page come from: the largest stores of pixels and embeddings."""
+    from frostline.report import Images
+    from frostline.scoring.neighbours import NEIGHBOUR_COLUMNS, nearest_training
 
-    def images(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def read(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
         stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
         if not stores:
             return {}
         return _rows_of(workspace, max(stores, key=len), dataset, ids)
 
-    return images
+    def nearest(dataset: str, ids: Sequence[str]) -> pd.DataFrame:
+        mine = [run for run in runs if run.meta["dataset"] == dataset]
+        found = nearest_training(workspace, dataset, mine, ids)
+        return pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)) if found is None else found.table
+
+    return Images(read, nearest)
 
 
-def backbone_costs(runs: Iterable[Predictions]) -> dict[str, dict[str, float]]:
-    """Look up the numbers of parameters of backbones in the catalogue."""
+def known_backbones(runs: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
+    """Look up in the catalogue what backbones are: parameters, network, pretraining, licence."""
     from frostline.extract.backbones.catalog import resolve
+    from frostline.extract.backbones.origins import known_origin
 
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(str(run.meta["backbone"]) for run in runs):
         try:
-            parameters = resolve(name).parameters
+            entry = resolve(name)
         except InputError:
             continue  # a backbone of somebody else's predictions
-        if parameters:
-            out[name] = {"parameters": float(parameters)}
+        known = {"parameters": float(entry.parameters)} if entry.parameters else {}
+        out[name] = known | known_origin(name)
     return out
 
 

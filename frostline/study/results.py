@@ -20,7 +20,7 @@ from frostline.study.plan import Cell, split_name, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.records import record_done
 from frostline.study.report_data import (
-    backbone_costs,
+    known_backbones,
     mapped_embeddings,
     stored_images,
     swept_tables,
@@ -231,8 +231,8 @@ def _write(
         },
         audits=audit_datasets(workspace, state["manifests"]),
         embeddings=mapped_embeddings(workspace, runs),
-        images=stored_images(workspace) if state["with_images"] else None,
-        costs=_costs(workspace, study, runs),
+        images=stored_images(workspace, runs) if state["with_images"] else None,
+        backbones=_backbones(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
         depths=curves,
         failed=_failed(study, state["failed"], state["done"]),
@@ -278,12 +278,12 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
     return found
 
 
-def _costs(
+def _backbones(
     workspace: Workspace, study: Study, runs: list[Predictions]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     from frostline.cache.stores.measured import known_costs
 
-    costs = backbone_costs(runs)
+    costs = known_backbones(runs)
     if study.costs:
         machine = study.machine()
         device, precision = machine.resolve()

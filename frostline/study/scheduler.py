@@ -12,7 +12,7 @@ from frostline.console import say
 from frostline.names import as_parameters
 from frostline.study.file import Study
 from frostline.study.plan import STORES, Plan, Step
-from frostline.study.records import read_record, write_record
+from frostline.study.records import hardware, read_record, write_record
 from frostline.study.steps import DO, is_done
 
 # What no run of a study can do anything about.
@@ -133,7 +133,7 @@ class Scheduler:
             say(f"{step.name} ({step.kind}) failed: {sentence}")
             settled.failed[step.key] = sentence
             return
-        write_record(self.workspace, step, "done", started, **facts)
+        write_record(self.workspace, step, "done", started, **{"hardware": hardware()} | facts)
         settled.done.add(step.key)
 
 

@@ -224,7 +224,9 @@ def _cross_validated(workspace: Workspace, step: Step, runs: Sequence[str]) -> d
 
 def _trained(workspace: Workspace, step: Step, run: str, new: bool) -> dict[str, Any]:
     say(f"{step.name}: {'trained' if new else 'done before'}.")
-    return {"runs": [run], "predictions": [workspace.predictions(run).name]}
+    done = {"runs": [run], "predictions": [workspace.predictions(run).name]}
+    # On what another command trained it, nobody wrote down here.
+    return done if new else {**done, "hardware": None}
 
 
 def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class LogisticGrid(Strict):
     max_iter: Count = 200
 
 
+class OrdinalGrid(LogisticGrid):
+    """Strengths of `OrdinalProbe`, those of `LogisticProbe`."""
+
+
 class AdamGrid(Strict):
     """Recipes of `AdamProbe`: the paper's unless others are given (*paper*; no decay is *code*)."""
 

@@ -11,7 +11,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
 from frostline.probe.heads.grids import KNNGrid
-from frostline.probe.heads.preparation import Index, Probe, TrainingData, ValidatedProbe
+from frostline.probe.heads.preparation import Answered, Index, TrainingData, ValidatedProbe
 
 Array = NDArray[np.floating]
 
@@ -126,7 +126,7 @@ class KNNProbe(ValidatedProbe):
         )
         scorer = get_scorer(self.scoring)
         truth = self.classes_[codes[held_out]]
-        answers = [_Answer(self.classes_, one) for one in many]
+        answers = [Answered(self.classes_, one) for one in many]
         return np.array([scorer(answer, rows[held_out], truth) for answer in answers])
 
 
@@ -157,7 +157,7 @@ def vote(
     last = np.minimum(ks, most) - 1
     for block in _blocks(len(queries), len(rows) * rows.itemsize):
         similar = queries[block] @ rows.T
-        nearest = _largest(similar, most)
+        nearest = largest(similar, most)
         closeness = np.take_along_axis(similar, nearest, axis=1).astype(np.float64)
         # Relative to the nearest, so that no temperature overflows.
         weight = np.exp((closeness - closeness[:, :1]) / temperature) * votes[nearest]
@@ -175,7 +175,7 @@ def unit_rows(X: Array) -> Array:
     return X / np.where(length > 0, length, 1).astype(X.dtype)[:, None]
 
 
-def _largest(values: Array, count: int) -> Index:
+def largest(values: Array, count: int) -> Index:
     """Columns of the `count` largest of every row, largest first: [n, count]."""
     if count < values.shape[1]:
         found = np.argpartition(values, -count, axis=1)[:, -count:]
@@ -196,14 +196,3 @@ def _counts(name: str, values: Sequence[int]) -> NDArray[np.intp]:
     if counts.size == 0 or (counts != np.floor(counts)).any() or (counts < 1).any():
         raise ValueError(f"{name} must be whole numbers from 1, and {values!r} is not.")
     return counts.astype(np.intp)
-
-
-class _Answer(Probe):
-    """Probabilities that are known, dressed as an estimator for a scorer."""
-
-    def __init__(self, classes: NDArray[Any], probabilities: Array) -> None:
-        self.classes_ = classes
-        self.probabilities = probabilities
-
-    def predict_proba(self, X: ArrayLike) -> Array:
-        return self.probabilities

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import get_scorer
 
-from frostline.probe.heads.grids import LogisticGrid
-from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe, standardise
-from frostline.probe.solver.solve import Heads, on_embeddings, solve_logistic
+from frostline.probe.heads.preparation import TrainingData
+from frostline.probe.heads.strengths import DEFAULTS, Fold, StrengthProbe
+from frostline.probe.solver.solve import Heads, solve_logistic
 
 Array = NDArray[np.floating]
 
-DEFAULTS = LogisticGrid()
 
-
-class LogisticProbe(ValidatedProbe):
+class LogisticProbe(StrengthProbe):
     """Multinomial logistic regression on embeddings.
 
     Features are standardised inside, by the weighted mean and standard deviation of all rows given
@@ -77,18 +75,6 @@ class LogisticProbe(ValidatedProbe):
         self.tol = tol
         self.max_iter = max_iter
 
-    def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
-        standard = standardise(data.X, data.sample_weight)
-        self.C_ = float(_positive("C", self.C)[0])
-        if parts:
-            self.Cs_ = np.sort(_positive("Cs", DEFAULTS.C if self.Cs is None else self.Cs))
-            self.scores_ = self._validate(data, standard, parts)
-            # argmax gives the first of equals, which has the smallest C: the strongest penalty.
-            self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
-        heads = self._solve(standard, data, [self.C_], data.weight)
-        self.coef_, self.intercept_ = on_embeddings(heads.coef[0], heads.intercept[0], standard)
-        self.n_iter_, self.device_ = heads.n_iter, heads.device
-
     def decision_function(self, X: ArrayLike) -> Array:
         """Give logits [n, n_classes], or [n] of the second class if there are two."""
         logits: Array = self._checked(X) @ self.coef_.T + self.intercept_
@@ -125,32 +111,13 @@ class LogisticProbe(ValidatedProbe):
             max_iter=self.max_iter,
         )
 
-    def _validate(
-        self,
-        data: TrainingData,
-        standard: tuple[Array, Array],
-        parts: list[tuple[Index, Index]],
-    ) -> NDArray[np.float64]:
-        """Scores of every fold and strength: [folds, m]."""
-        weight = np.zeros((len(parts), len(data.X)))
-        for number, (train, _) in enumerate(parts):
-            weight[number, train] = data.weight[train]
-        row = np.repeat(np.arange(len(parts)), len(self.Cs_))
-        heads = self._solve(standard, data, np.tile(self.Cs_, len(parts)), weight, row)
-        scores = np.empty(len(row))
-        for number, (_, held_out) in enumerate(parts):
-            mine = np.flatnonzero(row == number)
-            coef, intercept = on_embeddings(heads.coef[mine], heads.intercept[mine], standard)
-            own = data.sample_weight[held_out]
-            fold = _Fold(data.X[held_out], data.codes[held_out], own)
-            if self.scoring == "neg_log_loss":
-                scores[mine] = _neg_log_losses(coef, intercept, fold)
-            else:
-                scores[mine] = self._score(coef, intercept, fold)
-        return scores.reshape(len(parts), -1)
+    def _keep(self, coef: Array, intercept: Array) -> None:
+        self.coef_, self.intercept_ = coef, intercept
 
-    def _score(self, coef: Array, intercept: Array, fold: _Fold) -> list[float]:
-        """The scorer's opinion of each head, every one dressed as an estimator for it."""
+    def _score(self, coef: Array, intercept: Array, fold: Fold) -> list[float]:
+        if self.scoring == "neg_log_loss":
+            return _neg_log_losses(coef, intercept, fold)
+        # The scorer's opinion of each head, every one dressed as an estimator for it.
         scorer = get_scorer(self.scoring)
         bare = LogisticProbe()
         bare.classes_, bare.n_features_in_ = self.classes_, fold.X.shape[1]
@@ -168,26 +135,11 @@ def logits_of(X: Array, coef: Array, intercept: Array) -> Array:
     return flat.reshape(len(X), heads, columns).transpose(1, 0, 2)
 
 
-class _Fold(NamedTuple):
-    """Held-out embeddings, their class codes and the user's weights."""
-
-    X: Array
-    codes: Index
-    weight: NDArray[np.float64]
-
-
-def _neg_log_losses(coef: Array, intercept: Array, fold: _Fold) -> list[float]:
+def _neg_log_losses(coef: Array, intercept: Array, fold: Fold) -> list[float]:
     """Of heads [h, k, p] on one fold."""
     many = logits_of(fold.X, coef, intercept)
     many = many[..., 0] if coef.shape[1] == 1 else many
     return [-_log_loss(one, fold.codes, fold.weight) for one in many]
-
-
-def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError(f"{name} must be positive and finite, and {value!r} is not.")
-    return values
 
 
 def _columns(logits: Array) -> Array:

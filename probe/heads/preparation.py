@@ -42,6 +42,18 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return rows
 
 
+class Answered(Probe):
+    """Probabilities that are known, dressed as an estimator for a scorer."""
+
+    def __init__(self, classes: NDArray[Any], probabilities: Array) -> None:
+        self.classes_ = classes
+        self.probabilities = probabilities
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Give them, whatever X is."""
+        return self.probabilities
+
+
 class ValidatedProbe(Probe):
     """A probe that may choose on folds of its training data, given as `cv`."""
 

@@ -37,6 +37,8 @@ class Head:
         Whether a seed changes it.
     refits : bool
         Whether the selected head is fitted again, to training and validation images.
+    ordinal : bool
+        Whether it goes by the order of the classes, which it takes as `classes`.
     """
 
     grid: type[BaseModel]
@@ -44,6 +46,7 @@ class Head:
     trainer: str
     seeded: bool = False
     refits: bool = True
+    ordinal: bool = False
 
     def seeds(self, asked: Sequence[int]) -> list[int]:
         """List the seeds that it is trained with: those asked for, or 0 where none changes it."""
@@ -61,11 +64,14 @@ class Head:
 
 
 HEADS: dict[str, Head] = {
-    "logistic": Head(grids.LogisticGrid, "logistic:LogisticProbe", "train_logistic:LOGISTIC"),
-    "adam": Head(grids.AdamGrid, "adam:AdamProbe", "train_adam:ADAM", seeded=True, refits=False),
-    "knn": Head(grids.KNNGrid, "knn:KNNProbe", "train_knn:KNN"),
-    "centroid": Head(grids.CentroidGrid, "simple:CentroidProbe", "train_one_by_one:CENTROID"),
-    "majority": Head(grids.MajorityGrid, "simple:MajorityProbe", "train_one_by_one:MAJORITY"),
+    "logistic": Head(grids.LogisticGrid, "logistic:LogisticProbe", "trainers.logistic:LOGISTIC"),
+    "ordinal": Head(
+        grids.OrdinalGrid, "ordinal:OrdinalProbe", "trainers.ordinal:ORDINAL", ordinal=True
+    ),
+    "adam": Head(grids.AdamGrid, "adam:AdamProbe", "trainers.adam:ADAM", seeded=True, refits=False),
+    "knn": Head(grids.KNNGrid, "knn:KNNProbe", "trainers.knn:KNN"),
+    "centroid": Head(grids.CentroidGrid, "simple:CentroidProbe", "trainers.one_by_one:CENTROID"),
+    "majority": Head(grids.MajorityGrid, "simple:MajorityProbe", "trainers.one_by_one:MAJORITY"),
 }
 assert list(HEADS) == list(HeadName)
 

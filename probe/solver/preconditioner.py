@@ -25,18 +25,16 @@ class Turned:
 
     turn: Array  # [k, k, h] eigenvectors of the mean class covariance
     inverse: Array  # [r, k, h]
-    intercept: Array  # [k, k, h] inverse of the covariance itself
+    intercept: Array  # inverse of the curvature of intercepts, [k, k, h]
 
     @classmethod
     def at(cls, power: Vector, problem: Problem, P: Array) -> Turned:
         """Make it where the probabilities are P, given the mean square of each data column, [r]."""
-        mean = _mean_covariance(problem, P)
+        mean, full = problem.curvature(P)
         values, vectors = np.linalg.eigh(mean)
         values = np.maximum(values, 0)
-        k = mean.shape[-1]
-        # Adding one number to all intercepts changes nothing: any positive curvature will do there.
         size = np.trace(mean, axis1=1, axis2=2)[:, None, None] + 1e-30
-        full = mean + (size / k if k > 1 else 0) + 1e-10 * size * np.eye(k)
+        full += 1e-10 * size * np.eye(full.shape[-1])
         scale = power[:, None, None] * values.T + problem.penalty
         return cls(
             np.ascontiguousarray(vectors.transpose(1, 2, 0)).astype(P.dtype),
@@ -54,14 +52,3 @@ class Turned:
         turned = np.einsum("lkh,rlh->rkh", self.turn, gradient.coef)
         turned *= self.inverse
         return Parameters(np.einsum("klh,rlh->rkh", self.turn, turned), intercept)
-
-
-def _mean_covariance(problem: Problem, P: Array) -> Vector:
-    """Weighted mean over images of `diag(p) - p p'`: [h, k, k]."""
-    weighted = P * problem.weights[:, None]
-    columns, heads = P.shape[1:]
-    mean = np.empty((heads, columns, columns))
-    for k in range(columns):
-        mean[:, k] = -np.einsum("nh,nlh->hl", weighted[:, k], P)
-        mean[:, k, k] += weighted[:, k].sum(axis=0, dtype=np.float64)
-    return mean

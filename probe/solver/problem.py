@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,28 @@ class Problem:
     weights: Array
     penalty: Vector
 
+    name: ClassVar[str] = "logistic"
+
+    @staticmethod
+    def columns(classes: int) -> int:
+        """Count the columns of logits."""
+        return 1 if classes == 2 else classes
+
+    @staticmethod
+    def start(share: Vector) -> Vector:
+        """Give the intercepts [f, k] that know nothing but the shares [f, classes] of classes."""
+        return np.log(share[:, 1:] / share[:, :1]) if share.shape[1] == 2 else np.log(share)
+
+    @staticmethod
+    def free(intercept: Array) -> Array:
+        """Turn intercepts [h, k] into numbers that may be anything; `bound` is the way back."""
+        return intercept
+
+    @staticmethod
+    def bound(free: Array) -> Array:
+        """Turn such numbers into intercepts [h, k]."""
+        return free
+
     def take(self, heads: Chosen) -> Problem:
         return replace(self, weights=self.weights[:, heads], penalty=self.penalty[heads])
 
@@ -131,6 +154,21 @@ class Problem:
         bent -= P * bent.sum(axis=1, keepdims=True)
         bent *= self.weights[:, None]
         return self.gradient(bent, along)
+
+    def curvature(self, P: Array) -> tuple[Vector, Vector]:
+        """Average the Hessian by the logits over images: for coefficients, and for intercepts.
+
+        It is `diag(p) - p p'`, float64 [h, k, k]. Adding one number to all intercepts changes
+        nothing: for intercepts any positive curvature will do there.
+        """
+        weighted = P * self.weights[:, None]
+        columns, heads = P.shape[1:]
+        mean = np.empty((heads, columns, columns))
+        for k in range(columns):
+            mean[:, k] = -np.einsum("nh,nlh->hl", weighted[:, k], P)
+            mean[:, k, k] += weighted[:, k].sum(axis=0, dtype=np.float64)
+        size = np.trace(mean, axis1=1, axis2=2)[:, None, None] + 1e-30
+        return mean, mean + (size / columns if columns > 1 else 0)
 
     def gradient(self, residual: Array, at: Parameters) -> Parameters:
         """Compute the gradient of the objective where the loss has this `residual`."""

@@ -60,7 +60,10 @@ class Rotation:
     def gradient_size(self, gradient: Parameters) -> NDArray[np.float64]:
         """Give the largest entry of each head's gradient on embeddings, from the one here: [h]."""
         # logits = (x - m) w + c: moving w at a fixed intercept b = c - m w moves c along m.
-        turned = self._turned(gradient.coef) + self.centre[:, None, None] * gradient.intercept
+        shift = gradient.intercept
+        if len(shift) != gradient.coef.shape[1]:  # one column, which all intercepts share
+            shift = shift.sum(axis=0, keepdims=True)
+        turned = self._turned(gradient.coef) + self.centre[:, None, None] * shift
         largest = np.abs(turned).max(axis=(0, 1), initial=0.0)
         both = np.maximum(largest, np.abs(gradient.intercept).max(axis=0))
         return np.asarray(both, dtype=np.float64)

@@ -87,6 +87,7 @@ def solve_logistic(
     tol: float = 1e-4,
     max_iter: int = 200,
     device: str = "auto",
+    kind: type[Problem] = Problem,
 ) -> Heads:
     """Fit one logistic head for every entry of `C`.
 
@@ -111,30 +112,40 @@ def solve_logistic(
         Steps of each of the two at most; a `ConvergenceWarning` says how many heads needed more.
     device : str
         "auto" is a GPU if there is one and `X` has `LARGE` bytes or more; "cpu", "cuda". The
-        minimum is the same.
+        minimum is the same. Only logistic heads go there.
+    kind : type
+        What each head minimises; of two classes all kinds are one.
     """
     codes = np.asarray(y, dtype=np.intp)
     strengths = np.atleast_1d(np.asarray(C, dtype=np.float64))
     given = np.ones(len(X)) if sample_weight is None else sample_weight
     weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
     rows = np.asarray(np.zeros(len(strengths)) if weight_row is None else weight_row, np.intp)
+    _check(X, strengths, weights)
     mean, scale = standard or (np.zeros(X.shape[1], X.dtype), np.ones(X.shape[1], X.dtype))
-    if not (np.isfinite(strengths) & (strengths > 0)).all():
-        raise ValueError(f"C must be positive and finite, and {C!r} is not.")
-    if not (weights.sum(axis=1) > 0).all():
-        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
-    device = _large_on_gpu(X) if device == "auto" else device
-    sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device)
+    kind = Problem if n_classes == 2 else kind
+    if device == "auto":
+        device = _large_on_gpu(X) if kind is Problem else "cpu"
+    sweep = _Sweep(X, mean, scale, codes, n_classes, strengths, weights, rows, device, kind)
     heads = sweep.solve(tol, max_iter)
     count = np.count_nonzero(~heads.converged)
     if count:
         warnings.warn(
-            f"{count} of {len(strengths)} logistic heads did not converge in {max_iter} steps; "
+            f"{count} of {len(strengths)} {kind.name} heads did not converge in {max_iter} steps; "
             "raise max_iter or tol, or standardise the features",
             ConvergenceWarning,
             stacklevel=2,
         )
     return heads
+
+
+def _check(X: Array, C: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    if X.ndim != 2 or not X.shape[1]:
+        raise ValueError(f"X must be [n, p] with at least one column, and is {[*X.shape]}.")
+    if not (np.isfinite(C) & (C > 0)).all():
+        raise ValueError(f"C must be positive and finite, and {C.tolist()} is not.")
+    if not (weights.sum(axis=1) > 0).all():
+        raise ValueError("A row of weights leaves out every image: no head can be fitted to it.")
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,7 @@ class _Sweep:
     weights: NDArray[np.float64]
     rows: Index
     device: str
+    kind: type[Problem]
 
     def solve(self, tol: float, max_iter: int) -> Heads:
         """Fit all, in float32 as far as that will do, and on the CPU where a GPU is too small."""
@@ -177,8 +189,8 @@ class _Sweep:
         """Make heads that know nothing but how frequent the classes are."""
         share = np.stack([np.bincount(self.codes, w, self.classes) for w in self.weights])
         share = np.maximum(share / share.sum(axis=1, keepdims=True), _RAREST)
-        start = np.log(share[:, 1:] / share[:, :1]) if self.classes == 2 else np.log(share)
-        count, columns = len(self.C), start.shape[1]
+        start, count = self.kind.start(share), len(self.C)
+        columns = start.shape[1] if self.kind is Problem else 1
         return Heads(
             np.zeros((count, columns, self.X.shape[1]), self.X.dtype),
             start[self.rows].astype(self.X.dtype),
@@ -238,16 +250,13 @@ class _Sweep:
             found = minimise(self._problem(rotation, batch), power, start, stop)
             _store(heads, batch, found, rotation)
 
-    @property
-    def columns(self) -> int:
-        return 1 if self.classes == 2 else self.classes
-
     def _problem(self, rotation: Rotation, batch: Index) -> Problem:
         total = self.weights.sum(axis=1)
         weights = (self.weights / total[:, None])[self.rows[batch]].T
-        penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
+        with np.errstate(over="ignore"):  # of strengths that a float64 just holds
+            penalty = np.clip(1 / (self.C[batch] * total[self.rows[batch]]), 1e-30, 1e30)
         weights = np.ascontiguousarray(weights, dtype=rotation.values.dtype)
-        return Problem(rotation.values, self.codes, self.classes, weights, penalty)
+        return self.kind(rotation.values, self.codes, self.classes, weights, penalty)
 
     def _levels(self, todo: Index, heads: Heads, centre: Array) -> Iterator[Index]:
         """Give few heads of every row of weights first, then those between, from where these are.
@@ -287,14 +296,17 @@ class _Sweep:
             coef, middle = coef.repeat(len(new), 0), middle.repeat(len(new), 0)
         else:
             inside = np.clip(there, at[0], at[-1])
-            coef, middle = (PchipInterpolator(at, one, axis=0)(inside) for one in (coef, middle))
+            both = coef, self.kind.free(middle)
+            coef, middle = (PchipInterpolator(at, one, axis=0)(inside) for one in both)
+            middle = np.asarray(self.kind.bound(middle), np.float64)
         heads.coef[new] = coef
         heads.intercept[new] = middle - coef @ centre
 
     def _batches(self, todo: Index, rotation: Rotation) -> Iterator[Index]:
         """Heads of like strength together: they converge together. Sized to bound memory."""
         values = rotation.values
-        head = values.itemsize * (self.columns * 16 * sum(values.shape) + 4 * values.shape[0])
+        columns = self.kind.columns(self.classes)
+        head = values.itemsize * (columns * 16 * sum(values.shape) + 4 * values.shape[0])
         width = max(1, max(values.nbytes // 2, _WORKING_BYTES) // head)
         ordered = todo[np.argsort(self.C[todo], kind="stable")]
         yield from np.array_split(ordered, -(-len(ordered) // width))

@@ -267,7 +267,8 @@ class _Stack:
             ):
                 gradient.addcmul_(value, decay)
         # The function of PyTorch's optimiser: the class about it takes longer than a small step.
-        adam(self.values, self.gradients, *self.moments, [], self.counts, **ADAM)
+        means, squares = self.moments
+        adam(self.values, self.gradients, means, squares, [], self.counts, **ADAM)
 
 
 def _softmax(logits: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Hyper-parameters of each head that a heat map is drawn over.
 AXES = {
     "logistic": ("C", None),
+    "ordinal": ("C", None),
     "adam": ("lr", "weight_decay"),
     "knn": ("n_neighbors", None),
 }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store, Workspace, choose_store, read_manifest
-from frostline.probe.embedded import check_embedded, manifest_keys, pooled_images, split_images
+from frostline.cache.tables.class_order import order_for_head
+from frostline.probe.embedded import (
+    check_embedded,
+    manifest_keys,
+    name_of,
+    pooled_images,
+    split_images,
+)
 from frostline.probe.heads.grids import candidates
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.heads.training import pairs
@@ -52,6 +59,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
         manifest = read_manifest(workspace.manifest(dataset))
         digest = manifest.digest(sweep.label, sweep.split)
         images = _images(manifest, sweep)
+        orders = class_orders(manifest, sweep, images)
         others = _other_images(workspace, sweep, dataset, images)
         sets = _training_sets(sweep, images, dataset, plan.skipped)
         for backbone in sweep.backbones:
@@ -74,7 +82,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
                     sweep.split,
                     sweep.on_missing,
                 )
-                plan.runs += _runs(sweep, data, sets, others[0])
+                plan.runs += _runs(sweep, data, sets, others[0], orders)
     return plan
 
 
@@ -84,12 +92,36 @@ def _images(manifest: Manifest, sweep: Sweep) -> pd.DataFrame:
     return split_images(manifest, sweep.label, sweep.split)
 
 
+def class_orders(
+    manifest: Manifest, sweep: Sweep, images: pd.DataFrame | None = None
+) -> dict[str, list[str]]:
+    """Order the classes for each head of a sweep that goes by it; none where no head does.
+
+    Raises
+    ------
+    InputError
+        If nothing says the order.
+    """
+    heads = [name for name in sweep.heads if HEADS[name].ordinal]
+    if not heads:
+        return {}
+    images = _images(manifest, sweep) if images is None else images
+    labels, whose = images["label"].dropna().unique(), f"data set {name_of(manifest)!r}"
+    return {name: order_for_head(labels, manifest.classes, name, whose) for name in heads}
+
+
 def _runs(
-    sweep: Sweep, data: Data, sets: list[TrainingSet], other: OtherData | None
+    sweep: Sweep,
+    data: Data,
+    sets: list[TrainingSet],
+    other: OtherData | None,
+    orders: Mapping[str, list[str]],
 ) -> Iterator[HeadRun]:
     """Every head on every training set, with every seed that changes it."""
     for head, grid in sweep.heads.items():
         tried, shared = candidates(grid)
+        if head in orders:
+            shared = {**shared, "classes": orders[head]}
         for training in sets:
             # The repeat of a cross-validation is its seed.
             repeat = [training.cv[1]] if training.cv else []

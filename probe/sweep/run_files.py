@@ -16,7 +16,8 @@ from frostline.probe.heads.storage import save_head, save_no_head
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, hyperparameters
 from frostline.probe.sweep.training_rows import TrainingRows
-from frostline.report import write_predictions
+from frostline.report import Predictions, write_predictions
+from frostline.report.manuscript.card import write_card
 from frostline.report.predictions import in_class_order, predictions_table
 
 
@@ -55,7 +56,8 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
     path = workspace.predictions(run.run())
     if workspace.has_predictions(run.run()):
         return
-    if run.training.size is None and run.training.cv is None:
+    saved = run.training.size is None and run.training.cv is None
+    if saved:
         about = {**meta, "class_order": order}
         if run.own:
             save_no_head(workspace.model(run.run()), run.own.parameters(), about=about)
@@ -71,8 +73,10 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
         tables = [table.assign(fold=number) for number, table in enumerate(tables)]
     rank = np.argsort(np.concatenate(rows.predicted), kind="stable")
     table = pd.concat([table for table in tables if len(table)], ignore_index=True)
-    table = table.iloc[rank].reset_index(drop=True)
-    write_predictions(path, *in_class_order(table, meta, order))
+    table, meta = in_class_order(table.iloc[rank].reset_index(drop=True), meta, order)
+    if saved:
+        write_card(workspace.model(run.run()), Predictions(table, meta))
+    write_predictions(path, table, meta)
 
 
 def _write_other(
@@ -125,6 +129,7 @@ def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, A
         "dataset": data.dataset,
         "backbone": data.backbone,
         "weights": store.provenance.get("weights_source", "unknown"),
+        "backbone_origin": store.provenance.get("backbone_origin") or {},
         "embedding_spec": store.spec,
         "protocol": run.protocol,
         "unfreeze": "none",

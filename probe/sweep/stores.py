@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from frostline.cache import InputError, Store, Workspace, choose_store, find_stores
 from frostline.cache.keys import is_blocks
-from frostline.cache.stores.store import is_current, store_spec
+from frostline.cache.stores.store import is_current, several_stores, store_spec
 from frostline.probe.sweep.settings import Sweep
 
 
@@ -52,11 +52,7 @@ def find_features(
                 raise InputError(sentence)
             skipped.append(f"Left out: {sentence[0].lower()}{sentence[1:]}")
         if len(mine) > 1:
-            keys = ", ".join(store.key[:12] for store in mine)
-            raise InputError(
-                f"{len(mine)} stores in {folder} have feature {feature!r} ({keys}): choose by "
-                "--key."
-            )
+            raise several_stores(folder, {store.key: store.spec for store in mine})
         found += mine
     return found
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache.tables.words import minus
 from frostline.report.figures.style import (
     GREY,
     INK,
@@ -30,7 +29,7 @@ from frostline.report.statistics.names import (
     way_of,
 )
 from frostline.report.tables import escape
-from frostline.report.tables.numbers import MOST_DECIMALS, extent
+from frostline.report.tables.numbers import bound_word, extent, is_share, number
 from frostline.report.tables.positive import metric_title, metric_words, shared
 
 if TYPE_CHECKING:
@@ -62,18 +61,19 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
         name, details = labels[row["run"]]
         row["way"] = way_of(row["unfreeze"], row["head"], depths)
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
-    limits = limits_of(part[part["head"] != MAJORITY_HEAD], "estimate")
-    majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * 100
+    limits = limits_of(part[part["head"] != MAJORITY_HEAD], "estimate", metric)
+    majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * unit_of(metric)
     if len(majority) and limits[0] - majority.min() < limits[1] - limits[0]:
-        limits = limits_of(part, "estimate")
+        limits = limits_of(part, "estimate", metric)
     there = {row["way"] for rows in groups.values() for row in rows}
     ways = [way for way in STYLES if way in there - {"", MAJORITY_HEAD}]
     inside = majority[majority >= limits[0]]
     more: dict[str, Any] = {"always the commonest": (GREY, "", DASHES)} if len(inside) else {}
-    figure, axes = draw_lines(groups, "estimate", limits, legend=[*ways, *more])
+    figure, axes = draw_lines(groups, "estimate", metric, limits, legend=[*ways, *more])
     for value in inside:
         draw_rule(axes, groups, value, color=GREY, linewidth=1, linestyle=DASHES)
-    write_xlabel(figure, f"{metric_title(shared(part, metric))} (%) with 95% interval")
+    percent = " (%)" if is_share(metric) else ""
+    write_xlabel(figure, f"{metric_title(shared(part, metric))}{percent} with 95% interval")
     key(figure, ways, STYLES, lines=False, more=more)
     return figure
 
@@ -93,16 +93,17 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     words = find_metric(metric).words
     if "positive" in differences:
         words = metric_words(shared(differences.assign(metric=metric), metric))
-    reach = max(map(abs, limits_of(differences, "difference")))
-    figure, axes = draw_lines(groups, "difference", (-reach, reach))
+    reach = max(map(abs, limits_of(differences, "difference", metric)))
+    figure, axes = draw_lines(groups, "difference", metric, (-reach, reach))
     draw_rule(axes, groups, 0, color=INK, linewidth=0.8)
-    write_xlabel(figure, f"Frozen minus fine-tuned, points of {words}")
+    write_xlabel(figure, f"Frozen minus fine-tuned, {'points of ' * is_share(metric)}{words}")
     return figure
 
 
 def draw_lines(
     groups: Mapping[str, Sequence[Record]],
     value: str,
+    metric: str,
     limits: tuple[float, float],
     *,
     legend: Sequence[str] = (),
@@ -133,30 +134,22 @@ def draw_lines(
             transform=axes.get_yaxis_transform(),
         )
         for row in rows:
-            _line(axes, y - LINE / 2, row, value)
+            _line(axes, y - LINE / 2, row, value, metric)
             y -= LINE
     return figure, axes
 
 
-def _end(value: float, sign: str) -> str:
-    """Write an end of an interval, of a difference never 0 if it is not."""
-    texts = (f"{value:{sign}.{decimals}f}" for decimals in range(1, MOST_DECIMALS))
-    first = f"{value:{sign}.1f}"
-    return next((text for text in texts if float(text) or not (sign and value)), first)
-
-
-def _line(axes: Any, y: float, row: Record, value: str) -> None:
+def _line(axes: Any, y: float, row: Record, value: str, metric: str) -> None:
     colour, marker = _look(row)
-    low, high, middle = (100 * float(row[column]) for column in ("low", "high", value))
-    sign = "+" if value == "difference" else ""
-    number = f"{middle:{sign}.1f}"
+    low, high, middle = (unit_of(metric) * float(row[column]) for column in ("low", "high", value))
+    sign, word = ("+", bound_word) if value == "difference" else ("", number)
+    text = number(row[value], metric, sign=sign)
     if not np.isnan(low):
-        number += f" [{_end(low, sign)}, {_end(high, sign)}]"
-    number = minus(number)
+        text += f" [{word(row['low'], metric, sign=sign)}, {word(row['high'], metric, sign=sign)}]"
     axes.text(
         1.03,
         y,
-        number,
+        text,
         va="center",
         color=INK,
         fontsize=SMALL,
@@ -208,7 +201,16 @@ def write_xlabel(figure: Figure, text: str) -> None:
     figure.text(0.02, 0.06 / height, text, va="bottom", color=INK, fontsize=NORMAL)
 
 
-def limits_of(part: pd.DataFrame, value: str) -> tuple[float, float]:
-    low, high = (100 * end for end in extent(part[["low", "high", value]].to_numpy(np.float64)))
-    margin = max(0.06 * (high - low), 1.0)
+def unit_of(metric: str) -> float:
+    """Give what a value of a metric is multiplied by: shares are drawn in percent."""
+    return 100.0 if is_share(metric) else 1.0
+
+
+def limits_of(part: pd.DataFrame, value: str, metric: str) -> tuple[float, float]:
+    unit = unit_of(metric)
+    ends = extent(part[["low", "high", value]].to_numpy(np.float64))
+    low, high = (unit * end for end in ends)
+    margin = max(0.06 * (high - low), unit / 100)
+    if not is_share(metric):
+        return low - margin, high + margin
     return max(low - margin, -101.0 if value == "difference" else -1.0), min(high + margin, 101.0)

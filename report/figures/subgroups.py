@@ -8,7 +8,7 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.report.clinical.subgroups.table import row_title, run_labels
-from frostline.report.figures.forest import draw_lines, draw_rule, limits_of, write_xlabel
+from frostline.report.figures.forest import draw_lines, draw_rule, limits_of, unit_of, write_xlabel
 from frostline.report.figures.style import COLOURS, MARKERS, key
 from frostline.report.statistics.names import Record
 from frostline.report.tables.numbers import is_share, p_word
@@ -56,12 +56,16 @@ def subgroup_figure(frame: pd.DataFrame) -> Figure:
     labels = run_labels(frame)
     styles = {labels[run]: (*look, "-") for run, look in looks.items()}
     names = list(styles) if len(runs) > 1 else []
-    figure, axes = draw_lines(groups, "estimate", limits_of(part, "estimate"), legend=names)
+    figure, axes = draw_lines(
+        groups, "estimate", metric, limits_of(part, "estimate", metric), legend=names
+    )
     for row in part[part["column"] == ""].to_dict("records"):
         colour = looks[row["run"]][0]
-        draw_rule(axes, groups, 100 * row["estimate"], color=colour, linewidth=0.8, alpha=0.6)
-    unit = " (%)" if is_share(metric) else " \N{MULTIPLICATION SIGN} 100"
-    write_xlabel(figure, f"{metric_title(shared(frame, metric))}{unit} with 95% interval")
+        draw_rule(
+            axes, groups, unit_of(metric) * row["estimate"], color=colour, linewidth=0.8, alpha=0.6
+        )
+    percent = " (%)" if is_share(metric) else ""
+    write_xlabel(figure, f"{metric_title(shared(frame, metric))}{percent} with 95% interval")
     key(figure, names, styles, lines=False)
     return figure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,26 @@ from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.methods import Method
 from frostline.report.tables.numbers import percent
 
-Images = Callable[[str, Sequence[str]], Mapping[str, npt.NDArray[np.uint8]]]
 MOST = 12
-THUMBNAIL = 160  # pixels that an image on a page is wide at most
+THUMBNAIL, SMALL = 160, 64  # pixels that an image on a page is wide at most, and one near it
 MISTAKE_COLUMNS = ("dataset", "image_id", "label", "prediction", "confidence", "wrong", "runs")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the images of a page come from, all by the name of a data set and image ids.
+
+    Attributes
+    ----------
+    read : function
+        Gives images by id, uint8 `[h, w]` or `[h, w, 3]`, as far as they are there.
+    nearest : function, optional
+        Gives the nearest training images: a DataFrame with `image_id`, `nearest` (an id), `label`
+        and `distance`, the nearest to each image first.
+    """
+
+    read: Callable[[str, Sequence[str]], Mapping[str, npt.NDArray[np.uint8]]]
+    nearest: Callable[[str, Sequence[str]], pd.DataFrame] | None = None
 
 
 def confident_mistakes(methods: Sequence[Method], split: str, most: int = MOST) -> pd.DataFrame:
@@ -73,30 +90,50 @@ def mistaken_images(mistakes: pd.DataFrame, images: Images) -> dict[str, Any] | 
     Returns
     -------
     dict or None
-        `dataset`, and `images`: the columns of `mistakes` and `source`, a data URI. None if there
-        are no mistakes.
+        `dataset`, `near` (whether nearest images are shown), and `images`: the columns of
+        `mistakes`, `source`, a data URI, and `nearest`, a list of training images with `label`,
+        `distance` and `source`. None if there are no mistakes.
     """
     if not len(mistakes):
         return None
-    dataset = str(mistakes["dataset"].iloc[0])
-    arrays = images(dataset, list(mistakes["image_id"]))
+    dataset, ids = str(mistakes["dataset"].iloc[0]), list(mistakes["image_id"])
+    near = pd.DataFrame(columns=["image_id", "nearest", "label", "distance"])
+    if images.nearest is not None:
+        near = images.nearest(dataset, ids)
+    arrays = images.read(dataset, list(dict.fromkeys([*ids, *near["nearest"]])))
     shown = [
         {
             **row,
             "confidence": percent(row["confidence"], 0),
-            "source": _data_uri(arrays[row["image_id"]]),
+            "source": _data_uri(arrays[row["image_id"]], THUMBNAIL),
+            "nearest": _nearest(near[near["image_id"] == row["image_id"]], arrays),
         }
         for row in mistakes.to_dict("records")
         if row["image_id"] in arrays
     ]
-    return {"dataset": dataset, "images": shown}
+    near_any = any(one["nearest"] for one in shown)
+    return {"dataset": dataset, "near": near_any, "images": shown}
 
 
-def _data_uri(array: npt.NDArray[np.uint8]) -> str:
+def _nearest(
+    near: pd.DataFrame, arrays: Mapping[str, npt.NDArray[np.uint8]]
+) -> list[dict[str, str]]:
+    return [
+        {
+            "label": str(row["label"]),
+            "distance": f"{row['distance']:.3f}",
+            "source": _data_uri(arrays[row["nearest"]], SMALL),
+        }
+        for row in near.to_dict("records")
+        if row["nearest"] in arrays
+    ]
+
+
+def _data_uri(array: npt.NDArray[np.uint8], side: int) -> str:
     from PIL import Image
 
     image = Image.fromarray(np.asarray(array, dtype=np.uint8))
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((side, side))
     out = io.BytesIO()
     image.save(out, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

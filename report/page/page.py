@@ -16,6 +16,8 @@ from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
 from frostline.report.depth.sentences import depth_sentences
 from frostline.report.figures import FILE_FORMATS
+from frostline.report.manuscript.methods import Material
+from frostline.report.manuscript.writing import manuscript
 from frostline.report.notes import in_words
 from frostline.report.page.computing import compute_numbers
 from frostline.report.page.drawing import Drawing, draw_all, draw_depths
@@ -48,13 +50,13 @@ def write_report(
     audits: Mapping[str, DataAudit] | None = None,
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     images: Images | None = None,
-    costs: Mapping[str, Mapping[str, float]] | None = None,
+    backbones: Mapping[str, Mapping[str, Any]] | None = None,
     swept: Swept | None = None,
     failed: Sequence[Failed] = (),
     depths: Sequence[Curves] = (),
     **options: Any,
 ) -> dict[str, Path]:
-    """Write `index.html`, `answer.txt`, `tables/` and `figures/`; keep statistics for next time.
+    """Write `index.html`, `answer.txt`, `tables/`, `figures/` and what `manuscript` writes.
 
     Parameters
     ----------
@@ -64,18 +66,14 @@ def write_report(
     title, primary : str
         Heading of the page, and the metric of its first sentence and of the forest plots.
     about : mapping, optional, what made this report; `part`, on what is left out, stands on top
-    audits : mapping of str to DataAudit, optional
-        What is known of each data set; also in `tables/data.md`.
+    audits : mapping of str to DataAudit, optional, what is known of each data set
     embeddings : mapping, optional
         By data set and backbone, to be mapped.
-    images : callable, optional
-        Gives images (uint8 `[h, w]` or `[h, w, 3]`, by id) of a data set and ids.
-    costs : mapping, optional
-        By backbone: `parameters`, `embedding_seconds`, `memory` (bytes).
-    swept : Swept, optional
-        What sweeps found.
-    failed : sequence of Failed
-        Methods without predictions; the tables name them and say why.
+    images : Images, optional, where images come from, and what is near them
+    backbones : mapping, optional
+        By backbone: `parameters`, `embedding_seconds`, `memory` (bytes), and `Material`'s words.
+    swept : Swept, optional, what sweeps found
+    failed : sequence of Failed, methods without predictions, and why
     depths : sequence of Curves, one a data set; then page and answer open with it
     **options
         `figure_formats` (by default `FILE_FORMATS`), `by` (columns of subgroups), and `evaluate`'s.
@@ -91,10 +89,11 @@ def write_report(
         folder / "statistics", predictions, primary=primary, embeddings=embeddings, **options
     )
     drawn = draw_depths(depths, folder, formats)
-    drawn += draw_all(numbers, folder, formats, costs or {}, swept)
+    drawn += draw_all(numbers, folder, formats, backbones or {}, swept)
     about = {**(about or {}), "versions of this report": versions_text()}
     content = Content(title, about, audits or {}, failed, images, depths)
-    texts = _texts(numbers, [drawing for drawing, _ in drawn], content)
+    texts = manuscript(_material(numbers, content, backbones or {}))
+    texts |= _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():
         write_text(folder / name, text)
     return {name: folder / name for name in (*(n for _, files in drawn for n in files), *texts)}
@@ -110,6 +109,17 @@ def _texts(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content
     if content.audits:
         texts["tables/data.md"] = data_markdown(content.audits)
     return texts | {"index.html": render_page(numbers, drawings, content)}
+
+
+def _material(
+    numbers: ReportNumbers, content: Content, backbones: Mapping[str, Mapping[str, Any]]
+) -> Material:
+    runs = [run for part in numbers.datasets for one in part.methods for run, _ in one.runs]
+    tested = [table for part in numbers.datasets for table in (part.pairs, part.freezing)]
+    tested += [curves.differences for curves in content.depths]
+    tests = pd.concat([table.reindex(columns=["adjustment", "seed_df"]) for table in tested])
+    given = numbers.primary, tests, content.audits, backbones, bool(content.depths)
+    return Material(runs, numbers.frame, *given)
 
 
 def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:

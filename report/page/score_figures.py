@@ -11,7 +11,7 @@ from frostline.report.clinical.subgroups.table import test_sentences
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.statistics.names import describe, trained_word
 from frostline.report.tables.freezing import pair_names
-from frostline.report.tables.numbers import difference_cell, percent
+from frostline.report.tables.numbers import difference_cell, is_share, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +41,12 @@ def draw_forest(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, s
     labels = describe(frame)
     words = [
         f"{' '.join(filter(None, labels[row['run']]))} {trained_word(row['unfreeze'])} "
-        f"{percent(row['estimate'])}"
+        f"{number(row['estimate'], numbers.primary)}"
         for row in rows.to_dict("records")
     ]
     figure = figures.forest_figure(frame, part.name, numbers.primary)
-    return figure, f"In percent: {'; '.join(words)}."
+    percent = "In percent: " if is_share(numbers.primary) else ""
+    return figure, f"{percent}{'; '.join(words)}."
 
 
 def draw_subgroups(part: DatasetNumbers) -> tuple[Figure, str] | None:

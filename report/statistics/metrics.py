@@ -42,7 +42,8 @@ class Metric:
     title : str
         Its heading in tables.
     bounds : (float, float) or None
-        Its lowest and highest value; None where a side is open.
+        Its lowest and highest value; None where a side is open, and of `mean_absolute_error`,
+        whose highest value hangs on the classes: see `metric_range`.
     macro : bool
         Whether every class weighs the same, so that a rare class decides as much as a common one.
     higher : bool
@@ -124,6 +125,16 @@ def cohen_kappa_quadratic(confusion: Array) -> Array:
     return _kappa(confusion, _distances(confusion.shape[-1]) ** 2)
 
 
+def mean_absolute_error(confusion: Array) -> Array:
+    """Average by how many classes answers are off (`mean_absolute_error` of class numbers)."""
+    return _ratio(absolute_errors(confusion), confusion.sum((-2, -1)), empty=np.nan)
+
+
+def absolute_errors(confusion: Array) -> Array:
+    """Add up by how many classes answers are off."""
+    return np.einsum("...ij,ij->...", confusion, np.abs(_distances(confusion.shape[-1])))
+
+
 def matthews_corrcoef(confusion: Array) -> Array:
     """Correlate truth and prediction (Gorodkin 2004; `matthews_corrcoef`); 0 if flat."""
     total = confusion.sum((-2, -1))
@@ -172,6 +183,7 @@ METRICS: dict[str, Metric] = {
     "cohen_kappa": Metric(cohen_kappa, "Cohen's kappa", (-1.0, 1.0)),
     "cohen_kappa_linear": Metric(cohen_kappa_linear, "Linear kappa", (-1.0, 1.0)),
     "cohen_kappa_quadratic": Metric(cohen_kappa_quadratic, "Quadratic kappa", (-1.0, 1.0)),
+    "mean_absolute_error": Metric(mean_absolute_error, "Mean absolute error", None, higher=False),
     "matthews_corrcoef": Metric(matthews_corrcoef, "Matthews", (-1.0, 1.0)),
     "roc_auc": Metric(None, "ROC AUC", macro=True),
     "roc_auc_ovr_weighted": Metric(None, "ROC AUC (weighted)"),
@@ -183,7 +195,7 @@ METRICS: dict[str, Metric] = {
     "calibration_error": Metric(None, "Calibration error", None, higher=False),
 }
 # They go by the order of the classes, which someone has to say.
-ORDINAL = ("cohen_kappa_linear", "cohen_kappa_quadratic")
+ORDINAL = ("cohen_kappa_linear", "cohen_kappa_quadratic", "mean_absolute_error")
 # With two classes they are of the positive one, which tables, figures and sentences name; of the
 # other class two of them are other numbers.
 OF_POSITIVE = (
@@ -237,6 +249,13 @@ def find_metric(name: str) -> Metric:
     raise InputError(
         f"There is no metric {name!r}: choose from {', '.join([*METRICS, *families])}."
     )
+
+
+def metric_range(name: str, classes: Sequence[str]) -> tuple[float, float] | None:
+    """Give the lowest and highest value of a metric on these classes; None where a side is open."""
+    if name == "mean_absolute_error":
+        return 0.0, len(classes) - 1.0
+    return find_metric(name).bounds
 
 
 def of_probabilities(name: str) -> bool:

@@ -43,7 +43,7 @@ from frostline.report.statistics.intervals.reasons import (
     says_nothing,
     undefined,
 )
-from frostline.report.statistics.metrics import check_metrics, find_metric, of_probabilities
+from frostline.report.statistics.metrics import check_metrics, metric_range, of_probabilities
 from frostline.report.statistics.names import OUT_OF_FOLD, again_word
 from frostline.report.statistics.resampling.seeds_variance import (
     NEGLIGIBLE,
@@ -241,7 +241,8 @@ def _pool_repeats(family: Sequence[Scored], metrics: Sequence[str] | None) -> li
     dataset = str(run.meta.get("dataset") or "")
     records = []
     for name in names:
-        pooled = pool_folds([one[name] for one in scores], share, jackknife_scale(name))
+        scale = jackknife_scale(name, sample.classes)
+        pooled = pool_folds([one[name] for one in scores], share, scale)
         notes = list(sample.notes)
         if name in NO_INTERVAL:
             pooled = Pooled(pooled.estimate, NAN, NAN, NAN, NAN, NAN)
@@ -350,7 +351,8 @@ def _interval(
     What is to distrust of a seed is to distrust of the mean. `of_groups` is the test of the same
     mean with the variance of groups alone.
     """
-    centre, scale, first = test.difference, jackknife_scale(name), samples[0]
+    centre, first = test.difference, samples[0]
+    scale = jackknife_scale(name, first.classes)
     blank = Interval(centre, NAN, NAN, POOLED, 0, first.unit, first.n_units)
     none = [note for one in samples for note in unknown(name, one)]
     if not none and np.isnan(test.error):
@@ -358,11 +360,11 @@ def _interval(
     if none:
         return replace(blank, notes=tuple(dict.fromkeys(none)))
     at_end = scale is not None and at_bound(centre, scale)
-    if at_end and find_metric(name).bounds is None:
+    if at_end and metric_range(name, first.classes) is None:
         return replace(blank, notes=(Note(AT_BOUND, (name,)),))
     if at_end:
         units = min(exact_trials(name, one) for one in samples)
-        found = clopper_pearson(name, blank, units)
+        found = clopper_pearson(name, blank, units, first.classes)
     elif test.error > NEGLIGIBLE * abs(centre):
         low, high = t_bounds(centre, test.error, test.mean_df, scale)
         found = replace(blank, low=low, high=high)

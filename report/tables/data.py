@@ -13,6 +13,8 @@ from frostline.report.tables.table import Column, Row, Table, words
 from frostline.report.tables.writers.markdown import to_markdown
 
 MOST_ROWS = 20  # of a table on the page
+# What the table of cases that were read and left out is called among the flagged ones.
+FLOW = "Flow of cases"
 SPLITS_CAPTION = "Groups and images of each split"
 CLASSES_CAPTION = "images and groups of each class by split"
 
@@ -34,6 +36,8 @@ class DataAudit:
         What the sentences are about, by its caption; empty tables are left out.
     details : DataFrame
         All images that the findings are about, in one table.
+    origin : str
+        Sentences on where the splits come from; "" where that is not known.
     """
 
     splits: pd.DataFrame
@@ -41,6 +45,7 @@ class DataAudit:
     findings: Sequence[tuple[str, str]] = ()
     flagged: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     details: pd.DataFrame = field(default_factory=pd.DataFrame)
+    origin: str = ""
 
     @property
     def leaks(self) -> bool:

@@ -17,10 +17,11 @@ from frostline.report.statistics.sample import WHICH_IS_POSITIVE
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import number, percent, points_word
 from frostline.report.tables.positive import metric_words, positive_notes, shared
-from frostline.report.tables.table import Cell, Column, Row, Table, words
+from frostline.report.tables.table import Cell, Column, Row, Table, columns, words
 from frostline.report.tables.writers.terminal import to_terminal
 
 NO_NUMBER = "none"
+NEEDED = "groups_needed_"
 # Of four seeds or fewer: by simulation three find two thirds of what is planned, not four fifths.
 ROUGH_DF = 4
 STAYS = "that of seeds does not shrink"
@@ -85,7 +86,7 @@ def plan_table(plan: pd.DataFrame) -> Table:
     for row in plan.to_dict("records"):
         rows.setdefault((row["dataset"], row["a"], row["b"]), []).append(row)
     wanted = [row["difference"] for row in next(iter(rows.values()))][len(powers) :: len(powers)]
-    columns = (
+    headings = (
         Column("A"),
         Column("B"),
         Column("Observed difference", True),
@@ -97,7 +98,7 @@ def plan_table(plan: pd.DataFrame) -> Table:
     units = units_word(first)
     title = metric_words(shared(plan, metric))
     caption = f"{units[0].upper()}{units[1:]} that would decide a difference in {title}"
-    return Table(columns, written, tuple(_plan_notes(plan, powers)), caption)
+    return Table(headings, written, tuple(_plan_notes(plan, powers)), caption)
 
 
 def render_plan(plan: pd.DataFrame, format: str = "table") -> str:
@@ -107,14 +108,46 @@ def render_plan(plan: pd.DataFrame, format: str = "table") -> str:
     return render_results(plan, format, lambda: plan_table(plan))
 
 
+def assumed_table(plan: pd.DataFrame) -> Table:
+    """Lay out what `plan_assumed` returned: a row a difference."""
+    needed = [str(name) for name in plan if str(name).startswith(NEEDED)]
+    headings = ["Difference", *(f"Power {float(n.removeprefix(NEEDED)):.0%}" for n in needed)]
+    here = "n_units" in plan
+    headings += [f"Power with {int(plan['n_units'].iloc[0]):,}"] if here else []
+    rows = [
+        Row(
+            words(
+                points_word(row["difference"], "accuracy"),
+                *(needed_word(row[name]) for name in needed),
+                *([f"{percent(row['power'], 0)}%"] if here else []),
+            )
+        )
+        for row in plan.to_dict("records")
+    ]
+    share = percent(float(plan["discordance"].iloc[0]))
+    notes = (
+        Note(
+            f"Assumed: {share}% of the patients are right by one method alone, one answer counts "
+            "of each, and two trained models are compared at 5%."
+        ),
+    )
+    caption = "Test patients that would decide a difference in accuracy, from assumptions alone"
+    return Table(columns(headings), tuple(rows), notes, caption)
+
+
+def render_assumed(plan: pd.DataFrame, format: str = "table") -> str:
+    """Write what `plan_assumed` returned in one of `FORMATS`."""
+    return render_results(plan, format, lambda: assumed_table(plan))
+
+
 def narrowed(table: Table, first: int) -> Table:
     """Put both methods of a pair into one column, and go on with column `first`: for a terminal."""
     rows = (
         replace(row, cells=(Cell(row.cells[0].text, row.cells[1].text), *row.cells[first:]))
         for row in table.rows
     )
-    columns = (Column("A, then B"), *table.columns[first:])
-    return replace(table, columns=columns, rows=tuple(rows))
+    both = (Column("A, then B"), *table.columns[first:])
+    return replace(table, columns=both, rows=tuple(rows))
 
 
 def _plan_row(own: list[Record], metric: str, powers: int) -> Row:

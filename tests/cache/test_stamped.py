@@ -65,6 +65,15 @@ def test_a_table_comes_back_with_its_own_metadata(tmp_path: Path) -> None:
     assert (nothing.column_names, same) == ([], meta)
 
 
+def test_a_table_that_was_read_gets_the_stamp_of_its_new_file(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    write_parquet(path, TABLE, "frostline-toy", 1, {"rows": 3})
+    write_parquet(other, read_parquet(path, "frostline-toy", 1)[0], "frostline-new", 2, {"rows": 4})
+    found, meta = read_parquet(other, "frostline-new", 2)
+    assert found.equals(TABLE)
+    assert meta == {"format": "frostline-new", "format_version": 2, "rows": 4}
+
+
 @pytest.mark.parametrize("piece", [64, 101, 1 << 20])
 def test_the_digest_is_over_all_bytes_with_zeros_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -236,13 +237,37 @@ def test_the_only_store_is_taken_and_several_are_told_apart(tmp_path: Path) -> N
     assert choose_store(tmp_path).key == place.name
     other = {**SPEC, "feature": "mean"}
     write_part(tmp_path / spec_key(other), EMBEDDINGS, other, {}, *rows(2))
-    with pytest.raises(
-        InputError, match=r"2 stores .* choose by --key, .* holds cls, .* holds mean"
-    ):
+    with pytest.raises(InputError) as caught:
         choose_store(tmp_path)
+    keys = {place.name: "cls", spec_key(other): "mean"}
+    assert str(caught.value).splitlines() == [
+        f"2 stores lie in {tmp_path}: choose one by --key, or by --feature where a command has it.",
+        *(f"  {key[:12]}  feature {feature}" for key, feature in keys.items()),
+    ]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert choose_store(tmp_path, place.name[:6]).key == place.name
     with pytest.raises(InputError, match="No store in .* has a key that starts with 'zz'"):
         choose_store(tmp_path, "zz")
+
+
+def test_many_stores_are_listed_by_what_tells_them_from_each_other(tmp_path: Path) -> None:
+    protocols = [
+        {"pixels": {"geometry": {"crop": crop}}, "normalisation": {"mean": [mean] * 3}}
+        for crop, mean in ((224, 0.485123456789), (336, 0.485123456))
+    ]
+    for number, protocol in enumerate(protocols * 5):
+        spec = {**SPEC, **protocol, "weights": "ab" * (16 - number // 9) + "cd"}
+        spec |= {"feature": f"block:{number // 4}", "storage": number // 2 % 2}
+        write_part(tmp_path / spec_key(spec), EMBEDDINGS, spec, {}, *rows(2))
+    with pytest.raises(InputError) as caught:
+        choose_store(tmp_path)
+    first, *lines, last = str(caught.value).splitlines()
+    assert first.startswith("10 stores lie in")
+    assert last == "  and 2 more: `frostline cache ls` lists all."
+    # Weights need their last letters to differ; the mean tells nothing that the size does not.
+    known = r"weights (ab){16}cd, pixels.geometry.crop \d{3}, storage \d"
+    expected = [rf"  [0-9a-f]{{12}}  feature block:{number}, {known}" for number in "00001111"]
+    assert [bool(re.fullmatch(*pair)) for pair in zip(expected, lines, strict=True)] == [True] * 8
 
 
 @pytest.mark.parametrize("stage", ["pixels", "embeddings"])

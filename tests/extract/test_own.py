@@ -180,6 +180,7 @@ def test_a_module_has_its_own_weights(find: Callable[..., object]) -> None:
         (lambda x: x.sum(), r"\[\]"),
         (lambda x: (x, x), "tuple"),
         (lambda x: torch.cat([x, x]).mean((2, 3)), r"\[2, 3\]"),
+        (lambda x: x.flatten(1)[:, :0], r"\[1, 0\]"),
     ],
 )
 def test_other_outputs_are_refused(function: Callable[[Tensor], Any], shape: str) -> None:

@@ -167,7 +167,7 @@ def test_any_metric_selects(name: str) -> None:
     good = torch.eye(3)[TRUTH] * 9
     noise = torch.randn(8, 3, generator=generator)
     scores = [measure(logits, TRUTH, name).score for logits in (good, noise, good * -1)]
-    lower = name in ("log_loss", "brier_score_loss", "calibration_error")
+    lower = name in (*("log_loss", "brier_score_loss", "calibration_error"), "mean_absolute_error")
     assert scores[0] < scores[1] if lower else scores[0] > scores[1]
     probabilities = noise.double().softmax(1).numpy()
     theirs = {

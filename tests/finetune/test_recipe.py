@@ -192,7 +192,7 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
             "The recipe: select must be one of accuracy, balanced_accuracy, precision_weighted, "
             "recall_weighted, f1_weighted, precision_macro, recall_macro, f1_macro, "
             "specificity_macro, cohen_kappa, cohen_kappa_linear, cohen_kappa_quadratic, "
-            "matthews_corrcoef, roc_auc, "
+            "mean_absolute_error, matthews_corrcoef, roc_auc, "
             "roc_auc_ovr_weighted, average_precision, log_loss, brier_score_loss, "
             "calibration_error, not 'calibration_slope'.",
         ),

@@ -431,7 +431,7 @@ def test_what_cannot_be_exported(
         command("export", "--run", own.run, *on)
     assert str(caught.value) == (
         f"Run {own.run} has a head that is not a layer of a network (KNNProbe): export runs with "
-        "head logistic or adam, or fine-tuned ones."
+        "head logistic, ordinal or adam, or fine-tuned ones."
     )
     with pytest.raises(InputError, match=r"--out must end in .onnx, not as in 'x.pb'"):
         command("export", "--run", own.run, "--out", "x.pb", *on)

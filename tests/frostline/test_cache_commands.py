@@ -39,7 +39,7 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     assert " parts became 1." in out("cache", "compact", "--dataset", "set")
     assert "0 damaged parts" in out("cache", "verify")
     assert "24 reused" in out(*extract, "--feature", "cls")
-    assert "choose by --key" in out("cache", "export", *ON, "x.npz", code=2)
+    assert "choose one by --key" in out("cache", "export", *ON, "x.npz", code=2)
     key = next(row["key"] for row in listed if row.get("spec", {}).get("feature") == "mean")
     assert "Wrote 24 embeddings" in out("cache", "export", *ON, "--key", key, "x.parquet")
     assert len(np.stack(pd.read_parquet(tmp_path / "x.parquet")["embedding"])) == 24

@@ -124,6 +124,24 @@ def test_without_tensorboard_one_sentence_says_so(
     )
 
 
+def test_a_finished_run_says_which_options_changed_nothing(indexed: Run, tmp_path: Path) -> None:
+    first = (*TINY, "--epochs", 1, "--unfreeze", 1)
+    again = (*first, "--boundary", "off", "--tensorboard")
+    done = indexed(*first)
+    assert "changed nothing" not in done.stderr + indexed(*first).stderr
+    path = Path(done.stdout.strip())
+    said, score = indexed(*again).stderr.splitlines()
+    assert said == (
+        "The run finished before, and --boundary and --tensorboard changed nothing: how a training "
+        f"is carried out is no part of what it is. To train again, delete it first: {path}."
+    )
+    assert score == done.stderr.splitlines()[-1]
+    (tmp_path / path).unlink()
+    trained = indexed(*again)
+    assert (len(epoch_lines(trained.stderr)), "changed nothing" in trained.stderr) == (1, False)
+    assert (workspace(tmp_path).model(path.stem) / "tensorboard").is_dir()
+
+
 def test_details_say_the_device_and_the_stores(indexed: Run, tmp_path: Path) -> None:
     arguments = ["extract", *TINY[1:], "--feature", "cls", "--feature", "mean"]
     done = indexed(*arguments, "-v")

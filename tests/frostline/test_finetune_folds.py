@@ -31,9 +31,11 @@ def test_networks_and_heads_answer_for_the_same_images(indexed: Run, tmp_path: P
     score = r"accuracy \d+\.\d%( \[.*\])?, mean of 6 folds; majority class 51\.0%"
     assert re.fullmatch(score, done.stderr.splitlines()[-1]), done.stderr
     assert done.stderr.count("fold 3 of 3.") == 2
-    again = indexed(*FOLDS)
+    again = indexed(*FOLDS, "--boundary", "on")
     assert (again.stdout, again.returncode) == (done.stdout, 0)
     assert "epoch" not in again.stderr
+    deleted = f"To train again, delete them first: {', '.join(paths)}."
+    assert again.stderr.splitlines()[-2].endswith(deleted)
     assert indexed("extract", *TINY[1:]).returncode == 0
     assert indexed(*SWEEP).returncode == 0
     places = sorted((tmp_path / "frostline-workspace" / "predictions").glob("*centroid*"))

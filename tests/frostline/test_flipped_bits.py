@@ -81,7 +81,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ),
     "runs/*.json": lambda path: read_json(path, "frostline-step", 2),
     "reports/*/plan.json": lambda path: read_json(path, *PLAN),
-    "reports/*/provenance.json": lambda path: read_json(path, "frostline-provenance", 2),
+    "reports/*/provenance.json": lambda path: read_json(path, "frostline-provenance", 3),
     "reports/*/study.json": lambda path: (read_answer(path.parent), reported_runs(path.parent)),
     "reports/*/answer.txt": lambda path: read_answer(path.parent),
     "reports/*/statistics/*.parquet": stored_table,

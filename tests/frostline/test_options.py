@@ -153,6 +153,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "audit --readable": Passes(
         "frostline.audits:run_readable", "audit mine --readable label", "audit mine --readable site"
     ),
+    "audit --label-errors": Acts("audit mine", "audit mine --label-errors centroid.parquet"),
+    "audit --label-errors --strict": Refused(
+        "audit mine --strict", "audit mine --strict --label-errors", "leave one of them out"
+    ),
     "audit --workspace": Refused("audit mine", "audit mine --workspace other", "no data set"),
     "extract --dataset": Acts(EXTRACT, EXTRACT.replace("mine", "two")),
     "extract --backbone": Acts(EXTRACT, EXTRACT.replace("test_vit", "test_resnet")),
@@ -362,6 +366,12 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --ranks": Acts(COMPARE, f"{COMPARE} --ranks"),
     "compare --plan": Acts(COMPARE, f"{COMPARE} --plan"),
+    "compare --discordance": Acts(
+        "compare --plan --discordance 0.15", "compare --plan --discordance 0.3"
+    ),
+    "compare --groups": Acts(
+        "compare --plan --discordance 0.15", "compare --plan --discordance 0.15 --groups 200"
+    ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),

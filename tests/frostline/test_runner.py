@@ -11,10 +11,13 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from processes import ends
 from stamps import rewrite
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
@@ -173,6 +176,32 @@ def plan_study_without_index(workspace: Workspace, study: Study) -> list[Step]:
     return make_plan(workspace, study, study_cells(study)).runs()
 
 
+def test_numbers_keep_the_machine_that_made_them(
+    finished: Path, no_page: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = SimpleNamespace(name="Card", total_memory=1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    study = study_at(finished, "protocols.tuned.lr=0.003")
+    run_study(Workspace(finished / "ws"), study, only=["*/timm:test_vit/*"])
+    found = json.loads((finished / "ws/reports/small/provenance.json").read_text())
+    cards = {step["name"]: step["hardware"]["gpus"] for step in found["steps"]}
+    assert cards.pop("set/timm:test_vit/tuned/0") == [{"name": "Card", "memory_bytes": 1}]
+    assert len(cards) > 1
+    assert not any(cards.values())
+    assert "hardware" not in found
+
+
+def test_what_another_command_trained_has_no_machine(finished: Path, no_page: None) -> None:
+    workspace, study = Workspace(finished / "ws"), study_at(finished)
+    (step,) = (one for one in plan_study_without_index(workspace, study) if "vit/tuned" in one.name)
+    workspace.record(step.key).unlink()
+    run_study(workspace, study)
+    record = read_record(workspace, step.key)
+    assert record is not None
+    assert record["hardware"] is None
+
+
 def test_two_workspaces_give_the_same_predictions_and_say_where_from(
     finished: Path, tmp_path: Path, no_page: None
 ) -> None:
@@ -184,8 +213,9 @@ def test_two_workspaces_give_the_same_predictions_and_say_where_from(
         pd.testing.assert_frame_equal(read_predictions(mine).table, read_predictions(theirs).table)
     found = json.loads((tmp_path / "ws/reports/small/provenance.json").read_text())
     assert found["study"]["protocols"]["tuned"]["epochs"] == 1
-    assert found["hardware"]["cores"] >= 1
-    assert found["hardware"]["processor"] not in ("", found["hardware"]["instructions"])
+    machine = found["steps"][-1]["hardware"]
+    assert machine["cores"] >= 1
+    assert machine["processor"] not in ("", machine["instructions"])
     assert found["versions"]["torch"]
     assert set(found["weights"]) == {"timm:test_vit", "timm:test_resnet"}
     runs = [step for step in found["steps"] if step["kind"] in ("probe", "finetune")]
@@ -420,18 +450,7 @@ def test_a_helper_ends_with_its_runner_at_once(tmp_path: Path) -> None:
     runner.kill()
     runner.wait()
     runner.stdout.close()
-    for _ in range(100):
-        if not Path(f"/proc/{helper}").exists() or "zombie" in state_of(helper):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the helper works on")
-
-
-def state_of(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/status").read_text().splitlines()[2]
-    except FileNotFoundError:
-        return "zombie"
+    assert ends(helper)
 
 
 @pytest.mark.parametrize("folder", ["predictions", "models", "sweeps", "reports/small/tables"])

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -58,6 +59,19 @@ def start_script(
     process = CONTEXT.Process(target=_run, args=given)
     process.start()
     return process
+
+
+def ends(process: int, seconds: float = 30) -> bool:
+    """Wait until a process that is nobody's child here has ended; false if it works on."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if "zombie" in Path(f"/proc/{process}/status").read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _run(

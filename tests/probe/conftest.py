@@ -93,6 +93,7 @@ def table() -> pd.DataFrame:
 
 HEADS = {
     "logistic": {"C": [0.01, 1.0, 100.0]},
+    "ordinal": {"C": [0.01, 1.0, 100.0]},
     "adam": {"lr": [1e-3, 1e-2], "hidden": [None, 4], "epochs": 6},
     "knn": {"n_neighbors": [1, 5, 15]},
     "centroid": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 
@@ -12,7 +13,7 @@ import pytest
 
 from frostline.cache import InputError
 from frostline.probe import Source, load_head, probe_head
-from frostline.probe.heads.train_adam import ADAM
+from frostline.probe.heads.trainers.adam import ADAM
 from frostline.probe.heads.training import Trainer
 from frostline.report import read_predictions
 
@@ -190,6 +191,15 @@ def test_nan_in_embeddings(build: Build, table: pd.DataFrame) -> None:
     )
 
 
+def test_embeddings_without_a_number(build: Build) -> None:
+    place = build(X=np.zeros((120, 0), np.float32))
+    (folder,) = place.embeddings("mri", "tiny").iterdir()
+    assert refusal(place) == (
+        f"The embeddings in store {folder.name[:12]} have no numbers: delete {folder}, and extract "
+        "or import them again."
+    )
+
+
 def test_missing_embeddings(build: Build, table: pd.DataFrame) -> None:
     X = embeddings(pd.factorize(table["label"])[0])[:-5]
     place = build(X=X)
@@ -222,8 +232,14 @@ def test_several_stores_and_key(build: Build) -> None:
     build(spec={**SPEC, "feature": "cls"})
     message = refusal(place)
     assert message.startswith("2 stores lie in")
-    assert "choose by --key" in message
-    assert " holds cls" in message
+    assert "choose one by --key, or by --feature" in message
+    assert "  feature cls" in message
+    build(spec={**SPEC, "pixels": {"geometry": {"crop": 96}}})
+    with pytest.raises(InputError) as caught:
+        probe_head(place, "mri", "tiny", source=Source(feature="pooled"))
+    line = r"  [0-9a-f]{12}  pixels.geometry.crop \d+"
+    listed = rf"2 stores lie in \S+: choose one by --key\.(\n{line}){{2}}"
+    assert re.fullmatch(listed, str(caught.value))
     key = sorted(path.name for path in place.embeddings("mri", "tiny").iterdir())[0]
     run, _ = probe_head(
         place, "mri", "tiny", hyperparameters=FAST["logistic"], source=Source(key=key[:8])
@@ -258,7 +274,7 @@ def test_a_head_that_is_scored_is_not_trained_again(
 ) -> None:
     def predicted(trainer: Trainer) -> pd.DataFrame:
         place = build()
-        monkeypatch.setattr("frostline.probe.heads.train_adam.ADAM", trainer)
+        monkeypatch.setattr("frostline.probe.heads.trainers.adam.ADAM", trainer)
         run, new = probe_head(place, "mri", "tiny", head="adam", hyperparameters=FAST["adam"])
         assert new
         table = read_predictions(place.predictions(run)).table

@@ -17,6 +17,7 @@ from frostline.probe import (
     KNNProbe,
     LogisticProbe,
     MajorityProbe,
+    OrdinalProbe,
     load_head,
     save_head,
 )
@@ -25,6 +26,7 @@ from frostline.probe.heads.storage import read_head
 HEADS = [
     LogisticProbe(Cs=[0.1, 1.0], cv=2),
     LogisticProbe(class_weight="balanced"),
+    OrdinalProbe(Cs=[0.1, 1.0], cv=2),
     AdamProbe(epochs=3, random_state=0),
     AdamProbe(epochs=3, hidden=5, cv=2, random_state=0),
     KNNProbe(ks=[1, 3], cv=2),
@@ -57,6 +59,17 @@ def test_loaded_is_saved(tmp_path: Path, head: Any, labels: list[Any]) -> None:
         "head.json",
         "head.safetensors",
     ]
+
+
+def test_the_order_of_an_ordinal_head(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    order = ["low", "medium", "high"]
+    head = OrdinalProbe(classes=order).fit(X, np.repeat(order, 20))
+    save_head(tmp_path, head)
+    loaded = load_head(tmp_path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), head.predict_proba(X))
+    assert loaded.classes == order
+    assert [loaded.classes_[place] for place in loaded.order_] == order
 
 
 def test_feature_names_and_splitter(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -243,6 +245,22 @@ def test_what_no_head_can_be_fitted_by_is_refused(given: dict[str, Any], sentenc
     X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
     with pytest.raises(ValueError, match=sentence):
         solve_logistic(X, y, n_classes=2, **given)
+
+
+@pytest.mark.parametrize("C", [1e-320, 1e308])
+def test_strengths_at_the_ends_of_float64_overflow_in_silence(C: float) -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(solve_logistic(X, y, C=C, n_classes=2).coef).all()
+
+
+@pytest.mark.parametrize("shape", [(60, 0), (60,)])
+def test_features_without_a_column_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"at least one column, and is {re.escape(str([*shape]))}"
+    ):
+        solve_logistic(np.zeros(shape), np.arange(60) % 2, C=1.0, n_classes=2)
 
 
 @pytest.mark.parametrize("present", [[0, 1], [1], [0, 2]])

@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from frostline.report import Embedded, write_report
+from frostline.report import Embedded, Images, write_report
 
 HOSTILE = ("<script>alert(1)</script>", "\"' onload=alert(1) & `x`", "x" * 200, "שלום\u202egnp")
 CHROMIUM = next(
@@ -64,9 +65,15 @@ def study(run, data_audits, tmp_path_factory) -> Path:
         title="A study",
         audits=data_audits,
         embeddings={"chest": {"resnet50": embedded}},
-        costs={"vgg16": {"parameters": 1e8}},
-        images=lambda dataset, ids: dict.fromkeys(ids, np.eye(24, dtype=np.uint8)),
+        backbones={"vgg16": {"parameters": 1e8}},
+        images=Images(lambda dataset, ids: dict.fromkeys(ids, np.eye(24, dtype=np.uint8)), near),
     )
+
+
+def near(dataset: str, ids: list[str]) -> pd.DataFrame:
+    """Three training images near each, with hostile labels."""
+    rows = [(name, f"train {n}", HOSTILE[n], n / 10) for name in ids for n in range(3)]
+    return pd.DataFrame(rows, columns=["image_id", "nearest", "label", "distance"])
 
 
 def hash_of(*words: object) -> int:
@@ -240,7 +247,7 @@ def test_hostile_text_stays_text(run, open_page, tmp_path, size):
         runs,
         title=HOSTILE[0],
         about={HOSTILE[1]: HOSTILE[0]},
-        images=lambda dataset, ids: dict.fromkeys(ids, image),
+        images=Images(lambda dataset, ids: dict.fromkeys(ids, image), near),
     )
     page = open_page(path, size)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")

@@ -84,7 +84,7 @@ def test_jackknife_t_of_accuracy_is_on_the_logit_scale(run):
 )
 def test_jackknife_says_why_not(left, weights, note):
     without = LeftOut(np.array(left), np.array(weights, float), np.ones(len(left), dtype=int))
-    low, _, said = jackknife_bounds("accuracy", 0.5, without)
+    low, _, said = jackknife_bounds("accuracy", 0.5, without, "ab")
     assert said == note
     assert np.isnan(low) == bool(note)
 
@@ -93,9 +93,9 @@ def test_jackknife_says_why_not(left, weights, note):
 def test_clopper_pearson_is_scipys(n):
     blank = Interval(1.0, np.nan, np.nan, "", 0, "image", n)
     theirs = stats.binomtest(n, n).proportion_ci(method="exact")
-    assert clopper_pearson("accuracy", blank, n).low == pytest.approx(theirs.low)
+    assert clopper_pearson("accuracy", blank, n, "ab").low == pytest.approx(theirs.low)
     none = stats.binomtest(0, n).proportion_ci(method="exact")
-    other = clopper_pearson("accuracy", Interval(0.0, np.nan, np.nan, "", 0, "image", n), n)
+    other = clopper_pearson("accuracy", Interval(0.0, np.nan, np.nan, "", 0, "image", n), n, "ab")
     assert other.high == pytest.approx(none.high)
 
 

@@ -38,6 +38,7 @@ def by_sklearn(k: int, truth: np.ndarray, prediction: np.ndarray) -> dict[str, f
     found = {
         "accuracy": sk.accuracy_score(truth, prediction),
         "balanced_accuracy": sk.balanced_accuracy_score(truth, prediction),
+        "mean_absolute_error": sk.mean_absolute_error(truth, prediction),
         "matthews_corrcoef": sk.matthews_corrcoef(truth, prediction),
         "cohen_kappa": sk.cohen_kappa_score(truth, prediction, labels=labels),
         **{

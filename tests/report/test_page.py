@@ -17,11 +17,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from processes import ends
 
 from frostline.cache import InputError
 from frostline.report import (
     DataAudit,
     Embedded,
+    Images,
     Swept,
     confusion_figure,
     evaluate,
@@ -29,6 +31,7 @@ from frostline.report import (
     save_figure,
     write_report,
 )
+from frostline.report.figures import difference_figure
 from frostline.report.spread import LEAST_RUNS, on_all_cores
 from frostline.report.statistics.metrics import OWN_METRICS
 
@@ -90,6 +93,10 @@ def test_files(report):
     assert set(paths) == {
         "index.html",
         "answer.txt",
+        "methods.md",
+        "methods.tex",
+        "references.bib",
+        "checklist.md",
         "tables/runs.csv",
         "tables/classes.csv",
         "tables/freezing.csv",
@@ -206,6 +213,31 @@ def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch):
         on_all_cores([partial(os._exit, 9)] * 2, LEAST_RUNS)
 
 
+LARGE = """
+import os, time
+from functools import partial
+from frostline.report import spread
+
+def work(task):
+    print(os.getpid(), flush=True)
+    time.sleep(300)
+
+spread.own_cores = lambda: 2
+spread.on_all_cores([partial(work, task) for task in range(2)], spread.LEAST_RUNS)
+"""
+
+
+def test_the_processes_of_a_large_report_end_with_their_command():
+    # What loky's tracker says of a parent that was killed is no matter here.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", LARGE], **pipes) as report:
+        workers = {int(report.stdout.readline()) for _ in range(2)}
+        report.kill()
+        report.wait()
+        assert len(workers - {report.pid}) == 2
+        assert all(map(ends, workers))
+
+
 def test_runs_without_probabilities_have_no_curves(run, tmp_path):
     one = run()
     table = one.table.drop(columns=[c for c in one.table if c.startswith("prob_")])
@@ -252,9 +284,9 @@ def test_maps_costs_learning_curves_and_images(run, tmp_path):
         title="t",
         replicates=50,
         figure_formats=["svg"],
-        images=images,
+        images=Images(images),
         embeddings={"chest": {"resnet50": embedded}},
-        costs={"resnet50": {"parameters": 25e6}},
+        backbones={"resnet50": {"parameters": 25e6}},
         swept=Swept(lines, strengths),
     )
     page = Outline(paths["index.html"].read_text())
@@ -435,6 +467,24 @@ def test_depths_are_marked_by_their_number_of_blocks(run):
     assert sorted(m for m in markers if isinstance(m, str) and m[0] == "$") == ["$1$", "$3$"]
     alone = forest_figure(evaluate(runs[:2]), "chest").axes[0]
     assert "^" in [line.get_marker() for line in alone.lines]
+
+
+def test_what_is_no_share_is_not_drawn_in_percent(run):
+    frame = evaluate([run(), run(seed=1)], metrics=["log_loss"], replicates=50)
+    values = ["estimate", "low", "high"]
+    frame[values] = frame[values].to_numpy(float) + 1.5  # beyond what 101% would be
+    figure = forest_figure(frame, "chest", "log_loss")
+    (axes,) = figure.axes
+    assert figure.texts[0].get_text() == "Log loss with 95% interval"
+    said = {text.get_text().split(" [")[0] for text in axes.texts}
+    assert {f"{one:.3f}" for one in frame["estimate"]} <= said
+    drawn = [x for line in axes.lines for x in line.get_xdata() if line.get_linewidth() == 2.2]
+    assert len(drawn) >= 4
+    assert axes.get_xlim()[0] < min(drawn) < max(drawn) < axes.get_xlim()[1]
+    rows = pd.DataFrame([{"name": "a", "difference": -1.25, "low": -2.0, "high": -1e-5}])
+    apart = difference_figure(rows.assign(verdict="better"), "log_loss")
+    assert apart.texts[0].get_text() == "Frozen minus fine-tuned, log loss"
+    assert "−1.250 [−2.000, −0.00001]" in [text.get_text() for text in apart.axes[0].texts]
 
 
 def test_what_never_varies_has_no_interval_and_is_said_once(run, tmp_path):

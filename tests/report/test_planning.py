@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import ndtri
+from typer.testing import CliRunner
 
+from frostline.cli import app
 from frostline.report import Predictions, compare
 from frostline.report.statistics.comparisons.flips import SignFlips, kept_sums
 from frostline.report.statistics.comparisons.multiplicity import Bonferroni, MaxT
-from frostline.report.statistics.comparisons.planning import Errors, pair_alpha, plan_groups
+from frostline.report.statistics.comparisons.planning import (
+    Errors,
+    pair_alpha,
+    plan_assumed,
+    plan_groups,
+)
 from frostline.report.statistics.resampling.seeds_variance import SeedsPart, SeedsTest
 from frostline.report.tables.plans import render_plan
 
@@ -238,3 +248,61 @@ def test_where_all_groups_are_alike_the_plan_is_what_the_comparison_says(run):
     # A pair of the same predictions needs no reason: that is its own word.
     same = compare([runs[0], Predictions(runs[0].table, runs[1].meta)])
     assert "nothing to plan from" not in render_plan(plan_groups(same, [0.05]))
+
+
+def test_a_plan_from_assumptions_is_connors():
+    """Near his formula of 1987, which takes the variance without a difference for the level."""
+    for discordance, difference in ((0.15, 0.05), (0.3, 0.1), (0.05, 0.02), (0.4, 0.05)):
+        for power in (0.8, 0.9):
+            z = ndtri(0.975) * discordance**0.5
+            z += ndtri(power) * (discordance - difference**2) ** 0.5
+            found = plan_assumed(discordance, None, [difference], [power])
+            needed = found[f"groups_needed_{power}"].item()
+            assert needed == pytest.approx((z / difference) ** 2, rel=0.03, abs=3)
+
+
+def test_with_as_many_patients_as_planned_the_power_is_the_planned_one():
+    first = plan_assumed(0.2, None, [0.05])
+    needed = int(first["groups_needed_0.9"].item())
+    assert plan_assumed(0.2, needed, [0.05])["power"].item() == pytest.approx(0.9, abs=0.002)
+
+
+def test_so_many_made_up_patients_decide_as_often_as_planned(run):
+    """Answers of two methods with 15% of discordance, drawn 200 times and compared."""
+    (row,) = plan_assumed(0.15, 250, [0.06]).to_dict("records")
+    rng, decided = np.random.default_rng(0), 0
+    base = [run(n=250, run="a"), run(n=250, run="b", unfreeze="all")]
+    for _ in range(200):
+        which = rng.choice(3, size=250, p=[0.105, 0.045, 0.85])  # a alone, b alone, both
+        for one, wrong in zip(base, (which == 1, which == 0), strict=True):
+            one.table["group_id"] = one.table["image_id"]
+            swapped = one.table["label"].map({"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"})
+            one.table["prediction"] = one.table["label"].where(~wrong, swapped)
+        decided += compare(base, replicates=500)["verdict"].item() == "better"
+    assert decided / 200 == pytest.approx(row["power"], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--plan --discordance 1.5", "The discordance is a share"),
+        ("--plan --discordance 0.1 --margin 0.2", "below the discordance"),
+        ("--discordance 0.1", "give --plan, and no predictions"),
+        ("--plan --groups 9", "give --discordance too"),
+        ("--plan --discordance 0.1 --seed 3", "does not act with"),
+        ("", "There is nothing to compare"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(words, said):
+    found = CliRunner().invoke(app, ["compare", *words.split()])
+    assert found.exit_code != 0
+    assert said in str(found.exception) + found.output
+
+
+def test_the_page_shows_what_the_command_prints():
+    page = (Path(__file__).parents[2] / "docs" / "clinical.md").read_text(encoding="utf-8")
+    command, shown = re.search(
+        r"```sh\nfrostline (compare --plan [^\n]*)\n```\n\n```text\n(.*?)```", page, re.DOTALL
+    ).groups()
+    printed = CliRunner().invoke(app, command.split(), catch_exceptions=False).output
+    assert printed.startswith(shown)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frostline.report.statistics.intervals.bounds import jackknife_scale
 from frostline.report.statistics.intervals.estimates import df_factor, estimate
 from frostline.report.statistics.metrics import (
     OWN_METRICS,
@@ -117,7 +116,9 @@ def make_part(sample: Sample, metric: str, member: Codes, units: int) -> Part | 
     return Part(float(centre), shares, rests, df)
 
 
-def find_interaction(parts: Sequence[Part], whole: Part, metric: str) -> Interaction:
+def find_interaction(
+    parts: Sequence[Part], whole: Part, scale: tuple[float, float] | None
+) -> Interaction:
     """Test whether a metric is the same in all parts: F of an approximate Hotelling's T².
 
     The variances and covariances of the parts are those of their units' pseudo-values. T² of all
@@ -134,10 +135,11 @@ def find_interaction(parts: Sequence[Part], whole: Part, metric: str) -> Interac
         Of each subgroup.
     whole : Part
         Of all rows of the subgroups together.
+    scale : (float, float) or None
+        The lowest and the highest value of the metric (`jackknife_scale`).
     """
     if len(parts) < 2:
         return Interaction(reason="fewer than two subgroups are large enough")
-    scale = jackknife_scale(metric)
     if scale is not None and np.isclose(whole.estimate, scale, rtol=0, atol=1e-12).any():
         return Interaction(reason="no image is wrong, or all are")
     given = [_with_added(part, whole) for part in parts]

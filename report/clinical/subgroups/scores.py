@@ -28,6 +28,7 @@ from frostline.report.clinical.subgroups.interaction import (
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions, read_predictions
 from frostline.report.statistics.evaluation import RUN_COLUMNS, as_scored
+from frostline.report.statistics.intervals.bounds import jackknife_scale
 from frostline.report.statistics.intervals.flags import trials
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import compute_intervals
@@ -227,7 +228,7 @@ def _test(
     parts = [one for one in made if one is not None]
     if whole is None or len(parts) < len(made):
         return Interaction(reason="the metric is undefined without some unit")
-    return find_interaction(parts, whole, metric)
+    return find_interaction(parts, whole, jackknife_scale(metric, sample.classes))
 
 
 def _names(sample: Sample) -> npt.NDArray[np.object_]:

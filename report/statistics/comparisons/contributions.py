@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frostline.report.statistics.comparisons.paired import Paired, leave_out_values
-from frostline.report.statistics.metrics import Array, find_metric, of_rows
+from frostline.report.statistics.metrics import Array, absolute_errors, metric_range, of_rows
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.seeds_variance import (
     NEGLIGIBLE,
@@ -190,7 +190,7 @@ def contributions(paired: Paired, metric: str, step: Step = no_step) -> Contribu
     order = np.lexsort(np.round(np.concatenate(about, axis=1), 9).T)
     moved = 0.0
     total = made.counts @ made.weights
-    if find_metric(metric).bounds is not None and (total > 0).any():
+    if metric_range(metric, paired.classes) is not None and (total > 0).any():
         smallest = np.where(made.weights > 0, made.weights, np.inf).min(0)
         moved = float((smallest[total > 0] / total[total > 0]).max())
     parts = made.residuals[order], made.weights[order], made.counts[order]
@@ -217,6 +217,8 @@ def _sums_of_mean(paired: Paired, metric: str, weights: Array) -> Array | None:
     number = class_number(metric, paired.classes)
     if metric == "accuracy":
         return right.sum(-1).astype(np.float64)
+    if metric == "mean_absolute_error":
+        return absolute_errors(paired.matrices.astype(np.float64))
     if number is not None and metric.startswith("recall["):
         return right[..., number].astype(np.float64)
     if number is not None and metric.startswith("specificity["):

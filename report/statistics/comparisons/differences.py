@@ -49,7 +49,7 @@ from frostline.report.statistics.intervals.reasons import (
     says_nothing,
     undefined,
 )
-from frostline.report.statistics.metrics import LOSSES, Array, find_metric, of_rows
+from frostline.report.statistics.metrics import LOSSES, Array, metric_range, of_rows
 from frostline.report.statistics.names import OUT_OF_FOLD, again_word
 from frostline.report.statistics.resampling.seeds_variance import SeedsTest
 from frostline.report.statistics.sample import Sample
@@ -203,7 +203,7 @@ def _exact_test(aligned: Aligned, metric: str, one: Contrast, *, mean: bool) -> 
     Of a metric that is a `mean` over images such a difference is the same in every unit; of any
     other the pseudo-values do not vary.
     """
-    most = _most(metric)
+    most = _most(metric, aligned.paired.classes)
     if mean and np.isfinite(most):
         name = ALIKE.format(unit=aligned.unit)
         return ExactTest(one.difference, -most, most, one.df + 1, name)
@@ -277,13 +277,13 @@ def _difference(
     scores = [float(values[part].mean()) for part in one.pair]
     differing = _differing(aligned.paired, one.pair, metric)
     if test is not None:
-        p, p_adjusted = test.p(), family.p(test)
-        own = _bounded(test.interval(LEVEL), metric, scores)
-        shown = _bounded(family.interval(test, LEVEL), metric, scores)
+        p, p_adjusted, classes = test.p(), family.p(test), aligned.paired.classes
+        own = _bounded(test.interval(LEVEL), metric, scores, classes)
+        shown = _bounded(family.interval(test, LEVEL), metric, scores, classes)
         if options.margin is not None:
             few = differing, aligned.paired.n_units
             low, high, equivalence_p = equivalence((one, test), family, options.margin, few)
-            most = _most(metric)
+            most = _most(metric, classes)
             alike = max(low, -most), min(high, most), equivalence_p
     found = Difference(
         estimate_a=scores[0],
@@ -347,21 +347,21 @@ def _shares(contents: Sequence[Hashable]) -> dict[Hashable, float]:
     return {key: times / len(contents) for key, times in Counter(contents).items()}
 
 
-def _most(metric: str) -> float:
+def _most(metric: str, classes: Sequence[str]) -> float:
     """Give the largest difference that there can be."""
-    bounds = find_metric(metric).bounds
+    bounds = metric_range(metric, classes)
     return np.inf if bounds is None else bounds[1] - bounds[0]
 
 
 def _bounded(
-    interval: tuple[float, float], metric: str, scores: Sequence[float]
+    interval: tuple[float, float], metric: str, scores: Sequence[float], classes: Sequence[str]
 ) -> tuple[float, float]:
     """Cut an interval at the largest difference there can be; NaN where it `says_nothing`.
 
     A loss has no highest value: there nothing is said by an interval that is far longer than the
     larger of both losses.
     """
-    bounds, most = find_metric(metric).bounds, _most(metric)
+    bounds, most = metric_range(metric, classes), _most(metric, classes)
     low, high = max(interval[0], -most), min(interval[1], most)
     nothing = bool(says_nothing(low, high, None if bounds is None else (-most, most)))
     nothing |= metric in LOSSES and high - low > MOST_TIMES * max(scores)
@@ -411,11 +411,11 @@ def _notes(
     aligned: Aligned, one: Contrast, metric: str, found: Difference, differing: int
 ) -> list[Note]:
     """Say why there is no interval, what to distrust, and whether any test could decide."""
-    notes = []
+    notes, most = [], _most(metric, aligned.paired.classes)
     if np.isnan(found.low):
         none = _unknown(aligned, one.pair, metric)
         notes += none or [_why_none(aligned, one, metric, found, differing)]
-    elif np.isclose((found.low, found.high), (-_most(metric), _most(metric))).any():
+    elif np.isclose((found.low, found.high), (-most, most)).any():
         notes.append(AT_RANGE)
     notes += _of_scores(aligned, one.pair, metric, flag)
     if differing and found.smallest_p >= ALPHA:
@@ -439,7 +439,7 @@ def _why_none(
         return replace(undefined(metric, aligned.samples[one.pair[0].start]), metrics=())
     elif not np.isnan(found.p):
         text, scores = TOO_FEW, (found.estimate_a, found.estimate_b)
-        of_groups = _bounded(one.of_groups.interval(LEVEL), metric, scores)
+        of_groups = _bounded(one.of_groups.interval(LEVEL), metric, scores, aligned.paired.classes)
         # Groups alone would say something: it is the seeds that are few.
         again = again_word(aligned.samples[0].split)
         unit = again if one.seeds_vary and not np.isnan(of_groups[0]) else unit

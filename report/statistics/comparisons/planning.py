@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frostline.cache.errors import InputError
 from frostline.report.statistics.comparisons.decisions import ALPHA, LEVEL
 from frostline.report.statistics.comparisons.multiplicity import Family, MaxT, Test
 from frostline.report.statistics.names import OUT_OF_FOLD
@@ -170,6 +171,77 @@ def pair_alpha(test: Test, family: Family, size: int, error: float, df: float) -
     if isinstance(test, SeedsTest):
         return min(test.p(high), ALPHA)
     return min(2 * float(stdtr(df, -(high - low) / 2 / error)), ALPHA)
+
+
+def plan_assumed(
+    discordance: float,
+    groups: int | None = None,
+    differences: Sequence[float] = DECLARED,
+    powers: Sequence[float] = POWERS,
+) -> pd.DataFrame:
+    """Plan a comparison of two accuracies before there is a pilot, from assumptions alone.
+
+    Of each patient one answer counts, right or wrong. If a share `discordance` of patients is right
+    by one method alone, and the difference is δ, the difference of a patient varies by
+    discordance - δ² (Connor 1987, Sample size for testing differences in proportions for the
+    paired-sample design). One pair, at 5%, with one trained model of each method.
+
+    Parameters
+    ----------
+    discordance : float
+        Share of patients that one of the methods gets right and the other wrong, in (0, 1].
+    groups : int, optional
+        Patients that there will be.
+    differences : sequence of float
+        True differences to plan for, as fractions; none can be larger than the discordance.
+    powers : sequence of float
+        Chances of finding the difference.
+
+    Returns
+    -------
+    DataFrame
+        A row for each difference: `discordance`, `difference`, `groups_needed_<power>` of each
+        power (`groups_needed_0.8`), infinite where no number is enough, and, if `groups` is given,
+        `n_units` and `power`, the chance of finding it with so many.
+
+    Raises
+    ------
+    InputError
+        If there can be no such discordance, number of patients or difference.
+    """
+    _check_assumed(discordance, groups, differences)
+    records = []
+    for difference in differences:
+        units = groups or 100  # any number: the variance is that of their mean
+        errors = Errors(units, units, (discordance - difference**2) / units)
+        row: dict[str, Any] = {"discordance": discordance, "difference": difference}
+        row |= {f"groups_needed_{power:g}": errors.needed(difference, power) for power in powers}
+        records.append(row if groups is None else row | _power(errors, difference, groups))
+    return pd.DataFrame(records)
+
+
+def _check_assumed(discordance: float, groups: int | None, differences: Sequence[float]) -> None:
+    if not 0 < discordance <= 1:
+        raise InputError(
+            f"The discordance is a share of patients above 0 and at most 1, not {discordance:g}."
+        )
+    if groups is not None and groups < 2:
+        raise InputError(f"A comparison needs 2 patients or more, not {groups}.")
+    larger = [one for one in differences if not 0 < one < discordance]
+    if larger:
+        raise InputError(
+            f"A difference of {larger[0]:g} cannot be where {discordance:g} of the patients are "
+            "right by one method alone: give one above 0 and below the discordance."
+        )
+
+
+def _power(errors: Errors, difference: float, groups: int) -> dict[str, Any]:
+    """Give the chance of finding a difference with so many units, whose variance is `errors`'."""
+    from scipy.special import stdtr, stdtrit
+
+    reach = float(stdtrit(groups - 1, 1 - errors.alpha / 2))
+    chance = float(stdtr(groups - 1, difference / errors.group**0.5 - reach))
+    return {"n_units": groups, "power": chance}
 
 
 def plan_groups(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,7 @@ from frostline.report.statistics.intervals.reasons import (
     UNDEFINED,
     UNVARYING,
 )
-from frostline.report.statistics.metrics import LOSSES, Array, find_metric
+from frostline.report.statistics.metrics import LOSSES, Array, metric_range
 from frostline.report.statistics.resampling.jackknife import pseudo_contributions
 from frostline.report.statistics.resampling.seeds_variance import NEGLIGIBLE, group_variance
 
@@ -34,19 +36,21 @@ def percentile_bounds(values: Array) -> tuple[float, float, str]:
     return float(bounds[0]), float(bounds[1]), note
 
 
-def jackknife_scale(name: str) -> tuple[float, float] | None:
+def jackknife_scale(name: str, classes: Sequence[str]) -> tuple[float, float] | None:
     """Give a metric's lowest and highest value, infinite for losses; None where it has neither."""
-    return (0.0, np.inf) if name in LOSSES else find_metric(name).bounds
+    return (0.0, np.inf) if name in LOSSES else metric_range(name, classes)
 
 
-def jackknife_bounds(name: str, centre: float, left: LeftOut) -> tuple[float, float, str]:
+def jackknife_bounds(
+    name: str, centre: float, left: LeftOut, classes: Sequence[str]
+) -> tuple[float, float, str]:
     """Give low, high and what to note, from a metric's values with one unit left out."""
     nothing = float("nan"), float("nan")
     if left.counts.sum() < 2:
         return *nothing, ONE_UNIT
     if np.isnan(left.values).any() or np.isnan(centre):
         return *nothing, UNDEFINED
-    scale = jackknife_scale(name)
+    scale = jackknife_scale(name, classes)
     if scale is not None and at_bound(centre, scale):
         return *nothing, AT_BOUND
     made = pseudo_contributions(left.values, left.weights, left.counts)

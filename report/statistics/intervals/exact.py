@@ -10,7 +10,7 @@ import numpy as np
 
 from frostline.report.statistics.intervals.bounds import at_bound
 from frostline.report.statistics.intervals.flags import exact_trials
-from frostline.report.statistics.metrics import find_metric, of_probabilities
+from frostline.report.statistics.metrics import metric_range, of_probabilities
 from frostline.report.statistics.resampling.seeds_variance import NEGLIGIBLE
 from frostline.report.statistics.sample import Sample
 
@@ -102,7 +102,7 @@ def end_test(
     samples : (sequence of Sample, sequence of Sample)
         Those of the seeds of a and of b.
     """
-    bounds = find_metric(metric).bounds
+    bounds = metric_range(metric, samples[0][0].classes)
     if bounds is None:
         return None
     for sign, end, other in ((1, 0, 1), (-1, 1, 0)):

@@ -79,6 +79,8 @@ def exact_trials(name: str, sample: Sample) -> float:
     """
     if name == "average_precision" and len(sample.classes) == 2 and not sample.class_units[1]:
         return 0.0
+    if name == "mean_absolute_error":  # a unit may be off by as many classes as there are
+        return trials(name, sample) / (len(sample.classes) - 1)
     if name in RAREST_DECIDES:
         return float(sample.class_units[sample.class_units > 0].min())
     return trials(name, sample)

@@ -44,7 +44,7 @@ from frostline.report.statistics.intervals.reasons import (
     says_nothing,
     undefined,
 )
-from frostline.report.statistics.metrics import OWN_METRICS, find_metric, of_probabilities
+from frostline.report.statistics.metrics import OWN_METRICS, metric_range, of_probabilities
 from frostline.report.statistics.sample import Sample
 from frostline.report.statistics.scores import ROC_METRICS
 
@@ -98,7 +98,7 @@ def jackknife_t(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[st
     centres, out = estimate(sample, metrics), {}
     for name, left in leave_out(sample, metrics).items():
         one = _blank(sample, centres[name], "jackknife-t", 0)
-        low, high, note = jackknife_bounds(name, centres[name], left)
+        low, high, note = jackknife_bounds(name, centres[name], left, sample.classes)
         # Of one answer given to all, balanced accuracy is 1 / K whatever the sample.
         if note == UNVARYING and one_answer(sample, name):
             low, high, note = centres[name], centres[name], ""
@@ -141,7 +141,7 @@ def auto(sample: Sample, metrics: Sequence[str], draws: Draws) -> dict[str, Inte
         if method == "clopper-pearson":
             blanks = {name: _blank(sample, centres[name], method, 0) for name in names}
             for name, blank in blanks.items():
-                out[name] = clopper_pearson(name, blank, exact_trials(name, sample))
+                out[name] = clopper_pearson(name, blank, exact_trials(name, sample), sample.classes)
         else:
             out |= INTERVALS[method](sample, names, draws)
     return {name: out[name] for name in metrics}
@@ -154,23 +154,26 @@ def choose_method(sample: Sample, name: str, centre: float) -> str:
     with 400 effective units or more, if 50 or more have an error, and 150 or more are of every
     class that the metric hangs on; else jackknife-t, which covers there too.
     """
-    bounds = find_metric(name).bounds
+    bounds = metric_range(name, sample.classes)
     if bounds is not None and at_bound(centre, bounds):
         return "clopper-pearson"
     many = sample.effective_units >= MANY_UNITS and sample.wrong_units >= MANY_WRONG
     return "percentile" if many and trials(name, sample) >= MANY_OF_A_CLASS else "jackknife-t"
 
 
-def clopper_pearson(name: str, interval: Interval, units: float) -> Interval:
+def clopper_pearson(
+    name: str, interval: Interval, units: float, classes: Sequence[str]
+) -> Interval:
     """Bound a metric that is as high or as low as it can be (Clopper and Pearson 1934).
 
     Units are the trials. Of ROC AUC those of the rarest class: if it is θ, so many pairs of a
     positive and a negative that share no unit are all in the right order with a chance of at most
     θ to their number. Metrics from -1 to 1 are 0 if half is right, as a share of 1/2 is; as many
     units of another class as of the rarest one are then right too, and twice its units are trials
-    of the share that is stretched to their range.
+    of the share that is stretched to their range. Of grades each unit not seen to be off may be so
+    by the whole range: the bound of the share that is off, times the range.
     """
-    lowest, highest = find_metric(name).bounds or (0.0, 1.0)
+    lowest, highest = metric_range(name, classes) or (0.0, 1.0)
     width = highest - lowest
     if units == 0:
         return replace(interval, notes=_notes("No interval: there is no unit of this class.", name))
@@ -270,7 +273,7 @@ def _flagged(name: str, interval: Interval, sample: Sample) -> Interval:
         return replace(interval, notes=absent(name, sample) or interval.notes)
     if np.isnan(interval.low):
         return interval
-    if says_nothing(interval.low, interval.high, jackknife_scale(name)):
+    if says_nothing(interval.low, interval.high, jackknife_scale(name, sample.classes)):
         few = _notes(TOO_FEW.format(unit=sample.unit), name)
         return replace(interval, low=float("nan"), high=float("nan"), notes=few)
     return replace(interval, notes=(*interval.notes, *flag(name, sample)))

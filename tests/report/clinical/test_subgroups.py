@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2_contingency, ttest_ind
+from scipy.stats import chi2_contingency, ttest_ind, ttest_rel
 from statsmodels.stats.multitest import multipletests
 from typer.testing import CliRunner
 
@@ -96,7 +96,7 @@ def test_neither_order_nor_names_change_the_numbers(metric):
 
 
 def test_rows_are_those_of_the_subgroup():
-    table = readings()
+    table = readings(400)  # of whom enough have no sex that is known
     found = frostline.subgroups(table, "age:20:60,sex", "roc_auc").set_index("subgroup")
     middle = table[(table["age"] >= 20) & (table["age"] < 60)]
     (own,) = frostline.evaluate(middle, metrics=["roc_auc"]).to_dict("records")
@@ -110,6 +110,7 @@ def test_rows_are_those_of_the_subgroup():
         *("female", "male", "not known"),
     ]
     assert not found.loc["not known", "tested"]
+    assert not np.isnan(found.loc["not known", "low"])
 
 
 def two_shares(n, right):
@@ -152,7 +153,7 @@ def test_two_means_are_compared_by_welch_s_t():
         replace(part, estimate=part.estimate * (n + 1) / n, shares=part.shares * (n + 1) / n)
         for part, n in zip(parts, (12, 30), strict=True)
     ]
-    found = find_interaction(parts, nothing, "calibration_intercept")
+    found = find_interaction(parts, nothing, None)
     expected = ttest_ind(one, other, equal_var=False)
     assert found.statistic == pytest.approx(expected.statistic**2)
     assert found.df_error == pytest.approx(expected.df)
@@ -164,9 +165,23 @@ def test_the_same_patients_in_all_subgroups_have_their_number_less_one():
     shares = rng.normal(size=(3, 25)) / 100
     shares -= shares.mean(1, keepdims=True)
     parts = parts_of((0.5, 0.6, 0.55), shares, (24, 24, 24))
-    found = find_interaction(parts, Part(0.55, np.zeros(25), np.full(25, 1 / 25), 24), "accuracy")
+    found = find_interaction(parts, Part(0.55, np.zeros(25), np.full(25, 1 / 25), 24), (0, 1))
     # Hotelling's T² with 24 degrees of freedom: F has 24 - 2 + 1.
     assert (found.df, found.df_error) == (2, pytest.approx(23))
+
+
+def test_two_scores_of_the_same_patients_are_compared_by_a_paired_t():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=20)
+    other = 0.4 + 0.8 * one + 0.3 * rng.normal(size=20)
+    shares = np.stack([one - one.mean(), other - other.mean()]) / (20 * 19) ** 0.5 * 21 / 20
+    parts = parts_of((one.mean() * 21 / 20, other.mean() * 21 / 20), shares, (19, 19))
+    nothing = Part(0.0, np.zeros(20), np.full(20, 1 / 20), 19)
+    found = find_interaction(parts, nothing, None)
+    expected = ttest_rel(one, other)
+    assert found.statistic == pytest.approx(expected.statistic**2)
+    assert found.df_error == pytest.approx(19)
+    assert found.p == pytest.approx(expected.pvalue)
 
 
 def test_patients_in_several_subgroups_give_covariances():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frostline.probe.heads.knn import KNNProbe, unit_rows, vote
-from frostline.probe.heads.train_one_by_one import fit_each
+from frostline.probe.heads.trainers.one_by_one import fit_each
 from frostline.probe.heads.training import Answer, Candidate, Part, Pool, Trainer, score_by
 
 

@@ -1,0 +1,1 @@
+"""How each kind of head is scored and fitted, many at a time."""

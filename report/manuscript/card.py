@@ -1,0 +1,72 @@
+"""Model cards: what a saved run is, what it was made from, how well it does and what it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frostline.cache.atomic import write_text
+from frostline.cache.errors import InputError
+from frostline.report.manuscript.bibliography import CITED
+from frostline.report.manuscript.methods import (
+    Material,
+    data_sentences,
+    image_sentences,
+    network_sentences,
+    software_sentences,
+    training_sentences,
+)
+from frostline.report.manuscript.writing import markdown_text
+from frostline.report.predictions import Predictions
+from frostline.report.statistics.evaluation import evaluate
+from frostline.report.tables.scores import score_table
+from frostline.report.tables.writers.markdown import to_markdown
+
+METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+NAME = "README.md"
+
+
+def write_card(folder: Path, run: Predictions) -> None:
+    """Write the card of a run beside its model, as `README.md`."""
+    write_text(folder / NAME, model_card(run))
+
+
+def model_card(run: Predictions) -> str:
+    """Write a model card in Markdown, with the sections of Mitchell et al. (2019) that are known.
+
+    Scores are of the test images, with 95% intervals; a run without any says so.
+    """
+    material = Material([run])
+    counts = run.meta["class_counts"] or {}
+    trained = ", ".join(f"{name} {count}" for name, count in counts.items())
+    sections = {
+        "Model": [*network_sentences(material), *training_sentences(material)],
+        "Images": image_sentences(run.meta),
+        "Training data": [*data_sentences(material), f"Training images of each class: {trained}."],
+        "Software": software_sentences(material),
+    }
+    lines = [f"# {markdown_text(run.run)}", ""]
+    for heading, sentences in sections.items():
+        said = " ".join(markdown_text(CITED.sub("", one).replace("  ", " ")) for one in sentences)
+        lines += [f"## {heading}", "", said, ""] if sentences else []
+    lines += ["## Scores", "", _scores(run), "", "## Use", ""]
+    lines += [
+        f"`frostline predict --run {run.run} IMAGES` applies it; `frostline export` writes it as "
+        "ONNX.",
+        "",
+        "It is made for images like those it was trained on, and is no medical device. Whom it is "
+        "for, how labels were made, and where it must not be used is for its authors to say.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(run: Predictions) -> str:
+    metrics = [name for name in METRICS if name != "roc_auc" or _has_probabilities(run)]
+    try:
+        scores = evaluate([run], metrics=metrics)
+    except InputError as error:
+        return f"None: {error}"
+    return to_markdown(score_table(scores)).rstrip()
+
+
+def _has_probabilities(run: Predictions) -> bool:
+    return {f"prob_{name}" for name in run.classes} <= set(run.table.columns)

@@ -1,0 +1,57 @@
+"""A study leaves its manuscript and its cards; what the page shows is done."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from frostline import Workspace
+from frostline.report import read_predictions
+from frostline.report.manuscript.bibliography import REFERENCES, cited
+
+from .conftest import make_images
+
+FILES = ("methods.md", "methods.tex", "references.bib", "checklist.md")
+STUDY = {
+    "name": "small",
+    "datasets": {"mine": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
+    "backbones": [{"name": "timm:test_vit", "weights": "random"}],
+    "protocols": {
+        "frozen": {"head": "centroid", "image_size": 32},
+        "tuned": {"unfreeze": "1", "image_size": 32, "epochs": 1},
+    },
+    "replicates": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("manuscript")
+    make_images(folder / "images", 24)
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    ws = Workspace(folder / "ws")
+    ws.run(folder / "study.yaml")
+    return ws
+
+
+def test_the_files_are_beside_the_page(studied):
+    folder = studied.paths.report("small")
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
+    keys = cited([texts["methods.md"]])
+    assert keys
+    assert set(keys) <= set(REFERENCES)
+    for key in keys:
+        assert f"{{{key}," in texts["references.bib"]
+    assert "timm:test\\_vit" in texts["methods.tex"]
+    assert "began with these weights: random, seed 0" in texts["methods.md"]
+    assert "stratified by class, with seed 0" in texts["methods.md"]
+
+
+def test_every_saved_model_has_its_card(studied):
+    folders = [path for path in (studied.folder / "models").iterdir() if path.is_dir()]
+    assert len(folders) == 2
+    for folder in folders:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        run = read_predictions(studied.paths.predictions(folder.name))
+        assert f"# {run.run}" in card.replace("\\", "")
+        assert "## Scores" in card

@@ -1,0 +1,179 @@
+"""Methods, references, checklists and cards say what the records hold, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from frostline.extract.backbones.catalog import NAMED
+from frostline.extract.backbones.origins import WORKS, known_origin
+from frostline.report.manuscript.bibliography import REFERENCES, bibtex, cited
+from frostline.report.manuscript.card import model_card
+from frostline.report.manuscript.methods import CITED_SOFTWARE, INTERVALS, OPTIMIZERS, Material
+from frostline.report.manuscript.methods import methods as sections_of
+from frostline.report.manuscript.writing import manuscript, markdown_text
+from frostline.report.statistics.evaluation import evaluate
+from frostline.report.statistics.intervals.intervals import INTERVALS as METHODS
+from frostline.report.tables.data import FLOW, DataAudit
+
+RECORDED = {
+    "backbone": "resnet50",
+    "weights": "pretrained",
+    "head": "logistic",
+    "protocol": "standard",
+    "feature": "pre_logits",
+    "candidates": 45,
+    "validation": {"log_loss": 0.4},
+    "versions": {"python": "3.11.7", "frostline": "0.1.0", "torch": "2.14.1"},
+    "embedding_spec": {
+        "pixels": {
+            "channels": "rgb",
+            "geometry": {
+                "resize": "shorter",
+                "resize_to": 256,
+                "crop": 224,
+                "interpolation": "bilinear",
+            },
+        },
+        "normalisation": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        "weights": "abc123",
+    },
+}
+
+
+def material(run, **meta):
+    one = run(n_groups=40)
+    one.meta |= RECORDED | meta
+    return Material([one], evaluate([one]), tests=pd.DataFrame(columns=["adjustment", "seed_df"]))
+
+
+def said(found):
+    return " ".join(sentence for _, sentences in sections_of(found) for sentence in sentences)
+
+
+def test_every_work_that_is_cited_is_there():
+    texts = [*INTERVALS.values(), *OPTIMIZERS.values(), *CITED_SOFTWARE.values()]
+    keys = {*cited(texts), *WORKS.values(), "oquab2024"}
+    assert keys <= set(REFERENCES)
+    # Whatever interval there is, there is a sentence for it.
+    assert set(METHODS) - {"auto"} <= set(INTERVALS)
+    for key in REFERENCES:
+        assert re.match(r"@\w+\{" + key + ",\n", bibtex([key]))
+
+
+def test_what_is_recorded_is_said(run):
+    text = said(material(run, backbone_origin=known_origin("resnet50")))
+    for piece in (
+        "until their shorter side had 256 pixels",
+        "the central 224 × 224 pixels",
+        "pretrained on ImageNet-1k",
+        "digest of the weights abc123",
+        "Of 45 settings validation log loss chose one",
+        "fitted again to training and validation images",
+        "torch 2.14.1",
+        "PNEUMONIA being the positive one",
+    ):
+        assert piece in text, piece
+
+
+@pytest.mark.parametrize(
+    ("without", "gone"),
+    [
+        ({"embedding_spec": None}, "pixels"),
+        ({"versions": None}, "Computed with"),
+        ({"backbone": "mine", "weights": "pretrained"}, "ImageNet"),
+        ({"candidates": 1}, "settings"),
+    ],
+)
+def test_what_is_not_recorded_is_not_said(run, without, gone):
+    assert gone not in said(material(run, **without))
+
+
+def test_pretraining_that_nobody_recorded_is_called_so(run):
+    text = said(material(run, backbone="mine"))
+    assert "pretrained on data that are not recorded (licence of the weights: not recorded)" in text
+
+
+def test_networks_of_the_catalogue_have_data_and_licence():
+    for name in NAMED:
+        found = known_origin(name)
+        assert {"network", "pretrained_on", "licence", "source"} <= set(found), name
+    assert known_origin("my-own-module") == {}
+    assert known_origin("timm:convnext_tiny.in12k_ft_in1k")["pretrained_on"].startswith(
+        "ImageNet-12k and then ImageNet-1k"
+    )
+
+
+def test_leaks_and_splits_are_said(run):
+    counts = {"images_train": 10, "groups_train": 5, "images_val": 0, "images_test": 4}
+    audit = DataAudit(
+        pd.DataFrame([counts | {"groups_val": 0, "groups_test": 2}]),
+        pd.DataFrame(),
+        [("leak", "3 images are in two splits."), ("note", "Nothing else.")],
+        {FLOW: pd.DataFrame({"step": ["read"]})},
+        origin="The splits came with the data.",
+    )
+    found = material(run)
+    dataset = str(found.metas[0]["dataset"])
+    found = Material(found.runs, found.scores, audits={dataset: audit})
+    text = said(found)
+    assert "Training 10 images of 5 groups and test 4 images of 2 groups." in text
+    assert "An audit found a leak: 3 images are in two splits." in text
+    assert "Nothing else" not in text
+    rows = manuscript(found)["checklist.md"]
+    assert "| CLAIM | 35 |" in rows
+    assert "| CLAIM | 33 |" not in rows  # no other hospital
+
+
+def test_a_stranger_cannot_write_into_the_text(run):
+    """Names are other people's: no markup, no citation, no command of LaTeX comes of them."""
+    found = material(run, backbone="a*b_[@evil]\\input{x}%$", dataset="d & <b>")
+    files = manuscript(found)
+    assert "\\input{x}" not in files["methods.tex"]
+    assert r"d \& \textless{}b\textgreater{}" in files["methods.tex"]
+    assert "a\\*b" in files["methods.md"]
+    assert "<b>" not in files["methods.md"]
+    assert markdown_text("one [@efron1993; @tukey1958], two.") == (
+        "one [@efron1993; @tukey1958], two."
+    )
+
+
+def test_the_flow_of_cases_goes_by_the_name_that_the_audit_gives_it():
+    from frostline.extract.audit.flow import FLOW as OF_AUDIT
+
+    assert FLOW == OF_AUDIT
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_takes_it(run, tmp_path):
+    for name, text in manuscript(material(run, dataset="a_b & 50%")).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{textcomp}\n"
+        "\\begin{document}\\input{methods.tex}\n"
+        "\\bibliographystyle{plain}\\bibliography{references}\\end{document}\n",
+        encoding="utf-8",
+    )
+    command = ["pdflatex", "-draftmode", "-halt-on-error", "-interaction=batchmode", "all.tex"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_a_card_has_the_scores_that_evaluate_gives(run):
+    one = material(run).runs[0]
+    card = model_card(one)
+    row = evaluate([one], metrics=["accuracy"]).iloc[0]
+    shown = f"{row['estimate']:.1%}".removesuffix("%")
+    bounds = f"[{row['low']:.1%}, {row['high']:.1%}]".replace("%", "")
+    assert f"{shown} {bounds}" in card
+    assert "[@" not in card
+    assert "is no medical device" in card
+
+
+def test_a_card_without_test_images_says_so(run):
+    one = material(run).runs[0]
+    one.table["split"] = "val"
+    assert "None: " in model_card(one)
