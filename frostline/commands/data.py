@@ -164,7 +164,7 @@ def index(
 
 
 # Label errors are found in predictions, not in the manifest.
-IDLE_IN_AUDIT: Idle = {("label_errors", True): ("strict", "controls")}
+IDLE_IN_AUDIT: Idle = {("label_errors", True): ("strict", "controls", "readable")}
 
 
 @refuse_idle(IDLE_IN_AUDIT)
@@ -227,10 +227,17 @@ def audit(
         _write_sheet(with_images, found, Workspace(workspace).manifest(name))
     _ask_embeddings(Workspace(workspace), name, controls, readable)
     if strict:
-        into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
-        say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
-        if into_test:
-            raise typer.Exit(1)
+        _refuse_leaks(found)
+
+
+def _refuse_leaks(found: Audit) -> None:
+    """Count what leaks; exit with 1 if anything leaks into test."""
+    from frostline.console import say
+
+    into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
+    say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
+    if into_test:
+        raise typer.Exit(1)
 
 
 def _ask_embeddings(workspace: Places, name: str, controls: bool, readable: str | None) -> None:
