@@ -6,10 +6,12 @@ from .results import Audit, Report, Run, Sweep, backbones
 from .scoring.clinical import (
     LabelErrors,
     OperatingPoints,
+    Subgroups,
     calibration,
     label_errors,
     net_benefit,
     operating_points,
+    subgroups,
 )
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
@@ -31,6 +33,7 @@ __all__ = [
     "Report",
     "Run",
     "Scores",
+    "Subgroups",
     "Sweep",
     "Workspace",
     "backbones",
@@ -41,4 +44,5 @@ __all__ = [
     "net_benefit",
     "operating_points",
     "plan",
+    "subgroups",
 ]

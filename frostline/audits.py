@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +190,80 @@ def run_controls(
         seed=seed,
     )
     return table, notes
+
+
+def run_readable(
+    workspace: Workspace, dataset: str, by: str | Sequence[str], seed: int = 0
+) -> pd.DataFrame:
+    """Ask of each backbone's embeddings whether columns of the manifest can be read from them.
+
+    A head is trained on the images of train and val, and scored on those of test, labelled or not;
+    nothing is written. Of each backbone the store with the most images counts.
+
+    Parameters
+    ----------
+    by : str or sequence of str
+        Columns, numbers with cut points: `sex,age:60`.
+
+    Returns
+    -------
+    DataFrame
+        The fields of `Readable` and its `sentence`, a row a column and backbone.
+
+    Raises
+    ------
+    InputError
+        If there are no embeddings, no such column, or too few groups.
+    """
+    from frostline.cache import InputError, read_manifest
+    from frostline.report.clinical.subgroups.columns import (
+        make_subgroups,
+        manifest_column,
+        parse_by,
+    )
+    from frostline.report.clinical.subgroups.readable import read_column
+
+    manifest = read_manifest(workspace.manifest(dataset))
+    asked = parse_by(by, "--readable")
+    columns = [make_subgroups(manifest_column(manifest, one.name), one) for one in asked]
+    stores = _stores_by_backbone(workspace, manifest, dataset)
+    if not stores:
+        raise InputError(
+            f"No embeddings of {dataset!r} are stored, so nothing can be read from them: "
+            f"`frostline extract --dataset {dataset} --backbone BACKBONE` makes some."
+        )
+    table = manifest.table
+    groups = pd.factorize(table["group_id"])[0]
+    found = []
+    for backbone, store in stores.items():
+        places = store.locate(manifest.keys())
+        there = (places >= 0) & table["split"].notna().to_numpy()
+        values = _values(store, places[there])
+        test = (table["split"] == "test").fillna(False).to_numpy(dtype=bool)[there]
+        for one, (names, codes) in zip(asked, columns, strict=True):
+            rows = values, codes[there], names, groups[there], test
+            found.append(read_column(*rows, column=one.text, backbone=backbone, seed=seed))
+    return pd.DataFrame([vars(one) | {"sentence": one.sentence} for one in found])
+
+
+def render_readable(table: pd.DataFrame) -> str:
+    """Write what can be read from embeddings as text: a sentence each."""
+    return "\n".join(["What can be read from the embeddings", *table["sentence"]])
+
+
+def _stores_by_backbone(workspace: Workspace, manifest: Manifest, dataset: str) -> dict[str, Store]:
+    """Find of each backbone the embedding store with the most images of the manifest."""
+    from frostline.cache import Store, find_stores
+
+    best: dict[str, tuple[int, Store]] = {}
+    for folder in sorted(workspace.embeddings(dataset, "x").parent.glob("*")):
+        for path in find_stores(folder):
+            store = Store.open(path)
+            there = int((store.locate(manifest.keys()) >= 0).sum())
+            backbone = str(store.spec.get("backbone", folder.name))
+            if there > best.get(backbone, (0, store))[0]:
+                best[backbone] = there, store
+    return {backbone: store for backbone, (_, store) in best.items()}
 
 
 def render_controls(table: pd.DataFrame, notes: list[str]) -> str:

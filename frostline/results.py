@@ -182,6 +182,8 @@ class Audit:
         All images behind the findings in one table, the most harmful first.
     controls : DataFrame, optional
         Negative controls, if asked for: scores that should be at chance.
+    readable : DataFrame, optional
+        Whether columns can be read from embeddings, if asked for.
     label_errors : DataFrame, optional
         Labels that are probably wrong, if asked for, the most suspicious first, each with its
         nearest training images: `frostline audit --label-errors` writes the same.
@@ -194,14 +196,21 @@ class Audit:
     flagged: Mapping[str, pd.DataFrame]
     details: pd.DataFrame
     controls: pd.DataFrame | None = None
+    readable: pd.DataFrame | None = None
     label_errors: pd.DataFrame | None = None
 
     @classmethod
-    def of(cls, dataset: str, found: DataAudit, controls: pd.DataFrame | None) -> Audit:
+    def of(
+        cls,
+        dataset: str,
+        found: DataAudit,
+        controls: pd.DataFrame | None,
+        readable: pd.DataFrame | None = None,
+    ) -> Audit:
         """Wrap the audit that a report shows."""
         findings = pd.DataFrame(list(found.findings), columns=["severity", "finding"])
         tables = (found.splits, found.classes, found.flagged, found.details)
-        return cls(dataset, findings, *tables, controls)
+        return cls(dataset, findings, *tables, controls, readable)
 
     @property
     def leaks(self) -> bool:
@@ -219,6 +228,7 @@ class Audit:
             "images and groups of each class": self.classes,
             "what the audit found": self.findings,
             "negative controls": self.controls,
+            "what can be read from the embeddings": self.readable,
             "suspicious labels": self.label_errors,
         }
         return "".join(

@@ -171,7 +171,12 @@ class Workspace:
             )
 
     def audit(
-        self, dataset: str, *, controls: bool = False, label_errors: Runs | None = None
+        self,
+        dataset: str,
+        *,
+        controls: bool = False,
+        readable: str | Sequence[str] | None = None,
+        label_errors: Runs | None = None,
     ) -> Audit:
         """Count images and groups; find what leaks across splits.
 
@@ -179,6 +184,9 @@ class Workspace:
         ----------
         controls : bool
             Also score what must score at chance: permuted labels, metadata alone, ….
+        readable : str or sequence of str, optional
+            Columns of the manifest, numbers with cut points: also ask whether they can be read from
+            the embeddings of each backbone.
         label_errors : Run, Predictions, DataFrame, path, or several of them, optional
             Also find labels that are probably wrong, by these predictions: out of fold
             (`cv` of a sweep), or of images that were not trained on.
@@ -189,7 +197,7 @@ class Workspace:
         >>> found.leaks
         False
         """
-        from frostline.audits import audit_datasets, run_controls
+        from frostline.audits import audit_datasets, run_controls, run_readable
         from frostline.results import Audit
         from frostline.scoring.label_errors import suspicious_labels
         from frostline.scoring.scores import _tables
@@ -198,6 +206,7 @@ class Workspace:
             dataset,
             audit_datasets(self.paths, [dataset])[dataset],
             run_controls(self.paths, dataset)[0] if controls else None,
+            run_readable(self.paths, dataset, readable) if readable else None,
         )
         if label_errors is not None:
             found.label_errors = suspicious_labels(self.paths, dataset, _tables(label_errors)).table

@@ -78,11 +78,15 @@ class Predictions:
         Every key of `META_KEYS`, None where not known, and any further keys.
     notes : tuple of Note
         What a reader of results should know about this file.
+    folder : Path or None
+        The folder of the file that they were read from: `predictions` of a workspace, which has
+        the manifest of their data set.
     """
 
     table: pd.DataFrame
     meta: dict[str, Any]
     notes: Notes = ()
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         self.meta = {**dict.fromkeys(META_KEYS), **self.meta}
@@ -262,7 +266,8 @@ def read_predictions(path: Path | str) -> Predictions:
         table = tidy_table(table, source)
     check_table(table, meta["classes"], source, needs_ids=False)
     notes += rounding_note(table, meta["classes"])
-    return Predictions(table, meta, tuple(notes)).in_order(_declared_now(path, meta))
+    folder = path.resolve().parent
+    return Predictions(table, meta, tuple(notes), folder).in_order(_declared_now(path, meta))
 
 
 def _declared_now(path: Path, meta: Mapping[str, Any]) -> list[str] | None:

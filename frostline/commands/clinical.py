@@ -27,6 +27,7 @@ def is_number(rule: str | None) -> bool:
 
 IDLE_IN_MODES: Idle = {
     **{(mode, bool): OF_SCORES for mode in MODES},
+    ("by", bool): tuple(name for name in OF_SCORES if name != "metric"),
     ("threshold", is_number): ("replicates",),
     # Their intervals draw nothing that can be seeded.
     **{(mode, bool): (*OF_SCORES, "replicates", "seed") for mode in ("net_benefit", "calibration")},
@@ -70,6 +71,10 @@ class ClinicalOptions:
             help="Scores of subgroups instead, by columns of the manifest: sex,age:20:60,site.",
         ),
     ] = None
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="With --by: draw them as a forest plot, .pdf, .png or .svg."),
+    ] = None
 
     def mode(self) -> str | None:
         """Name what is shown instead of scores; None for scores.
@@ -87,6 +92,8 @@ class ClinicalOptions:
             raise InputError(f"{options} are tables of their own: ask for one at a time.")
         if self.prevalence is not None and asked != ["threshold"]:
             raise InputError("--prevalence is of operating points: give --threshold too.")
+        if self.figure is not None and asked != ["by"]:
+            raise InputError("--figure draws subgroups: give --by too.")
         return asked[0] if asked else None
 
     def render(
@@ -95,6 +102,8 @@ class ClinicalOptions:
         predictions: Sequence[Path],
         scoring: dict[str, Any],
         format: str,
+        *,
+        metrics: Sequence[str] | None = None,
         **drawing: Any,
     ) -> str:
         """Compute what `mode` names and write it; `drawing` is `replicates` and `seed`."""
@@ -116,6 +125,30 @@ class ClinicalOptions:
             from frostline.report.clinical.tables import render_calibration
 
             return render_calibration(calibration(predictions, **scoring), format)
-        from frostline.report.clinical.subgroups import render_subgroups, subgroups
+        return self._subgroups(predictions, metrics, {**scoring, **drawing}, format)
 
-        return render_subgroups(subgroups(predictions, by=self.by or "", **scoring), format)
+    def _subgroups(
+        self,
+        predictions: Sequence[Path],
+        metrics: Sequence[str] | None,
+        scoring: dict[str, Any],
+        format: str,
+    ) -> str:
+        from frostline.cache.errors import InputError
+        from frostline.commands.groups import check_figure
+        from frostline.report.clinical.subgroups.scores import subgroups
+        from frostline.report.clinical.subgroups.table import render_subgroups
+
+        if metrics and len(metrics) > 1:
+            raise InputError("--by compares subgroups by one --metric: give one at a time.")
+        check_figure(self.figure)
+        metric = metrics[0] if metrics else "accuracy"
+        frame = subgroups(predictions, by=self.by or "", metric=metric, **scoring)
+        if self.figure is not None:
+            from frostline.console import say
+            from frostline.report.figures import save_figure
+            from frostline.report.figures.subgroups import subgroup_figure
+
+            save_figure(subgroup_figure(frame), self.figure)
+            say(f"Drew the subgroups in {self.figure}.")
+        return render_subgroups(frame, format)

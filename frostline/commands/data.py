@@ -24,6 +24,7 @@ from frostline.commands.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from frostline.cache import Workspace as Places
     from frostline.extract.audit.audit import Audit
 
 _COLUMN = "Column of the table with the {}."
@@ -163,7 +164,7 @@ def index(
 
 
 # Label errors are found in predictions, not in the manifest.
-IDLE_IN_AUDIT: Idle = {("label_errors", True): ("strict", "controls")}
+IDLE_IN_AUDIT: Idle = {("label_errors", True): ("strict", "controls", "readable")}
 
 
 @refuse_idle(IDLE_IN_AUDIT)
@@ -186,6 +187,13 @@ def audit(
         bool,
         typer.Option("--controls", help="Also score permuted labels and the like: at chance?"),
     ] = False,
+    readable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Also ask whether these columns can be read from the embeddings: sex,age:60.",
+        ),
+    ] = None,
     label_errors: Annotated[
         bool,
         typer.Option(
@@ -217,15 +225,29 @@ def audit(
         _write_rows(out, details(found), "one for each image of a finding")
     if with_images is not None:
         _write_sheet(with_images, found, Workspace(workspace).manifest(name))
-    if controls:
-        from frostline.audits import render_controls, run_controls
-
-        typer.echo("\n" + render_controls(*run_controls(Workspace(workspace), name)))
+    _ask_embeddings(Workspace(workspace), name, controls, readable)
     if strict:
-        into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
-        say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
-        if into_test:
-            raise typer.Exit(1)
+        _refuse_leaks(found)
+
+
+def _refuse_leaks(found: Audit) -> None:
+    """Count what leaks; exit with 1 if anything leaks into test."""
+    from frostline.console import say
+
+    into_test, others = len(found.test_leaks), len(found.leaks) - len(found.test_leaks)
+    say(f"Strict: leaks into test: {into_test}; other leaks: {others}.")
+    if into_test:
+        raise typer.Exit(1)
+
+
+def _ask_embeddings(workspace: Places, name: str, controls: bool, readable: str | None) -> None:
+    """Print negative controls, and what can be read from the embeddings."""
+    from frostline.audits import render_controls, render_readable, run_controls, run_readable
+
+    if controls:
+        typer.echo("\n" + render_controls(*run_controls(workspace, name)))
+    if readable:
+        typer.echo("\n" + render_readable(run_readable(workspace, name, readable)))
 
 
 def _write_sheet(path: Path, found: Audit, manifest: Path) -> None:

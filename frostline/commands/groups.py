@@ -258,6 +258,22 @@ class OutputOptions:
         return path
 
 
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure whose name ends in no format of figures.
+
+    Raises
+    ------
+    InputError
+        If it ends otherwise.
+    """
+    from frostline.cache.errors import InputError
+    from frostline.report.figures import FILE_FORMATS
+
+    endings = [f".{kind}" for kind in FILE_FORMATS]
+    if path is not None and path.suffix not in endings:
+        raise InputError(f"--figure must end in {' or '.join(endings)}, not as in {str(path)!r}.")
+
+
 @dataclass(frozen=True)
 class ComparisonOptions:
     """What is shown of a comparison."""
@@ -316,21 +332,8 @@ class ComparisonOptions:
         return render_assumed(plan_assumed(self.discordance, self.groups, wanted), format)
 
     def check(self) -> None:
-        """Refuse a figure of another kind.
-
-        Raises
-        ------
-        InputError
-            If its name ends otherwise.
-        """
-        from frostline.cache.errors import InputError
-        from frostline.report.figures import FILE_FORMATS
-
-        endings = [f".{kind}" for kind in FILE_FORMATS]
-        if self.figure is not None and self.figure.suffix not in endings:
-            raise InputError(
-                f"--figure must end in {' or '.join(endings)}, not as in {str(self.figure)!r}."
-            )
+        """Refuse a figure of another kind."""
+        check_figure(self.figure)
 
     def draw(self, frame: DataFrame) -> None:
         """Draw what `compare` returned, if a figure is asked for.

@@ -117,7 +117,7 @@ def evaluate(
     scoring = scored.scoring()
     mode = clinical.mode()
     if mode is not None:
-        drawing = {"replicates": replicates, "seed": seed}
+        drawing: dict[str, Any] = {"replicates": replicates, "seed": seed, "metrics": metric}
         typer.echo(clinical.render(mode, predictions, scoring, format, **drawing), nl=False)
         return
     if over is not None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from frostline.cache.tables.class_order import class_names
 from frostline.names import in_python
+from frostline.report.statistics.metrics import OwnMetric
 from frostline.report.tables.table import Table
 from frostline.scoring.scores import Runs, _tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Evidence(pd.DataFrame):
@@ -50,6 +55,25 @@ class OperatingPoints(Evidence):
         return operating_table(pd.DataFrame(self))
 
 
+class Subgroups(Evidence):
+    """Scores of subgroups, one row a run and subgroup, with the test of each column.
+
+    Columns are `run`, `column`, `subgroup`, `n_units`, `estimate`, `low`, `high`, `tested`, `p`,
+    `p_adjusted`, …; shares as fractions.
+    """
+
+    def _shown(self) -> Table:
+        from frostline.report.clinical.subgroups.table import subgroup_table
+
+        return subgroup_table(pd.DataFrame(self))
+
+    def figure(self) -> Figure:
+        """Draw a forest plot of one data set's subgroups."""
+        from frostline.report.figures import subgroup_figure
+
+        return subgroup_figure(pd.DataFrame(self))
+
+
 @in_python
 def operating_points(
     predictions: Runs,
@@ -69,6 +93,7 @@ def operating_points(
     Parameters
     ----------
     predictions : Run, Predictions, DataFrame, path, or several of them
+        What the methods of a workspace return; anyone's table with splits and probabilities, too.
     threshold : str or float
         `youden`, `sensitivity=0.95`, `specificity=0.9`, `cost=5`, or a number that was fixed
         beforehand, as `frostline.report.clinical.thresholds.parse_rule` says.
@@ -76,8 +101,10 @@ def operating_points(
         Of the positive class where the model will be used: predictive values there, too.
     positive : str, optional
         The positive class, against all others. Of two classes the last if not given.
-    split, unit, aggregate, classes, replicates, seed
-        As in `evaluate`; replicates, 2,000 unless said, repeat the choice.
+    split, unit, aggregate, replicates, seed
+        As in `frostline.report.clinical.operating.operating_points`.
+    classes : sequence of str, optional
+        As in `evaluate`.
 
     Returns
     -------
@@ -111,6 +138,69 @@ def operating_points(
         seed=seed,
     )
     return OperatingPoints(frame)
+
+
+@in_python
+def subgroups(
+    predictions: Runs,
+    by: str | Sequence[str],
+    metric: str | OwnMetric = "accuracy",
+    *,
+    split: str = "test",
+    unit: str = "group",
+    aggregate: str = "auto",
+    classes: str | Sequence[str] | None = None,
+    positive: str | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> Subgroups:
+    """Score subgroups of the images, and test for each column whether its subgroups differ.
+
+    Parameters
+    ----------
+    predictions : Run, Predictions, DataFrame, path, or several of them
+        What the methods of a workspace return; anyone's table that has the columns, too.
+    by : str or sequence of str
+        Columns of the table or of the manifest, numbers with cut points: `["sex", "age:20:60"]`
+        has ages below 20, 20 to below 60, and 60 and above.
+    metric : str or function
+        What is compared.
+    split, unit, aggregate, classes, positive, replicates, seed
+        As in `evaluate`.
+
+    Returns
+    -------
+    Subgroups
+        A DataFrame with one row for the whole and for each subgroup, as
+        `frostline.report.clinical.subgroups.scores.subgroups` describes it.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it needs cut points.
+
+    Examples
+    --------
+    >>> table = tuned.table.assign(side=["left", "right"] * (len(tuned.table) // 2))
+    >>> found = frostline.subgroups(table, by="side")
+    >>> list(found["subgroup"])
+    ['all', 'left', 'right']
+    """
+    from frostline.report.clinical.subgroups.scores import subgroups as compute
+
+    frame = compute(
+        _tables(predictions),
+        by=by,
+        metric=metric,
+        split=split,
+        unit=unit,
+        aggregate=aggregate,
+        classes=class_names(classes),
+        positive=positive,
+        replicates=replicates,
+        seed=seed,
+    )
+    return Subgroups(frame)
 
 
 class NetBenefit(Evidence):

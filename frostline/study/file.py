@@ -277,10 +277,10 @@ class Study(_Strict):
         That of every protocol that names none, so that freezing is not confused with a recipe.
     sweeps : dict
         Sweeps over the embeddings of a protocol, such as label efficiency; each becomes a table.
+    clinical : dict
+        What is shown besides scores: see `ClinicalEntry`.
     costs : bool
         Whether the time of embedding and the memory of every backbone are measured and shown.
-    clinical : ClinicalEntry
-        How the operating points of its page are chosen.
     cv : str
         `KxR`, repeated cross-validation of groups instead of a data set's splits; `none`; or
         `auto`, for recipe `standard` where one split says too little (docs/depth.md).
@@ -478,6 +478,13 @@ def _check_scoring(study: Study, where: str) -> None:
     from frostline.report.statistics.comparisons.compare import check_compared
     from frostline.report.statistics.intervals.intervals import check_interval
 
+    if study.clinical.by:
+        from frostline.report.clinical.subgroups.columns import parse_by
+
+        try:
+            parse_by(study.clinical.by)
+        except InputError as error:
+            raise InputError(f"{where}: clinical: {as_parameters(str(error))}") from None
     for key, check in (("primary_metric", check_compared), ("ci", check_interval)):
         try:
             check(getattr(study, key))

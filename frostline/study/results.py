@@ -239,7 +239,7 @@ def _write(
         unit=study.unit,
         ci=study.ci,
         replicates=study.replicates,
-        clinical=study.clinical.options(),
+        **study.clinical.options(),
     )
 
 

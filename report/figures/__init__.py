@@ -16,6 +16,7 @@ from frostline.report.figures.style import (
     save_figure,
     to_svg,
 )
+from frostline.report.figures.subgroups import subgroup_figure
 from frostline.report.figures.training import COSTS, cost_figure, learning_figure
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "panels",
     "reliability_figure",
     "save_figure",
+    "subgroup_figure",
     "to_svg",
 ]

@@ -61,19 +61,19 @@ def forest_figure(frame: pd.DataFrame, dataset: str, metric: str = "accuracy") -
         name, details = labels[row["run"]]
         row["way"] = way_of(row["unfreeze"], row["head"], depths)
         groups.setdefault(f"{name} ({details})" if details else name, []).append(row)
-    limits = _limits(part[part["head"] != MAJORITY_HEAD], "estimate", metric)
+    limits = limits_of(part[part["head"] != MAJORITY_HEAD], "estimate", metric)
     majority = part.loc[part["head"] == MAJORITY_HEAD, "estimate"] * unit_of(metric)
     if len(majority) and limits[0] - majority.min() < limits[1] - limits[0]:
-        limits = _limits(part, "estimate", metric)
+        limits = limits_of(part, "estimate", metric)
     there = {row["way"] for rows in groups.values() for row in rows}
     ways = [way for way in STYLES if way in there - {"", MAJORITY_HEAD}]
     inside = majority[majority >= limits[0]]
     more: dict[str, Any] = {"always the commonest": (GREY, "", DASHES)} if len(inside) else {}
-    figure, axes = _lines(groups, "estimate", metric, limits, legend=[*ways, *more])
+    figure, axes = draw_lines(groups, "estimate", metric, limits, legend=[*ways, *more])
     for value in inside:
-        _rule(axes, groups, value, color=GREY, linewidth=1, linestyle=DASHES)
+        draw_rule(axes, groups, value, color=GREY, linewidth=1, linestyle=DASHES)
     percent = " (%)" if is_share(metric) else ""
-    _xlabel(figure, f"{metric_title(shared(part, metric))}{percent} with 95% interval")
+    write_xlabel(figure, f"{metric_title(shared(part, metric))}{percent} with 95% interval")
     key(figure, ways, STYLES, lines=False, more=more)
     return figure
 
@@ -93,14 +93,14 @@ def difference_figure(differences: pd.DataFrame, metric: str = "accuracy") -> Fi
     words = find_metric(metric).words
     if "positive" in differences:
         words = metric_words(shared(differences.assign(metric=metric), metric))
-    reach = max(map(abs, _limits(differences, "difference", metric)))
-    figure, axes = _lines(groups, "difference", metric, (-reach, reach))
-    _rule(axes, groups, 0, color=INK, linewidth=0.8)
-    _xlabel(figure, f"Frozen minus fine-tuned, {'points of ' * is_share(metric)}{words}")
+    reach = max(map(abs, limits_of(differences, "difference", metric)))
+    figure, axes = draw_lines(groups, "difference", metric, (-reach, reach))
+    draw_rule(axes, groups, 0, color=INK, linewidth=0.8)
+    write_xlabel(figure, f"Frozen minus fine-tuned, {'points of ' * is_share(metric)}{words}")
     return figure
 
 
-def _lines(
+def draw_lines(
     groups: Mapping[str, Sequence[Record]],
     value: str,
     metric: str,
@@ -176,6 +176,8 @@ def _line(axes: Any, y: float, row: Record, value: str, metric: str) -> None:
 
 
 def _look(row: Record) -> tuple[str, str]:
+    if "look" in row:
+        return row["look"]
     if "verdict" not in row:
         colour, marker, _ = STYLES[row["way"]]
         return colour, f"${row['unfreeze']}$" if row["way"] == DEPTHS else marker
@@ -183,7 +185,9 @@ def _look(row: Record) -> tuple[str, str]:
     return STYLES[way][:2] if way else (GREY, "D")
 
 
-def _rule(axes: Any, groups: Mapping[str, Sequence[Record]], value: float, **style: Any) -> None:
+def draw_rule(
+    axes: Any, groups: Mapping[str, Sequence[Record]], value: float, **style: Any
+) -> None:
     """Draw a vertical line next to the intervals, which crosses no name."""
     y = 0.0
     for rows in groups.values():
@@ -192,12 +196,12 @@ def _rule(axes: Any, groups: Mapping[str, Sequence[Record]], value: float, **sty
         y = bottom
 
 
-def _xlabel(figure: Figure, text: str) -> None:
+def write_xlabel(figure: Figure, text: str) -> None:
     height = figure.get_figheight()
     figure.text(0.02, 0.06 / height, text, va="bottom", color=INK, fontsize=NORMAL)
 
 
-def _limits(part: pd.DataFrame, value: str, metric: str) -> tuple[float, float]:
+def limits_of(part: pd.DataFrame, value: str, metric: str) -> tuple[float, float]:
     unit = unit_of(metric)
     ends = extent(part[["low", "high", value]].to_numpy(np.float64))
     low, high = (unit * end for end in ends)

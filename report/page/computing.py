@@ -14,6 +14,9 @@ from frostline.cache.versions import STAGES
 from frostline.report.clinical.benefit import THRESHOLDS, benefit_frame
 from frostline.report.clinical.calibration import calibration_frame, reliability_of
 from frostline.report.clinical.operating import points_of_methods
+from frostline.report.clinical.subgroups.columns import Asked, parse_by
+from frostline.report.clinical.subgroups.scores import tabulate_subgroups
+from frostline.report.clinical.subgroups.shown import chosen_runs, known_columns
 from frostline.report.page.answers import answer, frozen_against_unfrozen
 from frostline.report.page.mistakes import confident_mistakes
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -43,6 +46,7 @@ def compute_numbers(
     predictions: Sequence[Predictions | Path | str],
     *,
     primary: str = "accuracy",
+    by: Sequence[str] = (),
     embeddings: Mapping[str, Mapping[str, Embedded]] | None = None,
     **options: Any,
 ) -> ReportNumbers:
@@ -52,6 +56,8 @@ def compute_numbers(
     ----------
     folder : Path
         Where statistics are kept.
+    by : sequence of str
+        Columns whose subgroups are scored, of the best methods of each data set.
     embeddings : mapping, optional
         By data set and backbone.
     **options
@@ -71,8 +77,8 @@ def compute_numbers(
     for number, items in enumerate(_by_dataset(rows), 1):
         given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
         store = _Store(folder, number, given)
-        own = embeddings or {}
-        datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical))
+        own, asked = embeddings or {}, parse_by(by) if by else []
+        datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical, asked))
     new = [one for one in datasets if one.store.is_new]
     todo = [task for one in new for task in (one.curves, one.others)]
     on_all_cores(todo, len(rows))  # kept, and read below
@@ -144,18 +150,22 @@ class _Dataset:
     store: _Store
     embeddings: Mapping[str, Mapping[str, Embedded]]
     clinical: Mapping[str, Any]
+    by: Sequence[Asked] = ()
 
     def numbers(self) -> tuple[pd.DataFrame, pd.DataFrame, DatasetNumbers]:
         """Give scores by run and by method, each with the majority class, and all else."""
         others = self.others()
         frame, by_method = others.pop("runs"), others.pop("methods")
+        subgroups, without = self.subgroups(by_method)
         digests = {name: one.digest() for name, one in self._embedded.items()}
         part = DatasetNumbers(
             self.methods[0].dataset,
-            digest_of([self.store.given, digests, dict(self.clinical)]),
+            digest_of([self.store.given, digests, dict(self.clinical), subgroups.to_csv()]),
             self.methods,
             method_titles(by_method),
             curves=self.curves(),
+            subgroups=subgroups,
+            without=without,
             **others,
         )
         return frame, by_method, part
@@ -175,6 +185,25 @@ class _Dataset:
                 ]
             ),
         )
+
+    def subgroups(self, by_method: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+        """Score subgroups of the best methods; say which columns the data set has not."""
+        if not self.by:
+            return pd.DataFrame(), []
+        primary = self.how.primary
+        own = by_method[by_method["metric"] == primary]
+        estimates = dict(zip(own["run"], own["estimate"], strict=True))
+        runs = chosen_runs(self.methods, estimates, primary)
+        known, values, without = known_columns(runs[0], self.by)
+        if not known:
+            return pd.DataFrame(), without
+        table = self.store(
+            "subgroups",
+            lambda: tabulate_subgroups(runs, known, primary, seed=self._seed),
+            values.to_csv(),
+            [vars(one) for one in known],
+        )
+        return table, without
 
     def others(self) -> dict[str, pd.DataFrame]:
         """Compute the tables that are not `curves`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -30,6 +30,10 @@ class DatasetNumbers:
         As `mark_best`, `compare`, `frozen_against_unfrozen`, `tabulate_methods`, `curves`,
         `reliability_of`, `benefit_frame`, `calibration_frame` (of first seeds), `maps.project`,
         `confident_mistakes` and `points_of_methods` give them.
+    subgroups : DataFrame
+        As `subgroups` gives it, of the best methods.
+    without : list of str
+        Why there are none by a column that was asked for.
     """
 
     name: str
@@ -47,6 +51,8 @@ class DatasetNumbers:
     mistakes: pd.DataFrame
     maps: pd.DataFrame
     operating: pd.DataFrame
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    without: list[str] = field(default_factory=list)
 
     @property
     def class_list(self) -> tuple[str, ...]:

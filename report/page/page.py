@@ -11,6 +11,7 @@ import pandas as pd
 
 from frostline.cache.atomic import clear_temporary, write_text
 from frostline.report.clinical.operating_table import operating_table
+from frostline.report.clinical.subgroups.table import subgroup_table
 from frostline.report.depth.chart import depth_chart
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.records import depth_json
@@ -142,6 +143,13 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
         points = operating_table(numbers.operating, ON_PAGE)
         texts |= {f"tables/operating.{suffix}": write(points) for suffix, write in WRITERS.items()}
         texts["tables/operating.csv"] = frame_to_csv(numbers.operating)
+    subgroups = [part.subgroups for part in numbers.datasets if len(part.subgroups)]
+    if subgroups:
+        frame = pd.concat(subgroups, ignore_index=True)
+        table = subgroup_table(frame, ON_PAGE)
+        kinds = {kind: WRITERS[kind](table) for kind in ("md", "tex", "html")}
+        kinds["csv"] = frame_to_csv(frame)
+        texts |= {f"tables/subgroups.{kind}": text for kind, text in kinds.items()}
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.report.clinical.operating_table import operating_table
+from frostline.report.clinical.subgroups.table import run_labels, subgroup_table, test_sentences
 from frostline.report.clinical.tables import benefit_table, calibration_table
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
@@ -196,9 +197,23 @@ def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
         "dataset": part.name,
         "classes": list(part.class_list),
         "freezing": _table(freezing) if freezing and freezing.rows else None,
+        "subgroups": _subgroups(part),
         "matrices": confusion_matrices(part),
         "per_class": _table(class_table(part.class_scores)),
     }
+
+
+def _subgroups(part: DatasetNumbers) -> dict[str, Any] | None:
+    """Give the sentences of the tests and the table of subgroups; None where none are asked for."""
+    if not len(part.subgroups):
+        return {"said": part.without, "table": ""} if part.without else None
+    labels = run_labels(part.subgroups)
+    said = [
+        f"{labels[run]}: {' '.join(sentences)}"
+        for run, sentences in test_sentences(part.subgroups).items()
+    ]
+    table = subgroup_table(part.subgroups, tests=False)
+    return {"said": [*said, *part.without], "table": _table(table)}
 
 
 def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from frostline.report import figures
 from frostline.report.clinical.calibration import AFTER
+from frostline.report.clinical.subgroups.table import test_sentences
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.statistics.names import describe, trained_word
 from frostline.report.tables.freezing import pair_names
@@ -48,6 +49,14 @@ def draw_forest(numbers: ReportNumbers, part: DatasetNumbers) -> tuple[Figure, s
     figure = figures.forest_figure(frame, part.name, numbers.primary)
     percent = "In percent: " if is_share(numbers.primary) else ""
     return figure, f"{percent}{'; '.join(words)}."
+
+
+def draw_subgroups(part: DatasetNumbers) -> tuple[Figure, str] | None:
+    """Draw the scores of subgroups, where they are asked for."""
+    if not len(part.subgroups):
+        return None
+    said = [one for own in test_sentences(part.subgroups).values() for one in own]
+    return figures.subgroup_figure(part.subgroups), " ".join(said)
 
 
 def draw_pairs(part: DatasetNumbers) -> tuple[Figure, str] | None:

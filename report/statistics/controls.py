@@ -8,7 +8,7 @@ find, not how much can be got out of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from frostline.cache.tables.words import counted, minus
 from frostline.report.statistics.intervals.intervals import compute_intervals
 from frostline.report.statistics.metrics import Array, Codes, compute_metrics, confusion_matrix
 from frostline.report.statistics.sample import Sample
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FOLDS = 5
 METRIC = "balanced_accuracy"
@@ -140,18 +143,24 @@ def permute_labels(truth: Codes, groups: Codes, rng: np.random.Generator) -> Cod
     return out
 
 
-def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int) -> Codes:
-    """Predict by a standardised logistic regression, in five folds by group or by image."""
+def make_head() -> Pipeline:
+    """Make the head of all controls: standardised logistic regression, classes weighted alike."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    folds = splitter(FOLDS, shuffle=True, random_state=seed)
-    head = make_pipeline(
+    return make_pipeline(
         StandardScaler(), LogisticRegression(C=0.1, max_iter=100, class_weight="balanced")
     )
+
+
+def cross_predict(features: Array, truth: Codes, groups: Codes | None, seed: int) -> Codes:
+    """Predict by a standardised logistic regression, in five folds by group or by image."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = splitter(FOLDS, shuffle=True, random_state=seed)
+    head = make_head()
     called = np.full(len(truth), -1, dtype=np.int64)
     for train, test in folds.split(features, truth, groups):
         # Permuting can leave a fold's training rows with one class: its answer is that class.

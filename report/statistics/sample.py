@@ -105,6 +105,8 @@ class Sample:
         Names of the rows, by which runs are paired; None where the file has none.
     declared : bool
         Whether a person declared the order of the classes.
+    images : int64 [n] or None
+        How many images each row stands for where rows are groups; None where rows are images.
     """
 
     truth: Codes
@@ -119,6 +121,7 @@ class Sample:
     n_images: int = 0
     ids: npt.NDArray[np.object_] | None = None
     declared: bool = False
+    images: npt.NDArray[np.int64] | None = None
 
     def positive_of(self, metric: str) -> str:
         """Name the positive class that a metric is of; "" of more than two, and of other metrics.
@@ -259,6 +262,7 @@ def make_sample(
         n_images=int(table[IMAGES].sum()) if IMAGES in table else len(table),
         ids=None if table["image_id"].isna().any() else table["image_id"].to_numpy(dtype=object),
         declared=predictions.declared,
+        images=table[IMAGES].to_numpy(dtype=np.int64) if IMAGES in table else None,
     )
 
 

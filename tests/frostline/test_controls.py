@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import frostline
 from frostline.audits import run_controls
+from frostline.cache import InputError
 from frostline.cli import app
 
 TINY = ("--backbone", "timm:test_vit", "--weights", "random", "--image-size", "32")
@@ -142,3 +144,36 @@ def test_too_few_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "The rarest class has 4 groups: controls need two classes of 5 or more." in str(
         result.exception
     )
+
+
+def test_what_can_be_read_from_the_embeddings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever separates patients of two sites is read; drawn sites are not, and nothing stays."""
+    monkeypatch.chdir(tmp_path)
+    rng, rows = np.random.default_rng(3), []
+    Path("images").mkdir()
+    for number in range(80):
+        name, new = f"p{number}.png", number % 2
+        shades = np.clip(rng.normal(60 + 120 * new, 5, (32, 32, 3)), 0, 255)
+        Image.fromarray(shades.astype(np.uint8)).save(f"images/{name}")
+        drawn, label = rng.choice(["one", "other"]), ("well", "sick")[number // 2 % 2]
+        rows.append((name, label, f"p{number}", ("old", "new")[new], drawn, rng.integers(20, 80)))
+    columns = ["file", "label", "patient", "scanner", "drawn", "age"]
+    pd.DataFrame(rows, columns=columns).to_csv("images/table.csv", index=False)
+    indexed(tmp_path / "images", "set")
+    refused = CliRunner().invoke(app, ["audit", "set", "--readable", "scanner"])
+    assert "No embeddings of 'set' are stored" in str(refused.exception)
+    assert run("extract", "--dataset", "set", *TINY).exit_code == 0
+    before = sorted(map(str, Path("frostline-workspace").rglob("*")))
+    found = " ".join(run("audit", "set", "--readable", "scanner,drawn,age:50").output.split())
+    assert "scanner can be read from the embeddings of timm:test_vit: ROC AUC 100.0 [" in found
+    assert "compare its subgroups (`frostline evaluate --by scanner`)" in found
+    assert "There is no evidence that drawn can be read" in found
+    assert "age (below 50, 50 and above)" in found
+    assert sorted(map(str, Path("frostline-workspace").rglob("*"))) == before
+    table = frostline.Workspace().audit("set", readable=["scanner"]).readable
+    assert table is not None
+    assert table["values"].tolist() == ["new, old"]
+    with pytest.raises(InputError, match="Fewer than two values of 'mode' have 5 groups"):
+        frostline.Workspace().audit("set", readable="mode")

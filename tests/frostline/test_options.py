@@ -153,6 +153,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "audit --with-images": Acts("audit leaking", "audit leaking --with-images sheet.png"),
     "audit --out": Acts("audit leaking", "audit leaking --out findings.csv"),
     "audit --controls": Acts("audit mine", "audit mine --controls"),
+    "audit --readable": Passes(
+        "frostline.audits:run_readable", "audit mine --readable label", "audit mine --readable site"
+    ),
     "audit --label-errors": Acts("audit mine", "audit mine --label-errors centroid.parquet"),
     "audit --label-errors --strict": Refused(
         "audit mine --strict", "audit mine --strict --label-errors", "leave one of them out"
@@ -336,6 +339,16 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "evaluate --over": Acts(
         "evaluate centroid.parquet knn.parquet",
         "evaluate centroid.parquet knn.parquet --over seeds",
+    ),
+    "evaluate --by": Acts(EVALUATE, f"{EVALUATE} --by side"),
+    "evaluate --by --over": Refused(
+        f"{EVALUATE} --by side", "evaluate centroid.parquet --by side --over seeds", "--over"
+    ),
+    "evaluate --figure": Acts(
+        f"{EVALUATE} --by side", f"{EVALUATE} --by side --figure subgroups.png"
+    ),
+    "evaluate --figure --by": Refused(
+        EVALUATE, f"{EVALUATE} --figure subgroups.png", "give --by too"
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
@@ -642,7 +655,8 @@ def make_runs(place: Path) -> None:
         run = read_predictions(path)
         # Other answers than the other head's, whatever the images.
         answers = run.table if head == "knn" else contradicted(run.table)
-        write_predictions(f"{head}.parquet", answers, run.meta)
+        sides = np.where(np.arange(len(answers)) % 2 == 0, "left", "right")
+        write_predictions(f"{head}.parquet", answers.assign(side=sides), run.meta)
     (model,) = (path.parent for path in (place / "models").glob("*/model.json"))
     shutil.copytree(model, "tuned")
     short = read_predictions("knn.parquet")

@@ -8,9 +8,11 @@ from pydantic import BaseModel, Field
 
 from frostline.cache.validation import ClassName
 
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
 
 class ClinicalEntry(BaseModel, extra="forbid", allow_inf_nan=False):
-    """What the page of a study shows as operating points; it decides no run.
+    """What the page of a study shows besides scores (`docs/clinical.md`); it decides no run.
 
     Attributes
     ----------
@@ -21,11 +23,17 @@ class ClinicalEntry(BaseModel, extra="forbid", allow_inf_nan=False):
     positive : str, optional
         The positive class, against all others, of every data set that has it. Of other data sets of
         two classes it is the last.
+    benefit : list of float, optional
+        Thresholds of net benefit.
+    by : list of str
+        Columns whose subgroups are scored, numbers with cut points: `[sex, "age:20:60"]`.
     """
 
     threshold: str | float = "youden"
-    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    prevalence: Probability | None = None
     positive: ClassName | None = None
+    benefit: Annotated[list[Probability], Field(min_length=1)] | None = None
+    by: list[str] = []
 
     def check(self) -> None:
         """Refuse a threshold that no rule stands for.
@@ -41,4 +49,8 @@ class ClinicalEntry(BaseModel, extra="forbid", allow_inf_nan=False):
 
     def options(self) -> dict[str, Any]:
         """Give what `write_report` takes."""
-        return {name: value for name, value in self.model_dump().items() if value is not None}
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        alone: dict[str, Any] = {
+            name: given.pop(name) for name in ("benefit", "by") if name in given
+        }
+        return {"clinical": given, **alone}

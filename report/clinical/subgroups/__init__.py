@@ -1,0 +1,1 @@
+"""Scores of subgroups, with one test a column of whether they differ."""
