@@ -50,10 +50,14 @@ def mapped_embeddings(
     return {dataset: known for dataset, known in out.items() if known}
 
 
-def stored_images(workspace: Workspace) -> Images:
-    """Give a function that reads images of a data set by their ids, from its largest store."""
+def stored_images(workspace: Workspace, titles: Mapping[str, tuple[str, str]]) -> Images:
+    """Give a function that reads images of a data set by their ids, from its largest store.
+
+    `titles` are those of external data sets, with their names first.
+    """
 
     def images(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
+        dataset, *_ = titles.get(dataset, (dataset,))
         stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
         if not stores:
             return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -77,6 +77,8 @@ class ReportNumbers:
     sentences : list of str
         The answer.
     datasets : list of DatasetNumbers
+    external : DataFrame
+        What `internal_and_external` gives; empty where no run was scored on another data set.
     """
 
     frame: pd.DataFrame
@@ -84,11 +86,18 @@ class ReportNumbers:
     primary: str
     sentences: list[str]
     datasets: list[DatasetNumbers]
+    external: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def marks(self) -> pd.DataFrame:
         """The marks of all data sets."""
         return pd.concat([one.marks for one in self.datasets], ignore_index=True)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each method, by its first run's name."""
+        names = [row for one in self.datasets for row in one.names.itertuples()]
+        return {str(row.run): str(row.title) for row in names}
 
     @property
     def answer(self) -> tuple[list[str], list[str], list[str]]:

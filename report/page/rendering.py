@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.report.clinical.external_table import external_table
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
 from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
@@ -59,6 +60,11 @@ class Content:
         said = (str(self.about.get("part", "")), unfinished_sentence(self.failed))
         return [sentence for sentence in said if sentence]
 
+    @property
+    def shared(self) -> list[str]:
+        """What external data sets share with those whose runs are scored on them."""
+        return [sentence for audit in self.audits.values() for sentence in audit.shared]
+
 
 def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
     """Write the page; `drawings` are the figures of all data sets."""
@@ -91,6 +97,8 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             metric=find_metric(numbers.primary).words,
             scores=_table(scores),
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
+            external=_external(numbers),
+            shared=content.shared,
             figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
             data=_data(content.audits) if content.audits else None,
@@ -174,6 +182,17 @@ def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:
         "matrices": confusion_matrices(part),
         "per_class": _table(class_table(part.class_scores)),
     }
+
+
+def _external(numbers: ReportNumbers) -> list[Any]:
+    """Give the tables of internal and external scores: of the primary metric, then the others."""
+    if numbers.external.empty:
+        return []
+    others = [n for n in numbers.external["metric"].unique() if n != numbers.primary]
+    return [
+        _table(external_table(numbers.external, name, numbers.titles))
+        for name in (numbers.primary, *others)
+    ]
 
 
 def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ class DataAudit:
         What the sentences are about, by its caption; empty tables are left out.
     details : DataFrame
         All images that the findings are about, in one table.
+    shared : sequence of str
+        Of an external data set, what it shares with the one whose runs are scored on it.
     """
 
     splits: pd.DataFrame
@@ -41,6 +43,7 @@ class DataAudit:
     findings: Sequence[tuple[str, str]] = ()
     flagged: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     details: pd.DataFrame = field(default_factory=pd.DataFrame)
+    shared: Sequence[str] = ()
 
     @property
     def leaks(self) -> bool:
