@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.report.notes import Note
+from frostline.report.notes import Note, missing
 from frostline.report.statistics.comparisons.aligned import Aligned, align
 from frostline.report.statistics.comparisons.contributions import Contributions, contributions
 from frostline.report.statistics.comparisons.methods import Method, group_methods
@@ -30,7 +30,7 @@ from frostline.report.statistics.sample import Scored
 SIDES = ("internal", "external")
 COLUMNS = (
     *("dataset", "internal_dataset", "run", *(n for n in RUN_COLUMNS if n != "dataset"), "metric"),
-    *(f"{side}_{what}" for side in SIDES for what in ("estimate", "low", "high", "n_units")),
+    *(f"{side}_{what}" for side in SIDES for what in ("estimate", "low", "high", "why", "n_units")),
     *("difference", "low", "high", "seed_error", "n_seeds", "unit", "positive", "notes"),
 )
 NAN = float("nan")
@@ -126,7 +126,8 @@ def internal_and_external(
     -------
     DataFrame
         Columns `COLUMNS`: a row a method, external data set and metric; `difference` is external
-        less internal, and `seed_error` what seeds add to its standard error (NaN of one seed).
+        less internal, `seed_error` what seeds add to its standard error (NaN of one seed), and
+        `…_why` says in a few words why one of both scores has no interval.
     """
     known = {run.run: (run, sample) for run, sample in scored if not is_external((run, sample))}
     shown = {(row["run"], row["metric"]): row for row in intervals.to_dict("records")}
@@ -152,11 +153,14 @@ def _records(
     for metric in metrics:
         if of_probabilities(metric) and any(one.paired.rows is None for one in aligned):
             continue
-        rows = [shown.get((method.name, metric), {}) for method in pair]
+        found = [shown.get((method.name, metric), {}) for method in pair]
+        # Where a seed is on one side alone, what is shown there is of other seeds than these.
+        rows = [row if row.get("n_seeds") == len(own.runs) else {} for row in found]
         sides = [_side(*one, metric) for one in zip(pair, aligned, strict=True)]
         record = about | {"metric": metric, "positive": outside.sample.positive_of(metric)}
         for name, side, row in zip(SIDES, sides, rows, strict=True):
             record |= {f"{name}_{end}": row.get(end, NAN) for end in ("low", "high")}
+            record[f"{name}_why"] = missing(row.get("notes", ()))
             record[f"{name}_estimate"] = side.estimate
             record[f"{name}_n_units"] = side.method.sample.n_units
         yield record | _difference(sides[0], sides[1], rows, metric)

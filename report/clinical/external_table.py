@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -48,4 +49,5 @@ def external_table(frame: pd.DataFrame, metric: str, titles: Mapping[str, str]) 
 
 def _score(row: Mapping[Any, Any], side: str) -> Cell:
     own = {end: row[f"{side}_{end}"] for end in ("estimate", "low", "high")}
-    return score_cell({**own, "metric": row["metric"], "notes": ()})
+    cell = score_cell({**own, "metric": row["metric"], "notes": ()})
+    return replace(cell, detail=str(row[f"{side}_why"] or "") if pd.isna(own["low"]) else "")

@@ -255,12 +255,13 @@ def test_a_class_that_training_lacks_is_refused_and_the_others_go_on(again: Path
 
 
 def test_a_class_that_the_external_set_lacks_is_said(again: Path) -> None:
-    shutil.rmtree(again / "images-b" / "well")
-    with pytest.warns(UserWarning, match="not there any more"):
-        outcome = run_study(Workspace(again / "ws"), study_at(again))
+    make_hospital(again / "more", range(60, 80), 4)
+    (again / "more" / "sick").rename(again / "images-a" / "unsure")
+    protocols = {"near": {"head": "knn", "image_size": 32}}
+    outcome = run_study(Workspace(again / "ws"), study_at(again, protocols=protocols))
     assert outcome.failed == {}
     answer = (again / "ws" / "reports" / "two" / "answer.txt").read_text("utf-8")
-    assert "b has no image of well." in answer
+    assert "b has no image of unsure, a class of training." in " ".join(answer.split())
 
 
 def test_grey_images_of_a_run_are_grey_elsewhere(tmp_path: Path, no_page: None) -> None:

@@ -77,7 +77,8 @@ def shared_sentences(workspace: Workspace, study: Study, name: str, of: str) -> 
     trained = classes.loc[classes["split"] == "train", "label"].dropna().unique()
     absent = sorted(set(trained) - set(scored["label"]))
     if absent:
-        said.append(f"{name} has no image of {', '.join(absent)}.")
+        word = "a class" if len(absent) == 1 else "classes"
+        said.append(f"{name} has no image of {', '.join(absent)}, {word} of training.")
     return said
 
 
