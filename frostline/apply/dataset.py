@@ -88,8 +88,7 @@ def score_dataset(
         return name, False
     images, shared = scored_images(manifest, internal, label, own_ids=own_ids)
     check_classes(images, known.classes, dataset, run)
-    fine_tuned = (workspace.model(run) / MODEL).is_file()
-    predicted = _by_model if fine_tuned else _by_head
+    predicted = _by_model if (workspace.model(run) / MODEL).is_file() else _by_head
     table = predicted(workspace, run, dataset, images, device, on_missing)
     about = {"run": name, "dataset": dataset, "manifest_digest": digest, "label": label}
     meta = _describe(known, about | {"shared": shared})
