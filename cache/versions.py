@@ -17,6 +17,7 @@ STAGES = {
     "embeddings": 1,
     "probe": 2,
     "finetune": 1,
+    "external": 1,
     "statistics": 20,
     "figures": 14,
 }

@@ -33,9 +33,17 @@ BROUGHT = (
 MOST_IMAGES = 4_000
 
 
-def audit_datasets(workspace: Workspace, names: Iterable[str]) -> dict[str, DataAudit]:
-    """Audit data sets of a workspace by their manifests and stored pixels."""
-    return {name: _audit(workspace, name) for name in names}
+def audit_datasets(
+    workspace: Workspace, names: Iterable[str], *, pooled: bool = False
+) -> dict[str, DataAudit]:
+    """Audit data sets of a workspace by their manifests and stored pixels.
+
+    Parameters
+    ----------
+    pooled : bool
+        Whether all images are of split test, whatever the manifest says: nothing trains on them.
+    """
+    return {name: _audit(workspace, name, pooled) for name in names}
 
 
 def stored_hashes(folder: Path) -> ImageHashes | None:
@@ -51,8 +59,12 @@ def stored_hashes(folder: Path) -> ImageHashes | None:
         return store_hashes(max(stores, key=len), update)
 
 
-def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
+def audit_stored(
+    workspace: Workspace, name: str, *, pooled: bool = False
+) -> tuple[Audit, list[str]]:
     """Audit a data set by its manifest, and by the pixels and embeddings that are stored.
+
+    `pooled` is that of `audit_datasets`.
 
     Returns
     -------
@@ -62,6 +74,8 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
     from frostline.extract.audit.audit import audit
 
     manifest = read_manifest(workspace.manifest(name))
+    if pooled:
+        manifest.table["split"] = "test"
     hashes = stored_hashes(workspace.pixels(name))
     store = fullest_store(workspace, manifest, name)
     missing = [NO_PIXELS] if hashes is None else []
@@ -75,13 +89,13 @@ def audit_stored(workspace: Workspace, name: str) -> tuple[Audit, list[str]]:
     return audit(manifest, hashes=hashes, embeddings=embeddings), missing
 
 
-def _audit(workspace: Workspace, name: str) -> DataAudit:
+def _audit(workspace: Workspace, name: str, pooled: bool) -> DataAudit:
     from frostline.cache import read_manifest
     from frostline.extract.audit.audit import table_of_classes, table_of_splits
     from frostline.extract.audit.details import details
     from frostline.report import DataAudit
 
-    found, missing = audit_stored(workspace, name)
+    found, missing = audit_stored(workspace, name, pooled=pooled)
     findings = [(finding.severity, finding.text) for finding in found.findings]
     findings += [("note", text) for text in missing]
     tables = table_of_splits(found), table_of_classes(found)

@@ -235,8 +235,8 @@ def read_predictions(path: Path | str) -> Predictions:
     `image_name`), `group_id`, `split` and `prob_<class>` are used where they are there. Its class
     list is that of its probabilities, or all labels and predictions, sorted.
 
-    Where the file lies in a workspace that has a manifest of its data set, the order of classes is
-    the one that the manifest declares now.
+    Where the file lies in a workspace that has a manifest of the data set that was trained on, the
+    order of classes is the one that the manifest declares now.
 
     Raises
     ------
@@ -275,7 +275,9 @@ def _declared_now(path: Path, meta: Mapping[str, Any]) -> list[str] | None:
     folder = path.resolve().parent
     if folder.name != "predictions":
         return None
-    return declared_classes(Workspace(folder.parent), meta.get("dataset"))
+    # Classes are those of training, wherever the images come from.
+    trained_on = meta.get("trained_on") or meta.get("dataset")
+    return declared_classes(Workspace(folder.parent), trained_on)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:

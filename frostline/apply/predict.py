@@ -82,7 +82,7 @@ def predict_images(
     found: list[np.ndarray] = []
     for about, pixels in _batches(images, loaded):
         rows += about
-        found.append(loaded.probabilities(_padded(pixels, loaded.batch))[: len(pixels)])
+        found.append(loaded.probabilities(padded(pixels, loaded.batch))[: len(pixels)])
         if progress is not None:
             progress(len(rows), len(images))
     if not rows:
@@ -120,7 +120,7 @@ def _batches(
         yield rows, np.stack(pixels)
 
 
-def _padded(pixels: np.ndarray, size: int) -> np.ndarray:
+def padded(pixels: np.ndarray, size: int) -> np.ndarray:
     """Fill a batch up, so that no image's numbers depend on its neighbours."""
     return np.concatenate([pixels, np.repeat(pixels[-1:], size - len(pixels), axis=0)])
 

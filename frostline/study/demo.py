@@ -6,7 +6,8 @@ from pathlib import Path
 
 from frostline.cache import InputError, Workspace
 from frostline.console import say, summary
-from frostline.study.file import DatasetEntry, Study, read_study
+from frostline.study.entries.datasets import DatasetEntry
+from frostline.study.file import Study, read_study
 from frostline.study.results import print_report
 from frostline.study.runner import run_study
 

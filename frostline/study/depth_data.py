@@ -32,7 +32,7 @@ def depth_runs(workspace: Workspace, plan: Plan) -> list[dict[str, Any]]:
         cell = step.cell
         record = record_done(workspace, step.key)
         place = cell.dataset, cell.protocol, cell.backbone.name
-        if record is None or not (step.kind == "read" or cell.part):
+        if record is None or cell.of or not (step.kind == "read" or cell.part):
             continue
         names = dict(zip(("dataset", "protocol", "backbone"), place, strict=True))
         one = found.setdefault(place, {**names, "read": [], "train": {}})

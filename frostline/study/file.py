@@ -7,11 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BaseModel, Field, PrivateAttr, create_model
 
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
-from frostline.cache.validation import ClassName, Seed, read_yaml, validated
+from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_url
 from frostline.depth.checks import AUTO, NONE
 from frostline.extract.engine import Engine
@@ -21,58 +21,23 @@ from frostline.names import as_parameters
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
-from frostline.stages import Columns, Machine, Network
+from frostline.stages import Machine, Network
 from frostline.study.entries.clinical import ClinicalEntry
+from frostline.study.entries.datasets import DatasetEntry, ExternalEntry, Strict
 
 SCRATCH = "scratch"
 ADAM_FIELDS = ("epochs", "batch_size", "lr", "weight_decay")  # of a head on cached embeddings
-# Of a sweep's fields those that a study leaves open, besides its heads.
 MOST_REPLICATES = 10_000_000
+NO_MODEL = (
+    "A cross-validation keeps no model that external data sets could be scored by: give cv: none, "
+    "or leave external out."
+)
+# Of a sweep's fields those that a study leaves open, besides its heads.
 SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class DatasetEntry(_Strict):
-    """A data set, as `frostline index` takes it.
-
-    Attributes
-    ----------
-    root : str or list of str, optional
-        Folders with the images, relative to the study file. Without it the data set is taken as it
-        is indexed in the workspace.
-    label, split : str
-        Columns of the manifest that hold labels and splits.
-    classes : list of str, optional
-        Their order, from the lowest to the highest; the last of two is the positive one.
-    options : dict
-        Options of the kind: `table`, `label_column`, ….
-    """
-
-    root: str | list[str] | None = None
-    label: str = "label"
-    split: str = "split"
-    kind: str = "folder"
-    group_pattern: str | None = None
-    classes: list[ClassName] | None = Field(None, min_length=2)
-    test_fraction: float | None = Field(None, gt=0, lt=1)
-    val_fraction: float = Field(0.2, gt=0, lt=1)
-    seed: Seed = 0
-    options: dict[str, Any] = {}
-
-    def roots(self) -> list[str]:
-        """List the folders."""
-        return [self.root] if isinstance(self.root, str) else self.root or []
-
-    def columns(self) -> Columns:
-        """Give the columns of the stages."""
-        return Columns(self.label, self.split)
-
-
-class BackboneEntry(_Strict):
+class BackboneEntry(Strict):
     """A backbone and its weights, as `frostline extract` takes them.
 
     Attributes
@@ -100,14 +65,14 @@ class OwnBackbone(BackboneEntry):
     network: Annotated[Any, Field(repr=False)]
 
 
-def _optional(called: str, model: type[BaseModel], names: Iterable[str]) -> type[_Strict]:
+def _optional(called: str, model: type[BaseModel], names: Iterable[str]) -> type[Strict]:
     """Make a model of some fields of another, with their types and rules; each may be None."""
     known = {name: model.model_fields[name] for name in names}
     fields: dict[str, Any] = {
         name: (Annotated[field.annotation, Field(), *field.metadata] | None, None)
         for name, field in known.items()
     }
-    return create_model(called, __base__=_Strict, **fields)
+    return create_model(called, __base__=Strict, **fields)
 
 
 RecipeFields = _optional("RecipeFields", Recipe, Recipe.model_fields)
@@ -268,11 +233,13 @@ class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
         return parse_sweep({**given, **place, **others}, f"sweeps.{name}")
 
 
-class Study(_Strict):
+class Study(Strict):
     """Data sets × backbones × protocols × seeds (where one changes a run), and how to score them.
 
     Attributes
     ----------
+    external : dict
+        Data sets that runs are scored on, besides their own, and never trained.
     recipe : str
         That of every protocol that names none, so that freezing is not confused with a recipe.
     sweeps : dict
@@ -291,11 +258,12 @@ class Study(_Strict):
     name: str
     title: str | None = None
     datasets: Annotated[dict[str, DatasetEntry], AtLeastOne]
+    external: dict[str, ExternalEntry] = Field({})
     backbones: Annotated[list[str | BackboneEntry], AtLeastOne]
     recipe: Literal["paper", "standard"] = "paper"
     protocols: Annotated[dict[str, ProtocolEntry], AtLeastOne]
-    sweeps: dict[str, SweepEntry] = {}
-    seeds: Annotated[list[Seed], AtLeastOne] = [0]
+    sweeps: dict[str, SweepEntry] = Field({})
+    seeds: list[Seed] = Field([0], min_length=1)
     costs: bool = False
     clinical: ClinicalEntry = ClinicalEntry()
     primary_metric: str = "accuracy"
@@ -311,6 +279,10 @@ class Study(_Strict):
     on_error: Literal["stop", "skip"] = "stop"
     keep_pixels: bool = True
     _settled: str = PrivateAttr("")
+
+    def images(self, name: str) -> DatasetEntry | ExternalEntry:
+        """Give the entry that says where the images of a data set lie."""
+        return self.datasets.get(name) or self.external[name]
 
     def backbone_entries(self) -> list[BackboneEntry]:
         """List the backbones with their weights."""
@@ -369,7 +341,7 @@ def read_study(
             there = ", ".join(Study.model_fields)
             raise InputError(f"--set {name}: a study has no {name!r}; there are {there}.")
     study = parse_study(replace_fields(read_yaml(path), settings), str(path))
-    for entry in study.datasets.values():
+    for entry in (*study.datasets.values(), *study.external.values()):
         if entry.root is not None:
             entry.root = [
                 root if is_url(root) else str((data or path.parent) / root)
@@ -393,6 +365,7 @@ def parse_study(data: Any, where: str, options: Mapping[str, str] | None = None)
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
     study = validated(Study, _with_recipe(data), where, options=options)
     _check_names(study, where)
+    _check_external(study, where)
     _check_seeds(study, where)
     _check_features(study, where)
     _check_scoring(study, where)
@@ -420,7 +393,8 @@ def _with_recipe(data: dict[str, Any]) -> dict[str, Any]:
 
 def _check_names(study: Study, where: str) -> None:
     """Check that data set, backbone, protocol and seed name one run."""
-    for key, known in (("datasets", study.datasets), ("protocols", study.protocols)):
+    named: dict[str, Iterable[str]] = {"datasets": study.datasets, "protocols": study.protocols}
+    for key, known in (*named.items(), ("external", study.external)):
         for name in known:
             if not name or "/" in name:
                 raise InputError(
@@ -435,6 +409,28 @@ def _check_names(study: Study, where: str) -> None:
                 f"{where}: {key} has {twice[0]!r} twice, and runs are called by it: keep one, and "
                 "make another study of the other (on the same workspace nothing is done twice)."
             )
+
+
+def _check_external(study: Study, where: str) -> None:
+    """Check what external data sets are external to."""
+    for name, entry in study.external.items():
+        if entry.of is not None and entry.of not in study.datasets:
+            raise InputError(
+                f"{where}: external.{name}: of is {entry.of!r}, and the data sets of this study "
+                f"are {', '.join(study.datasets)}: name one of them, or leave it out for all."
+            )
+        if entry.of == name or list(study.datasets) == [name]:
+            raise InputError(
+                f"{where}: external.{name} is the data set that its runs are trained on: give "
+                "another one."
+            )
+        if name in study.datasets and entry.root is not None:
+            raise InputError(
+                f"{where}: external.{name} is one of datasets, where its root is given: leave root "
+                "out."
+            )
+    if study.external and study.cv not in (AUTO, NONE):
+        raise InputError(f"{where}: cv: {NO_MODEL}")
 
 
 def _check_seeds(study: Study, where: str) -> None:

@@ -15,6 +15,7 @@ from frostline.cache.versions import numbered
 from frostline.study.file import BackboneEntry, OwnBackbone, ProtocolEntry, Study, SweepEntry
 
 TRAINED = ("probe", "read", "finetune")
+EXTERNAL = "external"
 STORES = ("pixels", "embeddings")
 
 
@@ -28,6 +29,8 @@ class Cell:
         Of the protocol of depth: "" for reading, else what is trained (`ProtocolEntry.parts`).
     entry : ProtocolEntry
         Of that part.
+    of : str
+        Where `dataset` is an external one, the data set whose run is scored on it.
     """
 
     dataset: str
@@ -36,6 +39,12 @@ class Cell:
     entry: ProtocolEntry
     seed: int
     part: str = ""
+    of: str = ""
+
+    @property
+    def place(self) -> str:
+        """Name the data set, and the one of the training if that is another."""
+        return f"{self.dataset}-from-{self.of}" if self.of else self.dataset
 
     @property
     def step(self) -> str:
@@ -45,7 +54,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Join data set, backbone, protocol and seed, the way `--only` and tables write them."""
-        return f"{self.dataset}/{self.backbone.name}/{self.step}/{self.seed}"
+        return f"{self.place}/{self.backbone.name}/{self.step}/{self.seed}"
 
     def matches(self, pattern: str) -> bool:
         """Tell whether a pattern fits `dataset/backbone/protocol`, or that with `/seed`.
@@ -83,7 +92,8 @@ class Step:
     Attributes
     ----------
     kind : str
-        "pixels", "embeddings", "probe", "read" (a head at every depth), "finetune" or "sweep".
+        "pixels", "embeddings", "probe", "read" (a head at every depth), "finetune", "sweep" or
+        "external" (a run that is scored on another data set).
     name : str
         What a person calls it.
     inputs : dict
@@ -112,8 +122,13 @@ class Step:
         return list(self.inputs.get("features") or [self.inputs["feature"]])
 
     def in_shard(self, shard: tuple[int, int] | None) -> bool:
-        """Tell whether the run is in share `i` of `n`: its name alone decides, on any machine."""
-        return shard is None or int(spec_key({"name": self.name})[:8], 16) % shard[1] == shard[0]
+        """Tell whether the run is in share `i` of `n`: its name alone decides, on any machine.
+
+        An external data set is scored where the run is trained.
+        """
+        cell = replace(self.cell, dataset=self.cell.of, of="")
+        name = cell.name if self.kind == EXTERNAL else self.name
+        return shard is None or int(spec_key({"name": name})[:8], 16) % shard[1] == shard[0]
 
 
 @dataclass
@@ -139,7 +154,7 @@ class Plan:
 
     def runs(self) -> list[Step]:
         """List the steps whose predictions the report shows, in the order of the study."""
-        return [step for step in self.steps if step.kind in TRAINED]
+        return [step for step in self.steps if step.kind in (*TRAINED, EXTERNAL)]
 
     def add(self, step: Step) -> str:
         """Append a step unless the same one is there; return its key."""
@@ -156,6 +171,15 @@ def split_name(name: str) -> tuple[str, str, str]:
     dataset, _, rest = name.partition("/")
     backbone, protocol, _ = rest.rsplit("/", 2)
     return dataset, backbone, protocol
+
+
+def external_cells(study: Study, cell: Cell) -> list[Cell]:
+    """List what a run is scored on besides its own data set, one cell an external one."""
+    return [
+        replace(cell, dataset=name, of=cell.dataset)
+        for name, entry in study.external.items()
+        if entry.of in (None, cell.dataset) and name != cell.dataset
+    ]
 
 
 def study_cells(study: Study, only: Sequence[str] = ()) -> list[Cell]:

@@ -12,8 +12,9 @@ from frostline.cache import InputError, Manifest, Workspace, read_manifest
 from frostline.depth.checks import AUTO, check_images, check_trained, choose_folds
 from frostline.probe.sweep.planning import class_orders
 from frostline.protocols import Inputs
+from frostline.study.external.planning import check_pair, external_steps
 from frostline.study.file import Study
-from frostline.study.plan import Cell, Plan, Step
+from frostline.study.plan import Cell, Plan, Step, external_cells
 from frostline.study.records import manifest_digests, record_done
 from frostline.study.steps import study_heads, study_sweep
 
@@ -71,7 +72,7 @@ def _planned(
     broken: Mapping[str, str],
     fetch: bool,
 ) -> Plan:
-    plan, planner = Plan(), _Planner(workspace, study, fetch)
+    plan, planner = Plan(), _Planner(workspace, study, fetch, broken)
     absent = dict(_absent(dict.fromkeys(_names(cells))))
     plan.left_out += absent.values()
     for cell in cells:
@@ -90,12 +91,15 @@ def _planned(
 class _Planner:
     """A plan in the making, with manifests and identities of backbones read once."""
 
-    def __init__(self, workspace: Workspace, study: Study, fetch: bool) -> None:
-        self.workspace, self.study, self.fetch = workspace, study, fetch
+    def __init__(
+        self, workspace: Workspace, study: Study, fetch: bool, broken: Mapping[str, str]
+    ) -> None:
+        self.workspace, self.study, self.fetch, self.broken = workspace, study, fetch, broken
         self.precision = study.machine().resolve()[1]
         self.manifests: dict[str, tuple[Manifest, dict[str, str]]] = {}
         self.identities: dict[tuple[Any, ...], list[Identity] | InputError] = {}
         self.folds: dict[tuple[str, bool], str | None] = {}
+        self.pairs: dict[tuple[str, str], dict[str, str] | str] = {}
 
     def manifest(self, name: str) -> tuple[Manifest, dict[str, str]]:
         if name not in self.manifests:
@@ -172,13 +176,45 @@ class _Planner:
             run["cv"] = folds
         if not entry.is_depth:
             if not self._is_repeated(cell, folds):
-                plan.add(Step("probe", cell.name, run, (stored,), cell))
+                self._trained(plan, Step("probe", cell.name, run, (stored,), cell))
             self._sweeps(plan, cell, {**store, "manifest": trained["manifest"]}, stored)
             return
         run["seeds"] = heads.check(cell.dataset, cell.backbone.name, metric).seeds
         if folds:  # the metric chooses inside of them
             run["metric"] = metric
-        plan.add(Step("read", cell.name, run, (stored,), cell))
+        self._trained(plan, Step("read", cell.name, run, (stored,), cell))
+
+    def _trained(self, plan: Plan, step: Step) -> None:
+        """Add a run, and what scores it on external data sets."""
+        plan.add(step)
+        for cell in external_cells(self.study, step.cell):
+            pair = self._pair(plan, cell)
+            if not isinstance(pair, str):
+                try:
+                    for one in external_steps(self.study, step, cell, pair):
+                        plan.add(one)
+                    continue
+                except InputError as error:
+                    pair = str(error)
+            if pair:
+                plan.failed[cell.name] = pair
+
+    def _pair(self, plan: Plan, cell: Cell) -> dict[str, str] | str:
+        """Digest an external data set, or say why runs cannot be scored; "" where that is fine."""
+        key = cell.dataset, cell.of
+        if key not in self.pairs:
+            try:
+                if cell.dataset in self.broken:
+                    raise InputError(self.broken[cell.dataset])
+                self.pairs[key] = check_pair(self.workspace, self.study, cell)
+            except InputError as error:
+                # Where nothing says whose it is, it is that of the data sets that it fits.
+                either = self.study.external[cell.dataset].of is None
+                several = either and len(self.study.datasets) > 1
+                self.pairs[key] = "" if several else str(error)
+                if several:
+                    plan.said.append(f"Runs of {cell.of} are not scored on it: {error}")
+        return self.pairs[key]
 
     def _folds(self, plan: Plan, cell: Cell) -> str | None:
         """Choose what answers for a data set, and say so once; check the splits that do."""
@@ -230,7 +266,7 @@ class _Planner:
             run["cv"] = folds
         if cell.part:  # two of them may be one training, as of random weights all is from scratch
             run["part"] = cell.part
-        plan.add(Step("finetune", cell.name, run, needs, cell))
+        self._trained(plan, Step("finetune", cell.name, run, needs, cell))
 
     def _pixels(self, cell: Cell, manifest: Manifest, geometry: Geometry) -> Step:
         from frostline.extract.pixels import pixel_source

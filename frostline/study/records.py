@@ -23,7 +23,11 @@ FORMAT, VERSION = "frostline-step", 2
 PLAN = ("frostline-plan", 2)
 COLUMNS = ("image_id", "content_key", "label", "group_id", "split")
 # What goes with a cause is none of its own: other images have other contents, labels, …
-CAUSES = {"manifest.image_id": ("manifest.",), "cv": ("metric", "seeds")}
+CAUSES = {
+    "manifest.image_id": ("manifest.",),
+    "external.image_id": ("external.",),
+    "cv": ("metric", "seeds"),
+}
 # What an input stands for where it is not among them.
 ABSENT = {
     "cv": "the data set's splits",
@@ -39,6 +43,11 @@ DIGESTS = {
     "manifest.group_id": "the groups",
     "manifest.split": "the splits",
     "weights": "the weights",
+    "run": "the trained run",
+    "external.image_id": "the images",
+    "external.content_key": "the contents of images",
+    "external.label": "the labels",
+    "external.group_id": "the groups",
 }
 
 
@@ -130,7 +139,8 @@ def changed_runs(workspace: Workspace, study: str, planned: Sequence[Step]) -> l
         if old is not None and old["key"] != step.key:
             reason = _reason(old["inputs"], step.inputs)
             again = reason or "this release computes it by other formulas"
-            sentences.append(f"{name} is trained again because {again}.")
+            done = "scored" if step.cell.of else "trained"
+            sentences.append(f"{name} is {done} again because {again}.")
     keys = before | {name: step.key for name, step in now.items()}
     write_json(path, *PLAN, {"steps": keys})
     return sentences

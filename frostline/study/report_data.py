@@ -50,18 +50,25 @@ def mapped_embeddings(
     return {dataset: known for dataset, known in out.items() if known}
 
 
-def stored_images(workspace: Workspace, runs: Sequence[Predictions]) -> Images:
-    """Say where the images of a page come from: the largest stores of pixels and embeddings."""
+def stored_images(
+    workspace: Workspace, runs: Sequence[Predictions], titles: Mapping[str, tuple[str, str]]
+) -> Images:
+    """Say where the images of a page come from: the largest stores of pixels and embeddings.
+
+    `titles` are those of external data sets, with their names first.
+    """
     from frostline.report import Images
     from frostline.scoring.neighbours import NEIGHBOUR_COLUMNS, nearest_training
 
     def read(dataset: str, ids: Sequence[str]) -> Mapping[str, np.ndarray]:
+        dataset, *_ = titles.get(dataset, (dataset,))
         stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
         if not stores:
             return {}
         return _rows_of(workspace, max(stores, key=len), dataset, ids)
 
     def nearest(dataset: str, ids: Sequence[str]) -> pd.DataFrame:
+        # None of an external data set: `runs` are of those that were trained on.
         mine = [run for run in runs if run.meta["dataset"] == dataset]
         found = nearest_training(workspace, dataset, mine, ids)
         return pd.DataFrame(columns=list(NEIGHBOUR_COLUMNS)) if found is None else found.table

@@ -15,8 +15,14 @@ from frostline.cache import InputError, Workspace, declared_classes, read_manife
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
 from frostline.study.depth_data import depth_runs, shown_runs, study_curves
+from frostline.study.external.showing import (
+    external_audits,
+    external_title,
+    outside_runs,
+    titles,
+)
 from frostline.study.file import Study
-from frostline.study.plan import Cell, split_name, study_cells
+from frostline.study.plan import Cell, external_cells, split_name, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.records import record_done
 from frostline.study.report_data import (
@@ -34,7 +40,17 @@ NOT_YET = "`frostline run` goes on with it."
 STATE, ANSWER = "study.json", "answer.txt"
 REMEDY = "run `frostline report` with the study again"
 # Fields of a study that decide predictions; the others decide how these are scored and shown.
-DECIDING = ("datasets", "backbones", "protocols", "seeds", "device", "precision", "on_error", "cv")
+DECIDING = (
+    "datasets",
+    "external",
+    "backbones",
+    "protocols",
+    "seeds",
+    "device",
+    "precision",
+    "on_error",
+    "cv",
+)
 
 
 def update_report(
@@ -190,9 +206,9 @@ def reported_runs(folder: Path) -> tuple[list[str], dict[str, str]]:
 
 def _settings(study: dict[str, Any], name: str) -> Any:
     """Give the value of a field of a study, without the folders of its images."""
-    if name != "datasets":
+    if name not in ("datasets", "external"):
         return study.get(name)
-    return {key: entry | {"root": None} for key, entry in study["datasets"].items()}
+    return {key: entry | {"root": None} for key, entry in study[name].items()}
 
 
 def _has_answer(folder: Path) -> bool:
@@ -212,10 +228,13 @@ def _write(
 ) -> None:
     from frostline.report import read_predictions, write_report
 
-    runs = [read_predictions(path) for path in predictions]
-    curves = study_curves(study, runs, state["depths"])
-    runs = shown_runs(runs, curves, state["depths"], alone=len(study.protocols) == 1)
-    settings = _published(study)
+    read = [read_predictions(path) for path in predictions]
+    own = [run for run in read if not run.meta.get("trained_run")]
+    curves = study_curves(study, own, state["depths"])
+    own = shown_runs(own, curves, state["depths"], alone=len(study.protocols) == 1)
+    outside = outside_runs(read, own)
+    runs, settings = [*own, *outside], _published(study)
+    audits = audit_datasets(workspace, state["manifests"])
     write_report(
         workspace.report(study.name),
         runs,
@@ -229,9 +248,9 @@ def _write(
             **({"part": state["part"]} if state["part"] else {}),
             **{f"without result: {name}": said for name, said in state["failed"].items()},
         },
-        audits=audit_datasets(workspace, state["manifests"]),
-        embeddings=mapped_embeddings(workspace, runs),
-        images=stored_images(workspace, runs) if state["with_images"] else None,
+        audits=audits | external_audits(workspace, study, outside),
+        embeddings=mapped_embeddings(workspace, own),
+        images=stored_images(workspace, own, titles(outside)) if state["with_images"] else None,
         backbones=_backbones(workspace, study, runs),
         swept=swept_tables(workspace, state["manifests"]),
         depths=curves,
@@ -245,10 +264,11 @@ def _write(
 
 def _published(study: Study) -> dict[str, Any]:
     """Give the study without folders, which a page that may be published should not name."""
+    without = {"__all__": {"root"}}
     settings = study.model_dump(
-        mode="json", exclude_defaults=True, exclude={"datasets": {"__all__": {"root"}}}
+        mode="json", exclude_defaults=True, exclude={"datasets": without, "external": without}
     )
-    for entry in settings["datasets"].values():
+    for entry in (*settings["datasets"].values(), *settings.get("external", {}).values()):
         options = entry.get("options", {})
         if "table" in options:
             options["table"] = Path(options["table"]).name
@@ -261,9 +281,10 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
     from frostline.report.tables.failed import NOT_RUN
 
     alike: dict[tuple[str, str, str, str], list[Cell]] = {}
-    for cell in study_cells(study):
+    own = study_cells(study)
+    for cell in [*own, *(other for one in own for other in external_cells(study, one))]:
         if cell.name in failed:
-            same = (cell.dataset, cell.backbone.name, cell.step, failed[cell.name])
+            same = (cell.place, cell.backbone.name, cell.step, failed[cell.name])
             alike.setdefault(same, []).append(cell)
     shown = {split_name(name) for name in done}
     found = []
@@ -271,7 +292,9 @@ def _failed(study: Study, failed: Mapping[str, str], done: Sequence[str]) -> lis
         method = (dataset, backbone, protocol)
         unfreeze, weights = str(cells[0].entry.unfreeze), cells[0].network().weights
         seeds = tuple(cell.seed for cell in cells)
-        about = (dataset, backbone, unfreeze, weights, protocol, seeds)
+        of = cells[0].of
+        title = external_title(cells[0].dataset, of) if of else dataset
+        about = (title, backbone, unfreeze, weights, protocol, seeds)
         word = NOT_RUN if sentence == NOT_YET else "failed"
         found.append(Failed(*about, method not in shown, sentence, word))
         shown.add(method)  # one row, however many sentences

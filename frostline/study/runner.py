@@ -22,8 +22,9 @@ from frostline.names import as_parameters
 from frostline.ranks import refuse_ranks
 from frostline.stages import gpu_count
 from frostline.study.costs.measure import measure_costs
-from frostline.study.file import DatasetEntry, Study
-from frostline.study.plan import STORES, Plan, study_cells
+from frostline.study.entries.datasets import DatasetEntry, ExternalEntry
+from frostline.study.file import Study
+from frostline.study.plan import STORES, Plan, external_cells, study_cells
 from frostline.study.planner import make_plan
 from frostline.study.provenance import write_provenance
 from frostline.study.records import changed_runs, failures, record_done
@@ -140,7 +141,8 @@ def plan_study(
     """
     cells = study_cells(study, only)
     broken: dict[str, str] = {}
-    for name in dict.fromkeys(cell.dataset for cell in cells):
+    outside = [other for cell in cells for other in external_cells(study, cell)]
+    for name in dict.fromkeys(cell.dataset for cell in [*cells, *outside]):
         try:
             index_study_data(workspace, study, name)
         except InputError as error:
@@ -155,12 +157,13 @@ def plan_study(
 
 def index_study_data(workspace: Workspace, study: Study, name: str) -> None:
     """Bring the manifest of a data set of a study up to date; it must suit the primary metric."""
-    entry = study.datasets[name]
+    entry = study.images(name)
     if entry.root is None:
         manifest = read_manifest(workspace.manifest(name))
     else:
         manifest = _indexed(workspace, name, entry)
-    check_metric(study, name, manifest)
+    if name in study.datasets:  # the order of classes is that of training
+        check_metric(study, name, manifest)
     groups = manifest.table["group_id"].nunique()
     say(f"{name}: {counted(len(manifest), 'image')} of {counted(groups, 'group')}.")
 
@@ -193,25 +196,13 @@ def check_positive(workspace: Workspace, study: Study) -> None:
         )
 
 
-def _indexed(workspace: Workspace, name: str, entry: DatasetEntry) -> Manifest:
+def _indexed(workspace: Workspace, name: str, entry: DatasetEntry | ExternalEntry) -> Manifest:
     """Bring the manifest of a data set up to date."""
     from frostline.extract import index
 
     lock = workspace.root / "runs" / f"index-{name}.lock"
     with lock_file(lock, wait=True), progress(f"Indexing {name}", "files") as update:
-        return index.index_dataset(
-            workspace,
-            name,
-            kind=entry.kind,
-            roots=entry.roots(),
-            group_pattern=entry.group_pattern,
-            classes=entry.classes,
-            seed=entry.seed,
-            test_fraction=entry.test_fraction,
-            val_fraction=entry.val_fraction,
-            options=entry.options,
-            progress=update,
-        )
+        return index.index_dataset(workspace, name, **entry.indexing(), progress=update)
 
 
 def _settle(

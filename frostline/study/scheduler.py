@@ -11,14 +11,14 @@ from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import say
 from frostline.names import as_parameters
 from frostline.study.file import Study
-from frostline.study.plan import STORES, Plan, Step
+from frostline.study.plan import EXTERNAL, STORES, Plan, Step
 from frostline.study.records import hardware, read_record, write_record
 from frostline.study.steps import DO, is_done
 
 # What no run of a study can do anything about.
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 PAUSE = 0.2, 5.0  # seconds between looks at what others do: at first, and at most
-ON_GPU = ("embeddings", "finetune")
+ON_GPU = ("embeddings", "finetune", EXTERNAL)
 FIRST = {"pixels": 0, "embeddings": 0}
 
 

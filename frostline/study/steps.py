@@ -15,8 +15,9 @@ from frostline.console import progress, say, say_epoch
 from frostline.depth.reading import Heads
 from frostline.probe.sweep.settings import Sweep
 from frostline.protocols import missing_images
+from frostline.study.external.planning import read_as
 from frostline.study.file import Study
-from frostline.study.plan import STORES, Cell, Step
+from frostline.study.plan import EXTERNAL, STORES, Cell, Step
 from frostline.study.records import record_done
 
 
@@ -102,7 +103,7 @@ def study_sweep(study: Study, step: Step, name: str, key: str | None = None) -> 
 def _pixels(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.extract.pixels import fill_pixels
 
-    manifest = read_manifest(workspace.manifest(step.cell.dataset))
+    manifest = read_as(workspace, step.cell)
     inputs = step.cell.network().inputs(workspace, manifest)
     # Recipes that crop by chance keep more than the network sees.
     crop = step.inputs["pixels"]["geometry"]["crop"]
@@ -115,16 +116,14 @@ def _pixels(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
 
 
 def _embeddings(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    from frostline.cache.manifest import IMAGE_COLUMNS
+    from frostline.extract.pixels import distinct_images
+
     cell = step.cell
+    manifest, how = read_as(workspace, cell, IMAGE_COLUMNS), study.machine()
+    filler = steps.store_filler(workspace, manifest, cell.network(), step.features(), how)
     with progress(f"Embedding {step.name}") as update:
-        done = steps.extract_features(
-            workspace,
-            cell.dataset,
-            cell.network(),
-            step.features(),
-            machine=study.machine(),
-            progress=update,
-        )
+        done = filler.fill(distinct_images(manifest), update)
     # All features come of one pass, and know the same of it.
     last = done[-1]
     say(f"{step.name}: {counted(last.embedded, 'image')} embedded now.")
@@ -217,6 +216,31 @@ def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     return _trained(workspace, step, run, new)
 
 
+def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    """Score the runs of a step on an external data set: one, or those of every depth."""
+    from frostline.apply.dataset import score_dataset
+
+    cell, trained = step.cell, record_done(workspace, step.inputs["run"])
+    assert trained is not None  # a step that is needed is done
+    points = trained.get("points", [])
+    runs = trained.get("runs", []) or [run for _, names, _ in points for run in names]
+    found = [
+        score_dataset(
+            workspace,
+            run,
+            cell.dataset,
+            label=step.inputs["label"],
+            own_ids=step.inputs["ids"] == "own",
+            device=study.machine().resolve()[0],
+            on_missing=missing_images(study.on_error),
+        )
+        for run in runs
+    ]
+    say(f"{step.name}: {'scored' if any(new for _, new in found) else 'done before'}.")
+    made = [run for run, _ in found]
+    return {"runs": made, "predictions": [workspace.predictions(run).name for run in made]}
+
+
 def _cross_validated(workspace: Workspace, step: Step, runs: Sequence[str]) -> dict[str, Any]:
     say(f"{step.name}: {step.inputs['cv']} cross-validation is done.")
     return {"runs": runs, "predictions": [workspace.predictions(run).name for run in runs]}
@@ -248,4 +272,5 @@ DO: dict[str, Callable[[Workspace, Study, Step], dict[str, Any]]] = {
     "read": _read,
     "finetune": _finetune,
     "sweep": _sweep,
+    EXTERNAL: _external,
 }

@@ -13,6 +13,7 @@ import pandas as pd
 from frostline.cache.versions import STAGES
 from frostline.report.clinical.benefit import THRESHOLDS, benefit_frame
 from frostline.report.clinical.calibration import calibration_frame, reliability_of
+from frostline.report.clinical.external import internal_and_external, is_external
 from frostline.report.clinical.operating import points_of_methods
 from frostline.report.clinical.subgroups.columns import Asked, parse_by
 from frostline.report.clinical.subgroups.scores import tabulate_subgroups
@@ -87,16 +88,19 @@ def compute_numbers(
     store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
     compared = [part.freezing for part in parts if len(part.freezing)]
     differences = pd.concat(compared, ignore_index=True) if compared else None
+    methods = pd.concat(pooled, ignore_index=True)
     marks = pd.concat([part.marks for part in parts])
     best = with_majority(rows)
     said = partial(answer, frame, how.primary, best, differences=differences, marks=marks)
     sentences = store("answer", lambda: pd.DataFrame({"sentence": said()}))
+    outside = partial(internal_and_external, rows, how.all_metrics, methods)
     return ReportNumbers(
         frame,
-        pd.concat(pooled, ignore_index=True),
+        methods,
         how.primary,
         list(sentences["sentence"]),
         list(parts),
+        store("external", outside) if any(map(is_external, rows)) else pd.DataFrame(),
     )
 
 

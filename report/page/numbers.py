@@ -88,6 +88,8 @@ class ReportNumbers:
     sentences : list of str
         The answer.
     datasets : list of DatasetNumbers
+    external : DataFrame
+        What `internal_and_external` gives; empty where no run was scored on another data set.
     """
 
     frame: pd.DataFrame
@@ -95,6 +97,7 @@ class ReportNumbers:
     primary: str
     sentences: list[str]
     datasets: list[DatasetNumbers]
+    external: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def marks(self) -> pd.DataFrame:
@@ -106,6 +109,12 @@ class ReportNumbers:
         """The operating points of all data sets; empty where there are none."""
         found = [one.operating for one in self.datasets if len(one.operating)]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of each method, by its first run's name."""
+        names = [row for one in self.datasets for row in one.names.itertuples()]
+        return {str(row.run): str(row.title) for row in names}
 
     @property
     def answer(self) -> tuple[list[str], list[str], list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.atomic import clear_temporary, write_text
+from frostline.report.clinical.external_table import external_table
 from frostline.report.clinical.operating_table import operating_table
 from frostline.report.clinical.subgroups.table import subgroup_table
 from frostline.report.depth.chart import depth_chart
@@ -153,6 +154,11 @@ def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:
     freezing = [part.freezing for part in numbers.datasets if len(part.freezing)]
     if freezing:
         texts["tables/freezing.csv"] = frame_to_csv(pd.concat(freezing, ignore_index=True))
+    if len(numbers.external):
+        table = external_table(numbers.external, numbers.primary, numbers.titles)
+        for suffix, write in WRITERS.items():
+            texts[f"tables/external.{suffix}"] = write(table)
+        texts["tables/external.csv"] = frame_to_csv(numbers.external)
     return texts
 
 
@@ -179,7 +185,13 @@ def _answer(numbers: ReportNumbers, content: Content) -> str:
         overview = to_terminal(overview_table(numbers, content.failed), TERMINAL_WIDTH)
         lines += [_filled(overview_sentence(numbers)), "", overview]
     table = score_table(numbers.by_method, marks=numbers.marks, primary=numbers.primary, **shown)
-    return "\n".join([*lines, to_terminal(table, TERMINAL_WIDTH)])
+    lines.append(to_terminal(table, TERMINAL_WIDTH))
+    for sentence in content.shared:
+        lines.append(_filled(sentence))
+    if len(numbers.external):
+        outside = external_table(numbers.external, numbers.primary, numbers.titles)
+        lines += ["", to_terminal(outside, TERMINAL_WIDTH)]
+    return "\n".join(lines)
 
 
 def _filled(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from frostline.report.clinical.external_table import external_table
 from frostline.report.clinical.operating_table import operating_table
 from frostline.report.clinical.subgroups.table import run_labels, subgroup_table, test_sentences
 from frostline.report.clinical.tables import benefit_table, calibration_table
@@ -65,6 +66,11 @@ class Content:
         said = (str(self.about.get("part", "")), unfinished_sentence(self.failed))
         return [sentence for sentence in said if sentence]
 
+    @property
+    def shared(self) -> list[str]:
+        """What external data sets share with those whose runs are scored on them."""
+        return [sentence for audit in self.audits.values() for sentence in audit.shared]
+
 
 def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content) -> str:
     """Write the page; `drawings` are the figures of all data sets."""
@@ -99,6 +105,8 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             all_runs=_table(score_table(numbers.frame)) if pooled else None,
             benefit=_benefit(numbers),
             calibration=_calibration(numbers),
+            external=_external(numbers),
+            shared=content.shared,
             figures=_by_kind([one for one in drawings if one.kind != "depth"]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
             operating=_table(operating_table(numbers.operating)) if len(numbers.operating) else "",
@@ -214,6 +222,17 @@ def _subgroups(part: DatasetNumbers) -> dict[str, Any] | None:
     ]
     table = subgroup_table(part.subgroups, tests=False)
     return {"said": [*said, *part.without], "table": _table(table)}
+
+
+def _external(numbers: ReportNumbers) -> list[Any]:
+    """Give the tables of internal and external scores: of the primary metric, then the others."""
+    if numbers.external.empty:
+        return []
+    others = [n for n in numbers.external["metric"].unique() if n != numbers.primary]
+    return [
+        _table(external_table(numbers.external, name, numbers.titles))
+        for name in (numbers.primary, *others)
+    ]
 
 
 def _wrong(numbers: ReportNumbers, images: Images) -> list[dict[str, Any]]:

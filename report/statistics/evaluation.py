@@ -22,7 +22,7 @@ from frostline.report.statistics.metrics import (
     check_metrics,
     of_probabilities,
 )
-from frostline.report.statistics.names import MAJORITY_HEAD, METHOD_COLUMNS
+from frostline.report.statistics.names import MAJORITY_HEAD, METHOD_COLUMNS, dataset_title
 from frostline.report.statistics.sample import (
     INDEPENDENT,
     NO_GROUPS,
@@ -155,12 +155,11 @@ def score(
     runs = [
         item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
     ]
+    named = [_with_title(run) for run in _with_own_names(runs)]
     return with_differences(
         [
             (run, make_sample(run, split=split, unit=unit, aggregate=aggregate))
-            for run in in_one_order(
-                _with_own_names(runs), classes, positive, against_rest=against_rest
-            )
+            for run in in_one_order(named, classes, positive, against_rest=against_rest)
         ]
     )
 
@@ -219,6 +218,16 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
         notes=(*kept, Note("The majority class is that of training.", classes=(answer,))),
     )
     return Predictions(run.table.iloc[:0], meta), answers
+
+
+def _with_title(run: Predictions) -> Predictions:
+    """Name the data set of training with an external one: its runs are no other runs' seeds."""
+    title = dataset_title(run.meta)
+    return (
+        run
+        if title == (run.meta["dataset"] or "")
+        else replace(run, meta={**run.meta, "dataset": title, "external": run.meta["dataset"]})
+    )
 
 
 def _dataset(run: Predictions) -> str:

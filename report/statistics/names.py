@@ -34,6 +34,18 @@ NONE = "\N{EN DASH}"  # where a table has no value
 DETAILS = ("feature", "head", "protocol", "train_fraction", "run_seed")
 
 
+def dataset_title(about: Record) -> str:
+    """Name the data set that a run was scored on, and that of its training if it is another.
+
+    A run that has this name for its data set already says `external`, the data set's own.
+    """
+    dataset = str(about.get("external") or about.get("dataset") or "")
+    trained_on = str(about.get("trained_on") or "")
+    if trained_on in ("", dataset):
+        return dataset
+    return f"{dataset} (external, trained on {trained_on})"
+
+
 def weights_word(weights: object, unfreeze: str) -> str:
     """Say which weights a run began with; nothing about the ordinary ones."""
     text = str(weights or "")

@@ -38,6 +38,8 @@ class DataAudit:
         All images that the findings are about, in one table.
     origin : str
         Sentences on where the splits come from; "" where that is not known.
+    shared : sequence of str
+        Of an external data set, what it shares with the one whose runs are scored on it.
     """
 
     splits: pd.DataFrame
@@ -46,6 +48,7 @@ class DataAudit:
     flagged: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     details: pd.DataFrame = field(default_factory=pd.DataFrame)
     origin: str = ""
+    shared: Sequence[str] = ()
 
     @property
     def leaks(self) -> bool:

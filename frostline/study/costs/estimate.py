@@ -16,7 +16,7 @@ from frostline.probe.sweep.planning import training_counts
 from frostline.study.costs.heads import row_seconds
 from frostline.study.costs.measure import Cost, measure_backbone, measure_decoding
 from frostline.study.file import Study
-from frostline.study.plan import STORES, TRAINED, Plan, Step, split_name
+from frostline.study.plan import EXTERNAL, STORES, TRAINED, Plan, Step, split_name
 from frostline.study.steps import is_done, lacking_rows, study_heads, study_sweep
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ def estimate_plan(workspace: Workspace, study: Study, plan: Plan) -> pd.DataFram
 
 def _place(step: Step) -> dict[str, str]:
     cell = step.cell
-    what = step.sweep[0] if step.sweep else cell.step if step.kind in TRAINED else step.kind
+    runs = (*TRAINED, EXTERNAL)
+    what = step.sweep[0] if step.sweep else cell.step if step.kind in runs else step.kind
     backbone = "" if step.kind == "pixels" else cell.backbone.name
-    return {"dataset": cell.dataset, "backbone": backbone, "step": what, "kind": step.kind}
+    dataset = cell.place if step.kind == EXTERNAL else cell.dataset
+    return {"dataset": dataset, "backbone": backbone, "step": what, "kind": step.kind}
 
 
 def _estimate(
@@ -88,6 +90,8 @@ def _estimate(
     """Estimate a step that is still to be done."""
     if step.kind == "pixels":
         return _pixels(workspace, step)
+    if step.kind == EXTERNAL and step.cell.entry.unfreeze == "none":
+        return NOTHING  # a head answers in no time
     crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
     batch = _training_batch(step) if step.kind == "finetune" else study.machine().batch_on(device)
     engine = study.engine if step.kind == "embeddings" else "torch"
@@ -100,6 +104,9 @@ def _estimate(
         if not study.keep_pixels:  # no step before it has decoded them
             seconds += lacking * measure_decoding(workspace, step) / own_cores()
         return Estimate(seconds, size, cost.memory)
+    if step.kind == EXTERNAL:
+        images = len(read_manifest(workspace.manifest(step.cell.dataset)))
+        return Estimate(images * cost.embedding_seconds, 0, cost.memory)
     if step.kind == "finetune":
         return _finetune(workspace, study, step, cost)
     return _heads(workspace, study, step, cost)

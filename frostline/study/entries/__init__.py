@@ -1,1 +1,1 @@
-"""Parts of a study file."""
+"""Entries of a study file."""
