@@ -101,16 +101,13 @@ def operating_points(
         Of the positive class where the model will be used: predictive values there, too.
     positive : str, optional
         The positive class, against all others. Of two classes the last if not given.
-    split, unit, aggregate, replicates, seed
-        As in `frostline.report.clinical.operating.operating_points`.
-    classes : sequence of str, optional
-        As in `evaluate`.
+    split, unit, aggregate, classes, replicates, seed
+        As in `evaluate`; replicates, 2,000 unless said, repeat the choice.
 
     Returns
     -------
     OperatingPoints
-        A DataFrame with one row for each run and number, with intervals for the threshold as it
-        was chosen and for its choice repeated.
+        A DataFrame with one row for each run and number, and both of its intervals.
 
     Raises
     ------

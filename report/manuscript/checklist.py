@@ -55,8 +55,8 @@ def _several_seeds(material: Material) -> bool:
     return len({meta["seed"] for meta in material.metas}) > 1
 
 
-def _external(material: Material) -> bool:
-    return any(meta.get("trained_on") for meta in material.metas)
+def _shown(name: str) -> Callable[[Material], bool]:
+    return lambda material: bool(len(material.evidence.get(name, ())))
 
 
 def _always(material: Material) -> bool:
@@ -75,8 +75,9 @@ ITEMS = (
     Item("CLAIM", "28", "metrics", "methods.md, Statistics", _always),
     Item("CLAIM", "29", "uncertainty and significance", "methods.md, Statistics", _always),
     Item("CLAIM", "30", "robustness over seeds", "index.html, All runs", _several_seeds),
+    Item("CLAIM", "30", "robustness over subgroups", "tables/subgroups.md", _shown("subgroups")),
     Item("CLAIM", "32", "evaluation on internal data", "tables/scores.md", _always),
-    Item("CLAIM", "33", "testing on external data", "tables/scores.md", _external),
+    Item("CLAIM", "33", "testing on external data", "tables/external.md", _shown("external")),
     Item("CLAIM", "35", "cases in and out", "tables/data.md and index.html, Data", _flow),
     Item("CLAIM", "36", "cases of each partition by class", "tables/data.md", _audited),
     Item("CLAIM", "37", "performance, with its uncertainty", "tables/scores.md", _always),
@@ -87,13 +88,29 @@ ITEMS = (
     Item("TRIPOD+AI", "12a", "how data were used", "methods.md, Data", _audited),
     Item("TRIPOD+AI", "12c", "kind of model and tuning", "methods.md, Training", _always),
     Item("TRIPOD+AI", "12e", "measures of performance", "methods.md, Statistics", _always),
-    Item("TRIPOD+AI", "16", "development against evaluation data", "tables/data.md", _external),
+    Item("TRIPOD+AI", "12f", "recalibration", "methods.md", _shown("calibration")),
+    Item("TRIPOD+AI", "14", "fairness", "tables/subgroups.md", _shown("subgroups")),
+    Item("TRIPOD+AI", "15", "classes and thresholds", "tables/operating.md", _shown("operating")),
+    Item(
+        "TRIPOD+AI", "16", "development against evaluation data", "index.html", _shown("external")
+    ),
     Item("TRIPOD+AI", "18f", "code and its versions", "methods.md, Software", _always),
     Item("TRIPOD+AI", "20a", "flow of participants", "index.html, Data", _flow),
     Item("TRIPOD+AI", "20b", "participants of each part", "tables/data.md", _audited),
     Item("TRIPOD+AI", "21", "numbers in each analysis", "tables/data.md", _audited),
     Item("TRIPOD+AI", "22", "the model itself", "models/<run>/README.md", _always),
     Item("TRIPOD+AI", "23a", "performance with intervals", "tables/scores.md", _always),
+    Item(
+        "TRIPOD+AI", "23a", "performance in subgroups", "tables/subgroups.md", _shown("subgroups")
+    ),
+    Item("TRIPOD+AI", "23b", "between data sets", "tables/external.md", _shown("external")),
+    Item(
+        "TRIPOD+AI",
+        "24",
+        "results of recalibration",
+        "tables/calibration.csv",
+        _shown("calibration"),
+    ),
 )
 
 

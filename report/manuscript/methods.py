@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.tables.words import counted
+from frostline.report.manuscript.evidence import evidence_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import MAJORITY_HEAD
@@ -33,7 +34,8 @@ INTERVALS = {
 OPTIMIZERS = {"adam": "Adam [@kingma2015]", "adamw": "AdamW [@loshchilov2019]"}
 HEADS = {
     "logistic": "logistic regression with an L2 penalty on standardised embeddings",
-    "ordinal": "proportional-odds regression with an L2 penalty on standardised embeddings",
+    "ordinal": "proportional-odds regression [@mccullagh1980] with an L2 penalty on standardised "
+    "embeddings",
     "adam": "a linear layer trained by Adam [@kingma2015]",
     "knn": "nearest neighbours",
     "centroid": "nearest class means",
@@ -68,6 +70,8 @@ class Material:
         far as they are known.
     depth : bool
         Whether depths were chosen.
+    evidence : mapping
+        Tables of clinical evidence by name: see `evidence.evidence_sentences`.
     """
 
     runs: Sequence[Predictions]
@@ -77,6 +81,7 @@ class Material:
     audits: Mapping[str, DataAudit] = field(default_factory=dict)
     backbones: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     depth: bool = False
+    evidence: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def metas(self) -> list[Meta]:
@@ -92,6 +97,7 @@ def methods(material: Material) -> list[Section]:
         ("Networks", network_sentences(material)),
         ("Training", training_sentences(material)),
         ("Statistics", statistics_sentences(material)),
+        ("Clinical evidence", evidence_sentences(material.evidence)),
         ("Software", software_sentences(material)),
     ]
     return [(heading, sentences) for heading, sentences in sections if sentences]

@@ -121,7 +121,11 @@ def _material(
     tested += [curves.differences for curves in content.depths]
     tests = pd.concat([table.reindex(columns=["adjustment", "seed_df"]) for table in tested])
     given = numbers.primary, tests, content.audits, backbones, bool(content.depths)
-    return Material(runs, numbers.frame, *given)
+    evidence = {
+        name: pd.concat([getattr(part, name) for part in numbers.datasets], ignore_index=True)
+        for name in ("operating", "benefit", "calibration", "subgroups")
+    }
+    return Material(runs, numbers.frame, *given, {**evidence, "external": numbers.external})
 
 
 def _tables(numbers: ReportNumbers, failed: Sequence[Failed]) -> dict[str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from frostline import Workspace
+from frostline.cli import app
 from frostline.report import read_predictions
 from frostline.report.manuscript.bibliography import REFERENCES, cited
 
@@ -31,6 +33,10 @@ def studied(tmp_path_factory):
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
     ws = Workspace(folder / "ws")
     ws.run(folder / "study.yaml")
+    for name in FILES:
+        (ws.paths.report("small") / name).unlink()
+    command = ["report", str(folder / "study.yaml"), "--workspace", str(ws.folder)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     return ws
 
 
@@ -45,6 +51,9 @@ def test_the_files_are_beside_the_page(studied):
     assert "timm:test\\_vit" in texts["methods.tex"]
     assert "began with these weights: random, seed 0" in texts["methods.md"]
     assert "stratified by class, with seed 0" in texts["methods.md"]
+    assert "Thresholds were chosen on validation by Youden's index" in texts["methods.md"]
+    assert "| TRIPOD+AI | 15 |" in texts["checklist.md"]
+    assert "| CLAIM | 33 |" not in texts["checklist.md"]  # no other hospital
 
 
 def test_every_saved_model_has_its_card(studied):

@@ -1,0 +1,78 @@
+"""What a Methods section says of clinical evidence: only of tables that the report has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+RULES = {
+    "youden": "by Youden's index [@youden1950]",
+    "sensitivity": "for a sensitivity of {value}",
+    "specificity": "for a specificity of {value}",
+    "cost": "for a missed positive that costs {value} false calls",
+}
+
+
+def evidence_sentences(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Say how the tables of clinical evidence were made; nothing of those that are empty.
+
+    Parameters
+    ----------
+    tables : mapping
+        By name: `operating`, `benefit`, `calibration`, `subgroups`, `external`, as the functions of
+        `frostline.report.clinical` give them.
+    """
+    found = []
+    for name, sentence in (
+        ("operating", _operating),
+        ("benefit", _benefit),
+        ("calibration", _calibration),
+        ("subgroups", _subgroups),
+        ("external", _external),
+    ):
+        table = tables.get(name)
+        if table is not None and len(table):
+            found.append(sentence(table))
+    return found
+
+
+def _operating(table: pd.DataFrame) -> str:
+    rules = [_rule(str(rule)) for rule in table["rule"].dropna().unique()]
+    return (
+        f"Thresholds were chosen on validation {' or '.join(rules)} and scored on test, with one "
+        "interval that holds the threshold and one that repeats its choice."
+    )
+
+
+def _rule(rule: str) -> str:
+    name, _, value = rule.partition("=")
+    return RULES[name].format(value=value) if name in RULES else f"as {rule}, beforehand"
+
+
+def _benefit(table: pd.DataFrame) -> str:
+    thresholds = ", ".join(f"{value:g}" for value in sorted(table["threshold"].unique()))
+    return f"Net benefit was computed at the thresholds {thresholds} [@vickers2006]."
+
+
+def _calibration(table: pd.DataFrame) -> str:
+    return (
+        "Calibration was assessed by slope, intercept and debiased error before and after "
+        "temperature scaling fitted on validation [@guo2017]."
+    )
+
+
+def _subgroups(table: pd.DataFrame) -> str:
+    columns = ", ".join(name for name in map(str, table["column"].dropna().unique()) if name)
+    return (
+        f"Subgroups by {columns} were compared by one test for each column, of jackknife "
+        "pseudo-values, adjusted by Holm's method [@holm1979]."
+    )
+
+
+def _external(table: pd.DataFrame) -> str:
+    names = ", ".join(map(str, table["dataset"].unique()))
+    return (
+        f"{names}: scored by the same models without training, patients and images of both data "
+        "sets left out; intervals of differences add the squared distances of both [@newcombe1998]."
+    )
