@@ -26,7 +26,6 @@ from frostline.cache import (
 from frostline.cache.versions import numbered, versions
 from frostline.probe.choices import OnMissing
 from frostline.probe.embedded import with_embeddings
-from frostline.probe.heads.storage import read_head
 from frostline.report import Predictions, read_predictions, write_predictions
 from frostline.report.predictions import in_class_order, predictions_table
 
@@ -141,6 +140,9 @@ def _by_head(
     on_missing: OnMissing,
 ) -> pd.DataFrame:
     """Predict by a head on cached embeddings; it computes on the CPU, whatever the device."""
+    # Here, and not above: it takes scikit-learn, which finished work should not.
+    from frostline.probe.heads.storage import read_head
+
     head, about = read_head(workspace.model(run))
     store = _store(workspace.embeddings(dataset, about["backbone"]) / about["store_key"])
     embedded = with_embeddings(images, store, dataset, on_missing=on_missing)

@@ -154,7 +154,7 @@ def image_sentences(meta: Meta) -> list[str]:
     """Say what became of an image before the network saw it."""
     spec = meta.get("embedding_spec") or meta
     pixels, normalisation = spec.get("pixels"), spec.get("normalisation")
-    if not pixels:
+    if not pixels or "geometry" not in pixels:  # embeddings made elsewhere say what they like
         return []
     geometry = pixels["geometry"]
     found = []
@@ -168,7 +168,7 @@ def image_sentences(meta: Meta) -> list[str]:
         found.append(f"Intensities were windowed: {_settings(geometry['window'])}.")
     if geometry.get("spacing"):
         found.append(f"Slices were resampled to {_settings({'spacing': geometry['spacing']})} mm.")
-    if pixels["channels"] == "grey":
+    if pixels.get("channels") == "grey":
         found.append("Grey images were repeated in three channels.")
     if normalisation:
         mean, std = (_listed([f"{v:.3g}" for v in normalisation[n]]) for n in ("mean", "std"))

@@ -83,7 +83,7 @@ def test_several_stores_are_told_apart_by_their_features(place: Path) -> None:
     with pytest.raises(InputError) as caught:
         face.Workspace(place).probe("set", "timm:test_resnet", "knn")
     for name in DEPTHS:
-        assert f" holds {name}" in str(caught.value)
+        assert f"feature {name}" in str(caught.value)
 
 
 def test_where_one_feature_is_needed_blocks_are_refused(place: Path) -> None:

@@ -102,7 +102,11 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "patient-key": lambda path: workspace_key(Workspace(path.parent)),
 }
 # What a report shows to people, and Frostline never reads.
-SHOWN = ("models/*/log.csv", "reports/*/index.html", "reports/*/tables/*", "reports/*/figures/*")
+SHOWN = (
+    *("models/*/log.csv", "models/*/README.md", "reports/*/index.html", "reports/*/tables/*"),
+    *("reports/*/figures/*", "reports/*/methods.*", "reports/*/references.bib"),
+    "reports/*/checklist.md",
+)
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,10 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"primary_metric": "recall_weighted"}, "primary_metric: `recall_weighted` is the same "),
         ({"ci": "foo"}, "ci: There is no interval 'foo': choose from auto, percentile, "),
         ({"clinical": {"by": ["age:x"]}}, "clinical: by 'age:x': behind a column stand cut points"),
-        ({"clinical": {"bye": ["sex"]}}, "s.yaml has no key 'clinical.bye': there are by"),
+        (
+            {"clinical": {"bye": ["sex"]}},
+            "s.yaml has no key 'clinical.bye': there are threshold, prevalence, positive, benefit, by",
+        ),
         ({"backbones": []}, "backbones must have at least 1 item, not []."),
         ({"datasets": {}}, "datasets must have at least 1 item, not {}."),
         ({"seeds": []}, "seeds must have at least 1 item, not []."),

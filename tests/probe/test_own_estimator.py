@@ -122,7 +122,7 @@ def test_what_cannot_be_a_head(build: Build) -> None:
 def test_its_head_is_not_stored_which_is_said(build: Build) -> None:
     place = build()
     run, _ = probe_head(place, "mri", "tiny", head=LogisticRegression())
-    assert [path.name for path in place.model(run).iterdir()] == ["head.json"]
+    assert [path.name for path in place.model(run).iterdir()] == ["README.md", "head.json"]
     with pytest.raises(InputError) as caught:
         load_head(place.model(run))
     assert str(caught.value) == (
