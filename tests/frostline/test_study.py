@@ -168,7 +168,7 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"clinical": {"by": ["age:x"]}}, "clinical: by 'age:x': behind a column stand cut points"),
         (
             {"clinical": {"bye": ["sex"]}},
-            "s.yaml has no key 'clinical.bye': there are threshold, prevalence, positive, benefit, by",
+            "s.yaml has no key 'clinical.bye': there are threshold, prevalence, positive, benefit,",
         ),
         ({"backbones": []}, "backbones must have at least 1 item, not []."),
         ({"datasets": {}}, "datasets must have at least 1 item, not {}."),
