@@ -12,10 +12,11 @@ from frostline.cache.tables.words import minus
 from frostline.report.clinical.calibration import METRICS, TEMPERATURE
 from frostline.report.notes import Note, missing
 from frostline.report.statistics.intervals.intervals import NO_INTERVAL
+from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import NONE, describe, seeds_word, trained_word
 from frostline.report.tables.formats import render_results
 from frostline.report.tables.numbers import score_cell, sizes_words
-from frostline.report.tables.positive import metric_title, shared
+from frostline.report.tables.positive import shared
 from frostline.report.tables.table import IN_JSON, Cell, Column, Row, Table
 
 MEANS = Note(
@@ -23,6 +24,7 @@ MEANS = Note(
     "acting on the model is better than both. Avoided: needless actions spared of 100 images, net "
     "of those missed, against acting on all."
 )
+OF_POSITIVE = Note("Slope, intercept and error are of the positive class.")
 SCALED = {"before": "no", "after": "yes"}
 
 
@@ -61,16 +63,16 @@ def benefit_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
 def calibration_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     """Lay out what `calibration` returned: of each run a row before and one after scaling."""
     scores = frame[frame["metric"] != TEMPERATURE]
-    names = [metric_title(shared(scores, name)) for name in METRICS]
+    models = {str(row["run"]): model for row, model in _named(frame)}
     columns = (
         Column("Model"),
         Column("Scaled"),
         Column("Temperature", True),
-        *(Column(title, True, name) for title, name in zip(names, METRICS, strict=True)),
+        *(Column(find_metric(name).title, True, name) for name in METRICS),
     )
     rows = []
-    for _, part in frame.groupby(["dataset", "run"], sort=False):
-        model = next(_named(part))[1]
+    for (_, run), part in frame.groupby(["dataset", "run"], sort=False):
+        model = models[str(run)]
         found = {(row["when"], row["metric"]): row for row in part.to_dict("records")}
         for when, word in SCALED.items():
             own = [found.get((when, name)) for name in METRICS]
@@ -84,7 +86,11 @@ def calibration_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
             first = part.iloc[0]
             rows.append(Row(cells, str(first["dataset"]), str(first["run"])))
     notes = (_sizes(scores, "95% intervals: jackknife-t over {unit}s."), *_noted(frame))
-    return Table(columns, tuple(rows), notes, "Calibration before and after scaling", elsewhere)
+    # Headings have no room for the positive class, which all of them share.
+    positive = shared(scores, METRICS[0])["positive"]
+    said = (replace(OF_POSITIVE, classes=(positive,)),) if positive else ()
+    caption = "Calibration before and after scaling"
+    return Table(columns, tuple(rows), (*said, *notes), caption, elsewhere)
 
 
 def render_benefit(frame: pd.DataFrame, format: str = "table") -> str:

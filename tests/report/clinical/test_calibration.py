@@ -25,7 +25,8 @@ from typer.testing import CliRunner
 import frostline
 from frostline.cli import app
 from frostline.report import reliability, write_predictions
-from frostline.report.clinical.calibration import METRICS
+from frostline.report.clinical.calibration import METRICS, calibration
+from frostline.report.clinical.tables import calibration_table, render_calibration
 from frostline.report.clinical.temperature import (
     LEAST,
     MOST,
@@ -285,3 +286,14 @@ def test_the_command_line(run, tmp_path: Path) -> None:
     for option in (("--replicates", "100"), ("--metric", "accuracy"), ("--over", "seeds")):
         assert f"`{option[0]}` does not act with `--calibration`" in said(*option)
     assert "tables of their own: ask for one at a time" in said("--net-benefit", "0.2")
+
+
+def test_models_that_differ_in_a_detail_are_told_apart_and_the_positive_class_is_named(run) -> None:
+    runs = [split_run(run, feature=name) for name in ("cls", "mean")]
+    frame = calibration(runs)
+    table = calibration_table(frame)
+    assert len({row.cells[0].label for row in table.rows}) == 2
+    assert len(table.rows) == 4
+    assert "Slope, intercept and error are of the positive class (PNEUMONIA)" in (
+        render_calibration(frame, "markdown")
+    )
