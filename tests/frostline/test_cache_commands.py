@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from .conftest import Run, environment, make_images
 
@@ -58,6 +59,7 @@ def test_the_life_of_a_cache(tmp_path: Path, frostline: Run) -> None:
     assert json.loads(out("cache", "ls", "--json"))[0]["rows"] == 18
 
 
+@pytest.mark.slow
 def test_torchrun_ranks_are_shards(tmp_path: Path, frostline: Run) -> None:
     make_images(tmp_path / "images", 12)
     assert frostline("index", "set", "--root", "images").returncode == 0

@@ -56,6 +56,7 @@ def runner_study():
 """
 
 
+@pytest.mark.slow
 def test_each_runner_has_a_card_and_the_others_none(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 48)
     study_at(tmp_path)

@@ -126,6 +126,7 @@ def folder_of(workspace: Workspace) -> Path:
     return workspace.embeddings("chest", "timm:test_vit")
 
 
+@pytest.mark.slow
 def test_stores_that_do_not_say_their_time_say_nothing_of_times(
     indexed: Path, frostline: Run
 ) -> None:
@@ -193,6 +194,7 @@ def test_slices_choose_by_patient_as_evaluate_scores_them(tmp_path: Path, frostl
         assert result.meta["validation"]["log_loss"] == pytest.approx(one.val_estimate, rel=0.02)
 
 
+@pytest.mark.slow
 def test_two_backbones_are_one_picture(indexed: Path, frostline: Run) -> None:
     done = frostline(*DEPTH, "-b", "timm:test_resnet", "--metric", "roc_auc")
     assert done.returncode == 0, done.stderr
@@ -389,6 +391,7 @@ def test_test_images_of_one_class_have_a_page(tmp_path: Path, frostline: Run) ->
     assert "nan" not in done.stderr.lower()
 
 
+@pytest.mark.slow
 def test_what_an_encoding_lacks_is_written_in_ascii(indexed: Path, frostline: Run) -> None:
     assert frostline(*DEPTH, "--cv", "none", "-q").returncode == 0
     for encoding in ("cp1252", "ascii", "utf-8"):

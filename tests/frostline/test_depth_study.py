@@ -148,6 +148,7 @@ def test_the_report_is_written_again_for_another_metric(finished: Path) -> None:
     assert "ROC AUC" in (folder / "answer.txt").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_few_patients_are_read_by_cross_validation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

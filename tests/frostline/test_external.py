@@ -254,6 +254,7 @@ def test_a_class_that_training_lacks_is_refused_and_the_others_go_on(again: Path
     assert set(states["b-from-a"]) == {"cannot start"}
 
 
+@pytest.mark.slow
 def test_a_class_that_the_external_set_lacks_is_said(again: Path) -> None:
     make_hospital(again / "more", range(60, 80), 4)
     (again / "more" / "sick").rename(again / "images-a" / "unsure")

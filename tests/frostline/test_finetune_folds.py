@@ -90,6 +90,7 @@ def test_what_a_cross_validation_is_not_for(indexed: Run, tmp_path: Path) -> Non
         assert (done.returncode, done.stderr) == (2, f"Error: {sentence}\n")
 
 
+@pytest.mark.slow
 def test_two_processes_share_every_fold(indexed: Run, tmp_path: Path) -> None:
     arguments = (*TINY, "--epochs", 1, "--batch", 5, "--lr", "1e-3", "--cv", "3x1")
     one = indexed(*arguments)

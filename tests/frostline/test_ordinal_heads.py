@@ -91,6 +91,7 @@ def test_predicted_and_exported_answers_are_the_runs(
     np.testing.assert_allclose(shares, test[columns], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_study_trains_it_again_where_the_order_changes(tmp_path: Path) -> None:
     make(tmp_path / "images")
     content = {

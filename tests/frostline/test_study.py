@@ -85,6 +85,7 @@ def test_a_study_runs_once_and_ends_with_answer_table_and_page(study: Path, fros
     assert sorted((study / "frostline-workspace" / "predictions").iterdir()) == runs
 
 
+@pytest.mark.slow
 def test_a_report_is_written_anew_when_a_manifest_changed(
     study: Path, frostline: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

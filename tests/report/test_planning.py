@@ -267,6 +267,7 @@ def test_with_as_many_patients_as_planned_the_power_is_the_planned_one():
     assert plan_assumed(0.2, needed, [0.05])["power"].item() == pytest.approx(0.9, abs=0.002)
 
 
+@pytest.mark.slow
 def test_so_many_made_up_patients_decide_as_often_as_planned(run):
     """Answers of two methods with 15% of discordance, drawn 200 times and compared."""
     (row,) = plan_assumed(0.15, 250, [0.06]).to_dict("records")
