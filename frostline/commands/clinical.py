@@ -86,7 +86,8 @@ class ClinicalOptions:
         """
         from frostline.cache.errors import InputError
 
-        asked = [name for name in MODES if getattr(self, name)]
+        # An empty text is a mistake of its own, and no wish for scores.
+        asked = [name for name in MODES if getattr(self, name) not in (None, False)]
         if len(asked) > 1:
             options = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
             raise InputError(f"{options} are tables of their own: ask for one at a time.")

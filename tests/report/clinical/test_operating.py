@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import frostline
 from frostline.cache import InputError
 from frostline.cli import app
+from frostline.report import write_predictions
 from frostline.report.clinical.operating_table import render_operating
 from frostline.report.clinical.thresholds import Candidates, parse_rule
 from frostline.report.notes import texts
@@ -354,3 +355,12 @@ def test_the_page_says_what_can_be_run(tmp_path, monkeypatch):
         done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert done.exit_code == 0, done.output
         assert "Sensitivity" in done.output
+
+
+@pytest.mark.parametrize("mode", ["threshold", "net-benefit", "by"])
+def test_an_empty_mode_is_no_wish_for_scores(mode: str, run, tmp_path: Path) -> None:
+    one = run(n=40)
+    write_predictions(tmp_path / "one.parquet", one.table, one.meta)
+    found = CliRunner().invoke(app, ["evaluate", str(tmp_path / "one.parquet"), f"--{mode}", ""])
+    assert found.exit_code != 0
+    assert isinstance(found.exception, InputError)
