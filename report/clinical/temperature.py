@@ -71,7 +71,7 @@ def fit_temperature(sample: Sample) -> Temperature:
 
     The log loss is convex in 1 / T, so that it has one lowest place. The interval is Student's t
     on the log scale, from the delete-one-unit jackknife (Tukey 1958): without a unit the
-    temperature is found by one step of Newton,.
+    temperature is found by one step of Newton.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp

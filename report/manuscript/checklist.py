@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from frostline.report.manuscript.methods import Material, methods
+from frostline.report.statistics.names import METHOD_COLUMNS
 from frostline.report.tables.data import FLOW
 from frostline.report.tables.table import Row, Table, columns, words
 from frostline.report.tables.writers.markdown import to_markdown
@@ -52,7 +53,12 @@ def _flow(material: Material) -> bool:
 
 
 def _several_seeds(material: Material) -> bool:
-    return len({meta["seed"] for meta in material.metas}) > 1
+    """Whether one method has several: of methods with a seed each nothing is seen of seeds."""
+    seeds: dict[tuple[str, ...], set[object]] = {}
+    for meta in material.metas:
+        method = tuple(str(meta.get(name)) for name in METHOD_COLUMNS)
+        seeds.setdefault(method, set()).add(meta["seed"])
+    return any(len(found) > 1 for found in seeds.values())
 
 
 def _shown(name: str) -> Callable[[Material], bool]:
@@ -86,7 +92,9 @@ ITEMS = (
     Item("TRIPOD+AI", "7", "preparation of data", "methods.md, Images", _section("Images")),
     Item("TRIPOD+AI", "10", "size of the study", "tables/data.md", _audited),
     Item("TRIPOD+AI", "12a", "how data were used", "methods.md, Data", _audited),
-    Item("TRIPOD+AI", "12c", "kind of model and tuning", "methods.md, Training", _always),
+    Item(
+        "TRIPOD+AI", "12c", "kind of model and tuning", "methods.md, Training", _section("Training")
+    ),
     Item("TRIPOD+AI", "12e", "measures of performance", "methods.md, Statistics", _always),
     Item("TRIPOD+AI", "12f", "recalibration", "methods.md", _shown("calibration")),
     Item("TRIPOD+AI", "14", "fairness", "tables/subgroups.md", _shown("subgroups")),
@@ -94,7 +102,7 @@ ITEMS = (
     Item(
         "TRIPOD+AI", "16", "development against evaluation data", "index.html", _shown("external")
     ),
-    Item("TRIPOD+AI", "18f", "code and its versions", "methods.md, Software", _always),
+    Item("TRIPOD+AI", "18f", "code, its versions", "methods.md, Software", _section("Software")),
     Item("TRIPOD+AI", "20a", "flow of participants", "index.html, Data", _flow),
     Item("TRIPOD+AI", "20b", "participants of each part", "tables/data.md", _audited),
     Item("TRIPOD+AI", "21", "numbers in each analysis", "tables/data.md", _audited),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from frostline.report.statistics.names import OUT_OF_FOLD
+
 RULES = {
     "youden": "by Youden's index [@youden1950]",
     "sensitivity": "for a sensitivity of {value}",
@@ -38,16 +40,25 @@ def evidence_sentences(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _operating(table: pd.DataFrame) -> str:
-    rules = [_rule(str(rule)) for rule in table["rule"].dropna().unique()]
-    return (
-        f"Thresholds were chosen on validation {' or '.join(rules)} and scored on test, with one "
-        "interval that holds the threshold and one that repeats its choice."
-    )
+    found = []
+    for rule, rows in table.groupby("rule", sort=False):
+        name, _, value = str(rule).partition("=")
+        if name not in RULES:
+            found.append(f"The threshold {rule} was fixed beforehand; its intervals hold it.")
+            continue
+        on = _fitted_on(rows)
+        found.append(
+            f"Thresholds were chosen on {on} {RULES[name].format(value=value)}, with one interval "
+            "that holds the threshold and one that repeats its choice."
+        )
+    return " ".join(found)
 
 
-def _rule(rule: str) -> str:
-    name, _, value = rule.partition("=")
-    return RULES[name].format(value=value) if name in RULES else f"as {rule}, beforehand"
+def _fitted_on(table: pd.DataFrame) -> str:
+    """Name the rows that something was chosen on: of a cross-validation there is no validation."""
+    folds = table["split"].eq(OUT_OF_FOLD)
+    words = {"validation": not folds.all(), "predictions of the other folds": folds.any()}
+    return " or ".join(word for word, there in words.items() if there)
 
 
 def _benefit(table: pd.DataFrame) -> str:
@@ -56,10 +67,11 @@ def _benefit(table: pd.DataFrame) -> str:
 
 
 def _calibration(table: pd.DataFrame) -> str:
-    return (
-        "Calibration was assessed by slope, intercept and debiased error before and after "
-        "temperature scaling fitted on validation [@guo2017]."
-    )
+    scaled = table[table["when"].eq("after") & table["estimate"].notna()]
+    after = ""
+    if len(scaled):
+        after = f" before and after temperature scaling fitted on {_fitted_on(scaled)} [@guo2017]"
+    return f"Calibration was assessed by slope, intercept and debiased error{after}."
 
 
 def _subgroups(table: pd.DataFrame) -> str:
@@ -73,6 +85,7 @@ def _subgroups(table: pd.DataFrame) -> str:
 def _external(table: pd.DataFrame) -> str:
     names = ", ".join(map(str, table["dataset"].unique()))
     return (
-        f"{names}: scored by the same models without training, patients and images of both data "
-        "sets left out; intervals of differences add the squared distances of both [@newcombe1998]."
+        f"{names}: scored by the same models without training, patients and images that both data "
+        "sets have being left out; intervals of differences add the squared distances of both "
+        "[@newcombe1998]."
     )

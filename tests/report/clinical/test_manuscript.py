@@ -13,6 +13,7 @@ from frostline.extract.backbones.catalog import NAMED
 from frostline.extract.backbones.origins import WORKS, known_origin
 from frostline.report.manuscript.bibliography import REFERENCES, bibtex, cited
 from frostline.report.manuscript.card import model_card
+from frostline.report.manuscript.evidence import evidence_sentences
 from frostline.report.manuscript.methods import CITED_SOFTWARE, INTERVALS, OPTIMIZERS, Material
 from frostline.report.manuscript.methods import methods as sections_of
 from frostline.report.manuscript.writing import manuscript, markdown_text
@@ -177,3 +178,42 @@ def test_a_card_without_test_images_says_so(run):
     one = material(run).runs[0]
     one.table["split"] = "val"
     assert "None: " in model_card(one)
+
+
+def test_a_threshold_that_was_fixed_is_not_said_to_be_chosen():
+    fixed, chosen, folds = (
+        evidence_sentences({"operating": pd.DataFrame({"rule": [rule], "split": [split]})})[0]
+        for rule, split in (
+            ("0.5", "test"),
+            ("sensitivity=0.95", "test"),
+            ("youden", "out of fold"),
+        )
+    )
+    assert "0.5 was fixed beforehand" in fixed
+    assert "chosen" not in fixed
+    assert "repeats" not in fixed
+    assert "chosen on validation for a sensitivity of 0.95" in chosen
+    assert "other folds" in folds
+    assert "validation" not in folds
+
+
+def test_scaling_is_said_only_where_there_was_a_temperature():
+    rows = {"split": ["val", "test"], "when": ["after", "before"], "estimate": [1.1, 0.9]}
+    (scaled,) = evidence_sentences({"calibration": pd.DataFrame(rows)})
+    assert "temperature scaling fitted on validation" in scaled
+    rows["estimate"] = [float("nan"), 0.9]
+    (plain,) = evidence_sentences({"calibration": pd.DataFrame(rows)})
+    assert "temperature" not in plain
+
+
+def test_the_checklist_points_only_to_what_is_there(run):
+    found = material(run, versions=None)
+    assert "Software" not in manuscript(found)["checklist.md"]
+    # Two methods with a seed each say nothing of seeds; one method with two does.
+    one, other = (
+        material(run, seed=seed, head=head).runs[0] for seed, head in ((0, "knn"), (1, "adam"))
+    )
+    seeds = "robustness over seeds"
+    assert seeds not in manuscript(Material([one, other], found.scores))["checklist.md"]
+    other.meta["head"] = "knn"
+    assert seeds in manuscript(Material([one, other], found.scores))["checklist.md"]
