@@ -24,6 +24,7 @@ MEANS = Note(
     "acting on the model is better than both. Avoided: needless actions spared of 100 images, net "
     "of those missed, against acting on all."
 )
+ACTED_ON = Note("Acting on images that are called positive.")
 OF_POSITIVE = Note("Slope, intercept and error are of the positive class.")
 SCALED = {"before": "no", "after": "yes"}
 
@@ -31,7 +32,7 @@ SCALED = {"before": "no", "after": "yes"}
 def benefit_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     """Lay out what `net_benefit` returned: a row a method, class and threshold."""
     one_class = frame["positive"].nunique() == 1
-    what = f" (positive: {frame['positive'].iloc[0]})" if one_class else ""
+    acted = (replace(ACTED_ON, classes=(str(frame["positive"].iloc[0]),)),) if one_class else ()
     columns = (
         Column("Model"),
         *[Column("Acting on")] * (not one_class),
@@ -55,8 +56,8 @@ def benefit_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
         rows.append(Row(cells, str(row["dataset"]), str(row["run"])))
     again = " and seeds" if (frame["n_seeds"] > 1).any() else ""
     how = "95% intervals over {unit}s" + again + "."
-    notes = (_sizes(frame, how), MEANS, *_noted(frame))
-    caption = f"Net benefit at thresholds fixed beforehand{what}"
+    notes = (*acted, _sizes(frame, how), MEANS, *_noted(frame))
+    caption = "Net benefit at thresholds fixed beforehand"
     return Table(columns, tuple(rows), notes, caption, elsewhere)
 
 

@@ -35,6 +35,7 @@ UNBOUNDED = (
     "No temperature: validation's log loss still falls at {bound:g}, the {which} that is tried."
 )
 ALL_ALIKE = "No temperature: the probabilities of the validation rows are all alike."
+ONE_CLASS = "No temperature: the validation rows are all of one class."
 NO_ROWS = "There are no validation rows to fit a temperature on."
 
 
@@ -85,6 +86,8 @@ def fit_temperature(sample: Sample) -> Temperature:
     none = Temperature(nan, nan, nan, sample.unit, sample.n_units, sample.n_images)
     if np.ptp(logits, axis=1).max() < 1e-9:
         return replace(none, notes=(Note(ALL_ALIKE),))
+    if len(np.unique(truth)) == 1:
+        return replace(none, notes=(Note(ONE_CLASS),))
 
     def loss(log_temperature: float) -> float:
         scaled = np.exp(-log_temperature)

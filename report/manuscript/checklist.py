@@ -65,6 +65,14 @@ def _shown(name: str) -> Callable[[Material], bool]:
     return lambda material: bool(len(material.evidence.get(name, ())))
 
 
+def _saved(material: Material) -> bool:
+    """Say whether a model was kept: not of cross-validations, nor of parts of the training set."""
+    return any(
+        meta["backbone"] and not meta.get("cv") and meta.get("draw") is None
+        for meta in material.metas
+    )
+
+
 def _always(material: Material) -> bool:
     return True
 
@@ -106,7 +114,7 @@ ITEMS = (
     Item("TRIPOD+AI", "20a", "flow of participants", "index.html, Data", _flow),
     Item("TRIPOD+AI", "20b", "participants of each part", "tables/data.md", _audited),
     Item("TRIPOD+AI", "21", "numbers in each analysis", "tables/data.md", _audited),
-    Item("TRIPOD+AI", "22", "the model itself", "models/<run>/README.md", _always),
+    Item("TRIPOD+AI", "22", "the model itself", "models/<run>/README.md", _saved),
     Item("TRIPOD+AI", "23a", "performance with intervals", "tables/scores.md", _always),
     Item(
         "TRIPOD+AI", "23a", "performance in subgroups", "tables/subgroups.md", _shown("subgroups")

@@ -16,6 +16,14 @@ RULES = {
 }
 
 
+# Heads that are kept as they were on validation; all others are fitted again.
+KEPT_HEADS = ("adam",)
+REFITTED = (
+    "Validation images were answered by each head as fitted to training images alone; what was "
+    "chosen there is applied to the head that was then fitted to both."
+)
+
+
 def evidence_sentences(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Say how the tables of clinical evidence were made; nothing of those that are empty.
 
@@ -36,7 +44,23 @@ def evidence_sentences(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         table = tables.get(name)
         if table is not None and len(table):
             found.append(sentence(table))
-    return found
+    return found + ([REFITTED] if any(map(_is_refitted, _chosen(tables))) else [])
+
+
+def _chosen(tables: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
+    """Give the rows of what was chosen on a validation part: thresholds and temperatures."""
+    points, scaled = tables.get("operating"), tables.get("calibration")
+    found = []
+    if points is not None and len(points):
+        found.append(points[points["rule"].astype(str).str.partition("=")[0].isin(RULES)])
+    if scaled is not None and len(scaled):
+        found.append(scaled[scaled["when"].eq("after") & scaled["estimate"].notna()])
+    return [rows[rows["split"] != OUT_OF_FOLD] for rows in found]
+
+
+def _is_refitted(rows: pd.DataFrame) -> bool:
+    """Say whether some rows are of heads that are fitted again after validation."""
+    return bool((rows["unfreeze"].eq("none") & ~rows["head"].isin(KEPT_HEADS)).any())
 
 
 def _operating(table: pd.DataFrame) -> str:
@@ -76,9 +100,13 @@ def _calibration(table: pd.DataFrame) -> str:
 
 def _subgroups(table: pd.DataFrame) -> str:
     columns = ", ".join(name for name in map(str, table["column"].dropna().unique()) if name)
+    tested = table.loc[table["p"].notna(), "column"].astype(str).unique()
+    found = f"Scores of subgroups by {columns} were computed"
+    if not len(tested):
+        return f"{found}; they were not compared."
     return (
-        f"Subgroups by {columns} were compared by one test for each column, of jackknife "
-        "pseudo-values, adjusted by Holm's method [@holm1979]."
+        f"{found}; those by {', '.join(tested)} were compared by one test for each column, of "
+        "jackknife pseudo-values, adjusted by Holm's method [@holm1979]."
     )
 
 

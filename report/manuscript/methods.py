@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache.tables.words import counted
-from frostline.report.manuscript.evidence import evidence_sentences
+from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import MAJORITY_HEAD
@@ -229,7 +229,7 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
         counts = _listed(sorted(tried))
         found.append(f"Of {counts} settings validation {_metric_words(chosen)} chose one.")
     again = "and the head after its best epoch on validation was kept"
-    if head != "adam":
+    if head not in KEPT_HEADS:
         again = "and what was chosen was fitted again to training and validation images"
     found[-1] = found[-1].removesuffix(".") + f", {again}."
     return [*found, *_seeds(runs)]
@@ -239,9 +239,8 @@ def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
     what = {"all": "all blocks", "1": "the last block"}.get(unfreeze, unfreeze)
     what = f"the last {what} blocks" if what.isdigit() else what
     found = []
-    for protocol, same in _by(runs, "protocol").items():
-        recipe = same[0]["hyperparameters"]
-        recipe = (recipe or {}).get("folds", [recipe])[0] or {}
+    for (protocol, _), same in _by_recipe(runs).items():
+        recipe = _recipe(same[0])
         optimizer = OPTIMIZERS.get(str(recipe.get("optimizer")), str(recipe.get("optimizer")))
         rates = sorted({rate for run in same for rate in run.get("lr_candidates") or ()})
         words = f"Fine-tuned ({protocol}): {what} and a linear head were trained by {optimizer}"
@@ -260,6 +259,21 @@ def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
     return found
 
 
+def _recipe(meta: Meta) -> dict[str, Any]:
+    """Give the settings of a training; of a cross-validation those of its first fold."""
+    found = meta["hyperparameters"] or {}
+    return dict(found.get("folds", [found])[0] or {})
+
+
+def _by_recipe(runs: Iterable[Meta]) -> dict[tuple[str, str], list[Meta]]:
+    """Group trainings by protocol and settings, but for the rate that validation chose."""
+    found: dict[tuple[str, str], list[Meta]] = {}
+    for run in runs:
+        settings = {name: value for name, value in _recipe(run).items() if name != "lr"}
+        found.setdefault((str(run["protocol"]), repr(settings)), []).append(run)
+    return found
+
+
 def _rest(recipe: Meta) -> dict[str, Any]:
     said = ("epochs", "batch_size", "optimizer", "lr", "select")
     return {name: value for name, value in recipe.items() if name not in said}
@@ -275,7 +289,7 @@ def _seeds(runs: Sequence[Meta]) -> list[str]:
 def statistics_sentences(material: Material) -> list[str]:
     """Say what was scored, with which intervals and tests."""
     scores = material.scores[material.scores["head"] != MAJORITY_HEAD]
-    units = list(scores["unit"].unique())
+    units = list(map(str, scores["unit"].unique()))
     word = {"group": "groups (patients, or what the data set calls so)", "image": "images"}
     found = [
         f"The unit of all intervals and tests is {_listed([word[unit] for unit in units])}.",
@@ -286,24 +300,28 @@ def statistics_sentences(material: Material) -> list[str]:
     for method, rows in scores.groupby("method", sort=False):
         if str(method) in INTERVALS:
             replicates = f"{int(rows['replicates'].max()):,}"
-            filled = INTERVALS[str(method)].format(unit=units[0], replicates=replicates)
-            used.append(filled)
+            own = " or ".join(map(str, rows["unit"].unique()))
+            used.append(INTERVALS[str(method)].format(unit=own, replicates=replicates))
     found += [f"95% intervals are by {'; by '.join(used)}."] if used else []
-    return found + _test_sentences(material.tests)
+    return found + _test_sentences(material.tests, " or ".join(f"{unit}s" for unit in units))
 
 
-def _test_sentences(tests: pd.DataFrame) -> list[str]:
+def _test_sentences(tests: pd.DataFrame, units: str) -> list[str]:
     if not len(tests):
         return []
-    flips = "by flipping the signs of what groups contribute, the test being inverted for its "
-    flips += "interval [@cameron2008]"
-    found = [f"Differences were tested {flips}."]
-    if tests["seed_df"].notna().any():
-        found = [
+    found, several = [], tests["seed_df"].notna()
+    if several.any():
+        found.append(
             "Differences of methods with several seeds were tested by Student's t with the "
-            "variance of test groups, of seeds and of their interaction, seeds being what readers "
-            f"are in a study of readers [@hillis2007]; those of one seed {flips}."
-        ]
+            f"variance of test {units}, of seeds and of their interaction, seeds being what "
+            "readers are in a study of readers [@hillis2007]."
+        )
+    if not several.all():
+        whose = "Those of one seed" if several.any() else "Differences"
+        found.append(
+            f"{whose} were tested by flipping the signs of what {units} contribute, the test being "
+            "inverted for its interval [@cameron2008]."
+        )
     names = sorted(set(tests["adjustment"].dropna()) - {"none"})
     if names:
         cite = " [@westfall1993]" if "max-T" in names else ""

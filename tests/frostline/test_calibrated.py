@@ -118,7 +118,7 @@ def pixels_of(loaded, file: Path) -> np.ndarray:
             lambda run: run.table.assign(
                 label=run.table["prediction"],
             ),
-            "has no best temperature (validation's log loss still falls at 0.05, the lowest",
+            "has no best temperature (the validation rows are all of one class)",
         ),
         (None, "has no predictions in "),
     ],

@@ -95,9 +95,14 @@ def find_column(run: Predictions, sample: Sample, asked: Asked) -> pd.Series:
     Raises
     ------
     InputError
-        If neither has the column, or images of a patient differ in it.
+        If neither has the column, images of a patient differ in it, or the model itself wrote it.
     """
     table, name = run.table, asked.name
+    if name == "prediction" or name in (f"prob_{one}" for one in run.classes):
+        raise InputError(
+            f"Column {name!r} is what the model said, and subgroups by it differ whatever the "
+            "patients: give a column that was known before."
+        )
     if sample.ids is None:
         raise InputError(f"{run.run}: there is no image_id to join {name!r} by: add the column.")
     there = name in table

@@ -15,6 +15,7 @@ import frostline
 from frostline.cli import app
 from frostline.report import write_predictions
 from frostline.report.clinical.benefit import _Rows
+from frostline.report.clinical.tables import render_benefit
 from frostline.report.statistics.comparisons.methods import group_methods
 from frostline.report.statistics.curves import THRESHOLDS
 from frostline.report.statistics.curves import net_benefit as curve
@@ -190,3 +191,9 @@ def test_the_command_line(run, tmp_path: Path) -> None:
     bare = one.table.drop(columns=[name for name in one.table if name.startswith("prob_")])
     write_predictions(path, bare, one.meta)
     assert "run-0 has no probabilities" in said("--net-benefit", "0.2")
+
+
+def test_the_class_that_is_acted_on_is_named_in_a_terminal(run) -> None:
+    """A terminal has no captions."""
+    said = render_benefit(frostline.net_benefit(run(("a", "b", "c")), thresholds=0.1, positive="b"))
+    assert "Acting on images that are called positive (b)." in " ".join(said.split())

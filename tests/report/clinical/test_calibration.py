@@ -161,6 +161,7 @@ def test_intervals_of_the_temperature_cover_by_groups() -> None:
         ([0, 1] * 20, [0.9, 0.2] * 20, "still falls at 0.05, the lowest"),
         ([0, 1] * 20, [0.2, 0.9] * 20, "still falls at 20, the highest"),
         ([0, 1] * 20, [0.5, 0.5] * 20, "are all alike"),
+        ([1, 1] * 20, [0.3, 0.4] * 20, "are all of one class"),
     ],
 )
 def test_where_there_is_no_temperature(truth: list[int], first: list[float], said: str) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from frostline.extract.backbones.catalog import NAMED
 from frostline.extract.backbones.origins import WORKS, known_origin
+from frostline.probe.heads.registry import HEADS
 from frostline.report.manuscript.bibliography import REFERENCES, bibtex, cited
 from frostline.report.manuscript.card import model_card
-from frostline.report.manuscript.evidence import evidence_sentences
+from frostline.report.manuscript.evidence import KEPT_HEADS, REFITTED, evidence_sentences
 from frostline.report.manuscript.methods import CITED_SOFTWARE, INTERVALS, OPTIMIZERS, Material
 from frostline.report.manuscript.methods import methods as sections_of
 from frostline.report.manuscript.writing import manuscript, markdown_text
@@ -44,6 +45,9 @@ RECORDED = {
         "weights": "abc123",
     },
 }
+
+
+TUNED = {"unfreeze": ["all"], "head": ["linear"]}
 
 
 def material(run, **meta):
@@ -182,7 +186,9 @@ def test_a_card_without_test_images_says_so(run):
 
 def test_a_threshold_that_was_fixed_is_not_said_to_be_chosen():
     fixed, chosen, folds = (
-        evidence_sentences({"operating": pd.DataFrame({"rule": [rule], "split": [split]})})[0]
+        evidence_sentences(
+            {"operating": pd.DataFrame({"rule": [rule], "split": [split], **TUNED})}
+        )[0]
         for rule, split in (
             ("0.5", "test"),
             ("sensitivity=0.95", "test"),
@@ -199,6 +205,7 @@ def test_a_threshold_that_was_fixed_is_not_said_to_be_chosen():
 
 def test_scaling_is_said_only_where_there_was_a_temperature():
     rows = {"split": ["val", "test"], "when": ["after", "before"], "estimate": [1.1, 0.9]}
+    rows |= {name: 2 * value for name, value in TUNED.items()}
     (scaled,) = evidence_sentences({"calibration": pd.DataFrame(rows)})
     assert "temperature scaling fitted on validation" in scaled
     rows["estimate"] = [float("nan"), 0.9]
@@ -217,3 +224,50 @@ def test_the_checklist_points_only_to_what_is_there(run):
     assert seeds not in manuscript(Material([one, other], found.scores))["checklist.md"]
     other.meta["head"] = "knn"
     assert seeds in manuscript(Material([one, other], found.scores))["checklist.md"]
+
+
+def test_what_is_chosen_before_a_head_is_fitted_again_is_said_to_be():
+    """It is not so of a fixed threshold, of folds, of a head that is kept, and of a network."""
+    kept = {name for name, head in HEADS.items() if not head.refits}
+    assert kept == set(KEPT_HEADS)
+    row = {"rule": "youden", "split": "test", "unfreeze": "none", "head": "logistic"}
+    for change, said in (
+        ({}, True),
+        ({"rule": "0.5"}, False),
+        ({"split": "out of fold"}, False),
+        ({"head": "adam"}, False),
+        ({"unfreeze": "all", "head": "linear"}, False),
+    ):
+        found = evidence_sentences({"operating": pd.DataFrame([row | change])})
+        assert (REFITTED in found) is said, change
+
+
+def test_subgroups_that_were_not_tested_are_not_said_to_be_compared():
+    rows = pd.DataFrame({"column": ["", "sex", "site"], "p": [float("nan"), 0.2, float("nan")]})
+    (both,) = evidence_sentences({"subgroups": rows})
+    assert "by sex, site were computed; those by sex were compared" in both
+    (none,) = evidence_sentences({"subgroups": rows.assign(p=float("nan"))})
+    assert none.endswith("they were not compared.")
+
+
+def test_trainings_by_other_recipes_are_told_apart(run):
+    given = {"unfreeze": "all", "head": "linear"}
+    recipes = [{"epochs": epochs, "optimizer": "adam", "lr": 1e-4} for epochs in (5, 9)]
+    runs = [material(run, **given, hyperparameters=one).runs[0] for one in recipes]
+    text = said(Material(runs, evaluate(runs[:1])))
+    assert "for 5 epochs" in text
+    assert "for 9 epochs" in text
+
+
+def test_seeds_alone_are_not_said_to_be_tested_by_flips(run):
+    for seed_df, flips in (([3.0], False), ([3.0, float("nan")], True), ([float("nan")], True)):
+        tests = pd.DataFrame({"adjustment": "none", "seed_df": seed_df})
+        found = material(run)
+        assert ("flipping" in said(Material(found.runs, found.scores, tests=tests))) is flips
+
+
+def test_no_card_is_pointed_to_where_no_model_was_kept(run):
+    found = material(run)
+    assert "| TRIPOD+AI | 22 |" in manuscript(found)["checklist.md"]
+    folds = material(run, cv={"folds": 5, "repeat": 0})
+    assert "| TRIPOD+AI | 22 |" not in manuscript(folds)["checklist.md"]

@@ -403,3 +403,9 @@ def test_the_documented_level_is_what_was_measured():
             low, high = 100 * part[name].min(), 100 * part[name].max()
             cells.append("" if np.isnan(low) else f"{low:.0f}–{high:.0f}")
         assert f"| {images} | {metric} | {' | '.join(cells)} |" in text
+
+
+@pytest.mark.parametrize("column", ["prediction", "prob_sick:0.5"])
+def test_what_the_model_said_makes_no_subgroups(column):
+    with pytest.raises(InputError, match="is what the model said"):
+        frostline.subgroups(readings(40), column)
