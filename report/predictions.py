@@ -106,6 +106,12 @@ class Predictions:
         """Whether a person declared that order, so that the last of two classes is positive."""
         return bool(self.meta["classes_declared"])
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are labelled rows of split val, on which something can be chosen."""
+        there = self.table["split"].eq("val").fillna(False) & self.table["label"].notna()
+        return bool(there.any())
+
     def in_order(self, declared: Sequence[str] | None) -> Predictions:
         """Give the same with class list and columns in a declared order (`in_class_order`)."""
         table, meta = in_class_order(self.table, self.meta, declared)

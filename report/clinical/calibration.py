@@ -15,7 +15,6 @@ from frostline.report.clinical.temperature import (
     Temperature,
     fit_temperature,
     fold_temperatures,
-    has_validation,
     scale,
     validation_sample,
 )
@@ -102,7 +101,7 @@ def calibration(
     for run, sample in scored:
         if sample.probs is None:
             raise InputError(f"{run.run} has no probabilities to calibrate: give prob_ columns.")
-        if sample.split in WITH_VALIDATION and has_validation(run):
+        if sample.split in WITH_VALIDATION and run.has_validation:
             raise InputError(
                 f"{run.run}: the temperature is fitted on rows of split {sample.split}: score "
                 "another, such as --split test."
@@ -155,7 +154,7 @@ def scale_run(
         folds, why = fold_temperatures(run, sample)
         found = replace(found, notes=(*found.notes, *why))
         known = not np.isnan([*folds, found.value]).any()
-    elif sample.split in WITH_VALIDATION or not has_validation(run):
+    elif sample.split in WITH_VALIDATION or not run.has_validation:
         nan = float("nan")
         found = Temperature(nan, nan, nan, sample.unit, 0, 0, (Note(NO_ROWS),))
         known = False

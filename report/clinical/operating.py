@@ -203,9 +203,7 @@ def against_rest(sample: Sample, positive: str) -> Sample:
 
 def can_choose(run: Predictions, sample: Sample) -> bool:
     """Say whether a run has probabilities, and labelled rows to choose a threshold on."""
-    table = run.table
-    there = table["split"].eq(VALIDATION).fillna(False) & table["label"].notna()
-    return sample.probs is not None and (_is_cv(run) or bool(there.any()))
+    return sample.probs is not None and (_is_cv(run) or run.has_validation)
 
 
 def make_choice(run: Predictions, sample: Sample, asked: Asked) -> Choice:

@@ -104,12 +104,6 @@ def fit_temperature(sample: Sample) -> Temperature:
     return replace(none, value=float(np.exp(found)), low=low, high=high, notes=notes)
 
 
-def has_validation(run: Predictions) -> bool:
-    """Say whether a run has labelled validation rows."""
-    there = (run.table["split"] == "val").fillna(False) & run.table["label"].notna()
-    return bool(there.any())
-
-
 def validation_sample(run: Predictions, *, unit: str = "group", aggregate: str = "auto") -> Sample:
     """Take the validation rows of a run.
 
@@ -118,7 +112,7 @@ def validation_sample(run: Predictions, *, unit: str = "group", aggregate: str =
     InputError
         If it has none with a label, or no probabilities.
     """
-    if not has_validation(run):
+    if not run.has_validation:
         why = "a cross-validation, which" if run.meta.get("cv") else "a file that"
         raise InputError(
             f"{run.run} is {why} has no labelled rows of split val, on which a temperature is "
