@@ -188,7 +188,7 @@ def scale_run(
 
 
 def _is_scored(run: Predictions, sample: Sample) -> bool:
-    """Say whether validation is among what is scored: of an external data set it is elsewhere."""
+    """Say whether rows of validation are scored; those of an external run are elsewhere."""
     return sample.split in WITH_VALIDATION and run.validated is run
 
 
