@@ -71,6 +71,7 @@ def audit_stored(
     The audit, and sentences on what was not looked for.
     """
     from frostline.cache import read_manifest
+    from frostline.cache.manifest import SPLITS
     from frostline.extract.audit.audit import audit
 
     manifest = read_manifest(workspace.manifest(name))
@@ -86,7 +87,8 @@ def audit_stored(
         missing.append(TOO_MANY)
     else:
         embeddings = store.keys, _values(store, np.arange(len(store)))
-    return audit(manifest, hashes=hashes, embeddings=embeddings), missing
+    splits = ("test",) if pooled else SPLITS
+    return audit(manifest, splits=splits, hashes=hashes, embeddings=embeddings), missing
 
 
 def _audit(workspace: Workspace, name: str, pooled: bool) -> DataAudit:

@@ -107,10 +107,31 @@ class Predictions:
         return bool(self.meta["classes_declared"])
 
     @property
+    def validated(self) -> Predictions:
+        """The run whose validation rows a threshold or a temperature is chosen on.
+
+        It is this run, or where this one scores an external data set, the run that was trained: its
+        file, if that lies next to this one's.
+        """
+        if not self.is_external or self.folder is None:
+            return self
+        path = self.folder / f"{self.meta['trained_run']}.parquet"
+        if not path.is_file():
+            return self
+        trained = read_predictions(path)
+        meta = {**trained.meta, "classes": self.classes}
+        return replace(trained, meta=meta) if set(trained.classes) == set(self.classes) else self
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it scores another data set than that of its training."""
+        return bool(self.meta.get("trained_run"))
+
+    @property
     def has_validation(self) -> bool:
         """Whether there are labelled rows of split val, on which something can be chosen."""
-        there = self.table["split"].eq("val").fillna(False) & self.table["label"].notna()
-        return bool(there.any())
+        table = self.validated.table
+        return bool((table["split"].eq("val").fillna(False) & table["label"].notna()).any())
 
     def in_order(self, declared: Sequence[str] | None) -> Predictions:
         """Give the same with class list and columns in a declared order (`in_class_order`)."""

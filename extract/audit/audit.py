@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def audit(
     *,
     label: str = "label",
     split: str = "split",
+    splits: Sequence[str] = SPLITS,
     hashes: ImageHashes | None = None,
     embeddings: Embeddings | None = None,
 ) -> Audit:
@@ -120,6 +122,8 @@ def audit(
     ----------
     label, split
         Columns to take labels and splits from.
+    splits
+        Those that there should be.
     hashes
         Content keys and perceptual hashes (`frostline.extract.audit.thumbnails.store_hashes`);
         without them near-duplicates are not looked for.
@@ -145,7 +149,7 @@ def audit(
         *near_findings(alike, ALIKE),
         *header_findings(accuracy),
         *unreadable_findings(unreadable, len(images)),
-        *_findings_of_images(images, manifest),
+        *_findings_of_images(images, manifest, splits),
         *left_out_findings(left_out),
     ]
     order = ("leak", "warning", "note")
@@ -165,7 +169,9 @@ def audit(
     )
 
 
-def _findings_of_images(images: pd.DataFrame, manifest: Manifest) -> list[Finding]:
+def _findings_of_images(
+    images: pd.DataFrame, manifest: Manifest, splits: Sequence[str]
+) -> list[Finding]:
     """Say what the table of images alone shows, and the notes of how it was made."""
     notes, made = manifest.meta.get("notes", {}), manifest.meta.get("made_splits", [])
     return [
@@ -173,7 +179,7 @@ def _findings_of_images(images: pd.DataFrame, manifest: Manifest) -> list[Findin
         *undecoded_findings(_undecoded(manifest, images)),
         *grey_level_findings(notes.get("grey_levels")),
         *faint_mask_findings(images),
-        *class_findings(images),
+        *class_findings(images, splits),
         *validation_findings(images, made),
         *spelling_findings(images),
         *grouping_findings(images),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -140,11 +140,11 @@ def validation_findings(images: pd.DataFrame, made: Collection[str]) -> list[Fin
     return [Finding("warning", text)]
 
 
-def class_findings(images: pd.DataFrame) -> list[Finding]:
-    """Say which splits lack classes, and which images a label."""
+def class_findings(images: pd.DataFrame, splits: Sequence[str] = SPLITS) -> list[Finding]:
+    """Say which of the splits that there should be lack classes, and which images a label."""
     labels = set(images["label"].dropna())
     findings = []
-    for part in SPLITS:
+    for part in splits:
         there = images.loc[images["split"] == part, "label"]
         missing = sorted(labels - set(there))
         if len(there) == 0:

@@ -49,8 +49,8 @@ class ScoringOptions:
     positive: Annotated[
         str | None,
         typer.Option(
-            help="Which of two classes is positive; of more, with --threshold, the one against "
-            "the others."
+            help="Which of two classes is positive; of more, with --threshold, --net-benefit, "
+            "--calibration or --by, the one against the others."
         ),
     ] = None
 

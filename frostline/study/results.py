@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from frostline import __version__
 from frostline.audits import audit_datasets
 from frostline.cache import InputError, Workspace, declared_classes, read_manifest, spec_key
+from frostline.cache.manifest import COLUMNS
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
 from frostline.study.depth_data import depth_runs, shown_runs, study_curves
@@ -94,6 +96,7 @@ def update_report(
         "with_images": with_images,
         "manifests": {name: read_manifest(workspace.manifest(name)).digest() for name in names},
         "classes": {name: declared_classes(workspace, name) for name in names},
+        "columns": _own_columns(workspace, [*names, *study.external]),
         "failed": dict(failed or {}),
         "done": list(done) if failed else [],
         "depths": list(depths),
@@ -106,6 +109,22 @@ def update_report(
         files = file_digests(folder, [ANSWER])
         write_json(folder / STATE, FORMAT, VERSION, {**state, "files": files})
     return folder
+
+
+def _own_columns(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
+    """Digest what users bring to manifests, such as sex and scanner: it trains nothing.
+
+    Data sets without a manifest, of which there are no runs either, are left out.
+    """
+    found = {}
+    for name in names:
+        path = workspace.manifest(name)
+        if path.is_file():
+            table = read_manifest(path).table.sort_values("image_id")
+            own = [one for one in map(str, table) if one not in COLUMNS and "mtime" not in one]
+            text = table[["image_id", *own]].to_csv(index=False)
+            found[name] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return found
 
 
 def print_report(folder: Path) -> None:

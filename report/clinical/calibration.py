@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.class_order import GIVEN_POSITIVE
 from frostline.report.clinical.temperature import (
     NO_ROWS,
     Temperature,
     fit_temperature,
     fold_temperatures,
     scale,
+    validation_notes,
     validation_sample,
 )
 from frostline.report.notes import Note, Notes
@@ -45,6 +47,9 @@ HELD = Note(
 OF_OTHER_FOLDS = Note(
     "After: each fold is scaled by the temperature of the predictions of the other folds, which "
     "the intervals hold as it is; the temperature shown is that of all folds together."
+)
+AGAINST_REST = (
+    "The temperature is of all classes; all else is of the positive class against the others."
 )
 COLUMNS = ("when", "metric", "estimate", "low", "high", "n_units", "n_images", "unit", "method")
 
@@ -79,8 +84,10 @@ def calibration(
 
     Parameters
     ----------
-    predictions, unit, aggregate, classes, positive
+    predictions, unit, aggregate, classes
         As in `evaluate`.
+    positive : str, optional
+        The positive class; of more than two it is set against all others, after scaling.
     split : str
         Which rows are scored: none of validation may be among them.
 
@@ -94,29 +101,41 @@ def calibration(
     Raises
     ------
     InputError
-        If a run has no probabilities, or validation rows would be scored.
+        If a run has no probabilities or no validation rows, or those would be scored.
     """
-    order: dict[str, Any] = {"classes": classes, "positive": positive}
+    order: dict[str, Any] = {"classes": classes, "positive": positive, "against_rest": True}
     scored = as_scored(predictions, split=split, unit=unit, aggregate=aggregate, **order)
     for run, sample in scored:
         if sample.probs is None:
             raise InputError(f"{run.run} has no probabilities to calibrate: give prob_ columns.")
-        if sample.split in WITH_VALIDATION and run.has_validation:
+        if _is_scored(run, sample) and run.has_validation:
             raise InputError(
                 f"{run.run}: the temperature is fitted on rows of split {sample.split}: score "
                 "another, such as --split test."
             )
-    return calibration_frame(scored, unit=unit, aggregate=aggregate)
+        if not (run.has_validation or _is_cv(run)):
+            raise InputError(
+                f"{run.run}: no row of split 'val' has a label, so that there is nothing to fit a "
+                "temperature on: for calibration as it is give --metric calibration_slope."
+            )
+    return calibration_frame(scored, unit=unit, aggregate=aggregate, positive=positive)
 
 
 def calibration_frame(
-    scored: Sequence[Scored], *, unit: str = "group", aggregate: str = "auto"
+    scored: Sequence[Scored],
+    *,
+    unit: str = "group",
+    aggregate: str = "auto",
+    positive: str | None = None,
 ) -> pd.DataFrame:
-    """Make what `calibration` returns, of the runs that have probabilities."""
+    """Make what `calibration` returns, of the runs that have probabilities.
+
+    Without rows to fit a temperature on there is no "after".
+    """
     records: list[dict[str, Any]] = []
     for item in scored:
         if item[1].probs is not None:
-            records += _records(item, unit, aggregate)
+            records += _records(item, unit, aggregate, positive)
     return pd.DataFrame(records)
 
 
@@ -149,17 +168,18 @@ def scale_run(
     """
     assert sample.probs is not None
     folds: Array | None = None
-    if run.meta.get("cv") and "fold" in run.table and sample.split == OUT_OF_FOLD:
+    if _is_cv(run) and sample.split == OUT_OF_FOLD:
         found = fit_temperature(sample)
         folds, why = fold_temperatures(run, sample)
         found = replace(found, notes=(*found.notes, *why))
         known = not np.isnan([*folds, found.value]).any()
-    elif sample.split in WITH_VALIDATION or not run.has_validation:
+    elif _is_scored(run, sample) or not run.has_validation:
         nan = float("nan")
         found = Temperature(nan, nan, nan, sample.unit, 0, 0, (Note(NO_ROWS),))
         known = False
     else:
         found = fit_temperature(validation_sample(run, unit=unit, aggregate=aggregate))
+        found = replace(found, notes=(*validation_notes(run, sample.split), *found.notes))
         known = not np.isnan(found.value)
     if not known:
         return Scaled(sample, None, found)
@@ -167,12 +187,25 @@ def scale_run(
     return Scaled(sample, replace(sample, probs=probs), found)
 
 
-def _records(item: Scored, unit: str, aggregate: str) -> list[dict[str, Any]]:
+def _is_scored(run: Predictions, sample: Sample) -> bool:
+    """Say whether rows of validation are scored; those of an external run are elsewhere."""
+    return sample.split in WITH_VALIDATION and run.validated is run
+
+
+def _is_cv(run: Predictions) -> bool:
+    return bool(run.meta.get("cv")) and "fold" in run.table
+
+
+def _records(item: Scored, unit: str, aggregate: str, positive: str | None) -> list[dict[str, Any]]:
     run, sample = item
     scaled = scale_run(run, sample, unit=unit, aggregate=aggregate)
     found, dataset = scaled.temperature, str(run.meta.get("dataset") or "")
     how = OF_OTHER_FOLDS if sample.split == OUT_OF_FOLD else HELD
-    notes: Notes = (*([how] if scaled.after is not None else ()), *found.notes, *sample.notes)
+    # The positive class stands in a column, and in the table's own words.
+    own_notes = (note for note in sample.notes if note.text != GIVEN_POSITIVE.text)
+    against = positive is not None and len(sample.classes) > 2
+    rest = [Note(AGAINST_REST, classes=(str(positive),))] if against else []
+    notes: Notes = (*rest, *([how] if scaled.after is not None else ()), *found.notes, *own_notes)
     about = about_run(run, sample)
     temperature = {
         **about,
@@ -191,9 +224,11 @@ def _records(item: Scored, unit: str, aggregate: str) -> list[dict[str, Any]]:
     for when, rows in ((BEFORE, scaled.before), (AFTER, scaled.after)):
         if rows is None:
             continue
+        if against:
+            rows = rows.against_rest(str(positive))
         for name, one in compute_intervals(rows, METRICS, ci="jackknife-t").items():
             said = place_notes((*notes, *one.notes), name, dataset, {run.run: [run.run]})
             shown = {name: getattr(one, name) for name in COLUMNS[2:] if name != "n_images"}
-            own = {"when": when, "metric": name, "positive": sample.positive_of(name)}
+            own = {"when": when, "metric": name, "positive": rows.positive_of(name)}
             records.append(about | shown | own | {"notes": said})
     return records

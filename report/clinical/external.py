@@ -96,7 +96,7 @@ class _Side:
 
 def is_external(item: Scored) -> bool:
     """Say whether a run was scored on a data set that is not that of its training."""
-    return bool(item[0].meta.get("trained_run"))
+    return item[0].is_external
 
 
 def internal_and_external(

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.class_order import GIVEN_POSITIVE
 from frostline.report.clinical.choice import Choice, rows_of
 from frostline.report.clinical.held import RATIOS, at_prevalence, held_intervals
 from frostline.report.clinical.repeated import choice_notes, repeated_bounds
+from frostline.report.clinical.temperature import validation_notes
 from frostline.report.clinical.thresholds import YOUDEN, Rule, parse_rule
 from frostline.report.notes import Note, Notes
 from frostline.report.predictions import Predictions
@@ -185,22 +187,6 @@ def positive_class(run: Predictions, positive: str | None) -> str:
     return run.classes[1]
 
 
-def against_rest(sample: Sample, positive: str) -> Sample:
-    """Make a sample of two classes: the positive one, last, against all others."""
-    assert sample.probs is not None
-    place = sample.classes.index(positive)
-    others = [name for name in sample.classes if name != positive]
-    rest = others[0] if len(others) == 1 else f"not {positive}"
-    probability = sample.probs[:, place]
-    return replace(
-        sample,
-        truth=(sample.truth == place).astype(np.int64),
-        prediction=np.zeros(len(sample.truth), dtype=np.int64),
-        probs=np.column_stack([1 - probability, probability]),
-        classes=(rest, positive),
-    )
-
-
 def can_choose(run: Predictions, sample: Sample) -> bool:
     """Say whether a run has probabilities, and labelled rows to choose a threshold on."""
     return sample.probs is not None and (_is_cv(run) or run.has_validation)
@@ -212,7 +198,7 @@ def make_choice(run: Predictions, sample: Sample, asked: Asked) -> Choice:
     Parameters
     ----------
     sample : Sample
-        Of two classes: `against_rest`.
+        Of two classes: `Sample.against_rest`.
     """
     prevalence = asked.prevalence
     if asked.rule.is_fixed:
@@ -225,7 +211,7 @@ def make_choice(run: Predictions, sample: Sample, asked: Asked) -> Choice:
             f"{run.run}: no row of split 'val' has a label, so that there is nothing to choose a "
             "threshold on: give one that was fixed beforehand, such as --threshold 0.5."
         )
-    if sample.split in (VALIDATION, "all"):
+    if sample.split in (VALIDATION, "all") and run.validated is run:
         raise InputError(
             f"--split {sample.split} scores the rows that the threshold is chosen on: leave it "
             "out, or give a threshold that was fixed beforehand, such as --threshold 0.5."
@@ -234,8 +220,8 @@ def make_choice(run: Predictions, sample: Sample, asked: Asked) -> Choice:
     if scoring.get("aggregate", "auto") == "auto":
         # As what is scored, or the threshold would be that of something else.
         scoring["aggregate"] = "mean" if sample.n_images > len(sample.truth) else "none"
-    chosen_on = make_sample(run, split=VALIDATION, **scoring)
-    rows = rows_of(against_rest(chosen_on, sample.classes[1]))
+    chosen_on = make_sample(run.validated, split=VALIDATION, **scoring)
+    rows = rows_of(chosen_on.against_rest(sample.classes[1]))
     return Choice(asked.rule, prevalence, rows, rows_of(sample))
 
 
@@ -251,7 +237,7 @@ def _records(scored: Scored, asked: Asked) -> Iterator[dict[str, Any]]:
             f"{run.run}: there are no probabilities to set a threshold on: give prob_ columns (a "
             "vote leaves none: use --aggregate mean)."
         )
-    sample = against_rest(whole, positive)
+    sample = whole.against_rest(positive)
     choice = make_choice(run, sample, asked)
     thresholds = choice.thresholds
     held, repeated, notes = compute_points(choice, sample, asked)
@@ -265,6 +251,8 @@ def _records(scored: Scored, asked: Asked) -> Iterator[dict[str, Any]]:
         "replicates": 0 if choice.choosing is None else asked.replicates,
         "seed": asked.seed,
     }
+    if choice.choosing is not None and not choice.is_cv:
+        notes = (*validation_notes(run, sample.split), *notes)
     said = (*_sample_notes(sample), *notes)
     for metric, one in held.items():
         ends = repeated.get(metric, (math.nan, math.nan))
@@ -289,7 +277,7 @@ def compute_points(
     choice : Choice
         `make_choice` of the sample.
     sample : Sample
-        What is scored, of two classes: `against_rest`.
+        What is scored, of two classes: `Sample.against_rest`.
     """
     notes = choice_notes(choice, sample.unit, sample.classes)
     called = replace(sample, prediction=choice.calls())
@@ -318,7 +306,7 @@ def compute_points(
 def _sample_notes(sample: Sample) -> Iterator[Note]:
     """Keep what a sample's notes say of its rows; of metrics only which class is positive."""
     for note in sample.notes:
-        if not note.metrics:
+        if not note.metrics and note.text != GIVEN_POSITIVE.text:
             yield note
         elif note.text == WHICH_IS_POSITIVE.text:
             yield replace(note, metrics=())

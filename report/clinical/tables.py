@@ -26,6 +26,7 @@ MEANS = Note(
 )
 ACTED_ON = Note("Acting on images that are called positive.")
 OF_POSITIVE = Note("Slope, intercept and error are of the positive class.")
+OF_CONFIDENCE = Note("Slope, intercept and error are of the most probable class.")
 SCALED = {"before": "no", "after": "yes"}
 
 
@@ -90,6 +91,8 @@ def calibration_table(frame: pd.DataFrame, elsewhere: str = IN_JSON) -> Table:
     # Headings have no room for the positive class, which all of them share.
     positive = shared(scores, METRICS[0])["positive"]
     said = (replace(OF_POSITIVE, classes=(positive,)),) if positive else ()
+    if scores["positive"].eq("").all():
+        said = (OF_CONFIDENCE,)
     caption = "Calibration before and after scaling"
     return Table(columns, tuple(rows), (*said, *notes), caption, elsewhere)
 

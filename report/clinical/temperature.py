@@ -112,6 +112,7 @@ def validation_sample(run: Predictions, *, unit: str = "group", aggregate: str =
     InputError
         If it has none with a label, or no probabilities.
     """
+    run = run.validated
     if not run.has_validation:
         why = "a cross-validation, which" if run.meta.get("cv") else "a file that"
         raise InputError(
@@ -121,6 +122,30 @@ def validation_sample(run: Predictions, *, unit: str = "group", aggregate: str =
     sample = make_sample(run, split="val", unit=unit, aggregate=aggregate)
     _known(sample, run.run)
     return sample
+
+
+def validation_notes(run: Predictions, split: str) -> Notes:
+    """Say whose validation something was chosen on, if not the run's; and which groups count twice.
+
+    `split` is what is scored.
+    """
+    if run.validated is not run:
+        return (Note(f"Validation is that of {run.meta['trained_on']}, where the model trained."),)
+    groups = [
+        set(run.table.loc[run.table["split"].eq(part).fillna(False), "group_id"].dropna())
+        for part in ("val", split)
+    ]
+    both = len(groups[0] & groups[1])
+    if not both:
+        return ()
+    words = "1 group is" if both == 1 else f"{both:,} groups are"
+    return (
+        Note(
+            f"{words} both in validation and scored: what is chosen on patients suits them better "
+            "than others.",
+            first=True,
+        ),
+    )
 
 
 def fold_temperatures(run: Predictions, sample: Sample) -> tuple[Array, Notes]:

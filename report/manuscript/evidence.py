@@ -75,6 +75,12 @@ def _operating(table: pd.DataFrame) -> str:
             f"Thresholds were chosen on {on} {RULES[name].format(value=value)}, with one interval "
             "that holds the threshold and one that repeats its choice."
         )
+    classes = " or ".join(map(str, table["positive"].unique()))
+    found.append(f"Positive is {classes}.")
+    stated = table.loc[table["metric"].eq("ppv_at_prevalence"), "prevalence"].unique()
+    if len(stated):
+        at = ", ".join(f"{share:.3g}" for share in stated)
+        found.append(f"Predictive values were also computed at a prevalence of {at}.")
     return " ".join(found)
 
 

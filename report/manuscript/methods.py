@@ -112,7 +112,8 @@ def data_sentences(material: Material) -> list[str]:
         found.append(f"{dataset}: the classes are {_listed(classes)}{positive}.")
         audit = material.audits.get(dataset)
         if audit is not None:
-            found += _split_sentences(audit)
+            # Of an external data set no split is used, and not all images are scored.
+            found += audit.shared or _split_sentences(audit)
         found += [_folds_sentence(runs)] if any(run.get("cv") for run in runs) else []
         shares = sorted({run["train_fraction"] for run in runs if run["train_fraction"]})
         if shares and shares != [1.0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -76,7 +76,7 @@ def compute_numbers(
         how = replace(how, primary=DEFAULT_METRICS[0])
     datasets = []
     for number, items in enumerate(_by_dataset(rows), 1):
-        given = [vars(how), sorted(digest_predictions(run) for run, _ in items)]
+        given = [vars(how), sorted(map(digest_predictions, _read(items)))]
         store = _Store(folder, number, given)
         own, asked = embeddings or {}, parse_by(by) if by else []
         datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical, asked))
@@ -102,6 +102,14 @@ def compute_numbers(
         list(parts),
         store("external", outside) if any(map(is_external, rows)) else pd.DataFrame(),
     )
+
+
+def _read(items: Sequence[Scored]) -> Iterator[Predictions]:
+    """Give all that numbers of runs come from: of external ones also whose validation is used."""
+    for run, _ in items:
+        yield run
+        if run.validated is not run:
+            yield run.validated
 
 
 @dataclass(frozen=True)

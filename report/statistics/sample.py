@@ -147,6 +147,21 @@ class Sample:
             ids=None if self.ids is None else self.ids[chosen],
         )
 
+    def against_rest(self, positive: str) -> Sample:
+        """Make a sample of two classes: the positive one, last, against all others."""
+        place = self.classes.index(positive)
+        others = [name for name in self.classes if name != positive]
+        probs = None
+        if self.probs is not None:
+            probs = np.column_stack([1 - self.probs[:, place], self.probs[:, place]])
+        return replace(
+            self,
+            truth=(self.truth == place).astype(np.int64),
+            prediction=(self.prediction == place).astype(np.int64),
+            probs=probs,
+            classes=(others[0] if len(others) == 1 else f"not {positive}", positive),
+        )
+
     @property
     def n_units(self) -> int:
         """Number of resampling units."""

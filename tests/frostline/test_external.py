@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import frostline
 from frostline.apply.load import load_run
 from frostline.apply.predict import predict_images
 from frostline.cache import InputError, Workspace, read_manifest
@@ -193,6 +195,33 @@ def test_the_report_sets_both_side_by_side_and_states_what_they_share(finished: 
     assert "<h2>Internal and external</h2>" in page
     assert page.count("b (external, trained on a)") > 5
     assert "The data may leak" not in page
+    # Nothing is missing where nothing trains, and no split of it was looked at.
+    assert "There are no images in" not in page
+    text = (folder / "methods.md").read_text("utf-8")
+    assert "32 images of 16 groups" in text
+    assert text.count("Drawn by group") == 1
+
+
+def test_what_validation_chooses_is_that_of_the_run_that_was_trained(finished: Path) -> None:
+    workspace = Workspace(finished / "ws")
+    points = pd.read_csv(finished / "ws" / "reports" / "two" / "tables" / "operating.csv")
+    for run in outside(workspace).values():
+        own = read_predictions(workspace.predictions(run.meta["trained_run"]))
+        both = frostline.operating_points([own, run], "sensitivity=0.9")
+        assert both.groupby("run")["threshold"].first().nunique() == 1
+        assert set(both["n_images"]) == {int((own.table["split"] == "test").sum()), 32}
+        assert points.loc[points["run"] == run.run, "threshold"].nunique() == 1
+        notes = [note.text for notes in both["notes"] for note in notes]
+        assert "Validation is that of a, where the model trained." in notes
+        scaled = frostline.calibration([own, run]).query("metric == 'temperature'")
+        assert scaled["estimate"].nunique(dropna=False) == 1
+        # Columns are those of its own manifest.
+        widths = frostline.subgroups([run], by="width")
+        assert widths["subgroup"].tolist() == ["all", "32"]
+        # Alone, it has nothing to choose on.
+        alone = replace(run, folder=None)
+        with pytest.raises(InputError, match="nothing to choose a threshold on"):
+            frostline.operating_points([alone], "sensitivity=0.9")
 
 
 def test_columns_of_scanners_are_compared(again: Path) -> None:
@@ -212,6 +241,12 @@ def test_columns_of_scanners_are_compared(again: Path) -> None:
     run_study(workspace, study_at(again, **entries))
     answer = " ".join((again / "ws" / "reports" / "two" / "answer.txt").read_text("utf-8").split())
     assert "Scanner: GE in both, Philips in b alone. coil: head in both." in answer
+    # Nothing is scored again for it, but the report is.
+    manifest.table["Scanner"] = "Siemens"
+    write_manifest(workspace.manifest("b"), manifest)
+    run_study(workspace, study_at(again, **entries))
+    answer = " ".join((again / "ws" / "reports" / "two" / "answer.txt").read_text("utf-8").split())
+    assert "Scanner: Siemens in both." in answer
     outcome = run_study(workspace, study_at(again, "external.b.shared=[nothing]", **entries))
     assert set(outcome.failed) == set(OUTSIDE)
     assert "has a column 'nothing'" in outcome.failed[OUTSIDE[0]]

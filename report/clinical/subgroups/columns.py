@@ -128,7 +128,8 @@ def _of_groups(run: Predictions, values: pd.Series, name: str) -> pd.Series:
 
 def _of_manifest(run: Predictions, name: str) -> pd.Series:
     """Read a column of the manifest of a run's workspace, by image."""
-    dataset, folder = run.meta.get("dataset"), run.folder
+    # Scored runs are called by the title of an external data set, which has a name of its own.
+    dataset, folder = run.meta.get("external") or run.meta.get("dataset"), run.folder
     path = None
     if folder is not None and folder.name == "predictions" and is_name(str(dataset)):
         path = Workspace(folder.parent).manifest(str(dataset))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from frostline.cache.errors import InputError
+from frostline.report.class_order import GIVEN_POSITIVE
 from frostline.report.clinical.subgroups.columns import (
     NOT_KNOWN,
     Asked,
@@ -92,7 +93,8 @@ def subgroups(
     replicates, seed : int
         Of the intervals, where they draw.
     **scoring
-        `split`, `unit`, `aggregate`, `classes` and `positive`, as of `evaluate`.
+        `split`, `unit`, `aggregate`, `classes` and `positive`, as of `evaluate`; a positive class
+        of more than two is set against all others.
 
     Returns
     -------
@@ -112,7 +114,13 @@ def subgroups(
     runs = [
         item if isinstance(item, Predictions) else read_predictions(item) for item in predictions
     ]
-    scored = as_scored([_with_ids(run) for run in runs], **scoring)
+    scored = as_scored([_with_ids(run) for run in runs], against_rest=True, **scoring)
+    positive = scoring.get("positive")
+    if positive is not None:
+        scored = [
+            (run, sample.against_rest(positive) if len(sample.classes) > 2 else sample)
+            for run, sample in scored
+        ]
     return tabulate_subgroups(scored, asked, metric, replicates=replicates, seed=seed)
 
 
@@ -255,7 +263,8 @@ def _record(
     counts = dict(zip(sample.classes, sample.confusion.sum(1).tolist(), strict=True))
     of = class_of(metric, sample.classes)
     about = {name: run.meta.get(name) for name in RUN_COLUMNS}
-    notes = tuple(replace(note, runs=(run.run,)) for note in (*sample.notes, *found.notes))
+    said = (note for note in sample.notes if note.text != GIVEN_POSITIVE.text)
+    notes = tuple(replace(note, runs=(run.run,)) for note in (*said, *found.notes))
     return {
         **{name: "" if value is None else value for name, value in about.items()},
         "run": run.run,

@@ -21,7 +21,7 @@ LINES = ("Shaded", "shaded and bold")
 MOST_NOTES = 2
 # For those who do not see the shade.
 SPOKEN = '<span class="hidden"> (not separated from the best)</span>'
-UNBROKEN = 10  # characters of a word that a narrow column does not break
+UNBROKEN = 11  # characters of a word that a narrow column does not break
 
 
 def table_html(table: Table) -> str:

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import frostline
 from frostline.cli import app
 from frostline.report import reliability, write_predictions
-from frostline.report.clinical.calibration import METRICS, calibration
+from frostline.report.clinical.calibration import METRICS, calibration, calibration_frame
 from frostline.report.clinical.tables import calibration_table, render_calibration
 from frostline.report.clinical.temperature import (
     LEAST,
@@ -35,6 +35,7 @@ from frostline.report.clinical.temperature import (
     scale,
     validation_sample,
 )
+from frostline.report.statistics.evaluation import score
 from frostline.report.statistics.sample import Sample, make_sample
 
 
@@ -228,16 +229,47 @@ def test_each_fold_has_the_temperature_of_the_others(run) -> None:
     assert not set(again[fold == 1]) & set(found[fold == 1])
 
 
-def test_without_validation_there_is_no_after(run) -> None:
+def test_without_validation_it_is_refused_and_a_page_has_what_there_is(run) -> None:
     one = run(n=100)
-    table = frostline.calibration(one)
+    with pytest.raises(frostline.InputError, match="nothing to fit a temperature on: for calib"):
+        frostline.calibration(one)
+    table = calibration_frame(score([one]))
     assert table[table["metric"] != "temperature"]["when"].unique().tolist() == ["before"]
-    assert "There are no validation rows to fit a temperature on." in " ".join(repr(table).split())
+    shown = render_calibration(table)
+    assert "There are no validation rows to fit a temperature on." in " ".join(shown.split())
     with pytest.raises(frostline.InputError, match="a file that has no labelled rows of split val"):
         validation_sample(one)
     one.table = one.table.drop(columns=["prob_NORMAL", "prob_PNEUMONIA"])
     with pytest.raises(frostline.InputError, match="no probabilities to calibrate"):
         frostline.calibration(one)
+
+
+def test_of_several_classes_one_is_set_against_the_others_after_scaling(run) -> None:
+    one = split_run(run, classes=["a", "b", "c"])
+    found = frostline.calibration(one, positive="b")
+    temperature = frostline.calibration(one).query("metric == 'temperature'")["estimate"].item()
+    assert found.query("metric == 'temperature'")["estimate"].item() == temperature
+    sample = make_sample(one)
+    scaled = scale(sample.probs, temperature)[:, 1]
+    after = found.query("when == 'after'").set_index("metric")
+    assert after["estimate"]["log_loss"] == pytest.approx(log_loss(sample.truth == 1, scaled))
+    assert after["positive"]["calibration_slope"] == "b"
+    text = " ".join(repr(found).split())
+    assert "all else is of the positive class against the others (b)." in text
+    assert "given one" not in text
+    assert "Slope, intercept and error are of the most probable class." in " ".join(
+        repr(frostline.calibration(one)).split()
+    )
+
+
+def test_groups_of_validation_that_are_scored_are_said(run) -> None:
+    """A temperature, or a threshold, suits the patients that it was chosen on."""
+    one = split_run(run)
+    assert "in validation and scored" not in repr(frostline.calibration(one))
+    shared = one.table.loc[one.table["split"] == "val", "group_id"].iloc[0]
+    one.table.loc[one.table.index[one.table["split"] == "test"][0], "group_id"] = shared
+    for found in (frostline.calibration(one), frostline.operating_points(one)):
+        assert "1 group is both in validation and scored" in " ".join(repr(found).split())
 
 
 def test_bars_hold_points_of_images_that_are_alike_within_groups() -> None:

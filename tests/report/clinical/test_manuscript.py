@@ -48,6 +48,7 @@ RECORDED = {
 
 
 TUNED = {"unfreeze": ["all"], "head": ["linear"]}
+POINTS = {"positive": ["sick"], "metric": ["ppv_at_prevalence"], "prevalence": [0.02]}
 
 
 def material(run, **meta):
@@ -134,6 +135,25 @@ def test_leaks_and_splits_are_said(run):
     assert "| CLAIM | 33 |" not in rows  # no other hospital
 
 
+def test_of_an_external_data_set_what_was_scored_is_said_and_no_split(run):
+    """Its manifest has splits, which nothing looked at."""
+    counts = {"images_test": 40, "groups_test": 20}
+    audit = DataAudit(
+        pd.DataFrame([counts]),
+        pd.DataFrame(),
+        [],
+        {},
+        origin="Drawn by group.",
+        shared=["36 images were scored."],
+    )
+    found = material(run, trained_on="here")
+    dataset = str(found.metas[0]["dataset"])
+    text = said(Material(found.runs, found.scores, audits={dataset: audit}))
+    assert "36 images were scored." in text
+    assert "Drawn by group" not in text
+    assert "40 images" not in text
+
+
 def test_a_stranger_cannot_write_into_the_text(run):
     """Names are other people's: no markup, no citation, no command of LaTeX comes of them."""
     found = material(run, backbone="a*b_[@evil]\\input{x}%$", dataset="d & <b>")
@@ -187,7 +207,7 @@ def test_a_card_without_test_images_says_so(run):
 def test_a_threshold_that_was_fixed_is_not_said_to_be_chosen():
     fixed, chosen, folds = (
         evidence_sentences(
-            {"operating": pd.DataFrame({"rule": [rule], "split": [split], **TUNED})}
+            {"operating": pd.DataFrame({"rule": [rule], "split": [split], **TUNED, **POINTS})}
         )[0]
         for rule, split in (
             ("0.5", "test"),
@@ -199,6 +219,8 @@ def test_a_threshold_that_was_fixed_is_not_said_to_be_chosen():
     assert "chosen" not in fixed
     assert "repeats" not in fixed
     assert "chosen on validation for a sensitivity of 0.95" in chosen
+    assert "Positive is sick." in chosen
+    assert "Predictive values were also computed at a prevalence of 0.02." in chosen
     assert "other folds" in folds
     assert "validation" not in folds
 
@@ -231,6 +253,7 @@ def test_what_is_chosen_before_a_head_is_fitted_again_is_said_to_be():
     kept = {name for name, head in HEADS.items() if not head.refits}
     assert kept == set(KEPT_HEADS)
     row = {"rule": "youden", "split": "test", "unfreeze": "none", "head": "logistic"}
+    row |= {name: value for name, (value,) in POINTS.items()}
     for change, said in (
         ({}, True),
         ({"rule": "0.5"}, False),

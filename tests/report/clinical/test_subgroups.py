@@ -409,3 +409,26 @@ def test_the_documented_level_is_what_was_measured():
 def test_what_the_model_said_makes_no_subgroups(column):
     with pytest.raises(InputError, match="is what the model said"):
         frostline.subgroups(readings(40), column)
+
+
+def test_of_several_classes_one_is_set_against_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = readings().drop(columns=["prob_healthy", "prob_sick"])
+    table["label"] = np.where(np.arange(len(table)) % 3 == 0, "dead", table["label"])
+    table.to_csv("three.csv", index=False)
+    both = table.assign(
+        label=np.where(table["label"] == "sick", "sick", "not sick"),
+        prediction=np.where(table["prediction"] == "sick", "sick", "not sick"),
+    )
+    both.to_csv("two.csv", index=False)
+    several, two = (
+        subgroups([name], by="side", positive="sick") for name in ("three.csv", "two.csv")
+    )
+    names = ["subgroup", "estimate", "low", "high", "n_positive", "p", "positive"]
+    pd.testing.assert_frame_equal(several[names], two[names])
+    shown = run("evaluate three.csv --by side --positive sick")
+    assert shown.exit_code == 0
+    assert "Positive: those of class sick." in shown.output
+    assert "given one" not in shown.output
+    refused = run("evaluate three.csv --by side --positive lost")
+    assert "is no class" in str(refused.exception)
