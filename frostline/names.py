@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
-from inspect import isfunction
+from inspect import isfunction, signature
 from typing import ParamSpec, TypeVar
 
 from frostline.cache.errors import InputError
+from frostline.given import check_kinds
 
 T = TypeVar("T")
 P = ParamSpec("P")
+SPECIAL = ("__init__", "__call__")
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])")
 
 
@@ -28,10 +30,12 @@ def as_parameters(sentence: str) -> str:
 
 
 def in_python(function: Callable[P, T]) -> Callable[P, T]:
-    """Make the sentences of a function's errors name parameters."""
+    """Check the kinds of what a function is given; its errors' sentences name parameters."""
+    defaults = {one.name: one.default for one in signature(function).parameters.values()}
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_kinds({**dict(zip(defaults, args, strict=False)), **kwargs}, defaults)
         try:
             return function(*args, **kwargs)
         except InputError as error:
@@ -42,8 +46,8 @@ def in_python(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def methods_in_python(kind: type[T]) -> type[T]:
-    """Make the sentences of all public methods of a class name parameters."""
+    """Do the same for making an object of a class, calling it, and all of its public methods."""
     for name, value in list(vars(kind).items()):
-        if isfunction(value) and not name.startswith("_"):
+        if isfunction(value) and (name in SPECIAL or not name.startswith("_")):
             setattr(kind, name, in_python(value))
     return kind
