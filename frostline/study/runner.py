@@ -73,6 +73,7 @@ def run_study(
     only: Sequence[str] = (),
     jobs: int = 1,
     shard: Shard | None = None,
+    strict: bool = False,
 ) -> Outcome:
     """Index, decode, embed, train and score what is not done; write the report.
 
@@ -89,11 +90,14 @@ def run_study(
     shard : (int, int), optional
         `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
         is then written by the one that finds everything done.
+    strict : bool
+        Whether nothing is computed where a run cannot start.
 
     Raises
     ------
     InputError
-        If a pattern fits no run, the disk cannot be written, or torchrun started several of these.
+        If a pattern fits no run, the disk cannot be written, torchrun started several of these, or
+        a run cannot start that must.
     """
     refuse_ranks("run")
     if jobs < 1:
@@ -106,6 +110,8 @@ def run_study(
     changed = changed_runs(workspace, study.name, plan.runs())
     for sentence in [*plan.left_out, *plan.said, *changed]:
         say(sentence)
+    if strict and plan.failed:
+        raise InputError(next(iter(plan.failed.values())))
     broken = _settle(workspace, study, plan, jobs, shard).failed
     # A store that failed is shown by the runs that need it.
     trained = [step for step in plan.steps if step.kind not in STORES]

@@ -73,6 +73,20 @@ def test_sentences_say_what_a_value_must_be(parameter: str, wrong: object, sente
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize(
+    ("field", "wrong", "sentence"),
+    [
+        ("batch", 0, "batch must be a whole number from 1 to 65536, not 0."),
+        ("workers", -1, "workers must be a whole number from 0 to 1024, not -1."),
+        ("keep_pixels", "no", "keep_pixels must be True or False, not 'no'."),
+    ],
+)
+def test_a_machine_says_what_it_cannot_be(field: str, wrong: object, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        frostline.Machine(**{field: wrong})  # type: ignore[arg-type]
+    assert str(caught.value) == sentence
+
+
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     assert frostline.Machine(batch=np.int64(8)).batch == 8  # type: ignore[arg-type]
     assert frostline.Machine(keep_pixels=np.bool_(False)).keep_pixels == 0  # type: ignore[arg-type]
