@@ -47,7 +47,7 @@ def refusal(**changes: Any) -> str:
         ),
         (
             {"heads": {"ordinal": {"C": {"from": 1, "to": 1e10, "count": 2}}}},
-            "here: Head 'ordinal': C.1 must be at most 10000 (a weaker penalty does not decide "
+            "here: Head 'ordinal': C must be at most 10000 (a weaker penalty does not decide "
             "between solutions), not 10000000000.0.",
         ),
         ({"cv": "2x3"}, "here: cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '2x3'."),
