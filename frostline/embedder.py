@@ -211,5 +211,5 @@ def _checked(rows: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
 def _is_frame(number: Any) -> bool:
     """Whether it is the number of an image in a file, or None; some engines have it as a float."""
     return number is None or (
-        isinstance(number, Real) and float(number).is_integer() and 0 <= number < 2**63
+        isinstance(number, Real) and float(number).is_integer() and 0 <= float(number) < 2**63
     )

@@ -15,7 +15,7 @@ from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail, say
 from frostline.extract.engine import Engine
-from frostline.given import check_kinds
+from frostline.names import check_kinds
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from frostline.cache.tables.class_order import class_names
-from frostline.given import as_numbers
-from frostline.names import in_python
+from frostline.names import as_numbers, in_python
 from frostline.report.statistics.metrics import OwnMetric
 from frostline.report.tables.table import Table
 from frostline.scoring.scores import Runs, _tables

@@ -11,8 +11,7 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import class_names
-from frostline.given import as_numbers
-from frostline.names import in_python
+from frostline.names import as_numbers, in_python
 from frostline.report import Predictions
 from frostline.report.statistics.metrics import OwnMetric
 
@@ -144,7 +143,7 @@ def evaluate(
         replicates=replicates,
         unit=unit,
         seed=seed,
-        metrics=[metrics] if isinstance(metrics, str) or callable(metrics) else metrics,
+        metrics=None if metrics is None else as_metrics(metrics),
         aggregate=aggregate,
         stratified=stratified,
         classes=class_names(classes),
@@ -249,6 +248,11 @@ def plan(
     from frostline.report.statistics.comparisons.planning import plan_assumed
 
     return plan_assumed(discordance, groups, as_numbers(differences), as_numbers(powers))
+
+
+def as_metrics(given: str | OwnMetric | Iterable[str | OwnMetric]) -> list[str | OwnMetric]:
+    """List one metric or several."""
+    return [given] if isinstance(given, str) or callable(given) else list(given)
 
 
 def _tables(predictions: Runs) -> list[Predictions | Path | str]:

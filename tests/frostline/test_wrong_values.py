@@ -13,7 +13,7 @@ import pytest
 
 import frostline
 from frostline.cache import InputError
-from frostline.given import KINDS
+from frostline.names import KINDS
 
 from .conftest import make_images
 
