@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -53,6 +54,12 @@ def versions() -> dict[str, str]:
     dict of str to str
         `python` first, then `PACKAGES` in their order; packages that are not installed are absent.
     """
+    return dict(_installed())
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Ask once: each answer is a file that is found, read and parsed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -113,7 +113,8 @@ class Recipe(BaseModel):
         What chooses the best epoch on the validation set: "accuracy", "log_loss", or another name
         of `frostline.report.statistics.metrics`; of equal ones the earliest is taken.
     micro_batch : int or "auto"
-        Images computed at a time, whose gradients are added up to those of the batch; 0: all.
+        Images computed at a time, at most a batch, whose gradients are added up to those of the
+        batch; 0: all.
     layer_decay : float
         Learning rate of a block by that of the block behind it.
     clip_grad_norm : float
@@ -162,6 +163,14 @@ class Recipe(BaseModel):
     label_smoothing: Share = _says("code", 0.0)
     ema: Share = _says("code", 0.0)
     patience: int = _says("code", 0, ge=0)
+
+    @field_validator("micro_batch")
+    @classmethod
+    def _is_of_a_batch(cls, given: int | str, info: ValidationInfo) -> int | str:
+        most = info.data.get("batch_size", math.inf)
+        if isinstance(given, int) and given > most:
+            raise ValueError(f"at most the batch_size, {most}, or 0 for the whole batch")
+        return given
 
     @field_validator("warmup_epochs")
     @classmethod

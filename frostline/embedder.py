@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache.errors import InputError
 from frostline.cache.workspace import Workspace as Paths
 from frostline.given import as_network, warn_of
+from frostline.names import methods_in_python
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,7 @@ _loaded: dict[str, StoreFiller] = {}
 _busy = threading.RLock()
 
 
+@methods_in_python
 class Embedder:
     """Embed images of an indexed data set, some at a time, into the stores of `frostline extract`.
 
@@ -55,7 +58,8 @@ class Embedder:
     Raises
     ------
     InputError
-        By every method: if there is no such data set, backbone or device.
+        By every method: if there is no such data set, backbone or device, or a parameter is of
+        another kind.
 
     Examples
     --------
@@ -191,9 +195,21 @@ def _checked(rows: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
 
     if lacking := [name for name in COLUMNS if name not in rows]:
         raise InputError(f"The rows to embed have no column {lacking[0]!r}: give `images()`'s.")
+    lengths = {name: len(rows[name]) for name in COLUMNS}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"The rows to embed have columns of {lengths}: give rows of `images()`.")
     table = pd.DataFrame({name: rows[name] for name in COLUMNS})
     for key, file_key, file, frame in table.itertuples(index=False):
-        if key != content_key(file_key, None if pd.isna(frame) else int(frame)):
+        number = None if pd.isna(frame) else frame
+        kinds = isinstance(file, str) and isinstance(file_key, bytes) and _is_frame(number)
+        if not kinds or key != content_key(file_key, None if number is None else int(number)):
             raise InputError(f"The content key of {file} is not its own: give rows of `images()`.")
     distinct = table.drop_duplicates("content_key").sort_values(["file", "frame"])
     return distinct.reset_index(drop=True)
+
+
+def _is_frame(number: Any) -> bool:
+    """Whether it is the number of an image in a file, or None; some engines have it as a float."""
+    return number is None or (
+        isinstance(number, Real) and float(number).is_integer() and 0 <= float(number) < 2**63
+    )

@@ -26,6 +26,9 @@ def as_network(backbone: Backbone, **given: Any) -> Network:
     """Make a network of a name or a module; one that is given says all about itself."""
     from frostline.stages import Network
 
+    defaults = {field.name: field.default for field in fields(Network)}
+    if strange := sorted(given.keys() - defaults.keys()):
+        raise InputError(f"A network has no {strange[0]}: there are {', '.join(defaults)}.")
     if not isinstance(backbone, Network):
         # A module is known by its state: torch is not imported for a name.
         if not (isinstance(backbone, str) or hasattr(backbone, "state_dict")):
@@ -34,7 +37,6 @@ def as_network(backbone: Backbone, **given: Any) -> Network:
                 f"{backbone!r}: `frostline backbones` lists the names."
             )
         return Network(backbone, **given)
-    defaults = {field.name: field.default for field in fields(Network)}
     for name, value in given.items():
         if value != defaults[name]:
             raise InputError(f"A Network has its own {name}: set it there, or give a name.")

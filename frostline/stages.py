@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.workspace import Workspace
 from frostline.console import detail, say
 from frostline.extract.engine import Engine
+from frostline.names import check_kinds
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class Network:
     transform: Callable[..., Any] | Geometry | None = None
     name: str | None = None
     rehash: bool = False
+
+    def __post_init__(self) -> None:
+        check_kinds(vars(self), {field.name: field.default for field in fields(self)})
 
     @property
     def backbone_name(self) -> str:
@@ -204,14 +208,21 @@ class Machine:
     engine: Engine = "auto"
     keep_pixels: bool = True
 
+    def __post_init__(self) -> None:
+        check_kinds(vars(self), {field.name: field.default for field in fields(self)})
+
     def resolve(self) -> tuple[str, str]:
         """Choose the device and the precision of computing.
 
         Raises
         ------
         InputError
-            If there is no such device here, or no such precision.
+            If there is no such device here, or no such precision or engine.
         """
+        if self.engine not in get_args(Engine):
+            raise InputError(
+                f"There is no engine {self.engine!r}: choose one of {', '.join(get_args(Engine))}."
+            )
         name = self.device
         if name == "auto":
             name = "cuda" if self.engine in TORCH_TOO and gpu_count() else "cpu"
@@ -269,6 +280,7 @@ class Machine:
         """Find the pixels of a data set."""
         from frostline.extract.pixels import pixel_source
 
+        missing_images(self.on_error)
         return pixel_source(
             workspace,
             manifest,

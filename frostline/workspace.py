@@ -486,7 +486,7 @@ class Workspace:
         chosen = stages.Columns(*columns)
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
-        study = depth_study(self.paths, dataset, networks, asked, machine or self.machine)
+        study = depth_study(dataset, networks, asked, machine or self.machine)
         (curves,), folder = find_depth(self.paths, study, jobs=jobs)
         return Depth(curves, folder)
 

@@ -15,6 +15,7 @@ from frostline.apply.load import LoadedRun
 from frostline.apply.new_images import NewImages, Slices
 from frostline.cache import InputError
 from frostline.cache.versions import versions
+from frostline.protocols import missing_images
 from frostline.report.predictions import META_KEYS, in_class_order, predictions_table
 
 Progress = Callable[[int, int], None]
@@ -71,6 +72,9 @@ def predict_images(
     InputError
         If a file cannot be read, there is none, or nothing is left.
     """
+    missing_images(on_error)
+    if aggregate not in ("none", "mean"):
+        raise InputError(f"There is no --aggregate {aggregate!r}: choose none or mean.")
     slices, images = slices or Slices(), NewImages(on_error)
     for path in paths:
         images.add(path, slices, loaded.geometry)

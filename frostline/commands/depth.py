@@ -123,11 +123,11 @@ def depth(
         recipe.changes(),
     )
     networks = [network.network(name, feature) for name in backbone]
-    study = depth_study(place, dataset, networks, question, machine.machine(engine=engine))
+    study = depth_study(dataset, networks, question, machine.machine(engine=engine))
     if dry_run:
         show_dry_run(place, study, [], {"--jobs": jobs > 1})
         return
-    outcome = run_study(place, study, jobs=jobs)
+    outcome = run_study(place, study, jobs=jobs, strict=True)
     if outcome.report is not None:
         print_report(outcome.report)
     if outcome.failed:

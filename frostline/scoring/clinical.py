@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from frostline.cache.tables.class_order import class_names
-from frostline.names import in_python
+from frostline.names import as_numbers, in_python
 from frostline.report.statistics.metrics import OwnMetric
 from frostline.report.tables.table import Table
 from frostline.scoring.scores import Runs, _tables
@@ -268,10 +268,9 @@ def net_benefit(
     """
     from frostline.report.clinical.benefit import net_benefit as compute
 
-    wanted = [thresholds] if isinstance(thresholds, int | float) else list(thresholds)
     frame = compute(
         _tables(predictions),
-        thresholds=wanted,
+        thresholds=as_numbers(thresholds),
         split=split,
         unit=unit,
         aggregate=aggregate,

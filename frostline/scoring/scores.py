@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import class_names
-from frostline.names import in_python
+from frostline.names import as_numbers, in_python
 from frostline.report import Predictions
 from frostline.report.statistics.metrics import OwnMetric
 
@@ -63,18 +64,19 @@ class Comparison(pd.DataFrame):
 
         return table_html(comparison_table(pd.DataFrame(self)))
 
+    @in_python
     def plan(
         self,
-        differences: Iterable[float] = (0.01, 0.02, 0.05, 0.1),
-        powers: Iterable[float] = (0.8, 0.9),
+        differences: float | Iterable[float] = (0.01, 0.02, 0.05, 0.1),
+        powers: float | Iterable[float] = (0.8, 0.9),
     ) -> pd.DataFrame:
         """Say how many test groups would decide each pair.
 
         Parameters
         ----------
-        differences : iterable of float
+        differences : float or several
             True differences to plan for, as fractions; the observed one is always planned for.
-        powers : iterable of float
+        powers : float or several
             Chances of finding the difference.
 
         Returns
@@ -85,7 +87,7 @@ class Comparison(pd.DataFrame):
         """
         from frostline.report.statistics.comparisons.planning import plan_groups
 
-        return plan_groups(pd.DataFrame(self), list(differences), list(powers))
+        return plan_groups(pd.DataFrame(self), as_numbers(differences), as_numbers(powers))
 
 
 @in_python
@@ -97,7 +99,7 @@ def evaluate(
     replicates: int | None = None,
     unit: str = "group",
     seed: int = 0,
-    metrics: Iterable[str | OwnMetric] | None = None,
+    metrics: str | OwnMetric | Iterable[str | OwnMetric] | None = None,
     aggregate: str = "auto",
     stratified: bool = False,
     classes: str | Sequence[str] | None = None,
@@ -141,7 +143,7 @@ def evaluate(
         replicates=replicates,
         unit=unit,
         seed=seed,
-        metrics=None if metrics is None else list(metrics),
+        metrics=None if metrics is None else as_metrics(metrics),
         aggregate=aggregate,
         stratified=stratified,
         classes=class_names(classes),
@@ -217,8 +219,8 @@ def plan(
     discordance: float,
     groups: int | None = None,
     *,
-    differences: Iterable[float] = (0.01, 0.02, 0.05, 0.1),
-    powers: Iterable[float] = (0.8, 0.9),
+    differences: float | Iterable[float] = (0.01, 0.02, 0.05, 0.1),
+    powers: float | Iterable[float] = (0.8, 0.9),
 ) -> pd.DataFrame:
     """Plan how many test patients decide a difference in accuracy, before there is any pilot.
 
@@ -228,9 +230,9 @@ def plan(
         Share of patients that one of the two methods gets right and the other wrong, assumed.
     groups : int, optional
         Test patients that there will be.
-    differences : iterable of float
+    differences : float or several
         True differences to plan for, as fractions, below the discordance.
-    powers : iterable of float
+    powers : float or several
         Chances of finding the difference.
 
     Returns
@@ -245,7 +247,12 @@ def plan(
     """
     from frostline.report.statistics.comparisons.planning import plan_assumed
 
-    return plan_assumed(discordance, groups, list(differences), list(powers))
+    return plan_assumed(discordance, groups, as_numbers(differences), as_numbers(powers))
+
+
+def as_metrics(given: str | OwnMetric | Iterable[str | OwnMetric]) -> list[str | OwnMetric]:
+    """List one metric or several."""
+    return [given] if isinstance(given, str) or callable(given) else list(given)
 
 
 def _tables(predictions: Runs) -> list[Predictions | Path | str]:
@@ -253,9 +260,14 @@ def _tables(predictions: Runs) -> list[Predictions | Path | str]:
     from frostline.report.predictions import predictions_from
 
     single = str | os.PathLike | Predictions | pd.DataFrame
-    given: Iterable[Any] = [predictions] if isinstance(predictions, single) else predictions
+    given: Any = [predictions] if isinstance(predictions, single) else predictions
     found: list[Predictions | Path | str] = []
-    for number, item in enumerate(given, start=1):
+    for number, item in enumerate(given if isinstance(given, Iterable) else [given], start=1):
+        if not isinstance(item, single):
+            raise InputError(
+                "Predictions are a Run, Predictions, a DataFrame or a path, or several of them, "
+                f"not {item!r}."
+            )
         if isinstance(item, pd.DataFrame):
             found.append(predictions_from(item, f"table {number}"))
         else:

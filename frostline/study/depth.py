@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline import stages
-from frostline.cache import InputError, Workspace, read_manifest
+from frostline.cache import InputError, Workspace
 from frostline.cache.keys import BLOCKS, is_blocks
-from frostline.console import say
 from frostline.depth.checks import AUTO, NONE
 from frostline.depth.reading import Heads
 from frostline.finetune.recipe import make_recipe
@@ -21,10 +20,8 @@ from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.study.depth_data import study_curves
 from frostline.study.file import SCRATCH, OwnBackbone, Study, parse_study
-from frostline.study.plan import study_cells
-from frostline.study.planner import make_plan
 from frostline.study.results import read_state
-from frostline.study.runner import check_metric, run_study
+from frostline.study.runner import run_study
 
 if TYPE_CHECKING:
     from frostline.report.depth.curve import Curves
@@ -63,21 +60,18 @@ class Question:
 
 
 def depth_study(
-    workspace: Workspace,
     dataset: str,
     networks: Sequence[stages.Network],
     question: Question,
     machine: stages.Machine | None = None,
 ) -> Study:
-    """Make the study of one data set of the workspace, checked before anything is computed.
+    """Make the study of one data set of a workspace; a strict `run_study` plans and runs it.
 
     Raises
     ------
     InputError
-        If a backbone has no blocks that are known, has fewer than asked, or a stage would refuse.
+        If the question does not fit together.
     """
-    # Before anything is imported that takes seconds.
-    manifest = read_manifest(workspace.manifest(dataset))
     _check(networks, question)
     first, machine = networks[0], machine or stages.Machine()
     # As it is typed, a value is text.
@@ -113,12 +107,6 @@ def depth_study(
     )
     pairs = zip(study.backbone_entries(), networks, strict=True)
     study.backbones = [OwnBackbone(**vars(entry), network=one) for entry, one in pairs]
-    check_metric(study, dataset, manifest)
-    plan = make_plan(workspace, study, study_cells(study))
-    if plan.failed:
-        for sentence in plan.said:
-            say(sentence)
-        raise InputError(next(iter(plan.failed.values())))
     return study
 
 
@@ -128,9 +116,9 @@ def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[li
     Raises
     ------
     InputError
-        If a step failed.
+        If a run cannot start, before anything is computed, or a step failed.
     """
-    outcome = run_study(workspace, study, jobs=jobs)
+    outcome = run_study(workspace, study, jobs=jobs, strict=True)
     outcome.check()
     assert outcome.report is not None
     runs = [read_predictions(path) for path in outcome.predictions]

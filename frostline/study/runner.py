@@ -73,6 +73,7 @@ def run_study(
     only: Sequence[str] = (),
     jobs: int = 1,
     shard: Shard | None = None,
+    strict: bool = False,
 ) -> Outcome:
     """Index, decode, embed, train and score what is not done; write the report.
 
@@ -83,6 +84,8 @@ def run_study(
     ----------
     only : sequence of str
         Patterns of runs, `dataset/backbone/protocol` with or without `/seed`; all runs without any.
+    strict : bool
+        Raise where a run cannot start, before anything is computed.
     jobs : int
         Processes that share the work on this machine. Where it has GPUs, each of the first has one
         for itself, and those beyond their number train heads and decode.
@@ -96,20 +99,18 @@ def run_study(
         If a pattern fits no run, the disk cannot be written, or torchrun started several of these.
     """
     refuse_ranks("run")
-    if jobs < 1:
-        raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
-    if shard is not None and not 0 <= shard[0] < shard[1]:
-        raise InputError(f"A shard is (i, n) with i from 0 to n - 1, not {shard}.")
-    for kind in ("predictions", "models", "sweeps"):
-        clear_temporary(workspace.root / kind, below=True)  # of runners that were killed
+    _check_shares(jobs, shard)
+    _clear(workspace)
     plan = plan_study(workspace, study, only)
     changed = changed_runs(workspace, study.name, plan.runs())
     for sentence in [*plan.left_out, *plan.said, *changed]:
         say(sentence)
+    if strict and plan.failed:
+        raise InputError(next(iter(plan.failed.values())))
     broken = _settle(workspace, study, plan, jobs, shard).failed
     # A store that failed is shown by the runs that need it.
-    trained = [step for step in plan.steps if step.kind not in STORES]
-    failed = plan.failed | {s.name: broken[s.key] for s in trained if s.key in broken}
+    shown = [step for step in plan.steps if step.kind not in STORES and step.key in broken]
+    failed = plan.failed | {step.name: broken[step.key] for step in shown}
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
     predictions = _predictions(workspace, plan, done)
     finished = [step.name for step in plan.runs() if done[step.key] is not None]
@@ -124,6 +125,19 @@ def run_study(
     if predictions:
         outcome.report = _report(workspace, study, plan, outcome, with_images, only)
     return outcome
+
+
+def _clear(workspace: Workspace) -> None:
+    """Take away what runners that were killed left behind."""
+    for kind in ("predictions", "models", "sweeps"):
+        clear_temporary(workspace.root / kind, below=True)
+
+
+def _check_shares(jobs: int, shard: Shard | None) -> None:
+    if jobs < 1:
+        raise InputError(f"The number of jobs must be at least 1, not {jobs}.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise InputError(f"A shard is (i, n) with i from 0 to n - 1, not {shard}.")
 
 
 def plan_study(

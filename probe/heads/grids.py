@@ -10,7 +10,7 @@ import itertools
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Strict(BaseModel):
@@ -31,7 +31,20 @@ def as_list(value: Any) -> Any:
 
 Many = BeforeValidator(as_list)
 AtLeastOne = Field(min_length=1)
+# The weakest penalty that decides. Where classes can be separated, coefficients below it have no
+# end but the solver's tolerance: two fits with equal losses then score differently on new images.
+LARGEST_C = 1e4
+NO_LARGER = f"at most {LARGEST_C:g} (a weaker penalty does not decide between solutions)"
+
+
+def _decides(C: float) -> float:
+    if C > LARGEST_C:
+        raise ValueError(NO_LARGER)
+    return C
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Strength = Annotated[Positive, AfterValidator(_decides)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 ClassWeight = Literal["balanced"] | None
@@ -40,7 +53,7 @@ ClassWeight = Literal["balanced"] | None
 class LogisticGrid(Strict):
     """Strengths of `LogisticProbe`: of equal scores the strongest penalty wins."""
 
-    C: Annotated[list[Positive], Many, AtLeastOne] = np.logspace(-6, 2, 45).tolist()
+    C: Annotated[list[Strength], Many, AtLeastOne] = np.logspace(-6, 2, 45).tolist()
     class_weight: ClassWeight = None
     tol: Positive = 1e-4
     max_iter: Count = 200

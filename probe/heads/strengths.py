@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frostline.probe.heads.grids import LogisticGrid
+from frostline.probe.heads.grids import LARGEST_C, NO_LARGER, LogisticGrid
 from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe, standardise
 from frostline.probe.solver.solve import Heads, on_embeddings
 
@@ -90,4 +90,6 @@ def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:
     values = np.atleast_1d(np.asarray(value, dtype=np.float64))
     if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"{name} must be positive and finite, and {value!r} is not.")
+    if values.max() > LARGEST_C:
+        raise ValueError(f"{name} must be {NO_LARGER}, not {values.max():g}.")
     return values

@@ -157,6 +157,16 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
             {"micro_batch": "big"},
             "The recipe: micro_batch must be a valid integer or 'auto', not 'big'.",
         ),
+        (
+            {"micro_batch": 33},
+            "The recipe: micro_batch must be at most the batch_size, 32, or 0 for the whole batch, "
+            "not 33.",
+        ),
+        (
+            {"batch_size": "4", "micro_batch": "8"},
+            "The recipe: micro_batch must be at most the batch_size, 4, or 0 for the whole batch, "
+            "not '8'.",
+        ),
         ({"layer_decay": 0}, "The recipe: layer_decay must be greater than 0, not 0."),
         (
             {"class_weights": "rare"},

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 from frostline.cache import InputError, Workspace
 from frostline.stages import Network
 
-from .conftest import environment, make_images
+from .conftest import environment, make_images, script
 
 HEAVY = ("torch", "torchvision", "timm", "transformers", "sklearn", "matplotlib")
-# Runs `frostline ARGUMENTS`, then says which of these were imported.
+# Runs `frostline ARGUMENTS` some times in one process, and says after each what it holds of these.
 WATCHED = f"""
-import sys
+import json, sys
 from frostline.cli import main
-try:
-    main()
-finally:
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["frostline", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
     print("imported", *[name for name in {HEAVY} if name in sys.modules])
 """
 EXTRACT = ("extract", "--dataset", "set", "--image-size", "32", "--device", "cpu")
+RANDOM = ("--weights", "random")
+VIT = ("--backbone", "timm:test_vit")
 
 
-def imported(folder: Path, *arguments: str) -> tuple[str, list[str]]:
-    """What a command says, and which libraries it took."""
+def imported(folder: Path, *commands: Sequence[str]) -> tuple[str, list[list[str]]]:
+    """What commands say, and which libraries a process of their own holds after each of them."""
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *arguments],
+        [sys.executable, "-c", WATCHED, json.dumps(commands)],
         cwd=folder,
         env=environment(),
         capture_output=True,
@@ -40,46 +48,47 @@ def imported(folder: Path, *arguments: str) -> tuple[str, list[str]]:
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    (line,) = (line for line in said.splitlines() if line.startswith("imported"))
-    return said, line.split()[1:]
+    lines = (line for line in said.splitlines() if line.startswith("imported"))
+    return said, [line.split()[1:] for line in lines]
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Run a command where imports are paid for already."""
+    done = run_script(script(), arguments, folder, environment())
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("done")
     make_images(folder / "images", 12)
-    pattern = ("--group-pattern", "(patient[0-9]+)")
-    imported(folder, "index", "set", "--root", "images", *pattern)
+    run(folder, "index", "set", "--root", "images", "--group-pattern", "(patient[0-9]+)")
     return folder
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        ("--backbone", "timm:test_vit", "--weights", "random"),
-        ("--backbone", "timm:test_vit", "--weights", "random", "--feature", "blocks"),
-        ("--backbone", "timm:test_resnet", "--weights", "random", "--protocol", "standard"),
-        ("--backbone", "effnet-lite0"),
-    ],
-)
-def test_a_finished_extraction_takes_no_torch(folder: Path, backbone: tuple[str, ...]) -> None:
-    _, took = imported(folder, *EXTRACT, *backbone)
+def test_a_finished_extraction_takes_no_torch(folder: Path) -> None:
+    commands = [
+        (*EXTRACT, *VIT, *RANDOM),
+        (*EXTRACT, *VIT, *RANDOM, "--feature", "blocks"),
+        (*EXTRACT, "--backbone", "timm:test_resnet", *RANDOM, "--protocol", "standard"),
+        (*EXTRACT, "--backbone", "effnet-lite0"),
+    ]
+    _, (took,) = imported(folder, commands[0])
     assert {"torch", "timm"} <= {*took}
-    said, took = imported(folder, *EXTRACT, *backbone)
-    assert took == []
-    assert "0 embedded now" in said
+    for command in commands[1:]:
+        run(folder, *command)
+    said, took_each = imported(folder, *commands)
+    assert took_each == [[]] * len(commands)
+    assert {*re.findall("([0-9]+) embedded now", said)} == {"0"}
 
 
 def test_a_finished_probe_and_its_table_take_little(folder: Path) -> None:
-    network = ("--backbone", "timm:test_vit", "--weights", "random", "--feature", "cls")
-    imported(folder, *EXTRACT, *network)
-    probe = ("probe", "-d", "set", "-b", "timm:test_vit", "--head", "logistic", "--feature", "cls")
-    imported(folder, *probe)
-    assert imported(folder, *probe)[1] == []
-    files = sorted(str(path) for path in (folder / "frostline-workspace/predictions").iterdir())
-    for command in ("evaluate", "compare"):
-        runs = files[:1] if command == "evaluate" else [files[0], files[0]]
-        assert imported(folder, command, *runs)[1] == []
+    run(folder, *EXTRACT, *VIT, *RANDOM, "--feature", "cls")
+    probe = ("probe", "-d", "set", *VIT, "--head", "logistic", "--feature", "cls")
+    run(folder, *probe)
+    (file,) = (folder / "frostline-workspace/predictions").glob("*logistic*.parquet")
+    commands = (probe, ("evaluate", str(file)), ("compare", str(file), str(file)))
+    assert imported(folder, *commands)[1] == [[]] * len(commands)
 
 
 STUDY = """
@@ -96,11 +105,12 @@ replicates: 100
 
 def test_a_finished_training_depth_and_study_take_little(folder: Path) -> None:
     (folder / "small.yaml").write_text(STUDY)
-    network = ("-d", "set", "-b", "timm:test_vit", "--weights", "random", "--image-size", "32")
+    network = ("-d", "set", *VIT, *RANDOM, "--image-size", "32")
     trained = ("finetune", *network, "--epochs", "1", "--batch", "8")
-    for command in (trained, (*trained, "--cv", "3x1"), ("depth", *network), ("run", "small.yaml")):
-        assert "torch" in imported(folder, *command)[1]
-        assert imported(folder, *command)[1] == []
+    commands = (trained, (*trained, "--cv", "3x1"), ("depth", *network), ("run", "small.yaml"))
+    for command in commands:
+        run(folder, *command)
+    assert imported(folder, *commands)[1] == [[]] * len(commands)
 
 
 def test_what_is_remembered_counts_while_the_weights_do(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_sentences_of_refusal(data: tuple[np.ndarray, ...]) -> None:
     X, y, _ = data
     with pytest.raises(ValueError, match=r"^C must be positive and finite, and -1 is not\.$"):
         LogisticProbe(C=-1).fit(X, y)
+    with pytest.raises(ValueError, match=r"^Cs must be at most 10000 \(a weaker .*, not 1e\+10\.$"):
+        LogisticProbe(Cs=[1, 1e10], cv=3).fit(X, y)
     with pytest.raises(
         ValueError,
         match=r"^AdamProbe needs images of at least two classes, and y has only one class: 'a'\.$",

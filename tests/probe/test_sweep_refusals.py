@@ -45,6 +45,11 @@ def refusal(**changes: Any) -> str:
             {"heads": {"logistic": {"C": [-1]}}},
             "here: Head 'logistic': C.0 must be greater than 0, not -1.",
         ),
+        (
+            {"heads": {"ordinal": {"C": {"from": 1, "to": 1e10, "count": 2}}}},
+            "here: Head 'ordinal': C must be at most 10000 (a weaker penalty does not decide "
+            "between solutions), not 10000000000.0.",
+        ),
         ({"cv": "2x3"}, "here: cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '2x3'."),
         (
             {"cv": "5x3", "seeds": [1]},
