@@ -82,8 +82,7 @@ def compute_numbers(
         datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical, asked))
     new = [one for one in datasets if one.store.is_new]
     new.sort(key=lambda one: -len(one.methods[0].sample.truth))  # the longest tasks first
-    todo = [task for one in new for task in (one.others, one.curves)]
-    on_all_cores(todo, len(rows))  # kept, and read below
+    on_all_cores([task for one in new for task in (one.others, one.curves)], len(rows))
     frames, pooled, parts = zip(*(one.numbers() for one in datasets), strict=True)
     frame = pd.concat(frames, ignore_index=True)
     store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
