@@ -46,7 +46,7 @@ def confusion_panels(
         _matrix(axes, np.asarray(matrix, dtype=np.int64), names, turned)
         style: dict[str, Any] = {"color": INK, "fontsize": SMALL, "parse_math": False}
         # Above the names of the rows too.
-        axes.set_title("\n".join(lines), loc="left", x=-longest / (k * cell), **style)
+        axes.set_title("\n".join(lines), loc="left", x=-longest / (k * cell), y=1, **style)
     figure.text(0.5, 0.05 / height, "Predicted", color=INK, fontsize=NORMAL, ha="center")
     figure.text(0.06 / width, 0.5, "True", color=INK, fontsize=NORMAL, va="center", rotation=90)
     return figure

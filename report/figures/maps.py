@@ -62,27 +62,21 @@ def _scatter(
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(GREY)
-    rest = ~of.isin(list(names))
-    axes.scatter(
-        part["x"][rest],
-        part["y"][rest],
-        s=3,
-        color="#b0b0b0",
-        alpha=0.6,
-        linewidths=0,
-        rasterized=True,
-    )
+    code = pd.Categorical(of, categories=list(names)).codes
+    rest = code < 0
+    # Lines of markers alone: many times as fast as `scatter`.
+    style: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0, "rasterized": True}
+    x, y = part["x"].to_numpy(), part["y"].to_numpy()
+    axes.plot(x[rest], y[rest], "o", markersize=3**0.5, color="#b0b0b0", alpha=0.6, **style)
     # The commonest first, so that rare ones are not hidden.
-    for i in sorted(range(len(names)), key=lambda i: -int(np.sum(of == names[i]))):
-        chosen = of == names[i]
-        axes.scatter(
-            part["x"][chosen],
-            part["y"][chosen],
-            s=5 if all_ else 16,
-            linewidths=0,
+    for i in sorted(range(len(names)), key=lambda i: -int(np.sum(code == i))):
+        axes.plot(
+            x[code == i],
+            y[code == i],
+            MARKERS[i % 8],
+            markersize=5**0.5 if all_ else 4,
             color=COLOURS[i % 8],
-            marker=MARKERS[i % 8],
-            rasterized=True,
+            **style,
         )
 
 

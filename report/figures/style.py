@@ -118,7 +118,7 @@ def tidy(axes: Any, title: str = "") -> None:
     axes.tick_params(colors=INK, labelsize=SMALL, width=0.8, length=3)
     axes.patch.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
+        axes.set_title(title, y=1, fontsize=SMALL, color=INK, loc="left", pad=3, parse_math=False)
 
 
 def title_lines(title: str, width: float) -> list[str]:
@@ -228,8 +228,9 @@ def save_figure(figure: Figure, path: Path | str, *, dpi: int = 300) -> None:
     if kind == "svg":
         return write_text(path, to_svg(figure))
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
-    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS), _absent_letters():
-        figure.savefig(temporary, format=kind, dpi=dpi, facecolor="white", metadata=dates.get(kind))
+    style: dict[str, Any] = {"dpi": dpi, "facecolor": "white", "metadata": dates.get(kind)}
+    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS), _small_fonts():
+        _save(figure, temporary, format=kind, **style)
 
 
 def to_svg(figure: Figure) -> str:
@@ -237,17 +238,29 @@ def to_svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     out = io.StringIO()
-    with mpl.rc_context(_SETTINGS), _absent_letters():
-        figure.savefig(out, format="svg", facecolor="white", metadata={"Date": None})
+    with mpl.rc_context(_SETTINGS):
+        _save(figure, out, format="svg", facecolor="white", metadata={"Date": None})
     return out.getvalue()
 
 
 @contextmanager
-def _absent_letters() -> Iterator[None]:
-    """Say once, and not for every letter, that the font lacks some."""
+def _small_fonts() -> Iterator[None]:
+    """Leave out of the fonts in PDF the tables by which programs set text: half of the time."""
+    from fontTools.subset import Options  # type: ignore[import-untyped]
+
+    usual = Options._drop_tables_default
+    Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = usual
+
+
+def _save(figure: Figure, *to: Any, **style: Any) -> None:
+    """Save a figure; say once, and not for every letter, that the font lacks some."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        yield
+        figure.savefig(*to, **style)
     absent = [one for one in said if "missing from font" in str(one.message)]
     for one in said:
         if one not in absent:

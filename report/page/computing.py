@@ -81,8 +81,8 @@ def compute_numbers(
         own, asked = embeddings or {}, parse_by(by) if by else []
         datasets.append(_Dataset(items, group_methods(items), how, store, own, clinical, asked))
     new = [one for one in datasets if one.store.is_new]
-    todo = [task for one in new for task in (one.curves, one.others)]
-    on_all_cores(todo, len(rows))  # kept, and read below
+    new.sort(key=lambda one: -len(one.methods[0].sample.truth))  # the longest tasks first
+    on_all_cores([task for one in new for task in (one.others, one.curves)], len(rows))
     frames, pooled, parts = zip(*(one.numbers() for one in datasets), strict=True)
     frame = pd.concat(frames, ignore_index=True)
     store = _Store(folder, 0, [vars(how), sorted(digest_predictions(run) for run, _ in rows)])
@@ -183,7 +183,7 @@ class _Dataset:
         return frame, by_method, part
 
     def curves(self) -> pd.DataFrame:
-        """Compute what takes as long as all others."""
+        """Compute ROC, precision-recall and decision curves, the longest of the tables."""
         return self.store(
             "curves",
             lambda: pd.concat(
@@ -221,16 +221,15 @@ class _Dataset:
         """Compute the tables that are not `curves`."""
         methods, how, store, seed = self.methods, self.how, self.store, self._seed
         names, primary = how.all_metrics, how.primary
-        given = how.options, how.scoring
         of_a_class = [f"{kind}[{c}]" for c in methods[0].sample.classes for kind in OF_A_CLASS]
         compared = cache(lambda: compare_all(methods, primary, seed=seed))
         frame = store("runs", lambda: tabulate(self.items, metrics=names, **how.options)[0])
         computed: dict[str, Callable[[], pd.DataFrame]] = {
-            "methods": lambda: _with_majority(tabulate_methods(methods, names, *given), frame),
+            "methods": lambda: _with_majority(tabulate_methods(methods, names, how.options), frame),
             "marks": lambda: mark_best(methods, primary, seed=seed, compared=compared()),
             "pairs": lambda: comparison_frame(compared(), Options(primary, seed=seed)),
             "freezing": lambda: frozen_against_unfrozen(self.items, primary, seed=seed),
-            "classes": lambda: tabulate_methods(methods, of_a_class, *given),
+            "classes": lambda: tabulate_methods(methods, of_a_class, how.options),
             "reliability": lambda: pd.concat(
                 [reliability_of(one, seed=seed, **how.resampled) for one in methods]
             ),

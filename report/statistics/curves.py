@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -37,10 +39,10 @@ def roc_and_precision_recall(method: Method, seed: int = 0) -> pd.DataFrame:
     truth, probs, groups = rows
     chosen = [1] if probs.shape[2] == 2 else range(probs.shape[2])
     sorted_rows = [_Sorted(truth == c, probs[s, :, c]) for s in range(len(probs)) for c in chosen]
-    counts = _draw(groups, seed)
+    counts = _draw(int(groups.max()) + 1, seed)
     roc, precision = [], []
     for start in range(0, len(counts), BLOCK):
-        weights = counts[start : start + BLOCK, groups]
+        weights = counts[start : start + BLOCK, groups].astype(np.int32)
         both = [one.curves(weights) for one in sorted_rows]
         roc.append(_mean([pair[0] for pair in both]))
         precision.append(_mean([pair[1] for pair in both]))
@@ -72,7 +74,7 @@ def net_benefit(method: Method, seed: int = 0) -> pd.DataFrame:
         return pd.DataFrame(columns=list(CURVE_COLUMNS))
     truth, probs, groups = rows
     odds = THRESHOLDS / (1 - THRESHOLDS)
-    counts = _draw(groups, seed)
+    counts = _draw(int(groups.max()) + 1, seed)
     images = counts @ np.bincount(groups).astype(np.float64)
     parts = []
     for c in [1] if probs.shape[2] == 2 else range(probs.shape[2]):
@@ -91,12 +93,13 @@ def net_benefit(method: Method, seed: int = 0) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def _draw(groups: npt.NDArray[np.int64], seed: int) -> Array:
+@lru_cache(maxsize=1)  # The methods of a data set have the same units, one after the other.
+def _draw(units: int, seed: int) -> npt.NDArray[np.int64]:
     """Draw how often each group comes up: [1 + BAND_REPLICATES, G], the first as they are."""
-    rng = np.random.default_rng(seed)
-    units = int(groups.max()) + 1
-    drawn = rng.multinomial(units, np.full(units, 1 / units), BAND_REPLICATES)
-    return np.concatenate([np.ones((1, units)), drawn])
+    drawn = np.random.default_rng(seed).multinomial(
+        units, np.full(units, 1 / units), BAND_REPLICATES
+    )
+    return np.concatenate([np.ones((1, units), dtype=np.int64), drawn])
 
 
 class _Sorted:
@@ -109,26 +112,43 @@ class _Sorted:
         # The last row of each run of equal scores: a threshold takes all of them or none.
         self.ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
 
-    def curves(self, weights: Array) -> tuple[Array, Array]:
+    def curves(self, weights: npt.NDArray[np.int32]) -> tuple[Array, Array]:
         """Compute true positive rate and precision at `GRID`, [R, len(GRID)] each, of [R, n]."""
-        ordered = weights[:, self.order]
-        called = np.cumsum(ordered, axis=1)[:, self.ends]
-        true = np.cumsum(ordered * self.positive, axis=1)[:, self.ends]
+        drawn = weights[:, self.order]
+        called, true = (
+            np.cumsum(one, axis=1, dtype=np.int32)[:, self.ends]
+            for one in (drawn, drawn * self.positive)
+        )
         false = called - true
+        positives, negatives = true[:, -1:], false[:, -1:]
+        last = len(self.ends) - 1
         with np.errstate(invalid="ignore", divide="ignore"):
-            recall, fall_out = true / true[:, -1:], false / false[:, -1:]
-            precision = true / called
-        roc = np.full((len(weights), len(GRID)), np.nan)
-        out, last = np.full_like(roc, np.nan), precision.shape[1] - 1
-        steepest = np.where(fall_out <= 0, recall, 0).max(axis=1)
-        for r in np.flatnonzero(np.isfinite(recall[:, -1] + fall_out[:, -1])):
-            roc[r] = np.interp(GRID, fall_out[r], recall[r], left=0)
-            roc[r, 0] = steepest[r]
-            reached = np.searchsorted(recall[r], REACHED)
-            out[r] = precision[r, np.minimum(reached, last)]
+            # So many false ones give a rate of `GRID` or the next below; quotients are rounded.
+            most = np.floor(GRID * negatives)
+            most -= most / negatives > GRID
+            most += (most + 1) / negatives <= GRID
+            before = _count_up_to(false, most) - 1
+            ends = [np.clip(place, 0, last) for place in (before, before + 1)]
+            x0, x1 = (np.take_along_axis(false, place, 1) / negatives for place in ends)
+            y0, y1 = (np.take_along_axis(true, place, 1) / positives for place in ends)
+            line = (y1 - y0) / (x1 - x0) * (GRID - x0) + y0
+            roc = np.where(before < 0, 0, np.where(before == last, y0, line))
+            reached = _count_up_to(true, np.ceil(REACHED * positives) - 1)
+            out = np.take_along_axis(true, reached, 1) / np.take_along_axis(called, reached, 1)
+        nothing = (positives == 0) | (negatives == 0)
+        roc, out = np.where(nothing, np.nan, roc), np.where(nothing, np.nan, out)
         # At recall 0 nothing is called: the precision of the first that is.
         out[:, 0] = np.where(np.isnan(out[:, 0]), out[:, 1], out[:, 0])
         return roc, out
+
+
+def _count_up_to(rising: npt.NDArray[np.int32], most: Array) -> npt.NDArray[np.int64]:
+    """Count in each row [R, n] of whole numbers from 0 those that are at most `most` [R, L]."""
+    # Each row above the one before: so that one search does for all.
+    rows = np.arange(len(rising), dtype=np.int32)[:, None]
+    above = rows * (rising.max() + 1)
+    found = np.searchsorted((rising + above).ravel(), most.astype(np.int32) + above, "right")
+    return np.asarray(found - rows * rising.shape[1])
 
 
 def method_rows(
@@ -161,7 +181,10 @@ def _banded(run: str, kind: str, drawn: Array, x: Array = GRID, label: str = "")
     bounds = np.full((2, len(x)), np.nan)
     there = np.isfinite(drawn[1:]).any(axis=0)  # nowhere, where a class does not occur
     if there.any():
-        bounds[:, there] = np.nanquantile(drawn[1:, there], [0.025, 0.975], axis=0)
+        drawn_there = drawn[1:, there]
+        # The same numbers; without any that are nan, in a tenth of the time.
+        quantile = np.nanquantile if np.isnan(drawn_there).any() else np.quantile
+        bounds[:, there] = quantile(drawn_there, [0.025, 0.975], axis=0)
     low, high = bounds
     return pd.DataFrame(
         {"run": run, "kind": kind, "label": label, "x": x, "y": drawn[0], "low": low, "high": high}

@@ -18,7 +18,6 @@ def tabulate_methods(
     methods: Sequence[Method],
     metrics: Sequence[str],
     options: dict[str, Any],
-    scoring: dict[str, Any],
 ) -> pd.DataFrame:
     """Make one row a method and metric, in the columns of `evaluate` and `n_seeds`, `seeds`.
 
@@ -28,8 +27,6 @@ def tabulate_methods(
     ----------
     options : dict
         `ci`, `replicates`, `seed`, `stratified` of `evaluate`.
-    scoring : dict
-        `split`, `unit`, `aggregate` of `evaluate`.
     """
     parts = []
     for method in methods:
@@ -39,7 +36,7 @@ def tabulate_methods(
             )
             parts.append(part[part["head"] != MAJORITY_HEAD])
             continue
-        part = over_seeds([run for run, _ in method.runs], metrics=metrics, **scoring, **options)
+        part = over_seeds(method.runs, metrics=metrics, **options)
         parts.append(
             part.fillna({"weights": "", "candidates": ""}).assign(
                 split=method.sample.split,

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -184,13 +185,13 @@ def test_statistics_and_figures_are_made_once(run, tmp_path, monkeypatch):
 def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
     class_names = ("a", "\N{CJK UNIFIED IDEOGRAPH-4E00}", "c")  # not a letter of our font
     runs = [run(), run(seed=1, unfreeze="all"), run(class_names, seed=2, dataset="skin")]
-    texts, pools, config = {}, [], joblib.parallel_config
+    texts, pools, pool = {}, [], joblib.externals.loky.get_reusable_executor
 
-    def noted(backend, **options):
-        pools.append(backend)
-        return config(backend, **options)
+    def noted(workers, **options):
+        pools.append(workers)
+        return pool(workers, **options)
 
-    monkeypatch.setattr("joblib.parallel_config", noted)
+    monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", noted)
     monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
     for least in (4, 3):
         monkeypatch.setattr("frostline.report.spread.LEAST_RUNS", least)
@@ -199,21 +200,51 @@ def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
         with pytest.warns(UserWarning, match="not in the font"):
             paths = write_report(folder, runs, title="A study", replicates=200)
         texts[least] = {name: path.read_bytes() for name, path in paths.items()}
-        assert pools == (["loky", "loky"] if least == 3 else [])  # numbers, figures
+        assert pools == ([1, 1] if least == 3 else [])  # numbers, figures: one helps
     assert texts[3] == texts[4]
     # A metric of one's own is known to this process alone.
     monkeypatch.setitem(OWN_METRICS, "first", lambda truth, prediction, probs: 0.5)
     monkeypatch.setattr("frostline.report.spread.OWN_METRICS", OWN_METRICS)
     with pytest.warns(UserWarning, match="not in the font"):
         write_report(tmp_path / "own", runs, title="t", replicates=20, metrics=["first"])
-    assert pools == ["loky", "loky"]
+    assert pools == [1, 1]
 
 
-def test_a_process_that_is_ended_from_outside_is_one_sentence(monkeypatch):
+def test_a_process_that_is_ended_from_outside_is_one_sentence(tmp_path, monkeypatch):
+    own, ended = os.getpid(), tmp_path / "ended"
+
+    def end():
+        if os.getpid() != own:
+            ended.touch()
+            os._exit(9)
+        while not ended.exists():
+            time.sleep(0.01)
+
     monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
     monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
     with pytest.raises(InputError, match="ended from outside, as where memory is short"):
-        on_all_cores([partial(os._exit, 9)] * 2, LEAST_RUNS)
+        on_all_cores([end] * 2, LEAST_RUNS)
+
+
+def test_an_error_in_either_process_ends_a_large_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("frostline.report.spread.own_cores", lambda: 2)
+    monkeypatch.setattr("frostline.report.spread.OWN_METRICS", {})
+    own = os.getpid()
+
+    def work(place, here):
+        (tmp_path / f"{place}-{os.getpid() == own}").touch()
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.01)
+        if (os.getpid() == own) == here:
+            raise InputError(f"Task of {'this process' if here else 'another'}.")
+        time.sleep(0.2)
+
+    for here, which in ((True, "this process"), (False, "another")):
+        with pytest.raises(InputError, match=which):
+            on_all_cores([partial(work, place, here) for place in range(40)], LEAST_RUNS)
+        assert len(list(tmp_path.iterdir())) < 40  # the rest was not begun
+        for path in tmp_path.iterdir():
+            path.unlink()
 
 
 LARGE = """
@@ -225,8 +256,8 @@ def work(task):
     print(os.getpid(), flush=True)
     time.sleep(300)
 
-spread.own_cores = lambda: 2
-spread.on_all_cores([partial(work, task) for task in range(2)], spread.LEAST_RUNS)
+spread.own_cores = lambda: 3
+spread.on_all_cores([partial(work, task) for task in range(3)], spread.LEAST_RUNS)
 """
 
 
@@ -234,7 +265,7 @@ def test_the_processes_of_a_large_report_end_with_their_command():
     # What loky's tracker says of a parent that was killed is no matter here.
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, "-c", LARGE], **pipes) as report:
-        workers = {int(report.stdout.readline()) for _ in range(2)}
+        workers = {int(report.stdout.readline()) for _ in range(3)}
         report.kill()
         report.wait()
         assert len(workers - {report.pid}) == 2

@@ -126,9 +126,8 @@ def test_a_head_of_one_answer_has_the_majority_s_interval(run):
         for name in names:
             for side in ("estimate", "low", "high", "method"):
                 assert own.loc[name, side] == majority.loc[name, side], (name, side)
-    methods = tabulate_methods(
-        group_methods(as_scored(runs)), names, {"ci": "percentile", "replicates": 200}, {}
-    )
+    options = {"ci": "percentile", "replicates": 200}
+    methods = tabulate_methods(group_methods(as_scored(runs)), names, options)
     by_percentile = evaluate(runs, metrics=names, ci="percentile", replicates=200)
     same = by_percentile[by_percentile["run"] == "s0"]
     assert methods[["low", "high"]].to_numpy().tolist() == same[["low", "high"]].to_numpy().tolist()

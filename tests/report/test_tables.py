@@ -255,7 +255,7 @@ def test_footnotes_say_candidates_and_seeds(run):
     for number, one in enumerate(runs):
         one.meta["seed"] = number
     scored = score(runs)
-    frame = tabulate_methods(group_methods(scored), ["accuracy"], {}, {})
+    frame = tabulate_methods(group_methods(scored), ["accuracy"], {})
     text = render(frame, "markdown")
     assert "Candidates tried on validation: logistic 45." in text
     assert "Means over seeds (0, 1, 2): intervals hold the variance of groups and seeds." in text

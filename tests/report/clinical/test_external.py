@@ -73,7 +73,7 @@ class Hospitals:
 
 def compared(runs: list[Predictions], metric: str = "accuracy") -> pd.DataFrame:
     rows = score(runs)
-    shown = tabulate_methods(group_methods(rows), [metric], {}, {})
+    shown = tabulate_methods(group_methods(rows), [metric], {})
     return internal_and_external(rows, [metric], shown)
 
 
