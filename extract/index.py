@@ -20,6 +20,7 @@ from frostline.extract.images.opened import remote_errors
 from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
+from frostline.extract.readers.sources import declared_source, image_sources
 from frostline.extract.splits import assign_splits, made_parts
 
 
@@ -72,6 +73,7 @@ def index_dataset(
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
     resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
+    resolved["source"] = declared_source(resolved["source"], previous)
     known = None if rehash else previous
     reading = reader.read(folders, resolved, known)
     _check_labels(reading.table)
@@ -88,6 +90,7 @@ def index_dataset(
     meta |= {"classes": order, "options": resolved, "group_pattern": group_pattern, **splits}
     meta |= {"made_splits": made_parts(table["split"]), "left_out": reading.left_out.as_meta()}
     meta |= {"notes": reading.notes | grey_levels(table, folders, resolved)}
+    meta |= {"sources": image_sources(kind, resolved, workspace.root)}
     _warn_of_gone(name, previous, table)
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from frostline.cli import app
-from frostline.extract.backbones.listing import list_backbones
+from frostline.extract.backbones.origins import list_backbones
 
 
 def test_every_backbone_with_a_short_name_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:
