@@ -101,8 +101,9 @@ _WORKS = {
         2023,
     ),
     "engelmann2025": (
-        "Engelmann, Justin and others",
-        "{RETFound-Green}: A Retinal Foundation Model Trained with Less Data and Compute",
+        "Engelmann, Justin and Bernabeu, Miguel O.",
+        "Training a High Performance Retinal Foundation Model with Half-the-Data and 400 Times "
+        "Less Compute",
         "Nature Communications",
         2025,
     ),
