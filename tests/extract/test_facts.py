@@ -41,7 +41,7 @@ def test_every_timm_model_of_the_table_is_one_that_timm_has() -> None:
             entry = resolve(row.name)
             known = describe_backbone(row.name)
             assert entry.tag
-            assert known.licence and known.pretrained_on and known.size and known.url, row.name
+            assert all((known.licence, known.pretrained_on, known.size, known.url)), row.name
 
 
 @pytest.mark.slow
