@@ -85,9 +85,8 @@ def finetune_run(
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted)
+            meta = describe(task, data, fitted) | described_sources(workspace, task, manifest)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
-            meta |= described_sources(workspace, task, manifest)
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
             write_card(folder, Predictions(table, meta))

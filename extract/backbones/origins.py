@@ -150,7 +150,13 @@ def list_backbones(root: Path | None = None, search: str = "") -> list[Known]:
 
 
 def describe_backbone(name: str, root: Path | None = None) -> Known:
-    """Say what is known of a backbone, in the list or not; InputError if there is no such one."""
+    """Give all facts about a backbone, whether it is in the list or not.
+
+    Raises
+    ------
+    InputError
+        If there is no backbone of that name.
+    """
     table = facts(root)
     row = table.find(name)
     if row is None:
