@@ -3,7 +3,7 @@ from .embeddings import EmbeddingStore
 from .errors import InputError
 from .keys import content_key, file_key, run_id, spec_difference, spec_key
 from .locks import lock_file
-from .manifest import Manifest, declared_classes, read_manifest, write_manifest
+from .manifest import Manifest, declared_classes, declared_sources, read_manifest, write_manifest
 from .stamped import NewerFormatError
 from .stores.part import EMBEDDINGS, PIXELS
 from .stores.store import (
@@ -31,6 +31,7 @@ __all__ = [
     "clear_temporary",
     "content_key",
     "declared_classes",
+    "declared_sources",
     "file_key",
     "find_stores",
     "lock_file",

@@ -31,6 +31,7 @@ from frostline.cache.tables.words import counted
 from frostline.cache.workspace import Workspace
 
 NAMED = 5  # columns in a sentence
+IMPORTED = "imported"  # for where weights come from
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def import_embeddings(
     backbone: str,
     path: Path,
     spec: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Imported:
     """Take a file of embeddings into a store of a data set that has a manifest.
 
@@ -89,6 +91,8 @@ def import_embeddings(
     ----------
     path : Path
         `.npz`, Parquet or CSV, as `read_vectors` takes it.
+    origin : mapping, optional
+        What is known of the backbone: `backbone_origin` of the provenance (docs/format.md).
 
     Raises
     ------
@@ -109,7 +113,7 @@ def import_embeddings(
             f"{vectors.ids.iloc[0]!r} there and like {images.index[0]!r} here."
         )
     mine, values = images.loc[vectors.ids[known]], vectors.values[known]
-    count = _write(folder, as_keys(mine["content_key"]), values, whole, path)
+    count = _write(folder, as_keys(mine["content_key"]), values, whole, path, origin)
     _warn(path, vectors, values, mine["label"].tolist())
     return Imported(
         folder.name,
@@ -144,7 +148,12 @@ def read_vectors(path: Path) -> Vectors:
 
 
 def _write(
-    folder: Path, keys: np.ndarray, values: np.ndarray, spec: Mapping[str, Any], path: Path
+    folder: Path,
+    keys: np.ndarray,
+    values: np.ndarray,
+    spec: Mapping[str, Any],
+    path: Path,
+    origin: Mapping[str, Any] | None,
 ) -> int:
     """Write what the store lacks, and say how many rows that are."""
     _, first = np.unique(keys, axis=0, return_index=True)
@@ -156,7 +165,8 @@ def _write(
     made = Values(f"{path}")
     made.add(rows[new])
     made.warn()
-    provenance = {"weights_source": "imported", "file": path.name}
+    provenance: dict[str, Any] = {"weights_source": IMPORTED, "file": path.name}
+    provenance |= {"backbone_origin": dict(origin)} if origin else {}
     with StoreWriter(folder, EMBEDDINGS, spec, provenance) as writer:
         writer.append(keys[new], rows[new])
     return int(new.sum())

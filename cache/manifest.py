@@ -91,6 +91,11 @@ class Manifest:
         """The declared order of the classes, the last of two the positive one; else None."""
         return _order_in(self.meta)
 
+    @property
+    def sources(self) -> list[str]:
+        """Keys of the public sets of images where its images come from, as far as it knows."""
+        return _sources_in(self.meta)
+
     def in_order(self, labels: Iterable[object]) -> list[str]:
         """List the labels that occur, each once, in the order of the classes."""
         names = sorted({str(name) for name in labels if not pd.isna(name)})  # type: ignore[call-overload]
@@ -258,6 +263,25 @@ def declared_classes(workspace: Workspace, dataset: object) -> list[str] | None:
         return None
     with parquet_parts(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY) as (meta, *_):
         return _order_in(meta)
+
+
+def declared_sources(workspace: Workspace, dataset: object) -> list[str] | None:
+    """Read where a data set's images come from (`Manifest.sources`); None without a manifest.
+
+    Like the order of classes it stands in no run id.
+    """
+    if not isinstance(dataset, str) or not is_name(dataset):
+        return None
+    path = workspace.manifest(dataset)
+    if not path.is_file():
+        return None
+    with parquet_parts(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY) as (meta, *_):
+        return _sources_in(meta)
+
+
+def _sources_in(meta: dict[str, Any]) -> list[str]:
+    found = meta.get("sources")
+    return [str(key) for key in found] if isinstance(found, list) else []
 
 
 def _order_in(meta: dict[str, Any]) -> list[str] | None:

@@ -212,13 +212,18 @@ class StoreFiller:
         backbone = self.load()
         for spec in self.specs:
             check_weights(backbone, spec)
-        forward, provenance = _computing(backbone, self.specs, self.device, engines)
+        root = self.workspace.root
+        forward, provenance = _computing(backbone, self.specs, self.device, engines, root)
         provenance["batch"] = self.batch
         return _Fitting(forward, self.device, self.batch), provenance
 
 
 def _computing(
-    backbone: Backbone, specs: Sequence[dict[str, Any]], device: str, engines: Sequence[str]
+    backbone: Backbone,
+    specs: Sequence[dict[str, Any]],
+    device: str,
+    engines: Sequence[str],
+    root: Path,
 ) -> tuple[Callable[[Tensor], list[Tensor]], dict[str, Any]]:
     """Make the forward pass, and say what computes."""
     # Here, and not above: importing torch takes seconds, which finished work should not.
@@ -230,7 +235,7 @@ def _computing(
         **versions(),
         "device": device_name(device),
         "weights_source": backbone.weights_source,
-        "backbone_origin": known_origin(backbone.name),
+        "backbone_origin": known_origin(backbone.name, backbone.weights_source, root),
     }
 
     def chosen(engine: str) -> None:  # before the first part is begun

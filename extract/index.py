@@ -20,6 +20,8 @@ from frostline.extract.images.opened import remote_errors
 from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
 from frostline.extract.readers.kinds import find_kind, resolve_options
+from frostline.extract.readers.reading import Reading
+from frostline.extract.readers.sources import declared_source, image_sources
 from frostline.extract.splits import assign_splits, made_parts
 
 
@@ -71,7 +73,7 @@ def index_dataset(
     previous, folders = _previous(workspace, name), _folders(roots)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
-    resolved, reader = resolve_options(kind, options or {}), find_kind(kind)
+    resolved, reader = _resolved(kind, options or {}, previous), find_kind(kind)
     known = None if rehash else previous
     reading = reader.read(folders, resolved, known)
     _check_labels(reading.table)
@@ -86,11 +88,25 @@ def index_dataset(
     split = assign_splits(*columns, kept=kept, **splits)
     meta: dict[str, Any] = {"dataset": name, "kind": kind, "roots": list(map(str, folders))}
     meta |= {"classes": order, "options": resolved, "group_pattern": group_pattern, **splits}
-    meta |= {"made_splits": made_parts(table["split"]), "left_out": reading.left_out.as_meta()}
-    meta |= {"notes": reading.notes | grey_levels(table, folders, resolved)}
+    meta |= {"made_splits": made_parts(table["split"]), **_told(reading, table, folders, resolved)}
+    meta |= {"sources": image_sources(kind, resolved, workspace.root)}
     _warn_of_gone(name, previous, table)
     write_manifest(workspace.manifest(name), Manifest(table.assign(split=split), meta))
     return read_manifest(workspace.manifest(name))
+
+
+def _resolved(kind: str, options: Mapping[str, Any], previous: Manifest | None) -> dict[str, Any]:
+    """Resolve the options, with the sources that were declared before unless others are given."""
+    found = resolve_options(kind, options)
+    return found | {"source": declared_source(found["source"], previous)}
+
+
+def _told(
+    reading: Reading, table: pd.DataFrame, folders: Sequence[Path], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give what the reader left out and noted, with the levels of grey images."""
+    notes = reading.notes | grey_levels(table, folders, options)
+    return {"left_out": reading.left_out.as_meta(), "notes": notes}
 
 
 def _check_labels(table: pd.DataFrame) -> None:

@@ -22,7 +22,7 @@ from frostline.finetune.folds import Fold, make_folds, parse_folds
 from frostline.finetune.inputs.data import load_data, with_pixels
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
-from frostline.finetune.run import describe, fit, predict_parts, watched
+from frostline.finetune.run import describe, described_sources, fit, predict_parts, watched
 from frostline.finetune.task import Execution, Task
 from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.logs import TensorBoard
@@ -121,6 +121,7 @@ def _train_repeat(
             parts = [read_predictions(path) for path in paths]
             table, meta = _pool(parts, source.images, task)
             meta |= {"run": run, "manifest_digest": source.manifest.digest(task.label)}
+            meta |= described_sources(workspace, task, source.manifest)
             meta |= {"images_without_pixels": source.missing, "device": device_name(how.device)}
             # Last: this file is what says that the repeat is done.
             ordered = in_class_order(table, meta, source.manifest.classes)

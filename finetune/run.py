@@ -85,7 +85,7 @@ def finetune_run(
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted)
+            meta = describe(task, data, fitted) | described_sources(workspace, task, manifest)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
@@ -226,7 +226,6 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "backbone": task.backbone,
         "weights": task.weights_source,
         "weights_digest": task.weights,
-        "backbone_origin": known_origin(task.backbone),
         "protocol": task.protocol,
         "unfreeze": task.unfreeze,
         "feature": task.feature,
@@ -255,6 +254,12 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         **({"compiled": True} if fitted.conditions.compiled else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def described_sources(workspace: Workspace, task: Task, manifest: Manifest) -> dict[str, Any]:
+    """Say where weights and images come from: `backbone_origin` and `sources` of the metadata."""
+    origin = known_origin(task.backbone, task.weights_source, workspace.root)
+    return {"backbone_origin": origin, "sources": manifest.sources}
 
 
 def _seen(spec: dict[str, Any], crop: int | None) -> dict[str, Any]:

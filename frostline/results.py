@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from frostline.cache import Workspace as Places
+    from frostline.extract.backbones.origins import Known
     from frostline.probe.sweep.results import Results
     from frostline.report import DataAudit
     from frostline.report.depth.curve import Curves
@@ -291,30 +292,57 @@ def _html(frame: pd.DataFrame, caption: str) -> str:
     return table_html(frame_table(frame, caption))
 
 
-def backbones() -> pd.DataFrame:
-    """List the backbones with short names, and which weights are on this machine.
+def backbones(search: str = "", workspace: str | os.PathLike[str] | None = None) -> pd.DataFrame:
+    """List the backbones with what one must know of them (docs/backbones.md).
+
+    Parameters
+    ----------
+    search : str
+        Only those that have all of these words in their name, kind, data or licence.
+    workspace : path, optional
+        Folder of a workspace, whose own table comes first.
 
     Returns
     -------
     DataFrame
-        `backbone`, `library`, `parameters`, `dim` (length of the embedding), `features`, `weights`.
+        `backbone`, `kind`, `library`, `parameters`, `dim` (length of the embedding), `image_size`,
+        `normalisation`, `licence`, `gated` (how one gets access), `pretrained_on`, `features`,
+        `weights`, `loads` (how it is used if not by its name), `page` and `source` (of these
+        facts), `reference` (a key of the bibliography of reports).
 
     Examples
     --------
-    >>> list(frostline.backbones().columns)
-    ['backbone', 'library', 'parameters', 'dim', 'features', 'weights']
+    >>> frostline.backbones("rad-dino maira")["backbone"].tolist()
+    ['hf:microsoft/rad-dino-maira-2']
     """
-    from frostline.extract.backbones.listing import list_backbones
+    from frostline.extract.backbones.origins import list_backbones
 
+    root = None if workspace is None else Path(workspace)
+    return backbones_frame(list_backbones(root, search))
+
+
+def backbones_frame(found: Iterable[Known]) -> pd.DataFrame:
+    """Put backbones into the columns of `backbones`."""
     rows = [
         {
-            "backbone": row.name,
-            "library": row.library,
-            "parameters": row.parameters,
-            "dim": row.dim,
-            "features": ", ".join(row.features),
-            "weights": "at hand" if row.at_hand else "to be fetched",
+            "backbone": one.name,
+            "kind": one.kind,
+            "library": one.library,
+            "parameters": one.parameters or None,
+            "dim": one.dim or None,
+            "image_size": one.size or None,
+            "normalisation": one.normalisation,
+            "licence": one.licence,
+            "gated": one.gated,
+            "pretrained_on": one.pretrained_on,
+            "features": ", ".join(one.features),
+            "weights": one.weights,
+            "loads": one.loads,
+            "page": one.url,
+            "source": one.source,
+            "reference": one.work,
         }
-        for row in list_backbones()
+        for one in found
     ]
-    return pd.DataFrame(rows)
+    numbers = dict.fromkeys(("parameters", "dim", "image_size"), "Int64")
+    return pd.DataFrame(rows).astype(numbers)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from frostline.cache.atomic import write_text
 from frostline.cache.errors import InputError
-from frostline.cache.manifest import declared_classes
+from frostline.cache.manifest import declared_classes, declared_sources
 from frostline.cache.stamped import (
     DIGEST,
     bytes_digest,
@@ -263,7 +263,8 @@ def read_predictions(path: Path | str) -> Predictions:
     list is that of its probabilities, or all labels and predictions, sorted.
 
     Where the file lies in a workspace that has a manifest of the data set that was trained on, the
-    order of classes is the one that the manifest declares now.
+    order of classes is the one that the manifest declares now; and so is where its images come
+    from, `sources`.
 
     Raises
     ------
@@ -294,6 +295,7 @@ def read_predictions(path: Path | str) -> Predictions:
     check_table(table, meta["classes"], source, needs_ids=False)
     notes += rounding_note(table, meta["classes"])
     folder = path.resolve().parent
+    meta = {**meta, **_sources_now(path, meta)}
     return Predictions(table, meta, tuple(notes), folder).in_order(_declared_now(path, meta))
 
 
@@ -305,6 +307,18 @@ def _declared_now(path: Path, meta: Mapping[str, Any]) -> list[str] | None:
     # Classes are those of training, wherever the images come from.
     trained_on = meta.get("trained_on") or meta.get("dataset")
     return declared_classes(Workspace(folder.parent), trained_on)
+
+
+def _sources_now(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Read where the manifest of the images says now that they come from; nothing outside of one.
+
+    What the run recorded counts where there is no manifest.
+    """
+    folder = path.resolve().parent
+    if folder.name != "predictions":
+        return {}
+    sources = declared_sources(Workspace(folder.parent), meta.get("dataset"))
+    return {} if sources is None else {"sources": sources}
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:

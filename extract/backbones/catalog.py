@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from frostline.cache import InputError
+from frostline.extract.backbones.facts.table import published
 
 # torchvision models whose classifier is no linear layer on pooled features, or whose forward
 # changes with the weights.
@@ -100,6 +101,7 @@ def resolve(name: str) -> Entry:
     """
     if name in NAMED:
         return NAMED[name]
+    _check_loads(name)
     library, colon, rest = name.partition(":")
     if colon and library == "hf":
         from frostline.extract.backbones.hub_files import check_hub
@@ -116,10 +118,23 @@ def resolve(name: str) -> Entry:
     full = {other: f"torchvision:{other}" for other in library_models("torchvision")}
     full |= {other: f"timm:{other}" for other in library_models("timm")}
     full |= {other: other for other in NAMED}
+    listed = [row.name for row in published().rows if row.name not in NAMED]
+    full |= {other.rpartition("/")[2]: other for other in listed if not other.startswith("timm:")}
     raise InputError(
         f"There is no backbone {name!r}{_nearest(name, full)}; see `frostline backbones`, "
         "or write timm:NAME or torchvision:NAME for any model of those libraries."
     )
+
+
+def _check_loads(name: str) -> None:
+    """Refuse what the table lists, and Frostline does not load by name."""
+    row = published().find(name)
+    if row is not None and row.loads:
+        raise InputError(
+            f"Backbone {name!r} is not loaded by its name, but used {row.loads} "
+            "(docs/how-to/own-backbone.md); `frostline backbones "
+            f"{name}` says what is known of it."
+        )
 
 
 def library_models(library: str) -> list[str]:

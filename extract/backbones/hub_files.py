@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 from urllib.request import getproxies
 
 from frostline.cache import InputError
+from frostline.extract.backbones.facts.table import published
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 # What a configuration says without changing any number that the model gives.
@@ -73,8 +74,29 @@ def hub_file(model: str, file: str) -> Path:
         raise InputError(
             f"{file} of backbone 'hf:{model}' is not on this machine and could not be downloaded: "
             f"put https://huggingface.co/{model} into a folder, with {CONFIG}, {PREPROCESSOR} and "
-            f"{WEIGHTS}, and name it as hf:FOLDER."
+            f"{WEIGHTS}, and name it as hf:FOLDER.{access_words(f'hf:{model}', model, error)}"
         ) from error
+
+
+def access_words(name: str, repository: str, error: Exception) -> str:
+    """Say, after a download failed, how one gets access; "" where nothing says that one needs it.
+
+    Parameters
+    ----------
+    name, repository : str
+        Of the backbone, and of its repository at Hugging Face.
+    error : Exception
+        What the download ended with.
+    """
+    row = published().find(name)
+    if row is not None and row.access:
+        return f" {row.access}"
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return (
+            f" The hub refused access: accept the terms at https://huggingface.co/{repository}, if "
+            "there are any, and log in by `hf auth login`."
+        )
+    return ""
 
 
 def download_hub_file(repository: str, name: str) -> Path:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import NAMED
+from frostline.extract.backbones.facts.table import OWN_MODULE
 
-SOURCE = "own module"
+SOURCE = OWN_MODULE
 
 
 class OwnModule(nn.Module):

@@ -89,8 +89,9 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
-# Options of every kind. `follow`: data sets of the workspace whose groups keep their split here.
-COMMON: dict[str, Any] = {"follow": None}
+# Options of every kind. `follow`: data sets of the workspace whose groups keep their split here;
+# `source`: public sets where the images come from, besides what the kind says.
+COMMON: dict[str, Any] = {"follow": None, "source": None}
 
 
 def find_kind(name: str) -> Kind:

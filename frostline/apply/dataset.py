@@ -90,7 +90,7 @@ def score_dataset(
     predicted = _by_model if (workspace.model(run) / MODEL).is_file() else _by_head
     table = predicted(workspace, run, dataset, images, device, on_missing)
     about = {"run": name, "dataset": dataset, "manifest_digest": digest, "label": label}
-    meta = _describe(known, about | {"shared": shared})
+    meta = _describe(known, about | {"shared": shared, "sources": manifest.sources})
     order = declared_classes(workspace, known.meta["dataset"])
     write_predictions(workspace.predictions(name), *in_class_order(table, meta, order))
     return name, True

@@ -266,10 +266,13 @@ def import_(
     Example: frostline cache import theirs.npz -d chest -b their-model --spec theirs.json
     """
     from frostline.cache import Workspace
-    from frostline.cache.imports import import_embeddings
+    from frostline.cache.imports import IMPORTED, import_embeddings
+    from frostline.extract.backbones.origins import known_origin
 
     given = _read_spec(spec) if spec is not None else {}
-    summary(str(import_embeddings(Workspace(workspace), dataset, backbone, file, given)))
+    origin = known_origin(backbone, IMPORTED, workspace)
+    done = import_embeddings(Workspace(workspace), dataset, backbone, file, given, origin)
+    summary(str(done))
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.errors import printable
 from frostline.cache.tables.words import counted
 from frostline.cache.workspace import VARIABLE
 from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    FormatOption,
     Idle,
     WorkspaceOption,
     complete_backbone,
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
     from frostline.cache import Workspace as Places
     from frostline.extract.audit.audit import Audit
+    from frostline.extract.backbones.origins import Known
+    from frostline.report.tables.table import Table
 
 _COLUMN = "Column of the table with the {}."
 # As in `frostline.extract.readers.kinds`, which help must not import; a test compares them.
@@ -71,6 +77,10 @@ class ReadingOptions:
         list[str] | None,
         typer.Option(help="Data set whose groups keep their split here; repeated."),
     ] = None
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Public set that images come from, such as mimic-cxr; repeated."),
+    ] = None
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Another option of the kind; repeated."),
@@ -92,6 +102,7 @@ class ReadingOptions:
             "spacing": list(self.spacing) if self.spacing else None,
             "keep_val": self.keep_val or None,
             "follow": self.follow or None,
+            "source": self.source or None,
         }
         given |= dict(parse_option(kind, text) for text in self.option or [])
         return {name: value for name, value in given.items() if value is not None}
@@ -289,40 +300,109 @@ def _write_rows(path: Path, table: pd.DataFrame, which: str) -> None:
     say(f"{path} has {counted(len(table), 'row')}, {which}.")
 
 
+IDLE_IN_BACKBONES: Idle = {
+    ("blocks", bool): ("name", "search", "format", "workspace"),
+    ("name", bool): ("search",),
+}
+
+
+@refuse_idle(IDLE_IN_BACKBONES)
 def backbones(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Say all of this one.", autocompletion=complete_backbone),
+    ] = None,
+    search: Annotated[
+        str, typer.Option(help="Only those with these words in name, kind, data or licence.")
+    ] = "",
     blocks: Annotated[
         str | None,
         typer.Option(
             help="List the blocks of this backbone instead.", autocompletion=complete_backbone
         ),
     ] = None,
+    format: FormatOption = "table",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """List the backbones, and which weights are at hand.
+    """List the backbones: source, licence, data, and which weights are at hand.
 
-    Example: frostline backbones --blocks dinov2-s
+    Example: frostline backbones --search chest
     """
-    from frostline.console import show_table, summary
-    from frostline.extract.backbones.listing import list_backbones
-    from frostline.report.tables.table import Column, Row, Table, words
+    from frostline.console import summary
+    from frostline.extract.backbones.origins import describe_backbone, list_backbones
 
     if blocks is not None:
         _print_blocks(blocks)
         return
-    names = ("Backbone", "Library", "Parameters", "Dim", "Features", "Weights")
-    rows = [
-        words(
-            row.name,
-            row.library,
-            f"{row.parameters / 1e6:.1f} M",
-            row.dim,
-            " ".join(row.features),
-            "at hand" if row.at_hand else "to be fetched",
+    if name is not None:
+        _print_backbones([describe_backbone(name, workspace)], format, whole=True)
+        return
+    _print_backbones(list_backbones(workspace, search), format)
+    if format == "table":
+        summary(
+            "Other models go by timm:NAME, torchvision:NAME or, from Hugging Face, hf:ORG/NAME. "
+            "`frostline backbones NAME` says all of one."
         )
-        for row in list_backbones()
-    ]
-    columns = tuple(Column(name, numbers=name in ("Parameters", "Dim")) for name in names)
-    show_table(Table(columns, tuple(map(Row, rows))))
-    summary("Other models go by timm:NAME, torchvision:NAME or, from Hugging Face, hf:ORG/NAME.")
+
+
+def _print_backbones(found: Sequence[Known], format: str, *, whole: bool = False) -> None:
+    """Print a list, or all that is known of its only one."""
+    from frostline.console import show_table
+    from frostline.report.tables.formats import render_results
+    from frostline.results import backbones_frame
+
+    if format == "table" and whole:
+        typer.echo(_all_of(found[0]))
+    elif format == "table":
+        show_table(_backbone_table(found))
+    else:
+        frame = backbones_frame(found)
+        typer.echo(render_results(frame, format, lambda: _backbone_table(found)), nl=False)
+
+
+def _backbone_table(found: Sequence[Known]) -> Table:
+    from frostline.report.tables.table import Cell, Column, Row, Table
+
+    rows = []
+    for one in found:
+        data = ", ".join(text.partition(" (")[0] for text in one.images.values())
+        numbers = (f"{one.parameters / 1e6:.1f} M" if one.parameters else "", one.dim, one.size)
+        cells = (
+            Cell(one.name, data or one.pretrained_on),
+            Cell(one.licence),
+            *(Cell(str(value or "")) for value in numbers),
+            Cell(one.weights),
+        )
+        rows.append(Row(cells, "paper" if one.paper else one.kind))
+    names = ("Backbone", "Licence", "Parameters", "Dim", "Pixels", "Weights")
+    columns = tuple(Column(one, numbers=one in ("Parameters", "Dim", "Pixels")) for one in names)
+    return Table(columns, tuple(rows))
+
+
+def _all_of(one: Known) -> str:
+    """Write all that is known of a backbone, a line a fact."""
+    facts = {
+        "Backbone": one.name,
+        "For": one.kind,
+        "Network": one.network,
+        "Page": one.url,
+        "Also": one.source,
+        "Licence": one.licence,
+        "Gated": one.gated,
+        "Pretrained on": one.pretrained_on,
+        "Images": f"{one.size} pixels" if one.size else "",
+        "Normalised": one.normalisation,
+        "Parameters": f"{one.parameters:,}" if one.parameters else "",
+        "Embedding": f"{one.dim} numbers" if one.dim else "",
+        "Features": ", ".join(one.features),
+        "Package": one.package,
+        "Weights": one.weights,
+        "Used": one.loads,
+    }
+    lines = [f"{name:<14} {printable(text)}" for name, text in facts.items() if text]
+    wrap = textwrap.TextWrapper(80, subsequent_indent=" " * 15, break_on_hyphens=False)
+    wrap.break_long_words = False
+    return "\n".join(map(wrap.fill, lines))
 
 
 def _print_blocks(name: str) -> None:

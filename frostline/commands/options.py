@@ -55,6 +55,8 @@ WorkspaceOption = Annotated[
     Path,
     typer.Option("--workspace", envvar=VARIABLE, help="Folder of manifests, caches and results."),
 ]
+Format = Literal["table", "csv", "json", "markdown", "latex"]
+FormatOption = Annotated[Format, typer.Option("--format", help="How results are written.")]
 DatasetOption = Annotated[
     str,
     typer.Option("--dataset", "-d", help="Name given to `index`.", autocompletion=complete_dataset),

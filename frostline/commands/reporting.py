@@ -12,6 +12,7 @@ from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    FormatOption,
     Idle,
     SettingOption,
     WorkspaceOption,
@@ -20,7 +21,6 @@ from frostline.commands.options import (
 from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
 
 Over = Literal["seeds", "folds"]
-Format = Literal["table", "csv", "json", "markdown", "latex"]
 PredictionsArgument = Annotated[
     list[Path], typer.Argument(help="Predictions files; anyone's CSV too.")
 ]
@@ -33,7 +33,6 @@ ImagesOption = Annotated[
     bool,
     typer.Option("--with-images", help="Show the images that were most confidently wrong."),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="How results are written.")]
 
 
 @dataclass(frozen=True)

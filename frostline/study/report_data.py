@@ -76,20 +76,21 @@ def stored_images(
     return Images(read, nearest)
 
 
-def known_backbones(runs: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
+def known_backbones(workspace: Workspace, runs: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
     """Look up in the catalogue what backbones are: parameters, network, pretraining, licence."""
     from frostline.extract.backbones.catalog import resolve
     from frostline.extract.backbones.origins import known_origin
 
     out: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(str(run.meta["backbone"]) for run in runs):
+    begun = {str(run.meta["backbone"]): str(run.meta["weights"]) for run in runs}
+    for name, weights in begun.items():
+        known = known_origin(name, weights, workspace.root)
         try:
-            entry = resolve(name)
+            parameters = float(resolve(name).parameters)
         except InputError:
-            continue  # a backbone of somebody else's predictions
-        known = {"parameters": float(entry.parameters)} if entry.parameters else {}
-        out[name] = known | known_origin(name)
-    return out
+            parameters = 0.0  # a backbone of somebody else's predictions
+        out[name] = known | ({"parameters": parameters} if parameters else {})
+    return {name: known for name, known in out.items() if known}
 
 
 def swept_tables(workspace: Workspace, datasets: Iterable[str]) -> Swept:

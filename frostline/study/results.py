@@ -325,7 +325,7 @@ def _backbones(
 ) -> dict[str, dict[str, Any]]:
     from frostline.cache.stores.measured import known_costs
 
-    costs = known_backbones(runs)
+    costs = known_backbones(workspace, runs)
     if study.costs:
         machine = study.machine()
         device, precision = machine.resolve()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.cache import Store, Workspace, declared_classes, read_manifest
+from frostline.cache import Store, Workspace, declared_classes, declared_sources, read_manifest
 from frostline.cache.versions import versions
 from frostline.probe.embedded import Embedded, pooled_images, with_embeddings
 from frostline.probe.heads.storage import save_head, save_no_head
@@ -50,7 +50,8 @@ def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store:
     """
     run, rows = trained.run, trained.rows
     order = declared_classes(workspace, run.data.dataset)
-    meta = _describe(trained, embedded, store)
+    sources = declared_sources(workspace, run.data.dataset)
+    meta = _describe(trained, embedded, store) | {"sources": sources}
     if run.test:
         _write_other(workspace, trained, meta, order)
     path = workspace.predictions(run.run())
@@ -99,6 +100,7 @@ def _write_other(
         "dataset": name,
         "trained_on": data.dataset,
         "manifest_digest": run.test.manifest_digest,
+        "sources": manifest.sources,
     }
     table = _predictions(run, trained.heads[0], other.images, other.X, meta["classes"])
     write_predictions(path, *in_class_order(table, meta, order))

@@ -6,7 +6,7 @@ docs/depth.md says what each column is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from frostline.report.depth.choice import (
     fold_errors,
     within_one_error,
 )
+from frostline.report.overlap import overlap_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.compare import check_options
@@ -125,12 +126,16 @@ class Curves:
         Of each backbone, from input to output.
     majority : float
         Score of always answering training's most frequent class; NaN if unknown.
+    overlaps : dict
+        Of backbones that were pretrained on images of the data set's sources, a sentence that says
+        so.
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
     places: Mapping[str, Sequence[Place]]
     majority: float
+    overlaps: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -201,7 +206,15 @@ def depth_curves(
     table = pd.concat([table, pd.DataFrame(rows, columns=list(TABLE_COLUMNS))], ignore_index=True)
     pairs = list(_questions(table, places))
     found = _compare(points, table, pairs, Options(metric, replicates=replicates, seed=seed), how)
-    return Curves(table, found, places, _majority(points[0].runs[0], metric, how))
+    majority = _majority(points[0].runs[0], metric, how)
+    return Curves(table, found, places, majority, _overlaps(points))
+
+
+def _overlaps(points: Sequence[Point]) -> dict[str, str]:
+    """Say of each backbone on which images of the data set it was pretrained."""
+    metas = {str(point.runs[0].meta["backbone"]): point.runs[0].meta for point in points}
+    said = {name: overlap_sentences([meta]) for name, meta in metas.items()}
+    return {name: sentences[0] for name, sentences in said.items() if sentences}
 
 
 def _row(

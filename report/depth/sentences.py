@@ -37,7 +37,11 @@ def depth_sentences(curves: Curves) -> list[str]:
 def depth_paragraphs(curves: Curves) -> dict[str, list[str]]:
     """Give the sentences of each backbone, by its name."""
     names = map(str, curves.table["backbone"].unique())
-    return {name: list(_of_backbone(curves, name)) for name in names}
+    said = {name: list(_of_backbone(curves, name)) for name in names}
+    # Whoever reads the answer has to read this, too.
+    for name, overlap in curves.overlaps.items():
+        said[name][0] = f"{said[name][0]} {overlap}"
+    return said
 
 
 def place_words(row: Record, blocks: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from frostline.report.manuscript.networks import NETWORKS
+
 
 def _entry(kind: str, **fields: str) -> str:
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
@@ -229,6 +231,8 @@ REFERENCES: dict[str, str] = {
     ),
 }
 
+
+REFERENCES |= NETWORKS
 
 # Citations as Pandoc writes them, [@key; @other], of these works alone: a data set's name is none.
 _KEY = f"@(?:{'|'.join(REFERENCES)})"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from frostline.cache.tables.words import counted
 from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences
+from frostline.report.overlap import overlap_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.statistics.names import MAJORITY_HEAD
@@ -195,6 +196,7 @@ def network_sentences(material: Material) -> list[str]:
         digests = {str(d) for run in runs if (d := _weights_digest(run))}
         words += f"; digest of the weights {_listed(sorted(digests))}" if digests else ""
         found.append(f"{words}.")
+        found += overlap_sentences(runs)
     return found
 
 

@@ -21,6 +21,7 @@ from frostline.report.figures import FILE_FORMATS
 from frostline.report.manuscript.methods import Material
 from frostline.report.manuscript.writing import manuscript
 from frostline.report.notes import in_words
+from frostline.report.overlap import overlap_sentences
 from frostline.report.page.computing import compute_numbers
 from frostline.report.page.drawing import Drawing, draw_all, draw_depths
 from frostline.report.page.mistakes import Images
@@ -93,7 +94,9 @@ def write_report(
     drawn = draw_depths(depths, folder, formats)
     drawn += draw_all(numbers, folder, formats, backbones or {}, swept)
     about = {**(about or {}), "versions of this report": versions_text()}
-    content = Content(title, about, audits or {}, failed, images, depths)
+    runs = [run for part in numbers.datasets for one in part.methods for run, _ in one.runs]
+    overlaps = overlap_sentences(run.meta for run in runs)
+    content = Content(title, about, audits or {}, failed, images, depths, overlaps)
     texts = manuscript(_material(numbers, content, backbones or {}))
     texts |= _texts(numbers, [drawing for drawing, _ in drawn], content)
     for name, text in texts.items():

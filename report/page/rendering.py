@@ -59,12 +59,16 @@ class Content:
     failed: Sequence[Failed]
     images: Images | None
     depths: Sequence[Curves] = ()
+    overlaps: Sequence[str] = ()
 
     @property
     def top(self) -> list[str]:
-        """What has to be known first: that runs are left out, or are not done yet."""
+        """What has to be known first: runs that are left out or not done yet, and overlaps."""
         said = (str(self.about.get("part", "")), unfinished_sentence(self.failed))
-        return [sentence for sentence in said if sentence]
+        # Sentences on depth say of their backbones what the others are told here.
+        told = {one for curves in self.depths for one in curves.overlaps.values()}
+        rest = [sentence for sentence in self.overlaps if sentence not in told]
+        return [sentence for sentence in (*said, *rest) if sentence]
 
     @property
     def shared(self) -> list[str]:

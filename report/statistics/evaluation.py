@@ -13,6 +13,7 @@ import pandas as pd
 from frostline.cache.errors import InputError
 from frostline.report.class_order import in_one_order
 from frostline.report.notes import Note, Notes
+from frostline.report.overlap import overlap_note
 from frostline.report.predictions import Predictions, read_predictions
 from frostline.report.statistics.intervals.interval import Interval
 from frostline.report.statistics.intervals.intervals import compute_intervals
@@ -210,7 +211,7 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
         "class_counts": run.meta["class_counts"],
     }
     of_rows = [replace(note, runs=()) for note in sample.notes if not note.metrics]
-    kept = [note for note in of_rows if note not in run.notes]
+    kept = [note for note in of_rows if note not in (*run.notes, *overlap_note(run.meta))]
     answers = replace(
         sample,
         prediction=np.full_like(sample.truth, code),

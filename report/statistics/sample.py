@@ -18,6 +18,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import check_order, is_positive_plain
 from frostline.cache.tables.words import counted
 from frostline.report.notes import Note, Notes
+from frostline.report.overlap import overlap_note
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.aggregate import IMAGES, aggregate_predictions
 from frostline.report.statistics.choices import Unit
@@ -255,6 +256,7 @@ def make_sample(
     whole = chosen is predictions.table
     predictions = aggregate_predictions(replace(predictions, table=table), aggregate)
     table, notes = predictions.table, [*predictions.notes, *notes]
+    notes += overlap_note(predictions.meta)
     groups = _groups(table, unit, notes)
     classes = tuple(predictions.classes)
     truth, prediction = (_codes(table[name], classes) for name in ("label", "prediction"))

@@ -14,7 +14,7 @@ from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.backbone import load_backbone
 from frostline.extract.backbones.catalog import NAMED, resolve
 from frostline.extract.backbones.identity import identify_backbone
-from frostline.extract.backbones.listing import list_backbones
+from frostline.extract.backbones.origins import list_backbones
 from frostline.extract.backbones.weights.pretrained import find_pretrained, weights_at_hand
 
 HERE = Path(__file__).parent

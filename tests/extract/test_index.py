@@ -98,7 +98,8 @@ def test_manifest(index: Index, root: Path, tmp_path: Path) -> None:
     }
     assert manifest.meta["made_splits"] == ["test", "val"]
     assert manifest.meta["roots"] == [str(root)]
-    assert manifest.meta["options"] == {"label_folder": "first", "window": None, "follow": None}
+    own = {"label_folder": "first", "window": None}
+    assert manifest.meta["options"] == own | {"follow": None, "source": None}
     again = read_manifest(Workspace(tmp_path / "workspace").manifest("set"))
     assert again.digest() == manifest.digest()
 

@@ -137,6 +137,7 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "index --spacing": Acts(SLICES, f"{SLICES} --spacing 0.5 0.5 1"),
     "index --keep-val": Refused(INDEX, f"{INDEX} --keep-val", "keep_val"),
     "index --follow": Acts(f"{INDEX} --seed 5", f"{INDEX} --seed 5 --follow mine"),
+    "index --source": Acts(INDEX, f"{INDEX} --source chexpert"),
     "index --option": Refused(INDEX, f"{INDEX} --option colour=red", "colour"),
     "index --group-pattern": Acts(INDEX, f"{INDEX} --group-pattern '(patient[0-9]+)'"),
     "index --test-fraction": Acts(INDEX, f"{INDEX} --test-fraction 0.5"),
@@ -497,7 +498,13 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "export --head-weights": Refused(EXPORT, f"{EXPORT} --head-weights vit.pth", "head"),
     "export --to": Refused(EXPORT, f"{EXPORT} --to jax", "--to"),
     "export --workspace": Refused(EXPORT, f"{EXPORT} --workspace other", "no run"),
+    "backbones name": Acts("backbones resnet50", "backbones vgg16"),
+    "backbones --search": Acts("backbones", "backbones --search chest"),
     "backbones --blocks": Acts("backbones", "backbones --blocks timm:test_vit"),
+    "backbones --format": Acts("backbones resnet50", "backbones resnet50 --format json"),
+    "backbones --workspace": Acts(
+        "backbones --search own", "backbones --search own --workspace owned"
+    ),
     "doctor --check": Passes("frostline.doctor.doctor:run_doctor", "doctor", "doctor --check 1"),
     "doctor --json": Acts("doctor --check 0", "doctor --check 0 --json"),
     "doctor --workspace": Passes(
@@ -589,6 +596,8 @@ def prepare(folder: Path) -> None:
         make_tables()
         make_volumes()
         make_weights()
+        Path("owned").mkdir()
+        Path("owned/catalog.yaml").write_text("backbones: [{name: mine, kind: own}]")
         Path("study.yaml").write_text(yaml.safe_dump(STUDY))
         simple = {"most": {"head": "majority", "image_size": 32}}
         done = STUDY | {"name": "done", "protocols": simple}

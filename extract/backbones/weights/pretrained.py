@@ -13,6 +13,7 @@ from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, pretrained_tags, timm_config
 from frostline.extract.backbones.hub_files import (
     WEIGHTS,
+    access_words,
     download_hub_file,
     find_hub_file,
     hub_file,
@@ -62,7 +63,8 @@ def fetch_pretrained(entry: Entry) -> Path:
     try:
         return _download(entry)
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(_how_to_get(entry)) from error
+        access = access_words(entry.name, _hub_id(entry), error) if _hub_id(entry) else ""
+        raise InputError(_how_to_get(entry) + access) from error
 
 
 def weights_at_hand(entry: Entry) -> bool:
