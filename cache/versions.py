@@ -32,6 +32,7 @@ PACKAGES = (
     "numpy",
     "onnxruntime",
     "pandas",
+    "peft",
     "pillow",
     "pyarrow",
     "pydicom",

@@ -30,7 +30,7 @@ from frostline.finetune.training.epochs import Rows
 from frostline.finetune.training.evaluate import predict
 from frostline.finetune.training.logs import TensorBoard, write_log
 from frostline.finetune.training.train import Trained, train
-from frostline.finetune.unfreeze import unfreeze
+from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.report import Predictions, write_predictions
 from frostline.report.manuscript.card import write_card
 from frostline.report.predictions import in_class_order, predictions_table
@@ -71,6 +71,7 @@ def finetune_run(
     run, how = task.run_id(manifest), execution or Execution()
     if workspace.has_predictions(run):
         return run, False
+    check_unfreeze(task.unfreeze)
     folder, first = workspace.model(run), rank() == 0
     watch = watched(folder, how.tensorboard) if first else None
     data, missing = load_data(
@@ -78,14 +79,14 @@ def finetune_run(
     )
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
     model = Classifier(load(), len(data.classes), task.seed)
-    blocks = unfreeze(model, task.unfreeze)
+    blocks = unfreeze(model, task.unfreeze, task.recipe, task.seed)
     checkpoints = Checkpoints(folder / "checkpoints")
     with checkpoints.lock() if first else nullcontext():
         barrier()
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted)
+            meta = describe(task, data, fitted, model)
             meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
@@ -218,7 +219,7 @@ def predict_parts(model: Classifier, data: Data, fitted: Fitted) -> pd.DataFrame
     return pd.concat(tables, ignore_index=True)
 
 
-def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
+def describe(task: Task, data: Data, fitted: Fitted, model: Classifier) -> dict[str, Any]:
     """Say how a run came about: the metadata of its predictions, but for its id and manifest."""
     trained = fitted.trained
     return {
@@ -228,11 +229,11 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "weights_digest": task.weights,
         "backbone_origin": known_origin(task.backbone),
         "protocol": task.protocol,
-        "unfreeze": task.unfreeze,
+        "unfreeze": task.depth,
         "feature": task.feature,
         "head": "linear",
         "hyperparameters": {
-            **task.recipe.to_dict(),
+            **task.recipe.to_dict(task.unfreeze),
             "lr": trained.lr,
             "micro_batch": trained.batch,
             "precision": task.precision,
@@ -251,6 +252,7 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "seconds": sum(epoch["seconds"] for epoch in trained.history),
         "versions": versions(),
         "trained_blocks": fitted.blocks,
+        **({"adapters": model.adapters.about()} if model.adapters else {}),
         **fitted.kept.about,
         **({"compiled": True} if fitted.conditions.compiled else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -55,6 +55,8 @@ class Backbone:
         "pretrained", "file NAME", "random, seed S" or "own module".
     head : str
         Digest of the classifier, where it was kept for `imagenet-logits`.
+    image_size : int
+        Side of the images that it was built for, in pixels.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Backbone:
     weights_source: str
     compute: Callable[[nn.Module, Tensor], Tensor]
     head: str = ""
+    image_size: int = 224
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -209,4 +212,5 @@ def _assemble(
         weights="",
         weights_source="",
         compute=found,
+        image_size=image_size,
     )
