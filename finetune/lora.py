@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.cache import InputError
+from frostline.cache.tables.words import counted
 from frostline.extract.backbones.blocks import Block
 from frostline.finetune.model import Adapters, Classifier
 from frostline.finetune.recipe import Recipe
@@ -137,6 +138,15 @@ def ends_of(names: Sequence[str]) -> str:
     ends = list(dict.fromkeys(re.findall(r"[^.]*[^.0-9][^.]*(?:\.[0-9]+)*$", n)[0] for n in names))
     shown = ends[:SHOWN] + ([f"{len(ends) - SHOWN} more"] if len(ends) > SHOWN else [])
     return ", ".join(shown)
+
+
+def adapter_sentence(model: Classifier) -> str:
+    """Say which layers of a network have an adapter; "" where none has."""
+    if model.adapters is None:
+        return ""
+    names = model.adapters.target_modules
+    counts = f"{counted(len(names), 'layer')} ({ends_of(names)})"
+    return f"LoRA of rank {model.adapters.r}: adapters in {counts}."
 
 
 def adapter_names(adapters: Adapters) -> Iterator[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Images, Kept, keep_activations
 from frostline.finetune.inputs.boundary import running_from
 from frostline.finetune.inputs.data import Data, load_data
+from frostline.finetune.lora import adapter_sentence
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.saved_model import save_model
@@ -135,8 +136,9 @@ def fit(
         conditions,
         how.progress if first else None,
     )
-    if how.said is not None and kept.said and first:
-        how.said(kept.said)
+    if how.said is not None and first:
+        for sentence in filter(None, (adapter_sentence(model), kept.said)):
+            how.said(sentence)
     val = data.parts["val"]
     if how.said is not None and first and val.groups is not None:
         count = int(val.groups.max()) + 1

@@ -100,8 +100,8 @@ def _refused(found: list[Block], how: str, backbone: str) -> InputError:
     names = ", ".join(block.name for block in found)
     behind = len(found) - (found[0].name == STEM)
     return InputError(
-        f"Unfreeze must be none, all, a number from 1 to {len(found)}, norm, lora, or lora:N or "
-        f"first:N with a number to {behind}, for backbone {backbone!r}, not {how!r} (its blocks: "
+        f"Unfreeze must be none, all, or a number from 1 to {len(found)}, or norm, lora, or lora:N "
+        f"or first:N with N to {behind}, for backbone {backbone!r}, not {how!r} (its blocks: "
         f"{names})."
     )
 

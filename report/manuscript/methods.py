@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.unfreezing import parse_unfreezing
 from frostline.cache.tables.words import counted
 from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import MAJORITY_HEAD
+from frostline.report.statistics.names import MAJORITY_HEAD, lora_words
 from frostline.report.tables.data import DataAudit
 
 Meta = Mapping[str, Any]
@@ -236,9 +237,7 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
 
 
 def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
-    what = {"all": "all blocks", "1": "the last block"}.get(unfreeze, unfreeze)
-    what = f"the last {what} blocks" if what.isdigit() else what
-    found = []
+    what, found = _trained_words(unfreeze, runs[0]), []
     for (protocol, _), same in _by_recipe(runs).items():
         recipe = _recipe(same[0])
         optimizer = OPTIMIZERS.get(str(recipe.get("optimizer")), str(recipe.get("optimizer")))
@@ -257,6 +256,26 @@ def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
             )
         found += _seeds(same)
     return found
+
+
+def _trained_words(unfreeze: str, meta: Meta) -> str:
+    """Say what of the backbone trains, as the subject of a sentence."""
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or asked.way == "classifier":
+        return unfreeze
+    if asked.way == "all":
+        return "all blocks"
+    if asked.way == "norm":
+        return "norms and biases [@zaken2022]"
+    if asked.way != "lora":
+        stem = "the stem and " if asked.way == "first" else ""
+        number = f"{asked.count} blocks" if asked.count > 1 else "block"
+        return f"{stem}the {asked.way} {number}"
+    about = meta.get("adapters") or {}
+    alpha = f", alpha {about['lora_alpha']:g}" if about else ""
+    layers = f" of {counted(len(about['target_modules']), 'layer')}" if about else ""
+    words = lora_words(unfreeze).replace("LoRA", "low-rank adapters (LoRA)", 1)
+    return f"{words}{alpha}{layers} [@hu2022]"
 
 
 def _recipe(meta: Meta) -> dict[str, Any]:
