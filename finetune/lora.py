@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,9 @@ def add_adapters(model: Classifier, blocks: Sequence[Block], recipe: Recipe, see
 
     # As a pattern: in a list, a name stands for all that end so.
     exact = "|".join(map(re.escape, names))
-    config = LoraConfig(r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=exact)
+    # Its annotation says int, and it divides.
+    scale: Any = recipe.lora_alpha
+    config = LoraConfig(r=recipe.lora_r, lora_alpha=scale, target_modules=exact)
     with random_state(derived_seed(seed, "lora"), torch.device("cpu")):
         inject_adapter_in_model(config, model.backbone)
     model.adapters = Adapters(recipe.lora_r, recipe.lora_alpha, names)

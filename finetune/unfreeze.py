@@ -86,9 +86,9 @@ def _chosen(found: list[Block], asked: Unfreezing) -> list[Block] | None:
         return None
     if asked.way == "first":
         stem = len(found) - len(behind)
-        return found[: stem + asked.count] if asked.count <= len(behind) else None
+        return found[: stem + asked.blocks] if asked.blocks <= len(behind) else None
     there = behind if asked.way == "lora" else found
-    return there[-asked.count :] if asked.count <= len(there) else None
+    return there[-asked.blocks :] if asked.blocks <= len(there) else None
 
 
 def _refused(found: list[Block], how: str, backbone: str) -> InputError:

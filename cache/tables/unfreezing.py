@@ -23,14 +23,14 @@ class Unfreezing(NamedTuple):
     way : str
         "none", "all", "classifier", "norm" (norms and biases), "last" or "first" (blocks), or
         "lora" (adapters).
-    count : int
-        Of blocks, of "last", "first" and "lora"; 0 where all are meant.
+    blocks : int
+        How many, of "last", "first" and "lora"; 0 where all are meant.
     rank : int
         Of adapters, as metadata say it (`lora:4 r=8`); 0 where it is not said.
     """
 
     way: Way
-    count: int = 0
+    blocks: int = 0
     rank: int = 0
 
     @property

@@ -39,10 +39,10 @@ def depth_places(network: Network, inputs: Inputs) -> list[tuple[Place, str | No
 def check_trained(unfreeze: str, network: Network, inputs: Inputs) -> None:
     """Refuse to train more last blocks than lie behind the first place."""
     asked = parse_unfreezing(unfreeze)
-    if asked is None or not asked.count:
+    if asked is None or not asked.blocks:
         return
     places = [place for place, _ in depth_places(network, inputs)]
-    if asked.count not in [place.behind for place in places]:
+    if asked.blocks not in [place.behind for place in places]:
         raise InputError(
             f"Backbone {network.backbone_name!r} has {places[0].behind} blocks behind its first, "
             f"fewer than the {unfreeze} of --train: give a smaller number, or all."

@@ -104,7 +104,7 @@ def _points(
     for part, names in depths["train"].items():
         runs = [known[name] for name in names]
         asked = parse_unfreezing(part)  # not of scratch
-        count = asked.count if asked else 0
+        count = asked.blocks if asked else 0
         # Adapters in all blocks are behind the stem, where there is one.
         place = behind[count] if count else at.get(0) if is_lora(part) else None
         scored = training_validation(runs, metric)

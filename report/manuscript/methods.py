@@ -237,7 +237,7 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
 
 
 def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
-    what, found = _trained_words(unfreeze, runs[0]), []
+    what, found = _trained_words(unfreeze), []
     for (protocol, _), same in _by_recipe(runs).items():
         recipe = _recipe(same[0])
         optimizer = OPTIMIZERS.get(str(recipe.get("optimizer")), str(recipe.get("optimizer")))
@@ -258,7 +258,7 @@ def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
     return found
 
 
-def _trained_words(unfreeze: str, meta: Meta) -> str:
+def _trained_words(unfreeze: str) -> str:
     """Say what of the backbone trains, as the subject of a sentence."""
     asked = parse_unfreezing(unfreeze)
     if asked is None or asked.way == "classifier":
@@ -269,13 +269,9 @@ def _trained_words(unfreeze: str, meta: Meta) -> str:
         return "norms and biases [@zaken2022]"
     if asked.way != "lora":
         stem = "the stem and " if asked.way == "first" else ""
-        number = f"{asked.count} blocks" if asked.count > 1 else "block"
+        number = f"{asked.blocks} blocks" if asked.blocks > 1 else "block"
         return f"{stem}the {asked.way} {number}"
-    about = meta.get("adapters") or {}
-    alpha = f", alpha {about['lora_alpha']:g}" if about else ""
-    layers = f" of {counted(len(about['target_modules']), 'layer')}" if about else ""
-    words = lora_words(unfreeze).replace("LoRA", "low-rank adapters (LoRA)", 1)
-    return f"{words}{alpha}{layers} [@hu2022]"
+    return lora_words(unfreeze).replace("LoRA", "low-rank adapters (LoRA)", 1) + " [@hu2022]"
 
 
 def _recipe(meta: Meta) -> dict[str, Any]:
@@ -410,6 +406,8 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
+        if any(isinstance(one, str) for one in value):
+            return _listed([str(one) for one in value])
         return " to ".join(map(str, value)) if value else "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -65,8 +65,8 @@ def freeze_word(unfreeze: str) -> str:
     if asked.way == "norm":
         return "norms"
     if asked.way == "lora":
-        return _adapters(asked) + f", last {asked.count}" * (asked.count > 0)
-    return f"{asked.way} {asked.count}"
+        return _adapters(asked) + f", last {asked.blocks}" * (asked.blocks > 0)
+    return f"{asked.way} {asked.blocks}"
 
 
 def trained_word(unfreeze: str) -> str:
@@ -79,7 +79,7 @@ def trained_word(unfreeze: str) -> str:
     if asked.way == "norm":
         return "norms and biases fine-tuned"
     if asked.way == "lora":
-        return _adapters(asked) + f" in the {_blocks(asked)}" * (asked.count > 0)
+        return _adapters(asked) + f", {_blocks(asked)}" * (asked.blocks > 0)
     return f"{_blocks(asked)} fine-tuned"
 
 
@@ -101,7 +101,7 @@ def lora_words(unfreeze: str) -> str:
     """Say in a sentence what adapters there are: "LoRA of rank 8 in the last 4 blocks"."""
     asked = parse_unfreezing(unfreeze) or Unfreezing("lora")
     rank = f" of rank {asked.rank}" if asked.rank else ""
-    return f"{ADAPTED}{rank}" + f" in the {_blocks(asked)}" * (asked.count > 0)
+    return f"{ADAPTED}{rank}" + f" in the {_blocks(asked)}" * (asked.blocks > 0)
 
 
 def _adapters(asked: Unfreezing) -> str:
@@ -111,7 +111,7 @@ def _adapters(asked: Unfreezing) -> str:
 def _blocks(asked: Unfreezing) -> str:
     """Say which blocks: "last block", "first 3 blocks"."""
     end = "first" if asked.way == "first" else "last"
-    return f"{end} block" if asked.count == 1 else f"{end} {asked.count} blocks"
+    return f"{end} block" if asked.blocks == 1 else f"{end} {asked.blocks} blocks"
 
 
 def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
