@@ -75,9 +75,8 @@ def finetune_run(
     check_unfreeze(task.unfreeze)
     folder, first = workspace.model(run), rank() == 0
     watch = watched(folder, how.tensorboard) if first else None
-    data, missing = load_data(
-        manifest, open_pixels(), task.label, task.split, on_missing=task.on_missing
-    )
+    pixels, columns = open_pixels(), (task.label, task.split)
+    data, missing = load_data(manifest, pixels, *columns, on_missing=task.on_missing)
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
     model = Classifier(load(), len(data.classes), task.seed)
     blocks = unfreeze(model, task.unfreeze, task.recipe, task.seed)
@@ -88,7 +87,7 @@ def finetune_run(
         table = predict_parts(model, data, fitted)
         if first:
             meta = describe(task, data, fitted, model)
-            meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
+            meta |= {"run": run, "manifest_digest": manifest.digest(*columns)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
             write_card(folder, Predictions(table, meta))

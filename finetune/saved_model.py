@@ -12,8 +12,13 @@ from torch import Tensor, nn
 
 from frostline.cache import InputError, atomic_write
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
-from frostline.extract.backbones.again import Made, load_again
-from frostline.extract.backbones.backbone import Backbone, empty_backbone, load_backbone
+from frostline.extract.backbones.backbone import (
+    Backbone,
+    Made,
+    empty_backbone,
+    load_again,
+    load_backbone,
+)
 from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 from frostline.finetune.lora import adapter_names, merge_adapters
 from frostline.finetune.model import Adapters, Classifier

@@ -264,7 +264,7 @@ def _backbone(
     weights: Weights,
 ) -> Backbone:
     """Load the backbone of a probe, with the very weights that its embeddings were made with."""
-    from frostline.extract.backbones.again import Made, load_again
+    from frostline.extract.backbones.backbone import Made, load_again
     from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 
     if weights.head_file is not None and not spec.get("head"):

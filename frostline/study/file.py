@@ -434,8 +434,8 @@ def _expanded(data: dict[str, Any], where: str) -> dict[str, Any]:
         of = {f"{name}-{str(one).replace(':', '')}": one for one in several}
         if len(of) < len(several) or not of or (of.keys() & (protocols.keys() | found.keys())):
             raise InputError(
-                f"{where}: protocols.{name}: unfreeze lists different ways, each of which becomes "
-                f"a protocol such as {name}-all: correct the list, or rename the protocol."
+                f"{where}: protocols.{name}: unfreeze lists different ways, and each becomes a "
+                f"protocol such as {name}-all: correct the list, or rename the protocol."
             )
         for called, one in of.items():
             found[called] = _acting(entry, str(one)) | {"unfreeze": one}
