@@ -121,6 +121,27 @@ def test_merging_is_that_of_peft(backbone: str) -> None:
         torch.testing.assert_close(ours, layer.get_base_layer().weight, atol=1e-6, rtol=1e-6)
 
 
+def test_models_of_hugging_face_have_adapters_that_merge(tmp_path: Path) -> None:
+    import transformers
+
+    size: Any = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = transformers.Dinov2Config(**size, image_size=SIZE, patch_size=8)
+    config.architectures = ["Dinov2Model"]
+    config.save_pretrained(tmp_path)
+    scale = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": SIZE}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(scale))
+    adapted, plain = tiny(f"hf:{tmp_path}"), tiny(f"hf:{tmp_path}")
+    blocks = unfreeze(adapted, "lora:2")
+    assert blocks == ["network.encoder.layer.1", "network.encoder.layer.2"]
+    assert adapted.adapters is not None
+    assert len(adapted.adapters.target_modules) == 12
+    plain.eval().head.load_state_dict(shaken(adapted).head.state_dict())
+    merge_adapters(plain, adapted.adapters, adapted.state_dict())
+    with torch.inference_mode():
+        left, right = (one(images()).softmax(1) for one in (adapted, plain))
+    np.testing.assert_allclose(left, right, atol=1e-6)
+
+
 def test_what_trains_is_what_is_said() -> None:
     model = tiny()
     assert unfreeze(model, "lora:1", make_recipe("paper", lora_target_modules="qkv,mlp.fc1")) == [
