@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, create_model
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, create_model
 
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
@@ -36,15 +37,28 @@ NO_MODEL = (
 # Of a sweep's fields those that a study leaves open, besides its heads.
 SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
+
+
+def _numbered(words: str) -> AfterValidator:
+    """Take one of some words with a number of blocks, such as `lora:4`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(f"({words}):{COUNT}", value):
+            raise ValueError(" or ".join(f"{word}:N" for word in words.split("|")))
+        return value
+
+    return AfterValidator(check)
+
+
 Unfreeze = (
     Literal["none", "classifier", "all", "norm", "lora"]
     | int
-    | Annotated[str, Field(pattern=f"^(lora|first):{COUNT}$")]
+    | Annotated[str, _numbered("lora|first")]
 )
 Trained = (
     Annotated[int, Field(ge=1)]
     | Literal["all", "scratch", "lora"]
-    | Annotated[str, Field(pattern=f"^lora:{COUNT}$")]
+    | Annotated[str, _numbered("lora")]
 )
 
 
