@@ -33,6 +33,7 @@ PACKAGES = (
     "numpy",
     "onnxruntime",
     "pandas",
+    "peft",
     "pillow",
     "pyarrow",
     "pydicom",

@@ -26,7 +26,7 @@ from frostline.finetune.run import describe, described_sources, fit, predict_par
 from frostline.finetune.task import Execution, Task
 from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.logs import TensorBoard
-from frostline.finetune.unfreeze import unfreeze
+from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.probe.embedded import pooled_images
 from frostline.probe.heads.scoring import score_heads, scored_groups
 from frostline.report import Predictions, read_predictions, write_predictions
@@ -87,12 +87,13 @@ def finetune_folds(
     runs = [one.run_id(manifest) for one in tasks]
     if all(map(workspace.has_predictions, runs)):
         return [(run, False) for run in runs]
+    check_unfreeze(task.unfreeze)
     images = pooled_images(manifest, task.label)
     for one in tasks:
         _folds(one, images, manifest)
     if how.tensorboard:
         TensorBoard(workspace.model(runs[0]))
-    unfreeze(Classifier(load(), 2, task.seed), task.unfreeze)
+    unfreeze(Classifier(load(), 2, task.seed), task.unfreeze, task.recipe, task.seed)
     # What cannot be was said before anything is computed.
     store = open_pixels()
     found, _ = with_pixels(images, store, task.dataset, on_missing=task.on_missing)
@@ -153,7 +154,7 @@ def _train_fold(
         how.said(f"{name}.")
     data, _ = load_data(fold.manifest, source.store, scored=source.images)
     model = Classifier(source.load(), len(data.classes), task.seed)
-    blocks, first = unfreeze(model, task.unfreeze), rank() == 0
+    blocks, first = unfreeze(model, task.unfreeze, task.recipe, task.seed), rank() == 0
     folder = checkpoints.folder.parent / f"fold-{fold.number}"
     watch = watched(folder, how.tensorboard) if first else None
     # What is said of frozen blocks is the same of every fold.
@@ -162,7 +163,7 @@ def _train_fold(
     fitted = fit(workspace, task, fold.manifest, data, model, blocks, how, own, watch)
     table = predict_parts(model, data, fitted)
     if first:
-        meta = describe(task, data, fitted) | {"run": run}
+        meta = describe(task, data, fitted, model) | {"run": run}
         write_predictions(path, table, meta | {"manifest_digest": fold.manifest.digest()})
         own.clear()
     barrier()

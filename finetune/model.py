@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from frostline.extract.backbones.backbone import Backbone
 from frostline.probe.solver.stacked_adam import first_layers
+
+
+class Adapters(NamedTuple):
+    """Low-rank adapters of a network (LoRA: Hu and others 2022), with the names of peft.
+
+    A layer with one computes W x + lora_alpha / r * B A x, where W is frozen.
+
+    Attributes
+    ----------
+    r : int
+        Rank: rows of A and columns of B.
+    lora_alpha : float
+    target_modules : list of str
+        Names in the backbone of the layers that have one.
+    """
+
+    r: int
+    lora_alpha: float
+    target_modules: list[str]
+
+    def about(self) -> dict[str, Any]:
+        """Give them as JSON has them."""
+        return self._asdict()
 
 
 class Classifier(nn.Module):
@@ -28,6 +52,8 @@ class Classifier(nn.Module):
         super().__init__()
         # From other inputs than images to logits, where training begins behind frozen blocks.
         self.shortcut: Callable[[Tensor], Tensor] | None = None
+        self.adapters: Adapters | None = None
+        self.image_size = backbone.image_size
         self.name = backbone.name
         self.compute = backbone.compute
         self.backbone = backbone.model

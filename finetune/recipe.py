@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from frostline.cache.errors import InputError
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.validation import validated
 from frostline.report.statistics.metrics import METRICS, UNDIRECTED
 
@@ -64,6 +65,12 @@ def _one_or_several(rates: tuple[float, ...]) -> float | tuple[float, ...]:
     return rates[0] if len(rates) == 1 else rates
 
 
+def _named_layers(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or not all(names) or ("all" in names and len(names) > 1):
+        raise ValueError("all, or names of layers such as qkv,proj")
+    return tuple(dict.fromkeys(names))
+
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Rates = Annotated[
@@ -75,6 +82,7 @@ Rates = Annotated[
 Scale = Annotated[tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_rising)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
 Augmentation = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_in_order)]
+Layers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_named_layers)]
 
 
 def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -> Any:
@@ -83,9 +91,12 @@ def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -
 
 # What a head alone does not have: it has no blocks.
 OF_BLOCKS = ("layer_decay",)
+# What adapters alone have, with the names of the package peft behind `lora_`.
+OF_LORA = ("lora_r", "lora_alpha", "lora_target_modules")
 # Strengths of an affine change, and of all augmentations that have one.
 WARPS = ("degrees", "translate", "scale", "shear")
 STRENGTHS = (*WARPS, "gaussian_noise")
+MOST_RANK = 9999
 
 
 class Recipe(BaseModel):
@@ -137,6 +148,12 @@ class Recipe(BaseModel):
         Decay of the moving average of the weights that is validated and kept; 0: none.
     patience : int
         Epochs without a better one after which training stops; 0: never.
+    lora_r : int
+        Rank of the adapters of `--unfreeze lora`.
+    lora_alpha : float
+        Their product counts `lora_alpha / lora_r` times.
+    lora_target_modules : tuple of str
+        Layers that get one: "all", or ends of their names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -163,6 +180,9 @@ class Recipe(BaseModel):
     label_smoothing: Share = _says("code", 0.0)
     ema: Share = _says("code", 0.0)
     patience: int = _says("code", 0, ge=0)
+    lora_r: int = _says("ours", 8, ge=1, le=MOST_RANK)
+    lora_alpha: Positive = _says("ours", 8.0)
+    lora_target_modules: Layers = _says("ours", ("all",))
 
     @field_validator("micro_batch")
     @classmethod
@@ -179,13 +199,14 @@ class Recipe(BaseModel):
             raise ValueError("less than epochs")
         return warmup
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON has them: `lr` is a number where there is one alone.
+    def to_dict(self, unfreeze: str = "all") -> dict[str, Any]:
+        """Give the fields that act as JSON has them: `lr` is a number where there is one alone.
 
-        Strengths of augmentations that change nothing are left out, so that the ids of runs from
-        before there were any hold.
+        Left out are strengths of augmentations that change nothing and, where `unfreeze` is no
+        "lora", those of adapters: so the ids of runs from before there were any hold.
         """
-        return self.model_dump(mode="json", exclude=set(STRENGTHS) - self._strengths())
+        idle = set(STRENGTHS) - self._strengths() | set(() if is_lora(unfreeze) else OF_LORA)
+        return self.model_dump(mode="json", exclude=idle)
 
     @property
     def augments(self) -> bool:

@@ -21,6 +21,7 @@ from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.activations import Images, Kept, keep_activations
 from frostline.finetune.inputs.boundary import running_from
 from frostline.finetune.inputs.data import Data, load_data
+from frostline.finetune.lora import adapter_sentence
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.saved_model import save_model
@@ -30,7 +31,7 @@ from frostline.finetune.training.epochs import Rows
 from frostline.finetune.training.evaluate import predict
 from frostline.finetune.training.logs import TensorBoard, write_log
 from frostline.finetune.training.train import Trained, train
-from frostline.finetune.unfreeze import unfreeze
+from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.report import Predictions, write_predictions
 from frostline.report.manuscript.card import write_card
 from frostline.report.predictions import in_class_order, predictions_table
@@ -71,22 +72,23 @@ def finetune_run(
     run, how = task.run_id(manifest), execution or Execution()
     if workspace.has_predictions(run):
         return run, False
+    check_unfreeze(task.unfreeze)
     folder, first = workspace.model(run), rank() == 0
     watch = watched(folder, how.tensorboard) if first else None
-    data, missing = load_data(
-        manifest, open_pixels(), task.label, task.split, on_missing=task.on_missing
-    )
+    pixels, columns = open_pixels(), (task.label, task.split)
+    data, missing = load_data(manifest, pixels, *columns, on_missing=task.on_missing)
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
     model = Classifier(load(), len(data.classes), task.seed)
-    blocks = unfreeze(model, task.unfreeze)
+    blocks = unfreeze(model, task.unfreeze, task.recipe, task.seed)
     checkpoints = Checkpoints(folder / "checkpoints")
     with checkpoints.lock() if first else nullcontext():
         barrier()
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted) | described_sources(workspace, task, manifest)
-            meta |= {"run": run, "manifest_digest": manifest.digest(task.label, task.split)}
+            meta = describe(task, data, fitted, model)
+            meta |= described_sources(workspace, task, manifest)
+            meta |= {"run": run, "manifest_digest": manifest.digest(*columns)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
             write_card(folder, Predictions(table, meta))
@@ -134,8 +136,9 @@ def fit(
         conditions,
         how.progress if first else None,
     )
-    if how.said is not None and kept.said and first:
-        how.said(kept.said)
+    if how.said is not None and first:
+        for sentence in filter(None, (adapter_sentence(model), kept.said)):
+            how.said(sentence)
     val = data.parts["val"]
     if how.said is not None and first and val.groups is not None:
         count = int(val.groups.max()) + 1
@@ -218,7 +221,7 @@ def predict_parts(model: Classifier, data: Data, fitted: Fitted) -> pd.DataFrame
     return pd.concat(tables, ignore_index=True)
 
 
-def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
+def describe(task: Task, data: Data, fitted: Fitted, model: Classifier) -> dict[str, Any]:
     """Say how a run came about: the metadata of its predictions, but for its id and manifest."""
     trained = fitted.trained
     return {
@@ -227,11 +230,11 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "weights": task.weights_source,
         "weights_digest": task.weights,
         "protocol": task.protocol,
-        "unfreeze": task.unfreeze,
+        "unfreeze": task.depth,
         "feature": task.feature,
         "head": "linear",
         "hyperparameters": {
-            **task.recipe.to_dict(),
+            **task.recipe.to_dict(task.unfreeze),
             "lr": trained.lr,
             "micro_batch": trained.batch,
             "precision": task.precision,
@@ -250,6 +253,7 @@ def describe(task: Task, data: Data, fitted: Fitted) -> dict[str, Any]:
         "seconds": sum(epoch["seconds"] for epoch in trained.history),
         "versions": versions(),
         "trained_blocks": fitted.blocks,
+        **({"adapters": model.adapters.about()} if model.adapters else {}),
         **fitted.kept.about,
         **({"compiled": True} if fitted.conditions.compiled else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache import Manifest
 from frostline.cache import run_id as make_run_id
 from frostline.cache.tables.class_order import check_order, ordered
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.versions import numbered
 from frostline.extract.images.geometry import Geometry
 from frostline.finetune.recipe import PAPER, Recipe
@@ -100,7 +101,7 @@ class Task:
     mean, std : (float, float, float)
         Normalisation of images in 0 to 1.
     unfreeze : str
-        "none", "all", or a number of blocks.
+        How much trains, as `frostline.finetune.unfreeze.unfreeze` takes it.
     seed : int
     protocol : str
         Name of the recipe's origin, for the tables.
@@ -135,6 +136,12 @@ class Task:
     cv: tuple[int, int] | None = None
     on_missing: OnMissing = "error"
 
+    @property
+    def depth(self) -> str:
+        """How much trains as metadata say it: of adapters with their rank, such as `lora:4 r=8`."""
+        rank = f" r={self.recipe.lora_r}" if is_lora(self.unfreeze) else ""
+        return f"{self.unfreeze}{rank}"
+
     def run_id(self, manifest: Manifest) -> str:
         """Give the run's name: readable, with a digest of all that it depends on."""
         config = asdict(self)
@@ -143,7 +150,7 @@ class Task:
             del config["cv"]
         if self.on_missing == "error":
             del config["on_missing"]
-        config["recipe"] = self.recipe.to_dict()
+        config["recipe"] = self.recipe.to_dict(self.unfreeze)
         config["manifest"] = manifest.digest(self.label, self.split)
         split = None if self.cv else self.split
         config |= selection(self.recipe, manifest, self.label, split)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.workspace import Workspace
 from frostline.console import detail, say
 from frostline.extract.engine import Engine
@@ -628,7 +629,7 @@ def _check_trainable(network: Network) -> None:
 
 def _recipe(network: Network, unfreeze: str, changes: Mapping[str, Any]) -> Recipe:
     """Make the recipe of a training, all of whose changed fields act."""
-    from frostline.finetune.recipe import OF_BLOCKS, make_recipe
+    from frostline.finetune.recipe import OF_BLOCKS, OF_LORA, make_recipe
 
     _check_trainable(network)
     recipe = make_recipe(network.protocol, **changes)
@@ -637,6 +638,11 @@ def _recipe(network: Network, unfreeze: str, changes: Mapping[str, Any]) -> Reci
             raise InputError(
                 f"With unfreeze none the head alone trains, and {field} is for blocks: leave it "
                 "out, or let blocks train."
+            )
+    for field in OF_LORA:
+        if not is_lora(unfreeze) and field in changes:
+            raise InputError(
+                f"The recipe's {field} is for adapters: leave it out, or unfreeze lora or lora:N."
             )
     return recipe
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import (
@@ -55,6 +56,8 @@ class Backbone:
         "pretrained", "file NAME", "random, seed S" or "own module".
     head : str
         Digest of the classifier, where it was kept for `imagenet-logits`.
+    image_size : int
+        Side of the images that it was built for, in pixels.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Backbone:
     weights_source: str
     compute: Callable[[nn.Module, Tensor], Tensor]
     head: str = ""
+    image_size: int = 224
 
     @property
     def mean(self) -> tuple[float, float, float]:
@@ -157,6 +161,81 @@ def load_backbone(
     return loaded
 
 
+class Made(NamedTuple):
+    """What a run was made with.
+
+    Attributes
+    ----------
+    run : str
+    backbone, feature : str
+    image_size : int
+        Side of the images, in pixels.
+    source : str
+        Where the weights came from: "pretrained", "random, seed S" or "file NAME".
+    weights : str
+        Their digest.
+    head : str
+        Digest of the classifier, of the feature `imagenet-logits`.
+    """
+
+    run: str
+    backbone: str
+    feature: str
+    image_size: int
+    source: str
+    weights: str
+    head: str = ""
+
+
+def load_again(
+    made: Made,
+    *,
+    file: str | None = None,
+    head_file: str | None = None,
+    digests: Path | None = None,
+) -> Backbone:
+    """Load the backbone of a run.
+
+    Parameters
+    ----------
+    file, head_file : str, optional
+        Files of the weights and of the classifier, where those were used.
+    digests : Path, optional
+        As of `load_backbone`.
+
+    Raises
+    ------
+    InputError
+        If the weights came from a file and none is given, or they are others now.
+    """
+    kind, _, seed = made.source.partition(", seed ")
+    if file is None and kind not in ("random", "pretrained"):
+        raise InputError(
+            f"Run {made.run} needs {made.backbone} with weights from {made.source}: give that file "
+            "by --weights."
+        )
+    backbone = load_backbone(
+        made.backbone,
+        weights=kind if file is None else file,
+        weights_seed=int(seed or 0),
+        feature=made.feature,
+        image_size=made.image_size,
+        head_weights=Path(head_file) if head_file else None,
+        digests=digests,
+    )
+    for name, ours, theirs in (
+        ("--weights", backbone.weights, made.weights),
+        ("--head-weights", backbone.head, made.head),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"Run {made.run} was trained on {made.backbone} with other weights than "
+                f"{file or made.source} has here (digest {theirs[:12]}, not {ours[:12]}): give its "
+                f"file by {name}."
+            )
+    return backbone
+
+
 def empty_backbone(name: str, *, feature: str | None = None, image_size: int = 224) -> Backbone:
     """Build a backbone to load a kept model's state into: its own weights mean nothing."""
     entry = resolve(name)
@@ -209,4 +288,5 @@ def _assemble(
         weights="",
         weights_source="",
         compute=found,
+        image_size=image_size,
     )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from frostline.finetune.conditions import Conditions
 from frostline.finetune.inputs.pixels import Form
 from frostline.finetune.model import Classifier
+from frostline.finetune.unfreeze import trained_blocks
 
 HEAD = "head"
 CHECKED = 4
@@ -176,7 +177,10 @@ def _trace(model: Classifier, blocks: list[str], empty: Tensor, conditions: Cond
                 stack.callback(handle.remove)
         with torch.no_grad(), conditions.autocast():
             model(empty)
-    trains = {name: _trains(model.get_submodule(name)) for name in entered}
+    behind = _behind(model)
+    trains = {
+        name: {one in behind for one in model.get_submodule(name).parameters()} for name in entered
+    }
     place = next(name for name in entered if trains[name] == {True})
     before = entered[: entered.index(place)]
     frozen = [name for name in before if trains[name] == {False}]
@@ -239,8 +243,14 @@ def _is_channels_last(images: Tensor) -> bool:
     return images.stride()[1:] == last.stride()[1:] != images.new_empty(images.shape).stride()[1:]
 
 
-def _trains(module: nn.Module) -> set[bool]:
-    return {parameter.requires_grad for parameter in module.parameters()}
+def _behind(model: Classifier) -> set[nn.Parameter]:
+    """Give what stands behind the boundary: blocks in which anything trains, and the head.
+
+    Their frozen parts too: beside an adapter, or a norm, the block's input goes on to others.
+    """
+    found = dict(model.backbone.named_parameters())
+    inside = [found[name] for block in trained_blocks(model) for name in block.parameters]
+    return {*inside, *model.head.parameters()}
 
 
 def _outermost(names: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ class Weights(NamedTuple):
     Attributes
     ----------
     file, head_file : str, optional
-        Files of a probe's backbone and of its classifier.
+        Files of the backbone of a probe or of adapters, and of a probe's classifier.
     module : nn.Module, optional
         A module like the one that the run was trained with, if that was the user's own.
     """
@@ -147,38 +147,40 @@ def load_run(
     run : str
         As for `find_run`.
     weights : Weights, optional
-        For a probe whose backbone came from a file, or for a module of the user's own.
+        For a probe, or adapters, whose backbone came from a file; or a module of the user's own.
 
     Raises
     ------
     InputError
         If there is no such run, it is damaged, its backbone is not to be had with its weights, or
-        files are given to a fine-tuned model, which holds its own.
+        files are given to a fine-tuned model that holds its own.
     """
     folder, weights = find_run(workspace, run), weights or Weights()
     if not (folder / MODEL).is_file():
         loaded = _probe(workspace, folder, device, weights)
-    elif weights.file or weights.head_file:
-        raise InputError(
-            f"Run {folder.name} is fine-tuned and holds its own weights: leave out --weights and "
-            "--head-weights."
-        )
     else:
-        loaded = _fine_tuned(folder, device, weights.module)
+        loaded = _fine_tuned(workspace, folder, device, weights)
     now = declared_classes(workspace, loaded.about.get("dataset"))
     return replace(loaded, about=loaded.about | {"class_order": now}) if now else loaded
 
 
-def _fine_tuned(folder: Path, device: str, module: nn.Module | None) -> LoadedRun:
+def _fine_tuned(workspace: Workspace, folder: Path, device: str, weights: Weights) -> LoadedRun:
     import torch
 
     from frostline.extract.forward import whole_float32
     from frostline.extract.images.geometry import Geometry
     from frostline.finetune.conditions import Conditions
     from frostline.finetune.inputs.pixels import as_input
-    from frostline.finetune.saved_model import load_model
+    from frostline.finetune.saved_model import load_model, read_card
 
-    model, card = load_model(folder, module)
+    given = weights.head_file or (weights.file and not read_card(folder).get("adapters"))
+    if given:
+        raise InputError(
+            f"Run {folder.name} is fine-tuned and holds its own weights: leave out --weights and "
+            "--head-weights."
+        )
+    digests = workspace.root / "weights.json"
+    model, card = load_model(folder, weights.module, weights.file, digests)
     check_stage("pixels", card["pixels"], f"Run {folder.name}")
     model.to(device).to(memory_format=torch.channels_last)
     recipe, normalisation = card["hyperparameters"], card["normalisation"]
@@ -262,7 +264,7 @@ def _backbone(
     weights: Weights,
 ) -> Backbone:
     """Load the backbone of a probe, with the very weights that its embeddings were made with."""
-    from frostline.extract.backbones.backbone import load_backbone
+    from frostline.extract.backbones.backbone import Made, load_again
     from frostline.extract.backbones.own_module import SOURCE as OWN_MODULE
 
     if weights.head_file is not None and not spec.get("head"):
@@ -275,28 +277,18 @@ def _backbone(
             f"Run {run} was trained on embeddings of your own module or transform, which only your "
             "own code has: embed new images with it, and give them to the run's head."
         )
-    kind, _, seed = source.partition(", seed ")
-    if weights.file is None and kind not in ("random", "pretrained"):
-        raise InputError(
-            f"Run {run} needs {spec['backbone']} with weights from {source}: give that file by "
-            "--weights."
-        )
-    backbone = load_backbone(
+    made = Made(
+        run,
         spec["backbone"],
-        weights=kind if weights.file is None else weights.file,
-        weights_seed=int(seed or 0),
-        feature=spec["feature"],
-        image_size=spec["pixels"]["geometry"]["crop"],
-        head_weights=Path(weights.head_file) if weights.head_file else None,
+        spec["feature"],
+        spec["pixels"]["geometry"]["crop"],
+        str(about["weights"]),
+        spec["weights"],
+        spec.get("head", ""),
+    )
+    return load_again(
+        made,
+        file=weights.file,
+        head_file=weights.head_file,
         digests=workspace.root / "weights.json",
     )
-    for name, ours, theirs in (
-        ("--weights", backbone.weights, spec["weights"]),
-        ("--head-weights", backbone.head, spec.get("head", "")),
-    ):
-        if ours != theirs:
-            raise InputError(
-                f"Run {run} was trained on {spec['backbone']} with other weights than {source} "
-                f"has here (digest {theirs[:12]}, not {ours[:12]}): give its file by {name}."
-            )
-    return backbone

@@ -41,8 +41,8 @@ class RoadOptions:
     train: Annotated[
         str | None,
         typer.Option(
-            help="What is trained too: numbers of last blocks, all, and scratch (all of it from "
-            "random weights), such as 1,3,all; nothing if not given."
+            help="What is trained too: numbers of last blocks, lora and lora:N (adapters), all, "
+            "and scratch (all of it from random weights), such as 1,3,all; nothing if not given."
         ),
     ] = None
     seeds: Annotated[str, typer.Option(help="Random seeds of what is trained, such as 0,1,2.")] = (

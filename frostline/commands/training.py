@@ -128,8 +128,9 @@ def finetune(
     unfreeze: Annotated[
         str,
         typer.Option(
-            help="How much of the backbone trains: none, its last N blocks, classifier (VGG's "
-            "hidden linear layers), all."
+            help="How much of the backbone trains: none, its last N blocks, lora or lora:N "
+            "(adapters), norm (norms and biases), first:N, classifier (VGG's hidden linear "
+            "layers), all."
         ),
     ] = "all",
     feature: FeatureOption = None,

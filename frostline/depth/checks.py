@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from frostline.cache.errors import InputError
 from frostline.cache.keys import BLOCKS
+from frostline.cache.tables.unfreezing import parse_unfreezing
 from frostline.cache.tables.words import counted
 from frostline.probe.embedded import check_labels
 from frostline.probe.heads.scoring import METRICS
@@ -37,10 +38,11 @@ def depth_places(network: Network, inputs: Inputs) -> list[tuple[Place, str | No
 
 def check_trained(unfreeze: str, network: Network, inputs: Inputs) -> None:
     """Refuse to train more last blocks than lie behind the first place."""
-    if not unfreeze.isdecimal():
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or not asked.blocks:
         return
     places = [place for place, _ in depth_places(network, inputs)]
-    if int(unfreeze) not in [place.behind for place in places]:
+    if asked.blocks not in [place.behind for place in places]:
         raise InputError(
             f"Backbone {network.backbone_name!r} has {places[0].behind} blocks behind its first, "
             f"fewer than the {unfreeze} of --train: give a smaller number, or all."

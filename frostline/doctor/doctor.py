@@ -23,6 +23,7 @@ EXTRAS = {
     "dicom": "DICOM files",
     "hub": "models of Hugging Face, as hf:ORG/NAME",
     "labels": "labels that are probably wrong: `frostline audit --label-errors`",
+    "lora": "adapters: `frostline finetune --unfreeze lora`",
     "maps": "maps of embeddings by UMAP",
     "medmnist": "the data sets of MedMNIST",
     "onnx": "extraction by ONNX Runtime, faster on a CPU, and `frostline export`",

@@ -36,8 +36,8 @@ class Question:
     Attributes
     ----------
     train : sequence of str
-        What is trained too: numbers of last blocks, `all`, and `scratch`, all of it from random
-        weights.
+        What is trained too: numbers of last blocks, `lora` and `lora:N` (adapters), `all`, and
+        `scratch`, all of it from random weights.
     seeds : sequence of int
         Of what is trained, and of heads that depend on one.
     cv : str
@@ -141,10 +141,10 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what can be known without looking at anything."""
     check_options(Options(question.metric))
     for one in question.train:
-        if not re.fullmatch("[1-9][0-9]{0,3}|all|scratch", one):
+        if not re.fullmatch("(lora:)?[1-9][0-9]{0,3}|lora|all|scratch", one):
             raise InputError(
-                "--train takes numbers of last blocks, all and scratch, such as 1,3,all, not "
-                f"{one!r}: correct it."
+                "--train takes numbers of last blocks, lora, lora:N, all and scratch, such as "
+                f"1,3,lora,all, not {one!r}: correct it."
             )
     if twice := {one for one in question.train if question.train.count(one) > 1}:
         raise InputError(f"--train names {min(twice)} twice: name it once.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError, Workspace
+from frostline.cache.tables.unfreezing import is_lora, parse_unfreezing
 from frostline.study.file import SCRATCH, Study
 from frostline.study.records import record_done
 
@@ -102,7 +103,10 @@ def _points(
         yield Point("read", at[depth], [known[name] for name in names], validation=scored)
     for part, names in depths["train"].items():
         runs = [known[name] for name in names]
-        place = behind[int(part)] if part.isdecimal() else None
+        asked = parse_unfreezing(part)  # not of scratch
+        count = asked.blocks if asked else 0
+        # Adapters in all blocks are behind the stem, where there is one.
+        place = behind[count] if count else at.get(0) if is_lora(part) else None
         scored = training_validation(runs, metric)
         yield Point("scratch" if part == SCRATCH else "train", place, runs, validation=scored)
 

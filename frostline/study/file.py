@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, create_model
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, create_model
 
 from frostline.cache import InputError
 from frostline.cache.keys import is_blocks
+from frostline.cache.tables.unfreezing import COUNT, is_lora
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_url
 from frostline.depth.checks import AUTO, NONE
 from frostline.extract.engine import Engine
 from frostline.extract.images.geometry import LARGEST
-from frostline.finetune.recipe import Recipe, make_recipe
+from frostline.finetune.recipe import OF_LORA, Recipe, make_recipe
 from frostline.names import as_parameters
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.sweep.settings import Sweep, parse_sweep
@@ -35,6 +37,29 @@ NO_MODEL = (
 # Of a sweep's fields those that a study leaves open, besides its heads.
 SWEPT = ("train_groups", "draws", "seeds", "cv", "metric")
 AtLeastOne = Field(min_length=1)
+
+
+def _numbered(words: str) -> AfterValidator:
+    """Take one of some words with a number of blocks, such as `lora:4`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(f"({words}):{COUNT}", value):
+            raise ValueError(" or ".join(f"{word}:N" for word in words.split("|")))
+        return value
+
+    return AfterValidator(check)
+
+
+Unfreeze = (
+    Literal["none", "classifier", "all", "norm", "lora"]
+    | int
+    | Annotated[str, _numbered("lora|first")]
+)
+Trained = (
+    Annotated[int, Field(ge=1)]
+    | Literal["all", "scratch", "lora"]
+    | Annotated[str, _numbered("lora")]
+)
 
 
 class BackboneEntry(Strict):
@@ -90,8 +115,9 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     recipe : str
         `paper` or `standard`: what every field is unless it is given here.
     unfreeze : str or int
-        `none` (a head on cached embeddings), the last N blocks, `classifier` (VGG's hidden linear
-        layers) or `all`.
+        `none` (a head on cached embeddings), the last N blocks, `lora` or `lora:N` (adapters),
+        `norm`, `first:N`, `classifier` (VGG's hidden linear layers) or `all`. A list of these in a
+        file is a protocol of each.
     head : str, optional
         `logistic`, `ordinal`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
     weights : str, optional
@@ -102,18 +128,18 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         Instead of the backbone's. `blocks`, or `blocks:POOLING`, makes this the protocol of depth:
         it reads at every block, and fields of the recipe are for what it trains.
     train : list, optional
-        Of the protocol of depth, what is trained too: numbers of last blocks, `all`, and `scratch`,
-        all of it from random weights.
+        Of the protocol of depth, what is trained too: numbers of last blocks, `lora`, `lora:N`,
+        `all`, and `scratch`, all of it from random weights.
     """
 
     recipe: Literal["paper", "standard"] = "paper"
-    unfreeze: Literal["none", "classifier", "all"] | int = "none"
+    unfreeze: Unfreeze = "none"
     head: Literal["logistic", "ordinal", "adam", "knn", "centroid", "majority"] | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     feature: str | None = None
-    train: list[Annotated[int, Field(ge=1)] | Literal["all", "scratch"]] | None = None
+    train: list[Trained] | None = None
 
     @property
     def is_depth(self) -> bool:
@@ -132,7 +158,8 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         common = {"feature": None, "train": None, "head": None}
         for one in self.train or []:
             how = {"unfreeze": "all", "weights": "random"} if one == SCRATCH else {"unfreeze": one}
-            found[str(one)] = self.model_copy(update=common | how)
+            idle = {} if is_lora(one) else dict.fromkeys(OF_LORA)
+            found[str(one)] = self.model_copy(update=common | how | idle)
         return found
 
     def changes(self) -> dict[str, Any]:
@@ -150,6 +177,8 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             )
         if self.train is not None:
             self._check_depth()
+            fields = self.model_dump(include=set(OF_LORA), exclude_none=True)
+            check_lora([str(one) for one in self.train], fields)
             for entry in self.parts().values():
                 entry.changes()
             return {}
@@ -161,6 +190,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             given[name] = self.batch
         make_recipe(self.recipe, **given)
         self._check_head(given)
+        check_lora([str(self.unfreeze)], given)
         if self.unfreeze == "none" and isinstance(given.get("lr"), tuple):
             raise InputError(
                 "A head on cached embeddings takes one lr: `frostline sweep` compares several."
@@ -196,6 +226,15 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"
                 raise InputError(f"Head {head!r} takes {takes} of the recipe: leave {name} out.")
+
+
+def check_lora(trained: Sequence[str], changes: Iterable[str]) -> None:
+    """Refuse fields of adapters where nothing that is trained has any."""
+    fields = [name for name in OF_LORA if name in set(changes)]
+    if fields and not any(map(is_lora, trained)):
+        raise InputError(
+            f"The recipe's {fields[0]} is for adapters: leave it out, or train lora or lora:N."
+        )
 
 
 class SweepEntry(SweepFields):  # type: ignore[misc, valid-type]
@@ -363,7 +402,7 @@ def parse_study(data: Any, where: str, options: Mapping[str, str] | None = None)
     """
     if not isinstance(data, dict):
         raise InputError(f"{where} is not a study: it must be a mapping with name, datasets, ….")
-    study = validated(Study, _with_recipe(data), where, options=options)
+    study = validated(Study, _expanded(_with_recipe(data), where), where, options=options)
     _check_names(study, where)
     _check_external(study, where)
     _check_seeds(study, where)
@@ -389,6 +428,49 @@ def _with_recipe(data: dict[str, Any]) -> dict[str, Any]:
         for name, entry in protocols.items()
     }
     return {**data, "protocols": named}
+
+
+def _expanded(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """Make of a protocol whose unfreeze is a list one of each, called NAME-UNFREEZE.
+
+    Each takes the fields that act on it: the head and not the recipe where nothing unfreezes, and
+    those of adapters where it has some.
+    """
+    protocols = data.get("protocols")
+    if not isinstance(protocols, dict):
+        return data
+    found: dict[Any, Any] = {}
+    for name, entry in protocols.items():
+        several = entry.get("unfreeze") if isinstance(entry, dict) else None
+        if not isinstance(several, list):
+            found[name] = entry
+            continue
+        of = {f"{name}-{str(one).replace(':', '')}": one for one in several}
+        if len(of) < len(several) or not of or (of.keys() & (protocols.keys() | found.keys())):
+            raise InputError(
+                f"{where}: protocols.{name}: unfreeze lists different ways, and each becomes a "
+                f"protocol such as {name}-all: correct the list, or rename the protocol."
+            )
+        for called, one in of.items():
+            found[called] = _acting(entry, str(one)) | {"unfreeze": one}
+        if idle := [key for key in entry if not any(key in found[each] for each in of)]:
+            raise InputError(
+                f"{where}: protocols.{name}: {idle[0]} acts on none of unfreeze "
+                f"{', '.join(map(str, several))}: leave it out, or add one that it acts on."
+            )
+    return {**data, "protocols": found}
+
+
+def _acting(entry: Mapping[str, Any], unfreeze: str) -> dict[str, Any]:
+    """Leave out the keys of a protocol that do not act on one way to unfreeze."""
+    idle = set() if is_lora(unfreeze) else {*OF_LORA}
+    if unfreeze != "none":
+        idle.add("head")
+    elif entry.get("head", PROTOCOL_HEADS.get(str(entry.get("recipe", "paper")))) == "adam":
+        idle |= {*Recipe.model_fields} - {*ADAM_FIELDS}
+    else:
+        idle |= {*Recipe.model_fields, "batch"}
+    return {key: value for key, value in entry.items() if key not in idle}
 
 
 def _check_names(study: Study, where: str) -> None:

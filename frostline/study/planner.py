@@ -257,7 +257,7 @@ class _Planner:
             **run,
             "pixels": pixels.inputs["pixels"],
             "crop": inputs.geometry.crop,
-            "recipe": recipe.to_dict(),
+            "recipe": recipe.to_dict(str(cell.entry.unfreeze)),
         }
         run |= chosen
         if self._is_repeated(cell, folds):

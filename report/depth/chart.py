@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.statistics.metrics import find_metric
 from frostline.report.tables.numbers import extent, is_share, number
@@ -77,6 +78,8 @@ def _name(row: Record, blocks: int) -> str:
         return "each fold's choice"
     if row["road"] == "read":
         return str(row["block"])
+    if is_lora(row["unfreeze"]):
+        return f"train {str(row['unfreeze']).partition(' ')[0]}"
     last = f"last {blocks - row['depth']}" if row["depth"] >= 0 else "all"
     return "from scratch" if row["road"] == "scratch" else f"train {last}"
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.report.depth.choice import best_place
 from frostline.report.depth.curve import NESTED, Curves, is_repeated
 from frostline.report.notes import no_interval
 from frostline.report.statistics.comparisons.decisions import IDENTICAL
 from frostline.report.statistics.metrics import find_metric
+from frostline.report.statistics.names import lora_words
 from frostline.report.tables.numbers import bound_word, is_share, number
 from frostline.report.tables.plans import needed_sentence
 from frostline.report.tables.positive import metric_words
@@ -56,6 +58,8 @@ def place_words(row: Record, blocks: int) -> str:
 def trained_words(row: Record, blocks: int) -> str:
     """Say what a point of the training curve trains."""
     count = blocks - row["depth"]
+    if is_lora(row["unfreeze"]):
+        return lora_words(row["unfreeze"])
     if row["depth"] < 0:
         return "the whole network"
     return "the last block" if count == 1 else f"the last {count} blocks"
@@ -135,7 +139,7 @@ def _rule(part: pd.DataFrame, chosen: Record, subject: str, words: Callable[[Rec
         listed = ", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1]
         return f"{subject} as good on validation as {listed}, and cheaper."
     costs = of_road["cost" if chosen["road"] == "read" else "seconds"]
-    if chosen["depth"] == of_road.loc[costs.idxmin(), "depth"]:
+    if _same(chosen, of_road.loc[costs.idxmin()].to_dict()):
         return f"{subject} the best on validation, and the cheapest."
     return (
         f"{subject} the best on validation; nothing cheaper came within one standard error of it."
@@ -148,9 +152,14 @@ def _ties(of_road: pd.DataFrame, chosen: Record, behind: str) -> list[Record]:
     return [
         row
         for row in of_road.to_dict("records")
-        if row["depth"] != chosen["depth"]
+        if not _same(row, chosen)
         and number(abs(row["val_estimate"] - chosen["val_estimate"]), metric) == behind
     ]
+
+
+def _same(one: Record, other: Record) -> bool:
+    """Whether two points of a road are one: of training, adapters and blocks may share a depth."""
+    return bool(one["depth"] == other["depth"] and one["unfreeze"] == other["unfreeze"])
 
 
 def _last_layer(found: Record | None, *, repeated: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.report.depth.curve import NESTED
 from frostline.report.figures.style import (
     BLUE,
@@ -17,6 +18,7 @@ from frostline.report.figures.style import (
     GREY,
     INK,
     NORMAL,
+    ORANGE,
     SMALL,
     VERMILION,
     WIDTH,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 ROADS: dict[str, tuple[str, str, str, Any]] = {
     "read": ("read here, nothing trained", BLUE, "o", "-"),
     "train": ("train what lies behind", VERMILION, "s", (0, (4, 1.2))),
+    "lora": ("train adapters there (LoRA)", ORANGE, "v", (0, (3, 1, 1, 1))),
 }
 SCRATCH: tuple[str, str, Any] = ("from scratch", GREEN, (0, (1, 1)))
 MAJORITY: tuple[str, str, Any] = ("majority class", GREY, (0, (3, 1, 1, 1)))
@@ -131,8 +134,9 @@ def _curves(axes: Any, part: pd.DataFrame, places: list[Any], own: str, beside: 
     if len(scratch):
         _level(axes, scale * float(scratch["estimate"].iloc[0]), SCRATCH, own)
     for road, (_, of_road, marker, dash) in ROADS.items():
-        colour, mine = own or of_road, part[part["road"] == road]
-        if road == "train" and len(mine):
+        colour, mine = own or of_road, _of_line(part, road)
+        trained = mine
+        if road != "read" and len(mine):
             # Nothing trained is where the roads meet.
             end = (part["road"] == "read") & (part["depth"] == places[-1].depth)
             mine = pd.concat([mine, part[end]])
@@ -149,8 +153,18 @@ def _curves(axes: Any, part: pd.DataFrame, places: list[Any], own: str, beside: 
         axes.plot(x, values["val_estimate"], color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
         style: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.8}
         axes.plot(x, values["estimate"], color=colour, linestyle=dash, **style)
-        chosen = mine["chosen"].to_numpy(bool) & (mine["road"] == road).to_numpy()
-        _ring(axes, x[chosen], values["estimate"][chosen], part[part["road"] == NESTED[road]])
+        chosen = mine["chosen"].to_numpy(bool) & mine.index.isin(trained.index)
+        nested = part[part["road"] == NESTED["read" if road == "read" else "train"]]
+        if chosen.any():
+            _ring(axes, x[chosen], values["estimate"][chosen], nested)
+
+
+def _of_line(part: pd.DataFrame, road: str) -> pd.DataFrame:
+    """Give the points of a line; training of adapters has one of its own."""
+    adapted = part["unfreeze"].map(is_lora)
+    if road == "lora":
+        return part[(part["road"] == "train") & adapted]
+    return part[(part["road"] == road) & ~adapted]
 
 
 def _ring(axes: Any, x: Any, y: Any, nested: pd.DataFrame) -> None:
@@ -247,7 +261,7 @@ def _handles(table: pd.DataFrame, majority: float, together: Sequence[str]) -> l
             label=name,
         )
         for road, (name, colour, marker, dash) in ROADS.items()
-        if (table["road"] == road).any()
+        if len(_of_line(table, road))
     ]
     thin: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (2, 2))}
     if table["val_estimate"].notna().any():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache.atomic import atomic_write, write_text
-from frostline.report.statistics.names import DEPTHS, MAJORITY_HEAD, PARTLY
+from frostline.report.statistics.names import ADAPTED, DEPTHS, MAJORITY_HEAD, PARTLY
 from frostline.report.tables import escape
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ STYLES: dict[str, tuple[str, str, Any]] = {
     "fine-tuned": (VERMILION, "s", (0, (4, 1.2))),
     PARTLY: (PURPLE, "^", (0, (1.2, 1))),
     DEPTHS: (PURPLE, "$N$", (0, (1.2, 1))),
+    ADAPTED: (ORANGE, "v", (0, (3, 1, 1, 1))),
     MAJORITY_HEAD: (GREY, "x", "-"),
     "": (GREEN, "D", "-"),
 }

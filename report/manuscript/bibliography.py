@@ -54,6 +54,21 @@ REFERENCES: dict[str, str] = {
         2019,
         pages="6105--6114",
     ),
+    "hu2022": _talk(
+        "Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and Li, Yuanzhi "
+        "and Wang, Shean and Wang, Lu and Chen, Weizhu",
+        "{LoRA}: Low-Rank Adaptation of Large Language Models",
+        "International Conference on Learning Representations",
+        2022,
+    ),
+    "zaken2022": _talk(
+        "Ben Zaken, Elad and Goldberg, Yoav and Ravfogel, Shauli",
+        "{BitFit}: Simple Parameter-efficient Fine-tuning for Transformer-based Masked "
+        "Language-models",
+        "Annual Meeting of the Association for Computational Linguistics (Short Papers)",
+        2022,
+        pages="1--9",
+    ),
     "oquab2024": _article(
         "Oquab, Maxime and Darcet, Timoth{\\'e}e and Moutakanni, Th{\\'e}o and others",
         "{DINOv2}: Learning Robust Visual Features without Supervision",

@@ -53,10 +53,22 @@ def model_card(run: Predictions) -> str:
         f"`frostline predict --run {run.run} IMAGES` applies it; `frostline export` writes it as "
         "ONNX.",
         "",
+        *_needed(run),
         "It is made for images like those it was trained on, and is no medical device. Whom it is "
         "for, how labels were made, and where it must not be used is for its authors to say.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _needed(run: Predictions) -> list[str]:
+    """Say what a file of adapters lacks."""
+    if not run.meta.get("adapters"):
+        return []
+    return [
+        "Its file holds the adapters and the head alone. The backbone is loaded again, with "
+        f"weights of the digest {run.meta['weights_digest']}, and the adapters are added to them.",
+        "",
+    ]
 
 
 def _scores(run: Predictions) -> str:

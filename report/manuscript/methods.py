@@ -11,12 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.unfreezing import parse_unfreezing
 from frostline.cache.tables.words import counted
 from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences
 from frostline.report.overlap import overlap_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
-from frostline.report.statistics.names import MAJORITY_HEAD
+from frostline.report.statistics.names import MAJORITY_HEAD, lora_words
 from frostline.report.tables.data import DataAudit
 
 Meta = Mapping[str, Any]
@@ -239,9 +240,7 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
 
 
 def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
-    what = {"all": "all blocks", "1": "the last block"}.get(unfreeze, unfreeze)
-    what = f"the last {what} blocks" if what.isdigit() else what
-    found = []
+    what, found = _trained_words(unfreeze), []
     for (protocol, _), same in _by_recipe(runs).items():
         recipe = _recipe(same[0])
         optimizer = OPTIMIZERS.get(str(recipe.get("optimizer")), str(recipe.get("optimizer")))
@@ -260,6 +259,22 @@ def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:
             )
         found += _seeds(same)
     return found
+
+
+def _trained_words(unfreeze: str) -> str:
+    """Say what of the backbone trains, as the subject of a sentence."""
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or asked.way == "classifier":
+        return unfreeze
+    if asked.way == "all":
+        return "all blocks"
+    if asked.way == "norm":
+        return "norms and biases [@zaken2022]"
+    if asked.way != "lora":
+        stem = "the stem and " if asked.way == "first" else ""
+        number = f"{asked.blocks} blocks" if asked.blocks > 1 else "block"
+        return f"{stem}the {asked.way} {number}"
+    return lora_words(unfreeze).replace("LoRA", "low-rank adapters (LoRA)", 1) + " [@hu2022]"
 
 
 def _recipe(meta: Meta) -> dict[str, Any]:
@@ -394,6 +409,8 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
+        if any(isinstance(one, str) for one in value):
+            return _listed([str(one) for one in value])
         return " to ".join(map(str, value)) if value else "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from frostline.cache.tables.unfreezing import Unfreezing, is_lora, parse_unfreezing
 from frostline.cache.tables.words import counted
 
 Record = Mapping[Any, Any]
@@ -25,7 +26,7 @@ OUT_OF_FOLD = "out of fold"
 # Marks of the best methods of a table: separated from all others, or not from each other.
 ALONE, ALIKE = "alone", "alike"
 # Ways of training in figures, next to the words of `trained_word`.
-PARTLY, DEPTHS = "part fine-tuned", "last N blocks"
+PARTLY, DEPTHS, ADAPTED = "part fine-tuned", "last N blocks", "LoRA"
 FROM_SCRATCH = "from scratch"
 # Of the frozen method against the fine-tuned one.
 FREEZING_VERDICTS = {"better": "frozen better", "worse": "fine-tuned better"}
@@ -55,26 +56,62 @@ def weights_word(weights: object, unfreeze: str) -> str:
 
 
 def freeze_word(unfreeze: str) -> str:
-    """Give the paper's Freeze column: Y, N, or how many last blocks were trained."""
+    """Give the paper's Freeze column: Y, N, or what was trained, in few words."""
     if unfreeze in ("none", "all", ""):
         return {"none": "Y", "all": "N", "": NONE}[unfreeze]
-    return f"last {unfreeze}" if unfreeze.isdigit() else unfreeze
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or asked.way == "classifier":
+        return unfreeze
+    if asked.way == "norm":
+        return "norms"
+    if asked.way == "lora":
+        return _adapters(asked) + f", last {asked.blocks}" * (asked.blocks > 0)
+    return f"{asked.way} {asked.blocks}"
 
 
 def trained_word(unfreeze: str) -> str:
     """Say how a run was trained: frozen, fine-tuned, or how much of it."""
     if unfreeze in ("none", "all", ""):
         return {"none": "frozen", "all": "fine-tuned", "": ""}[unfreeze]
-    if not unfreeze.isdigit():
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or asked.way == "classifier":
         return f"fine-tuned ({unfreeze})"
-    return "last block fine-tuned" if unfreeze == "1" else f"last {unfreeze} blocks fine-tuned"
+    if asked.way == "norm":
+        return "norms and biases fine-tuned"
+    if asked.way == "lora":
+        return _adapters(asked) + f", {_blocks(asked)}" * (asked.blocks > 0)
+    return f"{_blocks(asked)} fine-tuned"
 
 
 def tuning_words(unfreeze: str) -> str:
     """Say behind a backbone's name, in a sentence, how it was trained."""
-    if unfreeze.isdigit():
-        return "with its last " + ("block" if unfreeze == "1" else f"{unfreeze} blocks") + " tuned"
-    return "fine-tuned" if unfreeze == "all" else f"fine-tuned ({unfreeze})"
+    asked = parse_unfreezing(unfreeze)
+    if asked is None or asked.way in ("none", "classifier"):
+        return f"fine-tuned ({unfreeze})"
+    if asked.way == "all":
+        return "fine-tuned"
+    if asked.way == "norm":
+        return "with its norms and biases tuned"
+    if asked.way == "lora":
+        return f"with {lora_words(unfreeze)}".replace(" the ", " its ")
+    return f"with its {_blocks(asked)} tuned"
+
+
+def lora_words(unfreeze: str) -> str:
+    """Say in a sentence what adapters there are: "LoRA of rank 8 in the last 4 blocks"."""
+    asked = parse_unfreezing(unfreeze) or Unfreezing("lora")
+    rank = f" of rank {asked.rank}" if asked.rank else ""
+    return f"{ADAPTED}{rank}" + f" in the {_blocks(asked)}" * (asked.blocks > 0)
+
+
+def _adapters(asked: Unfreezing) -> str:
+    return f"{ADAPTED}, rank {asked.rank}" if asked.rank else ADAPTED
+
+
+def _blocks(asked: Unfreezing) -> str:
+    """Say which blocks: "last block", "first 3 blocks"."""
+    end = "first" if asked.way == "first" else "last"
+    return f"{end} block" if asked.blocks == 1 else f"{end} {asked.blocks} blocks"
 
 
 def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) -> str:
@@ -83,6 +120,8 @@ def way_of(unfreeze: object, head: object = "", depths: Collection[str] = ()) ->
         return DEPTHS
     if head == MAJORITY_HEAD:
         return MAJORITY_HEAD
+    if is_lora(unfreeze):
+        return ADAPTED
     word = trained_word(str(unfreeze or ""))
     return word if word in ("frozen", "fine-tuned", "") else PARTLY
 

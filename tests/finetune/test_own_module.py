@@ -150,5 +150,6 @@ def test_blocks_of_a_module_are_unfrozen_where_they_are_known() -> None:
     with pytest.raises(InputError) as caught:
         unfreeze(tiny, "1")
     assert str(caught.value) == (
-        "Unfreeze must be none or all for backbone 'TinyNet', whose blocks are not known, not '1'."
+        "Unfreeze must be none, all, norm or lora for backbone 'TinyNet', whose blocks are not "
+        "known, not '1'."
     )

@@ -112,6 +112,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, dict[str, int]]
         *(VIT, {}, {"precision": "bfloat16", "boundary": "on", "unfreeze": "2"}),
         *(NO_SPACE, filled(5)),
     ),
+    "adapters on the device": (
+        *(RESNET, EVERYTHING, {"boundary": "on", "unfreeze": "lora:1"}),
+        *(MEMORY, HELD | WEIGHTED | filled(5)),
+    ),
+    "adapters from activations": (
+        *(VIT, {"micro_batch": 3}, {"boundary": "on", "unfreeze": "lora:2"}),
+        *(NO_SPACE, filled(12)),
+    ),
     "float16, scaled and clipped": (
         *(VIT, {"clip_grad_norm": 1.0}, {"precision": "float16"}),
         *(MEMORY, HELD | SCALED),

@@ -140,7 +140,8 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
             "The recipe has no field 'learning_rate': there are epochs, batch_size, optimizer, lr, "
             "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
             "clip_grad_norm, augmentation, degrees, translate, scale, shear, gaussian_noise, "
-            "class_weights, label_smoothing, ema, patience.",
+            "class_weights, label_smoothing, ema, patience, lora_r, lora_alpha, "
+            "lora_target_modules.",
         ),
         ({"lr": "fast"}, "The recipe: lr must be a valid number, not 'fast'."),
         ({"lr": [1e-3, -1]}, "The recipe: lr.1 must be greater than 0, not -1."),

@@ -60,13 +60,16 @@ def test_the_hidden_layers_of_a_vgg_are_its_classifier() -> None:
     assert not any(module.training for module in model.backbone.features.modules())
 
 
-@pytest.mark.parametrize("how", ["0", "6", "-1", "some", "classifier", "1.5", ""])
+@pytest.mark.parametrize(
+    "how", ["0", "6", "-1", "some", "classifier", "1.5", "", "lora:5", "first:0", "lora r=4"]
+)
 def test_what_cannot_be(how: str) -> None:
     with pytest.raises(InputError) as caught:
         unfreeze(tiny(), how)
     assert str(caught.value) == (
-        "Unfreeze must be none, all, or a number from 1 to 5 for backbone 'timm:test_resnet', "
-        f"not {how!r} (its blocks: stem, layer1, layer2, layer3, layer4)."
+        "Unfreeze must be none, all, or a number from 1 to 5, or norm, lora, or lora:N or first:N "
+        f"with N to 4, for backbone 'timm:test_resnet', not {how!r} (its blocks: stem, layer1, "
+        "layer2, layer3, layer4)."
     )
 
 

@@ -151,7 +151,8 @@ def test_evaluate_prints_the_agreed_csv_and_reads_anyones(study: Path, frostline
         ({"datasets": {"a": {"rot": "x"}}}, "s.yaml has no key 'datasets.a.rot': there are root"),
         (
             {"protocols": {"p": {"unfreeze": "half"}}},
-            "protocols.p.unfreeze must be 'none', 'classifier' or 'all' or a valid integer",
+            "protocols.p.unfreeze must be 'none', 'classifier', 'all', 'norm' or 'lora' or a valid "
+            "integer or lora:N or first:N, not 'half'",
         ),
         ({"protocols": {"p": {"recipe": "best"}}}, "protocols.p.recipe must be 'paper'"),
         (

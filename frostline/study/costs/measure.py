@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.cache import Workspace, read_manifest
 from frostline.cache.keys import is_blocks
 from frostline.cache.stores.measured import measure_once
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.extract.engine import Engine, choose_engines, engine_version
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def measure_backbone(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+    if is_lora(cell.entry.unfreeze):
+        what |= {"lora": [cell.entry.lora_r, *(cell.entry.lora_target_modules or ())]}
     found = measure_once(
         workspace, what, lambda: asdict(_measure(cell, size, device, precision, batch, engines))
     )
@@ -166,6 +169,7 @@ def _measure(
     from frostline.extract.backbones.backbone import load_backbone
     from frostline.finetune.memory import largest_that_fits
     from frostline.finetune.model import Classifier
+    from frostline.finetune.recipe import make_recipe
     from frostline.finetune.unfreeze import unfreeze
 
     network = cell.network()
@@ -177,7 +181,8 @@ def _measure(
         name=network.name,
     )
     model = Classifier(backbone, TIMED_CLASSES, 0)
-    unfreeze(model, cell.entry.unfreeze)
+    recipe = make_recipe(cell.entry.recipe, **cell.entry.changes())
+    unfreeze(model, cell.entry.unfreeze, recipe)
     model.to(device).to(memory_format=torch.channels_last)
     found: dict[str, Any] = {}
 
