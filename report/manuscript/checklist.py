@@ -98,7 +98,6 @@ ITEMS = (
     Item("CLAIM", "38", "precision of the estimates", "tables/scores.md", _always),
     Item("CLAIM", "39", "errors", "index.html, Confusion matrices; tables/classes.csv", _always),
     Item("TRIPOD+AI", "7", "preparation of data", "methods.md, Images", _section("Images")),
-    Item("TRIPOD+AI", "10", "size of the study", "tables/data.md", _audited),
     Item("TRIPOD+AI", "12a", "how data were used", "methods.md, Data", _audited),
     Item(
         "TRIPOD+AI", "12c", "kind of model and tuning", "methods.md, Training", _section("Training")

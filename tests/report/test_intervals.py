@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -149,6 +150,19 @@ def test_few_units_and_few_errors_are_flagged(run):
     sure = compute_intervals(sample, ["accuracy"])["accuracy"]
     note = "Fewer than 5 groups with an error: intervals are cautious."
     assert texts(sure.notes) == [note]
+
+
+@pytest.mark.parametrize(("per_group", "said"), [(1, True), (4, False)])
+def test_the_share_of_a_class_of_few_single_images_is_cautious(run, per_group, said):
+    """30 images are right in steps of 3%; of 120 images of 30 groups steps are small."""
+    one = run(("a", "b"), n=800, skill=1.0)
+    ill = one.table[one.table["label"] == "a"][: 30 * per_group]
+    one.table = pd.concat([ill, one.table[one.table["label"] == "b"]])
+    one.table["group_id"] = [f"p{place // per_group}" for place in range(len(one.table))]
+    found = compute_intervals(make_sample(one), ["recall[a]", "recall[b]", "accuracy"])
+    note = "Fewer than 50 images of a class: the interval is cautious."
+    assert (note in texts(found["recall[a]"].notes)) == said
+    assert found["recall[b]"].notes == found["accuracy"].notes == ()
 
 
 def test_a_flawless_class_is_as_sure_as_its_units(run):

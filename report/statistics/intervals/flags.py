@@ -23,8 +23,9 @@ MANY_OF_A_CLASS = 150
 FEWEST_UNITS = 20
 FEWEST_WRONG = 5
 FEWEST_WRONG_OF_LOSSES = 10
-# Of so few single images scores move in steps, and intervals are too wide.
-FEWEST_IMAGES = 50
+# Of so few units of one image each (of a class: for its share) scores move in steps, and intervals
+# are too wide.
+FEWEST_SINGLE = 50
 # Units of every class: for averages that weigh classes alike or for one class, and for the rest.
 FEWEST_OF_A_CLASS = 20
 FEWEST_IN_AVERAGES = 10
@@ -52,6 +53,7 @@ RAREST_DECIDES = (
     "roc_auc_ovr_weighted",
 )
 COVERS = "the interval may not cover."
+CAUTIOUS = "the interval is cautious."
 Counts = npt.NDArray[np.float64]
 
 
@@ -100,8 +102,9 @@ def flag(name: str, sample: Sample) -> Notes:
         word = _word(sample, _wrong(sample) < FEWEST_WRONG)
         few = f"Fewer than {FEWEST_WRONG} {word} with an error"
         reasons.append(Note(f"{few}: intervals are cautious."))
-    elif sample.unit == "image" and sample.n_units < FEWEST_IMAGES:
-        reasons.append(Note(f"Only {counted(sample.n_units, 'image')}: intervals are cautious."))
+    elif _is_single(sample) and sample.n_units < FEWEST_SINGLE:
+        few = f"Only {counted(sample.n_units, sample.unit)}"
+        reasons.append(Note(f"{few}: intervals are cautious."))
     if name in LOSSES and sample.wrong_units < FEWEST_WRONG_OF_LOSSES:
         word = _word(sample, _wrong(sample) < FEWEST_WRONG_OF_LOSSES)
         few = f"Fewer than {FEWEST_WRONG_OF_LOSSES} {word} with an error"
@@ -160,6 +163,9 @@ def _rare(name: str, sample: Sample, *, called: bool) -> list[Note]:
         elif flawless[place] and units[place] < FEWEST_FLAWLESS:
             word = _word(sample, raw[place] < FEWEST_FLAWLESS)
             text = f"Fewer than {FEWEST_FLAWLESS} {word} {what} without an error"
+        elif place == number and _is_single(sample) and units[place] < FEWEST_SINGLE:
+            found[f"Fewer than {FEWEST_SINGLE} {sample.unit}s {what}: {CAUTIOUS}"] = [label]
+            continue
         else:
             continue
         found.setdefault(f"{text}: {COVERS}", []).append(label)
@@ -191,6 +197,10 @@ def _wrong(sample: Sample) -> int:
     """Count units with an error, whatever their size."""
     right = np.trace(sample.kinds.matrices, axis1=1, axis2=2)
     return int(sample.kinds.counts @ (sample.kinds.matrices.sum((1, 2)) > right))
+
+
+def _is_single(sample: Sample) -> bool:
+    return len(sample.truth) == sample.n_units
 
 
 def _word(sample: Sample, plain: bool) -> str:
