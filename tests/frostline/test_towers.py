@@ -89,8 +89,8 @@ def open_clip(folder: Path) -> None:
     ("make", "own", "last"),
     [
         (clip, "cls", "network.encoder.layers.1"),
-        (siglip, "pooler", "network.head"),
-        (open_clip, "cls", "blocks.5"),
+        pytest.param(siglip, "pooler", "network.head", marks=pytest.mark.slow),
+        pytest.param(open_clip, "cls", "blocks.5", marks=pytest.mark.slow),
     ],
 )
 def test_a_tower_is_embedded_read_at_every_depth_and_trained(

@@ -81,7 +81,7 @@ class WeightsSource:
 
 
 def _shards(entry: Entry, path: Path) -> str:
-    """Give sizes and times of the files that a list of shards names; "" where it is none."""
+    """Give sizes and times of the files that a list of shards names; "" of any other file."""
     if not path.name.endswith(INDEX):
         return ""
     shards = [path.with_name(one) for one in needed_shards(path, _prefixes(entry))]
