@@ -9,7 +9,7 @@ from torch import nn
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, timm_config
-from frostline.extract.backbones.hub import build_hub
+from frostline.extract.backbones.hub.models import build_hub
 
 
 def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
@@ -34,7 +34,9 @@ def build_model(entry: Entry, image_size: int, seed: int) -> tuple[nn.Module, tu
         if entry.library == "timm":
             return _build_timm(entry, image_size)
         if entry.library == "hf":
-            return build_hub(entry, image_size), ()
+            model = build_hub(entry, image_size)
+            _check_patches(entry, model, image_size)
+            return model, ()
         return _build_torchvision(entry, image_size)
 
 

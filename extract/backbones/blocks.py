@@ -11,6 +11,7 @@ from torch import nn
 from frostline.extract.backbones.own_module import OwnModule
 
 STEM = "stem"
+PROJECTION = "projection."
 # timm's form of grouping (regular expressions whose groups are numbers; 99999: with the group
 # before), for torchvision's model families.
 PREVIOUS = (99999,)
@@ -116,9 +117,11 @@ def _vgg_matcher(model: nn.Module) -> Mapping[str, Any]:
 
 
 def _with_last_norm(model: nn.Module, groups: list[list[str]]) -> list[list[str]]:
-    # A group of vectors alone is the norm after the last block; matrices make it a block.
+    # A group of vectors alone is the norm after the last block; matrices make it a block, but for
+    # an image tower's projection, which not every feature passes.
     shapes = dict(model.named_parameters())
-    if len(groups) > 1 and all(shapes[name].ndim <= 1 for name in groups[-1]):
+    own = [name for name in groups[-1] if not name.startswith(PROJECTION)]
+    if len(groups) > 1 and all(shapes[name].ndim <= 1 for name in own):
         return [*groups[:-2], groups[-2] + groups[-1]]
     return groups
 

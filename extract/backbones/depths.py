@@ -18,6 +18,7 @@ from frostline.extract.backbones.architectures import build_model, build_outline
 from frostline.extract.backbones.blocks import STEM, Block, blocks
 from frostline.extract.backbones.catalog import resolve
 from frostline.extract.backbones.features import FEATURES, LAYER, TOKENS, default_feature
+from frostline.extract.backbones.hub_files import config_digest
 from frostline.extract.backbones.own_module import own_copy, own_name
 from frostline.extract.backbones.pooling import final_norm, is_poolable, own_pooling, prefix_tokens
 
@@ -87,11 +88,14 @@ def backbone_depths(
     """
     if isinstance(backbone, nn.Module):
         return depths(own_copy(backbone), own_name(backbone, name), image_size, feature)
-    return _named_depths(backbone, image_size, feature)
+    entry = resolve(backbone)
+    # A folder's name does not say what is in it.
+    configured = config_digest(entry.model) if entry.library == "hf" else ""
+    return _named_depths(backbone, image_size, feature, configured)
 
 
 @lru_cache(maxsize=32)
-def _named_depths(name: str, image_size: int, feature: str) -> tuple[Depth, ...]:
+def _named_depths(name: str, image_size: int, feature: str, configured: str) -> tuple[Depth, ...]:
     entry = resolve(name)
     try:
         outline = build_outline(entry, image_size, layers=True)

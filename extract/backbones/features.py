@@ -189,8 +189,20 @@ def _has_last_blocks(model: nn.Module) -> bool:
     return found and len(getattr(model, "blocks", ())) >= LAST_BLOCKS
 
 
+def _pools_by_attention(model: nn.Module) -> bool:
+    return getattr(model, "global_pool", None) == "map"
+
+
+def _has_projection(model: nn.Module) -> bool:
+    return isinstance(getattr(model, "projection", None), nn.Module)
+
+
 FEATURES: dict[str, Feature] = {
     "pre_logits": Feature(lambda done, tapped: done.pre_logits, lambda model: True),
+    "pooler": Feature(lambda done, tapped: done.pre_logits, _pools_by_attention),
+    "projection": Feature(
+        lambda done, tapped: done.model.projection(done.pre_logits), _has_projection
+    ),
     "cls": Feature(_cls, has_class_token),
     "mean": Feature(_mean, has_class_token),
     "cls+mean": Feature(_cls_mean, has_class_token),
@@ -234,7 +246,13 @@ def available_features(model: nn.Module) -> list[str]:
 
 
 def default_feature(model: nn.Module) -> str:
-    """Choose `cls` for a transformer that pools by its class token, else `pre_logits`."""
+    """Choose `cls` for a transformer that pools by its class token, else `pre_logits`.
+
+    An image tower that pools by attention has its `pooler`.
+    """
+    own: str = getattr(model, "own_feature", "")
+    if own:
+        return own
     pools_token = getattr(model, "global_pool", None) == "token"
     return "cls" if has_class_token(model) and pools_token else "pre_logits"
 

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from frostline.cache import InputError
 
 # Of timm's, torchvision's and transformers' vision transformers.
-FINAL_NORMS = ("norm", "encoder.ln", "network.layernorm", "network.norm")
+FINAL_NORMS = (
+    "norm",
+    "encoder.ln",
+    "network.layernorm",
+    "network.norm",
+    "network.post_layernorm",
+)
 
 
 def pool_positions(model: nn.Module, module: nn.Module, output: Tensor) -> Tensor:

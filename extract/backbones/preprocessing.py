@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, resolve, timm_config
-from frostline.extract.backbones.hub_files import PREPROCESSOR, hub_file, read_hub_json
+from frostline.extract.backbones.hub_files import (
+    PREPROCESSOR,
+    PROCESSOR,
+    configuration,
+    hub_file,
+    is_open_clip,
+    read_hub_json,
+)
 from frostline.extract.backbones.weights.known import recalled
 
 Colour = tuple[float, float, float]
@@ -104,32 +112,85 @@ def _of_torchvision(entry: Entry) -> Preprocessing:
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 
+# Image processors of transformers to whom one number as size is the shorter side, not a square.
+SHORTER = ("Bit", "CLIP", "ConvNext")
+# ConvNext's processor crops below this size, and takes the whole image from it on.
+UNCROPPED = 384
+
+
 def _of_hub(entry: Entry) -> Preprocessing:
-    path = hub_file(entry.model, PREPROCESSOR)
+    if is_open_clip(entry.model):
+        return _of_open_clip(configuration(entry.model))
+    path = hub_file(entry.model, PREPROCESSOR, PROCESSOR)
     said = read_hub_json(path)
+    inner = said.get("image_processor")
+    said = inner if isinstance(inner, dict) else said
     try:
         mean, std = _hub_statistics(said)
-        size, shorter = _side(said["size"]), "shortest_edge" in _sides(said["size"])
+        sides = _sides(said["size"], _processor(said).startswith(SHORTER))
+        size, shorter = _side(sides), "shortest_edge" in sides
+        resize: Literal["shorter", "squash"] = "shorter" if shorter else "squash"
+        interpolation = RESAMPLING[said.get("resample", 2)]
+        if "crop_pct" in said and _processor(said).startswith("ConvNext"):
+            if size < UNCROPPED:
+                to = int(size / said["crop_pct"])
+                return Preprocessing(mean, std, size, to, interpolation)
+            return Preprocessing(mean, std, size, size, interpolation, "squash")
         crop = said.get("crop_size")
         crops = said.get("do_center_crop", crop is not None) and crop is not None
-        interpolation = RESAMPLING[said.get("resample", 2)]
+        side = _side(_sides(crop)) if crops else size
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} does not say in a known way how images are resized and normalised "
             f"({type(error).__name__}: {error}); it needs size, image_mean, image_std, and "
             "resample 2 or 3."
         ) from error
-    resize: Literal["shorter", "squash"] = "shorter" if shorter else "squash"
-    return Preprocessing(mean, std, _side(crop) if crops else size, size, interpolation, resize)
+    return Preprocessing(mean, std, side, size, interpolation, resize)
 
 
-def _sides(size: Any) -> dict[str, int]:
-    # One number alone is a square, as transformers read it in its first formats.
-    return {"height": size, "width": size} if isinstance(size, int) else dict(size)
+def _processor(said: dict[str, Any]) -> str:
+    found = said.get("image_processor_type") or said.get("feature_extractor_type") or ""
+    return str(found)
 
 
-def _side(size: Any) -> int:
-    sides = set(_sides(size).values())
+# What open_clip takes where its file does not say.
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def _of_open_clip(path: Path) -> Preprocessing:
+    said = read_hub_json(path)
+    try:
+        vision = said.get("model_cfg", said)["vision_cfg"]
+        how = said.get("preprocess_cfg") or {}
+        size = how.get("size") or vision.get("image_size", 224)
+        side = _side(dict(enumerate(size))) if isinstance(size, list) else int(size)
+        red, green, blue = (float(value) for value in how.get("mean") or OPENAI_MEAN)
+        scales = tuple(float(value) for value in how.get("std") or OPENAI_STD)
+        interpolation = how.get("interpolation") or "bicubic"
+        resize = {"shortest": "shorter", "squash": "squash"}[how.get("resize_mode") or "shortest"]
+        if interpolation not in RESAMPLING.values():
+            raise ValueError(f"interpolation {interpolation}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say in a known way how images are resized and normalised "
+            f"({type(error).__name__}: {error}); its preprocess_cfg needs mean, std, "
+            "interpolation bicubic or bilinear, and resize_mode shortest or squash."
+        ) from error
+    means, deviations = (red, green, blue), (scales[0], scales[1], scales[2])
+    kept: Literal["shorter", "squash"] = "squash" if resize == "squash" else "shorter"
+    return Preprocessing(means, deviations, side, side, interpolation, kept)
+
+
+def _sides(size: Any, shorter: bool = False) -> dict[str, int]:
+    # One number alone, as in transformers' first formats, is a square but for some processors.
+    if isinstance(size, int):
+        return {"shortest_edge": size} if shorter else {"height": size, "width": size}
+    return dict(size)
+
+
+def _side(size: Mapping[Any, int]) -> int:
+    sides = set(size.values())
     if len(sides) != 1:
         raise ValueError(f"size {size} is no square")
     return int(sides.pop())

@@ -232,7 +232,9 @@ def test_own_preprocessing_is_the_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not say in a known way .* resample 2 or 3\.$"):
         own_preprocessing(resolve(name))
     path.unlink()
-    with pytest.raises(InputError, match=r"lacks .*preprocessor_config\.json; add it there\.$"):
+    with pytest.raises(
+        InputError, match=r"lacks .*preprocessor_config\.json \(or .*; add it there\.$"
+    ):
         own_preprocessing(resolve(name))
 
 
@@ -258,17 +260,16 @@ def test_code_beside_a_model_is_never_run(tmp_path: Path) -> None:
         empty_backbone(f"hf:{tmp_path}")
 
 
-def test_weights_are_one_file_of_safetensors_that_fits(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_or_are_not_there_are_named(tmp_path: Path) -> None:
     name = save(tmp_path / "model", dinov2())
     path = tmp_path / "model" / "model.safetensors"
-    torch.save(dinov2().state_dict(), tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"takes weights as \.safetensors alone, not pytorch_m"):
-        load_backbone(name, weights=tmp_path / "model" / "pytorch_model.bin", image_size=56)
     save(tmp_path / "wide", dinov2(mlp_ratio=2))
     with pytest.raises(InputError, match=r"does not fit .*fc1\.weight is 32x16 where 64x16 is"):
         load_backbone(name, weights=tmp_path / "wide" / path.name, image_size=56)
     path.unlink()
-    with pytest.raises(InputError, match=r"lacks .*model\.safetensors \(weights are read from th"):
+    with pytest.raises(
+        InputError, match=r"lacks .*model\.safetensors \(or .*bin\.index\.json\); a"
+    ):
         load_backbone(name, image_size=56)
 
 
@@ -288,9 +289,9 @@ def test_a_repository_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_pa
     with pytest.raises(InputError) as caught:
         load_backbone("hf:microsoft/rad-dino")
     assert str(caught.value) == (
-        "model.safetensors of backbone 'hf:microsoft/rad-dino' is not on this machine and could "
-        "not be downloaded: put https://huggingface.co/microsoft/rad-dino into a folder, with "
-        "config.json, preprocessor_config.json and model.safetensors, and name it as hf:FOLDER."
+        "config.json of backbone 'hf:microsoft/rad-dino' is not on this machine and could not be "
+        "downloaded: put the files of https://huggingface.co/microsoft/rad-dino into a folder, and "
+        "name it as hf:FOLDER."
     )
 
 

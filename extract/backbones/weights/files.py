@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry
-from frostline.extract.backbones.hub import convert_hub
+from frostline.extract.backbones.hub.models import convert_hub
 from frostline.extract.backbones.weights import dinov2
 from frostline.extract.backbones.weights.reading import State, found_inside
 

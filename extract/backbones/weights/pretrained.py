@@ -12,11 +12,10 @@ from urllib.parse import urlparse
 from frostline.cache import InputError
 from frostline.extract.backbones.catalog import Entry, pretrained_tags, timm_config
 from frostline.extract.backbones.hub_files import (
-    WEIGHTS,
     access_words,
     download_hub_file,
-    find_hub_file,
-    hub_file,
+    find_hub_weights,
+    hub_weights,
 )
 
 # In the order in which timm prefers them.
@@ -26,7 +25,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 def find_pretrained(entry: Entry) -> Path | None:
     """Find a backbone's pretrained weights if they are on this machine; no network is used."""
     if entry.library == "hf":
-        return find_hub_file(entry.model, WEIGHTS)
+        return find_hub_weights(entry.model)
     if entry.package:
         return _in_package(entry)
     from_hub = _in_hub_cache(entry) if _hub_id(entry) else None
@@ -56,7 +55,7 @@ def fetch_pretrained(entry: Entry) -> Path:
         If they cannot be had; it says where they are and how to give them as a file.
     """
     if entry.library == "hf":
-        return hub_file(entry.model, WEIGHTS)
+        return hub_weights(entry.model)
     found = find_pretrained(entry)
     if found is not None:
         return found

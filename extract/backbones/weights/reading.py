@@ -13,6 +13,12 @@ from torch import Tensor
 
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
+from frostline.extract.backbones.hub_files import (
+    INDEX,
+    chosen_names,
+    needed_shards,
+    read_hub_json,
+)
 
 State = dict[str, Tensor]
 
@@ -36,14 +42,18 @@ USED = ("teacher", "ema", "encoder_q")
 PICKLED = ("unsupported global", "unsupported class", "trying to call reduce", "torchscript")
 
 
-def read_weights(path: Path) -> State:
+def read_weights(path: Path, prefixes: tuple[str, ...] = ()) -> State:
     """Read a checkpoint's tensors by name; nothing in the file can run code.
 
     Parameters
     ----------
     path : Path
         `.safetensors`, or a file of `torch.save` (read with `weights_only=True`) that holds the
-        tensors directly or under one of `WRAPPERS`.
+        tensors directly or under one of `WRAPPERS`; or Hugging Face's `.index.json`, which names
+        several such files next to it.
+    prefixes : tuple of str
+        What the names of the tensors that are needed begin with; others are left unread where the
+        file allows it. All are needed if it is empty, or no name begins with the first of them.
 
     Raises
     ------
@@ -52,14 +62,39 @@ def read_weights(path: Path) -> State:
     """
     if not path.is_file():
         raise InputError(f"There is no weights file {path}; check the path given as --weights.")
-    try:
-        loaded = _load(path)
-    except (pickle.UnpicklingError, AssertionError, AttributeError, *READ_ERRORS) as error:
-        raise _unreadable(path, error) from error
-    state = _unprefixed(_unwrapped(loaded, path))
+    whole = _read_shards if path.name.endswith(INDEX) else _read_file
+    state = _unprefixed(whole(path, prefixes))
     if not state:
         raise InputError(f"{path} holds no tensors; it must be a model's state dict.")
-    return state
+    return {name: state[name] for name in chosen_names(state, prefixes)}
+
+
+def _read_shards(index: Path, prefixes: tuple[str, ...]) -> State:
+    """Read the needed tensors from the files that a list names, each from its own."""
+    shards = needed_shards(index, prefixes)
+    state: State = {}
+    for shard in shards:
+        path = index.with_name(shard)
+        if not path.is_file():
+            raise InputError(f"{index} names {shard}, which is not next to it; copy it there.")
+        state |= _read_file(path, prefixes)
+    places = read_hub_json(index)["weight_map"]
+    names = chosen_names(places, prefixes)
+    absent = [name for name in names if name not in state]
+    if absent:
+        raise InputError(
+            f"{index} says that {places[absent[0]]} holds {absent[0]}, and it does not: fetch both "
+            "again."
+        )
+    return {name: state[name] for name in names}
+
+
+def _read_file(path: Path, prefixes: tuple[str, ...]) -> State:
+    try:
+        loaded = _load(path, prefixes)
+    except (pickle.UnpicklingError, AssertionError, AttributeError, *READ_ERRORS) as error:
+        raise _unreadable(path, error) from error
+    return _unwrapped(loaded, path)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -77,13 +112,13 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def _load(path: Path) -> object:
+def _load(path: Path, prefixes: tuple[str, ...]) -> object:
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError, safe_open
 
         try:
-            return load_file(path)
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in chosen_names(file.keys(), prefixes)}
         except SafetensorError as error:
             raise ValueError(str(error)) from error
     with warnings.catch_warnings():

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from frostline.cache import InputError
 from frostline.extract.backbones.architectures import build_model
 from frostline.extract.backbones.catalog import Entry
-from frostline.extract.backbones.hub_files import config_digest
+from frostline.extract.backbones.hub_files import (
+    INDEX,
+    config_digest,
+    is_open_clip,
+    needed_shards,
+    tensor_prefixes,
+)
 from frostline.extract.backbones.weights import dinov2
 from frostline.extract.backbones.weights.classifier import (
     classifier_in_file,
@@ -63,13 +69,28 @@ class WeightsSource:
             # timm fits position embeddings to the size before they are digested.
             size = "" if entry.is_dinov2 else f" at {image_size}"
             key = f"{entry.model}{configured}{size} from {self.path.absolute()}"
-            return DigestMemory(digests, key, self.path)
+            return DigestMemory(digests, f"{key}{_shards(entry, self.path)}", self.path)
         # Initialisation is the libraries' and may change with them.
-        library = "transformers" if entry.library == "hf" else entry.library
+        library = entry.library
+        if library == "hf":
+            library = "timm" if is_open_clip(entry.model) else "transformers"
         libraries = f"torch {torch.__version__}, {library} {version(library)}"
         return DigestMemory(
             digests, f"{entry.model}{configured} at {image_size}, {self.text}, {libraries}"
         )
+
+
+def _shards(entry: Entry, path: Path) -> str:
+    """Give sizes and times of the files that a list of shards names; "" of any other file."""
+    if not path.name.endswith(INDEX):
+        return ""
+    shards = [path.with_name(one) for one in needed_shards(path, _prefixes(entry))]
+    status = [one.stat() for one in shards if one.is_file()]
+    return f" with {[(one.st_size, one.st_mtime_ns) for one in status]}"
+
+
+def _prefixes(entry: Entry) -> tuple[str, ...]:
+    return tensor_prefixes(entry.model) if entry.library == "hf" else ()
 
 
 @dataclass
@@ -133,7 +154,7 @@ def fill_model(
     """
     state = dict(model.state_dict())
     if source.path is not None:
-        read = _read_file(entry, source.path)
+        read = read_weights(source.path, _prefixes(entry))
         state = without_heads(convert(read, entry, model), heads)
         fitted = dinov2.fit_position(state, model) if entry.is_dinov2 else state
         load_exactly(model, fitted, str(source.path), entry.name)
@@ -143,14 +164,6 @@ def fill_model(
     digest = known or _digest(entry, state)
     memory.put(digest)
     return digest
-
-
-def _read_file(entry: Entry, path: Path) -> dict[str, Tensor]:
-    if entry.library == "hf" and path.suffix != ".safetensors":
-        raise InputError(
-            f"Backbone {entry.name!r} takes weights as .safetensors alone, not {path.name}."
-        )
-    return read_weights(path)
 
 
 def _digest(entry: Entry, state: dict[str, Tensor]) -> str:
