@@ -230,7 +230,8 @@ def test_clipping_comes_before_z_normalization() -> None:
     deviation = (np.array([2.25, 2.25, 0.25, 0.25, 2.25, 2.25]).sum() / 6) ** 0.5
     assert window_limits(clip, window) == (3.5 - 4 * deviation, 3.5 + 4 * deviation)
     found = windowed(values, window)
-    assert found[0] == found[1] and found[4] == found[5] == round((1.5 / deviation + 4) / 8 * 255)
+    assert found[0] == found[1]
+    assert found[4] == found[5] == round((1.5 / deviation + 4) / 8 * 255)
 
 
 def test_windows_that_cannot_be_found() -> None:

@@ -90,12 +90,16 @@ def test_slices_are_windowed_by_the_volume(tmp_path: Path) -> None:
         assert_array_equal(pixels, expected)
 
 
-def test_a_volume_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_a_volume_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neighbours: bool
+) -> None:
     path = save(tmp_path / "v.nii.gz", VALUES)
     opened = []
     read = Path.open
     monkeypatch.setattr(Path, "open", lambda path, mode: opened.append(path) or read(path, mode))
-    pixels = decode_file(path, range(6), Geometry("squash", 8, 8, window=WHOLE), "rgb")
+    geometry = Geometry("squash", 8, 8, window=WHOLE, neighbours=neighbours)
+    pixels = decode_file(path, range(6), geometry, "rgb")
     assert [image.shape for image in pixels] == [(8, 8, 3)] * 6
     assert opened == [path]
 
@@ -137,7 +141,7 @@ def test_a_volume_is_z_normalised_as_a_whole(tmp_path: Path) -> None:
     path = save(tmp_path / "v.nii", values)
     window = {"znormalization": [-2, 2], "nonzero": True}
     geometry = Geometry("squash", 4, 4, window=window)
-    found = [pixels for pixels in decode_file(path, [0, 1, 2], geometry, "grey")]
+    found = list(decode_file(path, [0, 1, 2], geometry, "grey"))
     # -1 and 1 deviations of -2 to 2: a quarter and three quarters of 255.
     assert [np.unique(pixels).tolist() for pixels in found] == [[0], [64], [191]]
     spaced = Geometry("squash", 4, 4, window=window, spacing=[1, 1, 1])
@@ -161,7 +165,9 @@ def test_rules_for_slices(rule: str, count: int, expected: list[int]) -> None:
     assert list(pick_slices(rule, count)) == expected
 
 
-@pytest.mark.parametrize("rule", ["", "middle", "middle:0", "every:-1", "all:3", "every:x", 20, "½"])
+@pytest.mark.parametrize(
+    "rule", ["", "middle", "middle:0", "every:-1", "all:3", "every:x", 20, "½"]
+)
 def test_rules_that_are_none(rule: object) -> None:
     with pytest.raises(InputError) as caught:
         check_rule(rule)
