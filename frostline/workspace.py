@@ -512,9 +512,8 @@ class Workspace:
         images : path or paths
             Images, folders, NIfTI or DICOM files.
         slices, mask, min_roi
-            First axial slice of volumes and the one behind the last, None for no bound; or a rule,
-            `middle:20` or `every:3`; or those with more than `min_roi` pixels in the mask of the
-            one volume given.
+            First axial slice and the one behind the last, None for no bound; or a rule, `every:3`;
+            or those with more than `min_roi` pixels in the mask of the one volume given.
         aggregate : str
             `mean`: one row for each file, by its slices' mean probabilities.
         calibrated : bool

@@ -167,7 +167,8 @@ def image_sentences(meta: Meta) -> list[str]:
     if geometry.get("window"):
         found.append(f"Intensities were windowed: {_window(geometry['window'])}.")
     if geometry.get("spacing"):
-        found.append(f"Slices were resampled to {_settings({'spacing': geometry['spacing']})} mm.")
+        size = " × ".join(f"{side:g}" for side in geometry["spacing"])
+        found.append(f"Volumes were resampled to voxels of {size} mm.")
     if geometry.get("neighbours"):
         found.append("Each slice was one of three channels, with the slices below and above it.")
     if pixels.get("channels") == "grey":
