@@ -80,6 +80,8 @@ def short_spec(spec: Mapping[str, Any]) -> str:
     pixels: Mapping[str, Any] = spec.get("pixels", spec)
     geometry = pixels.get("geometry") if isinstance(pixels, Mapping) else None
     words = [] if not isinstance(geometry, Mapping) else [str(geometry.get("crop", ""))]
+    if isinstance(geometry, Mapping) and geometry.get("neighbours"):
+        words.append("2.5-D")
     if isinstance(pixels, Mapping):
         words.append(str(pixels.get("channels", "")))
     words += [str(spec.get(name, "")) for name in ("feature", "compute")]

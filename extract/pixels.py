@@ -219,7 +219,12 @@ def pixel_spec(geometry: Geometry, channels: str) -> dict[str, Any]:
 
 
 def manifest_channels(manifest: Manifest) -> Channels:
-    """Say `grey` if every readable image has one channel, else `rgb`; of all shards alike."""
+    """Say `grey` if every readable image has one channel, else `rgb`; of all shards alike.
+
+    Slices with their neighbours have three.
+    """
+    if manifest.meta.get("options", {}).get("neighbours"):
+        return "rgb"
     table = manifest.table if manifest.all_modes is None else manifest.all_modes
     table = table.dropna(subset="mode")
     grey = table["mode"].isin(GREY_MODES) | (table["format"] == "NIfTI")

@@ -495,7 +495,7 @@ class Workspace:
         run: Run | str,
         images: PathLike | Iterable[PathLike],
         *,
-        slices: tuple[int | None, int | None] = (None, None),
+        slices: tuple[int | None, int | None] | str = (None, None),
         mask: PathLike | None = None,
         min_roi: int = 30,
         aggregate: Literal["none", "mean"] = "none",
@@ -512,8 +512,8 @@ class Workspace:
         images : path or paths
             Images, folders, NIfTI or DICOM files.
         slices, mask, min_roi
-            First axial slice of volumes and the one behind the last, None for no bound; or those
-            with more than `min_roi` pixels in the mask of the one volume given.
+            First axial slice and the one behind the last, None for no bound; or a rule, `every:3`;
+            or those with more than `min_roi` pixels in the mask of the one volume given.
         aggregate : str
             `mean`: one row for each file, by its slices' mean probabilities.
         calibrated : bool
@@ -537,11 +537,12 @@ class Workspace:
         machine = machine or self.machine or stages.Machine()
         device, files = machine.resolve()[0], as_weights(weights, head_weights, module)
         found = load_run(self.paths, as_run_id(run), device=device, weights=files)
+        rule, bounds = (slices, (None, None)) if isinstance(slices, str) else (None, slices)
         with progress("Predicting") as update:
             done = predict_images(
                 found,
                 as_paths(images),
-                slices=Slices(*slices, None if mask is None else Path(mask), min_roi),
+                slices=Slices(*bounds, None if mask is None else Path(mask), min_roi, rule),
                 aggregate=aggregate,
                 on_error=machine.on_error,
                 temperature=run_temperature(found, aggregate) if calibrated else None,

@@ -22,8 +22,7 @@ from frostline.extract.images.geometry import (
     Channels,
     Geometry,
     Window,
-    to_uint8,
-    window_limits,
+    windowed,
 )
 from frostline.extract.images.opened import OpenedFile, open_image, starts_as_dicom
 
@@ -332,7 +331,7 @@ def _on_black(image: Image.Image) -> Image.Image:
 def _windowed(image: Image.Image, window: Window | None) -> Image.Image:
     values = np.asarray(image)
     if window is not None:
-        return Image.fromarray(to_uint8(values, *window_limits(values, window)))
+        return Image.fromarray(windowed(values, window))
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     if not sixteen_bits:
         kind = "floating point" if image.mode == "F" else "32-bit or signed"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, reason_of, unreadable
-from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
+from frostline.extract.images.geometry import Geometry, to_uint8, windowed
 from frostline.extract.images.opened import OpenedFile
 
 UNREADABLE = (*READ_ERRORS, AttributeError)
@@ -187,7 +187,7 @@ def _windowed(dataset: Any, frame: int, values: NDArray, geometry: Geometry) -> 
     transform = _item(dataset, frame, "PixelValueTransformationSequence")
     values = apply_modality_lut(stored, transform or dataset)
     if geometry.window is not None:
-        return to_uint8(values, *window_limits(values, geometry.window))
+        return windowed(values, geometry.window)
     voi = _item(dataset, frame, "FrameVOILUTSequence") or dataset
     if "VOILUTSequence" in voi:
         return _by_table(voi.VOILUTSequence[0], values)

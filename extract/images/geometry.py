@@ -13,7 +13,9 @@ from PIL import Image
 from frostline.cache import InputError
 
 Channels = Literal["grey", "rgb"]
-Window = Mapping[str, Sequence[float]]
+Window = Mapping[str, Any]
+# What a data set's reading options say of its pixels.
+READ_WITH = ("window", "spacing", "neighbours")
 
 MODES: dict[str, str] = {"grey": "L", "rgb": "RGB"}
 # Pixels a side; no backbone sees more, and memory grows with the square.
@@ -38,12 +40,18 @@ class Geometry:
         `"bilinear"` or `"bicubic"`, antialiased as Pillow does.
     window
         How intensities of more than 8 bits (16-bit and float images, volumes) become 8 bits:
-        `{"percentiles": [low, high]}` of the image's (or the whole volume's) finite values, or
-        `{"range": [low, high]}` in the file's units. Without a window, 16-bit images keep
-        their high byte, and files whose range is unknown (float, 32 bits, volumes) are refused.
-        Images of 8 bits are never windowed.
+        `{"percentiles": [low, high]}` of the image's (or the whole volume's) finite values,
+        `{"znormalization": [low, high]}`, standard deviations from their mean, or
+        `{"range": [low, high]}` in the file's units. With both percentiles and znormalization,
+        values are clipped to the percentiles before their mean and deviation are taken;
+        `"nonzero": True` takes either from the values that are not 0. Without a window, 16-bit
+        images keep their high byte, and files whose range is unknown (float, 32 bits, volumes)
+        are refused. Images of 8 bits are never windowed.
     spacing
         Voxel size in mm (x, y, z of the RAS axes) to which volumes are resampled first.
+    neighbours
+        Whether a slice of a volume becomes three channels: the slice below, itself, the slice
+        above (2.5-D). At an end of the volume the slice itself stands for the missing one.
     """
 
     resize: Literal["shorter", "squash"] = "shorter"
@@ -52,6 +60,7 @@ class Geometry:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     window: Window | None = None
     spacing: Sequence[float] | None = None
+    neighbours: bool = False
 
     def __post_init__(self) -> None:
         _choice("resize", self.resize, ("shorter", "squash"))
@@ -65,10 +74,15 @@ class Geometry:
             object.__setattr__(self, "window", _checked_window(self.window))
         if self.spacing is not None:
             object.__setattr__(self, "spacing", _checked_spacing(self.spacing))
+        if not isinstance(self.neighbours, bool):
+            raise InputError(f"The option neighbours is true or false, not {self.neighbours!r}.")
 
     def to_spec(self) -> dict[str, Any]:
         """Give everything that changes the pixels, as plain JSON values."""
-        return asdict(self)
+        spec = asdict(self)
+        if not self.neighbours:  # keys made before there was this option stay what they are
+            del spec["neighbours"]
+        return spec
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Geometry:
@@ -90,8 +104,8 @@ class Geometry:
         return (self.crop, self.crop) if channels == "grey" else (self.crop, self.crop, 3)
 
     def with_options(self, options: Mapping[str, Any]) -> Geometry:
-        """Take `window` and `spacing` from a data set's reading options, where it has them."""
-        known = {name: options[name] for name in ("window", "spacing") if options.get(name)}
+        """Take the options in `READ_WITH` from a data set's reading options, if it has them."""
+        known = {name: options[name] for name in READ_WITH if options.get(name)}
         return replace(self, **known)
 
     def apply(
@@ -135,6 +149,24 @@ class Geometry:
         return (self.resize_to, longer) if width <= height else (longer, self.resize_to)
 
 
+def windowed(values: np.ndarray, window: Window) -> np.ndarray:
+    """Give the intensities of one image as uint8; errors as of `window_limits`."""
+    values = clipped(values, window)
+    return to_uint8(values, *window_limits(values, window))
+
+
+def clipped(values: np.ndarray, window: Window) -> np.ndarray:
+    """Clip to the percentiles of a window that z-normalises afterwards; else give them as they are.
+
+    What is not finite stays, and with `nonzero` what is 0: the background.
+    """
+    if not {"percentiles", "znormalization"} <= set(window):
+        return values
+    counts = _counting(values, window)
+    low, high = map(float, np.percentile(values[counts], window["percentiles"]))
+    return np.where(counts, np.clip(values, low, high), values)
+
+
 def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
     """Find the intensities that become 0 and 255.
 
@@ -143,14 +175,24 @@ def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
     ValueError
         If no value is finite, or both limits are one value (the image would be blank). The
         message names no file: the caller does.
+
+    Notes
+    -----
+    The standard deviation is that of all values, divided by their number and not by one less.
     """
     if "range" in window:
         low, high = window["range"]
         return float(low), float(high)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        raise ValueError("no intensity is a finite number")
-    low, high = (float(limit) for limit in np.percentile(finite, list(window["percentiles"])))
+    found = values[_counting(values, window)]
+    if "znormalization" in window:
+        mean, deviation = (float(f(found, dtype=np.float64)) for f in (np.mean, np.std))
+        if not deviation:
+            raise ValueError(
+                f"the intensities are all {mean:g}, so the image would be blank; leave it out"
+            )
+        low, high = (mean + number * deviation for number in window["znormalization"])
+        return low, high
+    low, high = (float(limit) for limit in np.percentile(found, list(window["percentiles"])))
     if low == high:
         percentiles = " and ".join(f"{percentile:g}" for percentile in window["percentiles"])
         raise ValueError(
@@ -158,6 +200,18 @@ def window_limits(values: np.ndarray, window: Window) -> tuple[float, float]:
             "would be blank; choose a wider window"
         )
     return low, high
+
+
+def _counting(values: np.ndarray, window: Window) -> np.ndarray:
+    """Say which values a window is found from: the finite ones, and those not 0 if it says so."""
+    counts = np.isfinite(values)
+    if not counts.any():
+        raise ValueError("no intensity is a finite number")
+    if window.get("nonzero"):
+        counts &= values != 0
+        if not counts.any():
+            raise ValueError("all intensities are 0, and the window is that of those that are not")
+    return counts
 
 
 def to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -250,19 +304,32 @@ def _choice(name: str, value: object, valid: tuple[str, ...]) -> None:
         raise InputError(f"{name} must be one of {', '.join(valid)}, not {value!r}.")
 
 
-def _checked_window(window: Window) -> dict[str, list[float]]:
-    kinds = {"percentiles": "two numbers of 0 to 100", "range": "two numbers"}
-    if not isinstance(window, Mapping) or len(window) != 1 or next(iter(window)) not in kinds:
+def _checked_window(window: Window) -> dict[str, Any]:
+    """Give a window with its limits as floats, in one order; `nonzero` only where it is true."""
+    names = {"percentiles": "two numbers of 0 to 100", "znormalization": "two numbers"}
+    names["range"] = "two numbers"
+    given = set(window) - {"nonzero"} if isinstance(window, Mapping) else set()
+    nonzero = window.get("nonzero", False) if given else False
+    alone = "range" in given and (len(given) > 1 or nonzero)
+    if not given or not given <= set(names) or alone or not isinstance(nonzero, bool):
         raise InputError(
-            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, "
-            f"not {window!r}."
+            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, or "
+            "{znormalization: [low, high]}, percentiles and znormalization also together and with "
+            f"nonzero: true, not {window!r}."
         )
-    kind, limits = next(iter(window.items()))
+    checked: dict[str, Any] = {}
+    for name in names:
+        if name in given:
+            checked[name] = _limits(name, window[name], names[name])
+    return checked | ({"nonzero": True} if nonzero else {})
+
+
+def _limits(name: str, limits: Any, wanted: str) -> list[float]:
     numbers = _numbers(limits)
     rising = len(numbers) == 2 and -np.inf < numbers[0] < numbers[1] < np.inf
-    if not rising or (kind == "percentiles" and not 0 <= numbers[0] < numbers[1] <= 100):
-        raise InputError(f"The {kind} of a window must be {kinds[kind]}, rising, not {limits!r}.")
-    return {kind: numbers}
+    if not rising or (name == "percentiles" and not 0 <= numbers[0] < numbers[1] <= 100):
+        raise InputError(f"The {name} of a window must be {wanted}, rising, not {limits!r}.")
+    return numbers
 
 
 def _checked_spacing(spacing: Sequence[float]) -> list[float]:

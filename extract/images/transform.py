@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from frostline.cache import InputError
-from frostline.extract.images.geometry import Channels, Geometry, Window, image_of
+from frostline.extract.images.geometry import READ_WITH, Channels, Geometry, Window, image_of
 
 # What is tried first, to know what comes out.
 BLANK = (320, 320)
@@ -30,7 +30,7 @@ class Transform(Geometry):
     name : str, optional
         What names it in keys: another function needs another name. Not needed where its printed
         form shows its parameters, as that of torchvision's transforms does.
-    window, spacing
+    window, spacing, neighbours
         See `Geometry`.
 
     Raises
@@ -46,6 +46,7 @@ class Transform(Geometry):
         *,
         window: Window | None = None,
         spacing: Sequence[float] | None = None,
+        neighbours: bool = False,
     ) -> None:
         self.function = function
         self.given = name
@@ -53,7 +54,8 @@ class Transform(Geometry):
         pixels = self._pixels(Image.new("RGB", BLANK))
         self.sample = pixels.shape, pixels.dtype
         side = pixels.shape[1]
-        super().__init__("squash", side, side, window=window, spacing=spacing)
+        read = {"window": window, "spacing": spacing, "neighbours": neighbours}
+        super().__init__("squash", side, side, **read)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transform) and self.to_spec() == other.to_spec()
@@ -74,13 +76,14 @@ class Transform(Geometry):
         """Give everything that changes the pixels, as plain JSON values."""
         spacing = None if self.spacing is None else list(self.spacing)
         named = {"transform": self.name, "crop": self.crop}
-        return {**named, "window": self.window, "spacing": spacing}
+        stacked = {"neighbours": True} if self.neighbours else {}
+        return {**named, "window": self.window, "spacing": spacing, **stacked}
 
     def with_options(self, options: Mapping[str, Any]) -> Transform:
-        """Take `window` and `spacing` from a data set's reading options, where it has them."""
-        known = {key: options[key] for key in ("window", "spacing") if options.get(key)}
-        both = {"window": self.window, "spacing": self.spacing, **known}
-        return Transform(self.function, self.given, **both) if known else self
+        """Take the options in `READ_WITH` from a data set's reading options, if it has them."""
+        known = {key: options[key] for key in READ_WITH if options.get(key)}
+        read = {key: getattr(self, key) for key in READ_WITH} | known
+        return Transform(self.function, self.given, **read) if known else self
 
     def apply(
         self, image: Image.Image | np.ndarray, channels: Channels, out: np.ndarray | None = None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from frostline.cache import InputError
 from frostline.cache.errors import READ_ERRORS
 from frostline.extract.images.decode import Facts, cannot_read, unreadable
-from frostline.extract.images.geometry import Geometry, to_uint8, window_limits
+from frostline.extract.images.geometry import Geometry, clipped, to_uint8, window_limits
 from frostline.extract.images.opened import OpenedFile, open_image
 
 # What nibabel's readers raise on files that are empty, cut off or not volumes.
@@ -191,26 +191,33 @@ def axial(values: NDArray, z: int) -> NDArray:
 def read_frames(
     opened: OpenedFile, frames: Sequence[int | None], geometry: Geometry
 ) -> Iterator[NDArray[np.uint8]]:
-    """Read a volume once and yield the given axial slices, windowed: uint8 `[y, x]` each.
+    """Read a volume once and yield the given axial slices, windowed.
 
-    NaN becomes 0; infinities become the ends of the window.
+    They are uint8 `[y, x]` each, or `[y, x, 3]` with `geometry.neighbours`: the slice below, itself
+    and the slice above, each of them windowed alike. NaN becomes 0; infinities become the ends of
+    the window.
     """
     volume, path = _volume(opened), opened.path
     if geometry.window is None:
         raise cannot_read(path, "intensities of a volume need a window (percentiles or a range)")
     try:
-        low, high = window_limits(volume.values, geometry.window)
+        values = clipped(volume.values, geometry.window)
+        low, high = window_limits(values, geometry.window)
     except ValueError as error:
         raise unreadable(path, error) from None
     if geometry.spacing is not None:
         # Interpolation would spread NaN and infinities to their neighbours.
-        finite = np.nan_to_num(volume.values, nan=low, posinf=high, neginf=low)
-        volume = resample(Volume(finite, volume.affine), geometry.spacing, order=1)
+        finite = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        values = resample(Volume(finite, volume.affine), geometry.spacing, order=1).values
+    last = values.shape[2] - 1
     for frame in frames:
-        if frame is None or not 0 <= frame < volume.values.shape[2]:
-            last = volume.values.shape[2] - 1
+        if frame is None or not 0 <= frame <= last:
             raise cannot_read(path, f"it has axial slices 0 to {last}, not {frame}")
-        yield to_uint8(axial(volume.values, frame), low, high)
+        if geometry.neighbours:
+            three = (max(frame - 1, 0), frame, min(frame + 1, last))
+            yield np.stack([to_uint8(axial(values, z), low, high) for z in three], axis=-1)
+        else:
+            yield to_uint8(axial(values, frame), low, high)
 
 
 def facts(opened: OpenedFile) -> Facts | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from frostline.cache import InputError, Manifest
 from frostline.cache.validation import parse_yaml
-from frostline.extract.images.geometry import Geometry
+from frostline.extract.images.geometry import READ_WITH, Geometry
 from frostline.extract.readers import (
     chest_xray,
     dicom,
@@ -43,6 +43,8 @@ class Kind:
         Columns that name patients: only keyed hashes of them are kept.
     test_fraction : float
         Of the groups, where the user does not say.
+    check : callable
+        `check(options)` raises an InputError where options do not go together.
     """
 
     summary: str
@@ -50,6 +52,7 @@ class Kind:
     options: Mapping[str, Any]
     private: tuple[str, ...] = ()
     test_fraction: float = 0.3
+    check: Callable[[Mapping[str, Any]], None] = lambda options: None
 
     @property
     def required(self) -> list[str]:
@@ -67,7 +70,10 @@ KINDS: dict[str, Kind] = {
         "a CSV, TSV, XLSX or Parquet file with one row an image", table.read, table.OPTIONS
     ),
     "mri-slices": Kind(
-        "axial slices of NIfTI volumes inside a mask", mri_slices.read, mri_slices.OPTIONS
+        "axial slices of NIfTI volumes, inside a mask or by number",
+        mri_slices.read,
+        mri_slices.OPTIONS,
+        check=mri_slices.check,
     ),
     "dicom": Kind(
         "DICOM files, in class folders or with a table of labels",
@@ -140,7 +146,8 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        For an option that the kind does not have, or lacks.
+        For an option that the kind does not have, or lacks, and for options that do not go
+        together.
     """
     known = {**find_kind(kind).options, **COMMON}
     given = {name: value for name, value in options.items() if value is not None}
@@ -155,6 +162,8 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name, value in resolved.items() if value is REQUIRED]
     if missing:
         raise InputError(f"Kind {kind} needs the option {', '.join(missing)}.")
-    # A geometry checks these two; better now than when the images are decoded.
-    checked = Geometry(window=resolved["window"], spacing=resolved.get("spacing")).to_spec()
+    find_kind(kind).check(resolved)
+    # A geometry checks these; better now than when the images are decoded.
+    read_with = {name: resolved[name] for name in READ_WITH if name in resolved}
+    checked = Geometry(**read_with).to_spec()
     return {name: checked.get(name, value) for name, value in resolved.items()}

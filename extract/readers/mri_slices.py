@@ -1,4 +1,4 @@
-"""Kind `mri-slices`: axial slices of NIfTI volumes in which a mask marks enough pixels."""
+"""Kind `mri-slices`: axial slices of NIfTI volumes, those that a mask marks or by number."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import pandas as pd
 from frostline.cache import InputError, Manifest
 from frostline.extract.images.decode import UnreadableImage
 from frostline.extract.images.opened import file_state
+from frostline.extract.images.slices import check_rule, pick_slices
 from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
     "image": REQUIRED,
-    "mask": REQUIRED,
+    "mask": None,
+    "slices": None,
     "table": REQUIRED,
     "group_column": REQUIRED,
     "label_column": REQUIRED,
@@ -28,7 +30,9 @@ OPTIONS: dict[str, Any] = {
     "mask_threshold": 0.0,
     "window": {"percentiles": [0.5, 99.5]},
     "spacing": None,
+    "neighbours": False,
 }
+OF_MASKS = ("min_roi", "mask_threshold")
 FAINT = 0.05  # of the maximum of a mask
 
 
@@ -40,19 +44,48 @@ class Patient:
     label: str
     row: int
     image: tuple[int, str]
-    mask: tuple[int, str]
+    mask: tuple[int, str] | None
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Check that either a mask or a rule says which slices are taken.
+
+    Raises
+    ------
+    InputError
+        If both do, or none, or the rule is none.
+    """
+    if (options["mask"] is None) == (options["slices"] is None):
+        raise InputError(
+            "Kind mri-slices needs the option mask, or the option slices where there are no masks: "
+            "give one of them."
+        )
+    if not 0 <= options["mask_threshold"] < float("inf"):
+        raise InputError(
+            f"The option mask_threshold must be 0 or more, not {options['mask_threshold']!r}."
+        )
+    if options["slices"] is not None:
+        check_rule(options["slices"])
+        for name in OF_MASKS:
+            if options[name] != OPTIONS[name]:
+                raise InputError(
+                    f"The option {name} is for masks, and slices are taken by the option slices: "
+                    "leave one out."
+                )
 
 
 def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | None) -> Reading:
     """Read the slices whose mask has more than `min_roi` pixels above `mask_threshold`.
 
+    Without `mask`, those that `slices` takes of every volume: see `pick_slices`.
     `image` and `mask` are patterns such as `{patient}/{patient}_flair.nii.gz`:
     `{patient}` is the value of `group_column`, any other name a column of the table.
     Patients without a file of either pattern, with one that cannot be read, or without a slice,
     are left out and counted.
     Volumes are read along the RAS axes, resampled to `spacing` where it is given. A mask on
     another grid than its image is brought onto it (nearest voxel) where both affines are stated in
-    the files. Only masks are read here, and only those that are new or changed since `previous`.
+    the files. Only masks are read here, and only those that are new or changed since `previous`;
+    without masks, the headers of the volumes.
 
     Raises
     ------
@@ -61,10 +94,6 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         do not say how they lie, where no patient or slice is found, and where no patient's files
         can be read.
     """
-    if not 0 <= options["mask_threshold"] < float("inf"):
-        raise InputError(
-            f"The option mask_threshold must be 0 or more, not {options['mask_threshold']!r}."
-        )
     source = TableFile.read(options["table"], roots)
     left_out = LeftOut()
     known = _known_slices(previous, roots, options)
@@ -75,7 +104,8 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
             slices = _slices(patient, roots, options, known)
         except UnreadableImage as error:
             unreadable.append(error)
-            left_out.add("patients with an unreadable image or mask", patient.name, of="patients")
+            what = "image" if patient.mask is None else "image or mask"
+            left_out.add(f"patients with an unreadable {what}", patient.name, of="patients")
             continue
         if len(slices):
             tables.append(_rows(patient, slices))
@@ -86,6 +116,11 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
             left_out.add(reason, patient.name, of="patients")
     if unreadable:
         _say_unreadable(unreadable, any_left=bool(tables))
+    if not tables and options["mask"] is None:
+        raise InputError(
+            f"There is no volume ({left_out}, of {len(source)} rows in {source.path}): correct the "
+            "pattern."
+        )
     if not tables:
         raise InputError(
             f"No slice has more than {options['min_roi']} pixels in its mask ({left_out}, of "
@@ -112,7 +147,8 @@ def _patients(
     names = source.column(options["group_column"], "group")
     labels = source.column(options["label_column"], "label")
     images = source.filled(options["image"], "image", patient=names)
-    masks = source.filled(options["mask"], "mask", patient=names)
+    pattern = options["mask"]
+    masks = source.filled(pattern, "mask", patient=names) if pattern else [None] * len(source)
     first: dict[str, int] = {}
     for row, name in enumerate(names):
         earlier = first.setdefault(name, row)
@@ -125,12 +161,13 @@ def _patients(
             continue
         if not _is_there(roots, images[row]):
             left_out.add("patients without an image", name, of="patients")
-        elif not _is_there(roots, masks[row]):
+        elif (path := masks[row]) is not None and not _is_there(roots, path):
             left_out.add("patients without a mask", name, of="patients")
         else:
             where = source.where(row)
             image = find_in_roots(roots, images[row], where)
-            yield Patient(name, labels[row], row, image, find_in_roots(roots, masks[row], where))
+            mask = None if path is None else find_in_roots(roots, path, where)
+            yield Patient(name, labels[row], row, image, mask)
 
 
 def _slices(
@@ -139,8 +176,11 @@ def _slices(
     options: Mapping[str, Any],
     known: Mapping[tuple, pd.DataFrame],
 ) -> pd.DataFrame:
-    """Give `frame` and `roi_pixels` of a patient's slices, and the state of the mask's file."""
-    image_path, mask_path = (roots[root] / path for root, path in (patient.image, patient.mask))
+    """Give `frame` of a patient's slices; `roi_pixels` and the mask's file where there is one."""
+    image_path = roots[patient.image[0]] / patient.image[1]
+    if patient.mask is None:
+        return _by_rule(image_path, options["slices"], options["spacing"])
+    mask_path = roots[patient.mask[0]] / patient.mask[1]
     state = (*_state(image_path), *_state(mask_path))
     slices = known.get(state)
     if slices is None:
@@ -148,6 +188,12 @@ def _slices(
         slices = marked_slices(image_path, mask_path, *how)
     *_, size, mtime = state
     return slices.assign(mask_path=patient.mask[1], mask_size=size, mask_mtime_ns=mtime)
+
+
+def _by_rule(path: Path, rule: str, spacing: Sequence[float] | None) -> pd.DataFrame:
+    from frostline.extract.images.volumes import slice_count
+
+    return pd.DataFrame({"frame": list(pick_slices(rule, slice_count(path, spacing)))})
 
 
 def marked_slices(
@@ -211,11 +257,7 @@ def _rows(patient: Patient, slices: pd.DataFrame) -> pd.DataFrame:
             "label": patient.label,
             "group_id": patient.name,
             "split": None,
-            "roi_pixels": slices["roi_pixels"],
-            "mask_faint": slices["mask_faint"],
-            "mask_path": slices["mask_path"],
-            "mask_size": slices["mask_size"],
-            "mask_mtime_ns": slices["mask_mtime_ns"],
+            **slices.drop(columns="frame"),
             "row": patient.row,
         }
     )
@@ -228,6 +270,8 @@ def _known_slices(
     if previous is None or previous.meta.get("kind") != "mri-slices":
         return {}
     earlier = previous.meta["options"]
+    if options["mask"] is None or earlier["mask"] is None:
+        return {}
     if any(earlier.get(name) != options[name] for name in ("min_roi", "spacing", "mask_threshold")):
         return {}  # release 0.1 knew no threshold
     folders = [previous.meta["roots"][root] for root in previous.table["root"]]

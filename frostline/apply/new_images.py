@@ -22,6 +22,7 @@ from frostline.extract.images.decode import (
     has_dicom_prefix,
 )
 from frostline.extract.images.geometry import Channels, Geometry
+from frostline.extract.images.slices import check_rule, pick_slices
 from frostline.extract.readers.left_out import LeftOut
 from frostline.extract.readers.reading import files_under
 
@@ -47,6 +48,8 @@ class Slices:
     ----------
     first, stop : int or None
         Axial slices from `first` to before `stop`.
+    rule : str or None
+        Those that `pick_slices` takes, such as `middle:20`; not with a mask.
     mask : Path or None
         Those in which this volume marks more than `min_roi` pixels.
     min_roi : int
@@ -56,6 +59,15 @@ class Slices:
     stop: int | None = None
     mask: Path | None = None
     min_roi: int = MIN_ROI
+    rule: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rule is not None:
+            check_rule(self.rule)
+        if self.rule is not None and self.mask is not None:
+            raise InputError(
+                f"A mask says which slices are taken, and so does {self.rule!r}: leave one out."
+            )
 
 
 @dataclass
@@ -180,7 +192,7 @@ def _slices(path: Path, slices: Slices, geometry: Geometry) -> list[int | None]:
     from frostline.extract.images.volumes import slice_count
     from frostline.extract.readers.mri_slices import marked_slices
 
-    found: Sequence[int] = range(slice_count(path, geometry.spacing))
+    found: Sequence[int] = pick_slices(slices.rule or "all", slice_count(path, geometry.spacing))
     if slices.mask is not None:
         marked = marked_slices(path, slices.mask, slices.min_roi, geometry.spacing)
         found = marked["frame"].tolist()

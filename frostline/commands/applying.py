@@ -46,7 +46,8 @@ class SliceOptions:
     """Which slices of volumes are predicted."""
 
     slices: Annotated[
-        str | None, typer.Option(help="Axial slices of volumes, such as 40:60; all if not given.")
+        str | None,
+        typer.Option(help="Axial slices of volumes: 40:60, middle:20 or every:3; all by default."),
     ] = None
     mask: Annotated[
         Path | None, typer.Option(help="Volume that marks the slices of the one volume given.")
@@ -73,11 +74,14 @@ class SliceOptions:
             raise InputError("--min-roi is for --mask: give both, or neither.")
         if self.mask is not None and (len(images) != 1 or images[0].is_dir()):
             raise InputError("--mask is for one volume: give one file, and run again for others.")
+        if self.slices and self.slices.partition(":")[0] in ("all", "middle", "every"):
+            return Slices(mask=self.mask, rule=self.slices)
         first, colon, stop = (self.slices or ":").partition(":")
         numbers = [part for part in (first, stop) if part]
         if not colon or not all(part.isdecimal() for part in numbers):
             raise InputError(
-                f"--slices is FIRST:STOP, such as 40:60, :60 or 40:, not {self.slices!r}."
+                "--slices is FIRST:STOP, such as 40:60, :60 or 40:, or all, middle:N or every:N, "
+                f"not {self.slices!r}."
             )
         return Slices(
             int(first) if first else None,

@@ -66,10 +66,22 @@ class ReadingOptions:
     min_roi: Annotated[
         int | None, typer.Option(help="Take slices whose mask has more pixels than this.")
     ] = None
+    slices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|middle:N|every:N", help="Take these axial slices where there is no mask."
+        ),
+    ] = None
     spacing: Annotated[
         tuple[float, float, float] | None,
         typer.Option(help="Voxel size in mm (x y z) to which volumes are resampled."),
     ] = None
+    neighbours: Annotated[
+        bool,
+        typer.Option(
+            "--neighbours", help="2.5-D: the slice below, itself and the one above as channels."
+        ),
+    ] = False
     keep_val: Annotated[
         bool, typer.Option("--keep-val", help="Keep a validation part that the paper leaves out.")
     ] = False
@@ -100,6 +112,7 @@ class ReadingOptions:
             "option": None,
             "table": str(self.table) if self.table else None,
             "spacing": list(self.spacing) if self.spacing else None,
+            "neighbours": self.neighbours or None,
             "keep_val": self.keep_val or None,
             "follow": self.follow or None,
             "source": self.source or None,

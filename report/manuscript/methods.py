@@ -168,9 +168,12 @@ def image_sentences(meta: Meta) -> list[str]:
         words += f", and the central {crop} × {crop} pixels were kept" if crop else ""
         found.append(f"{words}.")
     if geometry.get("window"):
-        found.append(f"Intensities were windowed: {_settings(geometry['window'])}.")
+        found.append(f"Intensities were windowed: {_window(geometry['window'])}.")
     if geometry.get("spacing"):
-        found.append(f"Slices were resampled to {_settings({'spacing': geometry['spacing']})} mm.")
+        size = " × ".join(f"{side:g}" for side in geometry["spacing"])
+        found.append(f"Volumes were resampled to voxels of {size} mm.")
+    if geometry.get("neighbours"):
+        found.append("Each slice was one of three channels, with the slices below and above it.")
     if pixels.get("channels") == "grey":
         found.append("Grey images were repeated in three channels.")
     if normalisation:
@@ -403,6 +406,13 @@ def _settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items()
     )
+
+
+def _window(window: Mapping[str, Any]) -> str:
+    """Name the limits of a window; `nonzero` says which voxels they are of."""
+    limits = {name: value for name, value in window.items() if name != "nonzero"}
+    words = _settings(limits).replace("znormalization", "standard deviations from the mean")
+    return words + (", of the voxels that are not 0" if window.get("nonzero") else "")
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,14 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from frostline.cache import InputError
-from frostline.extract.images.geometry import PAPER_GEOMETRY, Geometry, to_uint8, window_limits
+from frostline.extract.images.geometry import (
+    PAPER_GEOMETRY,
+    Geometry,
+    clipped,
+    to_uint8,
+    window_limits,
+    windowed,
+)
 
 
 def noise(width: int, height: int, channels: int | None = None, seed: int = 0) -> Image.Image:
@@ -151,9 +158,21 @@ def test_options_of_a_data_set_fill_in_window_and_spacing() -> None:
         ),
         (
             {"window": {"level": [0, 1]}},
-            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, "
-            "not {'level': [0, 1]}.",
+            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, or "
+            "{znormalization: [low, high]}, percentiles and znormalization also together and with "
+            "nonzero: true, not {'level': [0, 1]}.",
         ),
+        (
+            {"window": {"range": [0, 1], "nonzero": True}},
+            "The option window must be {percentiles: [low, high]} or {range: [low, high]}, or "
+            "{znormalization: [low, high]}, percentiles and znormalization also together and with "
+            "nonzero: true, not {'range': [0, 1], 'nonzero': True}.",
+        ),
+        (
+            {"window": {"znormalization": [3, -3]}},
+            "The znormalization of a window must be two numbers, rising, not [3, -3].",
+        ),
+        ({"neighbours": 3}, "The option neighbours is true or false, not 3."),
         (
             {"spacing": [1, 0, 1]},
             "The option spacing must be three positive numbers (mm), not [1, 0, 1].",
@@ -183,6 +202,54 @@ def test_window_limits_use_finite_values_only() -> None:
     values = np.array([np.nan, np.inf, -np.inf, *range(101)])
     assert window_limits(values, {"percentiles": [10, 90]}) == (10, 90)
     assert window_limits(values, {"range": [-100, 300]}) == (-100, 300)
+
+
+def test_z_normalization_counted_by_hand() -> None:
+    """Of 2, 4, 6 and 8 the mean is 5 and the deviation sqrt(5); 0 and NaN count for nothing."""
+    values = np.array([0, 2, 4, 6, 8, np.nan])
+    window = {"znormalization": [-1, 1], "nonzero": True}
+    low, high = window_limits(values, window)
+    assert (low, high) == (5 - 5**0.5, 5 + 5**0.5)
+    # 4 is -1 / sqrt(5) deviations off: (1 - 0.4472) / 2 * 255 = 70.48.
+    assert windowed(values, window).tolist() == [0, 0, 70, 185, 255, 0]
+    # Over 0, 2, 4, 6 and 8 the mean is 4 and the deviation sqrt(8).
+    assert window_limits(values, {"znormalization": [-1, 1]}) == (4 - 8**0.5, 4 + 8**0.5)
+
+
+def test_percentiles_of_what_is_not_zero() -> None:
+    values = np.array([0] * 900 + list(range(1, 102)))
+    assert window_limits(values, {"percentiles": [10, 90], "nonzero": True}) == (11, 91)
+
+
+def test_clipping_comes_before_z_normalization() -> None:
+    """Of 1 to 5 and 900, clipped to the percentiles 20 and 80 (2 and 5), the mean is 3.5."""
+    values = np.array([1, 2, 3, 4, 5, 900, 0], np.int16)
+    window = {"percentiles": [20, 80], "znormalization": [-4, 4], "nonzero": True}
+    clip = clipped(values, window)
+    assert clip.tolist() == [2, 2, 3, 4, 5, 5, 0]
+    deviation = (np.array([2.25, 2.25, 0.25, 0.25, 2.25, 2.25]).sum() / 6) ** 0.5
+    assert window_limits(clip, window) == (3.5 - 4 * deviation, 3.5 + 4 * deviation)
+    found = windowed(values, window)
+    assert found[0] == found[1]
+    assert found[4] == found[5] == round((1.5 / deviation + 4) / 8 * 255)
+
+
+def test_windows_that_cannot_be_found() -> None:
+    zeros = np.array([0.0, 0, np.nan])
+    with pytest.raises(ValueError, match="^all intensities are 0, and the window is that of those"):
+        window_limits(zeros, {"znormalization": [-1, 1], "nonzero": True})
+    with pytest.raises(ValueError, match="^the intensities are all 0, so the image would be blank"):
+        window_limits(zeros, {"znormalization": [-1, 1]})
+
+
+def test_a_window_has_one_form_in_keys() -> None:
+    one = Geometry(window={"nonzero": False, "percentiles": (1, 99)}).to_spec()
+    assert one == Geometry(window={"percentiles": [1.0, 99.0]}).to_spec()
+    assert "nonzero" in Geometry(window={"percentiles": [1, 99], "nonzero": True}).window
+    plain, stacked = Geometry().to_spec(), Geometry(neighbours=True).to_spec()
+    assert "neighbours" not in plain
+    assert stacked == {**plain, "neighbours": True}
+    assert Geometry.from_spec(stacked) == Geometry(neighbours=True)
 
 
 def test_window_that_would_make_a_blank_image_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ CHANGES: dict[str, Any] = {
     "pixels.geometry.interpolation": "bicubic",
     "pixels.geometry.window": {"percentiles": [1, 99]},
     "pixels.geometry.spacing": [1.0, 1.0, 1.0],
+    "pixels.geometry.neighbours": False,
     "pixels.channels": "grey",
     "normalisation.mean": [0.485, 0.456, 0.407],
     "normalisation.std": [0.229, 0.224, 0.226],
@@ -38,11 +39,13 @@ CHANGES: dict[str, Any] = {
     "head": "1" * 32,
 }
 
+STACKED = replace(GEOMETRY, neighbours=True)
+
 
 def whole_spec(tmp_path: Path) -> dict[str, Any]:
     workspace = Workspace(tmp_path / "ws")
     manifest = index_dataset(workspace, "set", roots=[make_images(tmp_path / "images", 2)])
-    source = pixel_source(workspace, manifest, GEOMETRY)
+    source = pixel_source(workspace, manifest, STACKED)
     return embedding_spec(
         source, "timm:test_vit", "f" * 32, "cls", NORMALISATION, "float32", "e" * 32
     )
@@ -71,7 +74,9 @@ def test_every_field_of_the_specs_changes_the_key(tmp_path: Path) -> None:
         inner[last] = value
         keys.add(spec_key(changed))
     assert len(keys) == 1 + len(CHANGES)
-    assert spec["pixels"] == pixel_spec(GEOMETRY, "rgb")
+    assert spec["pixels"] == pixel_spec(STACKED, "rgb")
+    plain = {**spec, "pixels": pixel_spec(GEOMETRY, "rgb")}
+    assert spec_key(plain) not in keys  # it has no such field, as before there was one
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from frostline.cache import Workspace
+from frostline.extract.images.decode import decode
+from frostline.extract.images.geometry import Geometry
 from frostline.extract.images.volumes import read_volume
+from frostline.extract.index import index_dataset
 from frostline.extract.phantom import GRADES, draw_patient, make_phantom_glioma
+from frostline.extract.pixels import manifest_channels
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,29 @@ def test_every_patient_has_slices_with_a_tumour(phantom: Path) -> None:
     for path in phantom.glob("*/*_mask.nii.gz"):
         pixels = read_volume(path).values.sum(axis=(0, 1))
         assert 2 <= (pixels > 30).sum() <= 9
+
+
+def test_the_middle_slices_without_the_masks(phantom: Path, tmp_path: Path) -> None:
+    """Of 16 slices those from 6 to 9; the neighbours of slice 7 are slices 6 and 8."""
+    options = {
+        "image": "{patient}/{patient}_flair.nii.gz",
+        "table": "labels.csv",
+        "group_column": "patient_id",
+        "label_column": "grade",
+        "slices": "middle:4",
+        "neighbours": True,
+    }
+    manifest = index_dataset(
+        Workspace(tmp_path), "set", kind="mri-slices", roots=[phantom], options=options
+    )
+    frames = manifest.table.groupby("group_id")["frame"].agg(list)
+    assert frames.tolist() == [[6, 7, 8, 9]] * 6
+    assert manifest_channels(manifest) == "rgb"
+    path = phantom / "PHANTOM_0000/PHANTOM_0000_flair.nii.gz"
+    plain = Geometry("squash", 96, 96, window=manifest.meta["options"]["window"])
+    stacked = plain.with_options(manifest.meta["options"])
+    three = np.stack([decode(path, z, plain, "grey") for z in (6, 7, 8)], axis=-1)
+    np.testing.assert_array_equal(decode(path, 7, stacked, "rgb"), three)
 
 
 def test_grades_differ_in_their_grain() -> None:

@@ -68,6 +68,8 @@ def test_defaults_are_filled_in() -> None:
         "mask_threshold": 0.0,
         "window": {"percentiles": [0.5, 99.5]},
         "spacing": None,
+        "slices": None,
+        "neighbours": False,
         "follow": None,
     }
     with pytest.raises(InputError, match="spacing must be three positive numbers"):
@@ -402,6 +404,60 @@ def test_a_mask_on_another_grid_is_brought_onto_the_image(tmp_path: Path) -> Non
     reading = read("mri-slices", tmp_path, **MRI, min_roi=0)
     expected = [(k + 1, int(coarse[:, :, k].sum())) for k in range(4)]
     assert rows(reading, "frame", "roi_pixels") == expected
+
+
+BY_RULE = {name: value for name, value in MRI.items() if name != "mask"}
+
+
+def test_slices_without_masks(tmp_path: Path) -> None:
+    """A volume of five slices, one of a single slice and one upside down, without a mask."""
+    for name, slices, affine in (("p1", 5, None), ("p2", 1, None), ("p3", 4, [1, 1, -2, 1])):
+        make_patient(tmp_path, name, [0] * slices, None if affine is None else np.diag(affine))
+        (tmp_path / name / "mask.nii.gz").unlink()
+    write_csv(tmp_path, "id,grade\np1,2\np2,3\np3,3\np4,2\n", "labels.csv")
+    reading = read("mri-slices", tmp_path, **BY_RULE, slices="middle:2")
+    assert rows(reading, "image_id", "frame", "group_id", "label") == [
+        ("p1/flair.nii.gz#z=1", 1, "p1", "2"),
+        ("p1/flair.nii.gz#z=2", 2, "p1", "2"),
+        ("p2/flair.nii.gz#z=0", 0, "p2", "3"),
+        ("p3/flair.nii.gz#z=1", 1, "p3", "3"),
+        ("p3/flair.nii.gz#z=2", 2, "p3", "3"),
+    ]
+    assert reading.left_out.total() == 1
+    fine = read("mri-slices", tmp_path, **BY_RULE, slices="every:3", spacing=[1, 1, 1])
+    assert [len(part) for _, part in fine.table.groupby("group_id")] == [2, 1, 3]  # 5, 1, 7 slices
+
+
+def test_masks_and_rules_exclude_each_other(tmp_path: Path) -> None:
+    one = (
+        "Kind mri-slices needs the option mask, or the option slices where there are no masks: "
+        "give one of them."
+    )
+    assert error("mri-slices", tmp_path, **BY_RULE) == one
+    assert error("mri-slices", tmp_path, **MRI, slices="all") == one
+    assert error("mri-slices", tmp_path, **BY_RULE, slices="all", min_roi=5) == (
+        "The option min_roi is for masks, and slices are taken by the option slices: leave one out."
+    )
+    assert error("mri-slices", tmp_path, **BY_RULE, slices="half").startswith("The option slices ")
+    assert parse_option("mri-slices", "neighbours=true") == ("neighbours", True)
+    table = write_csv(tmp_path, "id,grade\np1,2\n", "labels.csv")
+    assert error("mri-slices", tmp_path, **BY_RULE, slices="all") == (
+        f"There is no volume (1 patient without an image, of 1 rows in {table}): correct the "
+        "pattern."
+    )
+
+
+def test_volumes_without_masks_that_cannot_be_read(tmp_path: Path) -> None:
+    for number in range(2):
+        make_patient(tmp_path, f"p{number}", [0, 0])
+    write_csv(tmp_path, "id,grade\np0,2\np1,3\n", "labels.csv")
+    four = nib.Nifti1Image(np.ones((4, 4, 2, 3), np.uint8), np.eye(4))
+    four.to_filename(tmp_path / "p1/flair.nii.gz")
+    with pytest.warns(UserWarning, match="it holds several volumes") as said:
+        reading = read("mri-slices", tmp_path, **BY_RULE, slices="all")
+    assert str(said[0].message).endswith("The patient is left out.")
+    assert set(reading.table["group_id"]) == {"p0"}
+    assert list(reading.left_out.as_meta()) == ["patients with an unreadable image"]
 
 
 def test_label_folders_may_be_the_last(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from frostline.cache import InputError
 from frostline.extract.images.decode import decode, decode_file
 from frostline.extract.images.geometry import Geometry
 from frostline.extract.images.opened import open_image
+from frostline.extract.images.slices import check_rule, pick_slices
 from frostline.extract.images.volumes import Volume, axial, facts, read_volume, resample
 
 RNG = np.random.default_rng(0)
@@ -89,12 +90,16 @@ def test_slices_are_windowed_by_the_volume(tmp_path: Path) -> None:
         assert_array_equal(pixels, expected)
 
 
-def test_a_volume_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_a_volume_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neighbours: bool
+) -> None:
     path = save(tmp_path / "v.nii.gz", VALUES)
     opened = []
     read = Path.open
     monkeypatch.setattr(Path, "open", lambda path, mode: opened.append(path) or read(path, mode))
-    pixels = decode_file(path, range(6), Geometry("squash", 8, 8, window=WHOLE), "rgb")
+    geometry = Geometry("squash", 8, 8, window=WHOLE, neighbours=neighbours)
+    pixels = decode_file(path, range(6), geometry, "rgb")
     assert [image.shape for image in pixels] == [(8, 8, 3)] * 6
     assert opened == [path]
 
@@ -107,6 +112,69 @@ def test_nan_and_infinities(tmp_path: Path) -> None:
     assert pixels[0, :3].tolist() == [0, 255, 0]
     spaced = Geometry("squash", 4, 4, window=WHOLE, spacing=[1, 1, 1])
     assert_array_equal(decode(path, 0, spaced, "grey"), pixels)
+
+
+def test_neighbours_are_the_other_channels(tmp_path: Path) -> None:
+    """Below, itself, above; at the ends the slice itself twice."""
+    values = np.full((4, 4, 3), 10, np.int16) * np.arange(3, dtype=np.int16)
+    path = save(tmp_path / "v.nii", values)
+    window = {"range": [0, 255]}
+    stacked = Geometry("squash", 4, 4, window=window, neighbours=True)
+    found = [pixels[0, 0].tolist() for pixels in decode_file(path, [0, 1, 2], stacked, "rgb")]
+    assert found == [[0, 0, 10], [0, 10, 20], [10, 20, 20]]
+    plain = Geometry("squash", 4, 4, window=window)
+    assert decode(path, 1, plain, "rgb")[0, 0].tolist() == [10, 10, 10]
+    # Slices 2 mm apart, resampled to 1 mm: 0, 5, 10, 15, 20; the neighbours are 1 mm away.
+    path = save(tmp_path / "coarse.nii", values, np.diag([1.0, 1, 2, 1]))
+    fine = Geometry("squash", 4, 4, window=window, spacing=[1, 1, 1], neighbours=True)
+    assert decode(path, 1, fine, "rgb")[0, 0].tolist() == [0, 5, 10]
+    assert decode(path, 4, fine, "rgb")[0, 0].tolist() == [15, 20, 20]
+    one = save(tmp_path / "one.nii", values[..., 1:2])
+    assert decode(one, 0, stacked, "rgb")[0, 0].tolist() == [10, 10, 10]
+
+
+def test_a_volume_is_z_normalised_as_a_whole(tmp_path: Path) -> None:
+    """Voxels that are not 0: 16 of 10 and 16 of 30, mean 20, deviation 10; NaN counts for none."""
+    values = np.zeros((4, 4, 3), np.float32)
+    values[..., 1], values[..., 2] = 10, 30
+    values[0, 3, 0] = np.nan
+    path = save(tmp_path / "v.nii", values)
+    window = {"znormalization": [-2, 2], "nonzero": True}
+    geometry = Geometry("squash", 4, 4, window=window)
+    found = list(decode_file(path, [0, 1, 2], geometry, "grey"))
+    # -1 and 1 deviations of -2 to 2: a quarter and three quarters of 255.
+    assert [np.unique(pixels).tolist() for pixels in found] == [[0], [64], [191]]
+    spaced = Geometry("squash", 4, 4, window=window, spacing=[1, 1, 1])
+    assert_array_equal(decode(path, 0, spaced, "grey"), found[0])
+
+
+@pytest.mark.parametrize(
+    ("rule", "count", "expected"),
+    [
+        ("all", 3, [0, 1, 2]),
+        ("middle:4", 10, [3, 4, 5, 6]),
+        ("middle:3", 10, [3, 4, 5]),
+        ("middle:4", 11, [3, 4, 5, 6]),
+        ("middle:20", 3, [0, 1, 2]),
+        ("middle:1", 1, [0]),
+        ("every:3", 10, [0, 3, 6, 9]),
+        ("every:30", 10, [0]),
+    ],
+)
+def test_rules_for_slices(rule: str, count: int, expected: list[int]) -> None:
+    assert list(pick_slices(rule, count)) == expected
+
+
+@pytest.mark.parametrize(
+    "rule", ["", "middle", "middle:0", "every:-1", "all:3", "every:x", 20, "½"]
+)
+def test_rules_that_are_none(rule: object) -> None:
+    with pytest.raises(InputError) as caught:
+        check_rule(rule)
+    assert str(caught.value) == (
+        "The option slices must be all, middle:N or every:N with N from 1, such as middle:20 or "
+        f"every:3, not {rule!r}."
+    )
 
 
 def test_bad_volumes_are_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from stamps import rewrite
 
-from frostline.cache import InputError, Workspace
+from frostline.cache import InputError, Store, Workspace
 from frostline.cli import USAGE_ERROR, app
 from frostline.report import read_predictions
 
@@ -209,7 +209,11 @@ def test_what_is_no_run(place: Path, on: tuple[str, str], command: Command) -> N
             ".tif, .tiff, .webp, .nii, .nii.gz, .dcm, .dicom.",
         ),
         (("a.png", "a.png"), "a.png is named twice: name each file once."),
-        (("a.png", "--slices", "7"), "--slices is FIRST:STOP, such as 40:60, :60 or 40:, not '7'."),
+        (
+            ("a.png", "--slices", "7"),
+            "--slices is FIRST:STOP, such as 40:60, :60 or 40:, or all, middle:N or every:N, "
+            "not '7'.",
+        ),
         (
             ("empty", "--mask", "m.nii"),
             "--mask is for one volume: give one file, and run again for others.",
@@ -355,6 +359,40 @@ def test_slices_of_volumes(
         f"{volume} has {len(everything)} slices, and none of them is asked for: name others by "
         "--slices, or give a smaller --min-roi."
     )
+
+
+def test_slices_without_masks_and_with_their_neighbours(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New volumes get the run's window and neighbours; no store is shared with plain slices."""
+    monkeypatch.chdir(tmp_path)
+    make_volumes(Path("mri"))
+    table = ("--table", "mri/table.csv", "--group-column", "patient", "--label-column", "grade")
+    image = ("--image", "{patient}/flair.nii.gz", "--slices", "every:4")
+    window = ("--option", "window={percentiles: [1, 99], znormalization: [-3, 3], nonzero: true}")
+    index = ("index", "mri", "--root", "mri", "--kind", "mri-slices", *table, *image, *window)
+    command(*index)
+    plain = read_predictions(command("finetune", "-d", "mri", *NET, "--epochs", 1, *CPU))
+    command(*index, "--neighbours")
+    own = read_predictions(command("finetune", "-d", "mri", *NET, "--epochs", 1, *CPU))
+    assert own.run != plain.run
+    stores = [Store.open(path) for path in Path("frostline-workspace/pixels/mri").iterdir()]
+    assert sorted(store.spec["channels"] for store in stores) == ["grey", "rgb"]
+    (found,) = (store.spec["geometry"] for store in stores if store.spec["channels"] == "rgb")
+    assert found["neighbours"] is True
+    patient = str(own.table["group_id"].iloc[0])
+    volume = Path("mri") / patient / "flair.nii.gz"
+    rule = ("--slices", "every:4")
+    command("predict", "--run", own.run, volume, *rule, "--out", "new.csv", *CPU)
+    expected, new = own.table[own.table["group_id"] == patient], pd.read_csv("new.csv")
+    assert new["image_id"].tolist() == [f"{volume}#z={z}" for z in (0, 4, 8)]
+    names = [f"prob_{name}" for name in own.classes]
+    np.testing.assert_allclose(new[names], expected[names], atol=1e-6)
+    assert new[names].to_numpy().std(axis=0).max() > 1e-4  # slices differ in what they are given
+    with pytest.raises(InputError, match="leave one out"):
+        command("predict", "--run", own.run, volume, *rule, "--mask", volume, *CPU)
+    with pytest.raises(InputError, match="middle:N or every:N"):
+        command("predict", "--run", own.run, volume, "--slices", "every:x", *CPU)
 
 
 def test_frames_of_dicom_files(on: tuple[str, str], command: Command) -> None:

@@ -86,6 +86,7 @@ MINE = "index mine --root images --group-pattern '(patient[0-9]+)'"
 TABLE = f"{INDEX} --kind table --table table.csv --image-column file --label-column label"
 SLICES = "index new --root volumes --kind mri-slices --table grades.csv --label-column grade"
 SLICES += " --group-column patient --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
+BARE = SLICES.replace(" --mask '{patient}_mask.nii.gz'", "")
 EXTRACT = f"extract --dataset mine {TINY}"
 FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
@@ -134,6 +135,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "index --image": Refused(SLICES, SLICES.replace("_flair", "_t1"), "without an image"),
     "index --mask": Acts(SLICES, SLICES.replace("_mask", "_core")),
     "index --min-roi": Acts(SLICES, f"{SLICES} --min-roi 60"),
+    "index --slices": Acts(f"{BARE} --slices all", f"{BARE} --slices middle:2"),
+    "index --neighbours": Acts(SLICES, f"{SLICES} --neighbours"),
     "index --spacing": Acts(SLICES, f"{SLICES} --spacing 0.5 0.5 1"),
     "index --keep-val": Refused(INDEX, f"{INDEX} --keep-val", "keep_val"),
     "index --follow": Acts(f"{INDEX} --seed 5", f"{INDEX} --seed 5 --follow mine"),

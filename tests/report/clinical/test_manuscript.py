@@ -16,7 +16,13 @@ from frostline.probe.heads.registry import HEADS
 from frostline.report.manuscript.bibliography import REFERENCES, bibtex, cited
 from frostline.report.manuscript.card import model_card
 from frostline.report.manuscript.evidence import KEPT_HEADS, REFITTED, evidence_sentences
-from frostline.report.manuscript.methods import CITED_SOFTWARE, INTERVALS, OPTIMIZERS, Material
+from frostline.report.manuscript.methods import (
+    CITED_SOFTWARE,
+    INTERVALS,
+    OPTIMIZERS,
+    Material,
+    image_sentences,
+)
 from frostline.report.manuscript.methods import methods as sections_of
 from frostline.report.manuscript.writing import manuscript, markdown_text
 from frostline.report.statistics.evaluation import evaluate
@@ -296,3 +302,14 @@ def test_no_card_is_pointed_to_where_no_model_was_kept(run):
     assert "| TRIPOD+AI | 22 |" in manuscript(found)["checklist.md"]
     folds = material(run, cv={"folds": 5, "repeat": 0})
     assert "| TRIPOD+AI | 22 |" not in manuscript(folds)["checklist.md"]
+
+
+def test_how_slices_of_volumes_were_read() -> None:
+    window = {"percentiles": [1.0, 99.0], "znormalization": [-3.0, 3.0], "nonzero": True}
+    geometry = {"window": window, "spacing": [1.0, 1.0, 3.5], "neighbours": True}
+    assert image_sentences({"pixels": {"geometry": geometry}}) == [
+        "Intensities were windowed: percentiles 1.0 to 99.0, standard deviations from the mean "
+        "-3.0 to 3.0, of the voxels that are not 0.",
+        "Volumes were resampled to voxels of 1 × 1 × 3.5 mm.",
+        "Each slice was one of three channels, with the slices below and above it.",
+    ]
