@@ -278,23 +278,28 @@ class Workspace:
         split: str = "split",
         hyperparameters: Mapping[str, Any] | None = None,
         on_error: Literal["stop", "skip"] = "stop",
+        **of_patients: Any,
     ) -> Run:
         """Train one head on cached embeddings, unless that is done.
 
         Parameters
         ----------
         head : str or classifier, optional
-            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, or any classifier of
-            scikit-learn; the protocol's if None.
+            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, `attention`, or any
+            classifier of scikit-learn; the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.
         seed : int
-            For heads that depend on one: `adam`, and classifiers with a `random_state`.
+            For heads that depend on one: `adam`, `attention`, and classifiers with a
+            `random_state`.
         hyperparameters : mapping, optional
             Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
+        **of_patients
+            `level="patient"`, for a head that answers for all images of a group together, and
+            `pool`: `mean` or `max` of their embeddings (docs/patients.md).
 
         Examples
         --------
@@ -304,7 +309,7 @@ class Workspace:
         >>> frozen.predictions.table["prediction"].isin(["sick", "well"]).all()
         np.True_
         """
-        from frostline.probe.run import Source, probe_head
+        from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
         missing = missing_images(on_error)
@@ -316,7 +321,14 @@ class Workspace:
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=Source(feature, key, label, split, missing),
+            source=make_source(
+                feature=feature,
+                key=key,
+                label=label,
+                split=split,
+                on_missing=missing,
+                **of_patients,
+            ),
         )
         return self._run(run)
 

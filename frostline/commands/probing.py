@@ -19,7 +19,7 @@ from frostline.commands.options import (
     WorkspaceOption,
     parse_settings,
 )
-from frostline.probe.choices import HeadName, OnMissing, Protocol
+from frostline.probe.choices import HeadName, Level, OnMissing, Pool, Protocol
 
 KeyOption = Annotated[
     str | None,
@@ -31,6 +31,18 @@ MissingOption = Annotated[
 ]
 
 
+LevelOption = Annotated[
+    Level | None,
+    typer.Option(
+        help="What a head answers for: an image (if not given), or a patient by all images."
+    ),
+]
+PoolOption = Annotated[
+    Pool | None,
+    typer.Option(help="Of a patient's embeddings, for heads that take one; mean if not given."),
+]
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Which embeddings, labels and splits, and where."""
@@ -39,6 +51,8 @@ class SourceOptions:
     on_error: MissingOption = "stop"
     label: LabelOption = "label"
     split: SplitOption = "split"
+    level: LevelOption = None
+    pool: PoolOption = None
     workspace: WorkspaceOption = DEFAULT_WORKSPACE
 
     @property
@@ -64,7 +78,9 @@ def probe(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed of head adam.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of adam and attention.", min=0)
+    ] = None,
     feature: FeatureOption = None,
     protocol: Annotated[
         Protocol, typer.Option(help="Named recipe that its predictions name.")
@@ -97,7 +113,15 @@ def probe(
         hyperparameters=hyperparameters,
         seed=seed or 0,
         protocol=protocol,
-        source=Source(feature, source.key, source.label, source.split, source.on_missing),
+        source=Source(
+            feature,
+            source.key,
+            source.label,
+            source.split,
+            source.on_missing,
+            source.level or "image",
+            source.pool,
+        ),
     )
     say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
