@@ -62,10 +62,10 @@ def make_source(**fields: Any) -> Source:
     for name in fields:
         if name not in known:
             raise InputError(f"There is no {name!r} of a probe: choose {', '.join(known)}.")
-    for name, choices in (("level", get_args(Level)), ("pool", (None, *get_args(Pool)))):
-        if name in fields and fields[name] not in choices:
+    for name, allowed in (("level", get_args(Level)), ("pool", (None, *get_args(Pool)))):
+        if name in fields and fields[name] not in allowed:
             raise InputError(
-                f"{name} is {' or '.join(map(str, choices))}, not {fields[name]!r}: choose one."
+                f"{name} is {' or '.join(map(str, allowed))}, not {fields[name]!r}: choose one."
             )
     return Source(**fields)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +21,9 @@ from frostline.commands.options import (
     parse_settings,
 )
 from frostline.probe.choices import HeadName, Level, OnMissing, Pool, Protocol
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace
 
 KeyOption = Annotated[
     str | None,
@@ -63,6 +67,56 @@ class SourceOptions:
         return missing_images(self.on_error)
 
 
+@dataclass(frozen=True)
+class DrawingOptions:
+    """What is drawn of head attention."""
+
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Draw what head attention weighs in test patients: .pdf, .png or .svg."),
+    ] = None
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="With --figure: show the images themselves.")
+    ] = False
+
+    def check(self, head: str) -> None:
+        """Refuse to draw what there is not, before anything is trained."""
+        from frostline.cache.errors import InputError
+        from frostline.commands.groups import check_figure
+        from frostline.probe.heads.registry import HEADS
+
+        if self.with_images and self.figure is None:
+            raise InputError("--with-images shows images in a figure: give --figure too.")
+        check_figure(self.figure)
+        if self.figure is not None and not HEADS[head].bags:
+            raise InputError(
+                f"--figure draws the weights of head attention, and {head} has none: leave it out."
+            )
+
+    def draw(self, place: Workspace, dataset: str, run: str) -> None:
+        """Draw the weights of the test patients of a run."""
+        from frostline.cache.errors import InputError
+        from frostline.console import say
+        from frostline.probe.attended import attention_weights
+        from frostline.report.figures import save_figure
+        from frostline.report.figures.attention import attention_figure, shown_images
+
+        if self.figure is None:
+            return
+        weights, images = attention_weights(place, run), None
+        if self.with_images:
+            from frostline.study.report_data import stored_images
+
+            images = stored_images(place, [], {}).read(dataset, shown_images(weights))
+            if not images:
+                raise InputError(
+                    f"The pixels of data set {dataset!r} are not kept, so no image can be shown: "
+                    "leave out --with-images, or run `frostline extract` again."
+                )
+        save_figure(attention_figure(weights, images), self.figure)
+        say(f"Drew the weights of the first test patients in {self.figure}.")
+
+
 @grouped
 def probe(
     dataset: DatasetOption,
@@ -87,6 +141,7 @@ def probe(
     ] = "paper",
     *,
     source: SourceOptions,
+    drawing: DrawingOptions,
 ) -> None:
     """Train one head on cached embeddings, write predictions, and say the score.
 
@@ -104,6 +159,7 @@ def probe(
     hyperparameters = _hyperparameters(setting or [], epochs)
     # Here sentences can name what was typed.
     make_grid(chosen, hyperparameters, _typed(hyperparameters, epochs))
+    drawing.check(chosen)
     place = Workspace(source.workspace)
     run, _ = probe_head(
         place,
@@ -126,6 +182,7 @@ def probe(
     say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
     say_score(place.predictions(run))
+    drawing.draw(place, dataset, run)
 
 
 def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class AttentionProbe(Probe):
     Parameters
     ----------
     C : float
-        As in `LogisticProbe`: the inverse of the penalty, on the weights of attention too.
+        Inverse strength of the L2 penalty, in scikit-learn's scale as in `LogisticProbe`; of the
+        weights of attention too.
     hidden : int
         Units of the attention: rows of V and U.
     tol, max_iter
@@ -85,12 +86,15 @@ class AttentionProbe(Probe):
         self.classes_ = data.classes
         total = data.weight.sum()
         target = np.eye(len(data.classes))[data.codes] * (data.weight / total)[:, None]
+        # scikit-learn's scale: of two classes one vector is counted, where here are two of half its
+        # length in opposite directions.
+        penalty = (2 if len(data.classes) == 2 else 1) / (self.C * total)
         shape = bags.values.shape[1], self.hidden, len(data.classes)
         found, self.n_iter_ = solve_attention(
             self._standardised(bags),
             target,
             first_weights(*shape, seed_of(self.random_state)),
-            1 / (self.C * total),
+            penalty,
             tol=self.tol,
             max_iter=self.max_iter,
         )
