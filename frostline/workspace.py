@@ -285,21 +285,18 @@ class Workspace:
         Parameters
         ----------
         head : str or classifier, optional
-            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, `attention`, or any
-            classifier of scikit-learn; the protocol's if None.
+            A name (docs/sweeps.md), or any classifier of scikit-learn; the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.
         seed : int
-            For heads that depend on one: `adam`, `attention`, and classifiers with a
-            `random_state`.
+            For `adam`, `attention`, and classifiers with a `random_state`.
         hyperparameters : mapping, optional
             Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
         **of_patients
-            `level="patient"`, for a head that answers for all images of a group together, and
-            `pool`: `mean` or `max` of their embeddings (docs/patients.md).
+            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md).
 
         Examples
         --------
@@ -312,7 +309,7 @@ class Workspace:
         from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        missing = missing_images(on_error)
+        of_patients |= {"feature": feature, "key": key, "label": label, "split": split}
         run, _ = probe_head(
             self.paths,
             dataset,
@@ -321,14 +318,7 @@ class Workspace:
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=make_source(
-                feature=feature,
-                key=key,
-                label=label,
-                split=split,
-                on_missing=missing,
-                **of_patients,
-            ),
+            source=make_source(on_missing=missing_images(on_error), **of_patients),
         )
         return self._run(run)
 

@@ -47,7 +47,7 @@ def to_patients(embedded: Embedded, pooling: Pooling) -> Embedded:
 
 
 def check_patients(images: pd.DataFrame, name: str) -> None:
-    """Refuse images of which no patients can be made.
+    """Refuse images that make no patients of one label and one part.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ from frostline.probe.choices import HeadName, Level, OnMissing, Pool, Protocol
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace
+    from frostline.probe.run import Source
 
 KeyOption = Annotated[
     str | None,
@@ -65,6 +66,13 @@ class SourceOptions:
         from frostline.protocols import missing_images
 
         return missing_images(self.on_error)
+
+    def of(self, feature: str | None) -> Source:
+        """Give the source of a probe."""
+        from frostline.probe.run import Source
+
+        columns = self.key, self.label, self.split
+        return Source(feature, *columns, self.on_missing, self.level or "image", self.pool)
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def probe(
     from frostline.cache import Workspace
     from frostline.commands.scores import say_heads, say_score
     from frostline.probe.heads.registry import make_grid
-    from frostline.probe.run import Source, probe_head
+    from frostline.probe.run import probe_head
     from frostline.protocols import choose_head
 
     chosen = choose_head(head.value if head else None, protocol, seed)
@@ -169,15 +177,7 @@ def probe(
         hyperparameters=hyperparameters,
         seed=seed or 0,
         protocol=protocol,
-        source=Source(
-            feature,
-            source.key,
-            source.label,
-            source.split,
-            source.on_missing,
-            source.level or "image",
-            source.pool,
-        ),
+        source=source.of(feature),
     )
     say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))

@@ -180,7 +180,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         """Name the head on cached embeddings: the one given, or the recipe's."""
         return self.head or PROTOCOL_HEADS[self.recipe]
 
-    def of_patients(self) -> dict[str, str]:
+    def of_patients(self) -> dict[str, Any]:
         """Give `level` and `pool` where they are given."""
         given = {"level": self.level, "pool": self.pool}
         return {name: value for name, value in given.items() if value is not None}

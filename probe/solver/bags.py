@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
@@ -29,7 +30,7 @@ class Bags:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def __getitem__(self, rows: ArrayLike) -> Bags:
+    def __getitem__(self, rows: NDArray[Any]) -> Bags:
         """Take some bags, in the order of `rows`: int [m], or a mask of all bags."""
         chosen = np.arange(len(self))[rows]
         starts, counts = self.starts[chosen], self.counts[chosen]
