@@ -104,15 +104,18 @@ class AttentionProbe(Probe):
 
     def predict_proba(self, X: Bags | ArrayLike) -> Array:
         """Give probabilities [bags, n_classes] in the order of `classes_`."""
-        return self._fitted().probabilities(self._bags(X))
+        bags = self._bags(X)
+        return self._fitted().probabilities(bags)
 
     def attention(self, X: Bags | ArrayLike) -> NDArray[np.float64]:
         """Give the weight of every image in its bag: [n], summing to 1 in each bag."""
-        return self._fitted().weights(self._bags(X))
+        bags = self._bags(X)
+        return self._fitted().weights(bags)
 
     def predict(self, X: Bags | ArrayLike) -> NDArray[Any]:
         """Give the most probable class of every bag, of equals the first."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _fitted(self) -> Attention:
         return Attention(self.V_, self.U_, self.w_, self.coef_.T, self.intercept_)
@@ -120,7 +123,7 @@ class AttentionProbe(Probe):
     def _bags(self, X: Bags | ArrayLike) -> Bags:
         if not isinstance(X, Bags):
             return self._standardised(as_bags(self._checked(X)))
-        self._checked(X.values[:1])
+        self._checked(X.values)
         return self._standardised(X)
 
     def _standardised(self, bags: Bags) -> Bags:
