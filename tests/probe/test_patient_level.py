@@ -12,6 +12,8 @@ import pytest
 
 from frostline.cache import InputError, Workspace
 from frostline.probe.attended import attention_weights
+from frostline.probe.embedded import Embedded
+from frostline.probe.patients import to_patients
 from frostline.probe.run import Source, make_source, probe_head
 from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import compare, evaluate, read_predictions
@@ -170,3 +172,27 @@ def test_subgroups_of_patients_are_those_of_the_manifest(build: Build) -> None:
     path = place.predictions(probe(place))
     found = subgroups([path], by="sex", metric="accuracy")
     assert {"f", "m"} <= set(found["subgroup"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
+def test_images_of_patients_need_not_stand_together(pooling: Any) -> None:
+    images = pd.DataFrame(
+        {
+            "image_id": list("abcde"),
+            "group_id": ["p", "q", "p", "q", "p"],
+            "split": ["test"] * 4 + ["train"],
+            "label": ["x", None, "x", "y", "x"],
+        }
+    )
+    X = np.arange(10, dtype=np.float32).reshape(5, 2)
+    found = to_patients(Embedded(images, X, ["x", "y"]), pooling)
+    assert found.images["group_id"].tolist() == ["p", "q", "p"]
+    assert found.images["label"].tolist() == ["x", "y", "x"]
+    assert found.members is not None
+    assert found.members["image_id"].tolist() == list("acbde")
+    answers = {"mean": [[2, 3], [4, 5], [8, 9]], "max": [[4, 5], [6, 7], [8, 9]]}
+    if pooling == "attention":
+        np.testing.assert_array_equal(found.X.values, X[[0, 2, 1, 3, 4]])
+        assert found.X.counts.tolist() == [2, 2, 1]
+    else:
+        np.testing.assert_array_equal(found.X, answers[pooling])
