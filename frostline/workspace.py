@@ -278,23 +278,25 @@ class Workspace:
         split: str = "split",
         hyperparameters: Mapping[str, Any] | None = None,
         on_error: Literal["stop", "skip"] = "stop",
+        **of_patients: Any,
     ) -> Run:
         """Train one head on cached embeddings, unless that is done.
 
         Parameters
         ----------
         head : str or classifier, optional
-            `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority`, or any classifier of
-            scikit-learn; the protocol's if None.
+            A name (docs/sweeps.md), or any classifier of scikit-learn; the protocol's if None.
         feature, key : str, optional
             Which embeddings, where several were extracted: by feature, or by the first digits of
             the store's key.
         seed : int
-            For heads that depend on one: `adam`, and classifiers with a `random_state`.
+            For `adam`, `attention`, and classifiers with a `random_state`.
         hyperparameters : mapping, optional
             Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
+        **of_patients
+            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md).
 
         Examples
         --------
@@ -304,10 +306,10 @@ class Workspace:
         >>> frozen.predictions.table["prediction"].isin(["sick", "well"]).all()
         np.True_
         """
-        from frostline.probe.run import Source, probe_head
+        from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        missing = missing_images(on_error)
+        of_patients |= {"feature": feature, "key": key, "label": label, "split": split}
         run, _ = probe_head(
             self.paths,
             dataset,
@@ -316,7 +318,7 @@ class Workspace:
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=Source(feature, key, label, split, missing),
+            source=make_source(on_missing=missing_images(on_error), **of_patients),
         )
         return self._run(run)
 

@@ -15,6 +15,7 @@ class HeadName(StrEnum):
     knn = "knn"
     centroid = "centroid"
     majority = "majority"
+    attention = "attention"
 
 
 SelectionMetric = Literal[
@@ -24,6 +25,15 @@ SelectionMetric = Literal[
 
 Protocol = Literal["paper", "standard"]
 """Named recipes (`frostline.protocols`), which predictions say they belong to."""
+
+Level = Literal["image", "patient"]
+"""What a head answers for: an image, or a patient (a group) by all of its images together."""
+
+Pool = Literal["mean", "max"]
+"""How the embeddings of a patient's images become one."""
+
+Pooling = Literal["mean", "max", "attention"]
+"""What makes one answer of a patient's images: a `Pool` before the head, or the head itself."""
 
 OnMissing = Literal["error", "skip"]
 """What to do about images that a store lacks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +24,17 @@ class Embedded:
     images : DataFrame
         `image_id`, `group_id`, `split`, `label` (nullable) and the manifest's other columns.
     X : float32 [n, p]
-        One row an image.
+        One row an image. (Of patients whose head takes all their images: `Bags`, one a patient.)
     classes : list of str
         Labels of training images (of all, where none is for training), sorted.
+    members : DataFrame, optional
+        Where rows are patients (`frostline.probe.patients`): their images, patient after patient.
     """
 
     images: pd.DataFrame
-    X: NDArray[np.float32]
+    X: Any
     classes: list[str]
+    members: pd.DataFrame | None = None
 
     def rows(self, *splits: str) -> NDArray[np.intp]:
         """Find the labelled rows of these splits: int [m]."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from frostline.cache import Workspace
-from frostline.probe.choices import OnMissing, Protocol
+from frostline.cache import InputError, Workspace
+from frostline.probe.choices import Level, OnMissing, Pool, Protocol
 from frostline.probe.heads.registry import UNSEEDED, make_grid
 from frostline.probe.own_estimator import OwnEstimator, own_estimator
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.selection import at_edge, choices
-from frostline.probe.sweep.settings import Sweep
+from frostline.probe.sweep.settings import Sweep, check_level
 from frostline.probe.sweep.validation_scores import read_scores
 
 
@@ -34,6 +34,11 @@ class Source:
         Columns of the manifest.
     on_missing : {"error", "skip"}
         What to do about images that the store lacks.
+    level : {"image", "patient"}
+        What the head answers for: an image, or a group by all of its images (docs/patients.md).
+    pool : {"mean", "max"}, optional
+        At level `patient`, what makes one embedding of them for heads that take one; the mean if
+        None.
     """
 
     feature: str | None = None
@@ -41,6 +46,28 @@ class Source:
     label: str = "label"
     split: str = "split"
     on_missing: OnMissing = "error"
+    level: Level = "image"
+    pool: Pool | None = None
+
+
+def make_source(**fields: Any) -> Source:
+    """Make a source of fields that someone named.
+
+    Raises
+    ------
+    InputError
+        If there is no such field, or `level` or `pool` is none of its choices.
+    """
+    known = Source.__dataclass_fields__
+    for name in fields:
+        if name not in known:
+            raise InputError(f"There is no {name!r} of a probe: choose {', '.join(known)}.")
+    for name, allowed in (("level", get_args(Level)), ("pool", (None, *get_args(Pool)))):
+        if name in fields and fields[name] not in allowed:
+            raise InputError(
+                f"{name} is {' or '.join(map(str, allowed))}, not {fields[name]!r}: choose one."
+            )
+    return Source(**fields)
 
 
 def probe_head(
@@ -114,7 +141,7 @@ def _sweep(
     source: Source,
 ) -> Sweep:
     """Make a sweep of one run: that of the probe."""
-    return Sweep(
+    sweep = Sweep(
         datasets=[dataset],
         backbones=[backbone],
         features=None if source.feature is None else [source.feature],
@@ -125,7 +152,11 @@ def _sweep(
         label=source.label,
         split=source.split,
         on_missing=source.on_missing,
+        level=source.level,
+        pool=source.pool,
     )
+    check_level(sweep, {"level": "--level", "pool": "--pool"})
+    return sweep
 
 
 def _with_own(run: HeadRun, own: OwnEstimator, seed: int) -> HeadRun:

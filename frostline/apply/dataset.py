@@ -26,8 +26,10 @@ from frostline.cache import (
 from frostline.cache.versions import numbered, versions
 from frostline.probe.choices import OnMissing
 from frostline.probe.embedded import with_embeddings
+from frostline.probe.patients import check_patients, to_patients
 from frostline.report import Predictions, read_predictions, write_predictions
 from frostline.report.predictions import in_class_order, predictions_table
+from frostline.report.statistics.aggregate import IMAGES
 
 LONGEST_SLUG = 160  # so that the name of the file is one
 # What the metadata of a run say of its training alone.
@@ -146,7 +148,11 @@ def _by_head(
     head, about = read_head(workspace.model(run))
     store = _store(workspace.embeddings(dataset, about["backbone"]) / about["store_key"])
     embedded = with_embeddings(images, store, dataset, on_missing=on_missing)
-    return predictions_table(embedded.images, about["classes"], head.predict_proba(embedded.X))
+    if pool := about.get("pool"):
+        check_patients(embedded.images, dataset)
+        embedded = to_patients(embedded, pool)
+    table = predictions_table(embedded.images, about["classes"], head.predict_proba(embedded.X))
+    return table.assign(**{IMAGES: embedded.images[IMAGES].to_numpy()}) if pool else table
 
 
 def _by_model(

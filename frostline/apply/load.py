@@ -216,6 +216,12 @@ def _probe(workspace: Workspace, folder: Path, device: str, weights: Weights) ->
     from frostline.probe.heads.storage import read_head
 
     head, about = read_head(folder)
+    if about.get("level") == "patient":
+        raise InputError(
+            f"Run {folder.name} answers for patients by all of their images, and files say nothing "
+            "of patients: index and extract the images as a data set, and name it by "
+            "--test-dataset of `frostline sweep`, or as external in a study."
+        )
     spec = _embedding_spec(workspace, folder.name, about)
     backbone = _backbone(workspace, folder.name, about, spec, weights)
     embed = forward_function(backbone, spec["normalisation"], device, spec["compute"])

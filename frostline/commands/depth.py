@@ -125,7 +125,7 @@ def depth(
     networks = [network.network(name, feature) for name in backbone]
     study = depth_study(dataset, networks, question, machine.machine(engine=engine))
     if dry_run:
-        show_dry_run(place, study, [], {"--jobs": jobs > 1})
+        show_dry_run(place, study, [], {"--jobs": jobs > 1}, strict=True)
         return
     outcome = run_study(place, study, jobs=jobs, strict=True)
     if outcome.report is not None:

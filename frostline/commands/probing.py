@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +20,11 @@ from frostline.commands.options import (
     WorkspaceOption,
     parse_settings,
 )
-from frostline.probe.choices import HeadName, OnMissing, Protocol
+from frostline.probe.choices import HeadName, Level, OnMissing, Pool, Protocol
+
+if TYPE_CHECKING:
+    from frostline.cache import Workspace
+    from frostline.probe.run import Source
 
 KeyOption = Annotated[
     str | None,
@@ -31,6 +36,18 @@ MissingOption = Annotated[
 ]
 
 
+LevelOption = Annotated[
+    Level | None,
+    typer.Option(
+        help="What a head answers for: an image (if not given), or a patient by all images."
+    ),
+]
+PoolOption = Annotated[
+    Pool | None,
+    typer.Option(help="Of a patient's embeddings, for heads that take one; mean if not given."),
+]
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Which embeddings, labels and splits, and where."""
@@ -39,6 +56,8 @@ class SourceOptions:
     on_error: MissingOption = "stop"
     label: LabelOption = "label"
     split: SplitOption = "split"
+    level: LevelOption = None
+    pool: PoolOption = None
     workspace: WorkspaceOption = DEFAULT_WORKSPACE
 
     @property
@@ -47,6 +66,63 @@ class SourceOptions:
         from frostline.protocols import missing_images
 
         return missing_images(self.on_error)
+
+    def of(self, feature: str | None) -> Source:
+        """Give the source of a probe."""
+        from frostline.probe.run import Source
+
+        columns = self.key, self.label, self.split
+        return Source(feature, *columns, self.on_missing, self.level or "image", self.pool)
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """What is drawn of head attention."""
+
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Draw what head attention weighs in test patients: .pdf, .png or .svg."),
+    ] = None
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="With --figure: show the images themselves.")
+    ] = False
+
+    def check(self, head: str) -> None:
+        """Refuse to draw what there is not, before anything is trained."""
+        from frostline.cache.errors import InputError
+        from frostline.commands.groups import check_figure
+        from frostline.probe.heads.registry import HEADS
+
+        if self.with_images and self.figure is None:
+            raise InputError("--with-images shows images in a figure: give --figure too.")
+        check_figure(self.figure)
+        if self.figure is not None and not HEADS[head].bags:
+            raise InputError(
+                f"--figure draws the weights of head attention, and {head} has none: leave it out."
+            )
+
+    def draw(self, place: Workspace, dataset: str, run: str) -> None:
+        """Draw the weights of the test patients of a run."""
+        from frostline.cache.errors import InputError
+        from frostline.console import say
+        from frostline.probe.attended import attention_weights
+        from frostline.report.figures import save_figure
+        from frostline.report.figures.attention import attention_figure, shown_images
+
+        if self.figure is None:
+            return
+        weights, images = attention_weights(place, run), None
+        if self.with_images:
+            from frostline.study.report_data import stored_images
+
+            images = stored_images(place, [], {}).read(dataset, shown_images(weights))
+            if not images:
+                raise InputError(
+                    f"The pixels of data set {dataset!r} are not kept, so no image can be shown: "
+                    "leave out --with-images, or run `frostline extract` again."
+                )
+        save_figure(attention_figure(weights, images), self.figure)
+        say(f"Drew the weights of the first test patients in {self.figure}.")
 
 
 @grouped
@@ -64,13 +140,16 @@ def probe(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of head adam.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed of head adam.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of adam and attention.", min=0)
+    ] = None,
     feature: FeatureOption = None,
     protocol: Annotated[
         Protocol, typer.Option(help="Named recipe that its predictions name.")
     ] = "paper",
     *,
     source: SourceOptions,
+    drawing: DrawingOptions,
 ) -> None:
     """Train one head on cached embeddings, write predictions, and say the score.
 
@@ -81,13 +160,14 @@ def probe(
     from frostline.cache import Workspace
     from frostline.commands.scores import say_heads, say_score
     from frostline.probe.heads.registry import make_grid
-    from frostline.probe.run import Source, probe_head
+    from frostline.probe.run import probe_head
     from frostline.protocols import choose_head
 
     chosen = choose_head(head.value if head else None, protocol, seed)
     hyperparameters = _hyperparameters(setting or [], epochs)
     # Here sentences can name what was typed.
     make_grid(chosen, hyperparameters, _typed(hyperparameters, epochs))
+    drawing.check(chosen)
     place = Workspace(source.workspace)
     run, _ = probe_head(
         place,
@@ -97,11 +177,12 @@ def probe(
         hyperparameters=hyperparameters,
         seed=seed or 0,
         protocol=protocol,
-        source=Source(feature, source.key, source.label, source.split, source.on_missing),
+        source=source.of(feature),
     )
     say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
     say_score(place.predictions(run))
+    drawing.draw(place, dataset, run)
 
 
 def _hyperparameters(settings: list[str], epochs: int | None) -> dict[str, Any]:

@@ -87,7 +87,12 @@ def end_with_failed(failed: Mapping[str, str]) -> NoReturn:
 
 
 def show_dry_run(
-    place: Workspace, study: Study, only: list[str], given: Mapping[str, bool]
+    place: Workspace,
+    study: Study,
+    only: list[str],
+    given: Mapping[str, bool],
+    *,
+    strict: bool = False,
 ) -> None:
     """Show what would be done; refuse the options that only a run has."""
     from frostline.cache import InputError
@@ -97,6 +102,6 @@ def show_dry_run(
     for option in (name for name, is_given in given.items() if is_given):
         raise InputError(f"--dry-run shows the plan and runs nothing: leave {option} out.")
     # Manifests are brought up to date; weights are not fetched.
-    plan = plan_study(place, study, only, fetch=False)
+    plan = plan_study(place, study, only, fetch=False, strict=strict)
     if not show_plan(place, study, plan):
         raise typer.Exit(1)

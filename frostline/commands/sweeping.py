@@ -39,6 +39,8 @@ OPTIONS = {
     "label": "--label",
     "split": "--split",
     "on_missing": "--on-error",
+    "level": "--level",
+    "pool": "--pool",
 }
 
 
@@ -187,6 +189,8 @@ def _given(
         "label": source.label if source.label != "label" else None,
         "split": source.split if source.split != "split" else None,
         "on_missing": source.on_missing if source.on_missing != "error" else None,
+        "level": source.level,
+        "pool": source.pool,
     }
     return {name: value for name, value in keys.items() if value is not None}
 

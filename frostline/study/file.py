@@ -20,8 +20,9 @@ from frostline.extract.engine import Engine
 from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import OF_LORA, Recipe, make_recipe
 from frostline.names import as_parameters
-from frostline.probe.heads.registry import HEADS
-from frostline.probe.sweep.settings import Sweep, parse_sweep
+from frostline.probe.choices import Level, Pool
+from frostline.probe.heads.registry import HEADS, make_grid
+from frostline.probe.sweep.settings import Sweep, check_level, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 from frostline.stages import Machine, Network
 from frostline.study.entries.clinical import ClinicalEntry
@@ -119,7 +120,11 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         `norm`, `first:N`, `classifier` (VGG's hidden linear layers) or `all`. A list of these in a
         file is a protocol of each.
     head : str, optional
-        `logistic`, `ordinal`, `adam`, `knn`, `centroid` or `majority`, for `unfreeze: none`.
+        `logistic`, `ordinal`, `adam`, `knn`, `centroid`, `majority` or `attention`, for
+        `unfreeze: none`.
+    level, pool : str, optional
+        Of that head: `patient`, if it answers for all images of a group together, and what makes
+        one embedding of theirs, `mean` or `max` (docs/patients.md).
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
     batch : int or "auto", optional
@@ -134,7 +139,11 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
 
     recipe: Literal["paper", "standard"] = "paper"
     unfreeze: Unfreeze = "none"
-    head: Literal["logistic", "ordinal", "adam", "knn", "centroid", "majority"] | None = None
+    head: (
+        Literal["logistic", "ordinal", "adam", "knn", "centroid", "majority", "attention"] | None
+    ) = None
+    level: Level | None = None
+    pool: Pool | None = None
     weights: str | None = None
     image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
@@ -155,7 +164,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             return {"": self}
         fields = dict.fromkeys([*Recipe.model_fields, "batch", "train"])
         found = {"": self.model_copy(update=fields)}
-        common = {"feature": None, "train": None, "head": None}
+        common = {"feature": None, "train": None, "head": None, "level": None, "pool": None}
         for one in self.train or []:
             how = {"unfreeze": "all", "weights": "random"} if one == SCRATCH else {"unfreeze": one}
             idle = {} if is_lora(one) else dict.fromkeys(OF_LORA)
@@ -201,6 +210,11 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         """Name the head on cached embeddings: the one given, or the recipe's."""
         return self.head or PROTOCOL_HEADS[self.recipe]
 
+    def of_patients(self) -> dict[str, Any]:
+        """Give `level` and `pool` where they are given."""
+        given = {"level": self.level, "pool": self.pool}
+        return {name: value for name, value in given.items() if value is not None}
+
     def seeds(self, asked: Sequence[int]) -> list[int]:
         """List the seeds of its runs, of those asked for: one where no seed changes the head."""
         return HEADS[self.head_name()].seeds(asked) if self.unfreeze == "none" else list(asked)
@@ -220,8 +234,21 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         if self.unfreeze != "none":
             if self.head is not None:
                 raise InputError("A head is for `unfreeze: none`; all others have a linear one.")
+            if of_patients := self.of_patients():
+                raise InputError(
+                    f"The key {next(iter(of_patients))} is for `unfreeze: none`: all other models "
+                    "are trained on images."
+                )
             return
+        if self.is_depth and self.level == "patient":
+            raise InputError(
+                "The protocol of depth reads images: give level to a protocol of one feature."
+            )
         head = self.head_name()
+        heads, any_one = {head: make_grid(head, {})}, ["any"]
+        check_level(
+            Sweep(datasets=any_one, backbones=any_one, heads=heads, **self.of_patients()), {}
+        )
         for name in given:
             if head != "adam" or name not in ADAM_FIELDS:
                 takes = f"only {', '.join(ADAM_FIELDS)}" if head == "adam" else "no field"

@@ -168,7 +168,7 @@ class _Planner:
         """Add embeddings, and a head on them, or on those of every depth."""
         entry, folds = cell.entry, self._folds(plan, cell)
         stored = plan.add(Step("embeddings", _store_name(cell), store, needs, cell))
-        head = {"head": entry.head_name(), "settings": entry.changes()}
+        head = {"head": entry.head_name(), "settings": entry.changes(), **entry.of_patients()}
         run: dict[str, Any] = {**store, **trained, **head}
         heads, metric = study_heads(self.study, cell, folds), self.study.primary_metric
         run |= self._order(cell, heads.sweep(cell.dataset, cell.backbone.name))

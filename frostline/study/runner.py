@@ -96,17 +96,16 @@ def run_study(
     Raises
     ------
     InputError
-        If a pattern fits no run, the disk cannot be written, or torchrun started several of these.
+        If a pattern fits no run, the disk cannot be written, or torchrun started several of these;
+        if `strict`, where a run cannot start.
     """
     refuse_ranks("run")
     _check_shares(jobs, shard)
     _clear(workspace)
-    plan = plan_study(workspace, study, only)
+    plan = plan_study(workspace, study, only, strict=strict)
     changed = changed_runs(workspace, study.name, plan.runs())
     for sentence in [*plan.left_out, *plan.said, *changed]:
         say(sentence)
-    if strict and plan.failed:
-        raise InputError(next(iter(plan.failed.values())))
     broken = _settle(workspace, study, plan, jobs, shard).failed
     # A store that failed is shown by the runs that need it.
     shown = [step for step in plan.steps if step.kind not in STORES and step.key in broken]
@@ -141,7 +140,12 @@ def _check_shares(jobs: int, shard: Shard | None) -> None:
 
 
 def plan_study(
-    workspace: Workspace, study: Study, only: Sequence[str] = (), *, fetch: bool = True
+    workspace: Workspace,
+    study: Study,
+    only: Sequence[str] = (),
+    *,
+    fetch: bool = True,
+    strict: bool = False,
 ) -> Plan:
     """Index the data sets of a study's runs, and plan these.
 
@@ -151,7 +155,7 @@ def plan_study(
     Raises
     ------
     InputError
-        If a pattern fits no run, or every backbone is left out.
+        If a pattern fits no run, every backbone is left out, or, if `strict`, a run cannot start.
     """
     cells = study_cells(study, only)
     broken: dict[str, str] = {}
@@ -163,6 +167,10 @@ def plan_study(
             broken[name] = str(error)
     check_positive(workspace, study)
     plan = make_plan(workspace, study, cells, broken, fetch=fetch)
+    if strict and plan.failed:
+        for sentence in [*plan.left_out, *plan.said]:
+            say(sentence)
+        raise InputError(next(iter(plan.failed.values())))
     plan.failed = {name: as_parameters(sentence) for name, sentence in plan.failed.items()}
     if not plan.steps and not plan.failed:
         raise InputError(f"Nothing is left of study {study.name!r}. {' '.join(plan.left_out)}")

@@ -82,6 +82,7 @@ def study_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
         study.datasets[cell.dataset].columns(),
         missing_images(study.on_error),
         cell.entry.changes(),
+        cell.entry.of_patients(),
     )
 
 
@@ -155,6 +156,7 @@ def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             embedding_key(step),
             *_columns(study, step),
             missing_images(study.on_error),
+            **cell.entry.of_patients(),
         ),
     )
     return _trained(workspace, step, run, new)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.utils import check_random_state
 
 from frostline.probe.heads.grids import AdamGrid
-from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe
+from frostline.probe.heads.preparation import Index, TrainingData, ValidatedProbe, seed_of
 from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 Array = NDArray[np.floating]
@@ -80,7 +79,7 @@ class AdamProbe(ValidatedProbe):
         self.random_state = random_state
 
     def _learn(self, data: TrainingData, parts: list[tuple[Index, Index]]) -> None:
-        seed = _seed(self.random_state)
+        seed = seed_of(self.random_state)
         recipe = HeadRecipe(self.lr, self.weight_decay, self.hidden)
         selections = [
             select_epochs(data, part, [recipe], self.epochs, self.batch_size, seed)
@@ -166,10 +165,3 @@ def _batches(data: TrainingData, rows: Index, size: int) -> Batches:
     X = torch.from_numpy(data.X[rows].astype(np.float32, copy=False))
     weight = torch.from_numpy(data.weight[rows].astype(np.float32))
     return Batches(X, torch.from_numpy(data.codes[rows].astype(np.int64)), weight, size)
-
-
-def _seed(random_state: Any) -> int:
-    """An int is itself the seed; anything else draws one."""
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))

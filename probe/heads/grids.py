@@ -93,6 +93,16 @@ class MajorityGrid(Strict):
     """`MajorityProbe` has nothing to choose."""
 
 
+class AttentionGrid(Strict):
+    """Strengths of `AttentionProbe`: of equal scores the strongest penalty wins."""
+
+    C: Annotated[list[Positive], Many, AtLeastOne] = np.logspace(-4, 2, 7).tolist()
+    hidden: Annotated[list[Count], Many, AtLeastOne] = [64]
+    class_weight: ClassWeight = None
+    tol: Positive = 1e-5
+    max_iter: Count = 200
+
+
 def candidates(grid: BaseModel) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """List every combination of a grid's lists, the most regularised first, and what they share."""
     values = grid.model_dump()

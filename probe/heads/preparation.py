@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import check_cv
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -153,6 +153,13 @@ def standardise(X: Array, weight: NDArray[np.float64]) -> tuple[Array, Array]:
     constant = scale <= 10 * np.finfo(X.dtype).eps * np.abs(mean)
     scale[constant] = 1
     return mean.astype(X.dtype), scale.astype(X.dtype)
+
+
+def seed_of(random_state: Any) -> int:
+    """Give a seed: an int is itself one, anything else draws one."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def folds(cv: Any, data: TrainingData, groups: ArrayLike | None) -> list[tuple[Index, Index]]:

@@ -39,6 +39,8 @@ class Head:
         Whether the selected head is fitted again, to training and validation images.
     ordinal : bool
         Whether it goes by the order of the classes, which it takes as `classes`.
+    bags : bool
+        Whether it takes all images of a patient, and answers for the patient.
     """
 
     grid: type[BaseModel]
@@ -47,6 +49,7 @@ class Head:
     seeded: bool = False
     refits: bool = True
     ordinal: bool = False
+    bags: bool = False
 
     def seeds(self, asked: Sequence[int]) -> list[int]:
         """List the seeds that it is trained with: those asked for, or 0 where none changes it."""
@@ -72,6 +75,13 @@ HEADS: dict[str, Head] = {
     "knn": Head(grids.KNNGrid, "knn:KNNProbe", "trainers.knn:KNN"),
     "centroid": Head(grids.CentroidGrid, "simple:CentroidProbe", "trainers.one_by_one:CENTROID"),
     "majority": Head(grids.MajorityGrid, "simple:MajorityProbe", "trainers.one_by_one:MAJORITY"),
+    "attention": Head(
+        grids.AttentionGrid,
+        "attention:AttentionProbe",
+        "trainers.attention:ATTENTION",
+        seeded=True,
+        bags=True,
+    ),
 }
 assert list(HEADS) == list(HeadName)
 

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frostline.probe.heads.scoring import score_heads
+from frostline.probe.solver.bags import Bags
 
 Index = NDArray[np.intp]
 Candidate = Mapping[str, Any]
@@ -59,6 +60,7 @@ class Pool:
     Attributes
     ----------
     X : float32 [n, p]
+        Of heads that take bags, `Bags` of that type, a row of the pool being a bag.
     codes : int [n]
         Positions in `classes`; -1 where there is no label.
     classes : list of str
@@ -70,7 +72,7 @@ class Pool:
         are; -1 for rows that none holds out.
     """
 
-    X: NDArray[np.float32]
+    X: Any
     codes: Index
     classes: list[str]
     reference: Index
@@ -83,6 +85,8 @@ class Pool:
         from frostline.probe.heads.preparation import standardise
 
         known = self.X if len(self.reference) == len(self.X) else self.X[self.reference]
+        if isinstance(known, Bags):
+            known = known.values
         return standardise(known, np.ones(len(known)))
 
     def score(

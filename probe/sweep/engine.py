@@ -21,6 +21,7 @@ from frostline.cache import Store, Workspace, read_manifest
 from frostline.probe.embedded import Embedded, pooled_images, split_images, with_embeddings
 from frostline.probe.heads.scoring import METRICS, scored_groups
 from frostline.probe.heads.training import Fit, Index, Pool
+from frostline.probe.patients import to_patients
 from frostline.probe.sweep.head_run import Data, HeadRun
 from frostline.probe.sweep.run_files import Trained, write_run
 from frostline.probe.sweep.selection import Choice, choices
@@ -88,6 +89,8 @@ def load(workspace: Workspace, data: Data, pooled: bool) -> Loaded:
             else split_images(manifest, data.label, data.split)
         )
     embedded = with_embeddings(images, store, data.dataset, on_missing=data.on_missing)
+    if data.pooling is not None:
+        embedded = to_patients(embedded, data.pooling)
     # Features of test images standardise nothing, unless every image is a test image once.
     reference = embedded.rows("test") if pooled else embedded.rows("train", "val")
     codes = pd.Categorical(embedded.images["label"], categories=embedded.classes).codes
@@ -113,7 +116,7 @@ _load_once = lru_cache(maxsize=1)(load)
 def train_runs(workspace: Workspace, runs: Sequence[HeadRun], loaded: Loaded) -> None:
     """Score what is new of runs of one head and seed, and write what validation selects."""
     start = time.perf_counter()
-    rows = [training_rows(run, loaded.images, loaded.embedded.images) for run in runs]
+    rows = [training_rows(run, loaded.images, loaded.embedded) for run in runs]
     heads = _train_once(workspace, loaded.pool, runs[0], rows[0]) if len(runs) == 1 else None
     _score_missing(workspace, loaded.pool, runs, rows)
     todo = [place for place, run in enumerate(runs) if not run.is_predicted(workspace)]

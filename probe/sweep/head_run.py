@@ -9,7 +9,7 @@ from typing import Any
 from frostline.cache import Workspace, run_id, spec_key
 from frostline.cache.versions import numbered
 from frostline.cache.workspace import file_safe
-from frostline.probe.choices import OnMissing
+from frostline.probe.choices import OnMissing, Pooling
 from frostline.probe.heads.registry import HEADS, Head
 from frostline.probe.heads.training import Candidate, pairs
 from frostline.probe.own_estimator import OwnEstimator
@@ -26,6 +26,8 @@ class Data:
         Columns of the manifest.
     on_missing : {"error", "skip"}
         What to do about images that the store lacks.
+    pooling : {"mean", "max", "attention"}, optional
+        What makes one row of all images of a patient; None where a row is an image.
     """
 
     dataset: str
@@ -36,6 +38,11 @@ class Data:
     label: str = "label"
     split: str = "split"
     on_missing: OnMissing = "error"
+    pooling: Pooling | None = None
+
+    def level(self) -> dict[str, str]:
+        """Say that rows are patients, and of what they are made; nothing where they are images."""
+        return {} if self.pooling is None else {"level": "patient", "pool": self.pooling}
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,14 @@ class HeadRun:
             "label": self.data.label,
             "split": self.data.split,
             "on_missing": self.data.on_missing,
+            **self.data.level(),
         }
         return numbered("probe", what)
+
+    def head_words(self) -> str:
+        """Name the head in tables: of patients with the level, and with what pools their images."""
+        level = " ".join(word for word in self.data.level().values() if word != self.head)
+        return f"{self.head} ({level})" if level else self.head
 
     def scores_path(self, workspace: Workspace) -> Path:
         """Give the place of its validation scores."""
@@ -159,7 +172,8 @@ class HeadRun:
 
     def _slug(self, first: str) -> str:
         feature, set_ = file_safe(self.data.feature), self.training
-        words = [first, file_safe(self.data.backbone), feature, self.head, self.protocol]
+        head = file_safe("-".join(dict.fromkeys([self.head, *self.data.level().values()])))
+        words = [first, file_safe(self.data.backbone), feature, head, self.protocol]
         words += [] if set_.size is None else [f"n{set_.size}", f"d{set_.draw}"]
         words += [f"cv{set_.cv[0]}"] if set_.cv else []
         return "-".join([*words, f"s{self.seed}"])

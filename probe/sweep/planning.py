@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from frostline.probe.embedded import (
 from frostline.probe.heads.grids import candidates
 from frostline.probe.heads.registry import HEADS
 from frostline.probe.heads.training import pairs
+from frostline.probe.patients import check_patients
 from frostline.probe.sweep.draws import draw_order, group_folds
 from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
 from frostline.probe.sweep.settings import Sweep
@@ -87,9 +88,14 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
 
 
 def _images(manifest: Manifest, sweep: Sweep) -> pd.DataFrame:
-    if sweep.cv:
-        return pooled_images(manifest, sweep.label)
-    return split_images(manifest, sweep.label, sweep.split)
+    images = (
+        pooled_images(manifest, sweep.label)
+        if sweep.cv
+        else split_images(manifest, sweep.label, sweep.split)
+    )
+    if sweep.level == "patient":
+        check_patients(images, name_of(manifest))
+    return images
 
 
 def class_orders(
@@ -127,7 +133,7 @@ def _runs(
             repeat = [training.cv[1]] if training.cv else []
             for seed in repeat or HEADS[head].seeds(sweep.seeds):
                 yield HeadRun(
-                    data,
+                    replace(data, pooling=sweep.pooling(head)),
                     head,
                     tuple(tried),
                     shared,
@@ -169,6 +175,8 @@ def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[f
         If the data set cannot be trained on, or gives none of the sizes.
     """
     images = _images(manifest, sweep)
+    if sweep.level == "patient":
+        images = images.drop_duplicates(["group_id", "split"])
     if cv := sweep.folds():
         count, repeats = cv
         without = [len(images) * (count - left_out) / count for left_out in (1, 2)]
@@ -240,6 +248,8 @@ def _other_images(
         return None, {}
     manifest = read_manifest(workspace.manifest(sweep.test_dataset))
     others = pooled_images(manifest, sweep.label, least_classes=1)
+    if sweep.level == "patient":
+        check_patients(others, sweep.test_dataset)
     trained = images[images["split"].isin(["train", "val"])]
     strange = sorted(set(others["label"]) - set(trained["label"].dropna()))
     if strange:

@@ -147,7 +147,7 @@ def _about(run: HeadRun) -> dict[str, Any]:
         "backbone": run.data.backbone,
         "feature": run.data.feature,
         "store_key": run.data.store_key,
-        "head": run.head,
+        "head": run.head_words(),
         "seed": run.seed,
         "train_groups": size,
         "draw": draw if size else None,
@@ -225,7 +225,7 @@ def heat_map(results: Results, metric: str) -> pd.DataFrame:
     means = mine.groupby([*names, "hyperparameters"], sort=False)["value"].mean().reset_index()
     values = pd.DataFrame([json.loads(text) for text in means["hyperparameters"]])
     if "hidden" in values:
-        is_adam = (means["head"] == "adam").to_numpy()
+        is_adam = means["head"].str.match(r"adam\b").to_numpy()
         values.loc[is_adam, "hidden"] = values.loc[is_adam, "hidden"].astype(float).fillna(0)
     return pd.concat([means[names], values, means["value"].rename("score")], axis=1)
 

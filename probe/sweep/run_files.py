@@ -13,12 +13,14 @@ from frostline.cache import Store, Workspace, declared_classes, declared_sources
 from frostline.cache.versions import versions
 from frostline.probe.embedded import Embedded, pooled_images, with_embeddings
 from frostline.probe.heads.storage import save_head, save_no_head
+from frostline.probe.patients import to_patients
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, hyperparameters
 from frostline.probe.sweep.training_rows import TrainingRows
 from frostline.report import Predictions, write_predictions
 from frostline.report.manuscript.card import write_card
 from frostline.report.predictions import in_class_order, predictions_table
+from frostline.report.statistics.aggregate import IMAGES
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def _write_other(
     images = pooled_images(manifest, data.label, least_classes=1)
     store = Store.open(workspace.embeddings(name, data.backbone) / data.store_key)
     other = with_embeddings(images, store, name, on_missing=data.on_missing)
+    if data.pooling is not None:
+        other = to_patients(other, data.pooling)
     meta = {
         **meta,
         "run": run.test_run(),
@@ -111,11 +115,15 @@ def _predictions(
 ) -> pd.DataFrame:
     """Answers of a head; of one without probabilities, labels alone."""
     if images.empty:
-        return predictions_table(images, classes, np.empty((0, len(classes))))
-    if run.own is None or run.own.gives_probabilities:
-        return predictions_table(images, classes, head.predict_proba(X))
-    table = images[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
-    return table.assign(prediction=head.predict(X))
+        table = predictions_table(images, classes, np.empty((0, len(classes))))
+    elif run.own is None or run.own.gives_probabilities:
+        table = predictions_table(images, classes, head.predict_proba(X))
+    else:
+        table = images[["image_id", "group_id", "split", "label"]].reset_index(drop=True)
+        table = table.assign(prediction=head.predict(X))
+    if run.data.pooling is None:
+        return table
+    return table.assign(**{IMAGES: images[IMAGES].to_numpy()})
 
 
 def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, Any]:
@@ -136,7 +144,8 @@ def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, A
         "protocol": run.protocol,
         "unfreeze": "none",
         "feature": data.feature,
-        "head": run.head,
+        "head": run.head_words(),
+        **run.data.level(),
         "hyperparameters": chosen[0] if cv is None else {"folds": chosen},
         "seed": run.seed,
         "train_fraction": rows.fraction,

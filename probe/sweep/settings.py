@@ -13,7 +13,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_name
-from frostline.probe.choices import OnMissing, Protocol, SelectionMetric
+from frostline.probe.choices import Level, OnMissing, Pool, Pooling, Protocol, SelectionMetric
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
 
@@ -51,6 +51,11 @@ class Sweep(BaseModel):
         Columns of the manifest.
     on_missing : str
         What to do about images that a store lacks: `error`, or `skip` them.
+    level : str
+        `image`, or `patient`: heads answer for all images of a group together.
+    pool : str, optional
+        At that level, what makes one embedding of a patient's images for heads that take one: their
+        `mean` (if None) or `max`.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -71,6 +76,14 @@ class Sweep(BaseModel):
     label: str = "label"
     split: str = "split"
     on_missing: OnMissing = "error"
+    level: Level = "image"
+    pool: Pool | None = None
+
+    def pooling(self, head: str) -> Pooling | None:
+        """Say what makes one row of a patient's images for a head; None where images are rows."""
+        if self.level == "image":
+            return None
+        return "attention" if HEADS[head].bags else self.pool or "mean"
 
     def folds(self) -> tuple[int, int] | None:
         """Return K and R of `cv`."""
@@ -147,7 +160,9 @@ def parse_sweep(
         raise InputError(sentence if key in typed else f"{where}: {sentence}")
     if sweep.name:
         return sweep
-    digest = spec_key(sweep.model_dump(exclude={"name"}))[:8]
+    # Older than levels: the names of sweeps of images stay what they were.
+    later = {"level", "pool"} if sweep.level == "image" else set()
+    digest = spec_key(sweep.model_dump(exclude={"name"} | later))[:8]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem or _words(sweep)).lstrip(".-")
     return sweep.model_copy(update={"name": f"{name}-{digest}"})
 
@@ -220,8 +235,38 @@ def _contradictions(sweep: Sweep, typed: Mapping[str, str]) -> Iterator[tuple[st
             f"{said('draws')} is for the sizes in {said('train_groups')}: name some, or leave it "
             "out.",
         )
+    yield from _level_contradictions(sweep, said)
     if sweep.cv is not None:
         yield from _cv_contradictions(sweep, sweep.cv, said)
+
+
+def check_level(sweep: Sweep, options: Mapping[str, str]) -> None:
+    """Refuse a level that does not go with the heads; `options` says how keys were typed.
+
+    Raises
+    ------
+    InputError
+        The first contradiction, in a sentence.
+    """
+    for _, sentence in _level_contradictions(sweep, lambda key: options.get(key, key)):
+        raise InputError(sentence)
+
+
+def _level_contradictions(sweep: Sweep, said: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    bags = [name for name in sweep.heads if HEADS[name].bags]
+    if sweep.level == "image" and bags:
+        yield (
+            "heads",
+            f"Head {bags[0]!r} answers for a patient by all images: add {said('level')} patient.",
+        )
+    if sweep.pool is not None and sweep.level == "image":
+        yield "pool", f"{said('pool')} is for {said('level')} patient: add that, or leave it out."
+    elif sweep.pool is not None and len(bags) == len(sweep.heads):
+        yield (
+            "pool",
+            f"{said('pool')} changes nothing of {bags[0]}, which weighs the images itself: leave "
+            "it out.",
+        )
 
 
 def _cv_contradictions(

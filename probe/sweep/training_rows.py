@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from frostline.probe.embedded import Embedded
 from frostline.probe.heads.training import Index, Part, pairs
 from frostline.probe.sweep.draws import draw_order, drawn_rows, group_folds, validation_size
 from frostline.probe.sweep.head_run import HeadRun
+from frostline.report.statistics.aggregate import IMAGES
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TrainingRows:
     fraction: float
 
 
-def training_rows(run: HeadRun, images: pd.DataFrame, embedded: pd.DataFrame) -> TrainingRows:
+def training_rows(run: HeadRun, images: pd.DataFrame, known: Embedded) -> TrainingRows:
     """Find the rows of a run.
 
     Parameters
@@ -46,11 +48,12 @@ def training_rows(run: HeadRun, images: pd.DataFrame, embedded: pd.DataFrame) ->
     run : HeadRun
     images : DataFrame
         All images of the data set, from whose groups draws are made.
-    embedded : DataFrame
-        Those that have an embedding: rows are positions in it.
+    known : Embedded
+        Those that have an embedding, or their patients: rows are positions in it.
     """
     if run.training.cv:
-        return _folds(run.data.dataset, *run.training.cv, embedded)
+        return _folds(run.data.dataset, *run.training.cv, known)
+    embedded = known.images
     size, draw = run.training.size, run.training.draw
     train, val = (draw_order(images, part, draw) for part in ("train", "val"))
     count = len(train.groups) if size is None else size
@@ -68,8 +71,14 @@ def training_rows(run: HeadRun, images: pd.DataFrame, embedded: pd.DataFrame) ->
     )
 
 
-def _folds(name: str, folds: int, repeat: int, images: pd.DataFrame) -> TrainingRows:
-    fold = group_folds(images, folds, repeat, name)
+def _folds(name: str, folds: int, repeat: int, known: Embedded) -> TrainingRows:
+    images = known.images
+    if known.members is None:
+        fold = group_folds(images, folds, repeat, name)
+    else:
+        # Those of the images, so that heads of both levels are trained on the same patients.
+        own = group_folds(known.members, folds, repeat, name)
+        fold = own[np.cumsum(images[IMAGES].to_numpy()) - 1]
     members = [np.flatnonzero(fold == number) for number in range(folds)]
     others = [np.flatnonzero(fold != number) for number in range(folds)]
     parts = [

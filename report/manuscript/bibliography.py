@@ -222,6 +222,13 @@ REFERENCES: dict[str, str] = {
         volume="17",
         pages="873--890",
     ),
+    "ilse2018": _talk(
+        "Ilse, Maximilian and Tomczak, Jakub M. and Welling, Max",
+        "Attention-based Deep Multiple Instance Learning",
+        "International Conference on Machine Learning",
+        2018,
+        pages="2127--2136",
+    ),
     "mccullagh1980": _article(
         "McCullagh, Peter",
         "Regression Models for Ordinal Data",

@@ -49,9 +49,17 @@ def model_card(run: Predictions) -> str:
         said = " ".join(markdown_text(CITED.sub("", one).replace("  ", " ")) for one in sentences)
         lines += [f"## {heading}", "", said, ""] if sentences else []
     lines += ["## Scores", "", _scores(run), "", "## Use", ""]
-    lines += [
+    applied = (
         f"`frostline predict --run {run.run} IMAGES` applies it; `frostline export` writes it as "
-        "ONNX.",
+        "ONNX."
+    )
+    if run.meta.get("level") == "patient":
+        applied = (
+            "It answers for a patient by all images together: `frostline sweep --test-dataset` "
+            "applies it to another data set."
+        )
+    lines += [
+        applied,
         "",
         *_needed(run),
         "It is made for images like those it was trained on, and is no medical device. Whom it is "

@@ -24,6 +24,11 @@ REFITTED = (
 )
 
 
+def head_kind(head: str) -> str:
+    """Give the head's own name of what tables call it: `adam` of `adam (patient mean)`."""
+    return head.split(" (")[0]
+
+
 def evidence_sentences(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Say how the tables of clinical evidence were made; nothing of those that are empty.
 
@@ -60,7 +65,7 @@ def _chosen(tables: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
 
 def _is_refitted(rows: pd.DataFrame) -> bool:
     """Say whether some rows are of heads that are fitted again after validation."""
-    return bool((rows["unfreeze"].eq("none") & ~rows["head"].isin(KEPT_HEADS)).any())
+    return bool((rows["unfreeze"].eq("none") & ~rows["head"].map(head_kind).isin(KEPT_HEADS)).any())
 
 
 def _operating(table: pd.DataFrame) -> str:

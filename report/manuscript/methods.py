@@ -13,7 +13,7 @@ import pandas as pd
 
 from frostline.cache.tables.unfreezing import parse_unfreezing
 from frostline.cache.tables.words import counted
-from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences
+from frostline.report.manuscript.evidence import KEPT_HEADS, evidence_sentences, head_kind
 from frostline.report.overlap import overlap_sentences
 from frostline.report.predictions import Predictions
 from frostline.report.statistics.metrics import find_metric
@@ -41,7 +41,10 @@ HEADS = {
     "adam": "a linear layer trained by Adam [@kingma2015]",
     "knn": "nearest neighbours",
     "centroid": "nearest class means",
+    "attention": "gated attention over all images of a patient [@ilse2018], with logistic "
+    "regression of their weighted mean and an L2 penalty on all weights,",
 }
+POOLS = {"mean": "mean", "max": "greatest", "attention": ""}
 SOFTWARE = ("python", "torch", "torchvision", "timm", "scikit-learn", "onnxruntime", "openvino")
 CITED_SOFTWARE = {
     "torch": " [@paszke2019]",
@@ -228,8 +231,11 @@ def training_sentences(material: Material) -> list[str]:
 
 def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
     features = _listed(list(dict.fromkeys(str(run["feature"]) for run in runs)))
+    pool = POOLS.get(str(runs[0].get("pool")), "")
+    head = head_kind(head)
     words = f"Frozen: embeddings ({features}) were computed once, and {HEADS.get(head, head)} "
-    found = [words + "was trained on them."]
+    of_patients = f"the {pool} embedding of all images of each patient" if pool else "them"
+    found = [f"{words}was trained on {of_patients}."]
     tried = {run["candidates"] for run in runs if run["candidates"]}
     chosen = _listed(sorted({name for run in runs for name in run.get("validation") or {}}))
     if tried != {1} and tried and chosen:

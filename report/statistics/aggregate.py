@@ -16,6 +16,10 @@ from frostline.report.statistics.choices import Aggregate
 AGGREGATES = get_args(Aggregate)
 SLICE_MARK = "#z="
 IMAGES = "images_of_group"
+OF_PATIENTS = Note(
+    "One row a patient, by a head that answers for all images of a patient together "
+    "(`--level patient`)."
+)
 
 
 def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predictions:
@@ -41,6 +45,8 @@ def aggregate_predictions(predictions: Predictions, how: str = "auto") -> Predic
     """
     if how not in AGGREGATES:
         raise InputError(f"There is no aggregate {how!r}: choose from {', '.join(AGGREGATES)}.")
+    if predictions.meta.get("level") == "patient":
+        return replace(predictions, notes=(*predictions.notes, OF_PATIENTS))
     table, name = predictions.table, predictions.run
     known = bool(table["group_id"].notna().any())
     if how == "auto":

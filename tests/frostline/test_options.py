@@ -90,6 +90,7 @@ BARE = SLICES.replace(" --mask '{patient}_mask.nii.gz'", "")
 EXTRACT = f"extract --dataset mine {TINY}"
 FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
+ATTENTION = PROBE.replace("knn", "attention") + " --level patient --set C=1"
 SWEEP = "sweep --dataset mine --backbone timm:test_vit --head centroid --jobs 1"
 EVALUATE = "evaluate centroid.parquet --replicates 100"
 BENEFIT = "evaluate centroid.parquet --net-benefit 0.2"
@@ -219,6 +220,12 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "probe --label": Refused(PROBE, f"{PROBE} --label grade", "grade"),
     "probe --split": Refused(PROBE, f"{PROBE} --split fold", "fold"),
+    "probe --level": Acts(PROBE, f"{PROBE} --level patient"),
+    "probe --pool": Acts(f"{PROBE} --level patient", f"{PROBE} --level patient --pool max"),
+    "probe --figure": Acts(ATTENTION, f"{ATTENTION} --figure weights.png"),
+    "probe --with-images": Acts(
+        f"{ATTENTION} --figure weights.png", f"{ATTENTION} --figure weights.png --with-images"
+    ),
     "probe --workspace": Refused(PROBE, f"{PROBE} --workspace other", "no data set"),
     "sweep --name": Acts(SWEEP, f"{SWEEP} --name mine"),
     "sweep --dataset": Refused(SWEEP, SWEEP.replace("mine", "two"), "two"),
@@ -251,6 +258,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "sweep --label": Refused(SWEEP, f"{SWEEP} --label grade", "grade"),
     "sweep --split": Refused(SWEEP, f"{SWEEP} --split fold", "fold"),
+    "sweep --level": Acts(SWEEP, f"{SWEEP} --level patient"),
+    "sweep --pool": Acts(f"{SWEEP} --level patient", f"{SWEEP} --level patient --pool max"),
     "sweep --workspace": Refused(SWEEP, f"{SWEEP} --workspace other", "no data set"),
     # Depth: what the command does with them is in test_depth.py.
     "depth --dataset": Passes(DEPTHS, DEPTH, DEPTH.replace("mine", "two")),
@@ -281,7 +290,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "depth --batch-size": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --batch-size 4"),
     "depth --lr": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --lr 1e-2"),
     "depth --set": Passes(DEPTHS, f"{DEPTH} --train 1", f"{DEPTH} --train 1 --set ema=0.9"),
-    "depth --workspace": Passes(DEPTHS, DEPTH, f"{DEPTH} --workspace other"),
+    "depth --workspace": Passes(
+        "frostline.study.runner:run_study", DEPTH, f"{DEPTH} --workspace other"
+    ),
     "finetune --dataset": Acts(FINETUNE, FINETUNE.replace("mine", "two")),
     "finetune --backbone": Acts(FINETUNE, FINETUNE.replace("test_vit", "test_resnet")),
     "finetune --protocol": Acts(

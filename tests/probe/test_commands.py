@@ -93,7 +93,7 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
         (
             "probe --head svm",
             "Value error, 'svm' is not one of 'logistic', 'ordinal', 'adam', 'knn', 'centroid', "
-            "'majority'.",
+            "'majority', 'attention'.",
         ),
         (
             "sweep --head knn --grid logistic.C=1",

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from frostline.probe import AdamProbe, LogisticProbe
+from frostline.probe import AdamProbe, AttentionProbe, LogisticProbe
 from frostline.probe.solver.stacked_adam import Batches, HeadRecipe, train_heads
 
 from .conftest import embeddings
@@ -29,6 +29,8 @@ from .conftest import embeddings
 REPEATED = "weighting a row is not repeating it: {} differ then"
 FOLDS = {"check_sample_weight_equivalence_on_dense_data": REPEATED.format("folds")}
 BATCHES = {"check_sample_weight_equivalence_on_dense_data": REPEATED.format("batches")}
+
+ROUNDED = {"check_sample_weight_equivalence_on_dense_data": "a search ends within its tolerance"}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         (LogisticProbe(tol=1e-12), {}),
         (LogisticProbe(Cs=[0.1, 1.0], cv=3), FOLDS),
         (AdamProbe(epochs=10), BATCHES),
+        (AttentionProbe(hidden=4), ROUNDED),
         (AdamProbe(epochs=10, hidden=4, cv=2), BATCHES),
     ],
 )

@@ -96,7 +96,7 @@ def test_inner_folds_are_scored_as_evaluate_scores_their_images(build: Build) ->
     run(place, **how)
     (one,) = plan_sweep(place, sweep_of(**how)).runs
     loaded = load(place, one.data, pooled=True)
-    rows = training_rows(one, loaded.images, loaded.embedded.images)
+    rows = training_rows(one, loaded.images, loaded.embedded)
     scores = read_scores(place, one)
     assert scores is not None
     inner = inner_scores(one, scores, "log_loss")

@@ -250,7 +250,8 @@ def test_several_stores_and_key(build: Build) -> None:
 def test_unknown_head_and_hyperparameter(build: Build) -> None:
     place = build()
     assert refusal(place, head="svm") == (
-        "There is no head 'svm': choose logistic, ordinal, adam, knn, centroid or majority."
+        "There is no head 'svm': choose logistic, ordinal, adam, knn, centroid, majority or "
+        "attention."
     )
     assert refusal(place, head="adam", hyperparameters={"epoch": 3}) == (
         "Head 'adam' has no hyper-parameter 'epoch': there are lr, weight_decay, hidden, "

@@ -29,12 +29,12 @@ def refusal(**changes: Any) -> str:
             {"head": "knn"},
             "here has no key 'head': there are name, datasets, backbones, features, "
             "key, heads, protocol, metric, seeds, train_groups, draws, cv, test_dataset, label, "
-            "split, on_missing.",
+            "split, on_missing, level, pool.",
         ),
         (
             {"heads": ["svm"]},
-            "here: There is no head 'svm': choose logistic, ordinal, adam, knn, centroid or "
-            "majority.",
+            "here: There is no head 'svm': choose logistic, ordinal, adam, knn, centroid, majority "
+            "or attention.",
         ),
         (
             {"heads": {"knn": {"k": 3}}},
@@ -73,7 +73,7 @@ def refusal(**changes: Any) -> str:
         (
             {"heads": []},
             "here: No head is named: choose among logistic, ordinal, adam, knn, centroid, "
-            "majority.",
+            "majority, attention.",
         ),
     ],
 )

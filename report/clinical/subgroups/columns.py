@@ -106,17 +106,20 @@ def find_column(run: Predictions, sample: Sample, asked: Asked) -> pd.Series:
     if sample.ids is None:
         raise InputError(f"{run.run}: there is no image_id to join {name!r} by: add the column.")
     there = name in table
+    if not there and run.meta.get("level") == "patient":  # its rows have no images
+        known = _of_manifest(run, name, "group_id")
+        return _of_groups(run, known, name, known.index.to_numpy()).reindex(sample.ids)
     values = table[name] if there else table["image_id"].map(_of_manifest(run, name))
     values = values.astype(object)
     if sample.images is None:
         by_id = pd.Series(values.to_numpy(), index=table["image_id"])
     else:
-        by_id = _of_groups(run, values, name)
+        by_id = _of_groups(run, values, name, table["group_id"].to_numpy())
     return by_id.reindex(sample.ids)
 
 
-def _of_groups(run: Predictions, values: pd.Series, name: str) -> pd.Series:
-    grouped = values.groupby(run.table["group_id"].to_numpy())
+def _of_groups(run: Predictions, values: pd.Series, name: str, groups: np.ndarray) -> pd.Series:
+    grouped = values.groupby(groups)
     differing = grouped.nunique() > 1
     if differing.any():
         raise InputError(
@@ -126,8 +129,8 @@ def _of_groups(run: Predictions, values: pd.Series, name: str) -> pd.Series:
     return grouped.first()
 
 
-def _of_manifest(run: Predictions, name: str) -> pd.Series:
-    """Read a column of the manifest of a run's workspace, by image."""
+def _of_manifest(run: Predictions, name: str, index: str = "image_id") -> pd.Series:
+    """Read a column of the manifest of a run's workspace, a row an image, named by `index`."""
     # Scored runs are called by the title of an external data set, which has a name of its own.
     dataset, folder = run.meta.get("external") or run.meta.get("dataset"), run.folder
     path = None
@@ -140,7 +143,7 @@ def _of_manifest(run: Predictions, name: str) -> pd.Series:
         )
     manifest = read_manifest(path)
     values = manifest_column(manifest, name)
-    return pd.Series(values.to_numpy(dtype=object), index=manifest.table["image_id"])
+    return pd.Series(values.to_numpy(dtype=object), index=manifest.table[index])
 
 
 def manifest_column(manifest: Manifest, name: str) -> pd.Series:
