@@ -86,8 +86,9 @@ def finetune_run(
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted, model)
-            meta |= described_sources(workspace, task, manifest)
+            meta = describe(task, data, fitted, model) | described_sources(
+                workspace, task, manifest
+            )
             meta |= {"run": run, "manifest_digest": manifest.digest(*columns)}
             meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
