@@ -86,11 +86,9 @@ def finetune_run(
         fitted = fit(workspace, task, manifest, data, model, blocks, how, checkpoints, watch)
         table = predict_parts(model, data, fitted)
         if first:
-            meta = describe(task, data, fitted, model) | described_sources(
-                workspace, task, manifest
-            )
-            meta |= {"run": run, "manifest_digest": manifest.digest(*columns)}
-            meta |= {"images_without_pixels": missing, "device": device_name(how.device)}
+            meta = describe(task, data, fitted, model) | {"device": device_name(how.device)}
+            meta |= described_sources(workspace, task, manifest) | {"run": run}
+            meta |= {"manifest_digest": manifest.digest(*columns), "images_without_pixels": missing}
             save_model(folder, model, {**meta, "class_order": manifest.classes})
             write_card(folder, Predictions(table, meta))
             # Last: the predictions' file is what says that the run is done.

@@ -97,7 +97,9 @@ KINDS = {
     **dict.fromkeys(
         ("aggregate", "ci", "dataset", "device", "family", "feature", "group_pattern"), _TEXT
     ),
-    **dict.fromkeys(("key", "kind", "label", "name", "on_error", "positive", "precision"), _TEXT),
+    **dict.fromkeys(
+        ("key", "kind", "label", "name", "on_error", "positive", "precision", "search"), _TEXT
+    ),
     **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit"), _TEXT),
     **dict.fromkeys(("data", "file", "folder", "head_weights", "mask", "path", "study"), _PATH),
     "weights": _PATH,
@@ -124,7 +126,10 @@ KINDS = {
     "workers": _whole(0, 1024),
     "columns": _TEXT.paired(),
     "shard": _COUNT.paired(),
-    "slices": _BOUND.paired(),
+    "slices": Kind(
+        f"{_BOUND.paired().words}, or a rule such as 'every:3'",
+        lambda value: _TEXT.fits(value) or _BOUND.paired().fits(value),
+    ),
     "train": _TEXT_OR_WHOLE.several(),
     "unfreeze": _TEXT_OR_WHOLE,
     "threshold": Kind("text or a number", lambda value: _TEXT.fits(value) or _NUMBER.fits(value)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from frostline.names import in_python
 from frostline.report import Predictions, read_predictions
 from frostline.scoring.scores import Scores, evaluate
 
@@ -292,6 +293,7 @@ def _html(frame: pd.DataFrame, caption: str) -> str:
     return table_html(frame_table(frame, caption))
 
 
+@in_python
 def backbones(search: str = "", workspace: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """List the backbones with what one must know of them (docs/backbones.md).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from frostline import stages
 from frostline.cache.errors import InputError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.given import Backbone, PathLike
+    from frostline.probe.choices import OfPatients
     from frostline.protocols import Protocol
     from frostline.report import Predictions
     from frostline.results import Audit, Depth, Report, Run, Sweep
@@ -278,7 +279,7 @@ class Workspace:
         split: str = "split",
         hyperparameters: Mapping[str, Any] | None = None,
         on_error: Literal["stop", "skip"] = "stop",
-        **of_patients: Any,
+        **of_patients: Unpack[OfPatients],
     ) -> Run:
         """Train one head on cached embeddings, unless that is done.
 
@@ -309,7 +310,7 @@ class Workspace:
         from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        of_patients |= {"feature": feature, "key": key, "label": label, "split": split}
+        columns = {"feature": feature, "key": key, "label": label, "split": split}
         run, _ = probe_head(
             self.paths,
             dataset,
@@ -318,7 +319,7 @@ class Workspace:
             hyperparameters=hyperparameters,
             seed=seed,
             protocol=protocol,
-            source=make_source(on_missing=missing_images(on_error), **of_patients),
+            source=make_source(on_missing=missing_images(on_error), **columns, **of_patients),
         )
         return self._run(run)
 

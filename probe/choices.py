@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypedDict
 
 
 class HeadName(StrEnum):
@@ -31,6 +31,14 @@ Level = Literal["image", "patient"]
 
 Pool = Literal["mean", "max"]
 """How the embeddings of a patient's images become one."""
+
+
+class OfPatients(TypedDict, total=False):
+    """Settings of a probe that answers for patients."""
+
+    level: Level
+    pool: Pool | None
+
 
 Pooling = Literal["mean", "max", "attention"]
 """What makes one answer of a patient's images: a `Pool` before the head, or the head itself."""

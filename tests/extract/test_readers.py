@@ -51,8 +51,8 @@ def test_unknown_kinds_and_options_list_the_valid_ones() -> None:
         resolve_options("table", {"label_colum": "dx"})
     assert str(caught.value) == (
         "Kind table has no option 'label_colum': its options are table, image_column, image, "
-        "label_column, group_column, split_column, frame_column, window, follow. Did you mean "
-        "label_column?"
+        "label_column, group_column, split_column, frame_column, window, follow, source. "
+        "Did you mean label_column?"
     )
     with pytest.raises(InputError) as caught:
         resolve_options("table", {"image_column": "file", "label_column": None})
@@ -71,6 +71,7 @@ def test_defaults_are_filled_in() -> None:
         "slices": None,
         "neighbours": False,
         "follow": None,
+        "source": None,
     }
     with pytest.raises(InputError, match="spacing must be three positive numbers"):
         resolve_options("mri-slices", {**options, "spacing": [1, 1]})

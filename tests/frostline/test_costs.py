@@ -39,7 +39,7 @@ replicates: 100
 def cell_of(unfreeze: str) -> Any:
     return SimpleNamespace(
         network=lambda: Network("timm:test_vit", "random"),
-        entry=SimpleNamespace(unfreeze=unfreeze),
+        entry=SimpleNamespace(unfreeze=unfreeze, recipe="standard", changes=dict),
         backbone=SimpleNamespace(name="timm:test_vit"),
     )
 

@@ -215,9 +215,12 @@ def test_two_backbones_are_one_picture(indexed: Path, frostline: Run) -> None:
         ),
         (
             ["--train", "half"],
-            "--train takes numbers of last blocks, all and scratch, such as 1,3,all",
+            "--train takes numbers of last blocks, lora, lora:N, all and scratch, such as",
         ),
-        (["--train", ""], "--train takes numbers of last blocks, all and scratch, such as 1,3,all"),
+        (
+            ["--train", ""],
+            "--train takes numbers of last blocks, lora, lora:N, all and scratch, such as",
+        ),
         (["--train", "1,1"], "--train names 1 twice: name it once."),
         (["--cv", "5"], "--cv is FOLDSxREPEATS with at least 3 folds, such as 5x3, not '5'."),
         (
