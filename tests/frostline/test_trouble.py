@@ -55,7 +55,9 @@ def started_extraction(folder: Path, parts: int) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_extraction_goes_on_with_the_same_numbers(
     tmp_path: Path, frostline: Run, signal_number: int
 ) -> None:
