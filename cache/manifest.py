@@ -256,13 +256,8 @@ def declared_classes(workspace: Workspace, dataset: object) -> list[str] | None:
     The order stands in no run id, so that declaring it later trains nothing again: whoever shows
     classes asks here.
     """
-    if not isinstance(dataset, str) or not is_name(dataset):
-        return None
-    path = workspace.manifest(dataset)
-    if not path.is_file():
-        return None
-    with parquet_parts(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY) as (meta, *_):
-        return _order_in(meta)
+    meta = _metadata(workspace, dataset)
+    return None if meta is None else _order_in(meta)
 
 
 def declared_sources(workspace: Workspace, dataset: object) -> list[str] | None:
@@ -270,13 +265,19 @@ def declared_sources(workspace: Workspace, dataset: object) -> list[str] | None:
 
     Like the order of classes it stands in no run id.
     """
+    meta = _metadata(workspace, dataset)
+    return None if meta is None else _sources_in(meta)
+
+
+def _metadata(workspace: Workspace, dataset: object) -> dict[str, Any] | None:
+    """Read the metadata of a data set's manifest alone; None where it has none."""
     if not isinstance(dataset, str) or not is_name(dataset):
         return None
     path = workspace.manifest(dataset)
     if not path.is_file():
         return None
     with parquet_parts(path, FORMAT, FORMAT_VERSION, [], remedy=REMEDY) as (meta, *_):
-        return _sources_in(meta)
+        return meta
 
 
 def _sources_in(meta: dict[str, Any]) -> list[str]:

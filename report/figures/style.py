@@ -12,8 +12,7 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +229,7 @@ def save_figure(figure: Figure, path: Path | str, *, dpi: int = 300) -> None:
         return write_text(path, to_svg(figure))
     dates: dict[str, Any] = {"pdf": {"CreationDate": None}}
     style: dict[str, Any] = {"dpi": dpi, "facecolor": "white", "metadata": dates.get(kind)}
-    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS), _small_fonts():
+    with atomic_write(path) as temporary, mpl.rc_context(_SETTINGS):
         _save(figure, temporary, format=kind, **style)
 
 
@@ -242,19 +241,6 @@ def to_svg(figure: Figure) -> str:
     with mpl.rc_context(_SETTINGS):
         _save(figure, out, format="svg", facecolor="white", metadata={"Date": None})
     return out.getvalue()
-
-
-@contextmanager
-def _small_fonts() -> Iterator[None]:
-    """Leave out of the fonts in PDF the tables by which programs set text: half of the time."""
-    from fontTools.subset import Options  # type: ignore[import-untyped]
-
-    usual = Options._drop_tables_default
-    Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
-    try:
-        yield
-    finally:
-        Options._drop_tables_default = usual
 
 
 def _save(figure: Figure, *to: Any, **style: Any) -> None:
