@@ -652,7 +652,8 @@ def _task(
 ) -> tuple[Task, PixelSource, Inputs]:
     """Find what a network is trained on and how; with the pixels at rest, and what it sees."""
     from frostline.cache import read_manifest
-    from frostline.finetune.task import Task, kept_geometry
+    from frostline.extract.augmentation.settings import kept_geometry
+    from frostline.finetune.task import Task
 
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(workspace, manifest)

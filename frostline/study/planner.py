@@ -241,8 +241,9 @@ class _Planner:
 
     def _training(self, plan: Plan, cell: Cell, inputs: Inputs, run: dict[str, Any]) -> None:
         """Add a run of fine-tuning."""
+        from frostline.extract.augmentation.settings import kept_geometry
         from frostline.finetune.recipe import make_recipe
-        from frostline.finetune.task import kept_geometry, selection
+        from frostline.finetune.task import selection
 
         manifest, _ = self.manifest(cell.dataset)
         if cell.part:
