@@ -100,7 +100,7 @@ KINDS = {
     **dict.fromkeys(
         ("key", "kind", "label", "name", "on_error", "positive", "precision", "search"), _TEXT
     ),
-    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit"), _TEXT),
+    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit", "views_key"), _TEXT),
     **dict.fromkeys(("data", "file", "folder", "head_weights", "mask", "path", "study"), _PATH),
     "weights": _PATH,
     "workspace": Kind(
@@ -124,6 +124,8 @@ KINDS = {
     "image_size": _whole(1, 4096),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
+    "views": _whole(0, 256),
+    "views_of": Kind("train or all", lambda value: value in ("train", "all")),
     "columns": _TEXT.paired(),
     "shard": _COUNT.paired(),
     "slices": Kind(

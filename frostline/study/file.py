@@ -22,7 +22,7 @@ from frostline.finetune.recipe import OF_LORA, Recipe, make_recipe
 from frostline.names import as_parameters
 from frostline.probe.choices import Level, Pool
 from frostline.probe.heads.registry import HEADS, make_grid
-from frostline.probe.sweep.settings import Sweep, check_level, parse_sweep
+from frostline.probe.sweep.settings import Sweep, check_rows, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 from frostline.stages import Machine, Network
 from frostline.study.entries.clinical import ClinicalEntry
@@ -246,7 +246,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             )
         head = self.head_name()
         heads, any_one = {head: make_grid(head, {})}, ["any"]
-        check_level(
+        check_rows(
             Sweep(datasets=any_one, backbones=any_one, heads=heads, **self.of_patients()), {}
         )
         for name in given:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store, Workspace, choose_store, read_manifest
+from frostline.cache.stores.views import find_views
 from frostline.cache.tables.class_order import order_for_head
 from frostline.probe.embedded import (
     check_embedded,
@@ -25,6 +26,7 @@ from frostline.probe.sweep.draws import draw_order, group_folds
 from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
 from frostline.probe.sweep.settings import Sweep
 from frostline.probe.sweep.stores import feature_of, find_features
+from frostline.probe.views import check_views
 
 
 @dataclass
@@ -73,6 +75,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
             for store in stores:
                 # Before any worker starts, and before hours of other runs.
                 _check_embedded(workspace, sweep, backbone, store, {dataset: images, **others[1]})
+                views = _views(workspace, sweep, dataset, backbone, store, images)
                 data = Data(
                     dataset,
                     backbone,
@@ -82,6 +85,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
                     sweep.label,
                     sweep.split,
                     sweep.on_missing,
+                    views=tuple(view.key for view in views),
                 )
                 plan.runs += _runs(sweep, data, sets, others[0], orders)
     return plan
@@ -156,6 +160,23 @@ def _check_embedded(
         found = choose_store(workspace.embeddings(name, backbone), store.key)
         if sweep.on_missing == "error":
             check_embedded(mine, found, name)
+
+
+def _views(
+    workspace: Workspace,
+    sweep: Sweep,
+    dataset: str,
+    backbone: str,
+    store: Store,
+    images: pd.DataFrame,
+) -> list[Store]:
+    """Find the views that heads train on; all training images have them."""
+    if not sweep.views:
+        return []
+    folder = workspace.views(dataset, backbone)
+    views = find_views(folder, store, sweep.views, sweep.views_key)
+    check_views(images, store, views, dataset, pooled=sweep.cv is not None)
+    return views
 
 
 def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[float], list[float]]:
