@@ -40,6 +40,11 @@ class Views:
     of: Of = "train"
     split: str = "split"
 
+    def what(self) -> dict[str, Any]:
+        """Say what changes a view, and the seed, as plain JSON values."""
+        changes = self.augmentation.model_dump(mode="json", exclude=self.augmentation.idle())
+        return {"seed": self.seed, **changes}
+
     def spec(
         self, plain: Mapping[str, Any], pixels: Mapping[str, Any], number: int
     ) -> dict[str, Any]:
@@ -52,8 +57,7 @@ class Views:
         pixels : mapping
             That of the pixels that views are made of, which have a margin for random crops.
         """
-        changes = self.augmentation.model_dump(mode="json", exclude=self.augmentation.idle())
-        view = {"number": number, "seed": self.seed, **changes}
+        view = {"number": number, **self.what()}
         seen = plain["pixels"]["geometry"]["crop"]
         if pixels["geometry"]["crop"] != seen:
             view["crop"] = seen
@@ -121,11 +125,10 @@ def make_views(
                 "--views: give it too, or leave them out."
             )
         return None
-    augmentation = validated(Augmentation, fields, "The views", "field", options)
+    augmentation = validated(Augmentation, fields, "An augmentation", "field", options)
     if not augmentation.augments:
         raise InputError(
-            "--views needs something that changes images, as of fine-tuning: augmentation "
-            f"({', '.join(AUGMENTATIONS)}), or {', '.join(STRENGTHS)}, such as --set "
-            "augmentation=horizontal_flip --set degrees=10."
+            "--views needs something that changes images, as of fine-tuning: augmentation (of "
+            f"{', '.join(AUGMENTATIONS)}), or {', '.join(STRENGTHS)}."
         )
     return Views(count, augmentation, seed or 0, of, split)

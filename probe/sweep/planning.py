@@ -189,6 +189,7 @@ def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[f
     (list of float, list of float)
         Where candidates are scored, and where the selected head is fitted. In a cross-validation
         two folds are left out where candidates are scored, and one where the selected is fitted.
+        Views of an image count as rows.
 
     Raises
     ------
@@ -200,10 +201,12 @@ def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[f
         images = images.drop_duplicates(["group_id", "split"])
     if cv := sweep.folds():
         count, repeats = cv
-        without = [len(images) * (count - left_out) / count for left_out in (1, 2)]
+        rows_each = len(images) * (1 + sweep.views)
+        without = [rows_each * (count - left_out) / count for left_out in (1, 2)]
         return [without[1]] * (len(pairs(count)) * repeats), [without[0]] * (count * repeats)
     labelled = images[images["label"].notna()]
     rows = {part: int((labelled["split"] == part).sum()) for part in ("train", "val")}
+    rows["train"] *= 1 + sweep.views
     total = len(draw_order(images, "train", 0).groups)
     sets = _training_sets(sweep, images, "", [])
     shares = [1.0 if one.size is None else one.size / total for one in sets]
