@@ -223,7 +223,7 @@ class StoreFiller:
         return [_Target.open(self.workspace, manifest, spec, images) for spec in self.specs]
 
     def of_views(self, views: Views, source: PixelSource) -> StoreFiller:
-        """Give what fills the stores of views of the same features, with the backbone of this one.
+        """Give what fills the stores of views of the same features.
 
         Parameters
         ----------
@@ -233,9 +233,7 @@ class StoreFiller:
         numbers = range(1, views.count + 1)
         specs = [views.spec(spec, source.spec, one) for one in numbers for spec in self.specs]
         crop = self.source.geometry.crop
-        other = replace(self, source=source, specs=specs, views=views, crop=crop)
-        other._ready = self._ready
-        return other
+        return replace(self, source=source, specs=specs, views=views, crop=crop)
 
     def _seen(self, numbers: Sequence[int]) -> Seen:
         if self.views is None:

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -363,9 +363,10 @@ def extract_features(
     filler = store_filler(workspace, manifest, network, features, machine or Machine())
     if views is None:
         return filler.fill(distinct_images(manifest, shard), progress)
-    seen = viewed_images(manifest, views, shard)  # refused before anything is computed
+    # What cannot be is refused before anything is computed.
+    seen, viewer = viewed_images(manifest, views, shard), views_filler(workspace, filler, views)
     done = filler.fill(distinct_images(manifest, shard), progress)
-    return done + views_filler(workspace, filler, views).fill(seen, progress)
+    return done + viewer.fill(seen, progress)
 
 
 def viewed_images(
@@ -394,17 +395,23 @@ def viewed_images(
 
 def views_filler(workspace: Workspace, filler: StoreFiller, views: Views) -> StoreFiller:
     """Find the stores of views, and what fills them, next to those of the images themselves."""
-    from frostline.extract.augmentation.settings import kept_geometry
+    from frostline.extract.augmentation.settings import kept_geometry, no_margin
     from frostline.extract.images.transform import Transform
     from frostline.extract.pixels import pixel_source
 
     plain = filler.source
     if isinstance(plain.geometry, Transform):
-        raise InputError("Your own transform is not for --views, which change pixels themselves.")
+        raise InputError(
+            "Your own transform is not for --views, which change what the protocol's geometry "
+            "gives: leave one of them out."
+        )
+    kept = kept_geometry(plain.geometry, views.augmentation)
+    if "random_crop" in views.augmentation.augmentation and kept == plain.geometry:
+        raise InputError(no_margin(kept.crop))
     source = pixel_source(
         workspace,
         plain.manifest,
-        kept_geometry(plain.geometry, views.augmentation),
+        kept,
         on_error=plain.on_error,
         workers=plain.workers,
         keep=plain.keep,
@@ -455,7 +462,8 @@ def store_filler(
         workspace,
         source,
         specs,
-        lambda: network.load(workspace, inputs, [one.feature for one in known]),
+        # Loaded once, also for views.
+        cache(lambda: network.load(workspace, inputs, [one.feature for one in known])),
         batch=machine.batch_on(device),
         device=device,
         engine=machine.engine,

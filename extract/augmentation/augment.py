@@ -9,7 +9,7 @@ from frostline.cache import InputError
 from frostline.extract.augmentation.chance import Chance
 from frostline.extract.augmentation.colours import color_jitter, gaussian_noise
 from frostline.extract.augmentation.rand_augment import rand_augment
-from frostline.extract.augmentation.settings import Augmentation
+from frostline.extract.augmentation.settings import Augmentation, no_margin
 from frostline.extract.augmentation.warp import affine, resized_boxes
 from frostline.extract.forward import sent
 
@@ -63,10 +63,7 @@ def augment(pixels: Tensor, changes: Augmentation, size: int, chance: Chance) ->
 def _random_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
     side = images.shape[-1]
     if side == size:
-        raise InputError(
-            f"There is no margin for random_crop: images have {side} pixels, and the backbone sees "
-            "them all. Use random_resized_crop."
-        )
+        raise InputError(no_margin(side))
     inside = torch.arange(size, device=images.device)
     left, top = ((shares[:, column, None] * (side - size + 1)).long() for column in (2, 3))
     which = torch.arange(len(images), device=images.device)

@@ -114,3 +114,11 @@ def kept_geometry(geometry: Geometry, changes: Augmentation) -> Geometry:
         return geometry
     margins = (geometry.resize_to - geometry.crop) // 4 * 4
     return replace(geometry, crop=geometry.crop + margins)
+
+
+def no_margin(side: int) -> str:
+    """Say that a random crop of what the backbone sees, a square of this side, is not random."""
+    return (
+        f"There is no margin for random_crop: images have {side} pixels, and the backbone sees "
+        "them all. Use random_resized_crop."
+    )
