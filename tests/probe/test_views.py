@@ -13,7 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from frostline.cache import EMBEDDINGS, InputError, StoreWriter, Workspace, read_manifest, spec_key
 from frostline.probe.embedded import Embedded
-from frostline.probe.heads.registry import find_head
+from frostline.probe.heads.registry import Head, find_head
+from frostline.probe.heads.training import Fit, Part, Trainer
 from frostline.probe.patients import to_patients
 from frostline.probe.run import Source, make_source, probe_head
 from frostline.probe.sweep import engine
@@ -200,6 +201,49 @@ def test_folds_train_on_views_of_what_they_do_not_hold_out(build: Build) -> None
     found = run(place, heads={"logistic": C, "knn": {}}, views=2, cv="3x1")
     assert set(found.table["head"]) == {"logistic (2 views)", "knn (2 views)"}
     assert len(predicted(place, found.predictions[0].stem)) == n
+
+
+@pytest.mark.parametrize("changes", [{}, {"cv": "3x1"}])
+def test_a_trainer_is_given_views_to_learn_from_and_none_to_answer_for(
+    build: Build, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    place = build()
+    write_views(place, of=("train", "val", "test"))
+    _, loaded = planned(place, **changes)
+    n, images = len(loaded.embedded.images), loaded.embedded.images
+    parts: list[Part] = []
+    fits: list[Fit] = []
+    load_trainer = Head.load_trainer
+
+    def watched(head: Head) -> Trainer:
+        def score(pool: Any, given: Any, *rest: Any) -> Any:
+            parts.extend(given)
+            return trainer.score(pool, given, *rest)
+
+        def fit(pool: Any, given: Any, *rest: Any) -> Any:
+            fits.extend(given)
+            return trainer.fit(pool, given, *rest)
+
+        trainer = load_trainer(head)
+        return Trainer(score, fit)
+
+    monkeypatch.setattr(Head, "load_trainer", watched)
+    run(place, heads={"logistic": C}, views=2, **changes)
+    # Which image each row of the pool is of: the rows behind the n of images are views.
+    image = np.concatenate([np.arange(n), *[np.flatnonzero(loaded.pool.views[:, 0] >= 0)] * 2])
+    groups, split = (images[name].to_numpy(str)[image] for name in ("group_id", "split"))
+    assert (len(parts), len(fits)) == ((3, 3) if changes else (1, 2))
+    for part in parts:
+        held = np.concatenate(part.held_out)
+        assert (held < n).all()
+        assert not set(groups[part.train]) & set(groups[held])
+        assert (part.train >= n).sum() == 2 * (part.train < n).sum()
+    for one in fits:
+        views = one.rows[one.rows >= n]
+        assert len(views) > 0
+        assert set(image[views]) <= set(one.rows[one.rows < n])
+        if not changes:
+            assert set(split[views]) == {"train"}
 
 
 def test_patients_are_made_of_one_view_of_each_image(place: Workspace) -> None:
