@@ -65,7 +65,9 @@ def test_the_papers_come_first_then_by_kind() -> None:
 
 def test_a_search_takes_all_of_its_words() -> None:
     assert {one.kind for one in list_backbones(search="chest mimic-cxr")} == {"chest"}
-    assert [one.name for one in list_backbones(search="RAD-DINO brax")] == ["hf:microsoft/rad-dino"]
+    assert [one.name for one in list_backbones(search="MSRLA brax")] == [
+        "hf:microsoft/rad-dino-maira-2"
+    ]
     with pytest.raises(InputError, match=r"No backbone of the list has 'zzz'.* \(general, chest"):
         list_backbones(search="zzz")
 
