@@ -81,9 +81,10 @@ def test_what_a_backbone_was_pretrained_on_hangs_on_its_weights() -> None:
     assert "images" not in known_origin("resnet50", "random, seed 0")
     found = known_origin("timm:vit_large_patch16_224.mae", "file RETFound_mae_natureCFP.pth")
     assert "eyepacs" in found["images"]
-    # What does not go by its name is known by the name that its module or embeddings have.
+    # A module and imported embeddings are known by the name that they have.
     for weights in ("own module", "imported"):
         assert "mimic-cxr" in known_origin("chexzero", weights)["images"]
+        assert list(known_origin(name, weights)["images"]) == RAD_DINO
         assert known_origin("my-net", weights) == {}
 
 
