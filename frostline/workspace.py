@@ -236,12 +236,9 @@ class Workspace:
         feature : str, optional
             `blocks` embeds every depth of the backbone in one pass, a store each (docs/depth.md);
             that of the last depth, the backbone's own feature, is returned.
-        views : int
-            So many augmented views of each training image are embedded, too (docs/views.md).
-        **augmentation
-            What changes them, as of `finetune`: `augmentation`, `degrees`, `translate`, `scale`,
-            `shear`, `gaussian_noise`; their `seed`; `views_of="all"`, views of every image; and
-            `split`, the column of the manifest that says which images train.
+        views, **augmentation
+            Also embed so many augmented views of each training image (docs/views.md), changed as by
+            `finetune` (`augmentation`, `degrees`, …), with `seed`, `split` and `views_of="all"`.
 
         Returns
         -------

@@ -12,7 +12,7 @@ from frostline.cache.stores.store import LISTED, Store, find_stores, store_spec
 
 
 def plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the spec of the store of the images themselves, of which a store has a view."""
+    """Give the spec of the store of images as they are, for the spec of a store of their views."""
     plain = {name: value for name, value in spec.items() if name != "view"}
     if crop := spec["view"].get("crop"):
         geometry = {**spec["pixels"]["geometry"], "crop": crop}
@@ -53,7 +53,7 @@ def find_views(folder: Path, store: Store, count: int, key: str | None = None) -
     ]
     if not matching:
         raise InputError(
-            f"No view in {folder} has a key that starts with {key!r}: there are",
+            f"No view in {folder} has a key that starts with {key!r}: choose one of these.",
             *_lines([*sets.values()]),
         )
     if len(matching) > 1:

@@ -101,7 +101,7 @@ def make_views(
     split: str = "split",
     options: Mapping[str, str] | None = None,
 ) -> Views | None:
-    """Make views of what someone asked for; None where that is none.
+    """Make the views that someone asked for, if any.
 
     Parameters
     ----------
@@ -112,6 +112,10 @@ def make_views(
         As of `Views`; the seed is 0 if None.
     options : mapping, optional
         How fields were typed as options of a command.
+
+    Returns
+    -------
+    Views, or None where `count` is 0.
 
     Raises
     ------
