@@ -99,7 +99,9 @@ def runs_of(workspace: Workspace, checks: Sequence[StoreCheck]) -> list[str]:
     found = []
     for path in sorted((workspace.root / "predictions").glob("[!.]*.parquet")) if stores else []:
         try:
-            if read_predictions(path).meta.get("store_key") in stores:
+            meta = read_predictions(path).meta
+            views = meta.get("views") or {}
+            if stores & {meta.get("store_key"), *views.get("stores", ())}:
                 found.append(path.stem)
         except InputError:
             continue  # damaged: it is nobody's result

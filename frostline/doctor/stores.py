@@ -138,6 +138,8 @@ def _cannot_be_checked(store: Store) -> str:
 
     if "imported" in store.spec:
         return "because another tool made it"
+    if "view" in store.spec:
+        return "because they are of augmented views"
     if store.spec["feature"].startswith("block:"):
         return "because only fine-tuning computes what enters a block"
     if "transform" in store.spec["pixels"]["geometry"]:

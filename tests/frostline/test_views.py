@@ -14,7 +14,15 @@ import pytest
 from processes import start_script
 
 import frostline as face
-from frostline.cache import InputError, Store, find_stores, read_manifest
+from frostline.cache import (
+    PIXELS,
+    InputError,
+    Store,
+    StoreWriter,
+    find_stores,
+    read_manifest,
+    store_spec,
+)
 from frostline.report import read_predictions
 
 from .conftest import Run, environment, script
@@ -132,6 +140,37 @@ def test_the_cache_looks_after_views(out: Out, tmp_path: Path) -> None:
     data[-1] ^= 1
     part.write_bytes(data)
     assert "1 damaged part" in out("cache", "verify", code=1)
+
+
+def test_wrong_pixels_make_wrong_views_and_runs(out: Out, tmp_path: Path) -> None:
+    """The row of a training image in the pixels that views are made of is of another image."""
+    crops = ("--set", "augmentation=random_resized_crop")
+    out(*EXTRACT, "--views", 1, *crops)
+    out("probe", *ON, "--head", "centroid")
+    out("probe", *ON, "--head", "centroid", "--views", 1)
+    (view,) = views(tmp_path)
+    (folder,) = (
+        one
+        for one in find_stores(workspace(tmp_path).pixels("set"))
+        if store_spec(one)["geometry"]["crop"] == 36
+    )
+    store = Store.open(folder)
+    keys, values = store.keys.copy(), store.read(np.arange(len(store.keys)))
+    values[0] = values[0][::-1]
+    for part in folder.glob("part-*.h5"):
+        part.unlink()
+    with StoreWriter(folder, PIXELS, store.spec, store.provenance) as writer:
+        writer.append(keys, values)
+    said = out("cache", "verify", "--images", code=1)
+    assert f"{view.folder.relative_to(workspace(tmp_path).root)}: 1 of 28 rows" in said
+    assert re.findall(r"Run \S*?(-views1)?-paper-\S* learned from them", said) == ["-views1"]
+
+
+def test_views_whose_pixels_are_not_kept_are_not_checked(out: Out, tmp_path: Path) -> None:
+    out(*EXTRACT, "--views", 1, *FLIPS, "--keep-pixels", "no")
+    said = out("cache", "verify", "--images")
+    assert "28 rows whose pixels are not stored are not checked because they are of aug" in said
+    assert ": 0 wrong." in said
 
 
 def test_mistakes_are_a_sentence(out: Out) -> None:

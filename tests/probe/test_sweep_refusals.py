@@ -29,7 +29,7 @@ def refusal(**changes: Any) -> str:
             {"head": "knn"},
             "here has no key 'head': there are name, datasets, backbones, features, "
             "key, heads, protocol, metric, seeds, train_groups, draws, cv, test_dataset, label, "
-            "split, on_missing, level, pool.",
+            "split, on_missing, level, pool, views, views_key.",
         ),
         (
             {"heads": ["svm"]},
