@@ -814,7 +814,13 @@ def arguments_of(function: str, line: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", seen[0])
 
 
-@pytest.mark.parametrize("row", ROWS)
+# It computes all that the same line without it does.
+SLOW = ("depth --dry-run",)
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in SLOW)) for row in ROWS]
+)
 def test_an_option_acts_or_is_refused(row: str, copies: Copies) -> None:
     case = ROWS[row]
     if isinstance(case, Passes):
