@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -83,6 +84,12 @@ Scale = Annotated[tuple[Positive, ...], BeforeValidator(_listed), AfterValidator
 Metric = Annotated[str, AfterValidator(_known_metric)]
 Augmentation = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_in_order)]
 Layers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_named_layers)]
+
+
+def check_peft() -> None:
+    """Check that the package peft, which adapters need, is installed; InputError if it is not."""
+    if find_spec("peft") is None:
+        raise InputError("Unfreeze lora needs peft: run `pip install 'frostline[lora]'`.")
 
 
 def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -> Any:

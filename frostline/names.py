@@ -108,7 +108,9 @@ KINDS = {
     ),
     "cv": Kind("text or None", lambda value: value is None or isinstance(value, str)),
     **dict.fromkeys(("images", "root"), _PATH.several()),
-    **dict.fromkeys(("by", "classes", "only", "readable", "settings"), _TEXT.several()),
+    **dict.fromkeys(
+        ("backbones", "by", "classes", "only", "readable", "settings"), _TEXT.several()
+    ),
     **dict.fromkeys(("calibrated", "controls", "intersection", "keep_pixels", "overwrite"), _FLAG),
     **dict.fromkeys(("rehash", "resplit", "stratified", "verbose", "with_images"), _FLAG),
     **dict.fromkeys(("groups", "min_roi", "replicates", "size"), _COUNT),
@@ -122,6 +124,7 @@ KINDS = {
     # Of these, limits are those of the options.
     "batch": _whole(1, 65_536),
     "image_size": _whole(1, 4096),
+    "most_images": _whole(4, 10_000_000),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
     "columns": _TEXT.paired(),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from frostline.probe.choices import OfPatients
     from frostline.protocols import Protocol
     from frostline.report import Predictions
-    from frostline.results import Audit, Depth, Report, Run, Sweep
+    from frostline.results import Audit, Depth, Report, Run, Similarity, Sweep
     from frostline.scoring.scores import Runs
     from frostline.stages import Machine
 
@@ -492,6 +492,41 @@ class Workspace:
         study = depth_study(dataset, networks, asked, machine or self.machine)
         (curves,), folder = find_depth(self.paths, study, jobs=jobs)
         return Depth(curves, folder)
+
+    def similarity(
+        self,
+        dataset: str,
+        backbones: str | Sequence[str] = (),
+        *,
+        most_images: int = 2_000,
+        seed: int = 0,
+    ) -> Similarity:
+        """Compare embeddings with each other by linear CKA and RankMe (docs/depth.md).
+
+        Parameters
+        ----------
+        backbones : str or sequence of str
+            Whose embeddings of the data set, at every depth that was extracted; all if not given.
+        most_images, seed
+            So many are drawn where more have an embedding in every store, and by which seed.
+
+        Returns
+        -------
+        Similarity
+            `cka` and `rankme` are pandas tables; `figure()` draws the heat map.
+
+        Examples
+        --------
+        >>> alike = ws.similarity("mine", "effnet-lite0")
+        >>> bool((alike.cka.to_numpy().diagonal() == 1).all())
+        True
+        """
+        from frostline.results import Similarity
+        from frostline.scoring.similarity import dataset_similarity
+
+        names = [backbones] if isinstance(backbones, str) else list(backbones)
+        how = {"most_images": most_images, "seed": seed}
+        return Similarity(**vars(dataset_similarity(self.paths, dataset, names, **how)))
 
     def predict(
         self,

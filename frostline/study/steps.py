@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import Store, Workspace, part_files, read_manifest, spec_key
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
@@ -223,6 +224,13 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.apply.dataset import score_dataset
 
     cell, trained = step.cell, record_done(workspace, step.inputs["run"])
+    weights = cell.network().weights
+    # Adapters are kept without their backbone.
+    file = (
+        weights
+        if is_lora(cell.entry.unfreeze) and weights not in ("pretrained", "random")
+        else None
+    )
     assert trained is not None  # a step that is needed is done
     points = trained.get("points", [])
     runs = trained.get("runs", []) or [run for _, names, _ in points for run in names]
@@ -235,6 +243,7 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             own_ids=step.inputs["ids"] == "own",
             device=study.machine().resolve()[0],
             on_missing=missing_images(study.on_error),
+            weights=file,
         )
         for run in runs
     ]

@@ -108,6 +108,7 @@ DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
+ALIKE = "cache similarity --dataset mine"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
@@ -553,6 +554,19 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache export --split": Refused(f"{STORE} out.csv", f"{STORE} out.csv --split fold", "fold"),
     "cache export --workspace": Refused(
         f"{STORE} out.csv", f"{STORE} out.csv --workspace other", "no data set"
+    ),
+    "cache similarity --dataset": Refused(ALIKE, ALIKE.replace("mine", "nothing"), "nothing"),
+    "cache similarity --backbone": Refused(
+        ALIKE, f"{ALIKE} --backbone resnet50", "no embeddings of 'mine' by 'resnet50'"
+    ),
+    "cache similarity --most-images": Acts(ALIKE, f"{ALIKE} --most-images 10"),
+    "cache similarity --seed": Acts(
+        f"{ALIKE} --most-images 10", f"{ALIKE} --most-images 10 --seed 1"
+    ),
+    "cache similarity --format": Acts(ALIKE, f"{ALIKE} --format csv"),
+    "cache similarity --figure": Acts(ALIKE, f"{ALIKE} --figure alike.svg"),
+    "cache similarity --workspace": Refused(
+        ALIKE, f"{ALIKE} --workspace other", "There are no embeddings of 'mine'"
     ),
     "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
     "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),

@@ -23,7 +23,18 @@ from frostline.stages import Machine
 from .conftest import make_images
 
 # In this order, each with what the ones before it made.
-STAGES = ("index", "audit", "extract", "probe", "finetune", "sweep", "predict", "run", "depth")
+STAGES = (
+    "index",
+    "audit",
+    "extract",
+    "probe",
+    "finetune",
+    "sweep",
+    "predict",
+    "run",
+    "depth",
+    "similarity",
+)
 STUDY = {
     "name": "small",
     "datasets": {"mine": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
