@@ -445,7 +445,6 @@ class Workspace:
         metric: str = "accuracy",
         protocol: Protocol | None = None,
         image_size: int | None = None,
-        columns: tuple[str, str] = ("label", "split"),
         jobs: int = 1,
         machine: Machine | None = None,
         **options: Any,
@@ -465,13 +464,11 @@ class Workspace:
             Chooses the depth on validation, and is shown.
         protocol : str, optional
             `standard` if not given; that of a `frostline.Network` is its own.
-        columns : (str, str)
-            Columns of the manifest that hold labels and splits.
         jobs : int
             As in `run`.
         **options
-            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, and fields of the
-            recipe of training.
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, `label`, `split`,
+            and fields of the recipe of training.
 
         Examples
         --------
@@ -486,7 +483,7 @@ class Workspace:
         given["weights"] = os.fspath(options.pop("weights", "pretrained"))
         networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
-        chosen = stages.Columns(*columns)
+        chosen = stages.Columns(options.pop("label", "label"), options.pop("split", "split"))
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(dataset, networks, asked, machine or self.machine)

@@ -366,6 +366,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EVALUATE, f"{EVALUATE} --figure subgroups.png", "give --by too"
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
+    "evaluate --columns": Acts(
+        "evaluate guesses.csv", "evaluate guesses.csv --columns prediction=second"
+    ),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
     "evaluate --net-benefit": Acts(BENEFIT, BENEFIT.replace("0.2", "0.1,0.3")),
     "evaluate --calibration": Acts("evaluate knn.parquet", CALIBRATION),
@@ -457,6 +460,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
+    "compare --columns": Acts(
+        "compare guesses.csv others.csv --columns image_id=file",
+        "compare guesses.csv others.csv --columns image_id=file,prediction=second",
+    ),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
@@ -642,6 +649,9 @@ def make_tables() -> None:
     twice.to_csv("leaking.csv", index=False)
     np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
     Path("spec.json").write_text('{"made": "elsewhere"}')
+    guesses = table[["file", "label", "patient"]].assign(prediction="sick", second=table["label"])
+    guesses.to_csv("guesses.csv", index=False)
+    guesses.assign(prediction="well", second="sick").to_csv("others.csv", index=False)
 
 
 def make_volumes() -> None:
