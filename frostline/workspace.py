@@ -583,6 +583,65 @@ class Workspace:
         export_onnx(found, target, run_temperature(found) if calibrated else None)
         return target
 
+    def import_embeddings(
+        self,
+        dataset: str,
+        name: str,
+        file: PathLike,
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> EmbeddingStore:
+        """Take embeddings that another tool made, as `frostline cache import` does.
+
+        Parameters
+        ----------
+        name : str
+            What to call what made them, which then stands where a backbone's name does.
+        file : path
+            `.npz`, Parquet or CSV (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns or arrays, and theirs: `{"image_id": "filename"}`.
+        """
+        from frostline.cache import EmbeddingStore
+        from frostline.cache.imports import IMPORTED, import_embeddings
+        from frostline.extract.backbones.origins import known_origin
+
+        origin = known_origin(name, IMPORTED, self.folder)
+        done = import_embeddings(
+            self.paths, dataset, name, Path(file), origin=origin, columns=columns
+        )
+        return EmbeddingStore.open(self.paths, dataset, name, done.key)
+
+    def import_predictions(
+        self,
+        dataset: str,
+        name: str,
+        predictions: PathLike | pd.DataFrame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        label: str = "label",
+        split: str = "split",
+    ) -> Run:
+        """Take predictions that another tool made, as `frostline predictions import` does.
+
+        Labels, groups and splits are the data set's.
+
+        Parameters
+        ----------
+        name : str
+            What to call the model that made them.
+        predictions : path or DataFrame
+            A row an image (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns and theirs, as in `frostline.evaluate`.
+        """
+        from frostline.apply.imports import import_predictions
+
+        table = Path(predictions) if isinstance(predictions, str | os.PathLike) else predictions
+        names = {"label": label, "split": split}
+        done = import_predictions(self.paths, dataset, name, table, columns=columns, **names)
+        return self._run(done.run)
+
     def run(
         self,
         study: PathLike,

@@ -29,6 +29,7 @@ def take_table(
     source: Source,
     notes: list[Note],
     columns: Mapping[str, str] | None = None,
+    labelled: bool = True,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Put someone else's table into our columns, with the class list it implies.
 
@@ -44,6 +45,8 @@ def take_table(
         What a reader of results should know is added.
     columns : mapping of str to str, optional
         Our names of columns and theirs (`frostline.report.mapping`).
+    labelled : bool
+        Whether it must have labels.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def take_table(
     table = _with_text_names(table, source)
     if columns is not None:
         table = map_columns(table, columns, source, notes)
-    table = _drop_overall(_renamed(table, source), notes)
+    table = _drop_overall(_renamed(table, source, labelled), notes)
     answers = "prediction" in table
     table = tidy_table(table, source)
     for name in ("label", "prediction"):
@@ -94,9 +97,9 @@ def rounding_note(table: pd.DataFrame, classes: Sequence[str]) -> list[Note]:
     return [Note(f"{text}; metrics of probabilities are as rough.")]
 
 
-def _renamed(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, source: Source, labelled: bool) -> pd.DataFrame:
     label, image = _pick(table, LABEL_NAMES), _pick(table, IMAGE_NAMES)
-    missing = ["label (or true_label)"] if label is None else []
+    missing = ["label (or true_label)"] if label is None and labelled else []
     has_answer = "prediction" in table or bool(_probabilities(table))
     missing += [] if has_answer else ["prediction"]
     if missing:
@@ -105,7 +108,8 @@ def _renamed(table: pd.DataFrame, source: Source) -> pd.DataFrame:
             f"{source.name}: no column {' and no column '.join(missing)}; it has {has}: rename or "
             "add one, or map it by --columns."
         )
-    ours = {label: "label"} | ({} if image is None else {image: "image_id"})
+    found = {label: "label", image: "image_id"}
+    ours = {name: new for name, new in found.items() if name is not None}
     dropped = [name for name in (*LABEL_NAMES, *IMAGE_NAMES) if name not in ours]
     return table.drop(columns=dropped, errors="ignore").rename(columns=ours)
 

@@ -205,7 +205,11 @@ def in_class_order(
 
 
 def predictions_from(
-    table: pd.DataFrame, name: str, columns: Mapping[str, str] | None = None
+    table: pd.DataFrame,
+    name: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    labelled: bool = True,
 ) -> Predictions:
     """Take anyone's table of labels and predictions, as `read_predictions` takes their files.
 
@@ -217,6 +221,8 @@ def predictions_from(
         What to call the run.
     columns : mapping of str to str, optional
         Our names of columns and theirs, as in `read_predictions`.
+    labelled : bool
+        Whether it must have labels.
 
     Raises
     ------
@@ -225,7 +231,7 @@ def predictions_from(
     """
     notes: list[Note] = []
     source = Source(name, of_scores=OF_SCORES)
-    found, meta = take_table(table, name, source, notes, columns)
+    found, meta = take_table(table, name, source, notes, columns, labelled)
     check_table(found, meta["classes"], source, needs_ids=False)
     notes += rounding_note(found, meta["classes"])
     return Predictions(found, meta | {"run": name}, tuple(notes)).in_order(None)
@@ -266,7 +272,9 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
         _write_parquet(path, table, full)
 
 
-def read_predictions(path: Path | str, columns: Mapping[str, str] | None = None) -> Predictions:
+def read_predictions(
+    path: Path | str, columns: Mapping[str, str] | None = None, *, labelled: bool = True
+) -> Predictions:
     """Read a predictions file of Frostline, or anyone's CSV or Parquet with labels and predictions.
 
     `docs/format.md` ("Tables of others") says what tables of others may look like.
@@ -282,6 +290,8 @@ def read_predictions(path: Path | str, columns: Mapping[str, str] | None = None)
         Of a foreign table, our names of columns and theirs, `{"prediction": "predicted_lesion",
         "prob": "p_*"}`, where a star stands for the name of a class. A file of Frostline is read as
         it is.
+    labelled : bool
+        Whether a foreign table must have labels.
 
     Where the file lies in a workspace that has a manifest of the data set that was trained on, the
     order of classes is the one that the manifest declares now; and so is where its images come
@@ -306,7 +316,7 @@ def read_predictions(path: Path | str, columns: Mapping[str, str] | None = None)
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
     notes: list[Note] = []
     if meta is None:
-        table, meta = take_table(table, path.stem, source, notes, columns)
+        table, meta = take_table(table, path.stem, source, notes, columns, labelled)
     else:
         stamped = path.with_suffix(".json") if is_text else path
         check_stamp(meta, stamped, FORMAT, FORMAT_VERSION, remedy="give a predictions file")

@@ -13,6 +13,7 @@ from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    ColumnsOption,
     FormatOption,
     Idle,
     SettingOption,
@@ -56,14 +57,7 @@ class ScoringOptions:
             "--calibration or --by, the one against the others."
         ),
     ] = None
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NEW=THEIRS",
-            help="Columns of tables of others, prediction=predicted_lesion,prob=p_* (a star is the "
-            "name of a class), or one each time.",
-        ),
-    ] = None
+    columns: ColumnsOption = None
 
     def scoring(self) -> dict[str, Any]:
         """Give the arguments of `evaluate` and `compare`."""

@@ -123,8 +123,7 @@ def evaluate(
     split, ci, replicates, unit, seed, metrics, aggregate, stratified, positive
         As in `frostline.report.evaluate`.
     classes : sequence of str, optional
-        The order of the classes, from the lowest to the highest; the last of two is the positive
-        one.
+        From the lowest to the highest; the last of two is the positive one.
     columns : mapping of str to str, optional
         Of tables of others, our names of columns and theirs (docs/format.md):
         `{"prediction": "predicted_lesion", "prob": "p_*"}`, a star being the name of a class.
@@ -142,9 +141,8 @@ def evaluate(
 
     Examples
     --------
-    >>> scores = frostline.evaluate([frozen, tuned], metrics=["accuracy"])
-    >>> list(scores["metric"].unique()), len(scores)  # two runs, and the majority class
-    (['accuracy'], 3)
+    >>> len(frostline.evaluate([frozen, tuned], metrics="accuracy"))  # and the majority class
+    3
     """
     from frostline.report import evaluate as score
 
@@ -152,12 +150,12 @@ def evaluate(
     frame = score(
         _tables(predictions, columns),
         **rows,
+        classes=class_names(classes),
         ci=ci,
         replicates=replicates,
         seed=seed,
         metrics=None if metrics is None else as_metrics(metrics),
         stratified=stratified,
-        classes=class_names(classes),
         positive=positive,
     )
     return Scores(frame)

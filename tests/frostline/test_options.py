@@ -108,6 +108,7 @@ DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
+ANSWERS = "predictions import guesses.csv --dataset mine --name them --columns image_id=file"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
@@ -564,6 +565,17 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
     "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),
     "cache import --spec": Acts(IMPORT, f"{IMPORT} --spec spec.json"),
+    "cache import --columns": Acts(IMPORT, f"{IMPORT} --columns embedding=Y"),
+    "predictions import --dataset": Refused(
+        ANSWERS, ANSWERS.replace("mine", "nothing"), "no data set 'nothing'"
+    ),
+    "predictions import --name": Acts(ANSWERS, ANSWERS.replace("them", "others")),
+    "predictions import --columns": Acts(ANSWERS, f"{ANSWERS},prediction=second"),
+    "predictions import --label": Refused(ANSWERS, f"{ANSWERS} --label group_id", "the label of"),
+    "predictions import --split": Refused(ANSWERS, f"{ANSWERS} --split part", "no column 'part'"),
+    "predictions import --workspace": Refused(
+        ANSWERS, f"{ANSWERS} --workspace other", "no data set"
+    ),
     "cache import --workspace": Refused(IMPORT, f"{IMPORT} --workspace other", "no data set"),
 }
 
@@ -647,7 +659,8 @@ def make_tables() -> None:
     shutil.copytree("images", "leaky")
     shutil.copy(Path("images", files[0]), "leaky/again.png")
     twice.to_csv("leaking.csv", index=False)
-    np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
+    ones = np.ones((len(files), 3), np.float32)
+    np.savez("theirs.npz", image_id=np.array(files), X=ones, Y=ones[:, :2])
     Path("spec.json").write_text('{"made": "elsewhere"}')
     guesses = table[["file", "label", "patient"]].assign(prediction="sick", second=table["label"])
     guesses.to_csv("guesses.csv", index=False)
