@@ -115,6 +115,8 @@ def _read(
 ) -> tuple[Predictions, str]:
     if isinstance(predictions, pd.DataFrame):
         return predictions_from(predictions, "The table", columns, labelled=False), "The table"
+    if not isinstance(predictions, Path):
+        raise InputError(f"Predictions are a path or a DataFrame, not {predictions!r}.")
     theirs = read_predictions(predictions, columns, labelled=False)
     if not theirs.is_foreign:
         raise InputError(

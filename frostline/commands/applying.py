@@ -224,7 +224,7 @@ def import_(
     Labels, patients and splits are the data set's. It prints the path of the predictions, which go
     wherever those of a run go.
 
-    Example: frostline predictions import t.csv -d skin --name ours --columns image_id=image,prob=*
+    Example: frostline predictions import x.csv -d skin --name cnn --columns 'image_id=image,prob=*'
     """
     from frostline.apply.imports import import_predictions
     from frostline.cache import Workspace
