@@ -14,7 +14,7 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.tables.labels import check_labels, spelling_warnings, split_name
-from frostline.report.check import Source, printed_decimals, tidy_table
+from frostline.report.check import Source, printed_decimals, some, tidy_table
 from frostline.report.mapping import map_columns
 from frostline.report.notes import Note
 
@@ -54,8 +54,9 @@ def take_table(
         If a column is missing, or the labels are none.
     """
     table = _with_text_names(table, source)
+    stars: list[str] = []
     if columns is not None:
-        table = map_columns(table, columns, source, notes)
+        table, stars = map_columns(table, columns, source, notes)
     table = _drop_overall(_renamed(table, source, labelled), notes)
     answers = "prediction" in table
     table = tidy_table(table, source)
@@ -69,9 +70,10 @@ def take_table(
     check_labels(table["label"], lambda row: f"{source.row(row)}, column label")
     check_labels(table["prediction"], lambda row: f"{source.row(row)}, column prediction")
     _name_splits(table)
-    notes += _spellings(table)
+    notes += [*_never_met(table), *_spellings(table)]
     names = [str(name) for name in table.columns]
     classes = [name.removeprefix("prob_") for name in names if name.startswith("prob_")]
+    classes = classes or stars
     if not classes:
         found = set(table["label"].dropna()) | set(table["prediction"].dropna())
         classes = sorted(found)
@@ -104,9 +106,11 @@ def _renamed(table: pd.DataFrame, source: Source, labelled: bool) -> pd.DataFram
     missing += [] if has_answer else ["prediction"]
     if missing:
         has = ", ".join(map(str, table.columns))
+        remedy = "rename or add one, or map it by --columns"
+        if label is None:
+            remedy += "; `frostline predictions import` takes labels from a data set"
         raise InputError(
-            f"{source.name}: no column {' and no column '.join(missing)}; it has {has}: rename or "
-            "add one, or map it by --columns."
+            f"{source.name}: no column {' and no column '.join(missing)}; it has {has}: {remedy}."
         )
     found = {label: "label", image: "image_id"}
     ours = {name: new for name, new in found.items() if name is not None}
@@ -174,6 +178,14 @@ def _name_splits(table: pd.DataFrame) -> None:
     """Write train, val and test as Frostline does; other names (folds, hospitals) stay."""
     known = {text: split_name(text) or text for text in table["split"].dropna().unique()}
     table["split"] = table["split"].map(known).astype("string")
+
+
+def _never_met(table: pd.DataFrame) -> Iterator[Note]:
+    """Say that labels and predictions have no name in common: they may be codes and words."""
+    labels, answers = (sorted(table[name].dropna().unique()) for name in ("label", "prediction"))
+    if labels and answers and not set(labels) & set(answers):
+        both = f"No label ({some(labels)}) is ever predicted ({some(answers)})"
+        yield Note(f"{both}: write both alike if they mean the same.", first=True)
 
 
 def _spellings(table: pd.DataFrame) -> Iterator[Note]:

@@ -52,7 +52,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
 
 def map_columns(
     table: pd.DataFrame, columns: Mapping[str, str], source: Source, notes: list[Note]
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[str]]:
     """Name the columns of someone's table as the predictions format does.
 
     Parameters
@@ -71,6 +71,8 @@ def map_columns(
     DataFrame
         What the mapping names, then their other columns; those that have a name of what the mapping
         names are left out.
+    list of str
+        The classes that the stars of predictions name, else those of labels; none without stars.
 
     Raises
     ------
@@ -98,7 +100,8 @@ def map_columns(
         for name in names
         if name not in used and name not in made and not (has_probs and name.startswith(PROB_OF))
     ]
-    return pd.DataFrame({**made, **{name: table[name] for name in others}})
+    stars = found.get("prediction") or found.get("label") or {}
+    return pd.DataFrame({**made, **{name: table[name] for name in others}}), [*stars.values()]
 
 
 def _lacking(what: str, names: Sequence[str], source: Source) -> InputError:

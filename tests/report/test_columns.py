@@ -117,7 +117,7 @@ def test_a_submission_has_columns_of_numbers_alone(tmp_path):
     path = write(tmp_path / "s.csv", ",image,mel,nv,site\n0,a,0.6,0.4,back\n1,b,0.2,0.8,arm\n")
     frame = pd.read_csv(path).assign(label=["mel", "nv"])
     columns = {"image_id": "image", "prob": "*"}
-    with pytest.raises(InputError, match="no column label .*, or map it by --columns"):
+    with pytest.raises(InputError, match="no column label .*, or map it by --columns; `frostline"):
         read_predictions(path, columns)
     found = predictions_from(frame, "table 1", columns)
     assert found.table["prediction"].tolist() == ["mel", "nv"]
@@ -277,6 +277,18 @@ WRONG = {
         "{}, row 1 (line 2): label 'c' is not in the class list (a, b); correct the label or the "
         "class list.",
     ),
+    "labels in another code": (
+        "truth,s_a,s_b\n0,1,0\n",
+        {"label": "truth", "prediction": "s_*"},
+        "{}, row 1 (line 2): label '0' is not in the class list (a, b); correct the label or the "
+        "class list.",
+    ),
+    "predictions in another code": (
+        "guess,a_t,b_t\n0,1,0\n",
+        {"label": "*_t", "prediction": "guess"},
+        "{}, row 1 (line 2): prediction '0' is not in the class list (a, b); correct the "
+        "prediction or the class list.",
+    ),
     "duplicate keys": (
         HEAD + "i,a,b,0.3,0.7\n" * 2,
         ALL,
@@ -309,6 +321,15 @@ def test_mistakes_end_in_a_sentence(tmp_path, name):
     with pytest.raises(InputError) as caught:
         read_predictions(path, columns)
     assert str(caught.value) == sentence.format(path)
+
+
+def test_codes_that_never_meet_are_said(tmp_path):
+    path = write(tmp_path / "codes.csv", "label,prediction\n0,sick\n1,well\n1,well\n")
+    scores = frostline.evaluate(path, metrics=["accuracy"])
+    assert scores["estimate"].item() == 0
+    assert texts(read_predictions(path).notes) == [
+        "No label (0, 1) is ever predicted (sick, well): write both alike if they mean the same."
+    ]
 
 
 def test_tables_with_numbers_for_names(tmp_path):
