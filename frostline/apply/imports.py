@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class ImportedRun:
         Images with a prediction, rows of no image of the data set, and images without a row.
     matched : str
         By what images were found, if not by their `image_id`; else "".
+    renamed : dict of str to str
+        Classes that the table writes in another case, and the data set's.
     """
 
     run: str
@@ -42,10 +44,14 @@ class ImportedRun:
     strangers: int
     lacking: int
     matched: str
+    renamed: Mapping[str, str]
 
     def __str__(self) -> str:
         """Say it in sentences."""
         found = f" Images were found by {self.matched}." if self.matched else ""
+        if self.renamed:
+            same = ", ".join(f"{theirs} is {ours}" for theirs, ours in self.renamed.items())
+            found += f" Classes were found whatever their case: {same}."
         return (
             f"Imported {counted(self.count, 'prediction')}; skipped "
             f"{counted(self.strangers, 'row')} of no image of the data set; images without a "
@@ -65,8 +71,9 @@ def import_predictions(
 ) -> ImportedRun:
     """Write anyone's predictions for the images of a data set as a run of the workspace.
 
-    Labels, groups, splits and the order of the classes are the data set's. The same table again
-    gives the same run. Class counts are of the data set's training images.
+    Labels, groups, splits and the order of the classes are the data set's. Classes that the table
+    writes in another case are the data set's, too. The same table again gives the same run. Class
+    counts are of the data set's training images.
 
     Parameters
     ----------
@@ -94,6 +101,7 @@ def import_predictions(
             f"{where}: no column image_id, and which images these are is not clear; map it by "
             "--columns."
         )
+    theirs, renamed = _in_their_case(theirs, images["label"])
     matched = match_images(theirs.table["image_id"], images["image_id"], where, dataset)
     known = matched.ids.notna().to_numpy()
     answers = theirs.table[known].reset_index(drop=True)
@@ -107,7 +115,7 @@ def import_predictions(
         workspace.predictions(meta["run"]), *in_class_order(table, meta, manifest.classes)
     )
     lacking = int((~images["image_id"].isin(matched.ids)).sum())
-    return ImportedRun(meta["run"], len(table), int((~known).sum()), lacking, matched.how)
+    return ImportedRun(meta["run"], len(table), int((~known).sum()), lacking, matched.how, renamed)
 
 
 def _read(
@@ -123,6 +131,25 @@ def _read(
             f"{predictions} was written by Frostline: give it to `frostline evaluate` as it is."
         )
     return theirs, str(predictions)
+
+
+def _in_their_case(theirs: Predictions, labels: pd.Series) -> tuple[Predictions, dict[str, str]]:
+    """Write classes as the data set does, where they differ from a label of it in case alone."""
+    known = set(labels.dropna())
+    folded: dict[str, list[str]] = {}
+    for name in known:
+        folded.setdefault(name.casefold(), []).append(name)
+    unknown = [name for name in theirs.classes if name not in known]
+    found = {name: folded.get(name.casefold(), []) for name in unknown}
+    new = {name: ours[0] for name, ours in found.items() if len(ours) == 1}
+    # Two classes of the table are never made one.
+    ours = [new.get(name, name) for name in theirs.classes]
+    if len(set(ours)) < len(ours):
+        return theirs, {}
+    table = theirs.table.rename(columns={f"prob_{a}": f"prob_{b}" for a, b in new.items()})
+    for name in ("label", "prediction"):
+        table[name] = table[name].replace(new)
+    return replace(theirs, table=table, meta={**theirs.meta, "classes": ours}), new
 
 
 def _check_labels(theirs: pd.Series, mine: pd.DataFrame, where: str, dataset: str) -> None:

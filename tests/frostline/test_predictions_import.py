@@ -68,6 +68,26 @@ def test_a_submission_becomes_a_run(ws: frostline.Workspace) -> None:
     assert other.id != again.id
 
 
+def test_classes_are_found_whatever_their_case(ws: frostline.Workspace) -> None:
+    """As AKIEC of a submission is akiec of the metadata; confidences need not sum to 1."""
+    theirs = submission().assign(WELL=lambda t: t["WELL"] + 0.5)
+    theirs.to_csv("scores.csv", index=False)
+    given = ("scores.csv", "-d", "mine", "--name", "s", "--columns", "image_id=image,prediction=*")
+    done = command("predictions", "import", *given)
+    assert "Classes were found whatever their case: SICK is sick, WELL is well." in done.stderr
+    run = read_predictions(done.stdout.strip())
+    assert set(run.table["prediction"]) == {"sick", "well"}
+    by_name = {"image_id": "image", "prob": "*"}
+    one = ws.import_predictions("mine", "one", submission(), columns=by_name)
+    other = ws.import_predictions("mine", "one", submission(), columns=SUBMISSION)
+    assert one.id == other.id
+    both = submission().rename(columns={"SICK": "Well"})
+    with pytest.raises(
+        InputError, match="there are probabilities of Well, WELL, and none of 'sick'"
+    ):
+        ws.import_predictions("mine", "both", both, columns=by_name)
+
+
 def test_it_is_compared_with_runs_of_ones_own(ws: frostline.Workspace) -> None:
     ws.extract("mine", "timm:test_vit", weights="random", image_size=32)
     own = ws.probe("mine", "timm:test_vit", "centroid")
@@ -93,9 +113,9 @@ def test_it_is_compared_with_runs_of_ones_own(ws: frostline.Workspace) -> None:
             "like 'sick/patient001_2.png' here.",
         ),
         (
-            lambda t: t,
+            lambda t: t.rename(columns={"SICK": "ill"}),
             {"image_id": "image", "prob": "*"},
-            "s.csv: there are probabilities of SICK, WELL, and none of 'sick', a label of data set "
+            "s.csv: there are probabilities of ill, well, and none of 'sick', a label of data set "
             "'mine'; name its column by columns prob_sick=COLUMN.",
         ),
         (
@@ -105,9 +125,9 @@ def test_it_is_compared_with_runs_of_ones_own(ws: frostline.Workspace) -> None:
             "columns.",
         ),
         (
-            lambda t: t.assign(answer="Sick"),
+            lambda t: t.assign(answer="ill"),
             {"image_id": "image", "prediction": "answer"},
-            "s.csv: the prediction 'Sick' is no label of data set 'mine' (sick, well); write both "
+            "s.csv: the prediction 'ill' is no label of data set 'mine' (sick, well); write both "
             "alike.",
         ),
         (

@@ -149,8 +149,8 @@ WRONG = {
     "both columns": (
         "truth,guess\na,a\n",
         "{}: no column label (or true_label) and no column prediction; it has truth, guess: "
-        "rename or add one, or map it by --columns; `frostline predictions import` takes labels from "
-        "a data set.",
+        "rename or add one, or map it by --columns; `frostline predictions import` takes labels "
+        "from a data set.",
     ),
     "empty file": ("", "{}: the file is empty; it needs a header and rows."),
     "no rows": (HEAD, "{}: there are no rows; give a file with one row an image."),
