@@ -149,6 +149,8 @@ def _check_probabilities(table: pd.DataFrame, classes: Sequence[str], source: So
     values = table[expected].to_numpy(dtype=np.float64)
     if (rows := np.isnan(values).any(axis=1)).any():
         raise source.error("a probability is missing or NaN", "fill it", pd.Series(rows))
+    if (rows := np.isinf(values).any(axis=1)).any():
+        raise source.error("a probability is infinite", source.of_scores, pd.Series(rows))
     if (rows := (values < 0).any(axis=1)).any():
         raise source.error("a probability is negative", source.of_scores, pd.Series(rows))
     sums = values.sum(axis=1)

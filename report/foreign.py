@@ -105,7 +105,7 @@ def _renamed(table: pd.DataFrame, source: Source, labelled: bool) -> pd.DataFram
     has_answer = "prediction" in table or bool(_probabilities(table))
     missing += [] if has_answer else ["prediction"]
     if missing:
-        has = ", ".join(map(str, table.columns))
+        has = ", ".join(map(str, table.columns)) or "none"
         remedy = "rename or add one, or map it by --columns"
         if label is None:
             remedy += "; `frostline predictions import` takes labels from a data set"

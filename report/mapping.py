@@ -105,7 +105,7 @@ def map_columns(
 
 
 def _lacking(what: str, names: Sequence[str], source: Source) -> InputError:
-    return source.error(f"no column {what}", f"it has {some(names)}: correct --columns")
+    return source.error(f"no column {what}", f"it has {some(names) or 'none'}: correct --columns")
 
 
 def _matched(
@@ -202,8 +202,11 @@ def _by_class(
     made: Mapping[str, pd.Series],
 ) -> dict[str, pd.Series]:
     """Give the columns of the format that a pattern's columns make."""
+    cells = table[list(matches)]
+    if name == "label":
+        cells = cells.replace({"True": 1, "False": 0})  # as CSV has what is one-hot in pandas
     columns = {
-        its_class: numbers(table[theirs], theirs, source) for theirs, its_class in matches.items()
+        its_class: numbers(cells[theirs], theirs, source) for theirs, its_class in matches.items()
     }
     if name == PROB:
         for its_class in columns:

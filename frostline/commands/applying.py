@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from frostline.apply.predict import Predicted
 
 predictions_app = typer.Typer(
-    help="Look after predictions.", no_args_is_help=True, rich_markup_mode=None
+    help="Take in predictions of other tools.", no_args_is_help=True, rich_markup_mode=None
 )
 
 RunOption = Annotated[

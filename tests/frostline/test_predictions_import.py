@@ -180,8 +180,14 @@ def test_embeddings_of_another_tool_are_a_store(ws: frostline.Workspace) -> None
     place = {Path(image).stem: image for image in table.index}
     mine = table.loc[[place[name] for name in names], ["e0", "e1", "e2"]]
     np.testing.assert_allclose(mine.to_numpy(), X, rtol=1e-6)
+    np.savez("theirs.npz", files=names, features=X, others=2 * X)
+    first, other = (  # of one file
+        ws.import_embeddings("mine", "both", "theirs.npz", columns={**columns, "embedding": array})
+        for array in ("features", "others")
+    )
+    np.testing.assert_allclose(2 * first.arrays("test")[0], other.arrays("test")[0], rtol=1e-6)
     done = command(
-        *("cache", "import", "theirs.npz", "-d", "mine", "-b", "theirs"),
+        *("cache", "import", "theirs.npz", "-d", "mine", "-b", "both"),
         *("--columns", "image_id=files,embedding=features"),
     )
     assert "Imported 0 embeddings" in done.stdout

@@ -103,6 +103,12 @@ def test_one_hot_labels_and_scores_that_are_no_probabilities(tmp_path):
     assert found.table["label"].tolist() == ["NV", "MEL", "VASC"]
     assert found.table["prediction"].tolist() == ["NV", "NV", "VASC"]
     assert list(found.table.columns) == ["image_id", "group_id", "split", "label", "prediction"]
+    assert texts(found.notes) == [f"Predictions are by the columns {', '.join(names)}."]
+    assert found.classes == names
+    marked = [f"{name}_true" for name in names]
+    frame.astype(dict.fromkeys(marked, bool)).to_csv(path, index=False)  # as get_dummies has it
+    assert read_predictions(path, columns).table.equals(found.table)
+    frame.to_csv(path, index=False)
     frame.loc[1, "NV_true"] = 1
     frame.to_csv(path, index=False)
     with pytest.raises(InputError, match="row 2 .line 3.: of MEL_true, .* mark one class an image"):
@@ -122,6 +128,14 @@ def test_a_submission_has_columns_of_numbers_alone(tmp_path):
     found = predictions_from(frame, "table 1", columns)
     assert found.table["prediction"].tolist() == ["mel", "nv"]
     assert "Predictions are the classes of the greatest probabilities." in texts(found.notes)
+
+
+@pytest.mark.parametrize("one", ["1", "1.0"])
+def test_columns_are_named_like_whole_numbers(tmp_path, one):
+    zero = one.replace("1", "0")
+    path = write(tmp_path / "sk.csv", f"0,1,y_true\n0.2,0.8,{one}\n0.7,0.3,{zero}\n")
+    found = read_predictions(path, {"label": "y_true", "prob": "*"})
+    assert found.classes == ["0", "1"]
 
 
 @pytest.mark.parametrize("truth", ["1", "1.0"])
@@ -226,6 +240,11 @@ WRONG = {
         HEAD,
         {"label": "truth", "prediction": "truth"},
         "--columns takes truth for label and prediction: take it for one of them.",
+    ),
+    "infinity": (
+        HEAD + "i,a,b,1e400,0.7\n",
+        ALL,
+        f"{{}}, row 1 (line 2): a probability is infinite; {OF_SCORES}.",
     ),
     "text": (
         HEAD + "i,a,b,1,0\n",
