@@ -118,7 +118,7 @@ KINDS = {
         ("discordance", "margin", "prevalence", "test_fraction", "val_fraction"), _NUMBER
     ),
     **dict.fromkeys(("differences", "powers", "thresholds"), _NUMBER.several()),
-    **dict.fromkeys(("hyperparameters", "options"), _FIELDS),
+    **dict.fromkeys(("columns", "hyperparameters", "options"), _FIELDS),
     **dict.fromkeys(("seed", "weights_seed"), _SEED),
     "seeds": _SEED.several(),
     # Of these, limits are those of the options.
@@ -127,7 +127,6 @@ KINDS = {
     "most_images": _whole(4, 10_000_000),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
-    "columns": _TEXT.paired(),
     "shard": _COUNT.paired(),
     "slices": Kind(
         f"{_BOUND.paired().words}, or a rule such as 'every:3'",

@@ -445,7 +445,6 @@ class Workspace:
         metric: str = "accuracy",
         protocol: Protocol | None = None,
         image_size: int | None = None,
-        columns: tuple[str, str] = ("label", "split"),
         jobs: int = 1,
         machine: Machine | None = None,
         **options: Any,
@@ -465,13 +464,11 @@ class Workspace:
             Chooses the depth on validation, and is shown.
         protocol : str, optional
             `standard` if not given; that of a `frostline.Network` is its own.
-        columns : (str, str)
-            Columns of the manifest that hold labels and splits.
         jobs : int
             As in `run`.
         **options
-            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, and fields of the
-            recipe of training.
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, `label`, `split`,
+            and fields of the recipe of training.
 
         Examples
         --------
@@ -486,7 +483,7 @@ class Workspace:
         given["weights"] = os.fspath(options.pop("weights", "pretrained"))
         networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
-        chosen = stages.Columns(*columns)
+        chosen = stages.Columns(options.pop("label", "label"), options.pop("split", "split"))
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(dataset, networks, asked, machine or self.machine)
@@ -620,6 +617,65 @@ class Workspace:
             raise InputError(f"{target} is there: give another path, or overwrite=True.")
         export_onnx(found, target, run_temperature(found) if calibrated else None)
         return target
+
+    def import_embeddings(
+        self,
+        dataset: str,
+        name: str,
+        file: PathLike,
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> EmbeddingStore:
+        """Take embeddings that another tool made, as `frostline cache import` does.
+
+        Parameters
+        ----------
+        name : str
+            What to call what made them, which then stands where a backbone's name does.
+        file : path
+            `.npz`, Parquet or CSV (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns or arrays, and theirs: `{"image_id": "filename"}`.
+        """
+        from frostline.cache import EmbeddingStore
+        from frostline.cache.imports import IMPORTED, import_embeddings
+        from frostline.extract.backbones.origins import known_origin
+
+        origin = known_origin(name, IMPORTED, self.folder)
+        done = import_embeddings(
+            self.paths, dataset, name, Path(file), origin=origin, columns=columns
+        )
+        return EmbeddingStore.open(self.paths, dataset, name, done.key)
+
+    def import_predictions(
+        self,
+        dataset: str,
+        name: str,
+        predictions: PathLike | pd.DataFrame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        label: str = "label",
+        split: str = "split",
+    ) -> Run:
+        """Take predictions that another tool made, as `frostline predictions import` does.
+
+        Labels, groups and splits are the data set's.
+
+        Parameters
+        ----------
+        name : str
+            What to call the model that made them.
+        predictions : path or DataFrame
+            A row an image (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns and theirs, as in `frostline.evaluate`.
+        """
+        from frostline.apply.imports import import_predictions
+
+        table = Path(predictions) if isinstance(predictions, str | os.PathLike) else predictions
+        names = {"label": label, "split": split}
+        done = import_predictions(self.paths, dataset, name, table, columns=columns, **names)
+        return self._run(done.run)
 
     def run(
         self,

@@ -261,6 +261,14 @@ def import_(
     spec: Annotated[
         Path | None, typer.Option(help="JSON file with facts about how they were made.")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NEW=THEIRS",
+            help="What the file calls image_id and embedding, image_id=file,embedding=f* (a star "
+            "is a number), or one each time.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Import embeddings that another tool made, for the images of a data set.
@@ -269,11 +277,14 @@ def import_(
     """
     from frostline.cache import Workspace
     from frostline.cache.imports import IMPORTED, import_embeddings
+    from frostline.cache.tables.columns import parse_columns
     from frostline.extract.backbones.origins import known_origin
 
     given = _read_spec(spec) if spec is not None else {}
     origin = known_origin(backbone, IMPORTED, workspace)
-    done = import_embeddings(Workspace(workspace), dataset, backbone, file, given, origin)
+    named = parse_columns(columns)
+    place = Workspace(workspace)
+    done = import_embeddings(place, dataset, backbone, file, given, origin, columns=named)
     summary(str(done))
 
 

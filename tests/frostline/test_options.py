@@ -109,6 +109,7 @@ RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
 ALIKE = "cache similarity --dataset mine"
+ANSWERS = "predictions import guesses.csv --dataset mine --name them --columns image_id=file"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
@@ -367,6 +368,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EVALUATE, f"{EVALUATE} --figure subgroups.png", "give --by too"
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
+    "evaluate --columns": Acts(
+        "evaluate guesses.csv", "evaluate guesses.csv --columns prediction=second"
+    ),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
     "evaluate --net-benefit": Acts(BENEFIT, BENEFIT.replace("0.2", "0.1,0.3")),
     "evaluate --calibration": Acts("evaluate knn.parquet", CALIBRATION),
@@ -458,6 +462,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
+    "compare --columns": Acts(
+        "compare guesses.csv others.csv --columns image_id=file",
+        "compare guesses.csv others.csv --columns image_id=file,prediction=second",
+    ),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
@@ -571,6 +579,17 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
     "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),
     "cache import --spec": Acts(IMPORT, f"{IMPORT} --spec spec.json"),
+    "cache import --columns": Acts(IMPORT, f"{IMPORT} --columns embedding=Y"),
+    "predictions import --dataset": Refused(
+        ANSWERS, ANSWERS.replace("mine", "nothing"), "no data set 'nothing'"
+    ),
+    "predictions import --name": Acts(ANSWERS, ANSWERS.replace("them", "others")),
+    "predictions import --columns": Acts(ANSWERS, f"{ANSWERS},prediction=second"),
+    "predictions import --label": Refused(ANSWERS, f"{ANSWERS} --label group_id", "the label of"),
+    "predictions import --split": Refused(ANSWERS, f"{ANSWERS} --split part", "no column 'part'"),
+    "predictions import --workspace": Refused(
+        ANSWERS, f"{ANSWERS} --workspace other", "no data set"
+    ),
     "cache import --workspace": Refused(IMPORT, f"{IMPORT} --workspace other", "no data set"),
 }
 
@@ -654,8 +673,12 @@ def make_tables() -> None:
     shutil.copytree("images", "leaky")
     shutil.copy(Path("images", files[0]), "leaky/again.png")
     twice.to_csv("leaking.csv", index=False)
-    np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
+    ones = np.ones((len(files), 3), np.float32)
+    np.savez("theirs.npz", image_id=np.array(files), X=ones, Y=ones[:, :2])
     Path("spec.json").write_text('{"made": "elsewhere"}')
+    guesses = table[["file", "label", "patient"]].assign(prediction="sick", second=table["label"])
+    guesses.to_csv("guesses.csv", index=False)
+    guesses.assign(prediction="well", second="sick").to_csv("others.csv", index=False)
 
 
 def make_volumes() -> None:
