@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,17 @@ from frostline.finetune.folds import Fold, make_folds, parse_folds
 from frostline.finetune.inputs.data import load_data, with_pixels
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
-from frostline.finetune.run import describe, described_sources, fit, predict_parts, watched
+from frostline.finetune.run import (
+    chosen,
+    describe,
+    described_sources,
+    fit,
+    predict_parts,
+    watched,
+)
 from frostline.finetune.task import Execution, Task
 from frostline.finetune.training.checkpoint import Checkpoints
-from frostline.finetune.training.logs import TensorBoard
+from frostline.finetune.training.epochs import Rows
 from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.probe.embedded import pooled_images
 from frostline.probe.heads.scoring import score_heads, scored_groups
@@ -91,8 +99,6 @@ def finetune_folds(
     images = pooled_images(manifest, task.label)
     for one in tasks:
         _folds(one, images, manifest)
-    if how.tensorboard:
-        TensorBoard(workspace.model(runs[0]))
     unfreeze(Classifier(load(), 2, task.seed), task.unfreeze, task.recipe, task.seed)
     # What cannot be was said before anything is computed.
     store = open_pixels()
@@ -117,7 +123,10 @@ def _train_repeat(
     with checkpoints.lock() if first else nullcontext():
         barrier()
         folds = _folds(task, source.images, source.manifest)
-        paths = [_train_fold(workspace, task, fold, source, how, checkpoints) for fold in folds]
+        tell = None if how.on_rows is None else partial(how.on_rows, run, chosen(task))
+        paths = [
+            _train_fold(workspace, task, fold, source, how, checkpoints, tell) for fold in folds
+        ]
         if first:
             parts = [read_predictions(path) for path in paths]
             table, meta = _pool(parts, source.images, task)
@@ -139,6 +148,7 @@ def _train_fold(
     source: _Source,
     how: Execution,
     checkpoints: Checkpoints,
+    tell: Callable[[Rows], None] | None,
 ) -> Path:
     """Train one fold, unless that is done; give the file with its predictions."""
     assert task.cv is not None
@@ -156,7 +166,7 @@ def _train_fold(
     model = Classifier(source.load(), len(data.classes), task.seed)
     blocks, first = unfreeze(model, task.unfreeze, task.recipe, task.seed), rank() == 0
     folder = checkpoints.folder.parent / f"fold-{fold.number}"
-    watch = watched(folder, how.tensorboard) if first else None
+    watch = watched(folder, tell, fold=fold.number) if first else None
     # What is said of frozen blocks is the same of every fold.
     how = how if fold.number == 0 else replace(how, said=None)
     own = Checkpoints(mine)

@@ -20,7 +20,7 @@ from frostline.report.statistics.metrics import ORDINAL
 
 if TYPE_CHECKING:
     from frostline.finetune.inputs.activations import Progress
-    from frostline.finetune.training.epochs import Epoch
+    from frostline.finetune.training.epochs import Epoch, Rows
 
 
 def selection_order(
@@ -170,12 +170,13 @@ class Execution:
         "cpu", "cuda", …
     compiled : bool
         Whether to train through `torch.compile`.
-    tensorboard : bool
-        Whether to write epochs for TensorBoard, into `models/<run>/tensorboard`.
     boundary : str
         Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
     on_epoch : callable, optional
         Called with each `Epoch`, in the first process.
+    on_rows : callable, optional
+        Called with the run's id, what its metadata will say that is known by now, and the rows of
+        `log.csv`, whenever that is written; those of a cross-validation have their `fold`.
     said : callable, optional
         Called with a sentence on what is kept, in the first process.
     progress : callable, optional
@@ -184,8 +185,8 @@ class Execution:
 
     device: str = "cpu"
     compiled: bool = False
-    tensorboard: bool = False
     boundary: str = "auto"
     on_epoch: Callable[[Epoch], None] | None = None
+    on_rows: Callable[[str, dict[str, Any], Rows], None] | None = None
     said: Callable[[str], None] | None = None
     progress: Progress | None = None

@@ -15,6 +15,7 @@ from .scoring.clinical import (
 )
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
+from .tracking.tracker import FinishedRun, Tracker
 from .workspace import Workspace
 
 __version__: str
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "Embedder",
     "EmbeddingStore",
+    "FinishedRun",
     "InputError",
     "LabelErrors",
     "Machine",
@@ -35,6 +37,7 @@ __all__ = [
     "Scores",
     "Subgroups",
     "Sweep",
+    "Tracker",
     "Workspace",
     "backbones",
     "calibration",

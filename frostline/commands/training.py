@@ -156,14 +156,15 @@ def finetune(
 
     place = Workspace(workspace)
     chosen, where = network.network(backbone, feature), machine.machine()
-    with progress(f"Preparing {dataset}") as update:
+    session = execution.tracking().open(place)
+    with session, progress(f"Preparing {dataset}") as update:
         options: dict[str, Any] = {
             "unfreeze": unfreeze,
             "machine": where,
             "seed": seed,
             "columns": columns.columns(),
             "changes": recipe.changes(),
-            "execution": execution.execution(),
+            "execution": execution.execution(session),
             "on_epoch": say_epoch,
             "progress": update,
         }
@@ -171,6 +172,8 @@ def finetune(
             runs = [stages.finetune(place, dataset, chosen, **options)]
         else:
             runs = stages.finetune_folds(place, dataset, chosen, cv, **options)
+        if is_first_rank():
+            session.hand_over(run for run, _ in runs)
     if not is_first_rank():
         return
     paths = [place.predictions(run) for run, _ in runs]
