@@ -41,8 +41,11 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: Path) -> None:
         module = installed("torch.utils.tensorboard", "tensorboard", self.title)
-        self._writer = module.SummaryWriter
+        self._make = module.SummaryWriter
         self._folder = folder
+        # By run and curve. Files are read by the second that they were begun in: of one process
+        # each curve has one.
+        self._writers: dict[tuple[str, str], Any] = {}
         self._written: dict[tuple[str, str], set[int]] = {}
 
     def has(self, run: str) -> bool:
@@ -59,25 +62,37 @@ class TensorBoard(Tracker):
             if not new:
                 continue
             # What an earlier process wrote from this epoch on is not shown.
-            folder = str(self._folder / run / curve)
-            with self._writer(folder, purge_step=new[0]["epoch"]) as writer:
-                for row in new:
-                    for name in CURVES:
-                        writer.add_scalar(name, row[name], row["epoch"])
+            writer = self._writer(run, curve, purge_step=new[0]["epoch"])
+            for row in new:
+                for name in CURVES:
+                    writer.add_scalar(name, row[name], row["epoch"])
+            writer.flush()
             done.update(row["epoch"] for row in new)
 
     def finish(self, run: FinishedRun) -> None:
         """Write everything; files stay where they are, and are listed."""
         self.epochs(run.id, run.settings, run.epochs)
-        with self._writer(str(self._folder / run.id)) as writer:
-            for name, value in run.scores.items():
-                writer.add_scalar(name, value, 0)
-            writer.add_text(SETTINGS, _table(dict(as_texts(run.settings))))
-            writer.add_text("tags", _table(run.tags))
-            if run.files:
-                paths = {name: str(path.absolute()) for name, path in run.files.items()}
-                writer.add_text("files", _table(paths))
-            writer.add_text(WHOLE, run.id)
+        writer = self._writer(run.id, "")
+        for name, value in run.scores.items():
+            writer.add_scalar(name, value, 0)
+        writer.add_text(SETTINGS, _table(dict(as_texts(run.settings))))
+        writer.add_text("tags", _table(run.tags))
+        if run.files:
+            paths = {name: str(path.absolute()) for name, path in run.files.items()}
+            writer.add_text("files", _table(paths))
+        writer.add_text(WHOLE, run.id)
+        self.close()
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        while self._writers:
+            self._writers.popitem()[1].close()
+
+    def _writer(self, run: str, curve: str, **how: Any) -> Any:
+        if (run, curve) not in self._writers:
+            folder = str(self._folder / run / curve)
+            self._writers[run, curve] = self._make(folder, **how)
+        return self._writers[run, curve]
 
     def _events(self, folder: Path) -> Any:
         module = installed(

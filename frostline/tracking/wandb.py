@@ -59,13 +59,15 @@ class WeightsAndBiases(Tracker):
                 f"{MODE} is online, and W&B has no API key here: run `wandb login`, or unset "
                 f"{MODE} and send runs later by `wandb sync`."
             )
+        # W&B remembers the folder that it was first used in; this is the one of now.
+        self._folder = Path(os.environ.get(FOLDER) or ".").absolute()
         self._run: Any = None
+        self._settings: dict[str, Setting] = {}
         self._written: set[tuple[str, int]] = set()
 
     def has(self, run: str) -> bool:
         """Say whether the runs that W&B keeps on this machine have it, finished."""
-        folder = Path(os.environ.get(FOLDER) or ".")
-        kept = (path.parent.name for path in folder.glob(f"*wandb/*run-*/{WHOLE}"))
+        kept = (path.parent.name for path in self._folder.glob(f"*wandb/*run-*/{WHOLE}"))
         return as_id(run) in {re.sub(r"^(offline-)?run-[0-9_]+-", "", name) for name in kept}
 
     def epochs(self, run: str, settings: Mapping[str, Setting], rows: Rows) -> None:
@@ -108,15 +110,19 @@ class WeightsAndBiases(Tracker):
                 id=as_id(run),
                 name=run,
                 project=os.environ.get(PROJECT) or "frostline",
+                dir=str(self._folder),
                 mode=self._mode,
                 resume="allow",
                 settings=self._wandb.Settings(**QUIETLY),
             )
-        self._run.config.update(dict(settings), allow_val_change=True)
+        if dict(settings) != self._settings:
+            self._settings = dict(settings)
+            self._run.config.update(self._settings, allow_val_change=True)
 
     def _end(self, code: int) -> None:
         if self._run is not None:
-            run, self._run, self._written = self._run, None, set()
+            run, self._run = self._run, None
+            self._settings, self._written = {}, set()
             run.finish(exit_code=code)
 
 
