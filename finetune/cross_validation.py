@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from frostline.finetune.run import (
 )
 from frostline.finetune.task import Execution, Task
 from frostline.finetune.training.checkpoint import Checkpoints
-from frostline.finetune.training.epochs import Rows
 from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.probe.embedded import pooled_images
 from frostline.probe.heads.scoring import score_heads, scored_groups
@@ -123,9 +121,8 @@ def _train_repeat(
     with checkpoints.lock() if first else nullcontext():
         barrier()
         folds = _folds(task, source.images, source.manifest)
-        tell = None if how.on_rows is None else partial(how.on_rows, run, chosen(task))
         paths = [
-            _train_fold(workspace, task, fold, source, how, checkpoints, tell) for fold in folds
+            _train_fold(workspace, task, fold, source, how, checkpoints, run) for fold in folds
         ]
         if first:
             parts = [read_predictions(path) for path in paths]
@@ -148,9 +145,9 @@ def _train_fold(
     source: _Source,
     how: Execution,
     checkpoints: Checkpoints,
-    tell: Callable[[Rows], None] | None,
+    repeat: str,
 ) -> Path:
-    """Train one fold, unless that is done; give the file with its predictions."""
+    """Train one fold of a repeat, unless that is done; give the file with its predictions."""
     assert task.cv is not None
     name = f"Repeat {task.cv[1] + 1}, fold {fold.number + 1} of {task.cv[0]}"
     task = replace(task, seed=fold.seed, label="label", split="split", cv=None)
@@ -166,7 +163,7 @@ def _train_fold(
     model = Classifier(source.load(), len(data.classes), task.seed)
     blocks, first = unfreeze(model, task.unfreeze, task.recipe, task.seed), rank() == 0
     folder = checkpoints.folder.parent / f"fold-{fold.number}"
-    watch = watched(folder, tell, fold=fold.number) if first else None
+    watch = watched(folder, how.on_rows, repeat, chosen(task), fold=fold.number) if first else None
     # What is said of frozen blocks is the same of every fold.
     how = how if fold.number == 0 else replace(how, said=None)
     own = Checkpoints(mine)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from frostline.finetune.lora import adapter_sentence
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.saved_model import save_model
-from frostline.finetune.task import Execution, Task, selection_order
+from frostline.finetune.task import Execution, OnRows, Task, selection_order
 from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.epochs import Rows
 from frostline.finetune.training.evaluate import predict
@@ -75,8 +74,7 @@ def finetune_run(
         return run, False
     check_unfreeze(task.unfreeze)
     folder, first = workspace.model(run), rank() == 0
-    tell = None if how.on_rows is None else partial(how.on_rows, run, known_before(task))
-    watch = watched(folder, tell) if first else None
+    watch = watched(folder, how.on_rows, run, known_before(task)) if first else None
     pixels, columns = open_pixels(), (task.label, task.split)
     data, missing = load_data(manifest, pixels, *columns, on_missing=task.on_missing)
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
@@ -195,14 +193,14 @@ def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images
 
 
 def watched(
-    folder: Path, tell: Callable[[Rows], None] | None, **more: Any
+    folder: Path, on_rows: OnRows | None, run: str, known: dict[str, Any], **more: Any
 ) -> Callable[[Rows], None]:
-    """Write epochs where they can be watched, and tell others, with `more` in every row."""
+    """Write epochs where they can be watched; `on_rows` has them with `more` in every row."""
 
     def write(rows: Rows) -> None:
         write_log(folder, rows)
-        if tell is not None:
-            tell([{**row, **more} for row in rows])
+        if on_rows is not None:
+            on_rows(run, known, [{**row, **more} for row in rows])
 
     return write
 

@@ -67,8 +67,7 @@ def run(
     chosen = read_study(study, data=study_data(study, data, place), settings=setting or [])
     if dry_run:
         given = {"--jobs": jobs > 1, "--shard": shard is not None, "--with-images": with_images}
-        given |= tracking.asked()
-        show_dry_run(place, chosen, only or [], given)
+        show_dry_run(place, chosen, only or [], given | tracking.asked())
         return
     # Shards of runs are asked for by name: a rank of torchrun is none.
     share = None if shard is None else parse_shard(shard)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,6 +25,7 @@ from frostline.tracking.tracker import (
 
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 RUN_ID, WHOLE = "frostline.run_id", "frostline.finished"
+NOT_IN_NAMES = r"[^\w.\- :/]"
 # What one request may hold.
 MOST_METRICS, MOST_SETTINGS = 1000, 100
 # Only where the environment says nothing else: no statistics on usage leave this machine, and a
@@ -94,7 +96,7 @@ class MLflow(Tracker):
             self._client.set_terminated(self._open.popitem()[1], status="FAILED")
 
     def _find(self, run: str) -> Any:
-        """Find the run of MLflow that is this one; None if there is none."""
+        """Find the run of MLflow that is this one, if there is one."""
         quote = '"' if "'" in run else "'"
         found = self._client.search_runs(
             [self._experiment_id()], f"tags.`{RUN_ID}` = {quote}{run}{quote}", max_results=1
@@ -124,10 +126,9 @@ class MLflow(Tracker):
     def _log(self, own: str, settings: Mapping[str, Setting], tags: Mapping[str, str]) -> None:
         """Log settings, which MLflow takes once, and tags."""
         known = self._client.get_run(own).data.params
+        texts = {re.sub(NOT_IN_NAMES, "_", name): value for name, value in as_texts(settings)}
         params = [
-            self._entities.Param(name, value)
-            for name, value in as_texts(settings)
-            if name not in known
+            self._entities.Param(name, text) for name, text in texts.items() if name not in known
         ]
         marks = [self._entities.RunTag(name, value) for name, value in tags.items()]
         for first in range(0, max(len(params), len(marks)), MOST_SETTINGS):
@@ -135,20 +136,19 @@ class MLflow(Tracker):
             self._client.log_batch(own, params=params[part], tags=marks[part])
 
     def _log_epochs(self, own: str, rows: Rows) -> None:
-        self._log_metrics(own, self._new_epochs(own, rows))
-
-    def _new_epochs(self, own: str, rows: Rows) -> Iterator[tuple[str, float, int]]:
         for curve, epochs in curves(rows).items():
             done = self._steps.get((own, curve))
             if done is None:
                 known = self._client.get_metric_history(own, within(CURVES[0], curve))
                 done = self._steps[own, curve] = {metric.step for metric in known}
-            for row in epochs:
-                if row["epoch"] not in done:
-                    yield from ((within(name, curve), row[name], row["epoch"]) for name in CURVES)
-            done.update(row["epoch"] for row in epochs)
+            new = [row for row in epochs if row["epoch"] not in done]
+            self._log_metrics(
+                own,
+                [(within(name, curve), row[name], row["epoch"]) for row in new for name in CURVES],
+            )
+            done.update(row["epoch"] for row in new)
 
-    def _log_metrics(self, own: str, values: Iterator[tuple[str, float, int]]) -> None:
+    def _log_metrics(self, own: str, values: Iterable[tuple[str, float, int]]) -> None:
         now = int(time.time() * 1000)
         metrics = [
             self._entities.Metric(name, float(value), now, step) for name, value, step in values

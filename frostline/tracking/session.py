@@ -154,6 +154,7 @@ class Session:
         self.files, self.quiet = files, quiet
         self.error: Exception | None = None
         self.left: list[str] = []
+        self._down = False
 
     def __enter__(self) -> Session:
         return self
@@ -190,7 +191,7 @@ class Session:
     def hand_over(self, runs: Iterable[str]) -> list[str]:
         """Hand over finished runs that the tracker has not.
 
-        After one that it did not take, others are not tried.
+        After one that it did not take, others are not tried, unless that run cannot be read.
 
         Returns
         -------
@@ -199,8 +200,9 @@ class Session:
         """
         taken: list[str] = []
         for run in runs if self.tracker is not None else ():
-            if self.left or not self._attempt(partial(self._take, run, taken)):
+            if self._down or not self._attempt(partial(self._take, run, taken)):
                 self.left.append(run)
+                self._down = not isinstance(self.error, InputError)
         return taken
 
     def _take(self, run: str, taken: list[str]) -> None:

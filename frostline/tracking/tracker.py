@@ -109,13 +109,13 @@ def installed(module: str, extra: str, title: str) -> Any:
     Raises
     ------
     InputError
-        If it is not installed.
+        If it is not installed, or is broken.
     """
     try:
         return import_module(module)
     except ImportError as error:
         raise InputError(
-            f"Tracking by {title} needs a package that is not installed: run "
+            f"Tracking by {title} needs a package that cannot be imported ({error}): run "
             f"`pip install 'frostline[{extra}]'`."
         ) from error
 

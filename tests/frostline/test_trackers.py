@@ -16,7 +16,7 @@ import yaml
 
 import frostline
 from frostline.cache import InputError
-from frostline.report import read_predictions
+from frostline.report import read_predictions, write_predictions
 from frostline.tracking.record import finished_run
 from frostline.tracking.session import Tracking, make_tracker
 from frostline.tracking.tracker import CURVES, FinishedRun, Rows, Setting
@@ -154,6 +154,27 @@ def test_a_training_that_died_goes_on_in_the_same_place(ws: frostline.Workspace,
         ]
 
 
+def test_an_epoch_that_mlflow_did_not_take_is_handed_over_at_the_end(
+    ws: frostline.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    real, asked = MlflowClient.log_batch, [0]
+
+    def log_batch(client: MlflowClient, *of: Any, **named: Any) -> Any:
+        asked[0] += "metrics" in named
+        if "metrics" in named and asked[0] == 2:
+            raise ConnectionError("The server is away")
+        return real(client, *of, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    ws.tracking = Tracking("mlflow")
+    run = ws.finetune("set", VIT, **{**TRAINED, "epochs": 4}, seed=5)
+    held = READ["mlflow"]()[run.id]
+    assert [epoch for epoch, _ in held.epochs["val_loss"]] == [1, 2, 3, 4]
+    assert held.state == "FINISHED"
+
+
 class Recorder(frostline.Tracker):
     """A tracker of one's own, which fails where it is asked to."""
 
@@ -289,10 +310,11 @@ def test_a_missing_package_is_one_sentence_before_anything_is_computed(
     ):
         with pytest.raises(InputError) as caught:
             stage()
-        assert str(caught.value) == (
-            f"Tracking by {TITLES[name]} needs a package that is not installed: run "
-            f"`pip install 'frostline[{name}]'`."
+        said = str(caught.value)
+        assert said.startswith(
+            f"Tracking by {TITLES[name]} needs a package that cannot be imported (import of "
         )
+        assert said.endswith(f"): run `pip install 'frostline[{name}]'`.")
     Path("study.yaml").unlink()
     assert sorted(Path().rglob("*")) == before
 
@@ -374,6 +396,35 @@ def test_mistakes_are_one_sentence(ws: frostline.Workspace, frostline: Run) -> N
         assert sentence in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
     assert not (ws.folder / "tensorboard" / "broken").exists()
+
+
+def test_a_run_that_cannot_be_read_keeps_no_other_from_its_tracker(
+    ws: frostline.Workspace,
+) -> None:
+    runs = runs_of(ws)
+    path = ws.paths.predictions("a-broken")
+    path.write_bytes(ws.paths.predictions(runs["head"]).read_bytes()[:-200])
+    recorder = Recorder()
+    with pytest.raises(InputError, match="^The recorder did not take a-broken: "):
+        ws.track(["a-broken", *runs.values()], recorder)
+    assert set(recorder.whole) == set(runs.values())
+
+
+def test_a_run_without_a_test_set_has_no_scores(ws: frostline.Workspace) -> None:
+    found = read_predictions(ws.paths.predictions(runs_of(ws)["rates"]))
+    path = Path("frostline-workspace/predictions/untested.parquet")
+    table = found.table[found.table["split"] == "val"]
+    own = {"weights": "uniform", "p": None, "layers": [3, 3], "deep?": {"a": 1}}
+    write_predictions(path, table, {**found.meta, "run": "untested", "hyperparameters": own})
+    for name in NAMES:
+        assert [run.id for run in ws.track("untested", name)] == ["untested"]
+        held = READ[name]()["untested"]
+        assert set(held.scores) == {"seconds", "best_epoch"}
+        assert held.settings["weights"] == "random, seed 0"
+        assert held.settings["head.weights"] == "uniform"
+        assert held.settings["layers"] == "3, 3"
+        assert held.settings["p"] == "none"
+        assert held.settings["deep_" if name == "mlflow" else "deep?"].startswith("{")
 
 
 def test_what_python_is_given_is_checked(ws: frostline.Workspace) -> None:
