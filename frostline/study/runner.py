@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -258,7 +258,10 @@ def _settle(first: Scheduler, jobs: int) -> Settled:
             others.append(pool.submit(helper.run))
         settled = replace(first, threads=threads).run()
         for other in others:
-            other.result()
+            try:
+                other.result()
+            except BrokenExecutor:
+                say("A runner was killed: what it had begun was done by another.")
     return settled
 
 

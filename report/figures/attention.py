@@ -52,13 +52,17 @@ def _title(group: Any, mine: pd.DataFrame) -> str:
 
 
 def _positions(patients: list[tuple[Any, pd.DataFrame]]) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     titles = [_title(group, mine) for group, mine in patients]
-    figure, axes = panels(
-        titles, xlabel="Image", ylabel="Weight", height=1.0, columns=1, own_axes=True
-    )
+    figure, axes = panels(titles, xlabel="Image", ylabel="Weight (%)", height=1.0, own_axes=True)
+    most = 100 * max(mine["weight"].max() for _, mine in patients)
     for one, (_, mine) in zip(axes, patients, strict=True):
-        one.bar(np.arange(1, len(mine) + 1), mine["weight"], color=BLUE, width=0.8)
-        one.axhline(1 / len(mine), color=GREY, linewidth=0.8, linestyle="--")
+        one.bar(np.arange(1, len(mine) + 1), 100 * mine["weight"], color=BLUE, width=0.8)
+        one.axhline(100 / len(mine), color=GREY, linewidth=0.8, linestyle="--")
+        one.set(xlim=(0.3, len(mine) + 0.7), ylim=(0, 1.1 * most))
+        one.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        one.yaxis.set_major_locator(MaxNLocator(4))
     return figure
 
 
@@ -77,7 +81,7 @@ def _images(
             if pixels is not None:
                 axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set_axis_off()
-            axes.set_title(f"{image.weight:.2f}", fontsize=SMALL, color=INK, pad=2)
+            axes.set_title(f"{100 * image.weight:.2g}%", fontsize=SMALL, color=INK, pad=2)
             if column == 0:
                 place = axes.get_position()
                 figure.text(

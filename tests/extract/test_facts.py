@@ -65,7 +65,9 @@ def test_the_papers_come_first_then_by_kind() -> None:
 
 def test_a_search_takes_all_of_its_words() -> None:
     assert {one.kind for one in list_backbones(search="chest mimic-cxr")} == {"chest"}
-    assert [one.name for one in list_backbones(search="RAD-DINO brax")] == ["hf:microsoft/rad-dino"]
+    assert [one.name for one in list_backbones(search="MSRLA brax")] == [
+        "hf:microsoft/rad-dino-maira-2"
+    ]
     with pytest.raises(InputError, match=r"No backbone of the list has 'zzz'.* \(general, chest"):
         list_backbones(search="zzz")
 
@@ -79,9 +81,10 @@ def test_what_a_backbone_was_pretrained_on_hangs_on_its_weights() -> None:
     assert "images" not in known_origin("resnet50", "random, seed 0")
     found = known_origin("timm:vit_large_patch16_224.mae", "file RETFound_mae_natureCFP.pth")
     assert "eyepacs" in found["images"]
-    # What does not go by its name is known by the name that its module or embeddings have.
+    # A module and imported embeddings are known by the name that they have.
     for weights in ("own module", "imported"):
         assert "mimic-cxr" in known_origin("chexzero", weights)["images"]
+        assert list(known_origin(name, weights)["images"]) == RAD_DINO
         assert known_origin("my-net", weights) == {}
 
 

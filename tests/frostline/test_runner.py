@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -419,6 +420,25 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
     assert not any("done before" in line for line in said)
 
 
+def test_what_a_killed_helper_had_begun_is_done_by_another(
+    finished: Path, tmp_path: Path, no_page: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def kill_first() -> None:
+        while not (helpers := active_children()):
+            time.sleep(0.01)
+        helpers[0].kill()
+
+    killer = threading.Thread(target=kill_first)
+    killer.start()
+    study = study_at(finished, "sweeps={}", "costs=false")
+    outcome = run_study(Workspace(tmp_path / "ws"), study, jobs=2)
+    killer.join()
+    assert outcome.failed == {}
+    assert len(outcome.predictions) == 4
+    said = capfd.readouterr().err.splitlines()
+    assert "A runner was killed: what it had begun was done by another." in said
+
+
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
         1, get_context("spawn"), initializer=_start_helper, initargs=(os.getpid(), True, 0)
@@ -430,7 +450,7 @@ def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixtu
 RUNNER = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from frostline.study.runner import _start_helper
 if __name__ == "__main__":
     how = (os.getpid(), False, 0)

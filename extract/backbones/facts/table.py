@@ -141,8 +141,8 @@ class Facts:
             if row.name == name:
                 return row
         for row in self.rows:
-            named = row.name == name and (weights == PRETRAINED or bool(row.loads))
-            if named or (file and row.file == file):
+            # A file may hold anything; a module and imported embeddings are what they are called.
+            if (row.name == name and not file) or (file and row.file == file):
                 return row
         return None
 
