@@ -16,6 +16,7 @@ from .scoring.clinical import (
 )
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
+from .tracking.tracker import FinishedRun, Tracker
 from .workspace import Workspace
 
 __version__: str
@@ -25,6 +26,7 @@ __all__ = [
     "Comparison",
     "Embedder",
     "EmbeddingStore",
+    "FinishedRun",
     "InputError",
     "LabelErrors",
     "Machine",
@@ -37,6 +39,7 @@ __all__ = [
     "Similarity",
     "Subgroups",
     "Sweep",
+    "Tracker",
     "Workspace",
     "backbones",
     "calibration",

@@ -58,6 +58,7 @@ for command in (
     reporting.report,
     applying.predict,
     applying.export,
+    applying.track,
     data.backbones,
     doctor.doctor,
 ):

@@ -91,6 +91,10 @@ _BOUND = Kind("a whole number or None", lambda value: value is None or _is_whole
 _METRIC = Kind(
     "a metric's name or a function", lambda value: isinstance(value, str) or callable(value)
 )
+_TRACKER = Kind(
+    "mlflow, wandb, tensorboard or a frostline.Tracker",
+    lambda value: value in ("mlflow", "wandb", "tensorboard") or _named("Tracker")(value),
+)
 # A parameter of one name is of one kind, wherever it is. Limits of most are checked where they act,
 # as those of options are.
 KINDS = {
@@ -112,7 +116,8 @@ KINDS = {
         ("backbones", "by", "classes", "only", "readable", "settings"), _TEXT.several()
     ),
     **dict.fromkeys(("calibrated", "controls", "intersection", "keep_pixels", "overwrite"), _FLAG),
-    **dict.fromkeys(("rehash", "resplit", "stratified", "verbose", "with_images"), _FLAG),
+    **dict.fromkeys(("files", "rehash", "resplit", "stratified", "track_files"), _FLAG),
+    **dict.fromkeys(("verbose", "with_images"), _FLAG),
     **dict.fromkeys(("groups", "min_roi", "replicates", "size"), _COUNT),
     **dict.fromkeys(
         ("discordance", "margin", "prevalence", "test_fraction", "val_fraction"), _NUMBER
@@ -141,6 +146,7 @@ KINDS = {
     "machine": Kind("a frostline.Machine", _named("Machine")),
     "module": Kind("a torch.nn.Module", _named("Module")),
     "run": Kind("a Run or its id", lambda value: isinstance(value, str) or hasattr(value, "id")),
+    **dict.fromkeys(("to", "track"), _TRACKER),
     "transform": Kind("a function", lambda value: callable(value) or hasattr(value, "resize")),
 }
 

@@ -27,6 +27,7 @@ from frostline.given import (
     warn_of,
 )
 from frostline.names import methods_in_python
+from frostline.tracking.session import Track, Tracking, hand_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,11 @@ class Workspace:
         whether pixels are kept, and what to do about images that cannot be read.
     verbose : bool
         Print a line for every epoch of fine-tuning to standard error.
+    track : str or Tracker, optional
+        Hand every run to a tracker, too: `mlflow`, `wandb`, `tensorboard`, or one of your own
+        (docs/trackers.md).
+    track_files : bool
+        Hand over predictions, model and model card as well.
 
     Attributes
     ----------
@@ -99,6 +105,8 @@ class Workspace:
         *,
         machine: Machine | None = None,
         verbose: bool = False,
+        track: Track | None = None,
+        track_files: bool = False,
     ) -> None:
         self.folder = Path(folder or os.environ.get(VARIABLE) or DEFAULT)
         if self.folder.exists() and not self.folder.is_dir():
@@ -106,6 +114,7 @@ class Workspace:
         self.paths = Paths(self.folder)
         self.machine = machine
         self.verbose = verbose
+        self.tracking = Tracking(track, track_files)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.folder)!r})"
@@ -311,16 +320,18 @@ class Workspace:
         from frostline.protocols import choose_head, missing_images
 
         columns = {"feature": feature, "key": key, "label": label, "split": split}
-        run, _ = probe_head(
-            self.paths,
-            dataset,
-            as_network(backbone).backbone_name,
-            head=choose_head(head, protocol, seed or None),
-            hyperparameters=hyperparameters,
-            seed=seed,
-            protocol=protocol,
-            source=make_source(on_missing=missing_images(on_error), **columns, **of_patients),
-        )
+        with self.tracking.open(self.paths) as session:
+            run, _ = probe_head(
+                self.paths,
+                dataset,
+                as_network(backbone).backbone_name,
+                head=choose_head(head, protocol, seed or None),
+                hyperparameters=hyperparameters,
+                seed=seed,
+                protocol=protocol,
+                source=make_source(on_missing=missing_images(on_error), **columns, **of_patients),
+            )
+            session.hand_over([run])
         return self._run(run)
 
     def sweep(
@@ -353,8 +364,10 @@ class Workspace:
 
         where = "The fields of sweep"
         chosen = read_sweep(Path(file), fields) if file else parse_sweep(fields, where)
-        with progress(f"Sweep {chosen.name}", "heads") as update:
+        session = self.tracking.open(self.paths)
+        with session, progress(f"Sweep {chosen.name}", "heads") as update:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
+            session.hand_over(path.stem for path in found.predictions)
         return Sweep.of(self.paths, found)
 
     @overload
@@ -414,6 +427,8 @@ class Workspace:
         >>> tuned.model.training
         False
         """
+        from frostline.finetune.task import Execution
+
         given = {"protocol": protocol, "image_size": image_size, "weights": os.fspath(weights)}
         given |= {name: recipe.pop(name, None) for name in ("feature", "weights_seed")}
         network = as_network(backbone, **given)
@@ -425,14 +440,17 @@ class Workspace:
             "changes": recipe,
             "on_epoch": say_epoch if self.verbose else None,
         }
-        if cv is None:
-            return self._run(stages.finetune(self.paths, dataset, network, **options)[0])
-        if self.verbose:
-            from frostline.finetune import Execution
-
-            options["execution"] = Execution(said=say)
-        runs = stages.finetune_folds(self.paths, dataset, network, cv, **options)
-        return [self._run(run) for run, _ in runs]
+        with self.tracking.open(self.paths) as session:
+            said = say if self.verbose and cv is not None else None
+            about = self.paths, dataset, network
+            options["execution"] = Execution(on_rows=session.on_rows, said=said)
+            if cv is None:
+                found = [stages.finetune(*about, **options)]
+            else:
+                found = stages.finetune_folds(*about, cv, **options)
+            session.hand_over(run for run, _ in found)
+        runs = [self._run(run) for run, _ in found]
+        return runs[0] if cv is None else runs
 
     def depth(
         self,
@@ -487,7 +505,7 @@ class Workspace:
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(dataset, networks, asked, machine or self.machine)
-        (curves,), folder = find_depth(self.paths, study, jobs=jobs)
+        (curves,), folder = find_depth(self.paths, study, jobs=jobs, tracking=self.tracking)
         return Depth(curves, folder)
 
     def similarity(
@@ -723,7 +741,7 @@ class Workspace:
         folder = study_data(os.fspath(study), Path(data) if data else None, self.paths)
         chosen = read_study(Path(study), data=folder, settings=as_texts(settings))
         how: dict[str, Any] = {"jobs": jobs, "shard": shard, "with_images": with_images}
-        outcome = run_study(self.paths, chosen, only=as_texts(only), **how)
+        outcome = run_study(self.paths, chosen, only=as_texts(only), tracking=self.tracking, **how)
         outcome.check()
         runs = [self._run(path.stem) for path in outcome.predictions]
         return Report(outcome.report, runs)
@@ -746,6 +764,39 @@ class Workspace:
         folder = report_study(self.paths, chosen, with_images=with_images)
         names, failed = reported_runs(folder)
         return Report(folder, [self._run(name) for name in names], failed)
+
+    def track(
+        self,
+        runs: Run | str | Iterable[Run | str],
+        to: Track | None = None,
+        *,
+        files: bool = False,
+    ) -> list[Run]:
+        """Hand finished runs to a tracker, those that it has not (docs/trackers.md).
+
+        Parameters
+        ----------
+        runs : Run, str or several
+            Runs, or their ids.
+        to : str or Tracker, optional
+            As the workspace's `track`, which it is if not given.
+        files : bool
+            Hand over predictions, model and model card, too.
+
+        Returns
+        -------
+        list of Run
+            Those that were handed over now.
+
+        Raises
+        ------
+        InputError
+            If there is no such run, or the tracker does not take one.
+        """
+        several: Any = [runs] if isinstance(runs, str) or hasattr(runs, "id") else list(runs)
+        names = [as_run_id(run) for run in several]
+        chosen = Tracking(to or self.tracking.track, files or self.tracking.files)
+        return [self._run(run) for run in hand_over(self.paths, names, chosen)]
 
     def backbones(self) -> pd.DataFrame:
         """List the backbones; the same as `frostline.backbones()`."""

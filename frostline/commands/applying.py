@@ -1,4 +1,4 @@
-"""Commands that apply a trained run, predict and export; and predictions import."""
+"""Commands that apply or pass on a trained run: predict, export, track; and predictions import."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.groups import OutputOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
@@ -21,6 +22,7 @@ from frostline.commands.options import (
     WorkspaceOption,
     with_verbosity,
 )
+from frostline.tracking.session import TrackerName
 
 if TYPE_CHECKING:
     from frostline.apply.load import Weights
@@ -239,3 +241,32 @@ def import_(
     say(str(done))
     typer.echo(place.predictions(done.run))
     say_score(place.predictions(done.run))
+
+
+def track(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Paths of predictions, or runs by name or its beginning."
+        ),
+    ],
+    to: Annotated[TrackerName, typer.Option("--to", help="The tracker: docs/trackers.md.")],
+    files: Annotated[
+        bool, typer.Option("--files", help="Hand over predictions, model and model card, too.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Hand finished runs to a tracker: settings, epochs and test scores of those that it has not.
+
+    Example: frostline track frostline-workspace/predictions/*.parquet --to mlflow
+    """
+    from frostline.cache import Workspace
+    from frostline.console import summary
+    from frostline.tracking.session import Tracking, hand_over
+
+    taken = hand_over(Workspace(workspace), runs, Tracking(to, files))
+    for run in taken:
+        typer.echo(run)
+    before = len(set(runs)) - len(taken)
+    more = f", {before} it had before" if before else ""
+    summary(f"{counted(len(taken), 'run')} handed over to {to}{more}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frostline.cache.tables.words import counted
-from frostline.commands.groups import grouped
+from frostline.commands.groups import TrackingOptions, grouped
 from frostline.commands.options import MOST_PROCESSES
 from frostline.commands.probing import SourceOptions, one_or_many, parse_values
 from frostline.probe.choices import HeadName, Protocol, SelectionMetric
@@ -131,6 +131,7 @@ def sweep(
     training: TrainingOptions,
     computing: ComputingOptions,
     source: SourceOptions,
+    tracking: TrackingOptions,
 ) -> None:
     """Train many heads on cached embeddings; say which is best on validation, and its score.
 
@@ -147,7 +148,8 @@ def sweep(
         raise InputError("--jobs is for this machine and --scheduler for a cluster: give one.")
     chosen = _read(file, _given(heads, training, source, defaults=file is None))
     place = Workspace(source.workspace)
-    with progress(f"Sweep {chosen.name}", "heads") as update:
+    session = tracking.tracking().open(place)
+    with session, progress(f"Sweep {chosen.name}", "heads") as update:
         results = run_sweep(
             place,
             chosen,
@@ -156,6 +158,7 @@ def sweep(
             progress=update,
             said=say,
         )
+        session.hand_over(path.stem for path in results.predictions)
     say_heads(place, results.predictions)
     _print_best(place, results)
     if computing.figures is not None:

@@ -23,6 +23,7 @@ from frostline.study.depth_data import study_curves
 from frostline.study.file import SCRATCH, OwnBackbone, Study, parse_study
 from frostline.study.results import read_state
 from frostline.study.runner import run_study
+from frostline.tracking.session import Tracking
 
 if TYPE_CHECKING:
     from frostline.report.depth.curve import Curves
@@ -111,7 +112,9 @@ def depth_study(
     return study
 
 
-def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[list[Curves], Path]:
+def find_depth(
+    workspace: Workspace, study: Study, *, jobs: int = 1, tracking: Tracking | None = None
+) -> tuple[list[Curves], Path]:
     """Run a study, and give the curves of its protocol of depth and the folder of its report.
 
     Raises
@@ -119,7 +122,7 @@ def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[li
     InputError
         If a run cannot start, before anything is computed, or a step failed.
     """
-    outcome = run_study(workspace, study, jobs=jobs, strict=True)
+    outcome = run_study(workspace, study, jobs=jobs, strict=True, tracking=tracking)
     outcome.check()
     assert outcome.report is not None
     runs = [read_predictions(path) for path in outcome.predictions]

@@ -199,7 +199,11 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     }
 
 
-def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+def _finetune(
+    workspace: Workspace, study: Study, step: Step, on_rows: Callable[..., None] | None = None
+) -> dict[str, Any]:
+    from frostline.finetune.task import Execution
+
     cell = step.cell
     about = workspace, cell.dataset, cell.network()
     with progress(f"Decoding: {step.name}") as update:
@@ -209,6 +213,7 @@ def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             "seed": cell.seed,
             "columns": study.datasets[cell.dataset].columns(),
             "changes": cell.entry.changes(),
+            "execution": Execution(on_rows=on_rows),
             "on_epoch": say_epoch,
             "progress": update,
         }
@@ -276,7 +281,7 @@ def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     return {"sweep": title, "predictions": [path.name for path in found.predictions]}
 
 
-DO: dict[str, Callable[[Workspace, Study, Step], dict[str, Any]]] = {
+DO: dict[str, Callable[..., dict[str, Any]]] = {
     "pixels": _pixels,
     "embeddings": _embeddings,
     "probe": _probe,

@@ -102,6 +102,7 @@ BY_PRECISION = f"{COMPARE} --metric average_precision"
 PROBED = "mine-timm%3Atest_vit-cls-centroid"
 PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
+TRACK = f"track {PROBED.replace('centroid', 'knn')}"
 EXPORT = "export --run mine-timm-test_vit-paper"
 DEPTHS = "frostline.study.depth:depth_study"
 DEPTH = f"depth --dataset mine {TINY}"
@@ -328,7 +329,26 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         f"{FINETUNE} --seed 7 --boundary off", f"{FINETUNE} --seed 7 --boundary on"
     ),
     "finetune --compile": Passes("frostline.stages:finetune", FINETUNE, f"{FINETUNE} --compile"),
-    "finetune --tensorboard": Acts(f"{FINETUNE} --seed 7", f"{FINETUNE} --seed 7 --tensorboard"),
+    **{
+        f"{line.split()[0]} --track": Passes(
+            "frostline.tracking.session:make_tracker",
+            f"{line} --track tensorboard",
+            f"{line} --track wandb",
+        )
+        for line in (RUN, PROBE, SWEEP, FINETUNE, DEPTH)
+    },
+    **{
+        f"{line.split()[0]} --track-files": Passes(
+            "frostline.tracking.session:Tracking",
+            f"{line} --track wandb",
+            f"{line} --track wandb --track-files",
+        )
+        for line in (RUN, PROBE, SWEEP, FINETUNE, DEPTH)
+    },
+    "run --dry-run --track": Refused(DRY, f"{DRY} --track wandb", "leave --track out"),
+    "depth --dry-run --track": Refused(
+        f"{DEPTH} --dry-run", f"{DEPTH} --dry-run --track wandb", "leave --track out"
+    ),
     "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
     "finetune --cv": Acts(FINETUNE, f"{FINETUNE} --cv 3x1"),
     "finetune --cv --split": Refused(
@@ -521,6 +541,24 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "export --head-weights": Refused(EXPORT, f"{EXPORT} --head-weights vit.pth", "head"),
     "export --to": Refused(EXPORT, f"{EXPORT} --to jax", "--to"),
     "export --workspace": Refused(EXPORT, f"{EXPORT} --workspace other", "no run"),
+    "track runs": Passes(
+        "frostline.tracking.session:hand_over",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to wandb".replace("knn", "centroid"),
+    ),
+    "track --to": Passes(
+        "frostline.tracking.session:make_tracker",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to tensorboard",
+    ),
+    "track --files": Passes(
+        "frostline.tracking.session:hand_over",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to wandb --files",
+    ),
+    "track --workspace": Refused(
+        f"{TRACK} --to tensorboard", f"{TRACK} --to tensorboard --workspace other", "no run"
+    ),
     "backbones name": Acts("backbones resnet50", "backbones vgg16"),
     "backbones --search": Acts("backbones", "backbones --search chest"),
     "backbones --blocks": Acts("backbones", "backbones --blocks timm:test_vit"),
