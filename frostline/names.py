@@ -104,7 +104,7 @@ KINDS = {
     **dict.fromkeys(
         ("key", "kind", "label", "name", "on_error", "positive", "precision", "search"), _TEXT
     ),
-    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit"), _TEXT),
+    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit", "views_key"), _TEXT),
     **dict.fromkeys(("data", "file", "folder", "head_weights", "mask", "path", "study"), _PATH),
     "weights": _PATH,
     "workspace": Kind(
@@ -132,6 +132,8 @@ KINDS = {
     "most_images": _whole(4, 10_000_000),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
+    "views": _whole(0, 256),
+    "views_of": Kind("train or all", lambda value: value in ("train", "all")),
     "shard": _COUNT.paired(),
     "slices": Kind(
         f"{_BOUND.paired().words}, or a rule such as 'every:3'",

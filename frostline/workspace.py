@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.given import Backbone, PathLike
-    from frostline.probe.choices import OfPatients
+    from frostline.probe.choices import Rows
     from frostline.protocols import Protocol
     from frostline.report import Predictions
     from frostline.results import Audit, Depth, Report, Run, Similarity, Sweep
@@ -235,14 +235,19 @@ class Workspace:
         rehash: bool = False,
         transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
+        views: int = 0,
+        **augmentation: Any,
     ) -> EmbeddingStore:
-        """Embed every image once; called again, only what is missing.
+        """Embed every image once, and views of it if asked to; called again, only what is missing.
 
         Parameters
         ----------
         feature : str, optional
             `blocks` embeds every depth of the backbone in one pass, a store each (docs/depth.md);
             that of the last depth, the backbone's own feature, is returned.
+        views, **augmentation
+            Also embed so many augmented views of each training image (docs/views.md), changed as by
+            `finetune` (`augmentation`, `degrees`, …), with `seed`, `split` and `views_of="all"`.
 
         Returns
         -------
@@ -257,7 +262,10 @@ class Workspace:
         1280
         """
         from frostline.cache import EmbeddingStore
+        from frostline.extract.augmentation.views import make_views
 
+        seed, of = augmentation.pop("seed", None), augmentation.pop("views_of", "train")
+        wanted = make_views(views, augmentation, seed, of, augmentation.pop("split", "split"))
         network = as_network(
             backbone,
             weights=os.fspath(weights),
@@ -270,7 +278,8 @@ class Workspace:
         )
         name, machine = network.backbone_name, machine or self.machine
         with progress(f"Embedding {dataset} with {name}") as update:
-            done = stages.extract(self.paths, dataset, network, machine=machine, progress=update)
+            how: dict[str, Any] = {"machine": machine, "views": wanted, "progress": update}
+            done = stages.extract(self.paths, dataset, network, **how)
         warn_of(done.skipped)
         return EmbeddingStore.open(self.paths, dataset, name, done.key)
 
@@ -288,7 +297,7 @@ class Workspace:
         split: str = "split",
         hyperparameters: Mapping[str, Any] | None = None,
         on_error: Literal["stop", "skip"] = "stop",
-        **of_patients: Unpack[OfPatients],
+        **rows: Unpack[Rows],
     ) -> Run:
         """Train one head on cached embeddings, unless that is done.
 
@@ -305,8 +314,10 @@ class Workspace:
             Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
-        **of_patients
-            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md).
+        **rows
+            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md);
+            `views`: train on so many augmented views of each training image, too, and `views_key`,
+            which ones (docs/views.md).
 
         Examples
         --------
@@ -329,7 +340,7 @@ class Workspace:
                 hyperparameters=hyperparameters,
                 seed=seed,
                 protocol=protocol,
-                source=make_source(on_missing=missing_images(on_error), **columns, **of_patients),
+                source=make_source(on_missing=missing_images(on_error), **columns, **rows),
             )
             session.hand_over([run])
         return self._run(run)

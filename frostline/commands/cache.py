@@ -238,7 +238,7 @@ def export(
     split: SplitOption = "split",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Write embeddings with ids, labels, groups and splits for other tools.
+    """Write embeddings of images as they are, with ids, labels, groups and splits, for other tools.
 
     Example: frostline cache export -d chest -b effnet-lite0 chest.parquet
     """

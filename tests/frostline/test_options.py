@@ -88,6 +88,7 @@ SLICES = "index new --root volumes --kind mri-slices --table grades.csv --label-
 SLICES += " --group-column patient --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
 BARE = SLICES.replace(" --mask '{patient}_mask.nii.gz'", "")
 EXTRACT = f"extract --dataset mine {TINY}"
+VIEWS = f"{EXTRACT} --views 1 --set degrees=5"
 FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
 ATTENTION = PROBE.replace("knn", "attention") + " --level patient --set C=1"
@@ -207,6 +208,12 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "extract --shard": Acts(
         EXTRACT.replace("mine", "two"), EXTRACT.replace("mine", "two") + " --shard 0/2"
     ),
+    "extract --views": Acts(VIEWS, VIEWS.replace("views 1", "views 2")),
+    "extract --set": Acts(VIEWS, VIEWS.replace("degrees=5", "degrees=6")),
+    "extract --set --views": Refused(VIEWS, f"{EXTRACT} --set degrees=5", "is for --views"),
+    "extract --seed": Acts(VIEWS, f"{VIEWS} --seed 1"),
+    "extract --views-of": Acts(VIEWS, f"{VIEWS} --views-of all"),
+    "extract --split": Refused(VIEWS, f"{VIEWS} --split fold", "fold"),
     "extract --fail-on-skip": Refused(EXTRACT, f"{EXTRACT} --fail-on-skip", "--on-error skip"),
     "extract --workspace": Refused(EXTRACT, f"{EXTRACT} --workspace other", "no data set"),
     "probe --dataset": Refused(PROBE, PROBE.replace("mine", "two"), "two"),
@@ -225,6 +232,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "probe --split": Refused(PROBE, f"{PROBE} --split fold", "fold"),
     "probe --level": Acts(PROBE, f"{PROBE} --level patient"),
     "probe --pool": Acts(f"{PROBE} --level patient", f"{PROBE} --level patient --pool max"),
+    "probe --views": Acts(PROBE, f"{PROBE} --views 1"),
+    "probe --views-key": Refused(
+        f"{PROBE} --views 1", f"{PROBE} --views 1 --views-key z", "starts with 'z'"
+    ),
     "probe --figure": Acts(ATTENTION, f"{ATTENTION} --figure weights.png"),
     "probe --with-images": Acts(
         f"{ATTENTION} --figure weights.png", f"{ATTENTION} --figure weights.png --with-images"
@@ -263,6 +274,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "sweep --split": Refused(SWEEP, f"{SWEEP} --split fold", "fold"),
     "sweep --level": Acts(SWEEP, f"{SWEEP} --level patient"),
     "sweep --pool": Acts(f"{SWEEP} --level patient", f"{SWEEP} --level patient --pool max"),
+    "sweep --views": Acts(SWEEP, f"{SWEEP} --views 1"),
+    "sweep --views-key": Refused(SWEEP, f"{SWEEP} --views-key z", "add --views, or leave it out"),
     "sweep --workspace": Refused(SWEEP, f"{SWEEP} --workspace other", "no data set"),
     # Depth: what the command does with them is in test_depth.py.
     "depth --dataset": Passes(DEPTHS, DEPTH, DEPTH.replace("mine", "two")),
@@ -642,6 +655,7 @@ PREPARING = (
     "index leaking --root leaky --kind table --table leaking.csv --image-column file "
     "--label-column label --split-column part",
     EXTRACT,
+    VIEWS,
     EXTRACT.replace("mine", "again"),
     EXTRACT.replace("mine", "grown"),
     PROBE,
