@@ -91,6 +91,7 @@ _BOUND = Kind("a whole number or None", lambda value: value is None or _is_whole
 _METRIC = Kind(
     "a metric's name or a function", lambda value: isinstance(value, str) or callable(value)
 )
+_RUN = Kind("a Run or its id", lambda value: isinstance(value, str) or hasattr(value, "id"))
 _TRACKER = Kind(
     "mlflow, wandb, tensorboard or a frostline.Tracker",
     lambda value: value in ("mlflow", "wandb", "tensorboard") or _named("Tracker")(value),
@@ -147,7 +148,8 @@ KINDS = {
     "rows": Kind("a table", lambda value: hasattr(value, "keys")),
     "machine": Kind("a frostline.Machine", _named("Machine")),
     "module": Kind("a torch.nn.Module", _named("Module")),
-    "run": Kind("a Run or its id", lambda value: isinstance(value, str) or hasattr(value, "id")),
+    "run": _RUN,
+    "runs": _RUN.several(),
     **dict.fromkeys(("to", "track"), _TRACKER),
     "transform": Kind("a function", lambda value: callable(value) or hasattr(value, "resize")),
 }
