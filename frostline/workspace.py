@@ -316,8 +316,7 @@ class Workspace:
             `stop` where an image has no embedding, or `skip` it.
         **rows
             `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md);
-            `views`: train on so many augmented views of each training image, too, and `views_key`,
-            which ones (docs/views.md).
+            `views` and `views_key`: augmented views of training images, too (docs/views.md).
 
         Examples
         --------
@@ -330,7 +329,7 @@ class Workspace:
         from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        columns = {"feature": feature, "key": key, "label": label, "split": split}
+        of = {"feature": feature, "key": key, "label": label, "split": split, **rows}
         with self.tracking.open(self.paths) as session:
             run, _ = probe_head(
                 self.paths,
@@ -340,7 +339,7 @@ class Workspace:
                 hyperparameters=hyperparameters,
                 seed=seed,
                 protocol=protocol,
-                source=make_source(on_missing=missing_images(on_error), **columns, **rows),
+                source=make_source(on_missing=missing_images(on_error), **of),
             )
             session.hand_over([run])
         return self._run(run)

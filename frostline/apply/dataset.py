@@ -57,23 +57,17 @@ def score_dataset(
     ----------
     run : str
         Id of a run whose model was kept.
-    label : str
-        Column of the other data set's manifest.
-    own_ids
-        As of `find_shared`.
+    label, own_ids
+        Column of the other data set's manifest; as of `find_shared`.
     device : str
-        Of a fine-tuned model.
+        Of a fine-tuned model; `weights` is the file of the backbone of adapters, if it had one.
     on_missing : {"error", "skip"}
         What to do about images that the store lacks.
-    weights : str, optional
-        File with the backbone of adapters, if it came from one.
 
     Returns
     -------
-    str
-        Id of the predictions.
-    bool
-        Whether they were made now.
+    (str, bool)
+        Id of the predictions, and whether they were made now.
 
     Raises
     ------
@@ -84,18 +78,16 @@ def score_dataset(
     known = read_predictions(workspace.predictions(run))
     internal = read_manifest(workspace.manifest(str(known.meta["dataset"])))
     digest = pooled_digest(manifest, label)
-    config: dict[str, Any] = {"run": run, "test": [dataset, digest], "label": label}
-    config |= {"own_ids": own_ids, "on_missing": on_missing}
-    # The digits are of the whole; what is readable need not be.
+    config = {"run": run, "test": [dataset, digest], "label": label, "own_ids": own_ids}
+    config |= {"on_missing": on_missing}
     name = run_id(f"{dataset}-from-{run}"[:LONGEST_SLUG], numbered("external", config))
     if workspace.has_predictions(name):
         return name, False
     images, shared = scored_images(manifest, internal, label, own_ids=own_ids)
     check_classes(images, known.classes, dataset, run)
-    if (workspace.model(run) / MODEL).is_file():
-        loaded = load_run(
-            workspace, str(workspace.model(run)), device=device, weights=Weights(weights)
-        )
+    model = workspace.model(run)
+    if (model / MODEL).is_file():
+        loaded = load_run(workspace, str(model), device=device, weights=Weights(weights))
         table = _by_model(workspace, loaded, dataset, images, on_missing)
     else:
         table = _by_head(workspace, run, dataset, images, on_missing)
