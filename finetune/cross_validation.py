@@ -22,10 +22,16 @@ from frostline.finetune.folds import Fold, make_folds, parse_folds
 from frostline.finetune.inputs.data import load_data, with_pixels
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
-from frostline.finetune.run import describe, described_sources, fit, predict_parts, watched
+from frostline.finetune.run import (
+    chosen,
+    describe,
+    described_sources,
+    fit,
+    predict_parts,
+    watched,
+)
 from frostline.finetune.task import Execution, Task
 from frostline.finetune.training.checkpoint import Checkpoints
-from frostline.finetune.training.logs import TensorBoard
 from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.probe.embedded import pooled_images
 from frostline.probe.heads.scoring import score_heads, scored_groups
@@ -91,8 +97,6 @@ def finetune_folds(
     images = pooled_images(manifest, task.label)
     for one in tasks:
         _folds(one, images, manifest)
-    if how.tensorboard:
-        TensorBoard(workspace.model(runs[0]))
     unfreeze(Classifier(load(), 2, task.seed), task.unfreeze, task.recipe, task.seed)
     # What cannot be was said before anything is computed.
     store = open_pixels()
@@ -117,7 +121,9 @@ def _train_repeat(
     with checkpoints.lock() if first else nullcontext():
         barrier()
         folds = _folds(task, source.images, source.manifest)
-        paths = [_train_fold(workspace, task, fold, source, how, checkpoints) for fold in folds]
+        paths = [
+            _train_fold(workspace, task, fold, source, how, checkpoints, run) for fold in folds
+        ]
         if first:
             parts = [read_predictions(path) for path in paths]
             table, meta = _pool(parts, source.images, task)
@@ -139,8 +145,9 @@ def _train_fold(
     source: _Source,
     how: Execution,
     checkpoints: Checkpoints,
+    repeat: str,
 ) -> Path:
-    """Train one fold, unless that is done; give the file with its predictions."""
+    """Train one fold of a repeat, unless that is done; give the file with its predictions."""
     assert task.cv is not None
     name = f"Repeat {task.cv[1] + 1}, fold {fold.number + 1} of {task.cv[0]}"
     task = replace(task, seed=fold.seed, label="label", split="split", cv=None)
@@ -156,7 +163,7 @@ def _train_fold(
     model = Classifier(source.load(), len(data.classes), task.seed)
     blocks, first = unfreeze(model, task.unfreeze, task.recipe, task.seed), rank() == 0
     folder = checkpoints.folder.parent / f"fold-{fold.number}"
-    watch = watched(folder, how.tensorboard) if first else None
+    watch = watched(folder, how.on_rows, repeat, chosen(task), fold=fold.number) if first else None
     # What is said of frozen blocks is the same of every fold.
     how = how if fold.number == 0 else replace(how, said=None)
     own = Checkpoints(mine)

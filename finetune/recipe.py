@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -54,6 +55,12 @@ Rates = Annotated[
 ]
 Metric = Annotated[str, AfterValidator(_known_metric)]
 Layers = Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_named_layers)]
+
+
+def check_peft() -> None:
+    """Check that the package peft, which adapters need, is installed; InputError if it is not."""
+    if find_spec("peft") is None:
+        raise InputError("Unfreeze lora needs peft: run `pip install 'frostline[lora]'`.")
 
 
 # What a head alone does not have: it has no blocks.

@@ -25,11 +25,11 @@ from frostline.finetune.lora import adapter_sentence
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import barrier, rank
 from frostline.finetune.saved_model import save_model
-from frostline.finetune.task import Execution, Task, selection_order
+from frostline.finetune.task import Execution, OnRows, Task, selection_order
 from frostline.finetune.training.checkpoint import Checkpoints
 from frostline.finetune.training.epochs import Rows
 from frostline.finetune.training.evaluate import predict
-from frostline.finetune.training.logs import TensorBoard, write_log
+from frostline.finetune.training.logs import write_log
 from frostline.finetune.training.train import Trained, train
 from frostline.finetune.unfreeze import check_unfreeze, unfreeze
 from frostline.report import Predictions, write_predictions
@@ -74,7 +74,7 @@ def finetune_run(
         return run, False
     check_unfreeze(task.unfreeze)
     folder, first = workspace.model(run), rank() == 0
-    watch = watched(folder, how.tensorboard) if first else None
+    watch = watched(folder, how.on_rows, run, known_before(task)) if first else None
     pixels, columns = open_pixels(), (task.label, task.split)
     data, missing = load_data(manifest, pixels, *columns, on_missing=task.on_missing)
     # Before any folder is made: what the network has no blocks for is refused, and leaves nothing.
@@ -192,14 +192,15 @@ def _images(workspace: Workspace, task: Task, data: Data, device: str) -> Images
     )
 
 
-def watched(folder: Path, tensorboard: bool) -> Callable[[Rows], None]:
-    """Write epochs where they can be watched."""
-    board = TensorBoard(folder / "tensorboard") if tensorboard else None
+def watched(
+    folder: Path, on_rows: OnRows | None, run: str, known: dict[str, Any], **more: Any
+) -> Callable[[Rows], None]:
+    """Write epochs where they can be watched; `on_rows` has them with `more` in every row."""
 
     def write(rows: Rows) -> None:
         write_log(folder, rows)
-        if board is not None:
-            board.write(rows)
+        if on_rows is not None:
+            on_rows(run, known, [{**row, **more} for row in rows])
 
     return write
 
@@ -224,14 +225,7 @@ def describe(task: Task, data: Data, fitted: Fitted, model: Classifier) -> dict[
     """Say how a run came about: the metadata of its predictions, but for its id and manifest."""
     trained = fitted.trained
     return {
-        "dataset": task.dataset,
-        "backbone": task.backbone,
-        "weights": task.weights_source,
-        "weights_digest": task.weights,
-        "protocol": task.protocol,
-        "unfreeze": task.depth,
-        "feature": task.feature,
-        "head": "linear",
+        **chosen(task),
         "hyperparameters": {
             **task.recipe.to_dict(task.unfreeze),
             "lr": trained.lr,
@@ -257,6 +251,29 @@ def describe(task: Task, data: Data, fitted: Fitted, model: Classifier) -> dict[
         **({"compiled": True} if fitted.conditions.compiled else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def chosen(task: Task) -> dict[str, Any]:
+    """Say what is trained: the first of the metadata."""
+    return {
+        "dataset": task.dataset,
+        "backbone": task.backbone,
+        "weights": task.weights_source,
+        "weights_digest": task.weights,
+        "protocol": task.protocol,
+        "unfreeze": task.depth,
+        "feature": task.feature,
+        "head": "linear",
+    }
+
+
+def known_before(task: Task) -> dict[str, Any]:
+    """Say which of the metadata are known before a training."""
+    fields = task.recipe.to_dict(task.unfreeze)
+    del fields["micro_batch"]  # memory may decide
+    if len(task.recipe.lr) > 1:
+        del fields["lr"]  # validation decides
+    return {**chosen(task), "seed": task.seed, "hyperparameters": fields}
 
 
 def described_sources(workspace: Workspace, task: Task, manifest: Manifest) -> dict[str, Any]:

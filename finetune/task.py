@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from frostline.cache import Manifest
 from frostline.cache import run_id as make_run_id
@@ -20,6 +20,9 @@ from frostline.report.statistics.metrics import ORDINAL
 if TYPE_CHECKING:
     from frostline.finetune.inputs.activations import Progress
     from frostline.finetune.training.epochs import Epoch
+
+# Takes the id of a run, what its metadata will say that is known by now, and its epochs so far.
+OnRows: TypeAlias = Callable[[str, dict[str, Any], Sequence[dict[str, Any]]], None]
 
 
 def selection_order(
@@ -157,12 +160,13 @@ class Execution:
         "cpu", "cuda", …
     compiled : bool
         Whether to train through `torch.compile`.
-    tensorboard : bool
-        Whether to write epochs for TensorBoard, into `models/<run>/tensorboard`.
     boundary : str
         Whether the output of frozen blocks is computed once and kept: "auto", "on" or "off".
     on_epoch : callable, optional
         Called with each `Epoch`, in the first process.
+    on_rows : callable, optional
+        Called by the first process whenever `log.csv` is written, with its rows; those of a
+        cross-validation are of one fold, and have its number as `fold`.
     said : callable, optional
         Called with a sentence on what is kept, in the first process.
     progress : callable, optional
@@ -171,8 +175,8 @@ class Execution:
 
     device: str = "cpu"
     compiled: bool = False
-    tensorboard: bool = False
     boundary: str = "auto"
     on_epoch: Callable[[Epoch], None] | None = None
+    on_rows: OnRows | None = None
     said: Callable[[str], None] | None = None
     progress: Progress | None = None

@@ -2,7 +2,8 @@ from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
-from .results import Audit, Report, Run, Sweep, backbones
+from .report.similarity import linear_cka, rankme
+from .results import Audit, Report, Run, Similarity, Sweep, backbones
 from .scoring.clinical import (
     LabelErrors,
     OperatingPoints,
@@ -15,6 +16,7 @@ from .scoring.clinical import (
 )
 from .scoring.scores import Comparison, Scores, compare, evaluate, plan
 from .stages import Machine, Network
+from .tracking.tracker import FinishedRun, Tracker
 from .workspace import Workspace
 
 __version__: str
@@ -24,6 +26,7 @@ __all__ = [
     "Comparison",
     "Embedder",
     "EmbeddingStore",
+    "FinishedRun",
     "InputError",
     "LabelErrors",
     "Machine",
@@ -33,16 +36,20 @@ __all__ = [
     "Report",
     "Run",
     "Scores",
+    "Similarity",
     "Subgroups",
     "Sweep",
+    "Tracker",
     "Workspace",
     "backbones",
     "calibration",
     "compare",
     "evaluate",
     "label_errors",
+    "linear_cka",
     "net_benefit",
     "operating_points",
     "plan",
+    "rankme",
     "subgroups",
 ]

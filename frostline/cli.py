@@ -58,10 +58,12 @@ for command in (
     reporting.report,
     applying.predict,
     applying.export,
+    applying.track,
     data.backbones,
     doctor.doctor,
 ):
     app.command()(with_verbosity(command))
+app.add_typer(applying.predictions_app, name="predictions")
 app.add_typer(cache.cache_app, name="cache")
 
 SYSTEM = {

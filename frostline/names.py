@@ -91,6 +91,11 @@ _BOUND = Kind("a whole number or None", lambda value: value is None or _is_whole
 _METRIC = Kind(
     "a metric's name or a function", lambda value: isinstance(value, str) or callable(value)
 )
+_RUN = Kind("a Run or its id", lambda value: isinstance(value, str) or hasattr(value, "id"))
+_TRACKER = Kind(
+    "mlflow, wandb, tensorboard or a frostline.Tracker",
+    lambda value: value in ("mlflow", "wandb", "tensorboard") or _named("Tracker")(value),
+)
 # A parameter of one name is of one kind, wherever it is. Limits of most are checked where they act,
 # as those of options are.
 KINDS = {
@@ -108,25 +113,28 @@ KINDS = {
     ),
     "cv": Kind("text or None", lambda value: value is None or isinstance(value, str)),
     **dict.fromkeys(("images", "root"), _PATH.several()),
-    **dict.fromkeys(("by", "classes", "only", "readable", "settings"), _TEXT.several()),
+    **dict.fromkeys(
+        ("backbones", "by", "classes", "only", "readable", "settings"), _TEXT.several()
+    ),
     **dict.fromkeys(("calibrated", "controls", "intersection", "keep_pixels", "overwrite"), _FLAG),
-    **dict.fromkeys(("rehash", "resplit", "stratified", "verbose", "with_images"), _FLAG),
+    **dict.fromkeys(("files", "rehash", "resplit", "stratified", "track_files"), _FLAG),
+    **dict.fromkeys(("verbose", "with_images"), _FLAG),
     **dict.fromkeys(("groups", "min_roi", "replicates", "size"), _COUNT),
     **dict.fromkeys(
         ("discordance", "margin", "prevalence", "test_fraction", "val_fraction"), _NUMBER
     ),
     **dict.fromkeys(("differences", "powers", "thresholds"), _NUMBER.several()),
-    **dict.fromkeys(("hyperparameters", "options"), _FIELDS),
+    **dict.fromkeys(("columns", "hyperparameters", "options"), _FIELDS),
     **dict.fromkeys(("seed", "weights_seed"), _SEED),
     "seeds": _SEED.several(),
     # Of these, limits are those of the options.
     "batch": _whole(1, 65_536),
     "image_size": _whole(1, 4096),
+    "most_images": _whole(4, 10_000_000),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
     "views": _whole(0, 256),
     "views_of": Kind("train or all", lambda value: value in ("train", "all")),
-    "columns": _TEXT.paired(),
     "shard": _COUNT.paired(),
     "slices": Kind(
         f"{_BOUND.paired().words}, or a rule such as 'every:3'",
@@ -140,7 +148,9 @@ KINDS = {
     "rows": Kind("a table", lambda value: hasattr(value, "keys")),
     "machine": Kind("a frostline.Machine", _named("Machine")),
     "module": Kind("a torch.nn.Module", _named("Module")),
-    "run": Kind("a Run or its id", lambda value: isinstance(value, str) or hasattr(value, "id")),
+    "run": _RUN,
+    "runs": _RUN.several(),
+    **dict.fromkeys(("to", "track"), _TRACKER),
     "transform": Kind("a function", lambda value: callable(value) or hasattr(value, "resize")),
 }
 

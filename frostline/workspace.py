@@ -27,6 +27,7 @@ from frostline.given import (
     warn_of,
 )
 from frostline.names import methods_in_python
+from frostline.tracking.session import Track, Tracking, hand_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from frostline.probe.choices import Rows
     from frostline.protocols import Protocol
     from frostline.report import Predictions
-    from frostline.results import Audit, Depth, Report, Run, Sweep
+    from frostline.results import Audit, Depth, Report, Run, Similarity, Sweep
     from frostline.scoring.scores import Runs
     from frostline.stages import Machine
 
@@ -55,6 +56,11 @@ class Workspace:
         whether pixels are kept, and what to do about images that cannot be read.
     verbose : bool
         Print a line for every epoch of fine-tuning to standard error.
+    track : str or Tracker, optional
+        Hand every run to a tracker, too: `mlflow`, `wandb`, `tensorboard`, or one of your own
+        (docs/trackers.md).
+    track_files : bool
+        Hand over predictions, model and model card as well.
 
     Attributes
     ----------
@@ -99,6 +105,8 @@ class Workspace:
         *,
         machine: Machine | None = None,
         verbose: bool = False,
+        track: Track | None = None,
+        track_files: bool = False,
     ) -> None:
         self.folder = Path(folder or os.environ.get(VARIABLE) or DEFAULT)
         if self.folder.exists() and not self.folder.is_dir():
@@ -106,6 +114,7 @@ class Workspace:
         self.paths = Paths(self.folder)
         self.machine = machine
         self.verbose = verbose
+        self.tracking = Tracking(track, track_files)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.folder)!r})"
@@ -307,8 +316,7 @@ class Workspace:
             `stop` where an image has no embedding, or `skip` it.
         **rows
             `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md);
-            `views`: train on so many augmented views of each training image, too, and `views_key`,
-            which ones (docs/views.md).
+            `views` and `views_key`: augmented views of training images, too (docs/views.md).
 
         Examples
         --------
@@ -321,17 +329,19 @@ class Workspace:
         from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        columns = {"feature": feature, "key": key, "label": label, "split": split}
-        run, _ = probe_head(
-            self.paths,
-            dataset,
-            as_network(backbone).backbone_name,
-            head=choose_head(head, protocol, seed or None),
-            hyperparameters=hyperparameters,
-            seed=seed,
-            protocol=protocol,
-            source=make_source(on_missing=missing_images(on_error), **columns, **rows),
-        )
+        of = {"feature": feature, "key": key, "label": label, "split": split, **rows}
+        with self.tracking.open(self.paths) as session:
+            run, _ = probe_head(
+                self.paths,
+                dataset,
+                as_network(backbone).backbone_name,
+                head=choose_head(head, protocol, seed or None),
+                hyperparameters=hyperparameters,
+                seed=seed,
+                protocol=protocol,
+                source=make_source(on_missing=missing_images(on_error), **of),
+            )
+            session.hand_over([run])
         return self._run(run)
 
     def sweep(
@@ -364,8 +374,10 @@ class Workspace:
 
         where = "The fields of sweep"
         chosen = read_sweep(Path(file), fields) if file else parse_sweep(fields, where)
-        with progress(f"Sweep {chosen.name}", "heads") as update:
+        session = self.tracking.open(self.paths)
+        with session, progress(f"Sweep {chosen.name}", "heads") as update:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
+            session.hand_over(path.stem for path in found.predictions)
         return Sweep.of(self.paths, found)
 
     @overload
@@ -425,6 +437,8 @@ class Workspace:
         >>> tuned.model.training
         False
         """
+        from frostline.finetune.task import Execution
+
         given = {"protocol": protocol, "image_size": image_size, "weights": os.fspath(weights)}
         given |= {name: recipe.pop(name, None) for name in ("feature", "weights_seed")}
         network = as_network(backbone, **given)
@@ -436,14 +450,17 @@ class Workspace:
             "changes": recipe,
             "on_epoch": say_epoch if self.verbose else None,
         }
-        if cv is None:
-            return self._run(stages.finetune(self.paths, dataset, network, **options)[0])
-        if self.verbose:
-            from frostline.finetune import Execution
-
-            options["execution"] = Execution(said=say)
-        runs = stages.finetune_folds(self.paths, dataset, network, cv, **options)
-        return [self._run(run) for run, _ in runs]
+        with self.tracking.open(self.paths) as session:
+            said = say if self.verbose and cv is not None else None
+            about = self.paths, dataset, network
+            options["execution"] = Execution(on_rows=session.on_rows, said=said)
+            if cv is None:
+                found = [stages.finetune(*about, **options)]
+            else:
+                found = stages.finetune_folds(*about, cv, **options)
+            session.hand_over(run for run, _ in found)
+        runs = [self._run(run) for run, _ in found]
+        return runs[0] if cv is None else runs
 
     def depth(
         self,
@@ -456,7 +473,6 @@ class Workspace:
         metric: str = "accuracy",
         protocol: Protocol | None = None,
         image_size: int | None = None,
-        columns: tuple[str, str] = ("label", "split"),
         jobs: int = 1,
         machine: Machine | None = None,
         **options: Any,
@@ -476,13 +492,11 @@ class Workspace:
             Chooses the depth on validation, and is shown.
         protocol : str, optional
             `standard` if not given; that of a `frostline.Network` is its own.
-        columns : (str, str)
-            Columns of the manifest that hold labels and splits.
         jobs : int
             As in `run`.
         **options
-            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, and fields of the
-            recipe of training.
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, `label`, `split`,
+            and fields of the recipe of training.
 
         Examples
         --------
@@ -497,12 +511,47 @@ class Workspace:
         given["weights"] = os.fspath(options.pop("weights", "pretrained"))
         networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
-        chosen = stages.Columns(*columns)
+        chosen = stages.Columns(options.pop("label", "label"), options.pop("split", "split"))
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(dataset, networks, asked, machine or self.machine)
-        (curves,), folder = find_depth(self.paths, study, jobs=jobs)
+        (curves,), folder = find_depth(self.paths, study, jobs=jobs, tracking=self.tracking)
         return Depth(curves, folder)
+
+    def similarity(
+        self,
+        dataset: str,
+        backbones: str | Sequence[str] = (),
+        *,
+        most_images: int = 2_000,
+        seed: int = 0,
+    ) -> Similarity:
+        """Compare embeddings with each other by linear CKA and RankMe (docs/depth.md).
+
+        Parameters
+        ----------
+        backbones : str or sequence of str
+            Whose embeddings of the data set, at every depth that was extracted; all if not given.
+        most_images, seed
+            So many are drawn where more have an embedding in every store, and by which seed.
+
+        Returns
+        -------
+        Similarity
+            `cka` and `rankme` are pandas tables; `figure()` draws the heat map.
+
+        Examples
+        --------
+        >>> alike = ws.similarity("mine", "effnet-lite0")
+        >>> bool((alike.cka.to_numpy().diagonal() == 1).all())
+        True
+        """
+        from frostline.results import Similarity
+        from frostline.scoring.similarity import dataset_similarity
+
+        names = [backbones] if isinstance(backbones, str) else list(backbones)
+        how = {"most_images": most_images, "seed": seed}
+        return Similarity(**vars(dataset_similarity(self.paths, dataset, names, **how)))
 
     def predict(
         self,
@@ -597,6 +646,65 @@ class Workspace:
         export_onnx(found, target, run_temperature(found) if calibrated else None)
         return target
 
+    def import_embeddings(
+        self,
+        dataset: str,
+        name: str,
+        file: PathLike,
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> EmbeddingStore:
+        """Take embeddings that another tool made, as `frostline cache import` does.
+
+        Parameters
+        ----------
+        name : str
+            What to call what made them, which then stands where a backbone's name does.
+        file : path
+            `.npz`, Parquet or CSV (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns or arrays, and theirs: `{"image_id": "filename"}`.
+        """
+        from frostline.cache import EmbeddingStore
+        from frostline.cache.imports import IMPORTED, import_embeddings
+        from frostline.extract.backbones.origins import known_origin
+
+        origin = known_origin(name, IMPORTED, self.folder)
+        done = import_embeddings(
+            self.paths, dataset, name, Path(file), origin=origin, columns=columns
+        )
+        return EmbeddingStore.open(self.paths, dataset, name, done.key)
+
+    def import_predictions(
+        self,
+        dataset: str,
+        name: str,
+        predictions: PathLike | pd.DataFrame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        label: str = "label",
+        split: str = "split",
+    ) -> Run:
+        """Take predictions that another tool made, as `frostline predictions import` does.
+
+        Labels, groups and splits are the data set's.
+
+        Parameters
+        ----------
+        name : str
+            What to call the model that made them.
+        predictions : path or DataFrame
+            A row an image (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns and theirs, as in `frostline.evaluate`.
+        """
+        from frostline.apply.imports import import_predictions
+
+        table = Path(predictions) if isinstance(predictions, str | os.PathLike) else predictions
+        names = {"label": label, "split": split}
+        done = import_predictions(self.paths, dataset, name, table, columns=columns, **names)
+        return self._run(done.run)
+
     def run(
         self,
         study: PathLike,
@@ -643,7 +751,7 @@ class Workspace:
         folder = study_data(os.fspath(study), Path(data) if data else None, self.paths)
         chosen = read_study(Path(study), data=folder, settings=as_texts(settings))
         how: dict[str, Any] = {"jobs": jobs, "shard": shard, "with_images": with_images}
-        outcome = run_study(self.paths, chosen, only=as_texts(only), **how)
+        outcome = run_study(self.paths, chosen, only=as_texts(only), tracking=self.tracking, **how)
         outcome.check()
         runs = [self._run(path.stem) for path in outcome.predictions]
         return Report(outcome.report, runs)
@@ -666,6 +774,39 @@ class Workspace:
         folder = report_study(self.paths, chosen, with_images=with_images)
         names, failed = reported_runs(folder)
         return Report(folder, [self._run(name) for name in names], failed)
+
+    def track(
+        self,
+        runs: Run | str | Iterable[Run | str],
+        to: Track | None = None,
+        *,
+        files: bool = False,
+    ) -> list[Run]:
+        """Hand finished runs to a tracker, those that it has not (docs/trackers.md).
+
+        Parameters
+        ----------
+        runs : Run, str or several
+            Runs, or their ids.
+        to : str or Tracker, optional
+            As the workspace's `track`, which it is if not given.
+        files : bool
+            Hand over predictions, model and model card, too.
+
+        Returns
+        -------
+        list of Run
+            Those that were handed over now.
+
+        Raises
+        ------
+        InputError
+            If there is no such run, or the tracker does not take one.
+        """
+        several: Any = [runs] if isinstance(runs, str) or hasattr(runs, "id") else list(runs)
+        names = [as_run_id(run) for run in several]
+        chosen = Tracking(to or self.tracking.track, files or self.tracking.files)
+        return [self._run(run) for run in hand_over(self.paths, names, chosen)]
 
     def backbones(self) -> pd.DataFrame:
         """List the backbones; the same as `frostline.backbones()`."""

@@ -35,7 +35,7 @@ WINGS = {
     ),
     "frostline.probe": ("solver", "heads", "sweep"),
     "frostline.extract": ("images", "readers"),
-    "frostline": ("apply", "study", "commands"),
+    "frostline": ("apply", "tracking", "study", "commands"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Commands that apply a trained run: predict, export."""
+"""Commands that apply or pass on a trained run: predict, export, track; and predictions import."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frostline.cache.tables.words import counted
 from frostline.commands.groups import OutputOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    ColumnsOption,
+    DatasetOption,
     DeviceOption,
+    LabelOption,
     OnErrorOption,
+    SplitOption,
     WorkspaceOption,
+    with_verbosity,
 )
+from frostline.tracking.session import TrackerName
 
 if TYPE_CHECKING:
     from frostline.apply.load import Weights
     from frostline.apply.new_images import Slices
     from frostline.apply.predict import Predicted
+
+predictions_app = typer.Typer(
+    help="Take in predictions of other tools.", no_args_is_help=True, rich_markup_mode=None
+)
 
 RunOption = Annotated[
     str,
@@ -197,3 +208,65 @@ def export(
     worst = export_onnx(loaded, path, run_temperature(loaded) if calibrated else None)
     say(f"Probabilities agree with PyTorch's to {worst:.1g}.")
     typer.echo(path)
+
+
+@predictions_app.command(name="import")
+@with_verbosity
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, a row an image.")],
+    dataset: DatasetOption,
+    name: Annotated[str, typer.Option("--name", help="A name for what made them.")],
+    columns: ColumnsOption = None,
+    label: LabelOption = "label",
+    split: SplitOption = "split",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Import predictions that another tool made, for the images of a data set, and say the score.
+
+    Labels, patients and splits are the data set's. It prints the path of the predictions, which go
+    wherever those of a run go.
+
+    Example: frostline predictions import x.csv -d skin --name cnn --columns 'image_id=image,prob=*'
+    """
+    from frostline.apply.imports import import_predictions
+    from frostline.cache import Workspace
+    from frostline.cache.tables.columns import parse_columns
+    from frostline.commands.scores import say_score
+    from frostline.console import say
+
+    place = Workspace(workspace)
+    done = import_predictions(
+        place, dataset, name, file, columns=parse_columns(columns), label=label, split=split
+    )
+    say(str(done))
+    typer.echo(place.predictions(done.run))
+    say_score(place.predictions(done.run))
+
+
+def track(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Paths of predictions, or runs by name or its beginning."
+        ),
+    ],
+    to: Annotated[TrackerName, typer.Option("--to", help="The tracker: docs/trackers.md.")],
+    files: Annotated[
+        bool, typer.Option("--files", help="Hand over predictions, model and model card, too.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Hand finished runs to a tracker: settings, epochs and test scores of those that it has not.
+
+    Example: frostline track frostline-workspace/predictions/*.parquet --to mlflow
+    """
+    from frostline.cache import Workspace
+    from frostline.console import summary
+    from frostline.tracking.session import Tracking, hand_over
+
+    taken = hand_over(Workspace(workspace), runs, Tracking(to, files))
+    for run in taken:
+        typer.echo(run)
+    before = len(set(runs)) - len(taken)
+    more = f", {before} it had before" if before else ""
+    summary(f"{counted(len(taken), 'run')} handed over to {to}{more}.")

@@ -13,6 +13,7 @@ from frostline.commands.groups import (
     MachineOptions,
     NetworkOptions,
     RecipeOptions,
+    TrackingOptions,
     grouped,
 )
 from frostline.commands.options import (
@@ -32,6 +33,13 @@ class DepthNetworkOptions(NetworkOptions):
     """As everywhere, by the recipe of today."""
 
     protocol: ProtocolOption = "standard"
+
+
+@dataclass(frozen=True)
+class DepthMachineOptions(MachineOptions):
+    """As everywhere, and what embeds."""
+
+    engine: EngineOption = "auto"
 
 
 @dataclass(frozen=True)
@@ -91,14 +99,15 @@ def depth(
     roads: RoadOptions,
     network: DepthNetworkOptions,
     recipe: RecipeOptions,
-    machine: MachineOptions,
+    machine: DepthMachineOptions,
     columns: ColumnOptions,
     feature: Annotated[
         str, typer.Option(help="How tokens are pooled at every depth: blocks or blocks:cls+mean.")
     ] = "blocks",
-    engine: EngineOption = "auto",
     dry_run: DryRunOption = False,
     jobs: StudyJobsOption = 1,
+    *,
+    tracking: TrackingOptions,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Read backbones at every depth, train them from some, and say where to stop.
@@ -123,11 +132,11 @@ def depth(
         recipe.changes(),
     )
     networks = [network.network(name, feature) for name in backbone]
-    study = depth_study(dataset, networks, question, machine.machine(engine=engine))
+    study = depth_study(dataset, networks, question, machine.machine(engine=machine.engine))
     if dry_run:
-        show_dry_run(place, study, [], {"--jobs": jobs > 1}, strict=True)
+        show_dry_run(place, study, [], {"--jobs": jobs > 1} | tracking.asked(), strict=True)
         return
-    outcome = run_study(place, study, jobs=jobs, strict=True)
+    outcome = run_study(place, study, jobs=jobs, strict=True, tracking=tracking.tracking())
     if outcome.report is not None:
         print_report(outcome.report)
     if outcome.failed:

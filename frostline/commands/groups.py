@@ -28,12 +28,14 @@ from frostline.commands.options import (
     rank_device,
     taking,
 )
+from frostline.tracking.session import TrackerName
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from frostline.finetune.task import Execution
     from frostline.stages import Columns, Machine, Network
+    from frostline.tracking.session import Session, Tracking
 
 
 def grouped(command: Command) -> Command:
@@ -190,7 +192,35 @@ class RecipeOptions:
 
 
 @dataclass(frozen=True)
-class ExecutionOptions:
+class TrackingOptions:
+    """Where runs are handed to, besides the workspace."""
+
+    track: Annotated[
+        TrackerName | None,
+        typer.Option(
+            help="Hand settings, epochs and scores to a tracker, too: docs/trackers.md.",
+        ),
+    ] = None
+    track_files: Annotated[
+        bool,
+        typer.Option(
+            "--track-files", help="With --track: predictions, model and model card as well."
+        ),
+    ] = False
+
+    def tracking(self) -> Tracking:
+        """Give what opens the tracker."""
+        from frostline.tracking.session import Tracking
+
+        return Tracking(self.track, self.track_files)
+
+    def asked(self) -> dict[str, bool]:
+        """Say which of the options are given."""
+        return {"--track": self.track is not None, "--track-files": self.track_files}
+
+
+@dataclass(frozen=True)
+class ExecutionOptions(TrackingOptions):
     """How a training is carried out, which is no part of its recipe."""
 
     boundary: Annotated[
@@ -203,29 +233,22 @@ class ExecutionOptions:
     compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = (
         False
     )
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write epochs for TensorBoard.")
-    ] = False
 
-    def execution(self) -> Execution:
+    def execution(self, session: Session) -> Execution:
         """Give the execution, which says its sentences on standard error."""
         from frostline.console import say
         from frostline.finetune.task import Execution
 
         return Execution(
             compiled=self.compiled,
-            tensorboard=self.tensorboard,
             boundary=self.boundary,
+            on_rows=session.on_rows,
             said=say,
         )
 
     def given(self) -> list[str]:
         """List the options that are not as they are by default."""
-        given = {
-            "--boundary": self.boundary != "auto",
-            "--compile": self.compiled,
-            "--tensorboard": self.tensorboard,
-        }
+        given = {"--boundary": self.boundary != "auto", "--compile": self.compiled}
         return [name for name, is_given in given.items() if is_given]
 
 

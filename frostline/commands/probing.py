@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from frostline.commands.groups import grouped
+from frostline.commands.groups import TrackingOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,
@@ -172,6 +172,7 @@ def probe(
     *,
     source: SourceOptions,
     drawing: DrawingOptions,
+    tracking: TrackingOptions,
 ) -> None:
     """Train one head on cached embeddings, write predictions, and say the score.
 
@@ -191,16 +192,18 @@ def probe(
     make_grid(chosen, hyperparameters, _typed(hyperparameters, epochs))
     drawing.check(chosen)
     place = Workspace(source.workspace)
-    run, _ = probe_head(
-        place,
-        dataset,
-        backbone,
-        head=chosen,
-        hyperparameters=hyperparameters,
-        seed=seed or 0,
-        protocol=protocol,
-        source=source.of(feature),
-    )
+    with tracking.tracking().open(place) as session:
+        run, _ = probe_head(
+            place,
+            dataset,
+            backbone,
+            head=chosen,
+            hyperparameters=hyperparameters,
+            seed=seed or 0,
+            protocol=protocol,
+            source=source.of(feature),
+        )
+        session.hand_over([run])
     say_heads(place, [place.predictions(run)])
     typer.echo(place.predictions(run))
     say_score(place.predictions(run))

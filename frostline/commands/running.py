@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from frostline.commands.groups import TrackingOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     DryRunOption,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from frostline.study.file import Study
 
 
+@grouped
 def run(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
     data: Annotated[
@@ -43,6 +45,8 @@ def run(
         bool,
         typer.Option("--with-images", help="Show the images that were most confidently wrong."),
     ] = False,
+    *,
+    tracking: TrackingOptions,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Run a study: do every step that is not done yet, and show the answer.
@@ -63,12 +67,18 @@ def run(
     chosen = read_study(study, data=study_data(study, data, place), settings=setting or [])
     if dry_run:
         given = {"--jobs": jobs > 1, "--shard": shard is not None, "--with-images": with_images}
-        show_dry_run(place, chosen, only or [], given)
+        show_dry_run(place, chosen, only or [], given | tracking.asked())
         return
     # Shards of runs are asked for by name: a rank of torchrun is none.
     share = None if shard is None else parse_shard(shard)
     outcome = run_study(
-        place, chosen, with_images=with_images, only=only or [], jobs=jobs, shard=share
+        place,
+        chosen,
+        with_images=with_images,
+        only=only or [],
+        jobs=jobs,
+        shard=share,
+        tracking=tracking.tracking(),
     )
     if outcome.report is not None:
         print_report(outcome.report)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frostline.cache.tables.words import counted
-from frostline.commands.groups import grouped
+from frostline.commands.groups import TrackingOptions, grouped
 from frostline.commands.options import MOST_PROCESSES
 from frostline.commands.probing import SourceOptions, one_or_many, parse_values
 from frostline.probe.choices import HeadName, Protocol, SelectionMetric
@@ -133,6 +133,7 @@ def sweep(
     training: TrainingOptions,
     computing: ComputingOptions,
     source: SourceOptions,
+    tracking: TrackingOptions,
 ) -> None:
     """Train many heads on cached embeddings; say which is best on validation, and its score.
 
@@ -149,7 +150,8 @@ def sweep(
         raise InputError("--jobs is for this machine and --scheduler for a cluster: give one.")
     chosen = _read(file, _given(heads, training, source, defaults=file is None))
     place = Workspace(source.workspace)
-    with progress(f"Sweep {chosen.name}", "heads") as update:
+    session = tracking.tracking().open(place)
+    with session, progress(f"Sweep {chosen.name}", "heads") as update:
         results = run_sweep(
             place,
             chosen,
@@ -158,6 +160,7 @@ def sweep(
             progress=update,
             said=say,
         )
+        session.hand_over(path.stem for path in results.predictions)
     say_heads(place, results.predictions)
     _print_best(place, results)
     if computing.figures is not None:

@@ -216,14 +216,14 @@ def finetune(
 
     place = Workspace(workspace)
     chosen, where = network.network(backbone, feature), machine.machine()
-    with progress(f"Preparing {dataset}") as update:
+    with execution.tracking().open(place) as session, progress(f"Preparing {dataset}") as update:
         options: dict[str, Any] = {
             "unfreeze": unfreeze,
             "machine": where,
             "seed": seed,
             "columns": columns.columns(),
             "changes": recipe.changes(),
-            "execution": execution.execution(),
+            "execution": execution.execution(session),
             "on_epoch": say_epoch,
             "progress": update,
         }
@@ -231,12 +231,12 @@ def finetune(
             runs = [stages.finetune(place, dataset, chosen, **options)]
         else:
             runs = stages.finetune_folds(place, dataset, chosen, cv, **options)
-    if not is_first_rank():
-        return
-    paths = [place.predictions(run) for run, _ in runs]
-    if not any(trained for _, trained in runs):
-        _say_unused(paths, execution.given())
-    _say_trained(paths, by_folds=cv is not None)
+        session.hand_over(run for run, _ in runs if is_first_rank())
+    if is_first_rank():
+        paths = [place.predictions(run) for run, _ in runs]
+        if not any(trained for _, trained in runs):
+            _say_unused(paths, execution.given())
+        _say_trained(paths, by_folds=cv is not None)
 
 
 def _say_unused(paths: list[Path], options: list[str]) -> None:

@@ -26,10 +26,12 @@ EXTRAS = {
     "lora": "adapters: `frostline finetune --unfreeze lora`",
     "maps": "maps of embeddings by UMAP",
     "medmnist": "the data sets of MedMNIST",
+    "mlflow": "runs in MLflow: `--track mlflow`",
     "onnx": "extraction by ONNX Runtime, faster on a CPU, and `frostline export`",
     "openvino": "extraction by OpenVINO, the fastest on a CPU",
     "s3": "images in buckets, as s3://BUCKET/FOLDER",
-    "tensorboard": "`frostline finetune --tensorboard`",
+    "tensorboard": "runs in TensorBoard: `--track tensorboard`",
+    "wandb": "runs in Weights & Biases: `--track wandb`",
     "xlsx": "tables as .xlsx",
 }
 WRITTEN = 64 << 20  # bytes of the test of the disk

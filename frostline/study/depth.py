@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from frostline import stages
 from frostline.cache import InputError, Workspace
 from frostline.cache.keys import BLOCKS, is_blocks
+from frostline.cache.tables.unfreezing import COUNT
 from frostline.depth.checks import AUTO, NONE
 from frostline.depth.reading import Heads
 from frostline.finetune.recipe import make_recipe
@@ -22,6 +23,7 @@ from frostline.study.depth_data import study_curves
 from frostline.study.file import SCRATCH, OwnBackbone, Study, parse_study
 from frostline.study.results import read_state
 from frostline.study.runner import run_study
+from frostline.tracking.session import Tracking
 
 if TYPE_CHECKING:
     from frostline.report.depth.curve import Curves
@@ -110,7 +112,9 @@ def depth_study(
     return study
 
 
-def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[list[Curves], Path]:
+def find_depth(
+    workspace: Workspace, study: Study, *, jobs: int = 1, tracking: Tracking | None = None
+) -> tuple[list[Curves], Path]:
     """Run a study, and give the curves of its protocol of depth and the folder of its report.
 
     Raises
@@ -118,7 +122,7 @@ def find_depth(workspace: Workspace, study: Study, *, jobs: int = 1) -> tuple[li
     InputError
         If a run cannot start, before anything is computed, or a step failed.
     """
-    outcome = run_study(workspace, study, jobs=jobs, strict=True)
+    outcome = run_study(workspace, study, jobs=jobs, strict=True, tracking=tracking)
     outcome.check()
     assert outcome.report is not None
     runs = [read_predictions(path) for path in outcome.predictions]
@@ -141,6 +145,12 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what can be known without looking at anything."""
     check_options(Options(question.metric))
     for one in question.train:
+        if one == "norm" or re.fullmatch(f"first:{COUNT}", one):
+            raise InputError(
+                f"--train does not take {one}, which leaves nothing frozen at the input and so has "
+                f"no depth in the picture: run `frostline finetune --unfreeze {one}`, or a study "
+                "with it."
+            )
         if not re.fullmatch("(lora:)?[1-9][0-9]{0,3}|lora|all|scratch", one):
             raise InputError(
                 "--train takes numbers of last blocks, lora, lora:N, all and scratch, such as "

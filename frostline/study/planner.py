@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.tables.words import counted
 from frostline.depth.checks import AUTO, check_images, check_trained, choose_folds
 from frostline.probe.sweep.planning import class_orders
@@ -270,7 +271,7 @@ class _Planner:
     def _training(self, plan: Plan, cell: Cell, inputs: Inputs, run: dict[str, Any]) -> None:
         """Add a run of fine-tuning."""
         from frostline.extract.augmentation.settings import kept_geometry
-        from frostline.finetune.recipe import make_recipe
+        from frostline.finetune.recipe import check_peft, make_recipe
         from frostline.finetune.task import selection
 
         manifest, _ = self.manifest(cell.dataset)
@@ -281,7 +282,6 @@ class _Planner:
         chosen = selection(recipe, manifest, columns.label, None if folds else columns.split)
         kept = kept_geometry(inputs.geometry, recipe)
         pixels = self._pixels(cell, manifest, kept)
-        needs = (plan.add(pixels),)
         run = {
             **run,
             "pixels": pixels.inputs["pixels"],
@@ -295,7 +295,11 @@ class _Planner:
             run["cv"] = folds
         if cell.part:  # two of them may be one training, as of random weights all is from scratch
             run["part"] = cell.part
-        self._trained(plan, Step("finetune", cell.name, run, needs, cell))
+        step = Step("finetune", cell.name, run, (pixels.key,), cell)
+        if is_lora(cell.entry.unfreeze) and record_done(self.workspace, step.key) is None:
+            check_peft()  # what is done does not need it
+        plan.add(pixels)
+        self._trained(plan, step)
 
     def _pixels(self, cell: Cell, manifest: Manifest, geometry: Geometry) -> Step:
         from frostline.extract.pixels import pixel_source

@@ -30,6 +30,7 @@ from frostline.study.provenance import write_provenance
 from frostline.study.records import changed_runs, failures, record_done
 from frostline.study.results import update_report
 from frostline.study.scheduler import Scheduler, Settled
+from frostline.tracking.session import Tracking
 
 Shard = tuple[int, int]
 # By which CUDA takes some of a machine's GPUs, as `cuda:0` and so on.
@@ -74,6 +75,7 @@ def run_study(
     jobs: int = 1,
     shard: Shard | None = None,
     strict: bool = False,
+    tracking: Tracking | None = None,
 ) -> Outcome:
     """Index, decode, embed, train and score what is not done; write the report.
 
@@ -92,6 +94,8 @@ def run_study(
     shard : (int, int), optional
         `(i, n)`: only runs whose names' digest modulo n is i, for jobs of an array. The report
         is then written by the one that finds everything done.
+    tracking : Tracking, optional
+        Where runs are handed to as well: each when it is done, and epochs while they train.
 
     Raises
     ------
@@ -102,28 +106,37 @@ def run_study(
     refuse_ranks("run")
     _check_shares(jobs, shard)
     _clear(workspace)
+    tracking = tracking or Tracking()
+    session = tracking.open(workspace)
     plan = plan_study(workspace, study, only, strict=strict)
     changed = changed_runs(workspace, study.name, plan.runs())
     for sentence in [*plan.left_out, *plan.said, *changed]:
         say(sentence)
-    broken = _settle(workspace, study, plan, jobs, shard).failed
+    known = failures(workspace, plan)
+    first = Scheduler(workspace, study, plan, shard, known, tracking=tracking)
+    outcome, left = _outcome(workspace, plan, _settle(first, jobs))
+    with session:  # those of other runners and of before; what is there is not handed over again
+        session.hand_over(path.stem for path in outcome.predictions)
+    if shard is not None and left:
+        say(
+            f"{len(outcome.done)} of {len(plan.runs())} runs are done: once all are, "
+            "`frostline run` without --shard writes the report."
+        )
+    elif outcome.predictions:
+        outcome.report = _report(workspace, study, plan, outcome, with_images, only)
+    return outcome
+
+
+def _outcome(workspace: Workspace, plan: Plan, settled: Settled) -> tuple[Outcome, list[str]]:
+    """Sum up what is done and what failed; list the names of the runs that are neither."""
     # A store that failed is shown by the runs that need it.
+    broken = settled.failed
     shown = [step for step in plan.steps if step.kind not in STORES and step.key in broken]
     failed = plan.failed | {step.name: broken[step.key] for step in shown}
     done = {step.key: record_done(workspace, step.key) for step in plan.runs()}
-    predictions = _predictions(workspace, plan, done)
     finished = [step.name for step in plan.runs() if done[step.key] is not None]
-    outcome = Outcome(predictions, failed, finished)
     left = [step.name for step in plan.runs() if done[step.key] is None and step.name not in failed]
-    if shard is not None and left:
-        say(
-            f"{len(finished)} of {len(done)} runs are done: once all are, `frostline run` "
-            "without --shard writes the report."
-        )
-        return outcome
-    if predictions:
-        outcome.report = _report(workspace, study, plan, outcome, with_images, only)
-    return outcome
+    return Outcome(_predictions(workspace, plan, done), failed, finished), left
 
 
 def _clear(workspace: Workspace) -> None:
@@ -227,16 +240,13 @@ def _indexed(workspace: Workspace, name: str, entry: DatasetEntry | ExternalEntr
         return index.index_dataset(workspace, name, **entry.indexing(), progress=update)
 
 
-def _settle(
-    workspace: Workspace, study: Study, plan: Plan, jobs: int, shard: Shard | None
-) -> Settled:
+def _settle(first: Scheduler, jobs: int) -> Settled:
     """Do the plan's steps, with helpers that share the work like any other runner."""
-    first = Scheduler(workspace, study, plan, shard, failures(workspace, plan))
     if jobs == 1:
         return first.run()
     threads = max(1, own_cores() // jobs)
     how = os.getpid(), warnings.showwarning is show_warning, verbosity()
-    cards = _cards(study)
+    cards = _cards(first.study)
     with ExitStack() as stack:
         others = []
         for number in range(1, jobs):

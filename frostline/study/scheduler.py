@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from frostline.cache import InputError, Workspace, lock_file
 from frostline.console import say
@@ -14,6 +15,7 @@ from frostline.study.file import Study
 from frostline.study.plan import EXTERNAL, STORES, Plan, Step
 from frostline.study.records import hardware, read_record, write_record
 from frostline.study.steps import DO, is_done
+from frostline.tracking.session import Session, Tracking
 
 # What no run of a study can do anything about.
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -45,6 +47,10 @@ class Scheduler:
         Whether this one does what a GPU computes, if there is one.
     threads : int
         Threads of a computation on the CPU; 0 leaves their number to the libraries.
+    tracking : Tracking
+        Where runs are handed to once they are done, and epochs while they train.
+    session : Session, optional
+        That tracker while it is open, which `run` sees to.
     """
 
     workspace: Workspace
@@ -55,6 +61,8 @@ class Scheduler:
     helper: bool = False
     on_gpu: bool = True
     threads: int = 0
+    tracking: Tracking = field(default_factory=Tracking)
+    session: Session | None = None
 
     def run(self) -> Settled:
         """Do every step of this runner, or wait until others have done it."""
@@ -62,6 +70,10 @@ class Scheduler:
             import torch
 
             torch.set_num_threads(self.threads)
+        with self.tracking.open(self.workspace, quiet=True) as session:
+            return replace(self, session=session)._run()
+
+    def _run(self) -> Settled:
         device, _ = self.study.machine().resolve()
         settled, left = Settled(), self._mine()
         pause, waiting = PAUSE[0], False
@@ -121,9 +133,10 @@ class Scheduler:
         return None if known else str(record["error"])
 
     def _do(self, step: Step, settled: Settled) -> None:
-        started = time.time()
+        started, on_rows = time.time(), self.session and self.session.on_rows
+        how = {"on_rows": on_rows} if on_rows and step.kind == "finetune" else {}
         try:
-            facts = DO[step.kind](self.workspace, self.study, step)
+            facts = DO[step.kind](self.workspace, self.study, step, **how)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in HOPELESS:
                 raise
@@ -133,6 +146,9 @@ class Scheduler:
             say(f"{step.name} ({step.kind}) failed: {sentence}")
             settled.failed[step.key] = sentence
             return
+        # Before the record: another runner that sees it may hand over what is left.
+        if self.session is not None:
+            self.session.hand_over(Path(name).stem for name in facts.get("predictions", []))
         write_record(self.workspace, step, "done", started, **{"hardware": hardware()} | facts)
         settled.done.add(step.key)
 

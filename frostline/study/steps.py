@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import Store, Workspace, part_files, read_manifest, spec_key
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
@@ -241,7 +242,11 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     }
 
 
-def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+def _finetune(
+    workspace: Workspace, study: Study, step: Step, on_rows: Callable[..., None] | None = None
+) -> dict[str, Any]:
+    from frostline.finetune.task import Execution
+
     cell = step.cell
     about = workspace, cell.dataset, cell.network()
     with progress(f"Decoding: {step.name}") as update:
@@ -251,6 +256,7 @@ def _finetune(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             "seed": cell.seed,
             "columns": study.datasets[cell.dataset].columns(),
             "changes": cell.entry.changes(),
+            "execution": Execution(on_rows=on_rows),
             "on_epoch": say_epoch,
             "progress": update,
         }
@@ -266,6 +272,13 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.apply.dataset import score_dataset
 
     cell, trained = step.cell, record_done(workspace, step.inputs["run"])
+    weights = cell.network().weights
+    # Adapters are kept without their backbone.
+    file = (
+        weights
+        if is_lora(cell.entry.unfreeze) and weights not in ("pretrained", "random")
+        else None
+    )
     assert trained is not None  # a step that is needed is done
     points = trained.get("points", [])
     runs = trained.get("runs", []) or [run for _, names, _ in points for run in names]
@@ -278,6 +291,7 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             own_ids=step.inputs["ids"] == "own",
             device=study.machine().resolve()[0],
             on_missing=missing_images(study.on_error),
+            weights=file,
         )
         for run in runs
     ]
@@ -310,7 +324,7 @@ def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     return {"sweep": title, "predictions": [path.name for path in found.predictions]}
 
 
-DO: dict[str, Callable[[Workspace, Study, Step], dict[str, Any]]] = {
+DO: dict[str, Callable[..., dict[str, Any]]] = {
     "pixels": _pixels,
     "embeddings": _embeddings,
     "views": _views,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from frostline.cache import InputError
 from frostline.finetune import read_card
-from frostline.finetune.training.logs import TensorBoard
 from frostline.report import read_predictions
 
 from .conftest import Run
 from .tiny_training import TINY, epoch_lines, workspace
+from .trackers import read_tensorboard
 
 PROBE = ("probe", *TINY[1:5], "--feature", "cls", "--head", "centroid")
 
@@ -39,7 +37,8 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
         "ema=0.9",
         "--set",
         "clip_grad_norm=1",
-        "--tensorboard",
+        "--track",
+        "tensorboard",
     )
     assert done.returncode == 0, done.stderr
     lines = epoch_lines(done.stderr)
@@ -71,10 +70,10 @@ def test_settings_reach_the_recipe_and_what_was_measured_is_logged(
     ]
     scores = [float(row["score"]) for row in rows]
     assert max(scores) == meta["history"][meta["best_epoch"] - 1]["score"]
-    assert logged(folder / "tensorboard", "score") == {
-        "candidate-1": pytest.approx(scores[:2]),
-        "candidate-2": pytest.approx(scores[2:]),
-    }
+    held = read_tensorboard(tmp_path / "frostline-workspace" / "tensorboard")[run]
+    for number, own in ((1, scores[:2]), (2, scores[2:])):
+        values = [value for _, value in held.epochs[f"candidate-{number}/score"]]
+        assert values == pytest.approx(own)
 
 
 @pytest.mark.parametrize(
@@ -102,44 +101,21 @@ def test_a_training_that_diverges_says_so(
     assert not (tmp_path / "frostline-workspace" / "predictions").exists()
 
 
-def logged(folder: Path, name: str) -> dict[str, list[float]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = {}
-    for path in folder.iterdir():
-        events = EventAccumulator(str(path))
-        events.Reload()
-        found[path.name] = [event.value for event in events.Scalars(name)]
-    return found
-
-
-def test_without_tensorboard_one_sentence_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(InputError) as caught:
-        TensorBoard(tmp_path)
-    assert str(caught.value) == (
-        "--tensorboard needs TensorBoard: run `pip install 'frostline[tensorboard]'`."
-    )
-
-
 def test_a_finished_run_says_which_options_changed_nothing(indexed: Run, tmp_path: Path) -> None:
     first = (*TINY, "--epochs", 1, "--unfreeze", 1)
-    again = (*first, "--boundary", "off", "--tensorboard")
+    again = (*first, "--boundary", "off", "--compile")
     done = indexed(*first)
     assert "changed nothing" not in done.stderr + indexed(*first).stderr
     path = Path(done.stdout.strip())
     said, score = indexed(*again).stderr.splitlines()
     assert said == (
-        "The run finished before, and --boundary and --tensorboard changed nothing: how a training "
+        "The run finished before, and --boundary and --compile changed nothing: how a training "
         f"is carried out is no part of what it is. To train again, delete it first: {path}."
     )
     assert score == done.stderr.splitlines()[-1]
     (tmp_path / path).unlink()
-    trained = indexed(*again)
+    trained = indexed(*again[:-1])
     assert (len(epoch_lines(trained.stderr)), "changed nothing" in trained.stderr) == (1, False)
-    assert (workspace(tmp_path).model(path.stem) / "tensorboard").is_dir()
 
 
 def test_details_say_the_device_and_the_stores(indexed: Run, tmp_path: Path) -> None:

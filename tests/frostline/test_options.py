@@ -103,12 +103,15 @@ BY_PRECISION = f"{COMPARE} --metric average_precision"
 PROBED = "mine-timm%3Atest_vit-cls-centroid"
 PREDICT = f"predict images/sick --run {PROBED}"
 VOLUME = "predict volumes/p00_flair.nii.gz --run brains"
+TRACK = f"track {PROBED.replace('centroid', 'knn')}"
 EXPORT = "export --run mine-timm-test_vit-paper"
 DEPTHS = "frostline.study.depth:depth_study"
 DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
+ALIKE = "cache similarity --dataset mine"
+ANSWERS = "predictions import guesses.csv --dataset mine --name them --columns image_id=file"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
@@ -339,7 +342,26 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         f"{FINETUNE} --seed 7 --boundary off", f"{FINETUNE} --seed 7 --boundary on"
     ),
     "finetune --compile": Passes("frostline.stages:finetune", FINETUNE, f"{FINETUNE} --compile"),
-    "finetune --tensorboard": Acts(f"{FINETUNE} --seed 7", f"{FINETUNE} --seed 7 --tensorboard"),
+    **{
+        f"{line.split()[0]} --track": Passes(
+            "frostline.tracking.session:make_tracker",
+            f"{line} --track tensorboard",
+            f"{line} --track wandb",
+        )
+        for line in (RUN, PROBE, SWEEP, FINETUNE, DEPTH)
+    },
+    **{
+        f"{line.split()[0]} --track-files": Passes(
+            "frostline.tracking.session:Tracking",
+            f"{line} --track wandb",
+            f"{line} --track wandb --track-files",
+        )
+        for line in (RUN, PROBE, SWEEP, FINETUNE, DEPTH)
+    },
+    "run --dry-run --track": Refused(DRY, f"{DRY} --track wandb", "leave --track out"),
+    "depth --dry-run --track": Refused(
+        f"{DEPTH} --dry-run", f"{DEPTH} --dry-run --track wandb", "leave --track out"
+    ),
     "finetune --seed": Acts(FINETUNE, f"{FINETUNE} --seed 1"),
     "finetune --cv": Acts(FINETUNE, f"{FINETUNE} --cv 3x1"),
     "finetune --cv --split": Refused(
@@ -379,6 +401,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EVALUATE, f"{EVALUATE} --figure subgroups.png", "give --by too"
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
+    "evaluate --columns": Acts(
+        "evaluate guesses.csv", "evaluate guesses.csv --columns prediction=second"
+    ),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
     "evaluate --net-benefit": Acts(BENEFIT, BENEFIT.replace("0.2", "0.1,0.3")),
     "evaluate --calibration": Acts("evaluate knn.parquet", CALIBRATION),
@@ -470,6 +495,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
+    "compare --columns": Acts(
+        "compare guesses.csv others.csv --columns image_id=file",
+        "compare guesses.csv others.csv --columns image_id=file,prediction=second",
+    ),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
@@ -525,6 +554,24 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "export --head-weights": Refused(EXPORT, f"{EXPORT} --head-weights vit.pth", "head"),
     "export --to": Refused(EXPORT, f"{EXPORT} --to jax", "--to"),
     "export --workspace": Refused(EXPORT, f"{EXPORT} --workspace other", "no run"),
+    "track runs": Passes(
+        "frostline.tracking.session:hand_over",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to wandb".replace("knn", "centroid"),
+    ),
+    "track --to": Passes(
+        "frostline.tracking.session:make_tracker",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to tensorboard",
+    ),
+    "track --files": Passes(
+        "frostline.tracking.session:hand_over",
+        f"{TRACK} --to wandb",
+        f"{TRACK} --to wandb --files",
+    ),
+    "track --workspace": Refused(
+        f"{TRACK} --to tensorboard", f"{TRACK} --to tensorboard --workspace other", "no run"
+    ),
     "backbones name": Acts("backbones resnet50", "backbones vgg16"),
     "backbones --search": Acts("backbones", "backbones --search chest"),
     "backbones --blocks": Acts("backbones", "backbones --blocks timm:test_vit"),
@@ -567,9 +614,33 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache export --workspace": Refused(
         f"{STORE} out.csv", f"{STORE} out.csv --workspace other", "no data set"
     ),
+    "cache similarity --dataset": Refused(ALIKE, ALIKE.replace("mine", "nothing"), "nothing"),
+    "cache similarity --backbone": Refused(
+        ALIKE, f"{ALIKE} --backbone resnet50", "no embeddings of 'mine' by 'resnet50'"
+    ),
+    "cache similarity --most-images": Acts(ALIKE, f"{ALIKE} --most-images 10"),
+    "cache similarity --seed": Acts(
+        f"{ALIKE} --most-images 10", f"{ALIKE} --most-images 10 --seed 1"
+    ),
+    "cache similarity --format": Acts(ALIKE, f"{ALIKE} --format csv"),
+    "cache similarity --figure": Acts(ALIKE, f"{ALIKE} --figure alike.svg"),
+    "cache similarity --workspace": Refused(
+        ALIKE, f"{ALIKE} --workspace other", "There are no embeddings of 'mine'"
+    ),
     "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
     "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),
     "cache import --spec": Acts(IMPORT, f"{IMPORT} --spec spec.json"),
+    "cache import --columns": Acts(IMPORT, f"{IMPORT} --columns embedding=Y"),
+    "predictions import --dataset": Refused(
+        ANSWERS, ANSWERS.replace("mine", "nothing"), "no data set 'nothing'"
+    ),
+    "predictions import --name": Acts(ANSWERS, ANSWERS.replace("them", "others")),
+    "predictions import --columns": Acts(ANSWERS, f"{ANSWERS},prediction=second"),
+    "predictions import --label": Refused(ANSWERS, f"{ANSWERS} --label group_id", "the label of"),
+    "predictions import --split": Refused(ANSWERS, f"{ANSWERS} --split part", "no column 'part'"),
+    "predictions import --workspace": Refused(
+        ANSWERS, f"{ANSWERS} --workspace other", "no data set"
+    ),
     "cache import --workspace": Refused(IMPORT, f"{IMPORT} --workspace other", "no data set"),
 }
 
@@ -654,8 +725,12 @@ def make_tables() -> None:
     shutil.copytree("images", "leaky")
     shutil.copy(Path("images", files[0]), "leaky/again.png")
     twice.to_csv("leaking.csv", index=False)
-    np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
+    ones = np.ones((len(files), 3), np.float32)
+    np.savez("theirs.npz", image_id=np.array(files), X=ones, Y=ones[:, :2])
     Path("spec.json").write_text('{"made": "elsewhere"}')
+    guesses = table[["file", "label", "patient"]].assign(prediction="sick", second=table["label"])
+    guesses.to_csv("guesses.csv", index=False)
+    guesses.assign(prediction="well", second="sick").to_csv("others.csv", index=False)
 
 
 def make_volumes() -> None:
@@ -828,7 +903,13 @@ def arguments_of(function: str, line: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", seen[0])
 
 
-@pytest.mark.parametrize("row", ROWS)
+# It computes all that the same line without it does.
+SLOW = ("depth --dry-run",)
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in SLOW)) for row in ROWS]
+)
 def test_an_option_acts_or_is_refused(row: str, copies: Copies) -> None:
     case = ROWS[row]
     if isinstance(case, Passes):

@@ -107,6 +107,7 @@ replicates: 100
 """
 
 
+@pytest.mark.slow
 def test_a_finished_training_depth_and_study_take_little(folder: Path) -> None:
     (folder / "small.yaml").write_text(STUDY)
     network = ("-d", "set", *VIT, *RANDOM, "--image-size", "32")
