@@ -15,6 +15,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import KEY_BYTES
 from frostline.cache.manifest import read_manifest
 from frostline.cache.stores.store import Store, find_stores, part_files
+from frostline.cache.stores.views import view_words
 from frostline.cache.workspace import Workspace
 
 PART_TIME = re.compile(r"part-(\d{20})-")
@@ -79,7 +80,9 @@ def short_spec(spec: Mapping[str, Any]) -> str:
     """Describe a spec in a few words: the fields that usually differ between stores."""
     pixels: Mapping[str, Any] = spec.get("pixels", spec)
     geometry = pixels.get("geometry") if isinstance(pixels, Mapping) else None
-    words = [_view(view)] if isinstance(view := spec.get("view"), Mapping) else []
+    view, words = spec.get("view"), list[str]()
+    if isinstance(view, Mapping):
+        words.append(f"view {view.get('number')} ({view_words(view)})")
     words += [str(geometry.get("crop", ""))] if isinstance(geometry, Mapping) else []
     if isinstance(geometry, Mapping) and geometry.get("neighbours"):
         words.append("2.5-D")
@@ -89,18 +92,6 @@ def short_spec(spec: Mapping[str, Any]) -> str:
     words.append(f"weights {str(spec['weights'])[:8]}" if "weights" in spec else "")
     words.append("imported" if "imported" in spec else "")
     return " ".join(word for word in words if word)
-
-
-def _view(view: Mapping[str, Any]) -> str:
-    """Name a view, and what changes it: names, and strengths with their values."""
-    names = view.get("augmentation") or []
-    strengths = {
-        name: value
-        for name, value in view.items()
-        if name not in ("number", "seed", "crop", "augmentation")
-    }
-    changes = [*map(str, names), *(f"{name}={value}" for name, value in strengths.items())]
-    return f"view {view.get('number')} (seed {view.get('seed')}, {', '.join(changes)})"
 
 
 def _closed(part: Path) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache.errors import InputError
-from frostline.cache.keys import canonical_json, spec_key, spec_values
+from frostline.cache.keys import canonical_json, spec_key
 from frostline.cache.stores.store import LISTED, Store, find_stores, store_spec
 
 
@@ -71,13 +71,20 @@ def find_views(folder: Path, store: Store, count: int, key: str | None = None) -
     return [Store.open(views[number]) for number in range(1, count + 1)]
 
 
+def view_words(view: Mapping[str, Any]) -> str:
+    """Say the seed of a view and what changes it: names, and strengths with their values."""
+    strengths = {
+        name: value
+        for name, value in view.items()
+        if name not in ("number", "seed", "crop", "augmentation")
+    }
+    words = [f"seed {view.get('seed')}", *map(str, view.get("augmentation") or [])]
+    return ", ".join([*words, *(f"{name}={value}" for name, value in strengths.items())])
+
+
 def _lines(sets: list[dict[int, Path]]) -> list[str]:
-    """Describe views, a line a kind: the key of the first, and by what they differ."""
+    """Describe views, a line a kind: the key of the first, their seed, and what changes them."""
     firsts = [views[min(views)] for views in sets]
-    values = spec_values([{**store_spec(path)["view"], "number": 0} for path in firsts])
-    lines = [
-        f"  {path.name[:12]}  {', '.join(f'{name} {of[place]}' for name, of in values.items())}"
-        for place, path in enumerate(firsts)
-    ]
+    lines = [f"  {path.name[:12]}  {view_words(store_spec(path)['view'])}" for path in firsts]
     more = f"  and {len(lines) - LISTED} more: `frostline cache ls` lists all."
     return [*lines[:LISTED], *([more] if len(lines) > LISTED else [])]

@@ -139,6 +139,7 @@ def test_seed_changes_and_number_are_the_key_and_the_count_is_not(workspace: Wor
         find_views(folder, plain, 2)
     assert "choose one by --views-key" in str(caught.value)
     assert all(pair[0][:12] in str(caught.value) for pair in keys)
+    assert "seed 1, horizontal_flip, degrees=10.0" in str(caught.value)
     with pytest.raises(InputError, match="starts with 'zz'"):
         find_views(folder, plain, 2, "zz")
     with pytest.raises(InputError, match="view 4 of 5 is not there: run"):

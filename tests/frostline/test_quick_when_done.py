@@ -86,7 +86,7 @@ def test_a_finished_extraction_takes_no_torch(folder: Path) -> None:
 def test_a_finished_probe_and_its_table_take_little(folder: Path) -> None:
     run(folder, *EXTRACT, *VIT, *RANDOM, "--feature", "cls")
     probe = ("probe", "-d", "set", *VIT, "--head", "logistic", "--feature", "cls")
-    run(folder, *EXTRACT, *VIT, *RANDOM, "--views", "1", "--set", "degrees=5")
+    run(folder, *EXTRACT, *VIT, *RANDOM, "--views", "1", "--set", "augmentation=color_jitter")
     run(folder, *probe, "--views", "1")
     assert imported(folder, (*probe, "--views", "1"))[1] == [[]]
     run(folder, *probe)
