@@ -19,11 +19,13 @@ from frostline.cache.stores.store import Store, part_files
 from frostline.cache.stores.values import Values
 from frostline.cache.stores.writer import StoreWriter
 from frostline.cache.tables.delimited import SUFFIXES, read_delimited
+from frostline.cache.tables.matching import match_images
 from frostline.cache.tables.telling import telling_columns
 from frostline.cache.tables.vectors import (
     ABOUT,
     FORMATS,
     Vectors,
+    check_embedding_columns,
     vectors_of_npz,
     vectors_of_table,
 )
@@ -52,6 +54,8 @@ class Imported:
         Numbers an image.
     taken, left_out : str and tuple of str
         Which columns these are, and which are not among them.
+    matched : str
+        By what images were found, if not by their `image_id`; else "".
     """
 
     key: str
@@ -61,10 +65,12 @@ class Imported:
     features: int
     taken: str
     left_out: tuple[str, ...]
+    matched: str = ""
 
     def __str__(self) -> str:
         """Say it in sentences."""
         left_out = f" Left out: {_some(self.left_out)}." if self.left_out else ""
+        left_out += f" Images were found by {self.matched}." if self.matched else ""
         return (
             f"Imported {counted(self.count, 'embedding')}; skipped "
             f"{counted(self.strangers, 'row')} of no image of the data set; images without an "
@@ -80,6 +86,8 @@ def import_embeddings(
     path: Path,
     spec: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
 ) -> Imported:
     """Take a file of embeddings into a store of a data set that has a manifest.
 
@@ -93,6 +101,8 @@ def import_embeddings(
         `.npz`, Parquet or CSV, as `read_vectors` takes it.
     origin : mapping, optional
         What is known of the backbone: `backbone_origin` of the provenance (docs/format.md).
+    columns : mapping of str to str, optional
+        Our names, `image_id` and `embedding`, and those of the file.
 
     Raises
     ------
@@ -102,31 +112,29 @@ def import_embeddings(
     """
     manifest = read_manifest(workspace.manifest(dataset))
     place = workspace.embeddings(dataset, backbone)
-    vectors = read_vectors(path)
+    vectors = read_vectors(path, columns)
     whole = {**(spec or {}), "backbone": backbone, "imported": file_key(path).hex()}
+    whole |= {"columns": dict(columns)} if columns else {}
     folder = place / spec_key(whole)
     images = manifest.table.set_index("image_id")
-    known = vectors.ids.isin(images.index).to_numpy()
-    if not known.any():
-        raise InputError(
-            f"No image_id of {path} is in data set {dataset!r}: they look like "
-            f"{vectors.ids.iloc[0]!r} there and like {images.index[0]!r} here."
-        )
-    mine, values = images.loc[vectors.ids[known]], vectors.values[known]
+    matched = match_images(vectors.ids, images.index, path, dataset)
+    known = matched.ids.notna().to_numpy()
+    mine, values = images.loc[matched.ids[known]], vectors.values[known]
     count = _write(folder, as_keys(mine["content_key"]), values, whole, path, origin)
     _warn(path, vectors, values, mine["label"].tolist())
     return Imported(
         folder.name,
         count,
         int((~known).sum()),
-        int((~images.index.isin(vectors.ids)).sum()),
+        int((~images.index.isin(matched.ids)).sum()),
         values.shape[1],
         vectors.taken,
         vectors.left_out,
+        matched.how,
     )
 
 
-def read_vectors(path: Path) -> Vectors:
+def read_vectors(path: Path, columns: Mapping[str, str] | None = None) -> Vectors:
     """Read ids and vectors of `.npz` (`vectors_of_npz`), Parquet or CSV (`vectors_of_table`).
 
     Raises
@@ -136,14 +144,17 @@ def read_vectors(path: Path) -> Vectors:
     """
     if not path.is_file():
         raise InputError(f"There is no file {path} to import: check its name.")
+    if columns is not None:
+        check_embedding_columns(columns)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        return vectors_of_npz(path)
+        return vectors_of_npz(path, columns)
     if suffix == ".parquet":
         frame = read_any_frame(path, remedy="make it again")[0]
-        return vectors_of_table(path, frame.reset_index(drop=True).rename(columns=str))
+        return vectors_of_table(path, frame.reset_index(drop=True).rename(columns=str), columns)
     if suffix in SUFFIXES:
-        return vectors_of_table(path, read_delimited(path, text_columns=ABOUT))
+        text = {*ABOUT, (columns or {}).get("image_id", "image_id")}
+        return vectors_of_table(path, read_delimited(path, text_columns=text), columns)
     raise InputError(f"{path} is of no format that is imported: {FORMATS}.")
 
 

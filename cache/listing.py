@@ -21,8 +21,8 @@ PART_TIME = re.compile(r"part-(\d{20})-")
 
 
 def workspace_stores(workspace: Workspace) -> list[Path]:
-    """List the folders of all stores: pixels, embeddings, activations at a boundary."""
-    patterns = ("pixels/*", "embeddings/*/*", "boundaries/*/*")
+    """List the folders of all stores: pixels, embeddings, views, activations at a boundary."""
+    patterns = ("pixels/*", "embeddings/*/*", "views/*/*", "boundaries/*/*")
     parents = [path for pattern in patterns for path in sorted(workspace.root.glob(pattern))]
     return [folder for parent in parents for folder in find_stores(parent)]
 
@@ -79,7 +79,8 @@ def short_spec(spec: Mapping[str, Any]) -> str:
     """Describe a spec in a few words: the fields that usually differ between stores."""
     pixels: Mapping[str, Any] = spec.get("pixels", spec)
     geometry = pixels.get("geometry") if isinstance(pixels, Mapping) else None
-    words = [] if not isinstance(geometry, Mapping) else [str(geometry.get("crop", ""))]
+    words = [_view(view)] if isinstance(view := spec.get("view"), Mapping) else []
+    words += [str(geometry.get("crop", ""))] if isinstance(geometry, Mapping) else []
     if isinstance(geometry, Mapping) and geometry.get("neighbours"):
         words.append("2.5-D")
     if isinstance(pixels, Mapping):
@@ -88,6 +89,18 @@ def short_spec(spec: Mapping[str, Any]) -> str:
     words.append(f"weights {str(spec['weights'])[:8]}" if "weights" in spec else "")
     words.append("imported" if "imported" in spec else "")
     return " ".join(word for word in words if word)
+
+
+def _view(view: Mapping[str, Any]) -> str:
+    """Name a view, and what changes it: names, and strengths with their values."""
+    names = view.get("augmentation") or []
+    strengths = {
+        name: value
+        for name, value in view.items()
+        if name not in ("number", "seed", "crop", "augmentation")
+    }
+    changes = [*map(str, names), *(f"{name}={value}" for name, value in strengths.items())]
+    return f"view {view.get('number')} (seed {view.get('seed')}, {', '.join(changes)})"
 
 
 def _closed(part: Path) -> float:

@@ -20,7 +20,7 @@ STAGES = {
     "finetune": 1,
     "external": 1,
     "statistics": 20,
-    "figures": 14,
+    "figures": 15,
 }
 
 # What may decide a number somewhere between an image file and a page.

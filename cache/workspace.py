@@ -35,6 +35,10 @@ class Workspace:
         """Return the folder of the embedding stores of a backbone, one sub-folder a key."""
         return self.root / "embeddings" / checked_name(dataset) / file_safe(backbone)
 
+    def views(self, dataset: str, backbone: str) -> Path:
+        """Return the folder of the stores of augmented views, one sub-folder a key."""
+        return self.root / "views" / checked_name(dataset) / file_safe(backbone)
+
     def boundaries(self, dataset: str, backbone: str) -> Path:
         """Return the folder of the boundary stores of a backbone, one sub-folder a key."""
         return self.root / "boundaries" / checked_name(dataset) / file_safe(backbone)

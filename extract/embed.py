@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,15 @@ from frostline.extract.prefetch import prefetch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from frostline.extract.augmentation.views import Views
     from frostline.extract.backbones.backbone import Backbone
 
 
 Progress = Callable[[int, int], None]
-# Waits for the rows [n, dim] of each feature, and gives them.
+# Waits for the rows [n, dim] of each view and feature, and gives them.
 Rows = Callable[[], list[np.ndarray]]
+# Gives, by their content keys, what the backbone sees of images: these themselves, or views.
+Seen = Callable[[np.ndarray, "Tensor"], Iterable["Tensor"]]
 
 
 @dataclass
@@ -53,6 +57,8 @@ class Extraction:
     ----------
     feature, key : str
         Of the embedding store.
+    view : int
+        Number of the view; 0 of the images themselves.
     images, embedded, decoded : int
         Distinct images wanted, computed now, and decoded from files now.
     skipped : list of str
@@ -67,6 +73,7 @@ class Extraction:
     feature: str
     key: str
     images: int
+    view: int = 0
     embedded: int = 0
     decoded: int = 0
     skipped: list[str] = field(default_factory=list)
@@ -146,7 +153,7 @@ class StoreFiller:
     Attributes
     ----------
     specs : sequence of dict
-        They differ in `feature` (and `head`) alone.
+        They differ in `feature` (and `head`) alone; of views in the number of the view, too.
     load : callable
         Gives the backbone; called only if there is anything to embed, and once.
     engine : {"auto", "torch", "onnx", "openvino"}
@@ -155,6 +162,10 @@ class StoreFiller:
     expected : int
         Images that all calls of `fill` will bring, if that is more than the first does: `auto`
         tries engines where there is enough to do.
+    views : Views, optional
+        Of which these stores are, if not of the images themselves.
+    crop : int
+        Side of what the backbone sees of a view, in pixels.
     """
 
     workspace: Workspace
@@ -165,6 +176,8 @@ class StoreFiller:
     device: str = "cpu"
     engine: Engine = "auto"
     expected: int = 0
+    views: Views | None = None
+    crop: int = 0
     _ready: tuple[_Fitting, dict[str, Any]] | None = field(default=None, init=False)
 
     def fill(
@@ -189,11 +202,15 @@ class StoreFiller:
         decoded, skipped = source.decoded, len(source.skipped)
         missing = np.logical_or.reduce([target.lacks for target in targets])
         wanted = images[missing]
+        # Views that are complete are not computed for the sake of others.
+        numbers = sorted({target.done.view for target in targets if target.lacks.any()})
+        todo = [target for target in targets if target.done.view in numbers]
         for target in targets:
             target.has = set(images["content_key"][missing & ~target.lacks])
         if len(wanted):
-            self._ready = self._ready or self._loaded(len(wanted))
-            _embed(source, wanted, targets, *self._ready, progress, one_part)
+            self._ready = self._ready or self._loaded(len(wanted) * len(numbers))
+            seen = self._seen(numbers)
+            _embed(source, wanted, todo, seen, *self._ready, progress, one_part)
         for target in targets:
             target.done.decoded = source.decoded - decoded
             target.done.skipped = source.skipped[skipped:]
@@ -204,6 +221,24 @@ class StoreFiller:
         """Open the stores, and find which of the images each lacks."""
         manifest = self.source.manifest
         return [_Target.open(self.workspace, manifest, spec, images) for spec in self.specs]
+
+    def of_views(self, views: Views, source: PixelSource) -> StoreFiller:
+        """Give what fills the stores of views of the same features.
+
+        Parameters
+        ----------
+        source : PixelSource
+            Of the pixels that views are made of.
+        """
+        numbers = range(1, views.count + 1)
+        specs = [views.spec(spec, source.spec, one) for one in numbers for spec in self.specs]
+        crop = self.source.geometry.crop
+        return replace(self, source=source, specs=specs, views=views, crop=crop)
+
+    def _seen(self, numbers: Sequence[int]) -> Seen:
+        if self.views is None:
+            return lambda keys, images: [images]
+        return partial(self.views.seen, numbers, self.crop)
 
     def _loaded(self, count: int) -> tuple[_Fitting, dict[str, Any]]:
         """Load the backbone to embed so many images or more, and say what computes."""
@@ -241,7 +276,7 @@ def _computing(
     def chosen(engine: str) -> None:  # before the first part is begun
         provenance["engine"] = engine_version(engine)
 
-    features, first = [spec["feature"] for spec in specs], specs[0]
+    features, first = list(dict.fromkeys(spec["feature"] for spec in specs)), specs[0]
     about = first["normalisation"], device, first["compute"]
     return several_forward(backbone, features, *about, engines, chosen), provenance
 
@@ -281,13 +316,14 @@ class _Target:
     def open(
         cls, workspace: Workspace, manifest: Manifest, spec: dict[str, Any], images: pd.DataFrame
     ) -> _Target:
-        parent = workspace.embeddings(manifest.meta["dataset"], spec["backbone"])
-        folder = parent / spec_key(spec)
+        view = spec.get("view", {}).get("number", 0)
+        place = workspace.views if view else workspace.embeddings
+        folder = place(manifest.meta["dataset"], spec["backbone"]) / spec_key(spec)
         lacks = np.ones(len(images), bool)
         if part_files(folder) and len(images):
             lacks = Store.open(folder).locate(as_keys(images["content_key"])) < 0
-        differs = _differences(folder, spec)
-        done = Extraction(spec["feature"], folder.name, len(images), differs=differs)
+        differs = [] if view else _differences(folder, spec)
+        done = Extraction(spec["feature"], folder.name, len(images), view, differs=differs)
         return cls(folder, spec, lacks, done, Values(f"{spec['backbone']}, {spec['feature']}"))
 
     def keep(self, writer: StoreWriter, keys: np.ndarray, rows: np.ndarray) -> None:
@@ -304,6 +340,7 @@ def _embed(
     source: PixelSource,
     images: pd.DataFrame,
     targets: Sequence[_Target],
+    seen: Seen,
     fitting: _Fitting,
     provenance: Mapping[str, Any],
     progress: Progress | None,
@@ -325,7 +362,7 @@ def _embed(
             target.done.parts = writer.paths
         pixels = stack.enter_context(closing(prefetch(batches)))
         stack.enter_context(computing(*about))
-        for keys, rows in _computed(pixels, fitting):
+        for keys, rows in _computed(pixels, seen, fitting):
             for target, writer, mine in zip(targets, writers, rows, strict=True):
                 target.keep(writer, keys, mine)
             count += len(keys)
@@ -334,16 +371,16 @@ def _embed(
 
 
 def _computed(
-    batches: Iterator[Batch], fitting: _Fitting
+    batches: Iterator[Batch], seen: Seen, fitting: _Fitting
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yield the keys of each batch and its rows of each feature.
+    """Yield the keys of each batch and its rows of each view and feature.
 
     A GPU has the next batch to compute while the rows of one are fetched and kept.
     """
     late = int(fitting.device.startswith("cuda"))
     begun: deque[tuple[np.ndarray, Rows]] = deque()
     for keys, values in batches:
-        begun.append((keys, fitting.begin(values)))
+        begun.append((keys, fitting.begin(keys, values, seen)))
         if len(begun) > late:
             before, rows = begun.popleft()
             yield before, rows()
@@ -359,7 +396,7 @@ class _Fitting:
     device: str
     size: int
 
-    def begin(self, values: np.ndarray) -> Rows:
+    def begin(self, keys: np.ndarray, values: np.ndarray, seen: Seen) -> Rows:
         """Begin to compute the rows [n, dim] of n images for each feature, in passes of one size.
 
         Where one does not fit, this and all that follow are of the next smaller power of two.
@@ -371,13 +408,19 @@ class _Fitting:
         while True:
             try:
                 images = torch.from_numpy(values).to(self.device, non_blocking=True)
-                parts = torch.split(images, self.size)
-                passes = [to_host(self.forward(pad(part, self.size))) for part in parts]
+                views = [
+                    [
+                        to_host(self.forward(pad(part, self.size)))
+                        for part in torch.split(view, self.size)
+                    ]
+                    for view in seen(keys, images)
+                ]
             except torch.OutOfMemoryError as error:
                 self._halve(error)
                 continue
             return lambda: [
                 np.concatenate(rows)[: len(values)]
+                for passes in views
                 for rows in zip(*(arrived() for arrived in passes), strict=True)
             ]
 

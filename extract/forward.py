@@ -94,6 +94,13 @@ def batch_memory(device: str) -> Memory:
     return pinned
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Give values on the device, without waiting until it has done what it was asked for before."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def to_host(rows: Sequence[Tensor]) -> Callable[[], list[np.ndarray]]:
     """Begin to copy rows to the host; what is given waits for the copies, and gives them."""
     device = rows[0].device

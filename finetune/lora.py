@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,18 +18,11 @@ from frostline.cache import InputError
 from frostline.cache.tables.words import counted
 from frostline.extract.backbones.blocks import Block
 from frostline.finetune.model import Adapters, Classifier
-from frostline.finetune.recipe import Recipe
+from frostline.finetune.recipe import Recipe, check_peft
 from frostline.finetune.seeds import derived_seed, random_state
 
-NEEDED = "Unfreeze lora needs peft: run `pip install 'frostline[lora]'`."
 ALL = ("all",)
 SHOWN = 12
-
-
-def check_peft() -> None:
-    """Check that peft is installed; InputError if it is not."""
-    if find_spec("peft") is None:
-        raise InputError(NEEDED)
 
 
 def add_adapters(model: Classifier, blocks: Sequence[Block], recipe: Recipe, seed: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -19,40 +19,16 @@ from pydantic import (
 from frostline.cache.errors import InputError
 from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.validation import validated
+from frostline.extract.augmentation.settings import Augmentation, Positive, Share, listed, says
 from frostline.report.statistics.metrics import METRICS, UNDIRECTED
 
-# In the order in which they are applied.
-CROPS = ("random_crop", "random_resized_crop")
-AUGMENTATIONS = (*CROPS, "horizontal_flip", "vertical_flip", "color_jitter", "rand_augment")
 SELECTIONS = tuple(name for name in METRICS if name not in UNDIRECTED)
-
-
-def _listed(value: Any) -> Any:
-    """Read `a, b` as two values and `none` as no value, as people type them."""
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    parts = parts if isinstance(parts, list | tuple) else [parts]
-    return [] if parts == ["none"] else parts
 
 
 def _known_metric(value: str) -> str:
     if value not in SELECTIONS:
         raise ValueError(f"one of {', '.join(SELECTIONS)}")
     return value
-
-
-def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Put augmentations in the order in which they are applied, each once."""
-    if not set(names) <= set(AUGMENTATIONS):
-        raise ValueError(f"none, or some of {', '.join(AUGMENTATIONS)}")
-    if set(CROPS) <= set(names):
-        raise ValueError("one of the crops or the other")
-    return tuple(name for name in AUGMENTATIONS if name in names)
-
-
-def _rising(scale: tuple[float, ...]) -> tuple[float, ...]:
-    if len(scale) != 2 or scale[0] > scale[1]:
-        raise ValueError("two numbers, the smaller one first")
-    return scale
 
 
 def _different(rates: tuple[float, ...]) -> tuple[float, ...]:
@@ -71,36 +47,31 @@ def _named_layers(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
 Rates = Annotated[
     tuple[Positive, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     AfterValidator(_different),
     PlainSerializer(_one_or_several),
 ]
-Scale = Annotated[tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_rising)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
-Augmentation = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_in_order)]
-Layers = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_named_layers)]
+Layers = Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_named_layers)]
 
 
-def _says(source: Literal["paper", "code", "ours"], default: Any, **rule: Any) -> Any:
-    return Field(default, json_schema_extra={"from": source}, **rule)
+def check_peft() -> None:
+    """Check that the package peft, which adapters need, is installed; InputError if it is not."""
+    if find_spec("peft") is None:
+        raise InputError("Unfreeze lora needs peft: run `pip install 'frostline[lora]'`.")
 
 
 # What a head alone does not have: it has no blocks.
 OF_BLOCKS = ("layer_decay",)
 # What adapters alone have, with the names of the package peft behind `lora_`.
 OF_LORA = ("lora_r", "lora_alpha", "lora_target_modules")
-# Strengths of an affine change, and of all augmentations that have one.
-WARPS = ("degrees", "translate", "scale", "shear")
-STRENGTHS = (*WARPS, "gaussian_noise")
 MOST_RANK = 9999
 
 
-class Recipe(BaseModel):
-    """A recipe of training; the defaults are the paper's.
+class Recipe(Augmentation):
+    """A recipe of training, with what changes its images; the defaults are the paper's.
 
     Who says so is the `from` of each field's `json_schema_extra`: *paper* (the text), *code* (the
     authors' published code), *ours*. Values may be text, as they are typed on a command line.
@@ -130,16 +101,6 @@ class Recipe(BaseModel):
         Learning rate of a block by that of the block behind it.
     clip_grad_norm : float
         Greatest norm of the gradient; 0: any.
-    augmentation : tuple of str
-        Of `AUGMENTATIONS`, applied in that order.
-    degrees, shear : float
-        Most degrees by which images are rotated, and sheared along their rows, either way.
-    translate : float
-        Most by which they are moved, as a share of their side.
-    scale : (float, float)
-        Least and greatest factor by which they are made larger.
-    gaussian_noise : float
-        Standard deviation of noise, as a share of the brightest value.
     class_weights : str
         "none", or "balanced": each class weighs the same in the loss.
     label_smoothing : float
@@ -158,31 +119,25 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = _says("paper", 100, ge=1)
-    batch_size: int = _says("paper", 32, ge=1)
-    optimizer: Literal["adam", "adamw"] = _says("paper", "adam")
-    lr: Rates = _says("paper", (1e-4,))
-    weight_decay: float = _says("code", 0.0, ge=0)
-    schedule: Literal["constant", "cosine"] = _says("code", "constant")
-    warmup_epochs: int = _says("code", 0, ge=0)
-    shuffle: bool = _says("ours", True)
-    select: Metric = _says("code", "accuracy")
-    micro_batch: Annotated[int, Field(ge=0)] | Literal["auto"] = _says("ours", 0)
-    layer_decay: float = _says("code", 1.0, gt=0, le=1)
-    clip_grad_norm: float = _says("code", 0.0, ge=0)
-    augmentation: Augmentation = _says("code", ())
-    degrees: float = _says("code", 0.0, ge=0, le=180)
-    translate: Share = _says("code", 0.0)
-    scale: Scale = _says("code", (1.0, 1.0))
-    shear: float = _says("code", 0.0, ge=0, lt=90)
-    gaussian_noise: Share = _says("code", 0.0)
-    class_weights: Literal["none", "balanced"] = _says("code", "none")
-    label_smoothing: Share = _says("code", 0.0)
-    ema: Share = _says("code", 0.0)
-    patience: int = _says("code", 0, ge=0)
-    lora_r: int = _says("ours", 8, ge=1, le=MOST_RANK)
-    lora_alpha: Positive = _says("ours", 8.0)
-    lora_target_modules: Layers = _says("ours", ("all",))
+    epochs: int = says("paper", 100, ge=1)
+    batch_size: int = says("paper", 32, ge=1)
+    optimizer: Literal["adam", "adamw"] = says("paper", "adam")
+    lr: Rates = says("paper", (1e-4,))
+    weight_decay: float = says("code", 0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = says("code", "constant")
+    warmup_epochs: int = says("code", 0, ge=0)
+    shuffle: bool = says("ours", True)
+    select: Metric = says("code", "accuracy")
+    micro_batch: Annotated[int, Field(ge=0)] | Literal["auto"] = says("ours", 0)
+    layer_decay: float = says("code", 1.0, gt=0, le=1)
+    clip_grad_norm: float = says("code", 0.0, ge=0)
+    class_weights: Literal["none", "balanced"] = says("code", "none")
+    label_smoothing: Share = says("code", 0.0)
+    ema: Share = says("code", 0.0)
+    patience: int = says("code", 0, ge=0)
+    lora_r: int = says("ours", 8, ge=1, le=MOST_RANK)
+    lora_alpha: Positive = says("ours", 8.0)
+    lora_target_modules: Layers = says("ours", ("all",))
 
     @field_validator("micro_batch")
     @classmethod
@@ -205,28 +160,8 @@ class Recipe(BaseModel):
         Left out are strengths of augmentations that change nothing and, where `unfreeze` is no
         "lora", those of adapters: so the ids of runs from before there were any hold.
         """
-        idle = set(STRENGTHS) - self._strengths() | set(() if is_lora(unfreeze) else OF_LORA)
+        idle = self.idle() | set(() if is_lora(unfreeze) else OF_LORA)
         return self.model_dump(mode="json", exclude=idle)
-
-    @property
-    def augments(self) -> bool:
-        """Whether images are changed by chance."""
-        return bool(self.augmentation or self._strengths())
-
-    @property
-    def warps(self) -> bool:
-        """Whether images are rotated, moved, scaled or sheared."""
-        return bool(self._strengths() & set(WARPS))
-
-    def _strengths(self) -> set[str]:
-        """Name the strengths with which something changes."""
-        fields = type(self).model_fields
-        return {name for name in STRENGTHS if getattr(self, name) != fields[name].default}
-
-    @property
-    def crops(self) -> bool:
-        """Whether images are cropped by chance, from a square larger than what is seen."""
-        return bool(set(CROPS) & set(self.augmentation))
 
     def with_rate(self, lr: float) -> Recipe:
         """Give the recipe with one learning rate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from frostline.cache import Manifest
@@ -12,7 +12,6 @@ from frostline.cache import run_id as make_run_id
 from frostline.cache.tables.class_order import check_order, ordered
 from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.versions import numbered
-from frostline.extract.images.geometry import Geometry
 from frostline.finetune.recipe import PAPER, Recipe
 from frostline.probe.choices import OnMissing
 from frostline.probe.heads.scoring import scored_groups
@@ -72,18 +71,6 @@ def selection(
     if scored_groups(images[(images["split"] == "val") | (split is None)]) is not None:
         found["validated"] = "groups"
     return found
-
-
-def kept_geometry(geometry: Geometry, recipe: Recipe) -> Geometry:
-    """Give the geometry of the pixel store: for random crops, the square without the crop.
-
-    Its margin is a multiple of two pixels on each side: with others the centre of a centre is not
-    always the centre, because places of crops are rounded half to even.
-    """
-    if not recipe.crops or geometry.resize_to <= geometry.crop:
-        return geometry
-    margins = (geometry.resize_to - geometry.crop) // 4 * 4
-    return replace(geometry, crop=geometry.crop + margins)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from torch import nn
 from frostline.cache import InputError
 from frostline.cache.tables.unfreezing import Unfreezing, is_lora, parse_unfreezing
 from frostline.extract.backbones.blocks import STEM, Block, blocks
-from frostline.finetune.lora import add_adapters, check_peft
+from frostline.finetune.lora import add_adapters
 from frostline.finetune.model import Classifier
-from frostline.finetune.recipe import PAPER, Recipe
+from frostline.finetune.recipe import PAPER, Recipe, check_peft
 
 
 def check_unfreeze(how: str) -> None:

@@ -2,7 +2,8 @@ from .cache.embeddings import EmbeddingStore
 from .cache.errors import InputError
 from .cache.manifest import Manifest
 from .embedder import Embedder
-from .results import Audit, Report, Run, Sweep, backbones
+from .report.similarity import linear_cka, rankme
+from .results import Audit, Report, Run, Similarity, Sweep, backbones
 from .scoring.clinical import (
     LabelErrors,
     OperatingPoints,
@@ -35,6 +36,7 @@ __all__ = [
     "Report",
     "Run",
     "Scores",
+    "Similarity",
     "Subgroups",
     "Sweep",
     "Tracker",
@@ -44,8 +46,10 @@ __all__ = [
     "compare",
     "evaluate",
     "label_errors",
+    "linear_cka",
     "net_benefit",
     "operating_points",
     "plan",
+    "rankme",
     "subgroups",
 ]

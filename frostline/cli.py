@@ -63,6 +63,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(with_verbosity(command))
+app.add_typer(applying.predictions_app, name="predictions")
 app.add_typer(cache.cache_app, name="cache")
 
 SYSTEM = {

@@ -105,7 +105,7 @@ KINDS = {
     **dict.fromkeys(
         ("key", "kind", "label", "name", "on_error", "positive", "precision", "search"), _TEXT
     ),
-    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit"), _TEXT),
+    **dict.fromkeys(("engine", "protocol", "scheduler", "split", "unit", "views_key"), _TEXT),
     **dict.fromkeys(("data", "file", "folder", "head_weights", "mask", "path", "study"), _PATH),
     "weights": _PATH,
     "workspace": Kind(
@@ -113,7 +113,9 @@ KINDS = {
     ),
     "cv": Kind("text or None", lambda value: value is None or isinstance(value, str)),
     **dict.fromkeys(("images", "root"), _PATH.several()),
-    **dict.fromkeys(("by", "classes", "only", "readable", "settings"), _TEXT.several()),
+    **dict.fromkeys(
+        ("backbones", "by", "classes", "only", "readable", "settings"), _TEXT.several()
+    ),
     **dict.fromkeys(("calibrated", "controls", "intersection", "keep_pixels", "overwrite"), _FLAG),
     **dict.fromkeys(("files", "rehash", "resplit", "stratified", "track_files"), _FLAG),
     **dict.fromkeys(("verbose", "with_images"), _FLAG),
@@ -122,15 +124,17 @@ KINDS = {
         ("discordance", "margin", "prevalence", "test_fraction", "val_fraction"), _NUMBER
     ),
     **dict.fromkeys(("differences", "powers", "thresholds"), _NUMBER.several()),
-    **dict.fromkeys(("hyperparameters", "options"), _FIELDS),
+    **dict.fromkeys(("columns", "hyperparameters", "options"), _FIELDS),
     **dict.fromkeys(("seed", "weights_seed"), _SEED),
     "seeds": _SEED.several(),
     # Of these, limits are those of the options.
     "batch": _whole(1, 65_536),
     "image_size": _whole(1, 4096),
+    "most_images": _whole(4, 10_000_000),
     "jobs": _whole(1, 1024),
     "workers": _whole(0, 1024),
-    "columns": _TEXT.paired(),
+    "views": _whole(0, 256),
+    "views_of": Kind("train or all", lambda value: value in ("train", "all")),
     "shard": _COUNT.paired(),
     "slices": Kind(
         f"{_BOUND.paired().words}, or a rule such as 'every:3'",

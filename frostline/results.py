@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frostline.names import in_python
-from frostline.report import Predictions, read_predictions
+from frostline.report import Predictions, read_predictions, similarity
 from frostline.scoring.scores import Scores, evaluate
 
 if TYPE_CHECKING:
@@ -131,6 +131,20 @@ class Depth:
 
         picture = inline_svg(to_svg(self.figure()), "depth", "Score by depth", adapt=False)
         return "".join(f"<p>{escape(one)}</p>" for one in self.sentences) + picture
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity(similarity.Similarity):
+    """How alike embeddings are, as `frostline.report.similarity.Similarity` says, and shown."""
+
+    def figure(self) -> Figure:
+        """Draw the heat map of CKA, with RankMe next to each row."""
+        from frostline.report.figures.similarity import similarity_figure
+
+        return similarity_figure(self)
+
+    def _repr_html_(self) -> str:
+        return _html(self.table.round(3), f"RankMe, and linear CKA of every two. {self.sentence}")
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,9 +20,11 @@ from frostline.names import check_kinds
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import nn
 
     from frostline.cache import Manifest, Store
+    from frostline.extract.augmentation.views import Views
     from frostline.extract.backbones.backbone import Backbone
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.embed import Extraction, StoreFiller
@@ -312,17 +314,18 @@ def extract(
     *,
     machine: Machine | None = None,
     shard: tuple[int, int] | None = None,
+    views: Views | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Embed every image of a data set that the embedding store lacks.
+    """Embed every image of a data set that the embedding store lacks, and views of some.
 
     Of several stores, one of each block, that of the last is described: the backbone's own feature.
     """
-    features = [network.feature]
+    how: dict[str, Any] = {"machine": machine, "shard": shard, "views": views}
     done = extract_features(
-        workspace, dataset, network, features, machine=machine, shard=shard, progress=progress
+        workspace, dataset, network, [network.feature], **how, progress=progress
     )
-    return done[-1]
+    return [one for one in done if not one.view][-1]
 
 
 def extract_features(
@@ -333,23 +336,87 @@ def extract_features(
     *,
     machine: Machine | None = None,
     shard: tuple[int, int] | None = None,
+    views: Views | None = None,
     progress: Progress | None = None,
 ) -> list[Extraction]:
     """Embed every image of a data set that a store lacks, several features in one pass.
+
+    Then, in a second one, views of those that `views` says.
 
     Parameters
     ----------
     features : sequence of str or None
         Instead of the network's; None is the backbone's default, `blocks` stands for those of all
         depths, from input to output (docs/depth.md).
+
+    Returns
+    -------
+    A description for each store: those of the images, in the order of features, then those of
+    views, in the order of their numbers.
     """
     from frostline.cache import read_manifest
     from frostline.cache.manifest import IMAGE_COLUMNS
     from frostline.extract.pixels import distinct_images
 
-    manifest = read_manifest(workspace.manifest(dataset), IMAGE_COLUMNS, shard)
+    columns = IMAGE_COLUMNS if views is None else None
+    manifest = read_manifest(workspace.manifest(dataset), columns, shard)
     filler = store_filler(workspace, manifest, network, features, machine or Machine())
-    return filler.fill(distinct_images(manifest, shard), progress)
+    if views is None:
+        return filler.fill(distinct_images(manifest, shard), progress)
+    # What cannot be is refused before anything is computed.
+    seen, viewer = viewed_images(manifest, views, shard), views_filler(workspace, filler, views)
+    done = filler.fill(distinct_images(manifest, shard), progress)
+    return done + viewer.fill(seen, progress)
+
+
+def viewed_images(
+    manifest: Manifest, views: Views, shard: tuple[int, int] | None = None
+) -> DataFrame:
+    """List the distinct images that have views, as `distinct_images` does.
+
+    Raises
+    ------
+    InputError
+        If there is none, or no such column of splits.
+    """
+    from frostline.extract.pixels import distinct_images
+
+    table = manifest.images(split=views.split)
+    if views.of == "train":
+        table = table[table["split"] == "train"]
+    if table.empty and shard is None:
+        raise InputError(
+            f"Data set {manifest.meta.get('dataset')!r} has no training image (column "
+            f"{views.split!r}) that --views could be of: name another column by --split, or give "
+            "--views-of all."
+        )
+    return distinct_images(replace(manifest, table=table), shard)
+
+
+def views_filler(workspace: Workspace, filler: StoreFiller, views: Views) -> StoreFiller:
+    """Find the stores of views, and what fills them, next to those of the images themselves."""
+    from frostline.extract.augmentation.settings import kept_geometry, no_margin
+    from frostline.extract.images.transform import Transform
+    from frostline.extract.pixels import pixel_source
+
+    plain = filler.source
+    if isinstance(plain.geometry, Transform):
+        raise InputError(
+            "Your own transform is not for --views, which change what the protocol's geometry "
+            "gives: leave one of them out."
+        )
+    kept = kept_geometry(plain.geometry, views.augmentation)
+    if "random_crop" in views.augmentation.augmentation and kept == plain.geometry:
+        raise InputError(no_margin(kept.crop))
+    source = pixel_source(
+        workspace,
+        plain.manifest,
+        kept,
+        on_error=plain.on_error,
+        workers=plain.workers,
+        keep=plain.keep,
+    )
+    return filler.of_views(views, source)
 
 
 def store_filler(
@@ -395,7 +462,8 @@ def store_filler(
         workspace,
         source,
         specs,
-        lambda: network.load(workspace, inputs, [one.feature for one in known]),
+        # Loaded once, also for views.
+        cache(lambda: network.load(workspace, inputs, [one.feature for one in known])),
         batch=machine.batch_on(device),
         device=device,
         engine=machine.engine,
@@ -652,7 +720,8 @@ def _task(
 ) -> tuple[Task, PixelSource, Inputs]:
     """Find what a network is trained on and how; with the pixels at rest, and what it sees."""
     from frostline.cache import read_manifest
-    from frostline.finetune.task import Task, kept_geometry
+    from frostline.extract.augmentation.settings import kept_geometry
+    from frostline.finetune.task import Task
 
     manifest = read_manifest(workspace.manifest(dataset))
     inputs = network.inputs(workspace, manifest)

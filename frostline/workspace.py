@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from frostline.cache import EmbeddingStore, Manifest
     from frostline.given import Backbone, PathLike
-    from frostline.probe.choices import OfPatients
+    from frostline.probe.choices import Rows
     from frostline.protocols import Protocol
     from frostline.report import Predictions
-    from frostline.results import Audit, Depth, Report, Run, Sweep
+    from frostline.results import Audit, Depth, Report, Run, Similarity, Sweep
     from frostline.scoring.scores import Runs
     from frostline.stages import Machine
 
@@ -235,14 +235,19 @@ class Workspace:
         rehash: bool = False,
         transform: Callable[..., Any] | None = None,
         machine: Machine | None = None,
+        views: int = 0,
+        **augmentation: Any,
     ) -> EmbeddingStore:
-        """Embed every image once; called again, only what is missing.
+        """Embed every image once, and views of it if asked to; called again, only what is missing.
 
         Parameters
         ----------
         feature : str, optional
             `blocks` embeds every depth of the backbone in one pass, a store each (docs/depth.md);
             that of the last depth, the backbone's own feature, is returned.
+        views, **augmentation
+            Also embed so many augmented views of each training image (docs/views.md), changed as by
+            `finetune` (`augmentation`, `degrees`, …), with `seed`, `split` and `views_of="all"`.
 
         Returns
         -------
@@ -257,7 +262,10 @@ class Workspace:
         1280
         """
         from frostline.cache import EmbeddingStore
+        from frostline.extract.augmentation.views import make_views
 
+        seed, of = augmentation.pop("seed", None), augmentation.pop("views_of", "train")
+        wanted = make_views(views, augmentation, seed, of, augmentation.pop("split", "split"))
         network = as_network(
             backbone,
             weights=os.fspath(weights),
@@ -270,7 +278,8 @@ class Workspace:
         )
         name, machine = network.backbone_name, machine or self.machine
         with progress(f"Embedding {dataset} with {name}") as update:
-            done = stages.extract(self.paths, dataset, network, machine=machine, progress=update)
+            how: dict[str, Any] = {"machine": machine, "views": wanted, "progress": update}
+            done = stages.extract(self.paths, dataset, network, **how)
         warn_of(done.skipped)
         return EmbeddingStore.open(self.paths, dataset, name, done.key)
 
@@ -288,7 +297,7 @@ class Workspace:
         split: str = "split",
         hyperparameters: Mapping[str, Any] | None = None,
         on_error: Literal["stop", "skip"] = "stop",
-        **of_patients: Unpack[OfPatients],
+        **rows: Unpack[Rows],
     ) -> Run:
         """Train one head on cached embeddings, unless that is done.
 
@@ -305,8 +314,9 @@ class Workspace:
             Instead of the head's own; validation chooses from a list.
         on_error : str
             `stop` where an image has no embedding, or `skip` it.
-        **of_patients
-            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md).
+        **rows
+            `level="patient"` and `pool`: one answer a group, by all images (docs/patients.md);
+            `views` and `views_key`: augmented views of training images, too (docs/views.md).
 
         Examples
         --------
@@ -319,7 +329,7 @@ class Workspace:
         from frostline.probe.run import make_source, probe_head
         from frostline.protocols import choose_head, missing_images
 
-        columns = {"feature": feature, "key": key, "label": label, "split": split}
+        of = {"feature": feature, "key": key, "label": label, "split": split, **rows}
         with self.tracking.open(self.paths) as session:
             run, _ = probe_head(
                 self.paths,
@@ -329,7 +339,7 @@ class Workspace:
                 hyperparameters=hyperparameters,
                 seed=seed,
                 protocol=protocol,
-                source=make_source(on_missing=missing_images(on_error), **columns, **of_patients),
+                source=make_source(on_missing=missing_images(on_error), **of),
             )
             session.hand_over([run])
         return self._run(run)
@@ -463,7 +473,6 @@ class Workspace:
         metric: str = "accuracy",
         protocol: Protocol | None = None,
         image_size: int | None = None,
-        columns: tuple[str, str] = ("label", "split"),
         jobs: int = 1,
         machine: Machine | None = None,
         **options: Any,
@@ -483,13 +492,11 @@ class Workspace:
             Chooses the depth on validation, and is shown.
         protocol : str, optional
             `standard` if not given; that of a `frostline.Network` is its own.
-        columns : (str, str)
-            Columns of the manifest that hold labels and splits.
         jobs : int
             As in `run`.
         **options
-            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, and fields of the
-            recipe of training.
+            `feature` (`blocks`, or `blocks:cls+mean`), `weights`, `weights_seed`, `label`, `split`,
+            and fields of the recipe of training.
 
         Examples
         --------
@@ -504,12 +511,47 @@ class Workspace:
         given["weights"] = os.fspath(options.pop("weights", "pretrained"))
         networks = as_networks(backbone, protocol, image_size=image_size, **given)
         trained = [train] if isinstance(train, str | int) else train
-        chosen = stages.Columns(*columns)
+        chosen = stages.Columns(options.pop("label", "label"), options.pop("split", "split"))
         numbers = [seeds] if isinstance(seeds, int) else seeds
         asked = Question(list(map(str, trained)), numbers, cv or "none", metric, chosen, options)
         study = depth_study(dataset, networks, asked, machine or self.machine)
         (curves,), folder = find_depth(self.paths, study, jobs=jobs, tracking=self.tracking)
         return Depth(curves, folder)
+
+    def similarity(
+        self,
+        dataset: str,
+        backbones: str | Sequence[str] = (),
+        *,
+        most_images: int = 2_000,
+        seed: int = 0,
+    ) -> Similarity:
+        """Compare embeddings with each other by linear CKA and RankMe (docs/depth.md).
+
+        Parameters
+        ----------
+        backbones : str or sequence of str
+            Whose embeddings of the data set, at every depth that was extracted; all if not given.
+        most_images, seed
+            So many are drawn where more have an embedding in every store, and by which seed.
+
+        Returns
+        -------
+        Similarity
+            `cka` and `rankme` are pandas tables; `figure()` draws the heat map.
+
+        Examples
+        --------
+        >>> alike = ws.similarity("mine", "effnet-lite0")
+        >>> bool((alike.cka.to_numpy().diagonal() == 1).all())
+        True
+        """
+        from frostline.results import Similarity
+        from frostline.scoring.similarity import dataset_similarity
+
+        names = [backbones] if isinstance(backbones, str) else list(backbones)
+        how = {"most_images": most_images, "seed": seed}
+        return Similarity(**vars(dataset_similarity(self.paths, dataset, names, **how)))
 
     def predict(
         self,
@@ -603,6 +645,65 @@ class Workspace:
             raise InputError(f"{target} is there: give another path, or overwrite=True.")
         export_onnx(found, target, run_temperature(found) if calibrated else None)
         return target
+
+    def import_embeddings(
+        self,
+        dataset: str,
+        name: str,
+        file: PathLike,
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> EmbeddingStore:
+        """Take embeddings that another tool made, as `frostline cache import` does.
+
+        Parameters
+        ----------
+        name : str
+            What to call what made them, which then stands where a backbone's name does.
+        file : path
+            `.npz`, Parquet or CSV (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns or arrays, and theirs: `{"image_id": "filename"}`.
+        """
+        from frostline.cache import EmbeddingStore
+        from frostline.cache.imports import IMPORTED, import_embeddings
+        from frostline.extract.backbones.origins import known_origin
+
+        origin = known_origin(name, IMPORTED, self.folder)
+        done = import_embeddings(
+            self.paths, dataset, name, Path(file), origin=origin, columns=columns
+        )
+        return EmbeddingStore.open(self.paths, dataset, name, done.key)
+
+    def import_predictions(
+        self,
+        dataset: str,
+        name: str,
+        predictions: PathLike | pd.DataFrame,
+        *,
+        columns: Mapping[str, str] | None = None,
+        label: str = "label",
+        split: str = "split",
+    ) -> Run:
+        """Take predictions that another tool made, as `frostline predictions import` does.
+
+        Labels, groups and splits are the data set's.
+
+        Parameters
+        ----------
+        name : str
+            What to call the model that made them.
+        predictions : path or DataFrame
+            A row an image (docs/format.md, "Tables of others").
+        columns : mapping of str to str, optional
+            Our names of its columns and theirs, as in `frostline.evaluate`.
+        """
+        from frostline.apply.imports import import_predictions
+
+        table = Path(predictions) if isinstance(predictions, str | os.PathLike) else predictions
+        names = {"label": label, "split": split}
+        done = import_predictions(self.paths, dataset, name, table, columns=columns, **names)
+        return self._run(done.run)
 
     def run(
         self,

@@ -33,11 +33,17 @@ Pool = Literal["mean", "max"]
 """How the embeddings of a patient's images become one."""
 
 
-class OfPatients(TypedDict, total=False):
-    """Settings of a probe that answers for patients."""
+MOST_VIEWS = 256
+"""Augmented views of an image that heads train on, at most."""
+
+
+class Rows(TypedDict, total=False):
+    """Settings of a probe that make other rows than images of what it trains on."""
 
     level: Level
     pool: Pool | None
+    views: int
+    views_key: str | None
 
 
 Pooling = Literal["mean", "max", "attention"]

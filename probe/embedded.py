@@ -111,7 +111,7 @@ def with_embeddings(
         if (images["split"] == "train").any():
             check_labels(images, name, "label", "split")
     X = store.read(found[found >= 0]).reshape(len(images), -1)
-    _check_finite(X, images, store)
+    check_finite(X, images, store)
     fitted = images["split"] == "train"
     known = images.loc[fitted if fitted.any() else slice(None), "label"].dropna()
     return Embedded(images, X.astype(np.float32, copy=False), sorted(known.unique()))
@@ -182,7 +182,8 @@ def _check_groups(images: pd.DataFrame, name: str, *, ours: bool) -> None:
     warnings.warn(f"The data set's own splits put {text}.", stacklevel=3)
 
 
-def _check_finite(X: NDArray[np.floating], images: pd.DataFrame, store: Store) -> None:
+def check_finite(X: NDArray[np.floating], images: pd.DataFrame, store: Store) -> None:
+    """Refuse embeddings [n, p] of images that hold NaN or infinity."""
     # A sum is finite unless a value is not, or the values are past what a float32 can add up.
     bad = ~np.isfinite(X).all(axis=1) if not np.isfinite(X.sum()) else np.zeros(len(X), bool)
     if bad.any():

@@ -10,13 +10,13 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from frostline.cache import InputError, Workspace
-from frostline.probe.choices import Level, OnMissing, Pool, Protocol
+from frostline.probe.choices import Level, OnMissing, Pool, Protocol, Rows
 from frostline.probe.heads.registry import UNSEEDED, make_grid
 from frostline.probe.own_estimator import OwnEstimator, own_estimator
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.planning import plan_sweep
 from frostline.probe.sweep.selection import at_edge, choices
-from frostline.probe.sweep.settings import Sweep, check_level
+from frostline.probe.sweep.settings import Sweep, check_rows
 from frostline.probe.sweep.validation_scores import read_scores
 
 
@@ -39,6 +39,10 @@ class Source:
     pool : {"mean", "max"}, optional
         At level `patient`, what makes one embedding of them for heads that take one; the mean if
         None.
+    views : int
+        The head trains on so many augmented views of every training image, too (docs/views.md).
+    views_key : str, optional
+        First digits of the key of one of them, where there are those of several seeds or changes.
     """
 
     feature: str | None = None
@@ -48,6 +52,8 @@ class Source:
     on_missing: OnMissing = "error"
     level: Level = "image"
     pool: Pool | None = None
+    views: int = 0
+    views_key: str | None = None
 
 
 def make_source(**fields: Any) -> Source:
@@ -154,8 +160,10 @@ def _sweep(
         on_missing=source.on_missing,
         level=source.level,
         pool=source.pool,
+        views=source.views,
+        views_key=source.views_key,
     )
-    check_level(sweep, {"level": "--level", "pool": "--pool"})
+    check_rows(sweep, {name: f"--{name.replace('_', '-')}" for name in Rows.__annotations__})
     return sweep
 
 

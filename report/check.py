@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Source:
 
     name: str
     header_lines: int = 0
+    of_scores: str = "give probabilities, not scores"  # the way out where numbers are scores
 
     def error(self, what: str, remedy: str, rows: pd.Series | None = None) -> InputError:
         """Make the sentence; `rows` marks the rows at fault, and the first of them is named."""
@@ -69,14 +71,28 @@ def tidy_table(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     probs = {}
     for name in table.columns:
         if name.startswith("prob_"):
-            column = table[name]
-            numbers = pd.to_numeric(column, errors="coerce")
-            wrong = numbers.isna() & column.notna()
-            if wrong.any():
-                raise source.error(f"{name} is not a number", "write a number", wrong)
-            probs[name] = numbers
+            probs[name] = numbers(table[name], name, source)
     rest = {name: table[name] for name in table.columns if name not in text and name not in probs}
     return pd.DataFrame({**text, **probs, **rest}).reset_index(drop=True)
+
+
+def numbers(column: pd.Series, name: str, source: Source) -> pd.Series:
+    """Read a column of numbers; `name` is what its file calls it.
+
+    Raises
+    ------
+    InputError
+        If a cell is none, as where decimals are written with a comma.
+    """
+    found = pd.to_numeric(column, errors="coerce")
+    wrong = found.isna() & column.notna()
+    if wrong.any():
+        cell = str(column[wrong].iloc[0])
+        comma = re.fullmatch(r"-?[0-9]*,[0-9]+", cell.strip())
+        point = f"write it with a decimal point, {cell.strip().replace(',', '.')}"
+        remedy = point if comma else "write a number"
+        raise source.error(f"{name} is {cell!r}, not a number", remedy, wrong)
+    return found
 
 
 def check_table(
@@ -95,7 +111,7 @@ def check_table(
         if strange.any():
             value = column[strange].iloc[0]
             raise source.error(
-                f"{name} {value!r} is not in the class list ({_some(classes)})",
+                f"{name} {value!r} is not in the class list ({some(classes)})",
                 f"correct the {name} or the class list",
                 strange,
             )
@@ -133,16 +149,17 @@ def _check_probabilities(table: pd.DataFrame, classes: Sequence[str], source: So
     values = table[expected].to_numpy(dtype=np.float64)
     if (rows := np.isnan(values).any(axis=1)).any():
         raise source.error("a probability is missing or NaN", "fill it", pd.Series(rows))
+    if (rows := np.isinf(values).any(axis=1)).any():
+        raise source.error("a probability is infinite", source.of_scores, pd.Series(rows))
     if (rows := (values < 0).any(axis=1)).any():
-        raise source.error(
-            "a probability is negative", "give probabilities, not scores", pd.Series(rows)
-        )
+        raise source.error("a probability is negative", source.of_scores, pd.Series(rows))
     sums = values.sum(axis=1)
     rows = ~(np.abs(sums - 1) <= sum_tolerance(values))
     if rows.any():
+        percent = abs(sums[rows][0] - 100) <= 1
         raise source.error(
             f"the probabilities sum to {sums[rows][0]:.4g}, not 1",
-            "give probabilities, not scores",
+            "divide percentages by 100" if percent else source.of_scores,
             pd.Series(rows),
         )
 
@@ -174,6 +191,7 @@ def _odd(names: Sequence[str], expected: Sequence[str]) -> str:
     return next(name for name in names if name not in expected)
 
 
-def _some(names: Sequence[str], limit: int = 10) -> str:
+def some(names: Sequence[str], limit: int = 10) -> str:
+    """List names for a sentence, of many the first."""
     text = ", ".join(names[:limit])
     return text if len(names) <= limit else f"{text}, … {len(names)} in all"

@@ -6,7 +6,7 @@ What a label is, and how a split is spelled, is decided as for `index`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 
 from frostline.cache.errors import InputError
 from frostline.cache.tables.labels import check_labels, spelling_warnings, split_name
-from frostline.report.check import Source, printed_decimals, tidy_table
+from frostline.report.check import Source, printed_decimals, some, tidy_table
+from frostline.report.mapping import map_columns
 from frostline.report.notes import Note
 
 LABEL_NAMES = ("label", "true_label", "target")
@@ -23,37 +24,56 @@ SEEN = 5e-4  # what a sum of probabilities is off by when a reader should know
 
 
 def take_table(
-    table: pd.DataFrame, run: str, source: Source, notes: list[Note]
+    table: pd.DataFrame,
+    run: str,
+    source: Source,
+    notes: list[Note],
+    columns: Mapping[str, str] | None = None,
+    labelled: bool = True,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Put someone else's table into our columns, with the class list it implies.
 
     Parameters
     ----------
     table : DataFrame
-        With `prediction` and one of `LABEL_NAMES`.
+        With one of `LABEL_NAMES`, and `prediction` or `prob_<class>`.
     run : str
         What to call the run.
     source : Source
         Names the table and its rows for sentences.
     notes : list of Note
         What a reader of results should know is added.
+    columns : mapping of str to str, optional
+        Our names of columns and theirs (`frostline.report.mapping`).
+    labelled : bool
+        Whether it must have labels.
 
     Raises
     ------
     InputError
         If a column is missing, or the labels are none.
     """
-    table = _drop_overall(_renamed(table, source), notes)
+    table = _with_text_names(table, source)
+    stars: list[str] = []
+    if columns is not None:
+        table, stars = map_columns(table, columns, source, notes)
+    table = _drop_overall(_renamed(table, source, labelled), notes)
+    answers = "prediction" in table
     table = tidy_table(table, source)
     for name in ("label", "prediction"):
         table[name] = table[name].str.strip()
     _whole_numbers(table)
+    table = _with_other_of_two(table)
+    if not answers:
+        table = _with_predictions(table, source)
+        notes.append(Note("Predictions are the classes of the greatest probabilities."))
     check_labels(table["label"], lambda row: f"{source.row(row)}, column label")
     check_labels(table["prediction"], lambda row: f"{source.row(row)}, column prediction")
     _name_splits(table)
-    notes += _spellings(table)
+    notes += [*_never_met(table), *_spellings(table)]
     names = [str(name) for name in table.columns]
     classes = [name.removeprefix("prob_") for name in names if name.startswith("prob_")]
+    classes = classes or stars
     if not classes:
         found = set(table["label"].dropna()) | set(table["prediction"].dropna())
         classes = sorted(found)
@@ -79,19 +99,58 @@ def rounding_note(table: pd.DataFrame, classes: Sequence[str]) -> list[Note]:
     return [Note(f"{text}; metrics of probabilities are as rough.")]
 
 
-def _renamed(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, source: Source, labelled: bool) -> pd.DataFrame:
     label, image = _pick(table, LABEL_NAMES), _pick(table, IMAGE_NAMES)
-    missing = ["label (or true_label)"] if label is None else []
-    missing += [] if "prediction" in table else ["prediction"]
+    missing = ["label (or true_label)"] if label is None and labelled else []
+    has_answer = "prediction" in table or bool(_probabilities(table))
+    missing += [] if has_answer else ["prediction"]
     if missing:
-        has = ", ".join(map(str, table.columns))
+        has = ", ".join(map(str, table.columns)) or "none"
+        remedy = "rename or add one, or map it by --columns"
+        if label is None:
+            remedy += "; `frostline predictions import` takes labels from a data set"
         raise InputError(
-            f"{source.name}: no column {' and no column '.join(missing)}; it has {has}: rename or "
-            "add one."
+            f"{source.name}: no column {' and no column '.join(missing)}; it has {has}: {remedy}."
         )
-    ours = {label: "label"} | ({} if image is None else {image: "image_id"})
+    found = {label: "label", image: "image_id"}
+    ours = {name: new for name, new in found.items() if name is not None}
     dropped = [name for name in (*LABEL_NAMES, *IMAGE_NAMES) if name not in ours]
     return table.drop(columns=dropped, errors="ignore").rename(columns=ours)
+
+
+def _with_text_names(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    table = table.rename(columns=str)
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise source.error(f"two columns are named {twice[0]!r}", "rename or remove one")
+    return table
+
+
+def _probabilities(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table if str(name).startswith("prob_")]
+
+
+def _with_other_of_two(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the probability of the other of two classes, where a table has that of one alone."""
+    names = _probabilities(table)
+    found = {*table["label"].dropna(), *table["prediction"].dropna()}
+    others = found - {name.removeprefix("prob_") for name in names}
+    if len(names) != 1 or len(others) != 1:
+        return table
+    other = (1 - table[names[0]]).rename(f"prob_{others.pop()}")
+    # The one that a table has is the positive one, and so the last.
+    table.insert(list(table).index(names[0]), other.name, other)
+    return table
+
+
+def _with_predictions(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Take the class of the greatest probability, of equals the first."""
+    names = _probabilities(table)
+    missing = table[names].isna().any(axis=1)
+    if missing.any():
+        raise source.error("a probability is missing or NaN", "fill it", missing)
+    best = [name.removeprefix("prob_") for name in table[names].idxmax(axis=1).astype(str)]
+    return table.assign(prediction=pd.Series(best, index=table.index, dtype="string"))
 
 
 def _pick(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
@@ -119,6 +178,14 @@ def _name_splits(table: pd.DataFrame) -> None:
     """Write train, val and test as Frostline does; other names (folds, hospitals) stay."""
     known = {text: split_name(text) or text for text in table["split"].dropna().unique()}
     table["split"] = table["split"].map(known).astype("string")
+
+
+def _never_met(table: pd.DataFrame) -> Iterator[Note]:
+    """Say that labels and predictions have no name in common: they may be codes and words."""
+    labels, answers = (sorted(table[name].dropna().unique()) for name in ("label", "prediction"))
+    if labels and answers and not set(labels) & set(answers):
+        both = f"No label ({some(labels)}) is ever predicted ({some(answers)})"
+        yield Note(f"{both}: write both alike if they mean the same.", first=True)
 
 
 def _spellings(table: pd.DataFrame) -> Iterator[Note]:

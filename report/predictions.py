@@ -62,6 +62,10 @@ META_KEYS = (
     "created",
 )
 TEXT_SUFFIXES = (".csv", ".tsv")
+# Of tables of others, whose scores need not be thrown away.
+OF_SCORES = (
+    "give probabilities, or take the class of the greatest score by --columns prediction=PATTERN"
+)
 
 
 @dataclass
@@ -126,6 +130,11 @@ class Predictions:
     def is_external(self) -> bool:
         """Whether it scores another data set than that of its training."""
         return bool(self.meta.get("trained_run"))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether they are of a table that Frostline did not write."""
+        return "format_version" not in self.meta
 
     @property
     def has_validation(self) -> bool:
@@ -195,15 +204,25 @@ def in_class_order(
     return table[[next(places) if name in columns else name for name in table.columns]], full
 
 
-def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
+def predictions_from(
+    table: pd.DataFrame,
+    name: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    labelled: bool = True,
+) -> Predictions:
     """Take anyone's table of labels and predictions, as `read_predictions` takes their files.
 
     Parameters
     ----------
     table : DataFrame
-        With `prediction` and one of `label`, `true_label`, `target`.
+        With one of `label`, `true_label`, `target`, and `prediction` or `prob_<class>`.
     name : str
         What to call the run.
+    columns : mapping of str to str, optional
+        Our names of columns and theirs, as in `read_predictions`.
+    labelled : bool
+        Whether it must have labels.
 
     Raises
     ------
@@ -211,8 +230,8 @@ def predictions_from(table: pd.DataFrame, name: str) -> Predictions:
         If a column is missing, or the table contradicts itself.
     """
     notes: list[Note] = []
-    source = Source(name)
-    found, meta = take_table(table, name, source, notes)
+    source = Source(name, of_scores=OF_SCORES)
+    found, meta = take_table(table, name, source, notes, columns, labelled)
     check_table(found, meta["classes"], source, needs_ids=False)
     notes += rounding_note(found, meta["classes"])
     return Predictions(found, meta | {"run": name}, tuple(notes)).in_order(None)
@@ -253,14 +272,26 @@ def write_predictions(path: Path | str, table: pd.DataFrame, meta: Mapping[str, 
         _write_parquet(path, table, full)
 
 
-def read_predictions(path: Path | str) -> Predictions:
+def read_predictions(
+    path: Path | str, columns: Mapping[str, str] | None = None, *, labelled: bool = True
+) -> Predictions:
     """Read a predictions file of Frostline, or anyone's CSV or Parquet with labels and predictions.
 
-    `docs/how-to/paper-tables.md` says what tables of others may look like.
+    `docs/format.md` ("Tables of others") says what tables of others may look like.
 
-    A foreign table needs `prediction` and one of `label`, `true_label`, `target`; `image_id` (or
-    `image_name`), `group_id`, `split` and `prob_<class>` are used where they are there. Its class
-    list is that of its probabilities, or all labels and predictions, sorted.
+    A foreign table needs one of `label`, `true_label`, `target`, and `prediction` or
+    `prob_<class>`; `image_id` (or `image_name`), `group_id` and `split` are used where they are
+    there. Its class list is that of its probabilities, or all labels and predictions, sorted.
+
+    Parameters
+    ----------
+    path : path
+    columns : mapping of str to str, optional
+        Of a foreign table, our names of columns and theirs, `{"prediction": "predicted_lesion",
+        "prob": "p_*"}`, where a star stands for the name of a class. A file of Frostline is read as
+        it is.
+    labelled : bool
+        Whether a foreign table must have labels.
 
     Where the file lies in a workspace that has a manifest of the data set that was trained on, the
     order of classes is the one that the manifest declares now; and so is where its images come
@@ -275,7 +306,7 @@ def read_predictions(path: Path | str) -> Predictions:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give the path of a predictions file.")
     is_text = path.suffix in TEXT_SUFFIXES
-    source = Source(str(path), header_lines=int(is_text))
+    source = Source(str(path), int(is_text), OF_SCORES)
     if path.suffix == ".parquet":
         table, meta = read_any_frame(path, remedy=REMEDY)
     elif is_text:
@@ -285,7 +316,7 @@ def read_predictions(path: Path | str) -> Predictions:
         raise InputError(f"{path}: predictions are read from .parquet or .csv; convert it to one.")
     notes: list[Note] = []
     if meta is None:
-        table, meta = take_table(table, path.stem, source, notes)
+        table, meta = take_table(table, path.stem, source, notes, columns, labelled)
     else:
         stamped = path.with_suffix(".json") if is_text else path
         check_stamp(meta, stamped, FORMAT, FORMAT_VERSION, remedy="give a predictions file")
@@ -297,6 +328,20 @@ def read_predictions(path: Path | str) -> Predictions:
     folder = path.resolve().parent
     meta = {**meta, **_sources_now(path, meta)}
     return Predictions(table, meta, tuple(notes), folder).in_order(_declared_now(path, meta))
+
+
+def check_mapped(runs: Sequence[Predictions]) -> None:
+    """Refuse a mapping of columns for files that Frostline wrote, all of them.
+
+    Raises
+    ------
+    InputError
+        If there is no table of others among them.
+    """
+    if runs and not any(run.is_foreign for run in runs):
+        raise InputError(
+            "--columns is for tables of others, and Frostline wrote all of these: leave it out."
+        )
 
 
 def _declared_now(path: Path, meta: Mapping[str, Any]) -> list[str] | None:

@@ -6,6 +6,7 @@ Right above every block of commands or of Python stands a comment that says how 
     <!-- run by tests/…/test_x.py --> by that test
     <!-- not run: WHY -->            by nobody
     <!-- file NAME -->               not run itself: what the page says to save as NAME
+    <!-- output -->                  not run itself: what the block above prints, … being anything
 
 `<!-- demo -->` and `<!-- test -->` mark README's two commands, which `.ci/run` runs.
 """
@@ -68,7 +69,9 @@ def test_every_command_is_run_or_says_why_not(page: str) -> None:
     for block in blocks(page):
         if block.kind in ("yaml", "text") and not block.mark:
             continue
-        told = re.fullmatch(r"run|not run: .{10,}|run by (\S+)|file \S+|demo|test", block.mark)
+        told = re.fullmatch(
+            r"run|not run: .{10,}|run by (\S+)|file \S+|output|demo|test", block.mark
+        )
         assert told, f"{page}: say above this block how it is tested:\n{block.text}"
         assert not told[1] or (ROOT / told[1]).is_file(), f"{page}: there is no {told[1]}"
         assert block.mark not in ("demo", "test") or page == "README.md"
@@ -104,6 +107,14 @@ def test_the_commands_of_a_page_work_in_their_order(
     make_images(tmp_path / "images", 24)
     names: dict[str, object] = {}
     for block in blocks(page):
+        if block.mark == "output":
+            shown = re.escape(block.text.strip()).replace("…", ".*")
+            printed = capsys.readouterr().out.strip()
+            assert re.fullmatch(shown, printed, re.DOTALL), (
+                f"{page} shows another output: {printed}"
+            )
+            continue
+        capsys.readouterr()
         saved = re.fullmatch(r"file (\S+)", block.mark)
         if saved:
             (tmp_path / saved[1]).write_text(block.text, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from frostline.cache.errors import READ_ERRORS, InputError
+from frostline.cache.tables.columns import check_names
 from frostline.cache.tables.limits import check_zip
 
 ABOUT = ("image_id", "label", "group_id", "split", "true_label", "target", "prediction")
 FORMATS = (
     "give an .npz with image_id and X, or a Parquet or CSV file with image_id and columns e0, e1, …"
 )
+TARGETS, STAR = ("image_id", "embedding"), "*"  # of `--columns`
 UNNAMED = "Unnamed: "  # what a column without a name is called, such as pandas' index
 
 
@@ -56,30 +58,54 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read as {path.suffix}: make it again.") from error
 
 
-def vectors_of_npz(path: Path) -> Vectors:
-    """Read `image_id` [n] and `X` [n, dim] of an `.npz` file.
+def check_embedding_columns(columns: Mapping[str, str]) -> None:
+    """Refuse a mapping that can be of no file of embeddings.
+
+    Raises
+    ------
+    InputError
+        If it names something else than `image_id` and `embedding`, or has stars that say nothing.
+    """
+    check_names(columns)
+    for name, theirs in columns.items():
+        if name not in TARGETS:
+            raise InputError(
+                f"--columns names {name!r}, which is no column of embeddings: choose from "
+                f"{' and '.join(TARGETS)}."
+            )
+        if STAR in theirs.removesuffix(STAR if name == "embedding" else ""):
+            raise InputError(
+                f"--columns {name}={theirs} has a star where none can be: in embedding=f* it "
+                "stands, last, for the numbers of columns."
+            )
+
+
+def vectors_of_npz(path: Path, columns: Mapping[str, str] | None = None) -> Vectors:
+    """Read `image_id` [n] and `X` [n, dim] of an `.npz` file, or what `columns` names for them.
 
     Raises
     ------
     InputError
         If it cannot be read, or these are not ids and finite numbers.
     """
+    named = {"image_id": "image_id", "embedding": "X", **(columns or {})}
+    id_name, name = named["image_id"], named["embedding"]
     with _readable(path):
         check_zip(path)
         with np.load(path, allow_pickle=False) as file:
-            lacking = [name for name in ("image_id", "X") if name not in file.files]
+            lacking = [one for one in (id_name, name) if one not in file.files]
             if lacking:
                 has = ", ".join(file.files) or "nothing"
                 raise InputError(f"{path} has no array {lacking[0]}, but {has}: {FORMATS}.")
-            ids, X = (_array(path, file, name) for name in ("image_id", "X"))
-            ids = ids.astype(str)
+            ids = _array(path, file, id_name, "text").astype(str)
+            X = _array(path, file, name, "numbers")
     if ids.ndim != 1 or X.ndim != 2:
         raise _shapes(path, ids.shape, X.shape)
-    names = tuple(f"X[:, {place}]" for place in range(X.shape[1]))
-    return _checked(path, Vectors(pd.Series(ids), _floats(path, X), names, "array X"))
+    names = tuple(f"{name}[:, {place}]" for place in range(X.shape[1]))
+    return _checked(path, Vectors(pd.Series(ids), _floats(path, X), names, f"array {name}"))
 
 
-def _array(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+def _array(path: Path, file: np.lib.npyio.NpzFile, name: str, kind: str) -> np.ndarray:
     try:
         return np.asarray(file[name])
     except ValueError as error:
@@ -87,22 +113,25 @@ def _array(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
             raise
         raise InputError(
             f"The array {name} of {path} holds Python objects, which are not read: save "
-            f"{'text' if name == 'image_id' else 'numbers'}, as by "
-            f"{name}.astype({'str' if name == 'image_id' else 'np.float32'})."
+            f"{kind}, as by {name}.astype({'str' if kind == 'text' else 'np.float32'})."
         ) from None
 
 
-def vectors_of_table(path: Path, frame: pd.DataFrame) -> Vectors:
+def vectors_of_table(
+    path: Path, frame: pd.DataFrame, columns: Mapping[str, str] | None = None
+) -> Vectors:
     """Take the vectors of a table with `image_id`.
 
     It has a column `embedding` of lists, or one numbered family of columns: e0, e1, …; f1, f2, …;
-    0, 1, …. Other columns are left out, whatever they hold.
+    0, 1, …. Other columns are left out, whatever they hold. `columns` names these where the file
+    calls them otherwise, `{"image_id": "file", "embedding": "feature_*"}`, a star being the number.
 
     Raises
     ------
     InputError
         If which columns are meant is not clear, or they do not hold finite numbers.
     """
+    frame, family = _mapped(path, frame, columns or {})
     if "image_id" not in frame:
         has = ", ".join(map(repr, frame.columns[:5]))
         raise InputError(f"{path} has no column 'image_id', but {has}: {FORMATS}.")
@@ -110,18 +139,45 @@ def vectors_of_table(path: Path, frame: pd.DataFrame) -> Vectors:
         row = int(np.flatnonzero(frame["image_id"].isna())[0])
         raise InputError(f"{path}, row {row + 1}: there is no image_id; write one or remove it.")
     ids = frame["image_id"].astype(str)
-    columns = [str(name) for name in frame.columns]
-    if "embedding" in columns:
+    there = [str(name) for name in frame.columns]
+    if "embedding" in there and family is None:
         used, taken = ["embedding"], "column embedding"
         values = _stacked(path, ids, frame["embedding"])
         names = tuple(f"embedding[{place}]" for place in range(values.shape[1]))
     else:
-        names = _family(path, [name for name in columns if name not in ABOUT])
+        family = family or [name for name in there if name not in ABOUT]
+        names = _family(path, family)
         used = [*names]
         taken = f"columns {names[0]}…{names[-1]}" if len(names) > 1 else f"column {names[0]}"
         values = _columns(path, frame, used)
-    left_out = tuple(name for name in columns if name not in ("image_id", *used))
+    left_out = tuple(name for name in there if name not in ("image_id", *used))
     return _checked(path, Vectors(ids, _floats(path, values), names, taken, left_out))
+
+
+def _mapped(
+    path: Path, frame: pd.DataFrame, columns: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str] | None]:
+    """Call columns as they are called here, and list those that a star stands for, if there is one.
+
+    What already has such a name makes room.
+    """
+    family = None
+    for name in (name for name in TARGETS if name in columns):
+        theirs, names = columns[name], list(map(str, frame.columns))
+        numbered = re.compile(re.escape(theirs.removesuffix(STAR)) + "[0-9]{1,9}")
+        starred = theirs.endswith(STAR)
+        found = [one for one in names if (numbered.fullmatch(one) if starred else one == theirs)]
+        if not found:
+            has = ", ".join(map(repr, names[:5]))
+            raise InputError(
+                f"{path} has no column {'like ' if starred else ''}{theirs}, which --columns names "
+                f"for {name}, but {has}: correct --columns."
+            )
+        if starred:
+            family = found
+        elif name != theirs:
+            frame = frame.drop(columns=name, errors="ignore").rename(columns={theirs: name})
+    return frame, family
 
 
 def _columns(path: Path, frame: pd.DataFrame, names: list[str]) -> np.ndarray:

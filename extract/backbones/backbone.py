@@ -192,6 +192,7 @@ def load_again(
     *,
     file: str | None = None,
     head_file: str | None = None,
+    module: nn.Module | None = None,
     digests: Path | None = None,
 ) -> Backbone:
     """Load the backbone of a run.
@@ -200,6 +201,8 @@ def load_again(
     ----------
     file, head_file : str, optional
         Files of the weights and of the classifier, where those were used.
+    module : nn.Module, optional
+        The module, where the backbone was a user's own.
     digests : Path, optional
         As of `load_backbone`.
 
@@ -209,13 +212,16 @@ def load_again(
         If the weights came from a file and none is given, or they are others now.
     """
     kind, _, seed = made.source.partition(", seed ")
+    if module is not None:
+        kind = "pretrained"  # it has its weights
     if file is None and kind not in ("random", "pretrained"):
         raise InputError(
             f"Run {made.run} needs {made.backbone} with weights from {made.source}: give that file "
             "by --weights."
         )
     backbone = load_backbone(
-        made.backbone,
+        made.backbone if module is None else module,
+        name=made.backbone,
         weights=kind if file is None else file,
         weights_seed=int(seed or 0),
         feature=made.feature,

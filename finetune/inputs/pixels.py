@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from frostline.cache import Store
-from frostline.extract.forward import to_input
+from frostline.extract.forward import sent, to_input
 from frostline.extract.prefetch import prefetch
 
 # Of the free memory of a device, the share that held pixels may take: the network needs the rest.
@@ -175,13 +175,6 @@ def read_ahead(
             yield indices, feed.batch(indices, buffer)
 
     return prefetch(read(), AHEAD)
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Give values on the device, without waiting until it has done what it was asked for before."""
-    if device.type == "cuda" and values.device.type == "cpu":
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)
 
 
 def as_input(

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from frostline.cache import InputError
+from frostline.extract.augmentation.augment import centre_crop
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.inputs.augment import centre_crop
 from frostline.finetune.inputs.pixels import Part, as_input, read_ahead
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import gather_shares, share

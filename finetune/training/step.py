@@ -12,11 +12,13 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from frostline.cache import InputError
+from frostline.extract.augmentation.augment import augment, centre_crop
+from frostline.extract.augmentation.chance import Chance
+from frostline.extract.forward import sent
 from frostline.finetune.conditions import Conditions
-from frostline.finetune.inputs.augment import augment, centre_crop
 from frostline.finetune.inputs.batches import Place, split_batch
-from frostline.finetune.inputs.chance import Chance, draw_chance
-from frostline.finetune.inputs.pixels import Part, as_input, sent
+from frostline.finetune.inputs.chance import draw_chance
+from frostline.finetune.inputs.pixels import Part, as_input
 from frostline.finetune.memory import largest_that_fits
 from frostline.finetune.model import Classifier
 from frostline.finetune.parallel import (

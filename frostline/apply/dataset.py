@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frostline.apply.load import MODEL, load_run
+from frostline.apply.load import MODEL, LoadedRun, Weights, load_run
 from frostline.apply.predict import padded
 from frostline.apply.shared import scored_images
 from frostline.cache import (
@@ -45,6 +45,7 @@ def score_dataset(
     own_ids: bool = False,
     device: str = "cpu",
     on_missing: OnMissing = "error",
+    weights: str | None = None,
 ) -> tuple[str, bool]:
     """Predict the images of another data set with a trained run, unless that is done.
 
@@ -56,21 +57,17 @@ def score_dataset(
     ----------
     run : str
         Id of a run whose model was kept.
-    label : str
-        Column of the other data set's manifest.
-    own_ids
-        As of `find_shared`.
+    label, own_ids
+        Column of the other data set's manifest; as of `find_shared`.
     device : str
-        Of a fine-tuned model.
+        Of a fine-tuned model; `weights` is the file of the backbone of adapters, if it had one.
     on_missing : {"error", "skip"}
         What to do about images that the store lacks.
 
     Returns
     -------
-    str
-        Id of the predictions.
-    bool
-        Whether they were made now.
+    (str, bool)
+        Id of the predictions, and whether they were made now.
 
     Raises
     ------
@@ -81,16 +78,19 @@ def score_dataset(
     known = read_predictions(workspace.predictions(run))
     internal = read_manifest(workspace.manifest(str(known.meta["dataset"])))
     digest = pooled_digest(manifest, label)
-    config: dict[str, Any] = {"run": run, "test": [dataset, digest], "label": label}
-    config |= {"own_ids": own_ids, "on_missing": on_missing}
-    # The digits are of the whole; what is readable need not be.
+    config = {"run": run, "test": [dataset, digest], "label": label, "own_ids": own_ids}
+    config |= {"on_missing": on_missing}
     name = run_id(f"{dataset}-from-{run}"[:LONGEST_SLUG], numbered("external", config))
     if workspace.has_predictions(name):
         return name, False
     images, shared = scored_images(manifest, internal, label, own_ids=own_ids)
     check_classes(images, known.classes, dataset, run)
-    predicted = _by_model if (workspace.model(run) / MODEL).is_file() else _by_head
-    table = predicted(workspace, run, dataset, images, device, on_missing)
+    model = workspace.model(run)
+    if (model / MODEL).is_file():
+        loaded = load_run(workspace, str(model), device=device, weights=Weights(weights))
+        table = _by_model(workspace, loaded, dataset, images, on_missing)
+    else:
+        table = _by_head(workspace, run, dataset, images, on_missing)
     about = {"run": name, "dataset": dataset, "manifest_digest": digest, "label": label}
     meta = _describe(known, about | {"shared": shared, "sources": manifest.sources})
     order = declared_classes(workspace, known.meta["dataset"])
@@ -138,10 +138,9 @@ def _by_head(
     run: str,
     dataset: str,
     images: pd.DataFrame,
-    device: str,
     on_missing: OnMissing,
 ) -> pd.DataFrame:
-    """Predict by a head on cached embeddings; it computes on the CPU, whatever the device."""
+    """Predict by a head on cached embeddings; it computes on the CPU."""
     # Here, and not above: it takes scikit-learn, which finished work should not.
     from frostline.probe.heads.storage import read_head
 
@@ -157,16 +156,14 @@ def _by_head(
 
 def _by_model(
     workspace: Workspace,
-    run: str,
+    loaded: LoadedRun,
     dataset: str,
     images: pd.DataFrame,
-    device: str,
     on_missing: OnMissing,
 ) -> pd.DataFrame:
     """Predict by a fine-tuned model, in the batches in which it was tested."""
     from frostline.finetune.inputs.data import with_pixels
 
-    loaded = load_run(workspace, str(workspace.model(run)), device=device)
     store = _store(workspace.pixels(dataset) / spec_key(loaded.about["pixels"]))
     found, rows = with_pixels(images, store, dataset, on_missing=on_missing)
     parts = []

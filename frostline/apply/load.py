@@ -277,11 +277,20 @@ def _backbone(
         raise InputError(
             f"Run {run} was not trained on the feature imagenet-logits: leave out --head-weights."
         )
-    source = weights.file or str(about["weights"])
-    if source == OWN_MODULE or "transform" in spec["pixels"]["geometry"]:
+    if "transform" in spec["pixels"]["geometry"]:
         raise InputError(
-            f"Run {run} was trained on embeddings of your own module or transform, which only your "
-            "own code has: embed new images with it, and give them to the run's head."
+            f"Run {run} was trained on embeddings behind your own transform, which only your own "
+            "code has: embed new images with it, and give them to the run's head."
+        )
+    is_own = about["weights"] == OWN_MODULE
+    if is_own and weights.module is None:
+        raise InputError(
+            f"Run {run} was trained on embeddings of your own module {spec['backbone']!r}, which "
+            "only your own code has: give it to `Workspace.predict` as module."
+        )
+    if weights.module is not None and not is_own:
+        raise InputError(
+            f"Run {run} was trained on {spec['backbone']} and no module of your own: leave it out."
         )
     made = Made(
         run,
@@ -296,5 +305,6 @@ def _backbone(
         made,
         file=weights.file,
         head_file=weights.head_file,
+        module=weights.module,
         digests=workspace.root / "weights.json",
     )

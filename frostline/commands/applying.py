@@ -1,4 +1,4 @@
-"""Commands that apply or pass on a trained run: predict, export, track."""
+"""Commands that apply or pass on a trained run: predict, export, track; and predictions import."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from frostline.cache.tables.words import counted
 from frostline.commands.groups import OutputOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    ColumnsOption,
+    DatasetOption,
     DeviceOption,
+    LabelOption,
     OnErrorOption,
+    SplitOption,
     WorkspaceOption,
+    with_verbosity,
 )
 from frostline.tracking.session import TrackerName
 
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from frostline.apply.load import Weights
     from frostline.apply.new_images import Slices
     from frostline.apply.predict import Predicted
+
+predictions_app = typer.Typer(
+    help="Take in predictions of other tools.", no_args_is_help=True, rich_markup_mode=None
+)
 
 RunOption = Annotated[
     str,
@@ -199,6 +208,39 @@ def export(
     worst = export_onnx(loaded, path, run_temperature(loaded) if calibrated else None)
     say(f"Probabilities agree with PyTorch's to {worst:.1g}.")
     typer.echo(path)
+
+
+@predictions_app.command(name="import")
+@with_verbosity
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet, a row an image.")],
+    dataset: DatasetOption,
+    name: Annotated[str, typer.Option("--name", help="A name for what made them.")],
+    columns: ColumnsOption = None,
+    label: LabelOption = "label",
+    split: SplitOption = "split",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Import predictions that another tool made, for the images of a data set, and say the score.
+
+    Labels, patients and splits are the data set's. It prints the path of the predictions, which go
+    wherever those of a run go.
+
+    Example: frostline predictions import x.csv -d skin --name cnn --columns 'image_id=image,prob=*'
+    """
+    from frostline.apply.imports import import_predictions
+    from frostline.cache import Workspace
+    from frostline.cache.tables.columns import parse_columns
+    from frostline.commands.scores import say_score
+    from frostline.console import say
+
+    place = Workspace(workspace)
+    done = import_predictions(
+        place, dataset, name, file, columns=parse_columns(columns), label=label, split=split
+    )
+    say(str(done))
+    typer.echo(place.predictions(done.run))
+    say_score(place.predictions(done.run))
 
 
 def track(

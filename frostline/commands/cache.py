@@ -1,4 +1,4 @@
-"""Commands about the stores: cache ls, verify, compact, gc, export, import."""
+"""Commands about the stores: cache ls, verify, compact, gc, export, import, similarity."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from frostline.cache.tables.words import counted
+from frostline.commands.groups import check_figure
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
     BackboneOption,
@@ -22,6 +23,7 @@ from frostline.commands.options import (
 from frostline.console import summary
 
 if TYPE_CHECKING:
+    from frostline.report.similarity import Similarity
     from frostline.report.tables.table import Cell
 
 cache_app = typer.Typer(help="Look after the stores.", no_args_is_help=True, rich_markup_mode=None)
@@ -236,7 +238,7 @@ def export(
     split: SplitOption = "split",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Write embeddings with ids, labels, groups and splits for other tools.
+    """Write embeddings of images as they are, with ids, labels, groups and splits, for other tools.
 
     Example: frostline cache export -d chest -b effnet-lite0 chest.parquet
     """
@@ -259,6 +261,14 @@ def import_(
     spec: Annotated[
         Path | None, typer.Option(help="JSON file with facts about how they were made.")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NEW=THEIRS",
+            help="What the file calls image_id and embedding, image_id=file,embedding=f* (a star "
+            "is a number), or one each time.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Import embeddings that another tool made, for the images of a data set.
@@ -267,12 +277,79 @@ def import_(
     """
     from frostline.cache import Workspace
     from frostline.cache.imports import IMPORTED, import_embeddings
+    from frostline.cache.tables.columns import parse_columns
     from frostline.extract.backbones.origins import known_origin
 
     given = _read_spec(spec) if spec is not None else {}
     origin = known_origin(backbone, IMPORTED, workspace)
-    done = import_embeddings(Workspace(workspace), dataset, backbone, file, given, origin)
+    named = parse_columns(columns)
+    place = Workspace(workspace)
+    done = import_embeddings(place, dataset, backbone, file, given, origin, columns=named)
     summary(str(done))
+
+
+@cache_app.command()
+@with_verbosity
+def similarity(
+    dataset: DatasetOption,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option("--backbone", "-b", help="Only those of this backbone; repeated."),
+    ] = None,
+    most_images: Annotated[
+        int, typer.Option(help="Images that are drawn where there are more.")
+    ] = 2_000,
+    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    style: Annotated[
+        Literal["table", "csv"], typer.Option("--format", help="How it is printed.")
+    ] = "table",
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the heat map here: .png, .pdf or .svg.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Say how alike embeddings are (linear CKA), and their rank (RankMe); no label is used.
+
+    Of all backbones and depths of a data set that were extracted, on the same images.
+
+    Example: frostline cache similarity -d chest -b effnet-lite0 -b dinov2-s --figure cka.png
+    """
+    from frostline.cache import Workspace
+    from frostline.console import say
+    from frostline.scoring.similarity import dataset_similarity
+
+    check_figure(figure)
+    found = dataset_similarity(
+        Workspace(workspace), dataset, backbone or (), most_images=most_images, seed=seed
+    )
+    for sentence in found.left_out:
+        say(sentence)
+    if style == "csv":
+        typer.echo(found.table.to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        _print_similarity(found)
+    say(found.sentence)
+    if figure is not None:
+        from frostline.report.figures import save_figure
+        from frostline.report.figures.similarity import similarity_figure
+
+        save_figure(similarity_figure(found), figure)
+        say(f"Drew the heat map in {figure}.")
+
+
+def _print_similarity(found: Similarity) -> None:
+    """Print a row for each, numbered, and a column for the CKA with each number."""
+    from frostline.console import show_table
+    from frostline.report.tables.table import Column, Row, Table, words
+
+    head = ("", "Embeddings", "RankMe", "Dim")
+    columns = [Column(name, numbers=name in head[2:]) for name in head]
+    columns += [Column(str(number), numbers=True) for number in range(1, len(found.cka) + 1)]
+    rows = [
+        Row(words(str(i), row[0], f"{row[1]:.1f}", str(row[2]), *(f"{one:.2f}" for one in row[3:])))
+        for i, row in enumerate(found.table.itertuples(index=False), 1)
+    ]
+    show_table(Table(tuple(columns), tuple(rows), (), "RankMe, and linear CKA of every two"))
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

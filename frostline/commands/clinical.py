@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from frostline.commands.options import Idle
+
+if TYPE_CHECKING:
+    from frostline.report import Predictions
 
 # Each a field of `ClinicalOptions`, and what it shows.
 MODES = ("threshold", "net_benefit", "calibration", "by")
@@ -100,7 +103,7 @@ class ClinicalOptions:
     def render(
         self,
         mode: str,
-        predictions: Sequence[Path],
+        predictions: Sequence[Predictions],
         scoring: dict[str, Any],
         format: str,
         *,
@@ -130,7 +133,7 @@ class ClinicalOptions:
 
     def _subgroups(
         self,
-        predictions: Sequence[Path],
+        predictions: Sequence[Predictions],
         metrics: Sequence[str] | None,
         scoring: dict[str, Any],
         format: str,

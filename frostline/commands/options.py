@@ -121,6 +121,15 @@ OnErrorOption = Annotated[
 ]
 LabelOption = Annotated[str, typer.Option("--label", help="Column of the manifest with labels.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Column of the manifest with splits.")]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="NEW=THEIRS",
+        help="Columns of tables of others, prediction=predicted_lesion,prob=p_* (a star is the "
+        "name of a class), or one each time.",
+    ),
+]
 SettingOption = Annotated[
     list[str] | None,
     typer.Option(

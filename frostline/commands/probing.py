@@ -20,7 +20,7 @@ from frostline.commands.options import (
     WorkspaceOption,
     parse_settings,
 )
-from frostline.probe.choices import HeadName, Level, OnMissing, Pool, Protocol
+from frostline.probe.choices import MOST_VIEWS, HeadName, Level, OnMissing, Pool, Protocol, Rows
 
 if TYPE_CHECKING:
     from frostline.cache import Workspace
@@ -48,6 +48,20 @@ PoolOption = Annotated[
 ]
 
 
+ViewsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Train on so many augmented views of each training image, too (extract --views).",
+        min=0,
+        max=MOST_VIEWS,
+    ),
+]
+ViewsKeyOption = Annotated[
+    str | None,
+    typer.Option(help="First digits of a view's key, where there are views of several kinds."),
+]
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Which embeddings, labels and splits, and where."""
@@ -58,6 +72,8 @@ class SourceOptions:
     split: SplitOption = "split"
     level: LevelOption = None
     pool: PoolOption = None
+    views: ViewsOption = None
+    views_key: ViewsKeyOption = None
     workspace: WorkspaceOption = DEFAULT_WORKSPACE
 
     @property
@@ -72,7 +88,13 @@ class SourceOptions:
         from frostline.probe.run import Source
 
         columns = self.key, self.label, self.split
-        return Source(feature, *columns, self.on_missing, self.level or "image", self.pool)
+        rows = Rows(
+            level=self.level or "image",
+            pool=self.pool,
+            views=self.views or 0,
+            views_key=self.views_key,
+        )
+        return Source(feature, *columns, self.on_missing, **rows)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,7 @@ from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
+    ColumnsOption,
     FormatOption,
     Idle,
     SettingOption,
@@ -19,6 +21,9 @@ from frostline.commands.options import (
     refuse_idle,
 )
 from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
+
+if TYPE_CHECKING:
+    from frostline.report import Predictions
 
 Over = Literal["seeds", "folds"]
 PredictionsArgument = Annotated[
@@ -52,12 +57,25 @@ class ScoringOptions:
             "--calibration or --by, the one against the others."
         ),
     ] = None
+    columns: ColumnsOption = None
 
     def scoring(self) -> dict[str, Any]:
         """Give the arguments of `evaluate` and `compare`."""
         from frostline.cache.tables.class_order import class_names
 
-        return {**vars(self), "classes": class_names(self.classes)}
+        own = {name: value for name, value in vars(self).items() if name != "columns"}
+        return {**own, "classes": class_names(self.classes)}
+
+    def read(self, paths: Sequence[Path]) -> list[Predictions]:
+        """Read the files of predictions, those of others by `--columns`."""
+        from frostline.cache.tables.columns import parse_columns
+        from frostline.report.predictions import check_mapped, read_predictions
+
+        columns = parse_columns(self.columns)
+        runs = [read_predictions(path, columns) for path in paths]
+        if columns is not None:
+            check_mapped(runs)
+        return runs
 
 
 # What does not act: means over seeds and folds have an interval of their own, folds are scored
@@ -75,7 +93,7 @@ IDLE_IN_COMPARE: Idle = {
     ("ranks", True): ("family", "margin", "unit", "intersection", "plan", "figure"),
     ("discordance", bool): (
         *("ranks", "figure", "metric", "family", "split", "unit", "aggregate", "classes"),
-        *("positive", "replicates", "seed", "intersection"),
+        *("positive", "columns", "replicates", "seed", "intersection"),
     ),
 }
 
@@ -115,17 +133,18 @@ def evaluate(
     """
     scoring = scored.scoring()
     mode = clinical.mode()
+    runs = scored.read(predictions)
     if mode is not None:
         drawing: dict[str, Any] = {"replicates": replicates, "seed": seed, "metrics": metric}
-        typer.echo(clinical.render(mode, predictions, scoring, format, **drawing), nl=False)
+        typer.echo(clinical.render(mode, runs, scoring, format, **drawing), nl=False)
         return
     if over is not None:
-        typer.echo(_over(predictions, over, format, scoring, metric or None), nl=False)
+        typer.echo(_over(runs, over, format, scoring, metric or None), nl=False)
         return
     from frostline.report import render
     from frostline.report.statistics.evaluation import score, tabulate
 
-    rows = score(predictions, **scoring)
+    rows = score(runs, **scoring)
     options: dict[str, Any] = {"ci": ci, "replicates": replicates, "seed": seed}
     frame, _ = tabulate(rows, metrics=metric or None, stratified=stratified, **options)
     if against is None:
@@ -138,7 +157,7 @@ def evaluate(
 
 
 def _over(
-    predictions: list[Path],
+    predictions: list[Predictions],
     over: Over,
     format: str,
     scoring: dict[str, Any],
@@ -190,7 +209,7 @@ def compare(
     if plan is not None:
         typer.echo(plan, nl=False)
         return
-    predictions = predictions or []
+    runs = scored.read(predictions or [])
     drawn: dict[str, Any] = {} if replicates is None else {"replicates": replicates}
     scoring = scored.scoring()
     if shown.ranks:
@@ -198,7 +217,7 @@ def compare(
         from frostline.report.tables.methods import render_ranks
 
         del scoring["unit"]
-        ranks = rank_methods(predictions, metric=metric, seed=seed, **drawn, **scoring)
+        ranks = rank_methods(runs, metric=metric, seed=seed, **drawn, **scoring)
         typer.echo(render_ranks(ranks, metric, format), nl=False)
         return
     from frostline.console import progress
@@ -209,7 +228,7 @@ def compare(
     options = Options(metric, family, margin, seed=seed, **drawn)
     with progress("Comparing", "runs and pairs") as update:
         frame = compare_predictions(
-            predictions, options, scoring, intersection=intersection, progress=update
+            runs, options, scoring, intersection=intersection, progress=update
         )
     shown.draw(frame)
     typer.echo(shown.render(frame, margin, format), nl=False)

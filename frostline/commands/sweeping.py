@@ -41,6 +41,8 @@ OPTIONS = {
     "on_missing": "--on-error",
     "level": "--level",
     "pool": "--pool",
+    "views": "--views",
+    "views_key": "--views-key",
 }
 
 
@@ -194,6 +196,8 @@ def _given(
         "on_missing": source.on_missing if source.on_missing != "error" else None,
         "level": source.level,
         "pool": source.pool,
+        "views": source.views,
+        "views_key": source.views_key,
     }
     return {name: value for name, value in keys.items() if value is not None}
 

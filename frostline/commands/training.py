@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,13 +25,73 @@ from frostline.commands.options import (
     EngineOption,
     FeatureOption,
     KeepPixelsOption,
+    SplitOption,
     WorkspaceOption,
     is_first_rank,
+    parse_settings,
     parse_shard,
 )
+from frostline.probe.choices import MOST_VIEWS
 
 if TYPE_CHECKING:
+    from frostline.extract.augmentation.views import Views
     from frostline.extract.embed import Extraction
+    from frostline.stages import Machine
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions(MachineOptions):
+    """Where and how to embed, and what is kept."""
+
+    batch: BatchOption = None
+    engine: EngineOption = "auto"
+    keep_pixels: KeepPixelsOption = "yes"
+
+    def machine(self, **more: Any) -> Machine:
+        """Give the machine of the stages."""
+        keep = self.keep_pixels == "yes"
+        return super().machine(batch=self.batch, engine=self.engine, keep_pixels=keep, **more)
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Augmented views of images, embedded besides these themselves."""
+
+    views: Annotated[
+        int,
+        typer.Option(
+            help="Also embed so many augmented views of each training image; --set says which "
+            "changes.",
+            min=0,
+            max=MOST_VIEWS,
+        ),
+    ] = 0
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="What changes views, as of finetune: augmentation=horizontal_flip,random_crop or "
+            "degrees=10; repeated.",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of views; 0 if not given.", min=0)
+    ] = None
+    views_of: Annotated[
+        Literal["train", "all"],
+        typer.Option(help="Whose views; all: of every image, for cross-validation."),
+    ] = "train"
+    split: SplitOption = "split"
+
+    def asked(self) -> Views | None:
+        """Give the views; None where none are asked for."""
+        from frostline.extract.augmentation.views import make_views
+
+        form = "FIELD=VALUE, such as augmentation=horizontal_flip"
+        fields = parse_settings(self.setting, (), "field", form)
+        typed = {name: f"--set {name}" for name in fields}
+        return make_views(self.views, fields, self.seed, self.views_of, self.split, typed)
 
 
 @grouped
@@ -38,7 +99,8 @@ def extract(
     dataset: DatasetOption,
     backbone: BackboneOption,
     network: NetworkOptions,
-    machine: MachineOptions,
+    machine: EmbeddingOptions,
+    views: ViewOptions,
     feature: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,9 +111,6 @@ def extract(
     head_weights: Annotated[
         str | None, typer.Option(help="File of a linear head for --feature imagenet-logits.")
     ] = None,
-    batch: BatchOption = None,
-    engine: EngineOption = "auto",
-    keep_pixels: KeepPixelsOption = "yes",
     shard: Annotated[str | None, typer.Option(help="i/n: only this share of the files.")] = None,
     fail_on_skip: Annotated[
         bool,
@@ -61,7 +120,7 @@ def extract(
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Embed every image once; again, only what is missing.
+    """Embed every image once, and views of it if asked to; again, only what is missing.
 
     Under torchrun each process takes its share: torchrun --nproc-per-node 4 -m frostline extract …
 
@@ -75,10 +134,7 @@ def extract(
         raise InputError("--head-weights is for --feature imagenet-logits: leave it out.")
     if fail_on_skip and machine.on_error != "skip":
         raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
-    chosen, where = (
-        network.network(backbone, None, head_weights),
-        machine.machine(batch=batch, engine=engine, keep_pixels=keep_pixels == "yes"),
-    )
+    chosen, where = network.network(backbone, None, head_weights), machine.machine()
     with progress(f"Embedding {dataset} with {backbone}") as update:
         done = stages.extract_features(
             Workspace(workspace),
@@ -87,6 +143,7 @@ def extract(
             feature or [None],
             machine=where,
             shard=parse_shard(shard),
+            views=views.asked(),
             progress=update,
         )
     _say_extracted(done)
@@ -100,15 +157,18 @@ def _say_extracted(done: list[Extraction]) -> None:
     for sentence in done[0].skipped:
         say(f"Skipped: {sentence}")
     # Features that were asked for together differ in nothing that needs saying.
+    several = len({one.feature for one in done}) > 1
     news = [
-        ", ".join(each for each in one.differs if len(done) == 1 or not each.startswith("feature:"))
+        ", ".join(each for each in one.differs if not (several and each.startswith("feature:")))
         for one in done
     ]
     for fields in filter(None, dict.fromkeys(news)):
         say(f"A new store, because it differs from the nearest in {fields}.")
     for one in done:
         reused = one.images - one.embedded - len(one.skipped)
-        which = f"{one.feature}: " if len(done) > 1 else ""
+        which = f"{one.feature}: " if several else ""
+        if one.view:
+            which = f"View {one.view}{', ' if several else ': '}{which}"
         summary(
             f"{which}{counted(one.images, 'image', 'distinct')}: {one.embedded} embedded now "
             f"({one.decoded} decoded), {reused} reused, {len(one.skipped)} skipped. "

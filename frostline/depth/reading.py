@@ -42,8 +42,8 @@ class Heads:
     on_missing : {"error", "skip"}
     settings : mapping
         Hyper-parameters, instead of the defaults of the head's grid.
-    of_patients : mapping
-        `level` and `pool` of a sweep, where they are given.
+    rows : mapping
+        `level`, `pool`, `views` and `views_key` of a sweep, where they are given.
     """
 
     head: str = "logistic"
@@ -53,7 +53,7 @@ class Heads:
     columns: Columns = field(default_factory=Columns)
     on_missing: OnMissing = "error"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    of_patients: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, Any] = field(default_factory=dict)
 
     def sweep(self, dataset: str, backbone: str) -> Sweep:
         """Give the sweep that trains them, checked.
@@ -74,7 +74,7 @@ class Heads:
             "label": self.columns.label,
             "split": self.columns.split,
             "on_missing": self.on_missing,
-            **self.of_patients,
+            **self.rows,
         }
         return parse_sweep(fields, "Reading", options={"cv": "--cv", "split": "--split"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from frostline.cache.tables.class_order import class_names
 from frostline.names import as_numbers, in_python
 from frostline.report.statistics.metrics import OwnMetric
 from frostline.report.tables.table import Table
-from frostline.scoring.scores import Runs, _tables
+from frostline.scoring.scores import Columns, Runs, _tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +87,7 @@ def operating_points(
     classes: str | Sequence[str] | None = None,
     replicates: int | None = None,
     seed: int = 0,
+    columns: Columns | None = None,
 ) -> OperatingPoints:
     """Choose a threshold on validation, and score it on test.
 
@@ -101,7 +102,7 @@ def operating_points(
         Of the positive class where the model will be used: predictive values there, too.
     positive : str, optional
         The positive class, against all others. Of two classes the last if not given.
-    split, unit, aggregate, classes, replicates, seed
+    split, unit, aggregate, classes, replicates, seed, columns
         As in `evaluate`; replicates, 2,000 unless said, repeat the choice.
 
     Returns
@@ -122,14 +123,13 @@ def operating_points(
     """
     from frostline.report.clinical.operating import operating_points as compute
 
+    rows: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
     frame = compute(
-        _tables(predictions),
+        _tables(predictions, columns),
         threshold=threshold,
         prevalence=prevalence,
         positive=positive,
-        split=split,
-        unit=unit,
-        aggregate=aggregate,
+        **rows,
         classes=class_names(classes),
         replicates=replicates,
         seed=seed,
@@ -150,6 +150,7 @@ def subgroups(
     positive: str | None = None,
     replicates: int | None = None,
     seed: int = 0,
+    columns: Columns | None = None,
 ) -> Subgroups:
     """Score subgroups of the images, and test for each column whether its subgroups differ.
 
@@ -162,7 +163,7 @@ def subgroups(
         has ages below 20, 20 to below 60, and 60 and above.
     metric : str or function
         What is compared.
-    split, unit, aggregate, classes, positive, replicates, seed
+    split, unit, aggregate, classes, positive, replicates, seed, columns
         As in `evaluate`.
 
     Returns
@@ -185,13 +186,12 @@ def subgroups(
     """
     from frostline.report.clinical.subgroups.scores import subgroups as compute
 
+    rows: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
     frame = compute(
-        _tables(predictions),
+        _tables(predictions, columns),
         by=by,
         metric=metric,
-        split=split,
-        unit=unit,
-        aggregate=aggregate,
+        **rows,
         classes=class_names(classes),
         positive=positive,
         replicates=replicates,
@@ -235,6 +235,7 @@ def net_benefit(
     aggregate: str = "auto",
     classes: str | Sequence[str] | None = None,
     positive: str | None = None,
+    columns: Columns | None = None,
 ) -> NetBenefit:
     """Say what acting on a model is worth, against acting on all and on none.
 
@@ -245,7 +246,7 @@ def net_benefit(
     thresholds : float or several
         Probabilities between 0 and 1, fixed beforehand: who acts at t holds one needless action for
         t / (1 - t) of a missed one.
-    split, unit, aggregate, classes
+    split, unit, aggregate, classes, columns
         As in `evaluate`.
     positive : str, optional
         The class that is acted on; of more than two classes each, if not given.
@@ -269,7 +270,7 @@ def net_benefit(
     from frostline.report.clinical.benefit import net_benefit as compute
 
     frame = compute(
-        _tables(predictions),
+        _tables(predictions, columns),
         thresholds=as_numbers(thresholds),
         split=split,
         unit=unit,
@@ -289,6 +290,7 @@ def calibration(
     aggregate: str = "auto",
     classes: str | Sequence[str] | None = None,
     positive: str | None = None,
+    columns: Columns | None = None,
 ) -> Calibration:
     """Say whether probabilities are true, and whether one temperature mends them.
 
@@ -296,7 +298,7 @@ def calibration(
     ----------
     predictions : Run, Predictions, DataFrame, path, or several of them
         With labelled rows of split val, or of a cross-validation: the temperature is fitted there.
-    split, unit, aggregate, classes, positive
+    split, unit, aggregate, classes, positive, columns
         As in `evaluate`.
 
     Returns
@@ -319,7 +321,7 @@ def calibration(
     from frostline.report.clinical.calibration import calibration as compute
 
     frame = compute(
-        _tables(predictions),
+        _tables(predictions, columns),
         split=split,
         unit=unit,
         aggregate=aggregate,
@@ -362,7 +364,7 @@ class LabelErrors(pd.DataFrame):
 
 
 @in_python
-def label_errors(predictions: Runs) -> LabelErrors:
+def label_errors(predictions: Runs, *, columns: Columns | None = None) -> LabelErrors:
     """Rank images by how probably their label is wrong, by confident learning.
 
     `Workspace.audit` shows the suspicious ones with their nearest training images.
@@ -372,6 +374,8 @@ def label_errors(predictions: Runs) -> LabelErrors:
     predictions : Run, Predictions, DataFrame, path, or several of them
         Of one data set, with probabilities: out of fold (a column `fold`), or of images that were
         not trained on (`val` and `test`). Those of an image in several files are averaged.
+    columns : mapping of str to str, optional
+        As in `evaluate`.
 
     Returns
     -------
@@ -394,7 +398,7 @@ def label_errors(predictions: Runs) -> LabelErrors:
     """
     from frostline.report.clinical.labels import label_errors as find
 
-    found = find(_tables(predictions))
+    found = find(_tables(predictions, columns))
     ranked = LabelErrors(found)
     ranked.attrs = found.attrs  # pandas does not take them along
     return ranked

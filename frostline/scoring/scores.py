@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import pandas as pd
 
@@ -17,6 +17,14 @@ from frostline.report.statistics.metrics import OwnMetric
 
 One: TypeAlias = str | os.PathLike[str] | Predictions | pd.DataFrame
 Runs: TypeAlias = One | Iterable[One]
+Columns: TypeAlias = Mapping[str, str]
+
+
+class Drawn(TypedDict, total=False):
+    """Options of what is drawn at random in a comparison."""
+
+    replicates: int
+    seed: int
 
 
 class Scores(pd.DataFrame):
@@ -104,6 +112,7 @@ def evaluate(
     stratified: bool = False,
     classes: str | Sequence[str] | None = None,
     positive: str | None = None,
+    columns: Columns | None = None,
 ) -> Scores:
     """Score predictions with 95% intervals, next to the majority class.
 
@@ -114,8 +123,10 @@ def evaluate(
     split, ci, replicates, unit, seed, metrics, aggregate, stratified, positive
         As in `frostline.report.evaluate`.
     classes : sequence of str, optional
-        The order of the classes, from the lowest to the highest; the last of two is the positive
-        one.
+        From the lowest to the highest; the last of two is the positive one.
+    columns : mapping of str to str, optional
+        Of tables of others, our names of columns and theirs (docs/format.md):
+        `{"prediction": "predicted_lesion", "prob": "p_*"}`, a star being the name of a class.
 
     Returns
     -------
@@ -130,23 +141,21 @@ def evaluate(
 
     Examples
     --------
-    >>> scores = frostline.evaluate([frozen, tuned], metrics=["accuracy"])
-    >>> list(scores["metric"].unique()), len(scores)  # two runs, and the majority class
-    (['accuracy'], 3)
+    >>> len(frostline.evaluate([frozen, tuned], metrics="accuracy"))  # and the majority class
+    3
     """
     from frostline.report import evaluate as score
 
+    rows: dict[str, Any] = {"split": split, "unit": unit, "aggregate": aggregate}
     frame = score(
-        _tables(predictions),
-        split=split,
+        _tables(predictions, columns),
+        **rows,
+        classes=class_names(classes),
         ci=ci,
         replicates=replicates,
-        unit=unit,
         seed=seed,
         metrics=None if metrics is None else as_metrics(metrics),
-        aggregate=aggregate,
         stratified=stratified,
-        classes=class_names(classes),
         positive=positive,
     )
     return Scores(frame)
@@ -160,13 +169,13 @@ def compare(
     family: str = "pairs",
     margin: float | None = None,
     split: str = "test",
-    replicates: int = 10_000,
     unit: str = "group",
     aggregate: str = "auto",
-    seed: int = 0,
     intersection: bool = False,
     classes: str | Sequence[str] | None = None,
     positive: str | None = None,
+    columns: Columns | None = None,
+    **drawn: Unpack[Drawn],
 ) -> Comparison:
     """Say which method is better, and whether that is more than luck.
 
@@ -174,10 +183,12 @@ def compare(
     ----------
     predictions : Run, Predictions, DataFrame or path, several of them
         At least two runs.
-    metric, family, margin, split, replicates, unit, aggregate, seed, intersection, positive
+    metric, family, margin, split, unit, aggregate, intersection, positive
         As in `frostline.report.compare`.
-    classes : sequence of str, optional
+    classes, columns : sequence of str, and mapping of str to str, optional
         As in `evaluate`.
+    **drawn
+        `replicates` and `seed`, as in `frostline.report.compare`.
 
     Returns
     -------
@@ -198,18 +209,17 @@ def compare(
     from frostline.report import compare as compare_runs
 
     frame = compare_runs(
-        _tables(predictions),
+        _tables(predictions, columns),
         metric=metric,
         family=family,
         margin=margin,
         split=split,
         unit=unit,
         aggregate=aggregate,
-        replicates=replicates,
-        seed=seed,
         intersection=intersection,
         classes=class_names(classes),
         positive=positive,
+        **drawn,
     )
     return Comparison(frame)
 
@@ -255,21 +265,25 @@ def as_metrics(given: str | OwnMetric | Iterable[str | OwnMetric]) -> list[str |
     return [given] if isinstance(given, str) or callable(given) else list(given)
 
 
-def _tables(predictions: Runs) -> list[Predictions | Path | str]:
-    """Turn what can stand for predictions into what the report reads."""
-    from frostline.report.predictions import predictions_from
+def _tables(predictions: Runs, columns: Columns | None = None) -> list[Predictions]:
+    """Read what can stand for predictions."""
+    from frostline.report.predictions import check_mapped, predictions_from, read_predictions
 
     single = str | os.PathLike | Predictions | pd.DataFrame
     given: Any = [predictions] if isinstance(predictions, single) else predictions
-    found: list[Predictions | Path | str] = []
+    found: list[Predictions] = []
     for number, item in enumerate(given if isinstance(given, Iterable) else [given], start=1):
-        if not isinstance(item, single):
+        if isinstance(item, Predictions):
+            found.append(item)
+        elif isinstance(item, pd.DataFrame):
+            found.append(predictions_from(item, f"table {number}", columns))
+        elif isinstance(item, str | os.PathLike):
+            found.append(read_predictions(Path(item), columns))
+        else:
             raise InputError(
                 "Predictions are a Run, Predictions, a DataFrame or a path, or several of them, "
                 f"not {item!r}."
             )
-        if isinstance(item, pd.DataFrame):
-            found.append(predictions_from(item, f"table {number}"))
-        else:
-            found.append(Path(item) if isinstance(item, os.PathLike) else item)
+    if columns is not None:
+        check_mapped(found)
     return found

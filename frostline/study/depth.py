@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from frostline import stages
 from frostline.cache import InputError, Workspace
 from frostline.cache.keys import BLOCKS, is_blocks
+from frostline.cache.tables.unfreezing import COUNT
 from frostline.depth.checks import AUTO, NONE
 from frostline.depth.reading import Heads
 from frostline.finetune.recipe import make_recipe
@@ -144,6 +145,12 @@ def _check(networks: Sequence[stages.Network], question: Question) -> None:
     """Refuse what can be known without looking at anything."""
     check_options(Options(question.metric))
     for one in question.train:
+        if one == "norm" or re.fullmatch(f"first:{COUNT}", one):
+            raise InputError(
+                f"--train does not take {one}, which leaves nothing frozen at the input and so has "
+                f"no depth in the picture: run `frostline finetune --unfreeze {one}`, or a study "
+                "with it."
+            )
         if not re.fullmatch("(lora:)?[1-9][0-9]{0,3}|lora|all|scratch", one):
             raise InputError(
                 "--train takes numbers of last blocks, lora, lora:N, all and scratch, such as "

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from frostline.cache import InputError, Workspace
+from frostline.cache import InputError, Store, Workspace, find_stores
 from frostline.cache.tables.unfreezing import is_lora, parse_unfreezing
+from frostline.console import say
 from frostline.study.file import SCRATCH, Study
 from frostline.study.records import record_done
 
@@ -60,11 +61,8 @@ def study_curves(
                 f"Every fold chose the depths of {one['backbone']} on {one['dataset']} by "
                 f"{one['metric']}, not by {study.primary_metric}: run the study again."
             )
-    together: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for one in depths:
-        together.setdefault((one["dataset"], one["protocol"]), []).append(one)
     found = []
-    for backbones in together.values():
+    for backbones in _by_picture(depths):
         places = {one["backbone"]: [Place(*place) for place in one["places"]] for one in backbones}
         points = [
             point
@@ -86,6 +84,55 @@ def study_curves(
             scoring["replicates"] = study.replicates
         found.append(depth_curves(points, places, nested=nested, **scoring))
     return found
+
+
+def with_similarity(
+    workspace: Workspace,
+    curves: Sequence[Curves],
+    runs: Iterable[Predictions],
+    depths: Sequence[Mapping[str, Any]],
+) -> list[Curves]:
+    """Add to what `study_curves` gave how alike the embeddings are, at the depths that were read.
+
+    Stores that are gone are left out; where there is nothing to compare, a sentence says so.
+    """
+    from frostline.scoring.similarity import store_similarity
+
+    keys = {run.run: str(run.meta["store_key"]) for run in runs}
+    found = []
+    for one, backbones in zip(curves, _by_picture(depths), strict=True):
+        try:
+            stores = _read_stores(workspace, backbones, keys)
+            alike = store_similarity(workspace, one.dataset, stores) if len(stores) > 1 else None
+        except InputError as error:
+            say(f"The similarity of depths of {one.dataset} is left out: {error}")
+            alike = None
+        found.append(replace(one, similarity=alike))
+    return found
+
+
+def _read_stores(
+    workspace: Workspace, depths: Sequence[Mapping[str, Any]], keys: Mapping[str, str]
+) -> dict[str, Store]:
+    """Open the stores that were read, by the names of their blocks; `keys` are those of runs."""
+    stores = {}
+    for one in depths:
+        blocks = {place[0]: place[1] for place in one["places"]}
+        folder = workspace.embeddings(one["dataset"], one["backbone"])
+        there = {path.name: path for path in find_stores(folder)}
+        for depth, (first, *_), _ in one["read"]:
+            name = blocks[depth] if len(depths) == 1 else f"{one['backbone']} {blocks[depth]}"
+            if keys[first] in there:
+                stores[name] = Store.open(there[keys[first]])
+    return stores
+
+
+def _by_picture(depths: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Put the backbones of each data set and protocol together."""
+    together: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in depths:
+        together.setdefault((one["dataset"], one["protocol"]), []).append(one)
+    return [*together.values()]
 
 
 def _points(

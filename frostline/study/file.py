@@ -16,13 +16,15 @@ from frostline.cache.tables.unfreezing import COUNT, is_lora
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_url
 from frostline.depth.checks import AUTO, NONE
+from frostline.extract.augmentation.settings import Augmentation
+from frostline.extract.augmentation.views import Of, Views, make_views
 from frostline.extract.engine import Engine
 from frostline.extract.images.geometry import LARGEST
 from frostline.finetune.recipe import OF_LORA, Recipe, make_recipe
 from frostline.names import as_parameters
-from frostline.probe.choices import Level, Pool
+from frostline.probe.choices import MOST_VIEWS, Level, Pool
 from frostline.probe.heads.registry import HEADS, make_grid
-from frostline.probe.sweep.settings import Sweep, check_level, parse_sweep
+from frostline.probe.sweep.settings import Sweep, check_rows, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
 from frostline.stages import Machine, Network
 from frostline.study.entries.clinical import ClinicalEntry
@@ -125,6 +127,9 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     level, pool : str, optional
         Of that head: `patient`, if it answers for all images of a group together, and what makes
         one embedding of theirs, `mean` or `max` (docs/patients.md).
+    views : int, optional
+        That head trains on so many augmented views of every training image, too; the recipe's
+        fields of augmentation say which (docs/views.md).
     weights : str, optional
         Replaces the backbone's weights: `random` is training from scratch.
     batch : int or "auto", optional
@@ -144,6 +149,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
     ) = None
     level: Level | None = None
     pool: Pool | None = None
+    views: int | None = Field(None, ge=0, le=MOST_VIEWS)
     weights: str | None = None
     image_size: int | None = Field(None, ge=1, le=LARGEST)
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
@@ -164,7 +170,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             return {"": self}
         fields = dict.fromkeys([*Recipe.model_fields, "batch", "train"])
         found = {"": self.model_copy(update=fields)}
-        common = {"feature": None, "train": None, "head": None, "level": None, "pool": None}
+        common = dict.fromkeys(("feature", "train", "head", "level", "pool", "views"))
         for one in self.train or []:
             how = {"unfreeze": "all", "weights": "random"} if one == SCRATCH else {"unfreeze": one}
             idle = {} if is_lora(one) else dict.fromkeys(OF_LORA)
@@ -179,6 +185,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
         InputError
             If the fields do not go together, or the head takes none such.
         """
+        self.asked_views()
         if self.is_depth and self.unfreeze != "none":
             raise InputError(
                 "The protocol of depth trains by its key train, such as train: [1, all]: leave "
@@ -198,6 +205,8 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
                 raise InputError(f"The keys batch and {name} say the same: give one of them.")
             given[name] = self.batch
         make_recipe(self.recipe, **given)
+        if self.views:  # on which these fields act
+            given = {name: given[name] for name in given if name not in Augmentation.model_fields}
         self._check_head(given)
         check_lora([str(self.unfreeze)], given)
         if self.unfreeze == "none" and isinstance(given.get("lr"), tuple):
@@ -205,6 +214,34 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
                 "A head on cached embeddings takes one lr: `frostline sweep` compares several."
             )
         return given
+
+    def asked_views(self, of: Of = "train", split: str = "split") -> Views | None:
+        """Give the views that the head trains on; None where there are none.
+
+        Parameters
+        ----------
+        of, split
+            As of `Views`.
+
+        Raises
+        ------
+        InputError
+            If nothing would change an image, or the protocol takes no views.
+        """
+        if not self.views:
+            return None
+        if self.unfreeze != "none" or self.is_depth:
+            what = "reads images as they are" if self.is_depth else "changes images in every epoch"
+            raise InputError(
+                "The key views is for heads on cached embeddings, with `unfreeze: none` and one "
+                f"feature, and this protocol {what}: leave it out."
+            )
+        names = set(Augmentation.model_fields)
+        fields = self.model_dump(include=names, exclude_none=True)
+        try:
+            return make_views(self.views, fields, None, of, split)
+        except InputError as error:
+            raise InputError(as_parameters(str(error))) from None
 
     def head_name(self) -> str:
         """Name the head on cached embeddings: the one given, or the recipe's."""
@@ -246,7 +283,7 @@ class ProtocolEntry(RecipeFields):  # type: ignore[misc, valid-type]
             )
         head = self.head_name()
         heads, any_one = {head: make_grid(head, {})}, ["any"]
-        check_level(
+        check_rows(
             Sweep(datasets=any_one, backbones=any_one, heads=heads, **self.of_patients()), {}
         )
         for name in given:
@@ -460,8 +497,8 @@ def _with_recipe(data: dict[str, Any]) -> dict[str, Any]:
 def _expanded(data: dict[str, Any], where: str) -> dict[str, Any]:
     """Make of a protocol whose unfreeze is a list one of each, called NAME-UNFREEZE.
 
-    Each takes the fields that act on it: the head and not the recipe where nothing unfreezes, and
-    those of adapters where it has some.
+    Each takes the fields that act on it: the head and not the recipe (of which views take the
+    augmentation) where nothing unfreezes, and those of adapters where it has some.
     """
     protocols = data.get("protocols")
     if not isinstance(protocols, dict):
@@ -491,12 +528,13 @@ def _expanded(data: dict[str, Any], where: str) -> dict[str, Any]:
 def _acting(entry: Mapping[str, Any], unfreeze: str) -> dict[str, Any]:
     """Leave out the keys of a protocol that do not act on one way to unfreeze."""
     idle = set() if is_lora(unfreeze) else {*OF_LORA}
+    of_views = {*Augmentation.model_fields} if entry.get("views") else set()
     if unfreeze != "none":
-        idle.add("head")
+        idle |= {"head", "views"}
     elif entry.get("head", PROTOCOL_HEADS.get(str(entry.get("recipe", "paper")))) == "adam":
-        idle |= {*Recipe.model_fields} - {*ADAM_FIELDS}
+        idle |= {*Recipe.model_fields} - {*ADAM_FIELDS} - of_views
     else:
-        idle |= {*Recipe.model_fields, "batch"}
+        idle |= {*Recipe.model_fields, "batch"} - of_views
     return {key: value for key, value in entry.items() if key not in idle}
 
 

@@ -16,7 +16,7 @@ from frostline.study.file import BackboneEntry, OwnBackbone, ProtocolEntry, Stud
 
 TRAINED = ("probe", "read", "finetune")
 EXTERNAL = "external"
-STORES = ("pixels", "embeddings")
+STORES = ("pixels", "embeddings", "views")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Step:
     Attributes
     ----------
     kind : str
-        "pixels", "embeddings", "probe", "read" (a head at every depth), "finetune", "sweep" or
-        "external" (a run that is scored on another data set).
+        "pixels", "embeddings", "views", "probe", "read" (a head at every depth), "finetune",
+        "sweep" or "external" (a run that is scored on another data set).
     name : str
         What a person calls it.
     inputs : dict
@@ -114,7 +114,8 @@ class Step:
     @cached_property
     def key(self) -> str:
         """Digest kind and inputs to 32 hexadecimal digits."""
-        stage = "probe" if self.kind in ("sweep", "read") else self.kind
+        others = {"sweep": "probe", "read": "probe", "views": "embeddings"}
+        stage = others.get(self.kind, self.kind)
         return spec_key(numbered(stage, {"kind": self.kind, **self.inputs}))
 
     def features(self) -> list[str]:

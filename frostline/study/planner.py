@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from frostline import stages as steps
 from frostline.cache import InputError, Manifest, Workspace, read_manifest
+from frostline.cache.tables.unfreezing import is_lora
+from frostline.cache.tables.words import counted
 from frostline.depth.checks import AUTO, check_images, check_trained, choose_folds
 from frostline.probe.sweep.planning import class_orders
 from frostline.protocols import Inputs
@@ -19,6 +21,7 @@ from frostline.study.records import manifest_digests, record_done
 from frostline.study.steps import study_heads, study_sweep
 
 if TYPE_CHECKING:
+    from frostline.extract.augmentation.views import Of, Views
     from frostline.extract.backbones.identity import Identity
     from frostline.extract.images.geometry import Geometry
     from frostline.probe.sweep.settings import Sweep
@@ -167,7 +170,12 @@ class _Planner:
     ) -> None:
         """Add embeddings, and a head on them, or on those of every depth."""
         entry, folds = cell.entry, self._folds(plan, cell)
-        stored = plan.add(Step("embeddings", _store_name(cell), store, needs, cell))
+        stored = [plan.add(Step("embeddings", _store_name(cell), store, needs, cell))]
+        views = self._views(cell, folds)
+        if views is not None:
+            step = self._viewed(plan, cell, views, store)
+            stored.append(plan.add(step))
+            store = dict(step.inputs)
         head = {"head": entry.head_name(), "settings": entry.changes(), **entry.of_patients()}
         run: dict[str, Any] = {**store, **trained, **head}
         heads, metric = study_heads(self.study, cell, folds), self.study.primary_metric
@@ -176,13 +184,34 @@ class _Planner:
             run["cv"] = folds
         if not entry.is_depth:
             if not self._is_repeated(cell, folds):
-                self._trained(plan, Step("probe", cell.name, run, (stored,), cell))
-            self._sweeps(plan, cell, {**store, "manifest": trained["manifest"]}, stored)
+                self._trained(plan, Step("probe", cell.name, run, tuple(stored), cell))
+            given = {**store, "manifest": trained["manifest"]}
+            self._sweeps(plan, cell, given, tuple(stored))
             return
         run["seeds"] = heads.check(cell.dataset, cell.backbone.name, metric).seeds
         if folds:  # the metric chooses inside of them
             run["metric"] = metric
-        self._trained(plan, Step("read", cell.name, run, (stored,), cell))
+        self._trained(plan, Step("read", cell.name, run, tuple(stored), cell))
+
+    def _views(self, cell: Cell, folds: str | None) -> Views | None:
+        """Give the views that heads of a cell train on: of all images where any may train."""
+        sweeps = [one for one in self.study.sweeps.values() if one.protocol == cell.protocol]
+        of: Of = "all" if folds or any(one.cv for one in sweeps) else "train"
+        return cell.entry.asked_views(of, self.study.datasets[cell.dataset].split)
+
+    def _viewed(self, plan: Plan, cell: Cell, views: Views, store: dict[str, Any]) -> Step:
+        """Make the step that embeds views, for the step of the images themselves."""
+        from frostline.extract.augmentation.settings import kept_geometry
+        from frostline.extract.images.geometry import Geometry
+
+        geometry = Geometry.from_spec(store["pixels"]["geometry"])
+        kept = kept_geometry(geometry, views.augmentation)
+        pixels = self._pixels(cell, self.manifest(cell.dataset)[0], kept)
+        needs = (plan.add(pixels),) if self.study.keep_pixels else ()
+        about = {"count": views.count, "of": views.of, "split": views.split, **views.what()}
+        about["pixels"] = pixels.inputs["pixels"]
+        name = f"{_store_name(cell)}, {counted(views.count, 'view')}"
+        return Step("views", name, {**store, "views": about}, needs, cell)
 
     def _trained(self, plan: Plan, step: Step) -> None:
         """Add a run, and what scores it on external data sets."""
@@ -241,8 +270,9 @@ class _Planner:
 
     def _training(self, plan: Plan, cell: Cell, inputs: Inputs, run: dict[str, Any]) -> None:
         """Add a run of fine-tuning."""
-        from frostline.finetune.recipe import make_recipe
-        from frostline.finetune.task import kept_geometry, selection
+        from frostline.extract.augmentation.settings import kept_geometry
+        from frostline.finetune.recipe import check_peft, make_recipe
+        from frostline.finetune.task import selection
 
         manifest, _ = self.manifest(cell.dataset)
         if cell.part:
@@ -252,7 +282,6 @@ class _Planner:
         chosen = selection(recipe, manifest, columns.label, None if folds else columns.split)
         kept = kept_geometry(inputs.geometry, recipe)
         pixels = self._pixels(cell, manifest, kept)
-        needs = (plan.add(pixels),)
         run = {
             **run,
             "pixels": pixels.inputs["pixels"],
@@ -266,7 +295,11 @@ class _Planner:
             run["cv"] = folds
         if cell.part:  # two of them may be one training, as of random weights all is from scratch
             run["part"] = cell.part
-        self._trained(plan, Step("finetune", cell.name, run, needs, cell))
+        step = Step("finetune", cell.name, run, (pixels.key,), cell)
+        if is_lora(cell.entry.unfreeze) and record_done(self.workspace, step.key) is None:
+            check_peft()  # what is done does not need it
+        plan.add(pixels)
+        self._trained(plan, step)
 
     def _pixels(self, cell: Cell, manifest: Manifest, geometry: Geometry) -> Step:
         from frostline.extract.pixels import pixel_source
@@ -276,7 +309,9 @@ class _Planner:
         name = f"{cell.dataset} at {geometry.crop} pixels"
         return Step("pixels", name, inputs, (), cell)
 
-    def _sweeps(self, plan: Plan, cell: Cell, inputs: dict[str, Any], stored: str) -> None:
+    def _sweeps(
+        self, plan: Plan, cell: Cell, inputs: dict[str, Any], stored: tuple[str, ...]
+    ) -> None:
         if cell.seed != cell.entry.seeds(self.study.seeds)[0]:
             return
         for name, entry in self.study.sweeps.items():
@@ -285,7 +320,7 @@ class _Planner:
                 inputs = {**inputs, "protocol": cell.entry.recipe}
                 run = {**inputs, "sweep": _plain(entry.model_dump(exclude={"protocol"}))}
                 title = f"{cell.dataset}/{cell.backbone.name}/{name}"
-                step = Step("sweep", title, run, (stored,), cell, (name, entry))
+                step = Step("sweep", title, run, stored, cell, (name, entry))
                 run |= self._order(cell, study_sweep(self.study, step, name))
                 plan.add(step)
 

@@ -16,7 +16,12 @@ from frostline.cache import InputError, Workspace, declared_classes, read_manife
 from frostline.cache.manifest import COLUMNS
 from frostline.cache.stamped import check_files, file_digests, read_json, write_json
 from frostline.console import summary
-from frostline.study.depth_data import depth_runs, shown_runs, study_curves
+from frostline.study.depth_data import (
+    depth_runs,
+    shown_runs,
+    study_curves,
+    with_similarity,
+)
 from frostline.study.external.showing import (
     external_audits,
     external_title,
@@ -250,6 +255,7 @@ def _write(
     read = [read_predictions(path) for path in predictions]
     own = [run for run in read if not run.meta.get("trained_run")]
     curves = study_curves(study, own, state["depths"])
+    curves = with_similarity(workspace, curves, own, state["depths"])
     own = shown_runs(own, curves, state["depths"], alone=len(study.protocols) == 1)
     outside = outside_runs(read, own)
     runs, settings = [*own, *outside], _published(study)

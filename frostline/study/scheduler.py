@@ -20,8 +20,8 @@ from frostline.tracking.session import Session, Tracking
 # What no run of a study can do anything about.
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 PAUSE = 0.2, 5.0  # seconds between looks at what others do: at first, and at most
-ON_GPU = ("embeddings", "finetune", EXTERNAL)
-FIRST = {"pixels": 0, "embeddings": 0}
+ON_GPU = ("embeddings", "views", "finetune", EXTERNAL)
+FIRST = {"pixels": 0, "embeddings": 0, "views": 0}
 
 
 @dataclass

@@ -9,10 +9,13 @@ from typing import Any
 
 from frostline import stages as steps
 from frostline.cache import Store, Workspace, part_files, read_manifest, spec_key
+from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.console import progress, say, say_epoch
 from frostline.depth.reading import Heads
+from frostline.extract.augmentation.settings import Augmentation
+from frostline.extract.augmentation.views import Views
 from frostline.probe.sweep.settings import Sweep
 from frostline.protocols import missing_images
 from frostline.study.external.planning import read_as
@@ -35,8 +38,11 @@ def lacking_rows(workspace: Workspace, step: Step) -> int:
     from frostline.cache.manifest import IMAGE_COLUMNS, as_keys
     from frostline.extract.pixels import distinct_images
 
-    manifest = read_manifest(workspace.manifest(step.cell.dataset), IMAGE_COLUMNS)
-    images = distinct_images(manifest)
+    path = workspace.manifest(step.cell.dataset)
+    if step.kind == "views":
+        images = steps.viewed_images(read_manifest(path), step_views(step))
+    else:
+        images = distinct_images(read_manifest(path, IMAGE_COLUMNS))
     if images.empty:
         return 0
     keys = as_keys(images["content_key"])
@@ -53,17 +59,45 @@ def _store_folders(workspace: Workspace, step: Step) -> list[Path]:
     """List the folders of the stores of a step: one, or one of each depth."""
     if step.kind == "pixels":
         return [workspace.pixels(step.cell.dataset) / spec_key(step.inputs["pixels"])]
-    stores = workspace.embeddings(step.cell.dataset, step.cell.backbone.name)
+    place = step.cell.dataset, step.cell.backbone.name
+    if step.kind == "views":
+        numbers = range(1, step.inputs["views"]["count"] + 1)
+        return [workspace.views(*place) / view_key(step, number) for number in numbers]
+    stores = workspace.embeddings(*place)
     return [stores / embedding_key(step, feature) for feature in step.features()]
+
+
+def step_views(step: Step) -> Views:
+    """Give the views that a step embeds or trains on."""
+    about = {name: value for name, value in step.inputs["views"].items() if name != "pixels"}
+    how = [about.pop(name) for name in ("count", "seed", "of", "split")]
+    return Views(how[0], Augmentation(**about), *how[1:])
+
+
+def view_key(step: Step, number: int) -> str:
+    """Compute the key of the store of a view."""
+    pixels = step.inputs["views"]["pixels"]
+    return spec_key(step_views(step).spec(_embedding_spec(step), pixels, number))
+
+
+def of_views(step: Step) -> dict[str, Any]:
+    """Give the keys of a sweep that say which views its heads train on; none where on none."""
+    if "views" not in step.inputs:
+        return {}
+    return {"views": step.inputs["views"]["count"], "views_key": view_key(step, 1)}
 
 
 def embedding_key(step: Step, feature: str | None = None) -> str:
     """Compute the key of the embedding store that a step fills or takes: its own, or of a depth."""
+    return spec_key(_embedding_spec(step, feature))
+
+
+def _embedding_spec(step: Step, feature: str | None = None) -> dict[str, Any]:
     names = ("pixels", "normalisation", "backbone", "weights", "compute")
     spec = {**{name: step.inputs[name] for name in names}, "storage": "float32"}
     spec["feature"] = step.inputs["feature"] if feature is None else feature
     head = step.inputs["classifier"]
-    return spec_key(numbered("embeddings", {**spec, **({"head": head} if head else {})}))
+    return numbered("embeddings", {**spec, **({"head": head} if head else {})})
 
 
 def study_heads(study: Study, cell: Cell, folds: str | None) -> Heads:
@@ -98,6 +132,7 @@ def study_sweep(study: Study, step: Step, name: str, key: str | None = None) -> 
         protocol=cell.entry.recipe,
         on_missing=missing_images(study.on_error),
         **vars(study.datasets[cell.dataset].columns()),
+        **of_views(step),
     )
 
 
@@ -133,13 +168,27 @@ def _embeddings(workspace: Workspace, study: Study, step: Step) -> dict[str, Any
     return {"store": last.key, "embedded": last.embedded, "skipped": last.skipped}
 
 
+def _views(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
+    """Embed the views of a step, next to the embeddings of the images themselves."""
+    cell, views = step.cell, step_views(step)
+    manifest = read_as(workspace, cell)
+    how = cell.network(), step.features(), study.machine()
+    filler = steps.views_filler(workspace, steps.store_filler(workspace, manifest, *how), views)
+    with progress(f"Embedding {step.name}") as update:
+        done = filler.fill(steps.viewed_images(manifest, views), update)
+    embedded = sum(one.embedded for one in done)
+    say(f"{step.name}: {counted(embedded, 'view')} embedded now.")
+    return {"stores": [one.key for one in done], "skipped": done[0].skipped}
+
+
 def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.depth.reading import read_one
-    from frostline.probe.run import Source, probe_head
+    from frostline.probe.run import make_source, probe_head
 
     cell = step.cell
     if "cv" in step.inputs:
         heads, key = study_heads(study, cell, step.inputs["cv"]), embedding_key(step)
+        heads = replace(heads, rows={**heads.rows, **of_views(step)})
         with progress(f"Folds of {step.name}", "heads") as update:
             runs = read_one(workspace, cell.dataset, cell.backbone.name, key, heads, update)
         return _cross_validated(workspace, step, runs)
@@ -151,20 +200,15 @@ def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
         hyperparameters=step.inputs["settings"],
         seed=cell.seed,
         protocol=cell.entry.recipe,
-        source=Source(
-            None,
-            embedding_key(step),
-            *_columns(study, step),
-            missing_images(study.on_error),
+        source=make_source(
+            key=embedding_key(step),
+            on_missing=missing_images(study.on_error),
+            **vars(study.datasets[cell.dataset].columns()),
             **cell.entry.of_patients(),
+            **of_views(step),
         ),
     )
     return _trained(workspace, step, run, new)
-
-
-def _columns(study: Study, step: Step) -> tuple[str, str]:
-    entry = study.datasets[step.cell.dataset]
-    return entry.label, entry.split
 
 
 def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
@@ -228,6 +272,13 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     from frostline.apply.dataset import score_dataset
 
     cell, trained = step.cell, record_done(workspace, step.inputs["run"])
+    weights = cell.network().weights
+    # Adapters are kept without their backbone.
+    file = (
+        weights
+        if is_lora(cell.entry.unfreeze) and weights not in ("pretrained", "random")
+        else None
+    )
     assert trained is not None  # a step that is needed is done
     points = trained.get("points", [])
     runs = trained.get("runs", []) or [run for _, names, _ in points for run in names]
@@ -240,6 +291,7 @@ def _external(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
             own_ids=step.inputs["ids"] == "own",
             device=study.machine().resolve()[0],
             on_missing=missing_images(study.on_error),
+            weights=file,
         )
         for run in runs
     ]
@@ -275,6 +327,7 @@ def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
 DO: dict[str, Callable[..., dict[str, Any]]] = {
     "pixels": _pixels,
     "embeddings": _embeddings,
+    "views": _views,
     "probe": _probe,
     "read": _read,
     "finetune": _finetune,

@@ -70,6 +70,9 @@ class Pool:
     groups : int [n], optional
         Number of each row's group where held-out rows are scored by group, as slices of patients
         are; -1 for rows that none holds out.
+    views : int [m, views], optional
+        For the first m rows, which are of images as they are, the rows of their augmented views; -1
+        where there is none. The rows behind these are views.
     """
 
     X: Any
@@ -77,6 +80,7 @@ class Pool:
     classes: list[str]
     reference: Index
     groups: Index | None = None
+    views: Index | None = None
 
     @cached_property
     def standard(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -95,6 +99,13 @@ class Pool:
         """Score what heads answer for held-out rows, [h, m, k], as test is scored: [h] each."""
         groups = None if self.groups is None else self.groups[rows]
         return score_heads(probabilities, self.codes[rows], groups)
+
+    def seen(self, rows: Index) -> Index:
+        """Give what trains on rows: these, then view 1 of each that has views, and so on."""
+        if self.views is None:
+            return rows
+        views = self.views[rows].T.ravel()
+        return np.concatenate([rows, views[views >= 0]])
 
     def names(self, rows: Index) -> NDArray[np.str_]:
         """Give the labels of rows: text [m]."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ import pandas as pd
 from frostline.cache import Store, Workspace, read_manifest
 from frostline.probe.embedded import Embedded, pooled_images, split_images, with_embeddings
 from frostline.probe.heads.scoring import METRICS, scored_groups
-from frostline.probe.heads.training import Fit, Index, Pool
+from frostline.probe.heads.training import Fit, Index, Part, Pool
 from frostline.probe.patients import to_patients
 from frostline.probe.sweep.head_run import Data, HeadRun
 from frostline.probe.sweep.run_files import Trained, write_run
 from frostline.probe.sweep.selection import Choice, choices
 from frostline.probe.sweep.training_rows import TrainingRows, training_rows
 from frostline.probe.sweep.validation_scores import missing, read_scores, text_of, write_scores
+from frostline.probe.views import add_views, viewed_part
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Images with and without embeddings, and what heads see of them."""
+    """Images with and without embeddings, and what heads see of them: these and their views."""
 
     images: pd.DataFrame
     embedded: Embedded
     pool: Pool
     store: Store
+    views: list[Store]
 
 
 def run_task(task: SweepTask) -> Done:
@@ -88,15 +90,19 @@ def load(workspace: Workspace, data: Data, pooled: bool) -> Loaded:
             if pooled
             else split_images(manifest, data.label, data.split)
         )
-    embedded = with_embeddings(images, store, data.dataset, on_missing=data.on_missing)
-    if data.pooling is not None:
-        embedded = to_patients(embedded, data.pooling)
+    plain = with_embeddings(images, store, data.dataset, on_missing=data.on_missing)
+    embedded = plain if data.pooling is None else to_patients(plain, data.pooling)
     # Features of test images standardise nothing, unless every image is a test image once.
     reference = embedded.rows("test") if pooled else embedded.rows("train", "val")
     codes = pd.Categorical(embedded.images["label"], categories=embedded.classes).codes
     groups = _groups(embedded, embedded.rows("test" if pooled else "val"))
     pool = Pool(embedded.X, codes.astype(np.intp), embedded.classes, reference, groups)
-    return Loaded(images, embedded, pool, store)
+    folder = workspace.views(data.dataset, data.backbone)
+    views = [Store.open(folder / key) for key in data.views]
+    if views:
+        part = viewed_part(pooled=pooled)
+        pool = add_views(pool, plain, embedded, views, data.pooling, part)
+    return Loaded(images, embedded, pool, store, views)
 
 
 def _groups(embedded: Embedded, held_out: Index) -> Index | None:
@@ -128,7 +134,7 @@ def train_runs(workspace: Workspace, runs: Sequence[HeadRun], loaded: Loaded) ->
     seconds = (time.perf_counter() - start) / len(runs)
     for run, own, picks, found in zip(runs, rows, chosen, heads, strict=True):
         trained = Trained(run, own, picks, found, round(seconds, 3))
-        write_run(workspace, trained, loaded.embedded, loaded.store)
+        write_run(workspace, trained, loaded.embedded, loaded.store, loaded.views)
 
 
 def _choices(workspace: Workspace, run: HeadRun) -> list[Choice]:
@@ -152,7 +158,7 @@ def _train_once(
     if trainer.train is None or read_scores(workspace, run) is not None:
         return None
     (part,) = rows.parts
-    table, heads = trainer.train(pool, part, run.candidates, run.shared, run.seed)
+    table, heads = trainer.train(pool, _seen(pool, part), run.candidates, run.shared, run.seed)
     name = np.array([text_of(run.candidates[0])], dtype=object)
     write_scores(workspace, run, _joined([table], name, None))
     return [heads]
@@ -170,13 +176,18 @@ def _score_missing(
     for kind in kinds:
         assert trainer is not None
         mine = [i for i, lacking in enumerate(new) if tuple(map(text_of, lacking)) == kind]
-        parts = [part for i in mine for part in rows[i].parts]
+        parts = [_seen(pool, part) for i in mine for part in rows[i].parts]
         tables = trainer.score(pool, parts, new[mine[0]], runs[0].shared, runs[0].seed)
         each = len(rows[mine[0]].parts)
         for place, i in enumerate(mine):
             own = tables[place * each : (place + 1) * each]
             table = _joined(own, np.array(kind, dtype=object), known[i])
             write_scores(workspace, runs[i], table)
+
+
+def _seen(pool: Pool, part: Part) -> Part:
+    """Let a part train on views, too; it is scored on images as they are."""
+    return replace(part, train=pool.seen(part.train))
 
 
 def _joined(parts: Sequence[pd.DataFrame], names: Any, known: pd.DataFrame | None) -> pd.DataFrame:
@@ -200,7 +211,8 @@ def _fit(
         # After cross-validation every fold has its own choice; else one serves both fits.
         each = picks if run.training.cv else picks * len(own.fits)
         fits += [
-            Fit(mine, pick.candidate, pick.epoch) for mine, pick in zip(own.fits, each, strict=True)
+            Fit(pool.seen(mine), pick.candidate, pick.epoch)
+            for mine, pick in zip(own.fits, each, strict=True)
         ]
     heads = iter(runs[0].kind.load_trainer().fit(pool, fits, runs[0].shared, runs[0].seed))
     return [[next(heads) for _ in own.fits] for own in rows]

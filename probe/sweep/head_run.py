@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.cache import Workspace, run_id, spec_key
+from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
 from frostline.cache.workspace import file_safe
 from frostline.probe.choices import OnMissing, Pooling
@@ -28,6 +29,9 @@ class Data:
         What to do about images that the store lacks.
     pooling : {"mean", "max", "attention"}, optional
         What makes one row of all images of a patient; None where a row is an image.
+    views : tuple of str
+        Keys of the stores of views 1, 2, … of training images; none where heads train on images
+        as they are.
     """
 
     dataset: str
@@ -39,6 +43,7 @@ class Data:
     split: str = "split"
     on_missing: OnMissing = "error"
     pooling: Pooling | None = None
+    views: tuple[str, ...] = ()
 
     def level(self) -> dict[str, str]:
         """Say that rows are patients, and of what they are made; nothing where they are images."""
@@ -129,13 +134,16 @@ class HeadRun:
             "split": self.data.split,
             "on_missing": self.data.on_missing,
             **self.data.level(),
+            **({"views": list(self.data.views)} if self.data.views else {}),
         }
         return numbered("probe", what)
 
     def head_words(self) -> str:
-        """Name the head in tables: of patients with the level, and with what pools their images."""
+        """Name the head in tables: with the level and what pools images, and how many views."""
         level = " ".join(word for word in self.data.level().values() if word != self.head)
-        return f"{self.head} ({level})" if level else self.head
+        views = f"{counted(len(self.data.views), 'view')}" if self.data.views else ""
+        more = ", ".join(filter(None, [level, views]))
+        return f"{self.head} ({more})" if more else self.head
 
     def scores_path(self, workspace: Workspace) -> Path:
         """Give the place of its validation scores."""
@@ -173,7 +181,9 @@ class HeadRun:
     def _slug(self, first: str) -> str:
         feature, set_ = file_safe(self.data.feature), self.training
         head = file_safe("-".join(dict.fromkeys([self.head, *self.data.level().values()])))
-        words = [first, file_safe(self.data.backbone), feature, head, self.protocol]
+        words = [first, file_safe(self.data.backbone), feature, head]
+        words += [f"views{len(self.data.views)}"] if self.data.views else []
+        words += [self.protocol]
         words += [] if set_.size is None else [f"n{set_.size}", f"d{set_.draw}"]
         words += [f"cv{set_.cv[0]}"] if set_.cv else []
         return "-".join([*words, f"s{self.seed}"])

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, Store, Workspace, choose_store, read_manifest
+from frostline.cache.stores.views import find_views
 from frostline.cache.tables.class_order import order_for_head
 from frostline.probe.embedded import (
     check_embedded,
@@ -25,6 +26,7 @@ from frostline.probe.sweep.draws import draw_order, group_folds
 from frostline.probe.sweep.head_run import Data, HeadRun, OtherData, TrainingSet
 from frostline.probe.sweep.settings import Sweep
 from frostline.probe.sweep.stores import feature_of, find_features
+from frostline.probe.views import check_views
 
 
 @dataclass
@@ -73,6 +75,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
             for store in stores:
                 # Before any worker starts, and before hours of other runs.
                 _check_embedded(workspace, sweep, backbone, store, {dataset: images, **others[1]})
+                views = _views(workspace, sweep, dataset, backbone, store, images)
                 data = Data(
                     dataset,
                     backbone,
@@ -82,6 +85,7 @@ def plan_sweep(workspace: Workspace, sweep: Sweep, keys: Sequence[str] | None = 
                     sweep.label,
                     sweep.split,
                     sweep.on_missing,
+                    views=tuple(view.key for view in views),
                 )
                 plan.runs += _runs(sweep, data, sets, others[0], orders)
     return plan
@@ -158,6 +162,23 @@ def _check_embedded(
             check_embedded(mine, found, name)
 
 
+def _views(
+    workspace: Workspace,
+    sweep: Sweep,
+    dataset: str,
+    backbone: str,
+    store: Store,
+    images: pd.DataFrame,
+) -> list[Store]:
+    """Find the views that heads train on; all training images have them."""
+    if not sweep.views:
+        return []
+    folder = workspace.views(dataset, backbone)
+    views = find_views(folder, store, sweep.views, sweep.views_key)
+    check_views(images, store, views, dataset, pooled=sweep.cv is not None)
+    return views
+
+
 def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[float], list[float]]:
     """Count the rows that a head of a sweep trains on, each set of them by itself.
 
@@ -168,6 +189,7 @@ def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[f
     (list of float, list of float)
         Where candidates are scored, and where the selected head is fitted. In a cross-validation
         two folds are left out where candidates are scored, and one where the selected is fitted.
+        Views of an image count as rows.
 
     Raises
     ------
@@ -179,10 +201,12 @@ def training_counts(manifest: Manifest, sweep: Sweep, head: str) -> tuple[list[f
         images = images.drop_duplicates(["group_id", "split"])
     if cv := sweep.folds():
         count, repeats = cv
-        without = [len(images) * (count - left_out) / count for left_out in (1, 2)]
+        rows_each = len(images) * (1 + sweep.views)
+        without = [rows_each * (count - left_out) / count for left_out in (1, 2)]
         return [without[1]] * (len(pairs(count)) * repeats), [without[0]] * (count * repeats)
     labelled = images[images["label"].notna()]
     rows = {part: int((labelled["split"] == part).sum()) for part in ("train", "val")}
+    rows["train"] *= 1 + sweep.views
     total = len(draw_order(images, "train", 0).groups)
     sets = _training_sets(sweep, images, "", [])
     shares = [1.0 if one.size is None else one.size / total for one in sets]

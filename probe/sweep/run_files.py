@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,15 +46,22 @@ class Trained:
     seconds: float
 
 
-def write_run(workspace: Workspace, trained: Trained, embedded: Embedded, store: Store) -> None:
+def write_run(
+    workspace: Workspace,
+    trained: Trained,
+    embedded: Embedded,
+    store: Store,
+    views: Sequence[Store] = (),
+) -> None:
     """Write what is not there of a run: first the head, last the predictions.
 
-    Predictions that exist say that the run is done.
+    Predictions that exist say that the run is done. `views` are the stores of what it trained on
+    besides the images themselves.
     """
     run, rows = trained.run, trained.rows
     order = declared_classes(workspace, run.data.dataset)
     sources = declared_sources(workspace, run.data.dataset)
-    meta = _describe(trained, embedded, store) | {"sources": sources}
+    meta = _describe(trained, embedded, store) | {"sources": sources} | _describe_views(views)
     if run.test:
         _write_other(workspace, trained, meta, order)
     path = workspace.predictions(run.run())
@@ -124,6 +132,14 @@ def _predictions(
     if run.data.pooling is None:
         return table
     return table.assign(**{IMAGES: images[IMAGES].to_numpy()})
+
+
+def _describe_views(views: Sequence[Store]) -> dict[str, Any]:
+    """Say which views a run trained on: how many, their seed, what changed them, their stores."""
+    if not views:
+        return {}
+    how = {name: value for name, value in views[0].spec["view"].items() if name != "number"}
+    return {"views": {"count": len(views), **how, "stores": [store.key for store in views]}}
 
 
 def _describe(trained: Trained, embedded: Embedded, store: Store) -> dict[str, Any]:

@@ -13,7 +13,15 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import spec_key
 from frostline.cache.validation import Seed, read_yaml, validated
 from frostline.cache.workspace import is_name
-from frostline.probe.choices import Level, OnMissing, Pool, Pooling, Protocol, SelectionMetric
+from frostline.probe.choices import (
+    MOST_VIEWS,
+    Level,
+    OnMissing,
+    Pool,
+    Pooling,
+    Protocol,
+    SelectionMetric,
+)
 from frostline.probe.heads.grids import AtLeastOne, LogisticGrid, Many
 from frostline.probe.heads.registry import HEADS, make_grid
 
@@ -56,6 +64,11 @@ class Sweep(BaseModel):
     pool : str, optional
         At that level, what makes one embedding of a patient's images for heads that take one: their
         `mean` (if None) or `max`.
+    views : int
+        Heads train on so many augmented views of every training image, too (docs/views.md).
+    views_key : str, optional
+        First digits of the key of one of the views, where there are those of several seeds or
+        changes.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -78,6 +91,8 @@ class Sweep(BaseModel):
     on_missing: OnMissing = "error"
     level: Level = "image"
     pool: Pool | None = None
+    views: int = Field(default=0, ge=0, le=MOST_VIEWS)
+    views_key: str | None = None
 
     def pooling(self, head: str) -> Pooling | None:
         """Say what makes one row of a patient's images for a head; None where images are rows."""
@@ -160,8 +175,9 @@ def parse_sweep(
         raise InputError(sentence if key in typed else f"{where}: {sentence}")
     if sweep.name:
         return sweep
-    # Older than levels: the names of sweeps of images stay what they were.
+    # Older than levels and views: the names of sweeps without them stay what they were.
     later = {"level", "pool"} if sweep.level == "image" else set()
+    later |= set() if sweep.views else {"views", "views_key"}
     digest = spec_key(sweep.model_dump(exclude={"name"} | later))[:8]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem or _words(sweep)).lstrip(".-")
     return sweep.model_copy(update={"name": f"{name}-{digest}"})
@@ -235,24 +251,29 @@ def _contradictions(sweep: Sweep, typed: Mapping[str, str]) -> Iterator[tuple[st
             f"{said('draws')} is for the sizes in {said('train_groups')}: name some, or leave it "
             "out.",
         )
-    yield from _level_contradictions(sweep, said)
+    yield from _row_contradictions(sweep, said)
     if sweep.cv is not None:
         yield from _cv_contradictions(sweep, sweep.cv, said)
 
 
-def check_level(sweep: Sweep, options: Mapping[str, str]) -> None:
-    """Refuse a level that does not go with the heads; `options` says how keys were typed.
+def check_rows(sweep: Sweep, options: Mapping[str, str]) -> None:
+    """Refuse a level or views that do not go with the rest; `options` says how keys were typed.
 
     Raises
     ------
     InputError
         The first contradiction, in a sentence.
     """
-    for _, sentence in _level_contradictions(sweep, lambda key: options.get(key, key)):
+    for _, sentence in _row_contradictions(sweep, lambda key: options.get(key, key)):
         raise InputError(sentence)
 
 
-def _level_contradictions(sweep: Sweep, said: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def _row_contradictions(sweep: Sweep, said: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    if sweep.views_key is not None and not sweep.views:
+        yield (
+            "views_key",
+            f"{said('views_key')} chooses among views: add {said('views')}, or leave it out.",
+        )
     bags = [name for name in sweep.heads if HEADS[name].bags]
     if sweep.level == "image" and bags:
         yield (

@@ -22,6 +22,7 @@ from frostline.report.depth.choice import (
 )
 from frostline.report.overlap import overlap_sentences
 from frostline.report.predictions import Predictions
+from frostline.report.similarity import Similarity
 from frostline.report.statistics.comparisons.aligned import align
 from frostline.report.statistics.comparisons.compare import check_options
 from frostline.report.statistics.comparisons.differences import Options, compare_family
@@ -129,6 +130,8 @@ class Curves:
     overlaps : dict
         Of backbones that were pretrained on images of the data set's sources, a sentence that says
         so.
+    similarity : Similarity, optional
+        How alike the embeddings of the depths that were read are, where it was asked for.
     """
 
     table: pd.DataFrame
@@ -136,6 +139,7 @@ class Curves:
     places: Mapping[str, Sequence[Place]]
     majority: float
     overlaps: Mapping[str, str] = field(default_factory=dict)
+    similarity: Similarity | None = None
 
     @property
     def dataset(self) -> str:

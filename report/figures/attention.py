@@ -75,13 +75,16 @@ def _images(
         len(patients), MOST_IMAGES, left=0.01, right=0.99, bottom=0.01, top=top, hspace=0.55
     )
     for row, (group, mine) in enumerate(patients):
-        for column, image in enumerate(_heaviest(mine).itertuples()):
+        shown = _heaviest(mine)
+        for column, (name, weight) in enumerate(
+            zip(shown["image_id"], 100 * shown["weight"], strict=True)
+        ):
             axes = figure.add_subplot(grid[row, column])
-            pixels = images.get(str(image.image_id))
+            pixels = images.get(str(name))
             if pixels is not None:
                 axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set_axis_off()
-            axes.set_title(f"{100 * image.weight:.2g}%", fontsize=SMALL, color=INK, pad=2)
+            axes.set_title(f"{weight:.2g}%", fontsize=SMALL, color=INK, pad=2)
             if column == 0:
                 place = axes.get_position()
                 figure.text(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROADS: dict[str, tuple[str, str, str, Any]] = {
     "read": ("read here, nothing trained", BLUE, "o", "-"),
     "train": ("train what lies behind", VERMILION, "s", (0, (4, 1.2))),
-    "lora": ("train adapters there (LoRA)", ORANGE, "v", (0, (3, 1, 1, 1))),
+    "lora": ("train LoRA adapters there", ORANGE, "v", (0, (3, 1, 1, 1))),
 }
 SCRATCH: tuple[str, str, Any] = ("from scratch", GREEN, (0, (1, 1)))
 MAJORITY: tuple[str, str, Any] = ("majority class", GREY, (0, (3, 1, 1, 1)))
@@ -143,17 +143,22 @@ def _curves(axes: Any, part: pd.DataFrame, places: list[Any], own: str, beside: 
         mine = mine.sort_values("depth")
         if mine.empty:
             continue
-        x = mine["depth"].to_numpy(float)
+        x, own_points = mine["depth"].to_numpy(float), mine.index.isin(trained.index)
         values = {name: scale * mine[name].to_numpy(float) for name in _DRAWN}
         if road == "read":
             faint = 0.1 if own else 0.16
             axes.fill_between(x, values["low"], values["high"], color=colour, alpha=faint, lw=0)
         else:  # few depths are trained, and nothing is known in between
-            axes.vlines(x + beside, values["low"], values["high"], color=colour, linewidth=1.0)
+            # To either side, as adapters and all of a block begin at the same depths.
+            bars = {name: values[name][own_points] for name in ("low", "high")}
+            aside = x[own_points] + (beside if road == "train" else -beside)
+            axes.vlines(aside, bars["low"], bars["high"], color=colour, linewidth=1.0)
         axes.plot(x, values["val_estimate"], color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
+        marked = np.flatnonzero(own_points).tolist()
         style: dict[str, Any] = {"marker": marker, "markersize": 4.5, "linewidth": 1.8}
+        style["markevery"] = marked  # where the roads meet, the point is that of reading
         axes.plot(x, values["estimate"], color=colour, linestyle=dash, **style)
-        chosen = mine["chosen"].to_numpy(bool) & mine.index.isin(trained.index)
+        chosen = mine["chosen"].to_numpy(bool) & own_points
         nested = part[part["road"] == NESTED["read" if road == "read" else "train"]]
         if chosen.any():
             _ring(axes, x[chosen], values["estimate"][chosen], nested)

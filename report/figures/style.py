@@ -245,6 +245,7 @@ def to_svg(figure: Figure) -> str:
 
 def _save(figure: Figure, *to: Any, **style: Any) -> None:
     """Save a figure; say once, and not for every letter, that the font lacks some."""
+    _without_ligatures(figure)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         figure.savefig(*to, **style)
@@ -257,6 +258,18 @@ def _save(figure: Figure, *to: Any, **style: Any) -> None:
             "Letters of some names are not in the font of the figures, and are boxes there.",
             stacklevel=2,
         )
+
+
+def _without_ligatures(figure: Figure) -> None:
+    """Write each letter as itself: a ligature is not found by a search in a PDF.
+
+    Matplotlib (since 3.11) embeds ligatures as a second font, which takes as long again.
+    """
+    from matplotlib.text import Text
+
+    if hasattr(Text, "set_fontfeatures"):
+        for text in figure.findobj(Text):
+            text.set_fontfeatures(("-liga",))
 
 
 def inline_svg(svg: str, name: str, description: str, *, adapt: bool = True) -> str:

@@ -235,7 +235,7 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
     head = head_kind(head)
     words = f"Frozen: embeddings ({features}) were computed once, and {HEADS.get(head, head)} "
     of_patients = f"the {pool} embedding of all images of each patient" if pool else "them"
-    found = [f"{words}was trained on {of_patients}."]
+    found = [f"{words}was trained on {of_patients}{_views_words(runs[0].get('views'))}."]
     tried = {run["candidates"] for run in runs if run["candidates"]}
     chosen = _listed(sorted({name for run in runs for name in run.get("validation") or {}}))
     if tried != {1} and tried and chosen:
@@ -246,6 +246,17 @@ def _head_sentences(head: str, runs: Sequence[Meta]) -> list[str]:
         again = "and what was chosen was fitted again to training and validation images"
     found[-1] = found[-1].removesuffix(".") + f", {again}."
     return [*found, *_seeds(runs)]
+
+
+def _views_words(views: Any) -> str:
+    """Say on which augmented views a head was trained besides."""
+    if not isinstance(views, Mapping) or not isinstance(views.get("count"), int):
+        return ""
+    told = {name: value for name, value in views.items() if name not in ("count", "stores", "crop")}
+    return (
+        f", and on {counted(views['count'], 'augmented view')} of each training image "
+        f"({_settings(told)})"
+    )
 
 
 def _tuned_sentences(unfreeze: str, runs: Sequence[Meta]) -> list[str]:

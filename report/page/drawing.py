@@ -19,6 +19,7 @@ from frostline.report import figures
 from frostline.report.depth.curve import Curves
 from frostline.report.depth.sentences import depth_sentences
 from frostline.report.figures.depth import depth_figure, panels_of
+from frostline.report.figures.similarity import similarity_figure
 from frostline.report.page import score_figures as scores
 from frostline.report.page import training_figures as training
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
@@ -145,11 +146,14 @@ def draw_depths(
         table = curves.table.drop(columns="notes")
         version = metadata.version("matplotlib")
         made_from = [table.to_csv(), str(curves.places), formats, version, STAGES["figures"]]
+        if curves.similarity is not None:
+            made_from.append(curves.similarity.table.to_csv())
         key = digest_of([*made_from, name, depth_sentences(curves)])
         path = folder / "statistics" / f"figures-depth-{number}.json"
         items = _read(path, key, folder)
         if items is None:
             items = [_write_depth(curves, name, folder, formats)]
+            items += _write_similarity(curves, name, folder, formats)
             _keep(path, key, items)
         drawn += items
     return drawn
@@ -179,6 +183,25 @@ def _write_depth(
     broad = figures.inline_svg(figures.to_svg(wide), f"{name}-broad", description)
     both = f'<div class="broad">{broad}</div><div class="narrow">{drawing.svg}</div>'
     return replace(drawing, svg=both), files
+
+
+def _write_similarity(
+    curves: Curves, name: str, folder: Path, formats: Sequence[str]
+) -> list[tuple[Drawing, list[str]]]:
+    if curves.similarity is None:
+        return []
+    heading = (
+        f"{curves.dataset}: Similarity of depths" if curves.dataset else "Similarity of depths"
+    )
+    words = f"Linear CKA of {len(curves.similarity.cka)} embeddings with each other, and RankMe."
+    own = similarity_name(name)
+    drawing = Drawing("similarity", own, heading, plain(f"{heading}. {words}"), "")
+    return [_write(drawing, similarity_figure(curves.similarity), folder, formats)]
+
+
+def similarity_name(depth: str) -> str:
+    """Name the files on similarity as those of depth of the same data set are named."""
+    return f"similarity-{depth.removeprefix('depth-')}"
 
 
 def _draw(

@@ -23,7 +23,13 @@ from frostline.report.manuscript.writing import manuscript
 from frostline.report.notes import in_words
 from frostline.report.overlap import overlap_sentences
 from frostline.report.page.computing import compute_numbers
-from frostline.report.page.drawing import Drawing, draw_all, draw_depths
+from frostline.report.page.drawing import (
+    Drawing,
+    depth_names,
+    draw_all,
+    draw_depths,
+    similarity_name,
+)
 from frostline.report.page.mistakes import Images
 from frostline.report.page.numbers import ReportNumbers
 from frostline.report.page.overview import overview_sentence, overview_table
@@ -111,6 +117,10 @@ def _texts(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Content
         table = pd.concat([curves.table for curves in content.depths], ignore_index=True)
         texts["tables/depth.csv"] = in_words(table).to_csv(index=False, lineterminator="\n")
         texts["tables/depth.json"] = depth_json(content.depths)
+        for name, curves in zip(depth_names(content.depths), content.depths, strict=True):
+            if curves.similarity is not None:
+                own = frame_to_csv(curves.similarity.table)
+                texts[f"tables/{similarity_name(name)}.csv"] = own
     if content.audits:
         texts["tables/data.md"] = data_markdown(content.audits)
     return texts | {"index.html": render_page(numbers, drawings, content)}

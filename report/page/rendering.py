@@ -20,7 +20,7 @@ from frostline.report.depth.curve import Curves
 from frostline.report.depth.overview import depth_table
 from frostline.report.depth.sentences import depth_paragraphs, misled_sentences
 from frostline.report.page.confusion import confusion_matrices
-from frostline.report.page.drawing import TITLES, Drawing, depth_names
+from frostline.report.page.drawing import TITLES, Drawing, depth_names, similarity_name
 from frostline.report.page.mistakes import Images, mistaken_images
 from frostline.report.page.numbers import DatasetNumbers, ReportNumbers
 from frostline.report.page.overview import overview_sentence, overview_table
@@ -111,7 +111,8 @@ def render_page(numbers: ReportNumbers, drawings: Sequence[Drawing], content: Co
             calibration=_calibration(numbers),
             external=_external(numbers),
             shared=content.shared,
-            figures=_by_kind([one for one in drawings if one.kind != "depth"]),
+            similarities=_similarities(found, drawings),
+            figures=_by_kind([one for one in drawings if one.kind in TITLES]),
             parts=[_part(part, numbers.primary) for part in numbers.datasets],
             operating=_table(operating_table(numbers.operating)) if len(numbers.operating) else "",
             data=_data(content.audits) if content.audits else None,
@@ -174,11 +175,13 @@ def _width(svg: str) -> float:
 def _by_kind(drawings: Sequence[Drawing]) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {kind: [] for kind in TITLES}
     for one in drawings:
-        number = int(one.name.rpartition("-")[2])
-        item = {"heading": one.heading, "svg": _markup(one.svg), "number": number}
-        item["wide"] = _width(one.svg) > MOST_WIDE
-        found[one.kind].append(item)
+        found[one.kind].append(_figure(one, int(one.name.rpartition("-")[2])))
     return found
+
+
+def _figure(drawing: Drawing, number: int) -> dict[str, object]:
+    item = {"heading": drawing.heading, "svg": _markup(drawing.svg), "number": number}
+    return {**item, "wide": _width(drawing.svg) > MOST_WIDE}
 
 
 def _depths(found: Mapping[str, Curves], drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
@@ -201,6 +204,19 @@ def _depths(found: Mapping[str, Curves], drawings: Sequence[Drawing]) -> list[di
         block = {"dataset": dataset, "shown": shown, "rest": rest}
         blocks.append(block | {"id": name, "picture": pictures[name]})
     return blocks
+
+
+def _similarities(found: Mapping[str, Curves], drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
+    """Give the heat map of the depths of each data set, and a sentence on its images."""
+    drawn = {one.name: one for one in drawings if one.kind == "similarity"}
+    return [
+        {
+            "figure": _figure(drawn[similarity_name(name)], number),
+            "said": [curves.similarity.sentence, *curves.similarity.left_out],
+        }
+        for number, (name, curves) in enumerate(found.items())
+        if curves.similarity is not None
+    ]
 
 
 def _part(part: DatasetNumbers, primary: str) -> dict[str, Any]:

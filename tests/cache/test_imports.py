@@ -16,6 +16,7 @@ import pytest
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.imports import import_embeddings, read_vectors
 from frostline.cache.tables import limits
+from frostline.cache.tables.matching import match_images
 from frostline.cache.tables.telling import telling_columns
 
 RNG = np.random.default_rng(0)
@@ -48,6 +49,51 @@ def test_numbers_order_the_columns(tmp_path: Path) -> None:
     TABLE.rename(columns=names)[["4", "2", "image_id", "1", "3"]].to_csv(path, index=False)
     assert read_vectors(path).names == ("1", "2", "3", "4")
     np.testing.assert_allclose(read_vectors(path).values, X, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_a_mapping_names_what_the_file_calls_otherwise(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    frame = TABLE.rename(columns={"image_id": "file"}).assign(prob_0=0.5, prob_1=0.5, image_id="x")
+    columns = {"image_id": "file", "embedding": "f*"}
+    if suffix == "npz":
+        np.savez(path, names=np.array(IDS), features=X)
+        columns = {"image_id": "names", "embedding": "features"}
+    else:
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    found = read_vectors(path, columns)
+    assert found.ids.tolist() == IDS
+    np.testing.assert_allclose(found.values, X, rtol=1e-6)
+    assert found.taken == ("array features" if suffix == "npz" else "columns f0…f3")
+    lists = TABLE[["image_id"]].assign(vector=list(X), f0=1.0, f1=2.0)
+    lists.to_parquet(tmp_path / "lists.parquet")
+    found = read_vectors(tmp_path / "lists.parquet", {"embedding": "vector"})
+    np.testing.assert_array_equal(found.values, X)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"image_id": "name"}, "{} has no column name, which --columns names for image_id, but "),
+        ({"embedding": "g*"}, "{} has no column like g*, which --columns names for embedding, "),
+        ({"embedding": "f*", "image_id": "f*"}, "--columns takes f* for embedding and image_id: "),
+        ({"image_id": "f*"}, "--columns image_id=f* has a star where none can be: in embedding"),
+        ({"embedding": "*f*"}, "--columns embedding=*f* has a star where none can be: in embed"),
+        (
+            {"label": "f0"},
+            "--columns names 'label', which is no column of embeddings: choose from ",
+        ),
+        ({}, "--columns is empty: name at least one column, or leave it out."),
+    ],
+)
+def test_a_wrong_mapping_is_a_sentence(
+    tmp_path: Path, columns: dict[str, str], sentence: str
+) -> None:
+    path = tmp_path / "t.csv"
+    TABLE.to_csv(path, index=False)
+    with pytest.raises(InputError) as caught:
+        read_vectors(path, columns)
+    assert str(caught.value).startswith(sentence.format(path))
 
 
 @pytest.mark.parametrize(
@@ -218,3 +264,53 @@ def test_a_parquet_bomb_is_refused_before_it_is_unpacked(
     numbers = {"f0": np.arange(100_000.0)}
     pq.write_table(pa.table({"image_id": short, **numbers}), path, store_schema=False)
     assert refused(path) == f"Image id {'x' * 100!r} occurs twice in {path}: keep one row."
+
+
+@pytest.mark.parametrize(
+    ("theirs", "how"),
+    [
+        (["a/1.png", "b/2.png", "7.png"], ""),
+        (["1.png", "2.png", "7.png"], "file names"),
+        (["/data/a/1.png", "C:\\data\\2.png", "x"], "file names"),
+        (["1", "2", "7"], "file names without their endings"),
+        (["1.jpg", "2.jpg", "7.png"], "file names without their endings"),
+    ],
+)
+def test_images_are_found_by_the_names_of_others(theirs: list[str], how: str) -> None:
+    found = match_images(pd.Series(theirs), ["b/2.png", "a/1.png", "3.png"], "t.csv", "set")
+    assert found.ids.fillna("none").tolist() == ["a/1.png", "b/2.png", "none"]
+    assert found.how == how
+
+
+def test_slices_are_found_by_the_name_of_their_volume() -> None:
+    ours = ["p1/flair.nii.gz#z=3", "p1/flair.nii.gz#z=13"]
+    found = match_images(pd.Series(["flair#z=13"]), ours, "t.csv", "set")
+    assert found.ids.tolist() == ours[1:]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "sentence"),
+    [
+        (
+            ["1.png"],
+            ["a/1.png", "b/1.png"],
+            "t.csv: '1.png' may be 'a/1.png' or 'b/1.png' of data set 'set'; name images by their "
+            "image_id.",
+        ),
+        (
+            ["x/1.png", "y/1.png"],
+            ["a/1.png"],
+            "t.csv: image 'a/1.png' of data set 'set' occurs twice; keep one row an image.",
+        ),
+        (
+            ["scan.5"],
+            ["scan.png"],
+            "No image_id of t.csv is in data set 'set': they look like 'scan.5' there and like "
+            "'scan.png' here.",
+        ),
+    ],
+)
+def test_never_another_image(theirs: list[str], ours: list[str], sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        match_images(pd.Series(theirs), ours, "t.csv", "set")
+    assert str(caught.value) == sentence

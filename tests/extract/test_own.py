@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from frostline.apply.load import load_run
+import frostline
+from frostline.apply.load import Weights, load_run
 from frostline.cache import EmbeddingStore, InputError, Workspace, find_stores
 from frostline.doctor.stores import check_store
 from frostline.extract.backbones.backbone import load_backbone
@@ -26,6 +27,7 @@ from frostline.extract.images.transform import Transform
 from frostline.extract.index import index_dataset
 from frostline.extract.pixels import pixel_source
 from frostline.probe.run import probe_head
+from frostline.report import read_predictions
 from frostline.stages import Machine, Network, extract
 
 from .test_embed import NORMALISATION, make_images
@@ -79,8 +81,21 @@ def test_a_module_is_embedded_and_probed_by_its_name(place: Workspace, tmp_path:
     run, trained = probe_head(place, "set", "my-net", head="centroid")
     assert trained
     assert "my-net" in run
-    with pytest.raises(InputError, match="was trained on embeddings of your own module or transf"):
+    with pytest.raises(
+        InputError, match="was trained on embeddings of your own module 'my-net', w"
+    ):
         load_run(place, run, device="cpu")
+    with pytest.raises(
+        InputError, match="was trained on my-net with other weights than own module"
+    ):
+        load_run(place, run, weights=Weights(module=net(seed=1)))
+    face = frostline.Workspace(place.root)
+    new = face.predict(run, tmp_path / "images", module=module).table
+    own = read_predictions(place.predictions(run)).table.set_index("image_id")
+    own = own[own["split"] == "test"]  # answers of the head that is kept
+    new.index = [str(Path(image).relative_to(tmp_path / "images")) for image in new["image_id"]]
+    names = ["prob_a", "prob_b"]
+    np.testing.assert_allclose(new.loc[own.index, names], own[names], atol=1e-6)
 
 
 def test_a_transform_gives_what_the_module_sees(place: Workspace, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from frostline.cache import InputError
+from frostline.extract.augmentation.augment import augment, centre_crop
+from frostline.extract.augmentation.settings import AUGMENTATIONS, STRENGTHS, kept_geometry
+from frostline.extract.augmentation.warp import resized_boxes
 from frostline.extract.images.geometry import Geometry
-from frostline.finetune.inputs.augment import augment, centre_crop
 from frostline.finetune.inputs.batches import Place
 from frostline.finetune.inputs.chance import draw_chance
-from frostline.finetune.inputs.warp import resized_boxes
-from frostline.finetune.recipe import AUGMENTATIONS, STRENGTHS, Recipe
-from frostline.finetune.task import kept_geometry
+from frostline.finetune.recipe import Recipe
 
 CROPPED = Recipe(augmentation=("random_crop",))
 STRONG: dict[str, Any] = {

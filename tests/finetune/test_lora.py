@@ -237,7 +237,7 @@ def test_no_such_targets(value: str) -> None:
 
 
 def test_without_peft_a_sentence(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> None:
-    monkeypatch.setattr("frostline.finetune.lora.find_spec", lambda _: None)
+    monkeypatch.setattr("frostline.finetune.recipe.find_spec", lambda _: None)
 
     def never() -> Any:
         raise AssertionError

@@ -19,11 +19,11 @@ from finetune_toy import SIZE, SPEC, fill_workspace, load, make_task
 from pretended import MEMORY, Seen, pretended_gpu
 
 from frostline.cache import Store, Workspace, spec_key
+from frostline.extract.augmentation.settings import AUGMENTATIONS
 from frostline.finetune import Recipe, Task
 from frostline.finetune.inputs.boundary import Boundary
 from frostline.finetune.inputs.pixels import HeldPixels, Part, StorePixels, held
 from frostline.finetune.model import Classifier
-from frostline.finetune.recipe import AUGMENTATIONS
 from frostline.finetune.run import finetune_run
 from frostline.finetune.task import Execution
 from frostline.finetune.training import optim

@@ -137,10 +137,10 @@ def test_the_page_lists_every_field_with_its_default(protocol: str) -> None:
         ),
         (
             {"learning_rate": 1e-3},
-            "The recipe has no field 'learning_rate': there are epochs, batch_size, optimizer, lr, "
+            "The recipe has no field 'learning_rate': there are augmentation, degrees, "
+            "translate, scale, shear, gaussian_noise, epochs, batch_size, optimizer, lr, "
             "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
-            "clip_grad_norm, augmentation, degrees, translate, scale, shear, gaussian_noise, "
-            "class_weights, label_smoothing, ema, patience, lora_r, lora_alpha, "
+            "clip_grad_norm, class_weights, label_smoothing, ema, patience, lora_r, lora_alpha, "
             "lora_target_modules.",
         ),
         ({"lr": "fast"}, "The recipe: lr must be a valid number, not 'fast'."),

@@ -13,10 +13,11 @@ from test_augment import photos
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
-from frostline.finetune.inputs.augment import augment
+from frostline.extract.augmentation.augment import augment
+from frostline.extract.augmentation.chance import as_shares, hashed, normal
+from frostline.extract.augmentation.warp import _sampled, affine_matrices
 from frostline.finetune.inputs.batches import Place
-from frostline.finetune.inputs.chance import as_shares, draw_chance, hashed, normal
-from frostline.finetune.inputs.warp import _sampled, affine_matrices
+from frostline.finetune.inputs.chance import draw_chance
 from frostline.finetune.recipe import Recipe
 
 SIDE, COUNT = 81, 400

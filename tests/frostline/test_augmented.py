@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -33,6 +34,7 @@ AUGMENTED = (
 )
 
 
+@pytest.mark.slow
 def test_a_killed_training_that_goes_on_is_equal_to_the_bit(indexed: Run, tmp_path: Path) -> None:
     untouched = tmp_path / "before"
     shutil.copytree(workspace(tmp_path).root, untouched)

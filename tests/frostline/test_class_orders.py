@@ -164,6 +164,7 @@ def test_a_study_declares_the_order_and_the_positive_class(tmp_path: Path) -> No
     assert found["estimate"].iloc[0] == pytest.approx(score, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_report_is_written_again_for_an_order_that_index_declares(tmp_path: Path) -> None:
     path = study(tmp_path, ["AMD", "Non-AMD"])
     settings = ["primary_metric=average_precision"]
@@ -211,6 +212,7 @@ def test_numbers_are_names_of_classes_in_a_study(tmp_path: Path) -> None:
         path.write_text(text)
 
 
+@pytest.mark.slow
 def test_a_study_whose_recipe_selects_by_an_ordinal_metric_needs_an_order(tmp_path: Path) -> None:
     path = study(tmp_path, ORDER)
     content = yaml.safe_load(path.read_text())

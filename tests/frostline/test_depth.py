@@ -101,6 +101,7 @@ def test_both_roads_by_one_command(indexed: Path, frostline: Run) -> None:
     assert Path(one.stdout.splitlines()[0]).name in before
 
 
+@pytest.mark.slow
 def test_training_is_said_with_the_time_of_embedding_and_reading(
     indexed: Path, frostline: Run
 ) -> None:
@@ -168,6 +169,7 @@ def test_few_groups_are_read_by_cross_validation(indexed: Path, frostline: Run) 
     assert set(read(indexed)[0]["road"]) == {"read"}
 
 
+@pytest.mark.slow
 def test_slices_choose_by_patient_as_evaluate_scores_them(tmp_path: Path, frostline: Run) -> None:
     make_phantom_glioma(tmp_path / "glioma", 30)
     pattern = "{patient}/{patient}_%s.nii.gz"

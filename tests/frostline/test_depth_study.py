@@ -126,6 +126,7 @@ def test_a_pair_of_methods_has_one_answer(finished: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_depth_trained_is_named_beside_another_protocol(tmp_path: Path) -> None:
     """They differ in their rate alone, and no table says a run's digits for a name."""
     make_images(tmp_path / "images", 48)
@@ -142,6 +143,7 @@ def test_what_depth_trained_is_named_beside_another_protocol(tmp_path: Path) -> 
         assert re.search(rf"last block fine-tuned[^<]*, {protocol}\b", page)
 
 
+@pytest.mark.slow
 def test_the_report_is_written_again_for_another_metric(finished: Path) -> None:
     folder = report_study(Workspace(finished / "ws"), study_at(finished, "primary_metric=roc_auc"))
     assert set(points(finished)["metric"]) == {"roc_auc"}
@@ -299,6 +301,7 @@ def test_one_mind_about_unreadable_images_on_both_roads(
     broken.write_bytes(sound)
 
 
+@pytest.mark.slow
 def test_a_data_set_without_a_root_is_the_one_that_is_indexed(
     tmp_path: Path, frostline: Run
 ) -> None:

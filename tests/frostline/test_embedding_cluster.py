@@ -96,6 +96,7 @@ def rows_of(folder: Path) -> dict[bytes, bytes]:
     return {key.tobytes(): row.tobytes() for key, row in found}
 
 
+@pytest.mark.slow
 def test_dask_completes_what_a_killed_worker_had_begun(
     ws: frostline.Workspace,
     workers: tuple[str, Path, dict[int, subprocess.Popen[bytes]]],

@@ -315,6 +315,7 @@ def test_grey_images_of_a_run_are_grey_elsewhere(tmp_path: Path, no_page: None) 
     test_the_numbers_are_those_of_predict(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_at_every_depth_is_scored_at_every_depth(again: Path) -> None:
     protocols = {"depth": {"recipe": "standard", "feature": "blocks", "image_size": 32}}
     workspace = Workspace(again / "ws")
@@ -360,6 +361,7 @@ def test_files_of_both_are_never_taken_for_seeds_of_one_method(finished: Path) -
     assert done.exit_code == 1
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = PAGE.read_text("utf-8").split("## Another hospital")[1].split("\n## ")[0]
     study, commands = re.findall(r"```(?:yaml|sh)\n(.*?)```", text, re.DOTALL)

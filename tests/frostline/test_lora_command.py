@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
 import yaml
+from PIL import Image, ImageOps
+from safetensors.torch import save_file
 
+from frostline import stages
 from frostline.cache import InputError, Workspace
 from frostline.cli import app
 from frostline.report import read_predictions
@@ -19,7 +24,7 @@ from frostline.study.depth_data import study_curves
 from frostline.study.file import Study, parse_study
 from frostline.study.plan import study_cells
 from frostline.study.results import read_state
-from frostline.study.runner import run_study
+from frostline.study.runner import plan_study, run_study
 
 from .conftest import make_images
 
@@ -154,12 +159,10 @@ def test_a_study_names_adapters_in_words(place: Path) -> None:
 
 @pytest.mark.slow
 def test_adapters_are_points_of_the_picture(place: Path) -> None:
-    from frostline import stages
-
     ws = Workspace(place / "ws")
     network = stages.Network("timm:test_vit", "random", None, None, "standard", 32)
     question = Question(("lora", "lora:2", "2"), cv="none", changes={"epochs": "1", "lora_r": "3"})
-    study: Study = depth_study(ws, "chest", [network], question, stages.Machine("cpu"))
+    study: Study = depth_study("chest", [network], question, stages.Machine("cpu"))
     outcome = run_study(ws, study)
     outcome.check()
     assert outcome.report is not None
@@ -173,10 +176,62 @@ def test_adapters_are_points_of_the_picture(place: Path) -> None:
     }
     assert trained["chosen"].sum() == 1
     figure = (outcome.report / "figures" / "depth-chest.svg").read_text(encoding="utf-8")
-    assert "train adapters there (LoRA)" in figure
-    with pytest.raises(InputError, match="lora_r is for adapters"):
-        depth_study(ws, "chest", [network], Question(("2",), changes={"lora_r": "3"}))
+    assert "train LoRA adapters there" in figure
+    many = depth_study("chest", [network], Question(("lora:9",), cv="none"))
     with pytest.raises(InputError, match="fewer than the lora:9 of --train"):
-        depth_study(ws, "chest", [network], Question(("lora:9",), cv="none"))
-    with pytest.raises(InputError, match="--train takes numbers of last blocks, lora, lora:N"):
-        depth_study(ws, "chest", [network], Question(("norm",)))
+        run_study(ws, many, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("train", "changes", "message"),
+    [
+        ("2", {"lora_r": "3"}, "lora_r is for adapters"),
+        ("Lora", {}, "--train takes numbers of last blocks, lora, lora:N"),
+        ("norm", {}, "--train does not take norm, which leaves nothing frozen at the input"),
+        ("first:2", {}, "--train does not take first:2, which leaves nothing frozen at the input"),
+    ],
+)
+def test_what_has_no_depth(train: str, changes: dict[str, Any], message: str) -> None:
+    network = stages.Network("timm:test_vit", "random", None, None, "standard", 32)
+    with pytest.raises(InputError, match=re.escape(message)):
+        depth_study("chest", [network], Question((train,), changes=changes))
+
+
+def test_without_peft_a_study_says_so_before_anything_is_computed(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frostline.finetune.recipe.find_spec", lambda _: None)
+    ws = Workspace(tmp_path / "ws")
+    images = {"chest": {"root": str(place / "images"), "group_pattern": r"(patient\d+)"}}
+    plan = plan_study(ws, parse_study({**STUDY, "datasets": images}, "s.yaml"))
+    needs = "Unfreeze lora needs peft: run `pip install 'frostline[lora]'`."
+    name = "chest/timm:test_vit/way-%s/0"
+    assert plan.failed == {name % "lora": needs, name % "lora4": needs}
+    assert [step.name for step in plan.runs()] == [name % "none", name % "all"]
+    words = ("depth", "-d", "chest", *TINY, "--train", "lora", "--cv", "none")
+    with pytest.raises(InputError, match="needs peft"):
+        command(tmp_path, *words)
+    assert not list((tmp_path / "ws").rglob("part-*.h5"))
+
+
+def test_adapters_of_a_backbone_from_a_file_are_scored_elsewhere(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    monkeypatch.setattr("frostline.study.runner.update_report", lambda *_, **__: None)
+    make_images(tmp_path / "other", 12)
+    for path in (tmp_path / "other").rglob("*.png"):
+        ImageOps.invert(Image.open(path).convert("RGB")).save(path)  # no image of the other set
+    image = {"root": str(tmp_path / "other"), "group_pattern": r"(patient\d+)"}
+    changes = {
+        "external": {"other": {**image, "ids": "own"}},
+        "backbones": [{"name": "timm:test_vit", "weights": str(tmp_path / "vit.safetensors")}],
+        "protocols": {"way": {**STUDY["protocols"]["way"], "unfreeze": "lora:2", "head": None}},
+    }
+    ws = Workspace(place / "ws")
+    outcome = run_study(ws, parse_study({**STUDY, **changes}, "s.yaml"))
+    outcome.check()
+    (own, other) = (read_predictions(path) for path in outcome.predictions)
+    assert other.meta["trained_run"] == own.run
+    assert len(other.table) == 12

@@ -88,6 +88,7 @@ SLICES = "index new --root volumes --kind mri-slices --table grades.csv --label-
 SLICES += " --group-column patient --image '{patient}_flair.nii.gz' --mask '{patient}_mask.nii.gz'"
 BARE = SLICES.replace(" --mask '{patient}_mask.nii.gz'", "")
 EXTRACT = f"extract --dataset mine {TINY}"
+VIEWS = f"{EXTRACT} --views 1 --set degrees=5"
 FINETUNE = f"finetune --dataset mine {TINY} --unfreeze 1 --epochs 1"
 PROBE = "probe --dataset mine --backbone timm:test_vit --head knn"
 ATTENTION = PROBE.replace("knn", "attention") + " --level patient --set C=1"
@@ -109,6 +110,8 @@ DEPTH = f"depth --dataset mine {TINY}"
 RUN = "run study.yaml"
 DRY = f"{RUN} --dry-run"
 IMPORT = "cache import theirs.npz --dataset mine --backbone theirs"
+ALIKE = "cache similarity --dataset mine"
+ANSWERS = "predictions import guesses.csv --dataset mine --name them --columns image_id=file"
 STORE = "cache export --dataset mine --backbone timm:test_vit"
 
 ROWS: dict[str, Acts | Refused | Passes] = {
@@ -205,6 +208,12 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "extract --shard": Acts(
         EXTRACT.replace("mine", "two"), EXTRACT.replace("mine", "two") + " --shard 0/2"
     ),
+    "extract --views": Acts(VIEWS, VIEWS.replace("views 1", "views 2")),
+    "extract --set": Acts(VIEWS, VIEWS.replace("degrees=5", "degrees=6")),
+    "extract --set --views": Refused(VIEWS, f"{EXTRACT} --set degrees=5", "is for --views"),
+    "extract --seed": Acts(VIEWS, f"{VIEWS} --seed 1"),
+    "extract --views-of": Acts(VIEWS, f"{VIEWS} --views-of all"),
+    "extract --split": Refused(VIEWS, f"{VIEWS} --split fold", "fold"),
     "extract --fail-on-skip": Refused(EXTRACT, f"{EXTRACT} --fail-on-skip", "--on-error skip"),
     "extract --workspace": Refused(EXTRACT, f"{EXTRACT} --workspace other", "no data set"),
     "probe --dataset": Refused(PROBE, PROBE.replace("mine", "two"), "two"),
@@ -223,6 +232,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "probe --split": Refused(PROBE, f"{PROBE} --split fold", "fold"),
     "probe --level": Acts(PROBE, f"{PROBE} --level patient"),
     "probe --pool": Acts(f"{PROBE} --level patient", f"{PROBE} --level patient --pool max"),
+    "probe --views": Acts(PROBE, f"{PROBE} --views 1"),
+    "probe --views-key": Refused(
+        f"{PROBE} --views 1", f"{PROBE} --views 1 --views-key z", "starts with 'z'"
+    ),
     "probe --figure": Acts(ATTENTION, f"{ATTENTION} --figure weights.png"),
     "probe --with-images": Acts(
         f"{ATTENTION} --figure weights.png", f"{ATTENTION} --figure weights.png --with-images"
@@ -261,6 +274,8 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "sweep --split": Refused(SWEEP, f"{SWEEP} --split fold", "fold"),
     "sweep --level": Acts(SWEEP, f"{SWEEP} --level patient"),
     "sweep --pool": Acts(f"{SWEEP} --level patient", f"{SWEEP} --level patient --pool max"),
+    "sweep --views": Acts(SWEEP, f"{SWEEP} --views 1"),
+    "sweep --views-key": Refused(SWEEP, f"{SWEEP} --views-key z", "add --views, or leave it out"),
     "sweep --workspace": Refused(SWEEP, f"{SWEEP} --workspace other", "no data set"),
     # Depth: what the command does with them is in test_depth.py.
     "depth --dataset": Passes(DEPTHS, DEPTH, DEPTH.replace("mine", "two")),
@@ -386,6 +401,9 @@ ROWS: dict[str, Acts | Refused | Passes] = {
         EVALUATE, f"{EVALUATE} --figure subgroups.png", "give --by too"
     ),
     "evaluate --classes": Acts(PRECISION, f"{PRECISION} --classes well --classes sick"),
+    "evaluate --columns": Acts(
+        "evaluate guesses.csv", "evaluate guesses.csv --columns prediction=second"
+    ),
     "evaluate --positive": Acts(PRECISION, f"{PRECISION} --positive sick"),
     "evaluate --net-benefit": Acts(BENEFIT, BENEFIT.replace("0.2", "0.1,0.3")),
     "evaluate --calibration": Acts("evaluate knn.parquet", CALIBRATION),
@@ -477,6 +495,10 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     ),
     "compare --figure": Acts(COMPARE, f"{COMPARE} --figure pairs.svg"),
     "compare --classes": Acts(BY_PRECISION, f"{BY_PRECISION} --classes well,sick"),
+    "compare --columns": Acts(
+        "compare guesses.csv others.csv --columns image_id=file",
+        "compare guesses.csv others.csv --columns image_id=file,prediction=second",
+    ),
     "compare --positive": Acts(BY_PRECISION, f"{BY_PRECISION} --positive sick"),
     "compare --format": Acts(COMPARE, f"{COMPARE} --format markdown"),
     "report --set": Acts("report done.yaml", "report done.yaml --set primary_metric=f1_weighted"),
@@ -592,9 +614,33 @@ ROWS: dict[str, Acts | Refused | Passes] = {
     "cache export --workspace": Refused(
         f"{STORE} out.csv", f"{STORE} out.csv --workspace other", "no data set"
     ),
+    "cache similarity --dataset": Refused(ALIKE, ALIKE.replace("mine", "nothing"), "nothing"),
+    "cache similarity --backbone": Refused(
+        ALIKE, f"{ALIKE} --backbone resnet50", "no embeddings of 'mine' by 'resnet50'"
+    ),
+    "cache similarity --most-images": Acts(ALIKE, f"{ALIKE} --most-images 10"),
+    "cache similarity --seed": Acts(
+        f"{ALIKE} --most-images 10", f"{ALIKE} --most-images 10 --seed 1"
+    ),
+    "cache similarity --format": Acts(ALIKE, f"{ALIKE} --format csv"),
+    "cache similarity --figure": Acts(ALIKE, f"{ALIKE} --figure alike.svg"),
+    "cache similarity --workspace": Refused(
+        ALIKE, f"{ALIKE} --workspace other", "There are no embeddings of 'mine'"
+    ),
     "cache import --dataset": Refused(IMPORT, IMPORT.replace("mine", "nothing"), "nothing"),
     "cache import --backbone": Acts(IMPORT, f"{IMPORT}2"),
     "cache import --spec": Acts(IMPORT, f"{IMPORT} --spec spec.json"),
+    "cache import --columns": Acts(IMPORT, f"{IMPORT} --columns embedding=Y"),
+    "predictions import --dataset": Refused(
+        ANSWERS, ANSWERS.replace("mine", "nothing"), "no data set 'nothing'"
+    ),
+    "predictions import --name": Acts(ANSWERS, ANSWERS.replace("them", "others")),
+    "predictions import --columns": Acts(ANSWERS, f"{ANSWERS},prediction=second"),
+    "predictions import --label": Refused(ANSWERS, f"{ANSWERS} --label group_id", "the label of"),
+    "predictions import --split": Refused(ANSWERS, f"{ANSWERS} --split part", "no column 'part'"),
+    "predictions import --workspace": Refused(
+        ANSWERS, f"{ANSWERS} --workspace other", "no data set"
+    ),
     "cache import --workspace": Refused(IMPORT, f"{IMPORT} --workspace other", "no data set"),
 }
 
@@ -609,6 +655,7 @@ PREPARING = (
     "index leaking --root leaky --kind table --table leaking.csv --image-column file "
     "--label-column label --split-column part",
     EXTRACT,
+    VIEWS,
     EXTRACT.replace("mine", "again"),
     EXTRACT.replace("mine", "grown"),
     PROBE,
@@ -678,8 +725,12 @@ def make_tables() -> None:
     shutil.copytree("images", "leaky")
     shutil.copy(Path("images", files[0]), "leaky/again.png")
     twice.to_csv("leaking.csv", index=False)
-    np.savez("theirs.npz", image_id=np.array(files), X=np.ones((len(files), 3), np.float32))
+    ones = np.ones((len(files), 3), np.float32)
+    np.savez("theirs.npz", image_id=np.array(files), X=ones, Y=ones[:, :2])
     Path("spec.json").write_text('{"made": "elsewhere"}')
+    guesses = table[["file", "label", "patient"]].assign(prediction="sick", second=table["label"])
+    guesses.to_csv("guesses.csv", index=False)
+    guesses.assign(prediction="well", second="sick").to_csv("others.csv", index=False)
 
 
 def make_volumes() -> None:
@@ -852,7 +903,13 @@ def arguments_of(function: str, line: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", seen[0])
 
 
-@pytest.mark.parametrize("row", ROWS)
+# It computes all that the same line without it does.
+SLOW = ("depth --dry-run",)
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in SLOW)) for row in ROWS]
+)
 def test_an_option_acts_or_is_refused(row: str, copies: Copies) -> None:
     case = ROWS[row]
     if isinstance(case, Passes):

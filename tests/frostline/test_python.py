@@ -23,7 +23,18 @@ from frostline.stages import Machine
 from .conftest import make_images
 
 # In this order, each with what the ones before it made.
-STAGES = ("index", "audit", "extract", "probe", "finetune", "sweep", "predict", "run", "depth")
+STAGES = (
+    "index",
+    "audit",
+    "extract",
+    "probe",
+    "finetune",
+    "sweep",
+    "predict",
+    "run",
+    "depth",
+    "similarity",
+)
 STUDY = {
     "name": "small",
     "datasets": {"mine": {"root": "images", "group_pattern": "(patient[0-9]+)"}},
@@ -131,9 +142,9 @@ def test_every_command_has_a_method() -> None:
 
     commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     methods = {name for name in vars(face.Workspace) if not name.startswith("_")}
-    functions = {"evaluate", "compare"}
-    assert methods <= commands
-    assert commands - methods - functions <= {"cache", "doctor", "demo"}
+    functions, imports = {"evaluate", "compare"}, {"import_embeddings", "import_predictions"}
+    assert methods - imports <= commands
+    assert commands - methods - functions <= {"cache", "predictions", "doctor", "demo"}
     for name in methods:
         assert len(inspect.signature(getattr(face.Workspace, name)).parameters) <= 14, name
 

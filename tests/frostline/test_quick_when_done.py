@@ -70,6 +70,7 @@ def test_a_finished_extraction_takes_no_torch(folder: Path) -> None:
     commands = [
         (*EXTRACT, *VIT, *RANDOM),
         (*EXTRACT, *VIT, *RANDOM, "--feature", "blocks"),
+        (*EXTRACT, *VIT, *RANDOM, "--views", "1", "--set", "augmentation=color_jitter"),
         (*EXTRACT, "--backbone", "timm:test_resnet", *RANDOM, "--protocol", "standard"),
         (*EXTRACT, "--backbone", "effnet-lite0"),
     ]
@@ -85,8 +86,11 @@ def test_a_finished_extraction_takes_no_torch(folder: Path) -> None:
 def test_a_finished_probe_and_its_table_take_little(folder: Path) -> None:
     run(folder, *EXTRACT, *VIT, *RANDOM, "--feature", "cls")
     probe = ("probe", "-d", "set", *VIT, "--head", "logistic", "--feature", "cls")
+    run(folder, *EXTRACT, *VIT, *RANDOM, "--views", "1", "--set", "degrees=5")
+    run(folder, *probe, "--views", "1")
+    assert imported(folder, (*probe, "--views", "1"))[1] == [[]]
     run(folder, *probe)
-    (file,) = (folder / "frostline-workspace/predictions").glob("*logistic*.parquet")
+    (file,) = (folder / "frostline-workspace/predictions").glob("*logistic-paper*.parquet")
     commands = (probe, ("evaluate", str(file)), ("compare", str(file), str(file)))
     assert imported(folder, *commands)[1] == [[]] * len(commands)
 
@@ -103,6 +107,7 @@ replicates: 100
 """
 
 
+@pytest.mark.slow
 def test_a_finished_training_depth_and_study_take_little(folder: Path) -> None:
     (folder / "small.yaml").write_text(STUDY)
     network = ("-d", "set", *VIT, *RANDOM, "--image-size", "32")

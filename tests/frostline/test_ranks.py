@@ -44,7 +44,7 @@ def test_commands_that_do_not_share_their_work_are_refused(
     monkeypatch.chdir(tmp_path)
     needs = {"index": "new --root .", "cache export": "out.csv -d mine -b theirs"}
     needs |= {"cache import": "in.csv -d mine -b theirs", "probe": "-d mine -b theirs"}
-    needs |= {"depth": "-d mine -b theirs"}
+    needs |= {"depth": "-d mine -b theirs", "predictions import": "in.csv -d mine --name theirs"}
     needs |= dict.fromkeys(("run", "audit", "evaluate", "compare", "report"), "name")
     needs |= {"predict": "images --run name", "export": "--run name"}
     names = {name.strip() for name, _ in commands(typer.main.get_command(app), above="")}

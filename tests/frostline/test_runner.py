@@ -586,6 +586,7 @@ def test_sweeps_train_on_as_much_as_the_dry_run_counts(finished: Path) -> None:
     assert fitted == scored + [share * (rows["train"] + rows["val"]) for share in shares]
 
 
+@pytest.mark.slow
 def test_the_report_of_a_study_is_of_what_was_run(finished: Path) -> None:
     workspace = Workspace(finished / "ws")
     with pytest.raises(InputError) as caught:

@@ -38,10 +38,11 @@ def test_a_setting_that_is_none_of_the_recipes(frostline: Run) -> None:
     done = frostline(*TINY, "--lr", "1e-3,1e-4", "--set", "emma=0.9")
     assert (done.returncode, done.stderr) == (
         2,
-        "Error: The recipe has no field 'emma': there are epochs, batch_size, optimizer, lr, "
+        "Error: The recipe has no field 'emma': there are augmentation, degrees, "
+        "translate, scale, shear, gaussian_noise, epochs, batch_size, optimizer, lr, "
         "weight_decay, schedule, warmup_epochs, shuffle, select, micro_batch, layer_decay, "
-        "clip_grad_norm, augmentation, degrees, translate, scale, shear, gaussian_noise, "
-        "class_weights, label_smoothing, ema, patience, lora_r, lora_alpha, lora_target_modules.\n",
+        "clip_grad_norm, class_weights, label_smoothing, ema, patience, lora_r, lora_alpha, "
+        "lora_target_modules.\n",
     )
 
 

@@ -34,6 +34,7 @@ from frostline.extract.images import geometry
 from frostline.reference import COMMON, commands
 
 from .test_options import (
+    ANSWERS,
     COMPARE,
     DEPTH,
     EVALUATE,
@@ -85,6 +86,7 @@ LINES = {
     "cache gc": "cache gc",
     "cache export": f"{STORE} out.csv",
     "cache import": IMPORT,
+    "predictions import": ANSWERS,
 }
 WORDS = words_of("""
 . .. ../outside / ~ - -- a/b con. * [ ( (a+)+$ %s%n{0}{} =cmd() file_key content_key label image_id

@@ -17,8 +17,9 @@ from frostline.names import KINDS
 
 from .conftest import make_images
 
-# Of many kinds, each refused by a sentence of its own, below and in test_python.py.
-ANYTHING = {"backbone", "head", "label_errors", "predictions"}
+# Of many kinds, each refused by a sentence of its own: below, in test_python.py, and arrays of
+# numbers in tests/report/test_similarity.py.
+ANYTHING = {"backbone", "head", "label_errors", "predictions", "X", "Y", "Z"}
 
 
 def public() -> dict[str, Callable[..., Any]]:

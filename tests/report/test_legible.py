@@ -16,7 +16,13 @@ from frostline.report import (
     table_html,
     write_report,
 )
-from frostline.report.figures.style import inline_svg, legend_height, to_svg
+from frostline.report.figures.style import (
+    inline_svg,
+    legend_height,
+    new_figure,
+    save_figure,
+    to_svg,
+)
 from frostline.report.page.computing import compute_numbers
 from frostline.report.page.overview import overview_table
 from frostline.report.page.score_figures import draw_curves, draw_decision, draw_reliability
@@ -216,3 +222,10 @@ def test_how_many_are_behind_the_best_is_what_the_sentence_says(run, tmp_path):
         numbers = compute_numbers(tmp_path / said, chosen)
         (row,) = overview_table(numbers).rows
         assert row.cells[3].text == said
+
+
+def test_a_pdf_has_each_letter_as_itself_in_one_font(tmp_path):
+    figure = new_figure(1.0)
+    figure.text(0.1, 0.5, "fine-tuned, office, difference")
+    save_figure(figure, tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().count(b"/Type /FontDescriptor") == 1

@@ -182,6 +182,7 @@ def test_statistics_and_figures_are_made_once(run, tmp_path, monkeypatch):
     assert "figures/roc-1.svg" in write()
 
 
+@pytest.mark.slow
 def test_a_large_report_is_made_on_all_cores(run, tmp_path, monkeypatch):
     class_names = ("a", "\N{CJK UNIFIED IDEOGRAPH-4E00}", "c")  # not a letter of our font
     runs = [run(), run(seed=1, unfreeze="all"), run(class_names, seed=2, dataset="skin")]

@@ -12,7 +12,7 @@ import pytest
 from frostline.cache import InputError
 from frostline.report import evaluate, read_predictions, write_predictions
 from frostline.report.notes import texts
-from frostline.report.predictions import META_KEYS
+from frostline.report.predictions import META_KEYS, OF_SCORES
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
@@ -144,12 +144,13 @@ HEAD = "image_id,label,prediction,prob_a,prob_b\n"
 WRONG = {
     "prediction column": (
         "label,guess\na,a\n",
-        "{}: no column prediction; it has label, guess: rename or add one.",
+        "{}: no column prediction; it has label, guess: rename or add one, or map it by --columns.",
     ),
     "both columns": (
         "truth,guess\na,a\n",
         "{}: no column label (or true_label) and no column prediction; it has truth, guess: "
-        "rename or add one.",
+        "rename or add one, or map it by --columns; `frostline predictions import` takes labels "
+        "from a data set.",
     ),
     "empty file": ("", "{}: the file is empty; it needs a header and rows."),
     "no rows": (HEAD, "{}: there are no rows; give a file with one row an image."),
@@ -163,16 +164,15 @@ WRONG = {
     ),
     "text for number": (
         HEAD + "i,a,a,high,0\n",
-        "{}, row 1 (line 2): prob_a is not a number; write a number.",
+        "{}, row 1 (line 2): prob_a is 'high', not a number; write a number.",
     ),
     "negative": (
         HEAD + "i,a,a,1.5,-0.5\nj,a,a,2,-1\n",
-        "{}, row 1 (line 2), and 1 more: a probability is negative; "
-        "give probabilities, not scores.",
+        f"{{}}, row 1 (line 2), and 1 more: a probability is negative; {OF_SCORES}.",
     ),
     "sum": (
         HEAD + "i,a,a,0.7,0.7\n",
-        "{}, row 1 (line 2): the probabilities sum to 1.4, not 1; give probabilities, not scores.",
+        f"{{}}, row 1 (line 2): the probabilities sum to 1.4, not 1; {OF_SCORES}.",
     ),
     "label": (
         HEAD + "i,c,a,1,0\n",

@@ -17,7 +17,7 @@ from frostline.study.costs.heads import row_seconds
 from frostline.study.costs.measure import Cost, measure_backbone, measure_decoding
 from frostline.study.file import Study
 from frostline.study.plan import EXTERNAL, STORES, TRAINED, Plan, Step, split_name
-from frostline.study.steps import is_done, lacking_rows, study_heads, study_sweep
+from frostline.study.steps import is_done, lacking_rows, of_views, study_heads, study_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,13 +94,15 @@ def _estimate(
         return NOTHING  # a head answers in no time
     crop = step.inputs.get("crop") or step.inputs["pixels"]["geometry"]["crop"]
     batch = _training_batch(step) if step.kind == "finetune" else study.machine().batch_on(device)
-    engine = study.engine if step.kind == "embeddings" else "torch"
+    embeds = step.kind in ("embeddings", "views")
+    engine = study.engine if embeds else "torch"
     cost = measure_backbone(workspace, step.cell, crop, device, precision, batch, engine)
-    if step.kind == "embeddings":
+    if embeds:
         lacking = lacking_rows(workspace, step)
+        views = step.inputs["views"]["count"] if step.kind == "views" else 1
         # One pass for all features; those of blocks are about as long as the backbone's own.
-        size = lacking * cost.dim * 4 * len(step.features())
-        seconds = lacking * cost.embedding_seconds
+        size = lacking * views * cost.dim * 4 * len(step.features())
+        seconds = lacking * views * cost.embedding_seconds
         if not study.keep_pixels:  # no step before it has decoded them
             seconds += lacking * measure_decoding(workspace, step) / own_cores()
         return Estimate(seconds, size, cost.memory)
@@ -165,7 +167,8 @@ def _heads(workspace: Workspace, study: Study, step: Step, cost: Cost) -> Estima
         sweep = study_sweep(study, step, step.sweep[0])
     else:
         seeds = step.inputs.get("seeds", [cell.seed])
-        heads = replace(study_heads(study, cell, step.inputs.get("cv")), seeds=seeds)
+        heads = study_heads(study, cell, step.inputs.get("cv"))
+        heads = replace(heads, seeds=seeds, rows={**heads.rows, **of_views(step)})
         sweep = heads.sweep(cell.dataset, cell.backbone.name)
     classes = manifest.images(sweep.label)["label"].nunique()
     seconds, count = 0.0, 0

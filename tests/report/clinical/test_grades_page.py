@@ -34,6 +34,7 @@ def own_error(table: pd.DataFrame) -> float:
     return float(mean_absolute_error(truth, shares.to_numpy().argmax(axis=1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "patients", [24, pytest.param(60, marks=pytest.mark.slow, id="as it stands")]
 )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.finetune.inputs.colours import brightness, contrast, each_by_its_own, saturation
-from frostline.finetune.inputs.pixels import sent
+from frostline.extract.augmentation.colours import brightness, contrast, each_by_its_own, saturation
+from frostline.extract.forward import sent
 
 OPERATIONS, MAGNITUDE, BINS = 2, 9, 31
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from frostline.cache import InputError
-from frostline.finetune.inputs.chance import Chance
-from frostline.finetune.inputs.colours import color_jitter, gaussian_noise
-from frostline.finetune.inputs.pixels import sent
-from frostline.finetune.inputs.rand_augment import rand_augment
-from frostline.finetune.inputs.warp import affine, resized_boxes
-from frostline.finetune.recipe import Recipe
+from frostline.extract.augmentation.chance import Chance
+from frostline.extract.augmentation.colours import color_jitter, gaussian_noise
+from frostline.extract.augmentation.rand_augment import rand_augment
+from frostline.extract.augmentation.settings import Augmentation, no_margin
+from frostline.extract.augmentation.warp import affine, resized_boxes
+from frostline.extract.forward import sent
 
 AREA = (0.5, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -23,13 +23,13 @@ def centre_crop(pixels: Tensor, size: int) -> Tensor:
     return pixels[:, start : start + size, start : start + size]
 
 
-def augment(pixels: Tensor, recipe: Recipe, size: int, chance: Chance) -> Tensor:
+def augment(pixels: Tensor, changes: Augmentation, size: int, chance: Chance) -> Tensor:
     """Augment images, on the device of the pixels, without waiting for it.
 
     Parameters
     ----------
     pixels : uint8 [n, h, h] or [n, h, h, 3]
-    recipe : Recipe
+    changes : Augmentation
         Says which changes, and how strong.
     size : int
         Side of the crop, if there is one.
@@ -40,9 +40,9 @@ def augment(pixels: Tensor, recipe: Recipe, size: int, chance: Chance) -> Tensor
     """
     images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     shares = sent(chance.shares, images.device)
-    if recipe.warps:
-        images = affine(images, recipe, chance)
-    for name in recipe.augmentation:
+    if changes.warps:
+        images = affine(images, changes, chance)
+    for name in changes.augmentation:
         if name == "random_crop":
             images = _random_crop(images, size, shares)
         elif name == "random_resized_crop":
@@ -55,18 +55,15 @@ def augment(pixels: Tensor, recipe: Recipe, size: int, chance: Chance) -> Tensor
             images = color_jitter(images, chance.seeds.tolist())
         else:
             images = rand_augment(images, chance.seeds.tolist())
-    if recipe.gaussian_noise:
-        images = gaussian_noise(images, recipe.gaussian_noise, chance.bits[:, -1])
+    if changes.gaussian_noise:
+        images = gaussian_noise(images, changes.gaussian_noise, chance.bits[:, -1])
     return images.squeeze(1) if pixels.ndim == 3 else images.permute(0, 2, 3, 1)
 
 
 def _random_crop(images: Tensor, size: int, shares: Tensor) -> Tensor:
     side = images.shape[-1]
     if side == size:
-        raise InputError(
-            f"There is no margin for random_crop: images have {side} pixels, and the backbone sees "
-            "them all. Use random_resized_crop."
-        )
+        raise InputError(no_margin(side))
     inside = torch.arange(size, device=images.device)
     left, top = ((shares[:, column, None] * (side - size + 1)).long() for column in (2, 3))
     which = torch.arange(len(images), device=images.device)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.finetune.inputs.chance import Chance, as_shares
-from frostline.finetune.inputs.pixels import sent
-from frostline.finetune.recipe import Recipe
+from frostline.extract.augmentation.chance import Chance, as_shares
+from frostline.extract.augmentation.settings import Augmentation
+from frostline.extract.forward import sent
 
 
-def affine(images: Tensor, recipe: Recipe, chance: Chance) -> Tensor:
+def affine(images: Tensor, changes: Augmentation, chance: Chance) -> Tensor:
     """Rotate, move, scale and shear square images, each its own way; outside of them is black.
 
     Parameters
@@ -26,13 +26,13 @@ def affine(images: Tensor, recipe: Recipe, chance: Chance) -> Tensor:
     uint8 [n, channels, side, side]
     """
     drawn = as_shares(chance.bits)
-    low, high = recipe.scale
+    low, high = changes.scale
     degrees, across, down, shear = ((2 * drawn[:, column] - 1) for column in (0, 1, 2, 4))
     matrices = affine_matrices(
-        degrees * recipe.degrees,
-        torch.stack([across, down], 1) * recipe.translate,
+        degrees * changes.degrees,
+        torch.stack([across, down], 1) * changes.translate,
         low + drawn[:, 3] * (high - low),
-        shear * recipe.shear,
+        shear * changes.shear,
     )
     return _sampled(images, sent(matrices.float(), images.device), images.shape[-1], "zeros")
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from frostline.finetune.inputs.chance import normal
-from frostline.finetune.inputs.pixels import sent
+from frostline.extract.augmentation.chance import normal
+from frostline.extract.forward import sent
 
 JITTER = 0.2
 Kind = TypeVar("Kind", int, tuple[str, int])
