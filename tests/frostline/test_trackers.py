@@ -16,6 +16,7 @@ import yaml
 
 import frostline
 from frostline.cache import InputError
+from frostline.cli import app
 from frostline.report import read_predictions, write_predictions
 from frostline.tracking.record import finished_run
 from frostline.tracking.session import Tracking, make_tracker
@@ -320,9 +321,7 @@ def test_a_missing_package_is_one_sentence_before_anything_is_computed(
     assert sorted(Path().rglob("*")) == before
 
 
-def test_the_commands_of_the_page(
-    ws: frostline.Workspace, frostline: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_page(ws: frostline.Workspace, frostline: Run) -> None:
     tuned = frostline(*TINY, "--epochs", 1, "--seed", 6, "--track", "tensorboard")
     assert tuned.returncode == 0, tuned.stderr
     run = Path(tuned.stdout.strip()).stem
@@ -340,23 +339,24 @@ def test_the_commands_of_the_page(
         last == f"{len(ids)} runs handed over to tensorboard, {len(found) - len(ids)} it had "
         "before."
     )
-    # A server that is away.
+
+
+def test_a_server_that_is_away_is_a_warning_and_no_run_is_lost(
+    ws: frostline.Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    probe = ("probe", "--dataset", "set", "--backbone", VIT, "--head", "majority")
-    done = frostline(*probe, "--track", "mlflow")
-    assert done.returncode == 0
-    path = Path(done.stdout.strip())
+    probe = ["probe", "--dataset", "set", "--backbone", VIT, "--head", "majority"]
+    assert not app([*probe, "--track", "mlflow"], standalone_mode=False)
+    done = capsys.readouterr()
+    path = Path(done.out.strip())
     assert path.is_file()
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("Warning")]
+    (said,) = [line for line in done.err.splitlines() if line.startswith("Warning")]
     assert said.startswith(f"Warning: MLflow did not take {path.stem}: MlflowException: ")
-    assert said.endswith(
-        " whole in frostline-workspace/predictions; `frostline track` hands it over later."
-    )
-    done = frostline("track", path, "--to", "mlflow")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"Error: MLflow did not take {path.stem}: ")
-    assert len(done.stderr.splitlines()) == 1
+    where = "frostline-workspace/predictions; `frostline track` hands it over later."
+    assert said.endswith(f" whole in {where}")
+    with pytest.raises(InputError, match=f"^MLflow did not take {path.stem}: MlflowException: "):
+        app(["track", str(path), "--to", "mlflow"], standalone_mode=False)
 
 
 WRONG = {
