@@ -185,7 +185,9 @@ def _check_groups(images: pd.DataFrame, name: str, *, ours: bool) -> None:
 def check_finite(X: NDArray[np.floating], images: pd.DataFrame, store: Store) -> None:
     """Refuse embeddings [n, p] of images that hold NaN or infinity."""
     # A sum is finite unless a value is not, or the values are past what a float32 can add up.
-    bad = ~np.isfinite(X).all(axis=1) if not np.isfinite(X.sum()) else np.zeros(len(X), bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = X.sum()
+    bad = ~np.isfinite(X).all(axis=1) if not np.isfinite(total) else np.zeros(len(X), bool)
     if bad.any():
         first = images["image_id"].iloc[int(bad.argmax())]
         raise InputError(

@@ -197,6 +197,9 @@ def _interval(
     made = pseudo_contributions(left, sizes, ones)
     variance, df = group_variance(*made, ones, factor=factor)
     reach = float(stdtrit(df, 1 - TAIL)) * variance**0.5
+    if abs(found) + reach > np.log(np.finfo(np.float64).max):
+        # Classes that are told apart without an error have no best temperature.
+        return float("nan"), float("nan")
     return float(np.exp(found - reach)), float(np.exp(found + reach))
 
 

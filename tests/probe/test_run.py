@@ -182,8 +182,10 @@ def test_no_training_or_validation_images(build: Build, table: pd.DataFrame) -> 
 
 def test_nan_in_embeddings(build: Build, table: pd.DataFrame) -> None:
     X = embeddings(pd.factorize(table["label"])[0])
-    X[7, 3], X[9, 0] = np.nan, np.inf
-    message = refusal(build(X=X))
+    X[7, 3], X[9, 0], X[9, 1] = np.nan, np.inf, -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        message = refusal(build(X=X))
     key = next(iter(build().embeddings("mri", "tiny").iterdir())).name[:12]
     assert message == (
         f"The embeddings of 2 images in store {key} hold NaN or infinity, first that of "

@@ -330,3 +330,13 @@ def test_models_that_differ_in_a_detail_are_told_apart_and_the_positive_class_is
     assert "Slope, intercept and error are of the positive class (PNEUMONIA)" in (
         render_calibration(frame, "markdown")
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_temperature_of_very_few_images_is_bounded_or_has_no_interval() -> None:
+    bounds = []
+    for seed in range(300):
+        found = fit_temperature(made(6, 2, 4.0, seed))
+        bounds.append((found.low, found.high))
+        assert np.isfinite(found.high) == np.isfinite(found.low)
+    assert 0 < np.isfinite(bounds).all(1).sum() < 300
