@@ -803,7 +803,7 @@ class Workspace:
         InputError
             If there is no such run, or the tracker does not take one.
         """
-        several: Any = [runs] if isinstance(runs, str) or hasattr(runs, "id") else list(runs)
+        several: Any = [runs] if isinstance(runs, str) or hasattr(runs, "id") else runs
         names = [as_run_id(run) for run in several]
         chosen = Tracking(to or self.tracking.track, files or self.tracking.files)
         return [self._run(run) for run in hand_over(self.paths, names, chosen)]

@@ -257,6 +257,7 @@ def test_what_cannot_be_is_said_before_anything_is_computed(
     assert not (indexed / "frostline-workspace" / "embeddings").exists()
 
 
+@pytest.mark.slow
 def test_the_same_in_python(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(indexed)
     ws = package.Workspace()
@@ -377,6 +378,7 @@ def test_folds_are_no_more_than_a_class_has_groups(tmp_path: Path, frostline: Ru
     assert "its rarest class has too few groups for cross-validation." in done.stderr
 
 
+@pytest.mark.slow
 def test_test_images_of_one_class_have_a_page(tmp_path: Path, frostline: Run) -> None:
     """Curves need two classes; what has no value is left out, without a warning."""
     make_images(tmp_path / "images", 24)

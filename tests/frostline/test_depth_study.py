@@ -349,6 +349,7 @@ def test_too_many_last_blocks_fail_alone(tmp_path: Path) -> None:
     assert [step.kind for step in plan.steps] == ["pixels", "embeddings", "read"]
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_run_has_done_can_be_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +380,7 @@ def test_groups_without_a_label_do_not_count() -> None:
     assert choose_folds(images.fillna("well"), "set", "accuracy", "auto") == (None, "")
 
 
+@pytest.mark.slow
 def test_a_shard_counts_runs_and_not_their_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def test_commands_that_do_not_share_their_work_are_refused(
     needs |= {"cache import": "in.csv -d mine -b theirs", "probe": "-d mine -b theirs"}
     needs |= {"depth": "-d mine -b theirs", "predictions import": "in.csv -d mine --name theirs"}
     needs |= dict.fromkeys(("run", "audit", "evaluate", "compare", "report"), "name")
+    needs |= {"cache similarity": "-d mine", "track": "name --to mlflow"}
     needs |= {"predict": "images --run name", "export": "--run name"}
     names = {name.strip() for name, _ in commands(typer.main.get_command(app), above="")}
     for name in sorted(names - set(SHARED)):

@@ -273,6 +273,7 @@ def test_a_store_that_fails_is_told_as_the_runs_that_need_it(tmp_path: Path) -> 
     assert outcome.predictions == []
 
 
+@pytest.mark.slow
 def test_the_exit_status_says_that_a_run_failed(finished: Path, tmp_path: Path) -> None:
     study_at(finished)
     done = subprocess.run(

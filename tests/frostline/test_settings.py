@@ -21,7 +21,7 @@ from .small_study import study_at
         ("protocols.cold.lr=1", "there is no 'cold'; there are frozen, tuned."),
         ("name.x=1", "--set name.x: there are no fields to set in 'small'."),
         ("sedes=[1]", "--set sedes: a study has no 'sedes'; there are name, title, datasets"),
-        ("protocols.tuned.lrr=1", "has no key 'protocols.tuned.lrr': there are epochs"),
+        ("protocols.tuned.lrr=1", "has no key 'protocols.tuned.lrr': there are augmentation"),
         ("sweeps.few.protocol=tuned", "must be a protocol with unfreeze: none (frozen), not"),
         ("sweeps.few.draws=0", "sweeps.few.draws must be greater"),
     ],

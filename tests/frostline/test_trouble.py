@@ -181,6 +181,7 @@ def test_a_warning_is_a_sentence_and_not_a_line_of_code(
     assert "test_trouble.py:" in said.partition("\n")[2]
 
 
+@pytest.mark.slow
 def test_an_unknown_backbone_and_weights_that_cannot_be_had(tmp_path: Path, frostline: Run) -> None:
     index(frostline, make_images(tmp_path / "images", 4))
     unknown = frostline("extract", "-d", "set", "-b", "resnet5")

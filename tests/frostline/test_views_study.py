@@ -48,6 +48,7 @@ def written(study: dict[str, Any]) -> Any:
     return read_study("study.yaml")
 
 
+@pytest.mark.slow
 def test_a_study_compares_a_head_on_views_with_fine_tuning_of_the_same_changes(
     place: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,9 @@
 """A wrong value of any option ends in one sentence: no traceback, no warning of Python's.
 
-Five hundred command lines are run: each is one of `LINES`, which work, with one value replaced by a
-bad one of its kind. There are some six thousand: FROSTLINE_TEST_SEED=N draws others, and
-FROSTLINE_TEST_SEEDS=all runs them all. Training and making data are left out: a value that gets so
-far was taken.
+Five hundred and fifty command lines are run: each is one of `LINES`, which work, with one value
+replaced by a bad one of its kind. There are some six thousand: FROSTLINE_TEST_SEED=N draws others,
+and FROSTLINE_TEST_SEEDS=all runs them all. Training and making data are left out: a value that gets
+so far was taken.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from frostline.extract.images import geometry
 from frostline.reference import COMMON, commands
 
 from .test_options import (
+    ALIKE,
     ANSWERS,
     COMPARE,
     DEPTH,
@@ -47,12 +48,13 @@ from .test_options import (
     PROBE,
     STORE,
     SWEEP,
+    TRACK,
     inside,
     prepared,
 )
 
 __all__ = ["prepared"]  # a fixture
-COUNT = 500
+COUNT = 550
 SEED = int(os.environ.get("FROSTLINE_TEST_SEED", "0"))
 EVERY = os.environ.get("FROSTLINE_TEST_SEEDS") == "all"
 LONG = "n" * 300
@@ -86,7 +88,9 @@ LINES = {
     "cache gc": "cache gc",
     "cache export": f"{STORE} out.csv",
     "cache import": IMPORT,
+    "cache similarity": ALIKE,
     "predictions import": ANSWERS,
+    "track": f"{TRACK} --to tensorboard",
 }
 WORDS = words_of("""
 . .. ../outside / ~ - -- a/b con. * [ ( (a+)+$ %s%n{0}{} =cmd() file_key content_key label image_id

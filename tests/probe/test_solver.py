@@ -107,6 +107,7 @@ def test_gradient_on_the_features_is_within_the_tolerance(case: Case) -> None:
         assert np.abs(share @ P).max() <= 1.1e-4
 
 
+@pytest.mark.slow
 @given(cases)
 def test_weights_of_zero_are_the_same_as_no_rows(case: Case) -> None:
     kept = np.arange(len(case.y)) % 3 > 0

@@ -188,6 +188,7 @@ VALUES = {
     "figure": "pairs.svg",
     "classes": "PNEUMONIA,NORMAL",
     "positive": "NORMAL",
+    "columns": "label=label",
 }
 # Modes that a function of their value names: a value of each, and what else it needs.
 CALLED = {
@@ -197,8 +198,8 @@ CALLED = {
     "by": "sex",
     "discordance": "0.2",
 }
-# What tests of their own try: tests/report/clinical, test_planning, test_options.
-ELSEWHERE = {*CALLED, "prevalence", "groups"}
+# What tests of their own try: tests/report/clinical, test_planning, test_columns, test_options.
+ELSEWHERE = {*CALLED, "prevalence", "groups", "columns"}
 
 
 # An option that is a mode itself, in which this mode does not act.

@@ -99,6 +99,7 @@ def test_many_methods_keep_their_letters(run):
     assert max(box.x1 for box in names) <= figure.get_figwidth() * figure.dpi
 
 
+@pytest.mark.slow
 def test_the_page_has_it_where_there_are_three_methods(run, tmp_path):
     runs = [*skilled(run, 3), run(dataset="skin"), run(dataset="skin", seed=1, backbone="other")]
     more = skilled(run, 16, dataset="brain")

@@ -221,6 +221,7 @@ frostline extract --dataset mine {TINY}
 """
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
