@@ -62,7 +62,7 @@ def _scatter(
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color(GREY)
-    code = pd.Index(list(names)).get_indexer(of.to_numpy(dtype=object))
+    code = pd.Index(list(names)).get_indexer(pd.Index(of, dtype=object))
     rest = code < 0
     # Lines of markers alone: many times as fast as `scatter`.
     style: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0, "rasterized": True}
