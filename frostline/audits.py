@@ -101,8 +101,23 @@ def _audit(workspace: Workspace, name: str, pooled: bool) -> DataAudit:
     findings = [(finding.severity, finding.text) for finding in found.findings]
     findings += [("note", text) for text in missing]
     tables = table_of_splits(found), table_of_classes(found)
-    origin = _origin(read_manifest(workspace.manifest(name)).meta)
+    meta = read_manifest(workspace.manifest(name)).meta
+    origin = " ".join([*_slices(meta.get("options") or {}), _origin(meta)])
     return DataAudit(*tables, findings, _flagged(found), details(found), origin)
+
+
+def _slices(options: Mapping[str, Any]) -> list[str]:
+    """Say which slices of volumes became images, by a mask or by a rule."""
+    rule, _, number = str(options.get("slices") or "").partition(":")
+    if rule == "all":
+        return ["All axial slices of each volume were taken."]
+    if rule in ("middle", "every"):
+        which = f"the middle {number}" if rule == "middle" else f"one in {number}, from the lowest,"
+        return [f"Of the axial slices of each volume {which} were taken."]
+    if options.get("mask") and "min_roi" in options:
+        least = options["min_roi"]
+        return [f"Axial slices were taken whose mask has more than {counted(least, 'pixel')}."]
+    return []
 
 
 def _origin(meta: Mapping[str, Any]) -> str:

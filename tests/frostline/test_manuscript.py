@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from indexed import index, volumes
 from typer.testing import CliRunner
 
 from frostline import Workspace
+from frostline.audits import audit_datasets
 from frostline.cli import app
 from frostline.report import read_predictions
 from frostline.report.manuscript.bibliography import REFERENCES, cited
@@ -64,3 +66,19 @@ def test_every_saved_model_has_its_card(studied):
         run = read_predictions(studied.paths.predictions(folder.name))
         assert f"# {run.run}" in card.replace("\\", "")
         assert "## Scores" in card
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({}, "Axial slices were taken whose mask has more than 30 pixels."),
+        ({"mask": None, "slices": "all"}, "All axial slices of each volume were taken."),
+        ({"mask": None, "slices": "middle:2"}, "volume the middle 2 were taken."),
+        ({"mask": None, "slices": "every:3"}, "volume one in 3, from the lowest, were taken."),
+    ],
+)
+def test_the_slices_of_volumes_are_described(tmp_path, asked, sentence):
+    options = {**volumes(tmp_path / "mri"), **asked}
+    index(tmp_path / "mri", name="mri", kind="mri-slices", options=options)
+    place = Workspace(tmp_path / "workspace").paths
+    assert sentence in audit_datasets(place, ["mri"])["mri"].origin
