@@ -99,7 +99,7 @@ def find_run(workspace: Workspace, run: str) -> Path:
     if path.suffix in (".parquet", ".csv") and path.is_file():
         path = path.parent.parent / "models" / path.stem
         if not _is_kept(path):
-            _refuse_folds(Path(run))
+            _refuse_without_model(Path(run))
             raise InputError(f"{run} has no kept model in {path}: train that run again.")
     if _is_kept(path):
         return path
@@ -115,18 +115,23 @@ def find_run(workspace: Workspace, run: str) -> Path:
         raise InputError(f"{len(found)} runs begin with {run!r}: name one of them ({names}).")
     predicted = workspace.root / "predictions" / f"{run}.parquet"
     if predicted.is_file():
-        _refuse_folds(predicted)
+        _refuse_without_model(predicted)
     raise InputError(
         f"There is no run {run!r} with a kept model in {workspace.root}: name one of "
         f"{workspace.root / 'models'}, or a folder with {MODEL} or {HEAD}."
     )
 
 
-def _refuse_folds(path: Path) -> None:
-    """Refuse predictions of a cross-validation, whose models are many and none of them kept."""
+def _refuse_without_model(path: Path) -> None:
+    """Refuse predictions that were imported, and those of a cross-validation, which keeps none."""
     from frostline.report import read_predictions
 
-    if read_predictions(path).meta.get("cv"):
+    meta = read_predictions(path).meta
+    if meta.get("imported"):
+        raise InputError(
+            f"{path} was imported: only the tool that made these predictions can apply its model."
+        )
+    if meta.get("cv"):
         raise InputError(
             f"{path} is a cross-validation, which keeps no model: train one on the data set's "
             "splits, without --cv."

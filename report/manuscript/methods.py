@@ -192,12 +192,19 @@ def network_sentences(material: Material) -> list[str]:
         about = runs[0].get("backbone_origin") or material.backbones.get(name, {})
         cite = f" [@{about['source']}]" if about.get("source") else ""
         network = f" ({about['network']})" if about.get("network") else ""
+        if all(run.get("imported") for run in runs):
+            found.append(
+                f"{name}: its predictions were made elsewhere and imported; how is {NOT_RECORDED}."
+            )
+            continue
         begun = sorted({str(run["weights"]) for run in runs})
         words = f"{name}{network}{cite}"
         if begun == ["pretrained"]:
             on = about.get("pretrained_on") or f"data that are {NOT_RECORDED}"
             words += f" was pretrained on {on}"
             words += f" (licence of the weights: {about.get('licence') or NOT_RECORDED})"
+        elif begun == ["imported"]:
+            words += f": its embeddings were computed elsewhere and imported; how is {NOT_RECORDED}"
         else:
             words += f" began with these weights: {_listed(begun)}"
         digests = {str(d) for run in runs if (d := _weights_digest(run))}

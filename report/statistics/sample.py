@@ -44,6 +44,11 @@ OTHER_IMAGES = Note(
     "compared with theirs; `frostline compare --intersection` takes the images that all have.",
     first=True,
 )
+OTHER_ROWS = Note(
+    "Scored by patient, and other runs of its data set by image, or the other way round, so its "
+    "scores are not to be compared with theirs; `--aggregate mean` scores all by patient.",
+    first=True,
+)
 OTHER_LABELS = Note(
     "Scored by other labels than the other runs of its data set, on the same images: its scores "
     "are not to be compared with theirs.",
@@ -358,6 +363,8 @@ def _digest(table: pd.DataFrame) -> str:
 
 
 def _difference(run: Predictions, sample: Sample, usual: Sample, state: str) -> Note | None:
+    if (sample.images is None) != (usual.images is None):
+        return OTHER_ROWS
     if sample.test_set != usual.test_set:
         return OTHER_LABELS if _same_ids(sample, usual) else OTHER_IMAGES
     return OTHER_STATE if _state(run) not in ("", state) else None

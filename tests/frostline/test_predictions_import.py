@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import frostline
 from frostline.cache import InputError
 from frostline.cli import app
-from frostline.report import read_predictions
+from frostline.report import read_predictions, write_report
 from frostline.report.notes import texts
 
 from .conftest import make_images
@@ -192,3 +192,15 @@ def test_embeddings_of_another_tool_are_a_store(ws: frostline.Workspace) -> None
     )
     assert "Imported 0 embeddings" in done.stdout
     assert "Taken: array features, 3 features. Images were found by file names" in done.stdout
+
+
+def test_imported_runs_say_that_they_were_made_elsewhere(ws: frostline.Workspace) -> None:
+    run = ws.import_predictions("mine", "theirs", submission(), columns=SUBMISSION)
+    for given in (run.path, run.id):
+        for name in ("predict", "export"):
+            told = command(name, *(["images"] if name == "predict" else []), "--run", given)
+            assert "was imported: only the tool that made these predictions" in str(told.exception)
+    write_report("report", [run.path], title="Theirs", replicates=20)
+    methods = Path("report/methods.md").read_text(encoding="utf-8")
+    assert "theirs: its predictions were made elsewhere and imported" in methods
+    assert "weights: None" not in methods

@@ -163,6 +163,17 @@ def test_weights_of_a_run_are_drawn_with_and_without_images(build: Build, tmp_pa
         attention_weights(place, probe(place))
 
 
+def test_rows_of_images_and_of_patients_are_told_how_to_be_compared(build: Build) -> None:
+    place = build(make_table().drop_duplicates("group_id"))
+    runs = [place.predictions(probe(place, level=level)) for level in ("image", "patient")]
+    with pytest.raises(InputError, match="one row a patient, and others.*--aggregate mean"):
+        compare(runs)
+    notes = " ".join(note.text for row in evaluate(runs)["notes"] for note in row)
+    assert "`--aggregate mean` scores all by patient" in notes
+    assert "--intersection" not in notes
+    assert compare(runs, aggregate="mean")["n_units"].gt(0).all()
+
+
 def test_subgroups_of_patients_are_those_of_the_manifest(build: Build) -> None:
     from frostline.report.clinical.subgroups.scores import subgroups
 

@@ -18,6 +18,7 @@ from frostline.report.statistics.sample import (
     INDEPENDENT,
     NO_GROUPS,
     OTHER_IMAGES,
+    OTHER_ROWS,
     Sample,
     Scored,
 )
@@ -78,6 +79,12 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
     indexes = [_index(name, sample) for name, sample in zip(names, samples, strict=True)]
     _check_classes(names, samples)
     shared = sorted(set.intersection(*(set(index) for index in indexes)))
+    if len({sample.images is None for sample in samples}) > 1 and not shared:
+        of_patients = next(run.run for run, sample in scored if sample.images is not None)
+        raise InputError(
+            f"{of_patients} has one row a patient, and others of these runs one an image: give "
+            "--aggregate mean, which compares all by patient."
+        )
     notes = _check_shared(names, indexes, len(shared), intersection)
     rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
     truth = first.truth[rows[0]]
@@ -142,7 +149,7 @@ def _known(scored: Sequence[Scored], unit: str) -> list[Note]:
     """Give the notes on the runs that hold of their comparison, each once."""
     notes = dict.fromkeys(note for _, sample in scored for note in sample.notes)
     # The images compared are the same in all.
-    without = {OTHER_IMAGES.text}
+    without = {OTHER_IMAGES.text, OTHER_ROWS.text}
     if unit == "group":
         # A run without groups has those of the others.
         without |= ASSUMED
