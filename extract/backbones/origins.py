@@ -109,7 +109,7 @@ def known_origin(
     if entry is None and row is None:
         return {}
     row = row or Row(name=backbone)
-    found = {"network": _network(entry), "source": row.work or _work(table, entry)}
+    found = {"network": _network(entry, weights), "source": row.work or _work(table, entry)}
     keys = row.pretrained_on or (_trained_keys(table, entry) if weights == PRETRAINED else ())
     found["pretrained_on"] = _data_words(table, row, keys)
     library = _licence(entry) if weights == PRETRAINED else ""
@@ -172,7 +172,7 @@ def _known(table: Facts, row: Row) -> Known:
         name=row.name,
         kind=row.kind,
         library=entry.library if entry else "",
-        network=_network(entry),
+        network=_network(entry, PRETRAINED),
         url=row.url or _page(entry),
         source=row.source,
         licence=row.licence or _licence(entry),
@@ -216,12 +216,13 @@ def _weights(row: Row, entry: Entry | None) -> str:
     return "to be fetched, gated" if row.gated else "to be fetched"
 
 
-def _network(entry: Entry | None) -> str:
+def _network(entry: Entry | None, weights: str) -> str:
+    """Name a network, and of weights that came with it which ones they are."""
     if entry is None:
         return ""
     if entry.library == "hf":
         return f"Hugging Face {entry.model}"
-    tag = _tag(entry)
+    tag = _tag(entry) if weights == PRETRAINED else ""
     return f"{entry.library} {entry.model}" + (f", {tag}" if tag else "")
 
 

@@ -78,7 +78,7 @@ def study_curves(
             }
         scoring: dict[str, Any] = {
             "metric": study.primary_metric,
-            "scoring": {"unit": study.unit},
+            "scoring": {"unit": study.unit, "aggregate": study.aggregate},
         }
         if study.replicates is not None:
             scoring["replicates"] = study.replicates

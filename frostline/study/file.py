@@ -26,6 +26,7 @@ from frostline.probe.choices import MOST_VIEWS, Level, Pool
 from frostline.probe.heads.registry import HEADS, make_grid
 from frostline.probe.sweep.settings import Sweep, check_rows, parse_sweep
 from frostline.protocols import PROTOCOL_HEADS
+from frostline.report.statistics.choices import Aggregate
 from frostline.stages import Machine, Network
 from frostline.study.entries.clinical import ClinicalEntry
 from frostline.study.entries.datasets import DatasetEntry, ExternalEntry, Strict
@@ -372,6 +373,7 @@ class Study(Strict):
     primary_metric: str = "accuracy"
     ci: str = "auto"
     unit: Literal["group", "image"] = "group"
+    aggregate: Aggregate = "auto"
     replicates: int | None = Field(None, ge=100, le=MOST_REPLICATES)
     cv: str = AUTO
     device: str = "auto"

@@ -281,6 +281,7 @@ def _write(
         depths=curves,
         failed=_failed(study, state["failed"], state["done"]),
         unit=study.unit,
+        aggregate=study.aggregate,
         ci=study.ci,
         replicates=study.replicates,
         **study.clinical.options(),

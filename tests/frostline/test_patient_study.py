@@ -27,6 +27,7 @@ STUDY: dict[str, Any] = {
         "attention": {"head": "attention", **PATIENTS},
     },
     "replicates": 100,
+    "aggregate": "mean",
     "device": "cpu",
 }
 
@@ -49,6 +50,9 @@ def test_a_study_compares_heads_of_images_and_of_patients(
     methods = (place.root / "reports/small/methods.md").read_text()
     assert "gated attention over all images of a patient" in methods
     assert "the greatest embedding of all images of each patient" in methods
+    assert "(timm test_vit) began with these weights: random" in methods  # and no tag of others
+    answer = (place.root / "reports/small/answer.txt").read_text()
+    assert "not all runs were scored on the same images" not in answer
     page = (place.root / "reports/small/index.html").read_text()
     assert "--level patient" in page
     assert "--test-dataset" in (place.model(attention) / "README.md").read_text()
