@@ -79,12 +79,8 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
     indexes = [_index(name, sample) for name, sample in zip(names, samples, strict=True)]
     _check_classes(names, samples)
     shared = sorted(set.intersection(*(set(index) for index in indexes)))
-    if len({sample.images is None for sample in samples}) > 1 and not shared:
-        of_patients = next(run.run for run, sample in scored if sample.images is not None)
-        raise InputError(
-            f"{of_patients} has one row a patient, and others of these runs one an image: give "
-            "--aggregate mean, which compares all by patient."
-        )
+    if not shared:
+        _check_levels(scored)
     notes = _check_shared(names, indexes, len(shared), intersection)
     rows = [np.array([index[image] for image in shared], dtype=np.int64) for index in indexes]
     truth = first.truth[rows[0]]
@@ -122,6 +118,16 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
             for sample, chosen in zip(samples, rows, strict=True)
         ),
     )
+
+
+def _check_levels(scored: Sequence[Scored]) -> None:
+    """Refuse runs of which some have a row a patient, and others one an image."""
+    of_patients = [run.run for run, sample in scored if sample.images is not None]
+    if 0 < len(of_patients) < len(scored):
+        raise InputError(
+            f"{of_patients[0]} has one row a patient, and others of these runs one an image: give "
+            "--aggregate mean, which compares all by patient."
+        )
 
 
 def _check_classes(names: Sequence[str], samples: Sequence[Sample]) -> None:
