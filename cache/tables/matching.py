@@ -92,6 +92,6 @@ def match_images(theirs: pd.Series, ours: Iterable[str], path: Path | str, datas
         ids = keys.map(lambda name, images=images: images[name][0] if name in images else None)
         return Matched(ids.astype("string"), how)
     raise InputError(
-        f"No image_id of {path} is in data set {dataset!r}: they look like {theirs.iloc[0]!r} "
-        f"there and like {known[0]!r} here."
+        f"No image_id of {path} is in data set {dataset!r}: the file says {theirs.iloc[0]!r}, "
+        f"for instance, and the data set {known[0]!r}."
     )

@@ -59,6 +59,10 @@ def flat_settings(meta: Mapping[str, Any]) -> dict[str, Setting]:
     listed in their order.
     """
     found = {name: meta[name] for name in SETTINGS if meta.get(name) is not None}
+    views = meta.get("views")
+    if isinstance(views, Mapping):
+        told = {name: value for name, value in views.items() if name not in ("stores", "crop")}
+        found |= {f"views.{name}": value for name, value in told.items()}
     fields = meta.get("hyperparameters") or {}
     folds = fields.get("folds") if meta.get("cv") else None
     if folds:

@@ -43,7 +43,8 @@ NO_ROWS = "There are no validation rows to fit a temperature on."
 class Temperature:
     """A temperature with its 95% interval, and the rows that it was fitted on.
 
-    `value` is NaN where there is none, `low` and `high` where it has no interval; `notes` say why.
+    `value` is NaN where there is none, and `notes` say why; `low` and `high` are where it has no
+    interval, or one that leaves what is tried.
     """
 
     value: float
@@ -197,8 +198,8 @@ def _interval(
     made = pseudo_contributions(left, sizes, ones)
     variance, df = group_variance(*made, ones, factor=factor)
     reach = float(stdtrit(df, 1 - TAIL)) * variance**0.5
-    if abs(found) + reach > np.log(np.finfo(np.float64).max):
-        # Classes that are told apart without an error have no best temperature.
+    if found - reach < np.log(LEAST) or found + reach > np.log(MOST):
+        # Beyond what is tried there is no best temperature, and its bound would say nothing.
         return float("nan"), float("nan")
     return float(np.exp(found - reach)), float(np.exp(found + reach))
 

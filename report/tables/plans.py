@@ -72,7 +72,7 @@ def needed_sentence(row: Record) -> str:
         return f"No number of {units} would decide a difference of this size: it is too small."
     return (
         f"About {needed_word(needed)} {units} would decide a difference of this size (power "
-        f"{power}%); here are {row['n_units']:,}."
+        f"{power}%); here are {int(row['n_units']):,}."
         + " So few seeds make that a rough number."
         * (varied and row["seed_df"] < ROUGH_DF)
     )

@@ -305,8 +305,8 @@ def test_slices_are_found_by_the_name_of_their_volume() -> None:
         (
             ["scan.5"],
             ["scan.png"],
-            "No image_id of t.csv is in data set 'set': they look like 'scan.5' there and like "
-            "'scan.png' here.",
+            "No image_id of t.csv is in data set 'set': the file says 'scan.5', for "
+            "instance, and the data set 'scan.png'.",
         ),
     ],
 )

@@ -109,8 +109,8 @@ def test_it_is_compared_with_runs_of_ones_own(ws: frostline.Workspace) -> None:
         (
             lambda t: t.assign(image="x" + t["image"]),
             SUBMISSION,
-            "No image_id of s.csv is in data set 'mine': they look like 'xpatient000_0' there and "
-            "like 'sick/patient001_2.png' here.",
+            "No image_id of s.csv is in data set 'mine': the file says 'xpatient000_0', for "
+            "instance, and the data set 'sick/patient001_2.png'.",
         ),
         (
             lambda t: t.rename(columns={"SICK": "ill"}),

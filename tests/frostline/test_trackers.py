@@ -416,7 +416,9 @@ def test_a_run_without_a_test_set_has_no_scores(ws: frostline.Workspace) -> None
     path = Path("frostline-workspace/predictions/untested.parquet")
     table = found.table[found.table["split"] == "val"]
     own = {"weights": "uniform", "p": None, "layers": [3, 3], "deep?": {"a": 1}}
-    write_predictions(path, table, {**found.meta, "run": "untested", "hyperparameters": own})
+    views = {"count": 2, "degrees": 10, "seed": 0, "stores": ["0" * 32]}
+    meta = {**found.meta, "run": "untested", "hyperparameters": own, "views": views}
+    write_predictions(path, table, meta)
     for name in NAMES:
         assert [run.id for run in ws.track("untested", name)] == ["untested"]
         held = READ[name]()["untested"]
@@ -424,6 +426,8 @@ def test_a_run_without_a_test_set_has_no_scores(ws: frostline.Workspace) -> None
         assert held.settings["weights"] == "random, seed 0"
         assert held.settings["head.weights"] == "uniform"
         assert held.settings["layers"] == "3, 3"
+        assert (held.settings["views.count"], held.settings["views.degrees"]) == ("2", "10")
+        assert "views.stores" not in held.settings
         assert held.settings["p"] == "none"
         assert held.settings["deep_" if name == "mlflow" else "deep?"].startswith("{")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -142,8 +146,17 @@ def test_whether_freezing_helps_says_how_many_groups_would_decide_it(run):
     (said,) = freezing_sentences(frozen_against_unfrozen(runs))
     assert said.endswith(
         f" About {needed_word(row['groups_needed'])} test groups would decide a difference of this "
-        f"size (power 80%); here are {row['n_units']}."
+        f"size (power 80%); here are {int(row['n_units'])}."
     )
+
+
+def test_numbers_of_groups_are_whole_where_another_pair_is_not_compared(run):
+    pair = [run(skill=1.5), run(seed=1, skill=1.7, unfreeze="all")]
+    fewer = replace(run(seed=3, backbone="b", unfreeze="all"), table=pair[0].table.iloc[:50])
+    found = frozen_against_unfrozen([*pair, run(seed=2, backbone="b"), fewer])
+    assert set(found["verdict"]) == {"undecided", "not compared"}
+    said = " ".join(freezing_sentences(found))
+    assert re.search(r"; here are \d+\.( |$)", said)
 
 
 def test_lines_under_the_table_where_they_apply(run):

@@ -339,4 +339,5 @@ def test_the_temperature_of_very_few_images_is_bounded_or_has_no_interval() -> N
         found = fit_temperature(made(6, 2, 4.0, seed))
         bounds.append((found.low, found.high))
         assert np.isfinite(found.high) == np.isfinite(found.low)
+        assert np.isnan(found.high) or LEAST <= found.low <= found.high <= MOST
     assert 0 < np.isfinite(bounds).all(1).sum() < 300
