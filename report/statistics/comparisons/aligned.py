@@ -121,7 +121,7 @@ def align(scored: Sequence[Scored], *, intersection: bool = False) -> Aligned:
 
 
 def _check_levels(scored: Sequence[Scored]) -> None:
-    """Refuse runs of which some have a row a patient, and others one an image."""
+    """Refuse to compare rows of patients with rows of images."""
     of_patients = [run.run for run, sample in scored if sample.images is not None]
     if 0 < len(of_patients) < len(scored):
         raise InputError(
