@@ -51,7 +51,7 @@ def score_sentence(path: Path) -> str:
     return words
 
 
-def say_folds(paths: Sequence[Path]) -> None:
+def say_folds(paths: Sequence[Path], title: str = "") -> None:
     """Say the mean score over the folds of a cross-validation, on standard error.
 
     Such as "accuracy 61.1% [45.5, 75.8], mean of 15 folds; majority class 52.9%".
@@ -60,6 +60,8 @@ def say_folds(paths: Sequence[Path]) -> None:
     ----------
     paths : sequence of Path
         The predictions of all repeats.
+    title : str
+        What to name them, where several are said.
     """
     from frostline.console import say
     from frostline.report import evaluate
@@ -73,7 +75,7 @@ def say_folds(paths: Sequence[Path]) -> None:
     majority = scores[scores["run"].str.startswith("majority")]
     if len(majority):
         words += f"; majority class {percent(majority.iloc[0]['estimate'])}%"
-    say(words)
+    say(f"{title}: {words}" if title else words)
 
 
 def say_heads(place: Workspace, paths: Iterable[Path]) -> None:

@@ -261,9 +261,14 @@ def _print_best(place: Workspace, results: Results) -> None:
 
 
 def _say_scores(place: Workspace, results: Results) -> None:
-    """Say the test score of the best head of every backbone, of its first seed."""
-    from frostline.commands.scores import say_score
+    """Say the test score of the best head of every backbone: of its first seed, or of all folds."""
+    from frostline.commands.scores import say_folds, say_score
 
+    same = ["dataset", "backbone", "feature", "head"]
     for row in results.best.to_dict("records"):
-        title = " · ".join(str(row[name]) for name in ("dataset", "backbone", "feature", "head"))
-        say_score(place.predictions(str(row["run"])), title)
+        title = " · ".join(str(row[name]) for name in same)
+        mine = results.table[(results.table[same] == [row[name] for name in same]).all(axis=1)]
+        if mine["cv"].notna().all():  # of one size: its runs are the repeats
+            say_folds([place.predictions(run) for run in mine["run"].unique()], title)
+        else:
+            say_score(place.predictions(str(row["run"])), title)

@@ -58,6 +58,16 @@ def model_card(run: Predictions) -> str:
             "It answers for a patient by all images together: `frostline sweep --test-dataset` "
             "applies it to another data set."
         )
+    elif run.meta["weights"] == "imported":
+        applied = (
+            "It answers for embeddings that were computed elsewhere, which only the tool that made "
+            "them can compute of new images."
+        )
+    elif run.meta["weights"] == "own module":
+        applied = (
+            "Its backbone is a module of its author's code: "
+            f"`Workspace.predict({run.run!r}, IMAGES, module=MODULE)` applies it."
+        )
     lines += [
         applied,
         "",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from frostline.report import read_predictions
+from frostline.report.manuscript.card import model_card
 
 from .conftest import Run, make_images
 
@@ -43,6 +47,11 @@ def test_noise_with_an_index_or_a_target_stays_noise(
     assert "Warning" not in said
     probed = frostline("probe", "-d", "set", "-b", "theirs", "--head", "centroid")
     assert "predictions/set-theirs-imported-centroid-paper-s0-" in probed.stdout
+    run = read_predictions(tmp_path / probed.stdout.strip())
+    for weights, told in (("imported", "computed elsewhere"), ("own module", "module=MODULE")):
+        card = model_card(replace(run, meta={**run.meta, "weights": weights}))
+        assert told in card.partition("## Use")[2]
+        assert "frostline predict" not in card
     leak = images.rename(columns={"f2": "old"}).assign(f2=np.arange(24.0))
     leak.to_csv(tmp_path / "leak.csv", index=False)
     done = frostline("cache", "import", "leak.csv", "-d", "set", "-b", "leak")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_probe_prints_the_path_and_says_the_score(build: Build, capsys: Printed)
     assert path.parent == place.root / "predictions"
     assert path.name.startswith("mri-tiny-pooled-centroid-paper-s0-")
     assert printed.err == ("accuracy 87.5% [65.3, 96.3] on 12 test groups; majority class 33.3%\n")
+
+
+def test_a_sweep_by_cross_validation_says_the_mean_of_all_repeats(
+    build: Build, capsys: Printed
+) -> None:
+    place = build()
+    call(place, "sweep", *ON, "--head", "centroid", "--cv", "3x2")
+    printed = capsys.readouterr()
+    mean = re.search(r"centroid +\d+ +[\d.]+ +([\d.]+)", printed.out)
+    assert mean is not None
+    assert f"centroid: accuracy {float(mean[1]):.1%}" in printed.err
+    assert "mean of 6 folds" in printed.err
 
 
 def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Printed) -> None:
