@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ class Workspace:
 def is_name(name: str) -> bool:
     """Say whether a data set, study or sweep can be called so."""
     return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) is not None
+
+
+def begun_by(run: str, names: Iterable[str]) -> str:
+    """Find the run of this name, or the one whose name begins so; "" if none does.
+
+    Raises
+    ------
+    InputError
+        If several begin so.
+    """
+    found = sorted({name for name in names if run and name.startswith(run)})
+    if run in found or len(found) == 1:
+        return run if run in found else found[0]
+    if found:
+        listed = ", ".join(found[:4])
+        raise InputError(f"{len(found)} runs begin with {run!r}: name one of them ({listed}).")
+    return ""
 
 
 def checked_name(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from frostline.cache import InputError, Workspace, declared_classes, part_files, store_spec
 from frostline.cache.versions import check_stage
+from frostline.cache.workspace import begun_by
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,16 +104,9 @@ def find_run(workspace: Workspace, run: str) -> Path:
             raise InputError(f"{run} has no kept model in {path}: train that run again.")
     if _is_kept(path):
         return path
-    kept = sorted(workspace.root.glob(f"models/*/{MODEL}"))
-    kept += sorted(workspace.root.glob(f"models/*/{HEAD}"))
-    folders = [path.parent for path in kept]
-    found = [path for path in folders if path.name.startswith(run)]
-    exact = [path for path in found if path.name == run]
-    if len(found) == 1 or exact:
-        return (exact or found)[0]
-    if found:
-        names = ", ".join(path.name for path in found[:4])
-        raise InputError(f"{len(found)} runs begin with {run!r}: name one of them ({names}).")
+    kept = [path for name in (MODEL, HEAD) for path in workspace.root.glob(f"models/*/{name}")]
+    if name := begun_by(run, (path.parent.name for path in kept)):
+        return workspace.root / "models" / name
     predicted = workspace.root / "predictions" / f"{run}.parquet"
     if predicted.is_file():
         _refuse_without_model(predicted)

@@ -65,7 +65,7 @@ def stored_images(
         stores = [Store.open(path) for path in find_stores(workspace.pixels(dataset))]
         if not stores:
             return {}
-        return _rows_of(workspace, max(stores, key=len), dataset, ids)
+        return _rows_of(workspace, max(stores, key=_size), dataset, ids)
 
     def nearest(dataset: str, ids: Sequence[str]) -> pd.DataFrame:
         # None of an external data set: `runs` are of those that were trained on.
@@ -193,13 +193,26 @@ def _embedded(workspace: Workspace, store: Store, run: Predictions) -> Embedded 
     return Embedded(values, list(table["label"].astype(str)), list(groups.astype(str)))
 
 
+def _size(store: Store) -> tuple[int, int]:
+    """Give how many images a store of pixels has, and their side."""
+    return len(store), int(_geometry(store).get("crop") or 0)
+
+
+def _geometry(store: Store) -> Mapping[str, Any]:
+    """Give what was done to images; of a transform of someone's own nothing is known."""
+    return store.spec.get("geometry") or {}
+
+
 def _rows_of(
     workspace: Workspace, store: Store, dataset: str, ids: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Read the rows of a store by image id, as far as it has them."""
+    """Read the pixels of a store by image id, as far as it has them; of 2.5-D the slice itself."""
     manifest = read_manifest(workspace.manifest(dataset))
     wanted = np.flatnonzero(manifest.table["image_id"].isin(list(ids)))
     rows = store.locate(manifest.keys()[wanted])
     wanted, rows = wanted[rows >= 0], rows[rows >= 0]
     names = manifest.table["image_id"].iloc[wanted]
-    return dict(zip(names.astype(str), store.read(rows), strict=True))
+    pixels = store.read(rows)
+    if _geometry(store).get("neighbours"):  # channels: the slice below, itself, that above
+        pixels = pixels[..., 1]
+    return dict(zip(names.astype(str), pixels, strict=True))

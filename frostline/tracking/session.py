@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias, get_args
 
 from frostline.cache.errors import InputError
-from frostline.cache.workspace import Workspace
+from frostline.cache.workspace import Workspace, begun_by
 from frostline.console import say
 from frostline.tracking.tracker import Rows, Tracker
 
@@ -124,14 +124,10 @@ def find_predictions(workspace: Workspace, run: str) -> str:
                 f"{run} is no run of {workspace.root}: give the --workspace of its own."
             )
         return path.stem
-    known = sorted(one.stem for one in folder.glob("[!.]*.parquet"))
-    found = [run] if run in known else [name for name in known if run and name.startswith(run)]
+    found = begun_by(run, (one.stem for one in folder.glob("[!.]*.parquet")))
     if not found:
         raise InputError(f"There is no run {run!r} in {folder}: name one of those that lie there.")
-    if len(found) > 1:
-        names = ", ".join(found[:4])
-        raise InputError(f"{len(found)} runs begin with {run!r}: name one of them ({names}).")
-    return found[0]
+    return found
 
 
 class Session:

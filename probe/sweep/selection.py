@@ -110,7 +110,7 @@ def at_edge(chosen: Sequence[tuple[HeadRun, Choice]]) -> list[str]:
 
     def place(entry: tuple[HeadRun, Choice]) -> tuple[str, ...]:
         run = entry[0]
-        return run.data.dataset, run.data.backbone, run.data.feature, run.head
+        return run.data.dataset, run.data.backbone, run.data.feature, run.head_words()
 
     found = []
     for key, entries in itertools.groupby(sorted(chosen, key=place), key=place):

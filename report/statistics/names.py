@@ -52,7 +52,8 @@ def weights_word(weights: object, unfreeze: str) -> str:
     text = str(weights or "")
     if text.startswith("random"):
         return FROM_SCRATCH if unfreeze == "all" else "random weights"
-    return "" if text in ("", "pretrained") else f"weights {text}"
+    # Of imported embeddings the feature says it.
+    return "" if text in ("", "pretrained", "imported") else f"weights {text}"
 
 
 def freeze_word(unfreeze: str) -> str:

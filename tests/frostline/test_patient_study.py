@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from indexed import index, volumes
 
-from frostline.cache import InputError, Workspace
+from frostline import Workspace as Face
+from frostline.cache import InputError, Workspace, read_manifest
 from frostline.cli import app
 from frostline.report import read_predictions
 from frostline.study.file import parse_study, read_study
+from frostline.study.report_data import stored_images
 from frostline.study.runner import run_study
 
 from .conftest import make_images
@@ -77,3 +80,16 @@ def test_a_protocol_that_cannot_be_is_refused(protocol: dict[str, Any], sentence
         study = parse_study({**STUDY, "protocols": {"one": protocol}}, "study.yaml")
         for entry in study.protocols.values():
             entry.changes()
+
+
+def test_a_slice_with_its_neighbours_is_shown_as_itself(tmp_path: Path) -> None:
+    options = {**volumes(tmp_path / "mri"), "neighbours": True, "min_roi": 0}
+    index(tmp_path / "mri", name="mri", kind="mri-slices", options=options)
+    ws = Face(tmp_path / "workspace")
+    for side in (32, 48):
+        ws.extract("mri", "timm:test_vit", weights="random", image_size=side)
+    names = read_manifest(ws.paths.manifest("mri")).table["image_id"].tolist()
+    shown = stored_images(ws.paths, [], {}).read("mri", names)
+    # Of the larger of two stores, whose pixels have three channels.
+    assert {pixels.shape for pixels in shown.values()} == {(48, 48)}
+    assert len(shown) == len(names)

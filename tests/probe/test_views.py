@@ -348,3 +348,12 @@ def test_what_views_of_a_sweep_cannot_be(fields: dict[str, Any], sentence: str) 
 
 def test_a_probe_in_python_takes_views() -> None:
     assert make_source(views=2, views_key="ab") == Source(views=2, views_key="ab")
+
+
+def test_the_edge_of_a_grid_is_said_of_the_head_with_its_views(build: Build) -> None:
+    place = build()
+    write_views(place, 1)
+    with pytest.warns(UserWarning, match=r"logistic \(1 view\): the best C, 1e-05, lies at"):
+        probe_head(
+            place, "mri", "tiny", hyperparameters={"C": [1e-5, 1e-6, 1e-7]}, source=Source(views=1)
+        )
