@@ -58,6 +58,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rows: Callable[[Rows], None] | None = None,
+    on_images: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train what `unfreeze` marked, and leave the model with the weights of its best epoch.
 
@@ -82,6 +83,8 @@ def train(
         Called with each `Epoch` that is trained now.
     on_rows : callable, optional
         Called with all epochs there are, as dictionaries, at the start and after each.
+    on_images : callable, optional
+        Called after each step with how many images were trained on, and how many all epochs have.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def train(
     for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
         run = Training(model, on_device, recipe.with_rate(lr), conditions, seed, places)
-        run.number, run.numbers = number, len(recipe.lr)
+        run.number, run.numbers, run.on_images = number, len(recipe.lr), on_images
         own = checkpoints.candidate(number) if checkpoints and run.numbers > 1 else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history

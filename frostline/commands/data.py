@@ -169,7 +169,7 @@ def index(
     from frostline.extract.audit.audit import audit, render_audit
     from frostline.extract.index import index_dataset
 
-    with progress("Reading files", "files") as update:
+    with progress("Reading the files of", "files", name) as update:
         manifest = index_dataset(
             Workspace(workspace),
             name,

@@ -23,6 +23,7 @@ from stamps import rewrite
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.cache.versions import STAGES
+from frostline.console import NORMAL
 from frostline.probe.sweep.planning import training_counts
 from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import read_predictions
@@ -442,7 +443,10 @@ def test_what_a_killed_helper_had_begun_is_done_by_another(
 
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_start_helper, initargs=(os.getpid(), True, 0)
+        1,
+        get_context("spawn"),
+        initializer=_start_helper,
+        initargs=(os.getpid(), True, NORMAL, 30.0),
     ) as pool:
         pool.submit(warnings.warn, "The grid is narrow.").result()
     assert capfd.readouterr().err == "Warning: The grid is narrow.\n"
