@@ -384,7 +384,7 @@ class Workspace:
         where = "The fields of sweep"
         chosen = read_sweep(Path(file), fields) if file else parse_sweep(fields, where)
         session = self.tracking.open(self.paths)
-        with session, progress("Training the heads of", "heads", chosen.name) as update:
+        with session, progress("Training the heads of sweep", "heads", chosen.name) as update:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
             session.hand_over(path.stem for path in found.predictions)
         return Sweep.of(self.paths, found)

@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from processes import run_script
+from processes import MAIN, run_script
 
 from .tiny_training import make_stripes
 
 # Small parts, so that a few images make many of them.
 SMALL = 4096
-# How long a command takes is no matter of what it says.
-START = "from frostline.console import running; running.FIRST = running.EVERY; "
 PREAMBLE = f"import frostline.cache.stores.writer as w; w.PART_BYTES = {SMALL}; "
 # A slow disk, so that there is time to stop a command in the middle; and Ctrl-C heard, which a
 # shell that runs the tests in the background has its children ignore.
@@ -27,7 +25,6 @@ SLOWLY = (
     "append = w.StoreWriter.append; "
     "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
 )
-MAIN = "from frostline.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,7 +36,7 @@ def command(*arguments: object, small_parts: bool = False, slowly: bool = False)
 
 def script(small_parts: bool = False, slowly: bool = False) -> str:
     """What `python -c` runs for `frostline`."""
-    return START + (PREAMBLE if small_parts or slowly else "") + (SLOWLY if slowly else "") + MAIN
+    return (PREAMBLE if small_parts or slowly else "") + (SLOWLY if slowly else "") + MAIN
 
 
 def environment() -> dict[str, str]:

@@ -458,7 +458,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import active_children, get_context
 from frostline.study.runner import _start_helper
 if __name__ == "__main__":
-    how = (os.getpid(), False, 0)
+    how = (os.getpid(), False, None, 30.0)
     with ProcessPoolExecutor(
         1, get_context("spawn"), initializer=_start_helper, initargs=how
     ) as pool:

@@ -15,8 +15,11 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from frostline.console import running
-
+# How long a command takes is no matter of what it says: none says that it has started.
+MAIN = (
+    "from frostline.console import running; running.FIRST = running.EVERY; "
+    "from frostline.cli import main; main()"
+)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -79,7 +82,6 @@ def ends(process: int, seconds: float = 30) -> bool:
 def _run(
     script: str, words: list[str], folder: str, variables: dict[str, str], outputs: list[str]
 ) -> None:
-    running.FIRST = running.EVERY  # how long a command takes is no matter of what it says
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
