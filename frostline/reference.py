@@ -21,7 +21,7 @@ HEAD = """# Reference: every command
 
 What `frostline COMMAND --help` says, on one page. Every command also has `--help` (`-h`),
 `--quiet` (`-q`: results and errors, nothing else) and `--verbose` (`-v`: details and times, and
-where errors rise). The variable FROSTLINE_WORKSPACE stands for `--workspace`.
+where errors rise), in front of its name or behind it. The variable FROSTLINE_WORKSPACE stands for `--workspace`.
 `frostline --install-completion` completes commands, options, data sets and backbones in your shell.
 """
 COMMON = ("help", *VERBOSITY)
