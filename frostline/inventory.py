@@ -171,7 +171,7 @@ def _predictions(workspace: Workspace) -> list[Path]:
 
 
 def _about(path: Path) -> tuple[str, str]:
-    """Read of which data set and backbone predictions are; empty where they are damaged."""
+    """Read what data set and backbone predictions belong to; empty where they are damaged."""
     from frostline.cache.stamped import read_any_parquet
 
     try:

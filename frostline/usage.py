@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 from frostline.cache.errors import printable
 from frostline.cache.workspace import DEFAULT, VARIABLE, Workspace
-from frostline.reference import examples
 
 FIRST_CONTACT = """\
 Find out how deep to freeze a pretrained backbone for your medical images.
@@ -25,6 +25,11 @@ Score what was trained, by patient, with 95% intervals.
   frostline evaluate frostline-workspace/predictions/*.parquet
 
 No images at hand: `frostline demo`. All commands: `frostline -h`."""
+
+
+def examples(command: Any) -> list[str]:
+    """Find the command lines that a command's help gives as examples."""
+    return re.findall(r"^\s*(?:Examples?: )?(frostline \S.*)$", command.help, re.MULTILINE)
 
 
 def usage_sentence(error: Any, group: Any, words: Sequence[str]) -> str:

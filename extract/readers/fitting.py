@@ -97,9 +97,9 @@ def naming_the_kind(
         if str(workspace.root) != os.environ.get(VARIABLE, DEFAULT):
             words = [*words, "--workspace", str(workspace.root)]
         line = shlex.join(["frostline", "index", name, *places, "--kind", kind, *words])
-        other = f"These files look like kind {kind}"
-        fits = other if kind != given[0] else "This reads these files"
-        raise InputError(f"{error.args[0]} {fits}{_open(files, words)}:", f"  {line}") from None
+        other = f"These files look like kind {kind}, which this command reads"
+        fits = other if kind != given[0] else "This command reads these files"
+        raise InputError(f"{error.args[0]} {fits}{_open(files, words)}.", f"  {line}") from None
 
 
 def _open(files: Files, words: Sequence[str]) -> str:

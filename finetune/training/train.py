@@ -66,13 +66,10 @@ def train(
 
     Parameters
     ----------
-    model : Classifier
-        Moved to the device.
-    parts : (Part, Part)
-        Training and validation images.
+    model, parts : Classifier, (Part, Part)
+        What is moved to the device, and training and validation images.
     recipe : Recipe
         If it has several learning rates, each is trained from the same start.
-    conditions : Conditions
     seed : int
         Of the order of images, of augmentation and of dropout.
     places : sequence of int, optional

@@ -214,13 +214,12 @@ def finetune(
     from frostline.cache import Workspace
     from frostline.console import progress, say_epoch
 
-    place = Workspace(workspace)
-    chosen, where = network.network(backbone, feature), machine.machine()
+    place, chosen = Workspace(workspace), network.network(backbone, feature)
     preparing = progress("Preparing", of=f"{backbone} on {dataset}")
     with execution.tracking().open(place) as session, preparing as update:
         options: dict[str, Any] = {
             "unfreeze": unfreeze,
-            "machine": where,
+            "machine": machine.machine(),
             "seed": seed,
             "columns": columns.columns(),
             "changes": recipe.changes(),

@@ -131,7 +131,11 @@ def test_the_command_that_is_named_works(
     sentence, command = refused(*words).splitlines()
     kind = KINDS[layout]  # type: ignore[index]
     same = kind in words
-    assert sentence.endswith("This reads these files:" if same else f"look like kind {kind}:")
+    assert sentence.endswith(
+        "This command reads these files."
+        if same
+        else f"look like kind {kind}, which this command reads."
+    )
     program, *words = shlex.split(command)
     assert program == "frostline"
     assert not app(words, standalone_mode=False)
@@ -147,8 +151,8 @@ def test_volumes_without_a_table_say_what_it_needs() -> None:
     volume(Path("data/a.nii"))
     sentence, command = refused("--root", "data").splitlines()
     assert sentence.endswith(
-        "These files look like kind mri-slices, once there is a table with a row a patient "
-        "(columns patient and label):"
+        "These files look like kind mri-slices, which this command reads, once there is a table "
+        "with a row a patient (columns patient and label)."
     )
     table(Path("data/labels.csv"), "patient,label", [("a", "x"), ("b", "y")])
     volume(Path("data/b.nii"))
@@ -160,7 +164,7 @@ def test_columns_that_cannot_be_guessed_are_left_to_the_user() -> None:
     image(Path("data/b.png"))
     table(Path("data/t.csv"), "x,y2", [("q", "1"), ("r", "2")])
     sentence, command = refused("--root", "data").splitlines()
-    assert sentence.endswith("kind table; write the right column where COLUMN stands:")
+    assert sentence.endswith("command reads; write the right column where COLUMN stands.")
     assert command.endswith(
         "--kind table --table t.csv --image-column COLUMN --label-column COLUMN"
     )
