@@ -60,8 +60,7 @@ def index_dataset(
     classes
         All classes from the lowest to the highest; as declared before if None.
     resplit, rehash
-        Make splits again, else every group that was indexed before stays where it is; and read
-        every file again, whatever its size and time say.
+        Make splits again, else every group stays where it is; and read every file again.
     progress
         Called with files read and files in all, then again as their pixels are compared.
     **fractions

@@ -271,7 +271,7 @@ def report(
 
 
 def _study(place: Workspace, name: str, settings: Sequence[str]) -> Study | None:
-    """Read a study: a file, a built-in one, or one that has a report; None if there is none."""
+    """Read a study from a file or its report, or a built-in one; give None for other names."""
     from frostline.inventory import studies
     from frostline.study.file import builtin_studies, parse_study, read_study
     from frostline.study.results import read_state

@@ -215,11 +215,11 @@ def finetune(
     from frostline.console import progress, say_epoch
 
     place, chosen = Workspace(workspace), network.network(backbone, feature)
-    preparing = progress("Preparing", of=f"{backbone} on {dataset}")
+    where, preparing = machine.machine(), progress("Preparing", of=f"{backbone} on {dataset}")
     with execution.tracking().open(place) as session, preparing as update:
         options: dict[str, Any] = {
             "unfreeze": unfreeze,
-            "machine": machine.machine(),
+            "machine": where,
             "seed": seed,
             "columns": columns.columns(),
             "changes": recipe.changes(),
