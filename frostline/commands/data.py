@@ -163,12 +163,13 @@ def index(
     """
     from frostline.cache import Workspace
     from frostline.cache.tables.class_order import class_names
-    from frostline.console import progress, say
+    from frostline.console import detail, progress, say
     from frostline.extract.audit.audit import audit
     from frostline.extract.audit.summary import render_summary
     from frostline.extract.index import index_dataset
     from frostline.inventory import BACKBONE, same_workspace
 
+    detail(f"Reading {', '.join(root)} as kind {kind}.")
     with progress("Reading the files of", "files", name) as update:
         manifest = index_dataset(
             Workspace(workspace),

@@ -72,10 +72,14 @@ class ScoringOptions:
     def read(self, paths: Sequence[Path]) -> list[Predictions]:
         """Read the files of predictions, those of others by `--columns`."""
         from frostline.cache.tables.columns import parse_columns
+        from frostline.cache.tables.words import counted
+        from frostline.console import detail
         from frostline.report.predictions import check_mapped, read_predictions
 
         columns = parse_columns(self.columns)
         runs = [read_predictions(path, columns) for path in paths]
+        for path, run in zip(paths, runs, strict=True):
+            detail(f"Read {path}: {counted(len(run.table), 'row')}.")
         if columns is not None:
             check_mapped(runs)
         return runs

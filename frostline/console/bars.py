@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
 
 from frostline.console.speech import console
@@ -98,7 +99,7 @@ def _draw(bar: Bar, running: Running) -> None:
 class _Clearing:
     """A stream that takes the line of the start away before it writes anything."""
 
-    def __init__(self, stream: TextIO, clear: Any) -> None:
+    def __init__(self, stream: TextIO, clear: Callable[[], None]) -> None:
         self._stream, self._clear = stream, clear
 
     def write(self, text: str) -> int:
@@ -115,16 +116,18 @@ class _Clearing:
 @contextmanager
 def starting(sentence: str) -> Iterator[None]:
     """Show a line on the terminal that is gone when anything is written: imports take seconds."""
-    out, err = sys.stdout, sys.stderr
-    width = console_width()
-    err.write(f"{sentence[: width - 1]}\r")
+    out, err, shown = sys.stdout, sys.stderr, True
+    err.write(f"{sentence[: get_terminal_size().columns - 1]}\r")
     err.flush()
 
     def clear() -> None:
-        if sys.stderr is watched[1]:
-            sys.stdout, sys.stderr = out, err
+        nonlocal shown
+        if shown:
+            shown = False
             err.write("\x1b[2K\r")
             err.flush()
+        sys.stdout = out if sys.stdout is watched[0] else sys.stdout
+        sys.stderr = err if sys.stderr is watched[1] else sys.stderr
 
     watched = _Clearing(out, clear), _Clearing(err, clear)
     sys.stdout, sys.stderr = watched  # type: ignore[assignment]
@@ -132,10 +135,3 @@ def starting(sentence: str) -> Iterator[None]:
         yield
     finally:
         clear()
-
-
-def console_width() -> int:
-    """Return the width of the terminal."""
-    import shutil
-
-    return shutil.get_terminal_size().columns

@@ -47,7 +47,7 @@ class Running:
         """Say what runs, how far it is and how long it will take."""
         seconds = time.monotonic() - self.began
         if not self.total:
-            return f"{self.title}: {_clock(seconds)} so far."
+            return f"{self.title}: {_clock(seconds)} so far." if seconds >= 1 else f"{self.title}."
         now, left = self.done - self.before, self.total - self.done
         more = f", {_clock(seconds / now * left)} left" if now and left else ""
         return f"{self.title}: {self.done:,} of {self.total:,} {self.unit}{more}."

@@ -15,6 +15,7 @@ import pytest
 from processes import MAIN
 
 import frostline as package
+from frostline.console import running
 
 from .conftest import Run, environment, make_images
 
@@ -89,7 +90,7 @@ def test_a_pipe_gets_lines_with_what_runs_and_how_far(folder: Path) -> None:
     lines = done.stderr.splitlines()
     trained = r"Training timm:test_vit on set: \d+ of 36 images(, \d:\d\d:\d\d left)?\."
     assert any(re.fullmatch(trained, line) for line in lines), done.stderr
-    assert any(line.startswith("Preparing timm:test_vit on set: 0:00:0") for line in lines)
+    assert any(re.match(r"Preparing timm:test_vit on set[.:]", line) for line in lines)
     assert not any(line.startswith("Decoding") and "0 of 0" in line for line in lines)
     assert sum(line.startswith("epoch ") for line in lines) == 3
     assert "\x1b" not in done.stderr + done.stdout
@@ -99,14 +100,14 @@ def test_a_command_that_waits_says_that_it_runs(folder: Path) -> None:
     slow = "import time; import frostline.audits as a; f = a.audit_stored; "
     slow += "a.audit_stored = lambda *given: (time.sleep(0.3), f(*given))[1]; "
     done = piped(folder, OFTEN + slow, "audit", "set")
-    assert re.match(r"frostline audit is at work: 0:00:0\d so far\.\n", done.stderr), done.stderr
+    assert re.match(r"frostline audit is at work[.:]", done.stderr), done.stderr
     quiet = piped(folder, OFTEN + slow, "audit", "set", "-q")
     assert (quiet.stderr, quiet.stdout) == ("", done.stdout)
 
 
-def test_no_line_comes_before_its_time(folder: Path) -> None:
-    done = piped(folder, "", "audit", "set")
-    assert "at work" not in done.stderr or "0:00:00" not in done.stderr
+def test_no_line_comes_before_its_time(folder: Path, frostline: Run) -> None:
+    assert running.EVERY == 30
+    assert frostline("audit", "set").stderr == ""
 
 
 @pytest.mark.slow
@@ -120,7 +121,7 @@ def test_helpers_of_a_run_write_lines_and_no_bars(folder: Path) -> None:
         "replicates: 100\n"
     )
     text = on_a_terminal(folder, OFTEN, "run", "study.yaml", "--jobs", "2")
-    assert re.search(r"Preparing set/timm:test_vit/[ab]/0: 0:00:0\d so far\.", text), text
+    assert re.search(r"Preparing set/timm:test_vit/[ab]/0[.:]", text), text
     # Both processes write to the terminal, where a bar would be in the way of lines.
     assert not re.search(r"(Preparing|Decoding for|Training) set/\S+ [^\n]*━", text)
 
@@ -191,7 +192,7 @@ def test_python_is_silent_until_somebody_listens(folder: Path) -> None:
     assert script(folder, made % "").stderr == ""
     assert script(folder, made % "progress=False").stderr == ""
     asked = script(folder, made % "progress=True").stderr
-    assert "Embedding set with timm:test_vit: 0:00:0" in asked
+    assert "Embedding set with timm:test_vit" in asked
     verbose = script(folder, made % "verbose=True").stderr
     assert "Embedding set with timm:test_vit" in verbose
     heard = "logging.basicConfig(level='DEBUG', format='%(name)s %(levelname)s %(message)s'); "
