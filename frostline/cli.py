@@ -27,7 +27,7 @@ from frostline.commands import (
     training,
 )
 from frostline.commands.options import QuietOption, VerboseOption, speak, with_verbosity
-from frostline.console import VERBOSE, show_warning, verbosity, write_legibly
+from frostline.console import NORMAL, VERBOSE, set_verbosity, show_warning, verbosity, write_legibly
 from frostline.usage import FIRST_CONTACT, usage_sentence
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
@@ -113,6 +113,7 @@ def main() -> NoReturn:
     write_legibly()
     # Before Arrow is imported: its own pool took three to eight times as long for large tables.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    set_verbosity(NORMAL)
     warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False, prog_name="frostline") or 0

@@ -84,9 +84,9 @@ def naming_the_kind(
     try:
         yield
     except OtherKindError as error:
-        place = Path(next(iter(roots), ""))
-        if is_url(next(iter(roots), "")) or not place.exists():
+        if not roots or any(is_url(root) or not Path(root).exists() for root in roots):
             raise
+        place = Path(roots[0])
         files = Files.under(place, given[1].get("table"))
         found = fitting_words(files)
         if found is None or (found[0], len(found[1])) == (given[0], 0):
@@ -97,9 +97,10 @@ def naming_the_kind(
         if str(workspace.root) != os.environ.get(VARIABLE, DEFAULT):
             words = [*words, "--workspace", str(workspace.root)]
         line = shlex.join(["frostline", "index", name, *places, "--kind", kind, *words])
-        other = f"These files look like kind {kind}, which this command reads"
-        fits = other if kind != given[0] else "This command reads these files"
-        raise InputError(f"{error.args[0]} {fits}{_open(files, words)}.", f"  {line}") from None
+        fits = (
+            "This reads these files" if kind == given[0] else f"These files look like kind {kind}"
+        )
+        raise InputError(f"{error.args[0]} {fits}{_open(files, words)}: `{line}`.") from None
 
 
 def _open(files: Files, words: Sequence[str]) -> str:
@@ -123,12 +124,15 @@ def fitting_words(files: Files) -> tuple[str, list[str]] | None:
     if files.ending(".dcm"):
         return "dicom", []
     images = files.ending(*IMAGE_SUFFIXES)
+    in_classes = len({path.split("/")[0] for path in images if "/" in path}) > 1
     if images and (found := _table(files)):
-        return "table", _of_images(images, *found)
+        inside = files.table or found[0] in files.paths
+        # What lies next to the images may be of anything.
+        if inside or (not in_classes and _image_column(images, found[1])[0]):
+            return "table", _of_images(images, *found)
     if archives := files.ending(".npz"):
         return "medmnist", ["--option", f"data={archives[0]}"]
-    folders = {path.split("/")[0] for path in images if "/" in path}
-    return ("folder", []) if len(folders) > 1 else None
+    return ("folder", []) if in_classes else None
 
 
 def _table(files: Files) -> tuple[str, TableFile] | None:

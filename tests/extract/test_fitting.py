@@ -115,10 +115,12 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FROSTLINE_WORKSPACE", raising=False)
 
 
-def refused(*words: str) -> str:
+def refused(*words: str) -> tuple[str, str]:
+    """What a command line is told, and the command that it is told, if any."""
     with pytest.raises(InputError) as caught:
         app(["index", "new", *words], standalone_mode=False)
-    return str(caught.value)
+    sentence, _, command = str(caught.value).partition(": `frostline ")
+    return sentence, f"frostline {command.removesuffix('`.')}"
 
 
 @pytest.mark.parametrize("layout", KINDS, ids=lambda layout: layout.__name__)
@@ -128,14 +130,10 @@ def test_the_command_that_is_named_works(
 ) -> None:
     words = layout()  # type: ignore[operator]
     words += ["--workspace", workspace] if workspace else []
-    sentence, command = refused(*words).splitlines()
+    sentence, command = refused(*words)
     kind = KINDS[layout]  # type: ignore[index]
     same = kind in words
-    assert sentence.endswith(
-        "This command reads these files."
-        if same
-        else f"look like kind {kind}, which this command reads."
-    )
+    assert sentence.endswith("This reads these files" if same else f"look like kind {kind}")
     program, *words = shlex.split(command)
     assert program == "frostline"
     assert not app(words, standalone_mode=False)
@@ -149,10 +147,10 @@ def test_the_command_that_is_named_works(
 
 def test_volumes_without_a_table_say_what_it_needs() -> None:
     volume(Path("data/a.nii"))
-    sentence, command = refused("--root", "data").splitlines()
+    sentence, command = refused("--root", "data")
     assert sentence.endswith(
-        "These files look like kind mri-slices, which this command reads, once there is a table "
-        "with a row a patient (columns patient and label)."
+        "These files look like kind mri-slices, once there is a table with a row a patient "
+        "(columns patient and label)"
     )
     table(Path("data/labels.csv"), "patient,label", [("a", "x"), ("b", "y")])
     volume(Path("data/b.nii"))
@@ -163,8 +161,8 @@ def test_columns_that_cannot_be_guessed_are_left_to_the_user() -> None:
     image(Path("data/a.png"))
     image(Path("data/b.png"))
     table(Path("data/t.csv"), "x,y2", [("q", "1"), ("r", "2")])
-    sentence, command = refused("--root", "data").splitlines()
-    assert sentence.endswith("command reads; write the right column where COLUMN stands.")
+    sentence, command = refused("--root", "data")
+    assert sentence.endswith("kind table; write the right column where COLUMN stands")
     assert command.endswith(
         "--kind table --table t.csv --image-column COLUMN --label-column COLUMN"
     )
@@ -172,7 +170,15 @@ def test_columns_that_cannot_be_guessed_are_left_to_the_user() -> None:
 
 def test_files_of_no_kind_are_given_none() -> None:
     Path("data").mkdir()
-    assert "look like" not in refused("--root", "data")
+    assert "look like" not in refused("--root", "data")[0]
     Path("data/readme.md").write_text("nothing\n")
-    assert "look like" not in refused("--root", "data")
-    assert "look like" not in refused("--root", "nowhere")
+    assert "look like" not in refused("--root", "data")[0]
+    assert "look like" not in refused("--root", "nowhere")[0]
+
+
+def test_a_table_of_something_else_is_not_meant() -> None:
+    class_folders()
+    table(Path("runs.csv"), "image_id,label", [(f"a/{n:02}.png", "a") for n in range(0, 12, 2)])
+    sentence, _ = refused("--root", "data", "--split-column", "fold")
+    assert sentence.startswith("Kind folder has no option 'split_column'")
+    assert "look like" not in sentence
