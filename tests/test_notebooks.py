@@ -11,7 +11,10 @@ from types import ModuleType
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
+
+import frostline
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -107,3 +110,13 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert links
     for link in links:
         assert (FOLDER / link).is_file(), link
+
+
+def test_tables_are_text_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"image_id": list("abcd"), "group_id": list("abcd"), "label": list("xyxy")}
+    runs = pd.DataFrame({**rows, "prediction": list("xyyy"), "split": "test"})
+    wanted = repr(frostline.evaluate(runs))
+    assert "majority" in wanted
+    # What rich asks IPython for.
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert repr(frostline.evaluate(runs)) == wanted
