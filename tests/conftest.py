@@ -35,7 +35,7 @@ running.FIRST = running.EVERY
 FIRST = (
     "test_types.py",
     "test_options.py",
-    "test_notebook.py",
+    "test_notebooks.py",
     "test_trouble.py",
     "test_docs.py",
     "test_study.py",
