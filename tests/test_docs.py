@@ -31,7 +31,7 @@ from frostline.study.file import parse_study
 from .frostline.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[1]
-LONG = "docs/tutorial.md"  # its commands take as long as those of all other pages
+LONG = ("docs/tutorial.md", "docs/faq.md")  # their commands take longest, and .ci/run runs them
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
@@ -93,7 +93,7 @@ def test_the_test_of_marks_sees_blocks_without_one() -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.slow if page == LONG else ())
+        pytest.param(page, marks=pytest.mark.slow if page in LONG else ())
         for page in PAGES
         if any(block.mark == "run" for block in blocks(page))
     ],

@@ -50,6 +50,17 @@ def test_a_workflow_runs_scripts_of_this_folder_and_has_no_secret(path: Path) ->
                 assert (ROOT / script).stat().st_mode & 0o111
 
 
+def test_the_site_is_published_from_main_alone_and_built_by_the_script_of_ci() -> None:
+    jobs = parsed(GITHUB / "workflows" / "docs.yml")["jobs"]
+    assert [step["run"] for step in jobs["build"]["steps"] if "run" in step] == ["bash .ci/docs"]
+    assert jobs["publish"]["if"] == "github.ref == 'refs/heads/main'"
+    assert jobs["publish"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert "permissions" not in jobs["build"]
+    # Another run of .ci/run, on a machine that publishes nothing, finds the same faults.
+    assert "\nbash .ci/docs\n" in (ROOT / ".ci" / "run").read_text()
+    assert " build --strict" in (ROOT / ".ci" / "docs").read_text()
+
+
 def test_the_oldest_python_is_among_those_of_the_matrix() -> None:
     versions = parsed(GITHUB / "workflows" / "test.yml")["jobs"]["test"]["strategy"]["matrix"]
     oldest = re.search(r"python_requires = >=(\S+)", (ROOT / "setup.cfg").read_text())

@@ -10,20 +10,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).with_name("rooms.svg")
-# Column and row of each room, and what it does: the hall on top, what is at rest below.
+# First and last column, and row, of each room, and what it does: the hall is the roof, and what is
+# at rest the ground floor, so that every line to them is upright.
 PLACES = {
-    "frostline": (0.9, 0, "commands, Workspace"),
-    "finetune": (0.9, 1, "trains backbones"),
-    "probe": (2.1, 2.1, "trains heads"),
-    "extract": (0, 3.4, "files to embeddings"),
-    "report": (1, 3.2, "predictions to evidence"),
-    "cache": (1.9, 4.4, "what is at rest"),
+    "frostline": (0, 4, 0, "the hall: commands, Workspace"),
+    "finetune": (1, 1, 1, "trains backbones"),
+    "probe": (3, 3, 2, "trains heads"),
+    "extract": (0, 0, 2, "files to embeddings"),
+    "report": (2, 2, 2.9, "predictions to evidence"),
+    "cache": (0, 4, 3.9, "the ground floor: what is at rest"),
 }
-WIDTH, HEIGHT, ACROSS, DOWN = 190, 56, 240, 100
+ROOM, HEIGHT, ACROSS, DOWN, MARGIN = 150, 54, 180, 105, 12
+LEFT, RIGHT = MARGIN, MARGIN + 3.35 * ACROSS + ROOM
 
 
 def imports() -> dict[str, list[str]]:
-    """Read who may import whom, without what is said by "all of them"."""
+    """Read who may import whom."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", text, re.MULTILINE)
     return {
@@ -35,42 +37,50 @@ def imports() -> dict[str, list[str]]:
     }
 
 
-def centre(room: str) -> tuple[float, float]:
-    """Give the middle of a room."""
-    across, down, _ = PLACES[room]
-    return 20 + across * ACROSS + WIDTH / 2, 15 + down * DOWN + HEIGHT / 2
+def box(room: str) -> tuple[float, float, float, float]:
+    """Give left, top, right and bottom of a room."""
+    first, last, row, _ = PLACES[room]
+    left, top = MARGIN + first * ACROSS, MARGIN + row * DOWN
+    return left, top, RIGHT if last > first else left + ROOM, top + HEIGHT
 
 
-def edge(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
-    """Give where the line from a room's middle to another's leaves it."""
-    (x, y), (dx, dy) = start, (end[0] - start[0], end[1] - start[1])
-    part = min(
-        (WIDTH / 2 + 4) / abs(dx) if dx else float("inf"),
-        (HEIGHT / 2 + 4) / abs(dy) if dy else float("inf"),
-    )
-    return x + dx * part, y + dy * part
+def line(room: str, other: str) -> tuple[float, float, float, float]:
+    """Give the ends of the line from a room down to another."""
+    left, _, right, bottom = box(room)
+    to_left, top, to_right, _ = box(other)
+    start, end = (left + right) / 2, (to_left + to_right) / 2
+    if {room, other} == {"frostline", "cache"}:  # past all rooms
+        start = end = RIGHT - 0.2 * ACROSS
+    elif room == "frostline":
+        start = end
+    elif other == "cache":
+        end = start
+    else:  # from the side towards the other, to its near corner
+        start += ROOM / 4 if end > start else -ROOM / 4
+        end += ROOM / 4 if end < start else -ROOM / 4
+    return start, bottom + 2, end, top - 3
 
 
 def picture() -> str:
-    """Write the picture as SVG. The hall imports all, so that its arrow goes to one alone."""
+    """Write the picture as SVG."""
     parts = []
     for room, others in imports().items():
-        for other in ["finetune"] if room == "frostline" else others:
-            (x1, y1) = edge(centre(room), centre(other))
-            (x2, y2) = edge(centre(other), centre(room))
+        for other in others:
+            x1, y1, x2, y2 = line(room, other)
             parts.append(
                 f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" stroke="#78909c" '
                 'stroke-width="1.5" marker-end="url(#head)"/>'
             )
-    for room, (_, _, does) in PLACES.items():
-        x, y = centre(room)
+    for room, (*_, does) in PLACES.items():
+        left, top, right, bottom = box(room)
+        x, y = (left + right) / 2, (top + bottom) / 2
         parts.append(
-            f'<rect x="{x - WIDTH / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{WIDTH}" '
-            f'height="{HEIGHT}" rx="8" fill="#eceff1" stroke="#3f51b5" stroke-width="1.5"/>'
-            f'<text x="{x:.0f}" y="{y - 5:.0f}" font-weight="bold" font-size="15">{room}/</text>'
-            f'<text x="{x:.0f}" y="{y + 15:.0f}" font-size="12">{does}</text>'
+            f'<rect x="{left:.0f}" y="{top:.0f}" width="{right - left:.0f}" height="{HEIGHT}" '
+            'rx="8" fill="#eceff1" stroke="#3f51b5" stroke-width="1.5"/>'
+            f'<text x="{x:.0f}" y="{y - 4:.0f}" font-weight="bold" font-size="16">{room}/</text>'
+            f'<text x="{x:.0f}" y="{y + 15:.0f}" font-size="13">{does}</text>'
         )
-    width, height = 20 + 2.1 * ACROSS + WIDTH + 20, 15 + 4.4 * DOWN + HEIGHT + 15
+    width, height = RIGHT + MARGIN, box("cache")[3] + MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" font-family="sans-serif" text-anchor="middle" fill="#263238">'

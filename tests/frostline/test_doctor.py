@@ -204,7 +204,7 @@ def test_every_extra_but_those_for_developers_is_looked_for() -> None:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     extras = set(parser["options.extras_require"])
-    assert set(doctor.EXTRAS) == extras - {"test", "bench"}
+    assert set(doctor.EXTRAS) == extras - {"test", "bench", "docs"}
 
 
 def test_packages_that_lack_or_are_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
