@@ -30,7 +30,7 @@ settings.load_profile(os.environ.get("FROSTLINE_TEST_SEEDS", "fixed"))
 FIRST = (
     "test_types.py",
     "test_options.py",
-    "test_notebook.py",
+    "test_notebooks.py",
     "test_trouble.py",
     "test_docs.py",
     "test_study.py",

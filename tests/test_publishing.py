@@ -89,5 +89,5 @@ def test_an_sdist_has_documents_tests_and_changelog(tmp_path: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for name in ("CHANGELOG.md", "CITATION.cff", "docs/tutorial.md", "tests/cache/test_store.py"):
         assert name in names
-    assert "src/frostline/cache/manifest.py" in names
+    assert {"src/frostline/cache/manifest.py", "examples/snakemake/Snakefile"} <= names
     assert not any(name.endswith(".pyc") for name in names)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 import frostline
+from frostline.apply import predict_alone
 from frostline.apply.load import Weights, load_run
 from frostline.apply.predict import predict_images
 from frostline.cache import InputError, Workspace
@@ -94,7 +97,11 @@ def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("protocol", ["paper", "standard"])
 @pytest.mark.parametrize("how", ["none", "all"])
 def test_a_module_is_trained_saved_and_applied(
-    workspace: Workspace, tmp_path: Path, how: str, protocol: str
+    workspace: Workspace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    how: str,
+    protocol: str,
 ) -> None:
     network, before = TinyNet(), TinyNet().state_dict()
     chosen = Network(network, protocol=protocol, image_size=32)
@@ -114,6 +121,11 @@ def test_a_module_is_trained_saved_and_applied(
     np.testing.assert_array_equal(again["prob_sick"].to_numpy(), found.table["prob_sick"])
     ws = frostline.Workspace(workspace.root)
     same = ws.predict(run, paths, module=TinyNet(seed=5), machine=CPU).table
+    model = ws.export(run, tmp_path / "own.onnx", module=TinyNet(seed=5))
+    capsys.readouterr()
+    predict_alone.main(str(model), *map(str, paths))
+    alone = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    np.testing.assert_allclose(alone["prob_sick"], same["prob_sick"], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(same["prob_sick"].to_numpy(), found.table["prob_sick"])
     with pytest.raises(InputError) as caught:
         load_run(workspace, run)

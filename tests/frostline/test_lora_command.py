@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
 from frostline import stages
+from frostline.apply import predict_alone
 from frostline.cache import InputError, Workspace
 from frostline.cli import app
 from frostline.report import read_predictions
@@ -72,13 +74,22 @@ def test_new_images_get_the_runs_own_probabilities(place: Path, run: str) -> Non
         np.testing.assert_allclose(both[f"prob_{name}_x"], both[f"prob_{name}_y"], atol=1e-6)
 
 
-def test_export_is_that_of_a_plain_network(place: Path, run: str) -> None:
+def test_export_is_that_of_a_plain_network(
+    place: Path, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     onnx = pytest.importorskip("onnx")
     out = place / "run.onnx"
     command(place, "export", "--run", run, "--to", "onnx", "--out", out)
     names = [one.name for one in onnx.load(str(out)).graph.initializer]
     assert names
     assert not any("lora" in name for name in names)
+    # The script beside it, which test_handover.py runs without Frostline, says the same.
+    own = read_predictions(Workspace(place / "ws").predictions(run))
+    capsys.readouterr()
+    predict_alone.main(str(out), *(str(place / "images" / one) for one in own.table["image_id"]))
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    for name in (f"prob_{one}" for one in own.classes):
+        np.testing.assert_allclose(found[name], own.table[name], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

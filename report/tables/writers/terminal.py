@@ -170,7 +170,10 @@ def _printed(parts: Iterable[object], width: int) -> str:
     from rich.text import Text
 
     out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, legacy_windows=False)
+    # In a notebook rich would show it there and then, and leave nothing in the file.
+    console = Console(
+        file=out, width=width, color_system=None, legacy_windows=False, force_jupyter=False
+    )
     for part in parts:
         for piece in part if isinstance(part, tuple) else (part,):
             console.print(Text(piece) if isinstance(piece, str) else piece)
