@@ -19,8 +19,9 @@ from frostline.extract.groups import with_groups
 from frostline.extract.images.opened import remote_errors
 from frostline.extract.pixel_keys import add_pixel_keys, grey_levels
 from frostline.extract.private import hide_columns
+from frostline.extract.readers.fitting import naming_the_kind
 from frostline.extract.readers.kinds import find_kind, resolve_options
-from frostline.extract.readers.reading import Reading
+from frostline.extract.readers.reading import OtherKindError, Reading
 from frostline.extract.readers.sources import declared_source, image_sources
 from frostline.extract.splits import assign_splits, made_parts
 
@@ -59,8 +60,7 @@ def index_dataset(
     classes
         All classes from the lowest to the highest; as declared before if None.
     resplit, rehash
-        Make splits again, else every group that was indexed before stays where it is; and read
-        every file again, whatever its size and time say.
+        Make splits again, else every group stays where it is; and read every file again.
     progress
         Called with files read and files in all, then again as their pixels are compared.
     **fractions
@@ -70,12 +70,13 @@ def index_dataset(
     -------
     The manifest, as written. Files that cannot be read are in it, with no `mode`.
     """
-    previous, folders = _previous(workspace, name), _folders(roots)
+    previous = _previous(workspace, name)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
-    resolved, reader = _resolved(kind, options or {}, previous), find_kind(kind)
-    known = None if rehash else previous
-    reading = reader.read(folders, resolved, known)
+    reader, known = find_kind(kind), None if rehash else previous
+    with naming_the_kind(workspace, name, roots, (kind, options or {})):
+        folders, resolved = _folders(roots), _resolved(kind, options or {}, previous)
+        reading = reader.read(folders, resolved, known)
     _check_labels(reading.table)
     order = _class_order(name, reading.table, classes, previous)
     table = with_groups(hide_columns(reading.table, reader.private, workspace), group_pattern)
@@ -170,7 +171,7 @@ def _folders(roots: Sequence[str | os.PathLike[str]]) -> list[Path]:
         raise InputError("No root is given: name the folder that holds the images.")
     for folder in folders:
         if not _is_folder(folder):
-            raise InputError(f"There is no folder {folder}: correct --root.")
+            raise OtherKindError(f"There is no folder {folder}: correct --root.")
     if len(set(folders)) < len(folders):
         raise InputError("A root is given twice: name each folder once.")
     return folders

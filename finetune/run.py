@@ -154,6 +154,7 @@ def fit(
             checkpoints=checkpoints,
             on_epoch=how.on_epoch if first else None,
             on_rows=watch,
+            on_images=how.on_images if first else None,
         )
     return Fitted(trained, blocks, kept, conditions)
 

@@ -171,6 +171,8 @@ class Execution:
         Called with a sentence on what is kept, in the first process.
     progress : callable, optional
         Called while it is computed, with how many images are done and how many there are.
+    on_images : callable, optional
+        Called while it trains, with how many images were trained on and how many all epochs have.
     """
 
     device: str = "cpu"
@@ -180,3 +182,4 @@ class Execution:
     on_rows: OnRows | None = None
     said: Callable[[str], None] | None = None
     progress: Progress | None = None
+    on_images: Progress | None = None

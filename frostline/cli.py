@@ -26,8 +26,9 @@ from frostline.commands import (
     sweeping,
     training,
 )
-from frostline.commands.options import with_verbosity
-from frostline.console import VERBOSE, show_warning, verbosity, write_legibly
+from frostline.commands.options import QuietOption, VerboseOption, speak, with_verbosity
+from frostline.console import NORMAL, VERBOSE, set_verbosity, show_warning, verbosity, write_legibly
+from frostline.usage import FIRST_CONTACT, usage_sentence
 
 HELP = """Find out how deep a pretrained backbone should be frozen for your medical images.
 
@@ -38,7 +39,7 @@ First look: `frostline demo`. Your own images: `frostline index NAME --root DIR`
 
 app = typer.Typer(
     help=HELP,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -92,11 +93,16 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
-    pass
+    speak(quiet=quiet, verbose=verbose)
+    if context.invoked_subcommand is None:
+        typer.echo(FIRST_CONTACT)
 
 
 _main.__doc__ = HELP
@@ -107,6 +113,7 @@ def main() -> NoReturn:
     write_legibly()
     # Before Arrow is imported: its own pool took three to eight times as long for large tables.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    set_verbosity(NORMAL)
     warnings.showwarning = show_warning
     try:
         code = app(standalone_mode=False, prog_name="frostline") or 0
@@ -117,7 +124,10 @@ def main() -> NoReturn:
         sentence = "Interrupted: run the same command again to go on from what is finished."
         _fail(sentence, INTERRUPTED)
     except USAGE_ERROR as error:
-        _fail(printable(_usage(error)), error.exit_code)
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group: `frostline cache`
+            typer.echo(error.ctx.get_help())
+            sys.exit(0)
+        _fail(usage_sentence(error, typer.main.get_command(app), sys.argv[1:]), error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
@@ -141,17 +151,8 @@ def _system(error: OSError) -> str:
     return f"The system refused a file{where}: {reason}. Correct its path, and run it again."
 
 
-def _usage(error: Any) -> str:
-    """Say what is wrong with an option, and where all are shown."""
-    # Typer checks closed lists by pydantic, whose messages begin with the kind of the error.
-    sentence = error.format_message().replace("Value error, ", "").strip()
-    sentence += "" if sentence.endswith((".", "?")) else "."
-    command = error.ctx.command_path if error.ctx is not None else "frostline"
-    return f"{sentence} `{command} -h` shows what it takes."
-
-
 def _fail(sentence: str, code: int) -> NoReturn:
-    if verbosity() >= VERBOSE and sys.exc_info()[0] is not None:
+    if verbosity() == VERBOSE and sys.exc_info()[0] is not None:
         traceback.print_exc()
     # A value is quoted to be found again, not to fill the screen.
     sentence = re.sub(r"\S{300,}", lambda long: f"{long[0][:60]}…{long[0][-2:]}", sentence)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from functools import wraps
+from inspect import isfunction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frostline.cache.errors import InputError
+from frostline.console import showing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +23,25 @@ if TYPE_CHECKING:
 
     Backbone: TypeAlias = str | nn.Module | Network
     PathLike: TypeAlias = str | os.PathLike[str]
+
+T = TypeVar("T")
+
+
+def showing_progress(kind: type[T]) -> type[T]:
+    """Let the public methods of a class show how far they are as its `progress` says."""
+    for name, value in list(vars(kind).items()):
+        if isfunction(value) and not name.startswith("_"):
+            setattr(kind, name, _showing(value))
+    return kind
+
+
+def _showing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with showing(self.progress):
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 def as_network(backbone: Backbone, **given: Any) -> Network:

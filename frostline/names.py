@@ -126,6 +126,7 @@ KINDS = {
     **dict.fromkeys(("differences", "powers", "thresholds"), _NUMBER.several()),
     **dict.fromkeys(("columns", "hyperparameters", "options"), _FIELDS),
     **dict.fromkeys(("seed", "weights_seed"), _SEED),
+    "progress": Kind("True, False or None", lambda value: value is None or _FLAG.fits(value)),
     "seeds": _SEED.several(),
     # Of these, limits are those of the options.
     "batch": _whole(1, 65_536),

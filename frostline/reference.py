@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from frostline.commands.options import VERBOSITY
+from frostline.usage import examples
 
 HEAD = """# Reference: every command
 
@@ -21,7 +22,8 @@ HEAD = """# Reference: every command
 
 What `frostline COMMAND --help` says, on one page. Every command also has `--help` (`-h`),
 `--quiet` (`-q`: results and errors, nothing else) and `--verbose` (`-v`: details and times, and
-where errors rise). The variable FROSTLINE_WORKSPACE stands for `--workspace`.
+where errors rise), which may stand in front of its name, too. The variable FROSTLINE_WORKSPACE
+stands for `--workspace`.
 `frostline --install-completion` completes commands, options, data sets and backbones in your shell.
 """
 COMMON = ("help", *VERBOSITY)
@@ -45,11 +47,6 @@ def commands(group: Any, above: str = "frostline") -> Iterator[tuple[str, Any]]:
             yield from commands(command, f"{above} {name}")
         else:
             yield f"{above} {name}", command
-
-
-def examples(command: Any) -> list[str]:
-    """Find the command lines that a command's help gives as examples."""
-    return re.findall(r"^\s*(?:Examples?: )?(frostline \S.*)$", command.help, re.MULTILINE)
 
 
 def _section(name: str, command: Any) -> str:

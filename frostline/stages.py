@@ -14,7 +14,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.keys import is_blocks, spec_key
 from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.workspace import Workspace
-from frostline.console import detail, say
+from frostline.console import Progress, called, detail, say
 from frostline.extract.engine import Engine
 from frostline.names import check_kinds
 from frostline.protocols import Inputs, missing_images, protocol_inputs, transform_inputs
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from frostline.finetune.task import Execution, Task
     from frostline.finetune.training.epochs import Epoch
 
-Progress = Callable[[int, int], None]
 AUTO = "auto"
 # Images a forward pass, by default.
 GPU_BATCH, CPU_BATCH = 256, 32
@@ -366,7 +365,7 @@ def extract_features(
     # What cannot be is refused before anything is computed.
     seen, viewer = viewed_images(manifest, views, shard), views_filler(workspace, filler, views)
     done = filler.fill(distinct_images(manifest, shard), progress)
-    return done + viewer.fill(seen, progress)
+    return done + viewer.fill(seen, called(progress, "Embedding views of"))
 
 
 def viewed_images(
@@ -520,7 +519,8 @@ def finetune(
     on_epoch : callable, optional
         Called with each `Epoch`.
     progress : callable, optional
-        Called with how many images are decoded, then computed by frozen blocks, and of how many.
+        Called with how many images are decoded, then computed by frozen blocks, then trained on,
+        and of how many.
 
     Returns
     -------
@@ -616,7 +616,7 @@ def _training(
     device = machine.resolve()[0]
     detail(f"Computing on {device} in {task.precision}; pixels in {source.folder}.")
     load = partial(_load_checked, workspace, network, inputs, task.weights)
-    return task, partial(_open_pixels, source, progress), load
+    return task, partial(_open_pixels, source, called(progress, "Decoding for")), load
 
 
 def _settled(workspace: Workspace, task: Task, machine: Machine, cv: str | None) -> Task:
@@ -667,7 +667,8 @@ def _execution(
         given or Execution(),
         device=machine.resolve()[0],
         on_epoch=on_epoch,
-        progress=progress,
+        progress=called(progress, "Computing the frozen blocks of"),
+        on_images=called(progress, "Training"),
     )
 
 

@@ -16,7 +16,7 @@ from frostline.cache.errors import InputError
 from frostline.cache.tables.class_order import class_names
 from frostline.cache.workspace import DEFAULT, VARIABLE
 from frostline.cache.workspace import Workspace as Paths
-from frostline.console import progress, say, say_epoch
+from frostline.console import progress, say, say_epoch, speak_in_python
 from frostline.given import (
     as_network,
     as_networks,
@@ -24,6 +24,7 @@ from frostline.given import (
     as_run_id,
     as_texts,
     as_weights,
+    showing_progress,
     warn_of,
 )
 from frostline.names import methods_in_python
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 
 @methods_in_python
+@showing_progress
 class Workspace:
     """A folder of manifests, caches, models, predictions and reports, and all that fills it.
 
@@ -55,7 +57,11 @@ class Workspace:
         Where and how to compute, in every method: device, precision, batch, workers, engine,
         whether pixels are kept, and what to do about images that cannot be read.
     verbose : bool
-        Print a line for every epoch of fine-tuning to standard error.
+        Say what is done, and a line for every epoch of fine-tuning, on standard error: what goes
+        to the log `frostline`, where you have not set up `logging` to hear it otherwise.
+    progress : bool, optional
+        Show a bar while something takes long; if not given, in notebooks and on terminals alone.
+        True elsewhere: a line every half minute.
     track : str or Tracker, optional
         Hand every run to a tracker, too: `mlflow`, `wandb`, `tensorboard`, or one of your own
         (docs/trackers.md).
@@ -105,6 +111,7 @@ class Workspace:
         *,
         machine: Machine | None = None,
         verbose: bool = False,
+        progress: bool | None = None,
         track: Track | None = None,
         track_files: bool = False,
     ) -> None:
@@ -113,8 +120,10 @@ class Workspace:
             raise InputError(f"{self.folder} is a file, and a workspace is a folder: name another.")
         self.paths = Paths(self.folder)
         self.machine = machine
-        self.verbose = verbose
+        self.verbose, self.progress = verbose, progress
         self.tracking = Tracking(track, track_files)
+        if verbose:
+            speak_in_python()
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.folder)!r})"
@@ -163,7 +172,7 @@ class Workspace:
         """
         from frostline.extract.index import index_dataset
 
-        with progress("Reading files", "files") as update:
+        with progress("Reading the files of", "files", name) as update:
             return index_dataset(
                 self.paths,
                 name,
@@ -277,7 +286,7 @@ class Workspace:
             rehash=rehash,
         )
         name, machine = network.backbone_name, machine or self.machine
-        with progress(f"Embedding {dataset} with {name}") as update:
+        with progress("Embedding", of=f"{dataset} with {name}") as update:
             how: dict[str, Any] = {"machine": machine, "views": wanted, "progress": update}
             done = stages.extract(self.paths, dataset, network, **how)
         warn_of(done.skipped)
@@ -375,7 +384,7 @@ class Workspace:
         where = "The fields of sweep"
         chosen = read_sweep(Path(file), fields) if file else parse_sweep(fields, where)
         session = self.tracking.open(self.paths)
-        with session, progress(f"Sweep {chosen.name}", "heads") as update:
+        with session, progress("Training the heads of sweep", "heads", chosen.name) as update:
             found = run_sweep(self.paths, chosen, jobs=jobs, scheduler=scheduler, progress=update)
             session.hand_over(path.stem for path in found.predictions)
         return Sweep.of(self.paths, found)
@@ -454,10 +463,11 @@ class Workspace:
             said = say if self.verbose and cv is not None else None
             about = self.paths, dataset, network
             options["execution"] = Execution(on_rows=session.on_rows, said=said)
-            if cv is None:
-                found = [stages.finetune(*about, **options)]
-            else:
-                found = stages.finetune_folds(*about, cv, **options)
+            with progress("Preparing", of=f"{network.backbone_name} on {dataset}") as update:
+                if cv is None:
+                    found = [stages.finetune(*about, **options, progress=update)]
+                else:
+                    found = stages.finetune_folds(*about, cv, **options, progress=update)
             session.hand_over(run for run, _ in found)
         runs = [self._run(run) for run, _ in found]
         return runs[0] if cv is None else runs
@@ -601,7 +611,7 @@ class Workspace:
         device, files = machine.resolve()[0], as_weights(weights, head_weights, module)
         found = load_run(self.paths, as_run_id(run), device=device, weights=files)
         rule, bounds = (slices, (None, None)) if isinstance(slices, str) else (None, slices)
-        with progress("Predicting") as update:
+        with progress("Predicting", of=f"with {found.run}") as update:
             done = predict_images(
                 found,
                 as_paths(images),

@@ -40,7 +40,7 @@ def errors(path: Path) -> Iterator[tuple[int, str]]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
         name = name.id if isinstance(name, ast.Name) else name
-        if name == "InputError" and (text := literal(node.args[0])):
+        if name in ("InputError", "OtherKindError") and (text := literal(node.args[0])):
             yield node.lineno, text
 
 

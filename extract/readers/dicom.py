@@ -13,7 +13,13 @@ from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import DICOM_SUFFIXES, has_dicom_prefix
 from frostline.extract.images.dicom import PIXEL_KEYWORDS, frame_count, read_dataset
 from frostline.extract.readers.left_out import LeftOut
-from frostline.extract.readers.reading import Reading, check_classes, files_under, image_id
+from frostline.extract.readers.reading import (
+    OtherKindError,
+    Reading,
+    check_classes,
+    files_under,
+    image_id,
+)
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -49,7 +55,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
         for row in _rows(number, root, path, options, labels, left_out)
     ]
     if not rows:
-        raise InputError(
+        raise OtherKindError(
             f"There is no DICOM image under {', '.join(map(str, roots))}: correct --root."
         )
     table = pd.DataFrame(rows)

@@ -12,7 +12,13 @@ from frostline.cache import InputError, Manifest
 from frostline.cache.tables.labels import split_name
 from frostline.extract.images.decode import IMAGE_SUFFIXES
 from frostline.extract.readers.left_out import LeftOut
-from frostline.extract.readers.reading import Reading, check_classes, files_under, image_id
+from frostline.extract.readers.reading import (
+    OtherKindError,
+    Reading,
+    check_classes,
+    files_under,
+    image_id,
+)
 
 OPTIONS: dict[str, Any] = {"label_folder": "first", "window": None}
 
@@ -55,7 +61,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
                 }
             )
     if not rows:
-        raise InputError(
+        raise OtherKindError(
             f"There is no image under {', '.join(map(str, roots))}: make one folder for each "
             f"class, with files that end in {', '.join(IMAGE_SUFFIXES)}."
             + (f" Left out: {left_out}." if left_out.total() else "")
@@ -89,5 +95,7 @@ def _row(root: Path, path: Path, in_parts: bool, place: int) -> Row:
             )
         folders = folders[1:]
     if not folders:
-        raise InputError(f"{path} is in no class folder: put it into a folder named as its label.")
+        raise OtherKindError(
+            f"{path} is in no class folder: put it into a folder named as its label."
+        )
     return path, split, folders[place]

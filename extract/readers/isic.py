@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from frostline.cache import InputError, Manifest
-from frostline.extract.readers.reading import Listing, Reading, image_id
+from frostline.extract.readers.reading import Listing, OtherKindError, Reading, image_id
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -46,7 +46,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     listing = Listing(roots)
     training = _table(listing, options["table"], *METADATA, *_truth("Training"))
     if training is None:
-        raise InputError(
+        raise OtherKindError(
             f"There is neither {METADATA[0]} nor {_truth('Training')[0]} under "
             f"{', '.join(map(str, roots))}; put it there, or name it with the option table."
         )

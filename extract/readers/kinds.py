@@ -21,7 +21,7 @@ from frostline.extract.readers import (
     mri_slices,
     table,
 )
-from frostline.extract.readers.reading import REQUIRED, Reading
+from frostline.extract.readers.reading import REQUIRED, OtherKindError, Reading
 
 Reader = Callable[[list[Path], Mapping[str, Any], Manifest | None], Reading]
 
@@ -155,13 +155,13 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(
+            raise OtherKindError(
                 f"Kind {kind} has no option {name!r}: its options are {', '.join(known)}.{hint}"
             )
     resolved = {name: given.get(name, default) for name, default in known.items()}
     missing = [name for name, value in resolved.items() if value is REQUIRED]
     if missing:
-        raise InputError(f"Kind {kind} needs the option {', '.join(missing)}.")
+        raise OtherKindError(f"Kind {kind} needs the option {', '.join(missing)}.")
     find_kind(kind).check(resolved)
     # A geometry checks these; better now than when the images are decoded.
     read_with = {name: resolved[name] for name in READ_WITH if name in resolved}

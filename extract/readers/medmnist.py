@@ -16,7 +16,7 @@ from frostline.cache.manifest import SPLITS
 from frostline.extract.images import arrays
 from frostline.extract.images.decode import unreadable
 from frostline.extract.images.opened import local_copy
-from frostline.extract.readers.reading import REQUIRED, Reading, image_id
+from frostline.extract.readers.reading import REQUIRED, OtherKindError, Reading, image_id
 
 OPTIONS: dict[str, Any] = {
     "data": REQUIRED,
@@ -78,7 +78,7 @@ def _find(roots: list[Path], options: Mapping[str, Any]) -> tuple[int, Path]:
         if (root / name).is_file():
             return number, root / name
     if not options["download"]:
-        raise InputError(
+        raise OtherKindError(
             f"There is no {name} under {', '.join(map(str, roots))}: fetch it from "
             "https://medmnist.com, or with --option download=true."
         )

@@ -16,7 +16,13 @@ from frostline.extract.images.decode import UnreadableImage
 from frostline.extract.images.opened import file_state
 from frostline.extract.images.slices import check_rule, pick_slices
 from frostline.extract.readers.left_out import LeftOut
-from frostline.extract.readers.reading import REQUIRED, Reading, find_in_roots, image_id
+from frostline.extract.readers.reading import (
+    REQUIRED,
+    OtherKindError,
+    Reading,
+    find_in_roots,
+    image_id,
+)
 from frostline.extract.readers.table_file import TableFile
 
 OPTIONS: dict[str, Any] = {
@@ -56,7 +62,7 @@ def check(options: Mapping[str, Any]) -> None:
         If both do, or none, or the rule is none.
     """
     if (options["mask"] is None) == (options["slices"] is None):
-        raise InputError(
+        raise OtherKindError(
             "Kind mri-slices needs the option mask, or the option slices where there are no masks: "
             "give one of them."
         )

@@ -28,6 +28,10 @@ TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
 REQUIRED: Any = object()  # an option that must be given
 
 
+class OtherKindError(InputError):
+    """Files, or options, that another kind may fit."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a reader found.
@@ -131,7 +135,7 @@ def check_classes(table: pd.DataFrame, roots: Sequence[Path]) -> None:
     """
     labels = table["label"].dropna().unique()
     if len(labels) == 1:
-        raise InputError(
+        raise OtherKindError(
             f"All {len(table):,} images under {', '.join(map(str, roots))} are of one class, "
             f"{labels[0]!r}: give the folder that holds one folder for each class, or say where "
             "labels are with --kind table, or with --option label_folder=last where classes lie "

@@ -12,6 +12,7 @@ from frostline.cache import InputError, Manifest
 from frostline.cache.tables.labels import split_name
 from frostline.extract.readers.reading import (
     REQUIRED,
+    OtherKindError,
     Reading,
     find_in_roots,
     image_id,
@@ -74,7 +75,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
 def _paths(source: TableFile, options: Mapping[str, Any]) -> list[str]:
     column, pattern = options["image_column"], options["image"]
     if (column is None) == (pattern is None):
-        raise InputError(
+        raise OtherKindError(
             "Kind table needs either --image-column (a column of paths) or --image (a pattern "
             "such as 'images/{name}.jpg')."
         )

@@ -97,6 +97,7 @@ class Training:
         # Batch norm needs two images; a head by itself has none.
         self.alone = not any(p.requires_grad for p in model.backbone.parameters())
         self.number, self.numbers = 1, 1
+        self.on_images: Callable[[int, int], None] | None = None
         self.epoch, self.best_epoch = 0, 0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
@@ -117,6 +118,7 @@ class Training:
         if found is None and self.recipe.micro_batch == "auto":
             self.stepper.find_size(max(self._order(1), key=len))
         self.stepper.start()
+        self._tell(self.epoch)
         while not self.done:
             measured = self.train_epoch()
             if checkpoints is not None and rank() == 0:
@@ -178,10 +180,17 @@ class Training:
                     self.average.update((self.epoch - 1) * len(order) + number)
                 if len(losses) % LOOK_EVERY == 0:
                     self._check_finite(losses, own)
+                self._tell(self.epoch - 1 + (number + 1) / len(order))
         self._check_finite(losses, own)
         sizes = torch.tensor([len(indices) for indices in order], dtype=torch.float64)
         means = sum_over_ranks(torch.stack(losses), self.device)
         return float(means.double().cpu() @ sizes / sizes.sum())
+
+    def _tell(self, epochs: float) -> None:
+        """Tell how many images were trained on, of those of all epochs and learning rates."""
+        if self.on_images is not None:
+            each, epochs = len(self.train_part), epochs + (self.number - 1) * self.recipe.epochs
+            self.on_images(round(epochs * each), self.numbers * self.recipe.epochs * each)
 
     def _order(self, epoch: int) -> list[Tensor]:
         count = len(self.train_part)

@@ -58,6 +58,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rows: Callable[[Rows], None] | None = None,
+    on_images: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train what `unfreeze` marked, and leave the model with the weights of its best epoch.
 
@@ -65,13 +66,10 @@ def train(
 
     Parameters
     ----------
-    model : Classifier
-        Moved to the device.
-    parts : (Part, Part)
-        Training and validation images.
+    model, parts : Classifier, (Part, Part)
+        What is moved to the device, and training and validation images.
     recipe : Recipe
         If it has several learning rates, each is trained from the same start.
-    conditions : Conditions
     seed : int
         Of the order of images, of augmentation and of dropout.
     places : sequence of int, optional
@@ -82,6 +80,8 @@ def train(
         Called with each `Epoch` that is trained now.
     on_rows : callable, optional
         Called with all epochs there are, as dictionaries, at the start and after each.
+    on_images : callable, optional
+        Called after each step with how many images were trained on, and how many all epochs have.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def train(
     for number, lr in enumerate(recipe.lr, 1):
         load_partly(model, start)
         run = Training(model, on_device, recipe.with_rate(lr), conditions, seed, places)
-        run.number, run.numbers = number, len(recipe.lr)
+        run.number, run.numbers, run.on_images = number, len(recipe.lr), on_images
         own = checkpoints.candidate(number) if checkpoints and run.numbers > 1 else checkpoints
         run.train(own, on_epoch, partial(_tell, on_rows, tuple(rows)))
         rows += run.history

@@ -155,7 +155,7 @@ def predict(
     loaded = load_run(Workspace(workspace), run, device=where, weights=files.files())
     path = output.path(f"predict-{loaded.run}.csv", (".csv", ".parquet"))
     temperature = run_temperature(loaded, aggregate) if calibrated else None
-    with progress("Predicting") as update:
+    with progress("Predicting", of=f"with {loaded.run}") as update:
         done = predict_images(
             loaded,
             images,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,6 @@ import typer
 
 from frostline.cache.errors import printable
 from frostline.cache.tables.words import counted
-from frostline.cache.workspace import VARIABLE
 from frostline.commands.groups import ClassesOption, grouped
 from frostline.commands.options import (
     DEFAULT_WORKSPACE,
@@ -165,11 +163,14 @@ def index(
     """
     from frostline.cache import Workspace
     from frostline.cache.tables.class_order import class_names
-    from frostline.console import progress, say
-    from frostline.extract.audit.audit import audit, render_audit
+    from frostline.console import detail, progress, say
+    from frostline.extract.audit.audit import audit
+    from frostline.extract.audit.summary import render_summary
     from frostline.extract.index import index_dataset
+    from frostline.inventory import BACKBONE, same_workspace
 
-    with progress("Reading files", "files") as update:
+    detail(f"Reading {', '.join(root)} as kind {kind}.")
+    with progress("Reading the files of", "files", name) as update:
         manifest = index_dataset(
             Workspace(workspace),
             name,
@@ -181,10 +182,11 @@ def index(
             progress=update,
             **asdict(splits),
         )
-    typer.echo(render_audit(audit(manifest)))
+    place = same_workspace(workspace)
+    typer.echo(render_summary(audit(manifest), f"frostline audit {name}{place}"))
     if manifest.classes:
         say(f"Declared order of the classes: {', '.join(manifest.classes)}.")
-    say(f"Next: frostline extract --dataset {name} --backbone BACKBONE{_same(workspace)}")
+    say(f"Next: frostline extract --dataset {name} --backbone {BACKBONE}{place}")
 
 
 # Label errors are found in predictions, not in the manifest.
@@ -441,8 +443,3 @@ def _print_blocks(name: str) -> None:
         "--feature reads one depth, --feature blocks all in one pass; --unfreeze N trains the last "
         "N blocks, those behind a depth. The cost is a share of one forward pass."
     )
-
-
-def _same(workspace: Path) -> str:
-    known = workspace == DEFAULT_WORKSPACE or str(workspace) == os.environ.get(VARIABLE)
-    return "" if known else f" --workspace {workspace}"

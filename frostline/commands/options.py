@@ -17,7 +17,7 @@ from typer.models import ArgumentInfo
 
 from frostline.cache.errors import InputError, printable
 from frostline.cache.workspace import DEFAULT, VARIABLE
-from frostline.console import NORMAL, QUIET, VERBOSE, detail, set_verbosity
+from frostline.console import NORMAL, QUIET, VERBOSE, commanding, detail, set_verbosity, verbosity
 from frostline.extract.engine import Engine
 from frostline.ranks import rank_and_ranks, refuse_ranks
 
@@ -325,6 +325,19 @@ VerboseOption = Annotated[
 VERBOSITY = {"quiet": QuietOption, "verbose": VerboseOption}
 
 
+def speak(*, quiet: bool, verbose: bool) -> None:
+    """Say as much as is asked for.
+
+    Raises
+    ------
+    InputError
+        If both are given.
+    """
+    if quiet and verbose:
+        raise InputError("Give --quiet or --verbose, not both.")
+    set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
+
+
 def with_verbosity(command: Command) -> Command:
     """Give a command the options `--quiet` and `--verbose`, behind its own.
 
@@ -332,16 +345,16 @@ def with_verbosity(command: Command) -> Command:
     """
     own = parameters_of(command)
 
-    def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
-        if quiet and verbose:
-            from frostline.cache import InputError
+    name = command.__name__.strip("_")
 
-            raise InputError("Give --quiet or --verbose, not both.")
-        set_verbosity(QUIET if quiet else VERBOSE if verbose else NORMAL)
-        refuse_ranks(command.__name__.strip("_"))
+    def speaking(*, quiet: bool, verbose: bool, **given: Any) -> None:
+        before = verbosity()  # as asked for in front of the command's name
+        speak(quiet=quiet or before == QUIET, verbose=verbose or before == VERBOSE)
+        refuse_ranks(name)
         check_values(own, given)
         start = time.perf_counter()
-        command(**given)
+        with commanding(f"frostline {name}"):
+            command(**given)
         detail(f"Finished after {time.perf_counter() - start:.1f} s.")
 
     more = [option(name, annotation, False) for name, annotation in VERBOSITY.items()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from frostline.cache.errors import printable
 from frostline.commands.clinical import IDLE_IN_MODES, ClinicalOptions
 from frostline.commands.groups import ClassesOption, ComparisonOptions, grouped
 from frostline.commands.options import (
@@ -23,7 +24,9 @@ from frostline.commands.options import (
 from frostline.report.statistics.choices import Aggregate, Family, IntervalKind, Unit
 
 if TYPE_CHECKING:
+    from frostline.cache import Workspace
     from frostline.report import Predictions
+    from frostline.study.file import Study
 
 Over = Literal["seeds", "folds"]
 PredictionsArgument = Annotated[
@@ -69,10 +72,14 @@ class ScoringOptions:
     def read(self, paths: Sequence[Path]) -> list[Predictions]:
         """Read the files of predictions, those of others by `--columns`."""
         from frostline.cache.tables.columns import parse_columns
+        from frostline.cache.tables.words import counted
+        from frostline.console import detail
         from frostline.report.predictions import check_mapped, read_predictions
 
         columns = parse_columns(self.columns)
         runs = [read_predictions(path, columns) for path in paths]
+        for path, run in zip(paths, runs, strict=True):
+            detail(f"Read {path}: {counted(len(run.table), 'row')}.")
         if columns is not None:
             check_mapped(runs)
         return runs
@@ -235,21 +242,53 @@ def compare(
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a built-in study.")],
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            help="A study: its file or name. Or a data set, a run, predictions or a folder: what "
+            "there is of it. Without any: what there is to report on."
+        ),
+    ] = None,
     setting: SettingOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     with_images: ImagesOption = False,
 ) -> None:
-    """Write tables, figures and page of a study again.
+    """Write tables, figures and page of a study again; of anything else, show what there is.
 
-    Example: frostline report study.yaml
+    Examples: frostline report study.yaml
+
+    frostline report chest
     """
-    from frostline.cache import Workspace
-    from frostline.study.file import read_study
+    from frostline.cache import InputError, Workspace
+    from frostline.inventory import same_workspace, shown
     from frostline.study.results import print_report, report_study
 
-    chosen = read_study(study, settings=setting or [])
-    print_report(report_study(Workspace(workspace), chosen, with_images=with_images))
+    place = Workspace(workspace)
+    chosen = None if study is None else _study(place, study, setting or [])
+    if chosen is not None:
+        print_report(report_study(place, chosen, with_images=with_images))
+        return
+    for option, is_given in (("--set", setting), ("--with-images", with_images)):
+        if is_given:
+            raise InputError(f"{option} is for a study: name one, or leave it out.")
+    typer.echo("\n".join(map(printable, shown(place, study, same_workspace(workspace)))))
+
+
+def _study(place: Workspace, name: str, settings: Sequence[str]) -> Study | None:
+    """Read a study from a file or its report, or a built-in one; give None for other names."""
+    from frostline.inventory import studies
+    from frostline.study.file import builtin_studies, parse_study, read_study
+    from frostline.study.results import read_state
+    from frostline.study.settings import replace_fields
+
+    path, tables = Path(name), (".parquet", ".csv", ".tsv")
+    is_file = path.suffix in (".yaml", ".yml") or (path.is_file() and path.suffix not in tables)
+    if is_file or name in builtin_studies():
+        return read_study(name, settings=settings)
+    if name not in studies(place):
+        return None
+    ran = read_state(place.report(name))["study"]
+    return parse_study(replace_fields(ran, settings), f"The study {name} as it was run")
 
 
 def demo(

@@ -90,7 +90,7 @@ def say_heads(place: Workspace, paths: Iterable[Path]) -> None:
     from frostline.console import VERBOSE, detail, verbosity
     from frostline.report import read_predictions
 
-    if verbosity() < VERBOSE:
+    if verbosity() != VERBOSE:
         return
     runs = [read_predictions(path).meta for path in paths]
     stores = {

@@ -151,7 +151,7 @@ def sweep(
     chosen = _read(file, _given(heads, training, source, defaults=file is None))
     place = Workspace(source.workspace)
     session = tracking.tracking().open(place)
-    with session, progress(f"Sweep {chosen.name}", "heads") as update:
+    with session, progress("Training the heads of sweep", "heads", chosen.name) as update:
         results = run_sweep(
             place,
             chosen,

@@ -135,7 +135,7 @@ def extract(
     if fail_on_skip and machine.on_error != "skip":
         raise InputError("--fail-on-skip is for --on-error skip: give both, or neither.")
     chosen, where = network.network(backbone, None, head_weights), machine.machine()
-    with progress(f"Embedding {dataset} with {backbone}") as update:
+    with progress("Embedding", of=f"{dataset} with {backbone}") as update:
         done = stages.extract_features(
             Workspace(workspace),
             dataset,
@@ -214,9 +214,9 @@ def finetune(
     from frostline.cache import Workspace
     from frostline.console import progress, say_epoch
 
-    place = Workspace(workspace)
-    chosen, where = network.network(backbone, feature), machine.machine()
-    with execution.tracking().open(place) as session, progress(f"Preparing {dataset}") as update:
+    place, chosen = Workspace(workspace), network.network(backbone, feature)
+    where, preparing = machine.machine(), progress("Preparing", of=f"{backbone} on {dataset}")
+    with execution.tracking().open(place) as session, preparing as update:
         options: dict[str, Any] = {
             "unfreeze": unfreeze,
             "machine": where,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.cache import InputError, Store, Workspace, find_stores
 from frostline.cache.tables.unfreezing import is_lora, parse_unfreezing
-from frostline.console import say
+from frostline.console import alert
 from frostline.study.file import SCRATCH, Study
 from frostline.study.records import record_done
 
@@ -105,7 +105,7 @@ def with_similarity(
             stores = _read_stores(workspace, backbones, keys)
             alike = store_similarity(workspace, one.dataset, stores) if len(stores) > 1 else None
         except InputError as error:
-            say(f"The similarity of depths of {one.dataset} is left out: {error}")
+            alert(f"The similarity of depths of {one.dataset} is left out: {error}")
             alike = None
         found.append(replace(one, similarity=alike))
     return found

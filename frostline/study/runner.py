@@ -17,7 +17,16 @@ from frostline.cache import InputError, Manifest, Workspace, lock_file, read_man
 from frostline.cache.atomic import clear_temporary
 from frostline.cache.locks import own_cores
 from frostline.cache.tables.words import counted
-from frostline.console import progress, say, set_verbosity, show_warning, verbosity
+from frostline.console import (
+    alert,
+    in_helper,
+    progress,
+    running,
+    say,
+    sharing_the_terminal,
+    show_warning,
+    verbosity,
+)
 from frostline.names import as_parameters
 from frostline.ranks import refuse_ranks
 from frostline.stages import gpu_count
@@ -111,7 +120,7 @@ def run_study(
     plan = plan_study(workspace, study, only, strict=strict)
     changed = changed_runs(workspace, study.name, plan.runs())
     for sentence in [*plan.left_out, *plan.said, *changed]:
-        say(sentence)
+        alert(sentence)
     known = failures(workspace, plan)
     first = Scheduler(workspace, study, plan, shard, known, tracking=tracking)
     outcome, left = _outcome(workspace, plan, _settle(first, jobs))
@@ -236,7 +245,7 @@ def _indexed(workspace: Workspace, name: str, entry: DatasetEntry | ExternalEntr
     from frostline.extract import index
 
     lock = workspace.root / "runs" / f"index-{name}.lock"
-    with lock_file(lock, wait=True), progress(f"Indexing {name}", "files") as update:
+    with lock_file(lock, wait=True), progress("Indexing", "files", name) as update:
         return index.index_dataset(workspace, name, **entry.indexing(), progress=update)
 
 
@@ -245,9 +254,10 @@ def _settle(first: Scheduler, jobs: int) -> Settled:
     if jobs == 1:
         return first.run()
     threads = max(1, own_cores() // jobs)
-    how = os.getpid(), warnings.showwarning is show_warning, verbosity()
+    how = os.getpid(), warnings.showwarning is show_warning, verbosity(), running.EVERY
     cards = _cards(first.study)
     with ExitStack() as stack:
+        stack.enter_context(sharing_the_terminal())
         others = []
         for number in range(1, jobs):
             card = cards[number] if number < len(cards) else None
@@ -277,7 +287,9 @@ def _cards(study: Study) -> list[str]:
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
-def _start_helper(parent: int, sentences: bool, level: int, card: str | None = None) -> None:
+def _start_helper(
+    parent: int, sentences: bool, level: int | None, every: float, card: str | None = None
+) -> None:
     """Let a helper speak the way its command does, and end with it, were it killed.
 
     With a `card`, it is the only one that the helper sees: no CUDA call has been made so far.
@@ -287,7 +299,7 @@ def _start_helper(parent: int, sentences: bool, level: int, card: str | None = N
     if card is not None:
         os.environ[VISIBLE] = card
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    set_verbosity(level)
+    in_helper(level, every)
     if sentences:
         warnings.showwarning = show_warning
 

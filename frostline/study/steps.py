@@ -12,7 +12,7 @@ from frostline.cache import Store, Workspace, part_files, read_manifest, spec_ke
 from frostline.cache.tables.unfreezing import is_lora
 from frostline.cache.tables.words import counted
 from frostline.cache.versions import numbered
-from frostline.console import progress, say, say_epoch
+from frostline.console import alert, progress, say, say_epoch
 from frostline.depth.reading import Heads
 from frostline.extract.augmentation.settings import Augmentation
 from frostline.extract.augmentation.views import Views
@@ -145,7 +145,7 @@ def _pixels(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     crop = step.inputs["pixels"]["geometry"]["crop"]
     kept = replace(inputs, geometry=replace(inputs.geometry, crop=crop))
     source = study.machine().source(workspace, manifest, kept)
-    with progress(f"Decoding {step.name}") as update:
+    with progress("Decoding", of=step.name) as update:
         fill_pixels(source, update)
     say(f"{step.name}: {counted(source.decoded, 'image')} decoded now.")
     return {"decoded": source.decoded, "skipped": source.skipped}
@@ -158,13 +158,13 @@ def _embeddings(workspace: Workspace, study: Study, step: Step) -> dict[str, Any
     cell = step.cell
     manifest, how = read_as(workspace, cell, IMAGE_COLUMNS), study.machine()
     filler = steps.store_filler(workspace, manifest, cell.network(), step.features(), how)
-    with progress(f"Embedding {step.name}") as update:
+    with progress("Embedding", of=step.name) as update:
         done = filler.fill(distinct_images(manifest), update)
     # All features come of one pass, and know the same of it.
     last = done[-1]
     say(f"{step.name}: {counted(last.embedded, 'image')} embedded now.")
     for sentence in last.skipped:
-        say(f"Skipped: {sentence}")
+        alert(f"Skipped: {sentence}")
     return {"store": last.key, "embedded": last.embedded, "skipped": last.skipped}
 
 
@@ -174,7 +174,7 @@ def _views(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     manifest = read_as(workspace, cell)
     how = cell.network(), step.features(), study.machine()
     filler = steps.views_filler(workspace, steps.store_filler(workspace, manifest, *how), views)
-    with progress(f"Embedding {step.name}") as update:
+    with progress("Embedding views of", of=step.name) as update:
         done = filler.fill(steps.viewed_images(manifest, views), update)
     embedded = sum(one.embedded for one in done)
     say(f"{step.name}: {counted(embedded, 'view')} embedded now.")
@@ -189,7 +189,7 @@ def _probe(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     if "cv" in step.inputs:
         heads, key = study_heads(study, cell, step.inputs["cv"]), embedding_key(step)
         heads = replace(heads, rows={**heads.rows, **of_views(step)})
-        with progress(f"Folds of {step.name}", "heads") as update:
+        with progress("Training the folds of", "heads", step.name) as update:
             runs = read_one(workspace, cell.dataset, cell.backbone.name, key, heads, update)
         return _cross_validated(workspace, step, runs)
     run, new = probe_head(
@@ -223,7 +223,7 @@ def _read(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     heads = study_heads(study, cell, step.inputs.get("cv"))
     stores = [(place, embedding_key(step, name)) for place, name in places if name is not None]
     about = cell.dataset, cell.backbone.name
-    with progress(f"Reading {step.name}", "heads") as update:
+    with progress("Reading the depths of", "heads", step.name) as update:
         found = read_depths(workspace, *about, stores, heads, study.primary_metric, update)
     for sentence in found.said:
         say(sentence)
@@ -249,7 +249,7 @@ def _finetune(
 
     cell = step.cell
     about = workspace, cell.dataset, cell.network()
-    with progress(f"Decoding: {step.name}") as update:
+    with progress("Preparing", of=step.name) as update:
         how: dict[str, Any] = {
             "unfreeze": str(cell.entry.unfreeze),
             "machine": study.machine(),
@@ -318,7 +318,7 @@ def _sweep(workspace: Workspace, study: Study, step: Step) -> dict[str, Any]:
     assert step.sweep is not None
     title = f"{study.name}-{step.sweep[0]}-{step.key[:10]}"
     sweep = study_sweep(study, step, title, embedding_key(step))
-    with progress(f"Sweep {step.name}", "heads") as update:
+    with progress("Training the heads of", "heads", step.name) as update:
         found = run_sweep(workspace, sweep, jobs=1, progress=update, said=say)
     say(f"{step.name}: {len(found.predictions)} heads selected.")
     return {"sweep": title, "predictions": [path.name for path in found.predictions]}

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from frostline.cache.errors import InputError
 from frostline.cache.workspace import Workspace, begun_by
-from frostline.console import say
+from frostline.console import alert
 from frostline.tracking.tracker import Rows, Tracker
 
 TrackerName = Literal["mlflow", "wandb", "tensorboard"]
@@ -165,7 +165,7 @@ class Session:
             self._attempt(self.tracker.close)
         if kind is None and not self.quiet and (failed := self.failed()):
             several = len(self.left) > 1
-            say(
+            alert(
                 f"Warning: {failed} {'They are' if several else 'It is'} whole in "
                 f"{self.workspace.root / 'predictions'}; `frostline track` hands "
                 f"{'them' if several else 'it'} over later."

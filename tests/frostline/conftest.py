@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from processes import run_script
+from processes import MAIN, run_script
 
 from .tiny_training import make_stripes
 
@@ -25,7 +25,6 @@ SLOWLY = (
     "append = w.StoreWriter.append; "
     "w.StoreWriter.append = lambda *rows: (time.sleep(0.03), append(*rows))[1]; "
 )
-MAIN = "from frostline.cli import main; main()"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,6 +11,7 @@ import pytest
 from dicom_files import save
 
 from frostline.cache.errors import printable
+from frostline.console import NORMAL, set_verbosity
 
 from .conftest import make_images
 from .test_wrong_commands import outcome
@@ -26,7 +27,7 @@ ACTS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FROSTLINE_WORKSPACE", raising=False)
-    monkeypatch.setattr("frostline.console._level", 0)
+    set_verbosity(NORMAL)
 
 
 def said(line: str) -> str:

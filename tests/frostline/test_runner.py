@@ -23,6 +23,7 @@ from stamps import rewrite
 
 from frostline.cache import InputError, Workspace, lock_file, read_manifest, write_manifest
 from frostline.cache.versions import STAGES
+from frostline.console import NORMAL
 from frostline.probe.sweep.planning import training_counts
 from frostline.probe.sweep.settings import parse_sweep
 from frostline.report import read_predictions
@@ -444,7 +445,10 @@ def test_what_a_killed_helper_had_begun_is_done_by_another(
 
 def test_helpers_warn_as_the_process_that_starts_them(capfd: pytest.CaptureFixture[str]) -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_start_helper, initargs=(os.getpid(), True, 0)
+        1,
+        get_context("spawn"),
+        initializer=_start_helper,
+        initargs=(os.getpid(), True, NORMAL, 30.0),
     ) as pool:
         pool.submit(warnings.warn, "The grid is narrow.").result()
     assert capfd.readouterr().err == "Warning: The grid is narrow.\n"
@@ -456,7 +460,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import active_children, get_context
 from frostline.study.runner import _start_helper
 if __name__ == "__main__":
-    how = (os.getpid(), False, 0)
+    how = (os.getpid(), False, None, 30.0)
     with ProcessPoolExecutor(
         1, get_context("spawn"), initializer=_start_helper, initargs=how
     ) as pool:

@@ -142,7 +142,7 @@ def test_an_unreadable_image_among_many(tmp_path: Path, frostline: Run) -> None:
             "'tabel' is not one of 'folder', 'table'",
         ),
         (("probe", "--hed", "knn"), "No such option: --hed (Possible options: --head"),
-        (("probe", "-d", "x"), "Missing option '--backbone' / '-b'. `frostline probe -h` shows"),
+        (("probe", "-d", "x"), "Missing option '--backbone' / '-b'. For example: `"),
         (("probee",), "Did you mean 'probe'? `frostline -h` shows what it takes."),
         (("audit", "x", "-q", "-v"), "Give --quiet or --verbose, not both."),
         (("extract", "-d", "x", "-b", "resnet50"), "There is no data set 'x' in workspace"),

@@ -15,6 +15,11 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+# How long a command takes is no matter of what it says: none says that it has started.
+MAIN = (
+    "from frostline.console import running; running.FIRST = running.EVERY; "
+    "from frostline.cli import main; main()"
+)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [

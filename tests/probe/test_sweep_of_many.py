@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from processes import MAIN
 
 from frostline.report import read_predictions
 
-MAIN = "from frostline.cli import main; main()"
 SWEEP = """\
 datasets: [one, two]
 backbones: ["timm:test_vit", "timm:test_resnet"]

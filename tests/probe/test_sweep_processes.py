@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from processes import MAIN
 
 from frostline.cache import InputError
 from frostline.probe.sweep.run import run_sweep
@@ -20,7 +21,6 @@ from frostline.probe.sweep.settings import parse_sweep
 
 from .conftest import Build, embeddings, make_table, run, sweep_of
 
-MAIN = "from frostline.cli import main; main()"
 HEADS = {"centroid": {}, "knn": {"n_neighbors": [1, 5]}}
 
 

@@ -26,11 +26,12 @@ def show_plan(workspace: Workspace, study: Study, plan: Plan) -> bool:
 
     What was measured is noted; nothing else is done.
     """
-    from frostline.console import out, say
+    from frostline.console import console, say
     from frostline.report.tables.writers.terminal import to_terminal
 
     for sentence in [*plan.left_out, *plan.said]:
         say(sentence)
+    out = console("out")
     table = estimate_plan(workspace, study, plan)
     text = to_terminal(plan_table(table), out.width)
     out.print(text, markup=False, highlight=False, end="")

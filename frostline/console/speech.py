@@ -1,16 +1,20 @@
-"""The terminal: sentences, progress bars, tables and warnings, quieter or louder if asked."""
+"""Sentences, tables and warnings: what Frostline says goes to the log `frostline`.
+
+A library is silent: who wants to hear it configures `logging`, or asks a `Workspace` to be verbose.
+The command line writes the log to standard error as plain sentences, quieter or louder if asked.
+"""
 
 from __future__ import annotations
 
 import codecs
+import logging
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from frostline.cache.errors import printable
 
@@ -20,13 +24,10 @@ if TYPE_CHECKING:
     from frostline.finetune.training.epochs import Epoch
     from frostline.report.tables.table import Table
 
-    out: Console
-    err: Console
-
-Progress = Callable[[int, int], None]
-
-QUIET, NORMAL, VERBOSE = -1, 0, 1
-_level = NORMAL
+LOG = logging.getLogger("frostline")
+LOG.addHandler(logging.NullHandler())
+# What the log lets through: errors, sentences, details.
+QUIET, NORMAL, VERBOSE = logging.ERROR, logging.INFO, logging.DEBUG
 PIPE_WIDTH = 160  # names are copied from tables: none is broken there
 # What an encoding may lack of what is written here; other letters are those of names.
 IN_ASCII = dict(zip("−–─├┤│●◆■□◈·◀’", "---|||o+#=x.<'", strict=True)) | {
@@ -38,31 +39,54 @@ IN_ASCII = dict(zip("−–─├┤│●◆■□◈·◀’", "---|||o+#=x.<'
     "≤": "<=",
 }
 LINES = "\n\t"  # what a text of several lines may hold
+_said = 0.0  # when something was printed last, on the monotonic clock
 
 
-def __getattr__(name: str) -> Any:
-    """Give the consoles `out` and `err`, made on first use: a command starts without rich."""
-    if name in ("out", "err"):
-        return _console(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+class _Sentences(logging.Handler):
+    """Writes the log to standard error, above a bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as its sentence; that of a warning says so."""
+        global _said
+        _said = time.monotonic()
+        sentence = printable(record.getMessage(), LINES)
+        if record.levelno == logging.WARNING:
+            sentence = f"Warning: {sentence}"
+        console("err").print(sentence, markup=False)
+
+
+SENTENCES = _Sentences()
 
 
 @cache
-def _console(name: str) -> Console:
+def console(name: str) -> Console:
+    """Give the console `out` or `err`, made on first use: a command starts without rich."""
     from rich.console import Console
 
     return Console(stderr=name == "err", highlight=False, soft_wrap=True)
 
 
-def verbosity() -> int:
-    """Return `QUIET`, `NORMAL` or `VERBOSE`."""
-    return _level
+def verbosity() -> int | None:
+    """Return `QUIET`, `NORMAL` or `VERBOSE`; None in Python, where logging decides."""
+    return LOG.level if SENTENCES in LOG.handlers else None
 
 
 def set_verbosity(level: int) -> None:
-    """Show nothing but results and errors (`QUIET`), or details too (`VERBOSE`)."""
-    global _level
-    _level = level
+    """Speak as a command does: results and errors (`QUIET`), or details too (`VERBOSE`)."""
+    LOG.setLevel(level)
+    if SENTENCES not in LOG.handlers:
+        LOG.addHandler(SENTENCES)
+    LOG.propagate = False  # a package that sets up logging would say all of it twice
+
+
+def speak_in_python() -> None:
+    """Let sentences be heard: by the handlers that are there, else on standard error."""
+    if LOG.hasHandlers() and any(
+        not isinstance(one, logging.NullHandler) for one in (*LOG.handlers, *LOG.root.handlers)
+    ):
+        LOG.setLevel(min(LOG.getEffectiveLevel(), NORMAL))
+    else:
+        set_verbosity(NORMAL)
 
 
 def write_legibly() -> None:
@@ -81,20 +105,31 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence to standard error, so that standard output stays data."""
-    if _level > QUIET:
-        _console("err").print(printable(sentence, LINES), markup=False)
+    """Log a sentence; the command line prints it to standard error: standard output stays data."""
+    LOG.info("%s", sentence)
+
+
+def alert(sentence: str) -> None:
+    """Say what nobody should miss: in Python, where the log may go nowhere, as a warning."""
+    if verbosity() is None:
+        warnings.warn(sentence, stacklevel=3)
+    else:
+        say(sentence)
+
+
+def last_said() -> float:
+    """Return when the command line said something last, on the monotonic clock."""
+    return _said
 
 
 def detail(sentence: str) -> None:
-    """Print a sentence to standard error for those who asked for details."""
-    if _level >= VERBOSE:
-        say(sentence)
+    """Log a sentence for those who ask for details."""
+    LOG.debug("%s", sentence)
 
 
 def text_width(widest: int = 100) -> int:
     """Give how many characters a line of output may have: the terminal's, or 80 in a pipe."""
-    out = _console("out")
+    out = console("out")
     return min(out.width, widest) if out.is_terminal else 80
 
 
@@ -102,40 +137,18 @@ def show_table(table: Table) -> None:
     """Print a table to standard output: as wide as the terminal, or wide enough for a pipe."""
     from frostline.report.tables.writers.terminal import to_terminal
 
-    out = _console("out")
+    out = console("out")
     print(to_terminal(table, out.width if out.is_terminal else PIPE_WIDTH), end="")
 
 
 def summary(sentence: str) -> None:
     """Print what a command did to standard output, unless it should be quiet."""
-    if _level > QUIET:
+    if verbosity() != QUIET:
         print(printable(sentence, LINES))
 
 
-@contextmanager
-def progress(what: str, unit: str = "images") -> Iterator[Progress]:
-    """Show a bar with rate and time left on a terminal; nothing in a pipe or if quiet."""
-    if _level == QUIET or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    rate = TextColumn("{task.fields[rate]}")
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Bar(*columns, console=_console("err"), transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="")
-
-        def update(done: int, total: int) -> None:
-            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
-            text = f"{speed:.3g} {unit}/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=text)
-
-        yield update
-
-
 def say_epoch(epoch: Epoch) -> None:
-    """Print a line of the table of epochs to standard error."""
+    """Log a line of the table of epochs."""
     best = "  best" if epoch.best else ""
     which = f"lr {epoch.candidate}/{epoch.candidates}  " if epoch.candidates > 1 else ""
     epochs = epoch.epochs - epoch.epoch + (epoch.candidates - epoch.candidate) * epoch.epochs
@@ -156,10 +169,8 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning for users as a sentence, and one for programmers with its place."""
-    if _level == QUIET:
-        return
+    """Log a warning for users as a sentence; print one for programmers with its place."""
     if category is UserWarning:
-        print(f"Warning: {printable(str(message), LINES)}", file=sys.stderr)
-    else:
+        LOG.warning("%s", message)
+    elif verbosity() != QUIET:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
