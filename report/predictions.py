@@ -283,6 +283,10 @@ def read_predictions(
     `prob_<class>`; `image_id` (or `image_name`), `group_id` and `split` are used where they are
     there. Its class list is that of its probabilities, or all labels and predictions, sorted.
 
+    Where the file lies in a workspace that has a manifest of the data set that was trained on, the
+    order of classes is the one that the manifest declares now; and so is where its images come
+    from, `sources`.
+
     Parameters
     ----------
     path : path
@@ -292,10 +296,6 @@ def read_predictions(
         it is.
     labelled : bool
         Whether a foreign table must have labels.
-
-    Where the file lies in a workspace that has a manifest of the data set that was trained on, the
-    order of classes is the one that the manifest declares now; and so is where its images come
-    from, `sources`.
 
     Raises
     ------
