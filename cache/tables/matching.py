@@ -44,6 +44,7 @@ def _stem(image: str) -> str:
 
 WAYS: dict[str, Callable[[str], str]] = {
     "": str,
+    "paths with slashes for backslashes": lambda image: image.replace("\\", "/"),
     "file names": _file_name,
     "file names without their endings": _stem,
 }
