@@ -163,7 +163,7 @@ def test_names_that_another_system_cannot_keep_are_refused(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "ws/manifests").iterdir()] == ["Chest.parquet"]
     vectors = tmp_path / "v.npz"
     ids = read_manifest(place.folder / "manifests/Chest.parquet").table["image_id"]
-    np.savez(vectors, image_id=ids.astype(str), X=np.eye(24))
+    np.savez(vectors, image_id=ids.to_numpy(str), X=np.eye(24))
     import_embeddings(Workspace(place.folder), "Chest", "Mine", vectors)
     with pytest.raises(InputError, match="'mine' cannot be a name: 'Mine' is there"):
         import_embeddings(Workspace(place.folder), "Chest", "mine", vectors)
