@@ -1,46 +1,54 @@
-"""The same heads on the same embeddings: Frostline, scikit-learn, PyTorch by hand, kaiko-eva.
+"""The same heads on the same embeddings: Frostline, scikit-learn, PyTorch by hand, and others.
 
     pip install 'frostline[bench]'
     python benchmarks/against.py [--quick] [--embeddings FILE.npz] [--epochs 20]
 
-Prints accuracy on the same test rows (heads that start at random: mean and standard deviation of
-`--seeds` of them) and how many times as long each takes; times are of the computing, the least of
-the repetitions, without imports. FILE.npz is what `frostline cache export` wrote, with the split of
-the data set. Without it, embeddings are made up. Three heads:
+Prints one table: accuracy on the same test rows (heads that start at random: mean and standard
+deviation of `--seeds` of them), seconds, and how many times as long as Frostline each takes; times
+are of the computing, the least of the repetitions, without imports. FILE.npz is what
+`frostline cache export` wrote, with the split of the data set. Without it, embeddings are made up.
+Three heads:
 
 - logistic regression, the strength of 45 chosen by validation log loss, then fitted to train and
-  validation: scikit-learn by a loop over strengths;
+  validation: scikit-learn by a loop over strengths; torchgeo-bench, which chooses by accuracy;
 - a linear head for each of 13 learning rates, Adam, batch 32, of which validation chooses rate and
-  epoch: PyTorch by hand with all heads on every batch, as in DINOv2's linear recipe;
-- one linear head, Adam at 1e-3, batch 32, the best epoch on validation: kaiko-eva from files of
-  embeddings as it writes them (time of writing left out; in one process, which for embeddings is
-  its fastest way, where its default is a process a core: `--eva-workers N`), and PyTorch by hand.
+  epoch: PyTorch by hand with all heads on every batch, as in DINOv2's linear recipe; THUNDER, which
+  chooses by macro F1, always from the same seed;
+- one linear head, Adam at 1e-3, batch 32, the best epoch on validation: PyTorch by hand; kaiko-eva.
 
-`--quick` takes 1,200 rows, 3 epochs, and every fifth strength for scikit-learn (its time is then
-multiplied). kaiko-eva is left out, and said to be, where it is not installed.
+kaiko-eva and THUNDER read files of embeddings as they write them themselves (time of writing left
+out), in one process, which for embeddings is their fastest way; `--workers N` starts N more.
+`--quick` takes 1,200 rows, 3 epochs, and every fifth strength for scikit-learn and torchgeo-bench
+(their times are then multiplied). Programs that are not installed are left out and named; so are
+those of docs/compare.md that no installation could compare here.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import logging
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from exported import read_exported
+from exported import Exported, read_exported
+from others import (
+    EVA,
+    NOT_COMPARABLE,
+    OTHERS,
+    THUNDER,
+    TORCHGEO,
+    logistic_torchgeo,
+    one_eva,
+    rates_thunder,
+    write_for_eva,
+    write_for_thunder,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -56,31 +64,7 @@ Arm = tuple[list[float], float]
 """Accuracies, one a seed, and seconds."""
 
 
-@dataclass(frozen=True)
-class Data:
-    """Embeddings [n, dim], class numbers [n], and the part of each row: train, val or test."""
-
-    x: np.ndarray
-    y: np.ndarray
-    part: np.ndarray
-
-    def rows(self, *parts: str) -> tuple[np.ndarray, np.ndarray]:
-        chosen = np.isin(self.part, parts)
-        return self.x[chosen], self.y[chosen]
-
-    def fold(self) -> PredefinedSplit:
-        """Validation rows among those of train and val."""
-        return PredefinedSplit(np.where(self.part[self.part != "test"] == "val", 0, -1))
-
-    @property
-    def classes(self) -> int:
-        return int(self.y.max()) + 1
-
-    def accuracy(self, predicted: np.ndarray) -> float:
-        return float(np.mean(predicted == self.rows("test")[1]))
-
-
-def read(path: str | None, rows: int | None) -> Data:
+def read(path: str | None, rows: int | None) -> Exported:
     """Embeddings of a file, or made-up ones, with a split."""
     if path is None:
         from solver import made_up
@@ -91,15 +75,15 @@ def read(path: str | None, rows: int | None) -> Data:
         known = read_exported(path)
         x, y, part = known.x, known.y, known.part
     chosen = np.random.default_rng(0).permutation(len(x))[:rows]
-    return Data(x[chosen], y[chosen], part[chosen])
+    return Exported(x[chosen], y[chosen], part[chosen])
 
 
-def logistic_here(data: Data) -> float:
+def logistic_here(data: Exported) -> float:
     x, y = data.rows("train", "val")
     return data.accuracy(LogisticProbe(cv=data.fold()).fit(x, y).predict(data.rows("test")[0]))
 
 
-def logistic_sklearn(data: Data, every: int) -> Arm:
+def logistic_sklearn(data: Exported, every: int) -> Arm:
     """Accuracy, and seconds for all strengths."""
     start = time.perf_counter()
     scaler = StandardScaler().fit(data.rows("train", "val")[0])
@@ -120,7 +104,7 @@ def logistic_sklearn(data: Data, every: int) -> Arm:
     return [data.accuracy(final.predict(test))], time.perf_counter() - start + skipped
 
 
-def rates_here(data: Data, epochs: int, seed: int) -> float:
+def rates_here(data: Exported, epochs: int, seed: int) -> float:
     (x, y), (val, codes) = data.rows("train"), data.rows("val")
     best = np.full(len(RATES), -1.0)
 
@@ -144,7 +128,7 @@ def rates_here(data: Data, epochs: int, seed: int) -> float:
     return data.accuracy(_answers(weight, bias, data))
 
 
-def rates_by_hand(data: Data, epochs: int, rates: list[float], seed: int) -> float:
+def rates_by_hand(data: Exported, epochs: int, rates: list[float], seed: int) -> float:
     """All heads on every batch, one optimiser with a group a head."""
     torch.manual_seed(seed)
     (x, y), (val, codes) = data.rows("train"), data.rows("val")
@@ -167,73 +151,14 @@ def rates_by_hand(data: Data, epochs: int, rates: list[float], seed: int) -> flo
     return data.accuracy(_answers(kept["weight"].T.numpy(), kept["bias"].numpy(), data))
 
 
-def _answers(weight: np.ndarray, bias: np.ndarray, data: Data) -> np.ndarray:
+def _answers(weight: np.ndarray, bias: np.ndarray, data: Exported) -> np.ndarray:
     return (data.rows("test")[0] @ weight + bias).argmax(axis=1)
 
 
-def one_here(data: Data, epochs: int, seed: int) -> float:
+def one_here(data: Exported, epochs: int, seed: int) -> float:
     x, y = data.rows("train", "val")
     head = AdamProbe(RATE, epochs=epochs, batch_size=BATCH, cv=data.fold(), random_state=seed)
     return data.accuracy(head.fit(x, y).predict(data.rows("test")[0]))
-
-
-def write_for_eva(data: Data, folder: Path) -> None:
-    """A file an image and a table, as kaiko-eva's own writer makes them."""
-    lines = ["origin,embeddings,target,split"]
-    for number, (row, label, part) in enumerate(zip(data.x, data.y, data.part, strict=True)):
-        torch.save(torch.from_numpy(row.copy()), folder / f"{number}.pt")
-        lines.append(f"{number}.png,{number}.pt,{label},{part}")
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-
-
-def one_eva(data: Data, epochs: int, folder: Path, workers: int, seed: int) -> float:
-    """kaiko-eva's own trainer, data and head modules, with its defaults otherwise."""
-    from eva.core import Interface, metrics, trainers
-    from eva.core.data import dataloaders, datamodules, datasets
-    from eva.core.models import modules
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.manual_seed(seed)
-    parts = {
-        name: datasets.EmbeddingsClassificationDataset(str(folder), "manifest.csv", name)
-        for name in ("train", "val", "test")
-    }
-    loaders = {
-        name: dataloaders.DataLoader(
-            batch_size=BATCH,
-            shuffle=name == "train",
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=2 if workers else None,
-        )
-        for name in parts
-    }
-    scores = metrics.MulticlassClassificationMetrics(data.classes, average="micro")
-    best = ModelCheckpoint(monitor="val/MulticlassAccuracy", mode="max")
-    trainer = trainers.Trainer(
-        default_root_dir=str(folder / "logs"),
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=[best],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    model = modules.HeadModule(
-        head=nn.Linear(data.x.shape[1], data.classes),
-        criterion=nn.CrossEntropyLoss(),
-        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=RATE),
-        metrics=metrics.structs.MetricsSchema(common=scores),
-    )
-    everything = datamodules.DataModule(
-        datamodules.schemas.DatasetsSchema(**parts),
-        datamodules.schemas.DataloadersSchema(**loaders),
-    )
-    with redirect_stdout(io.StringIO()):  # its tables of scores
-        Interface().fit(trainer, model, everything)
-    found = max((folder / "logs").rglob("results.json"), key=lambda path: path.stat().st_mtime_ns)
-    (run,) = json.loads(found.read_text())["metrics"]["test"]
-    return float(run["test/MulticlassAccuracy"]["mean"])
 
 
 def timed(function: Callable[[int], float], runs: int) -> Arm:
@@ -246,63 +171,78 @@ def timed(function: Callable[[int], float], runs: int) -> Arm:
     return values, min(seconds)
 
 
-def show(title: str, arms: dict[str, Arm]) -> None:
-    """Print accuracies, seconds, and how many times as long as Frostline each took."""
-    print(title)
-    _, (_, ours) = next(iter(arms.items()))
-    for name, (accuracies, seconds) in arms.items():
+def show(head: str, arms: dict[str, Callable[[], Arm]]) -> None:
+    """Measure each way to a head and print a row; the first is the baseline of the others."""
+    baseline = None
+    for name, measure in arms.items():
+        accuracies, seconds = measure()
+        baseline = baseline or seconds
         spread = f" ± {100 * np.std(accuracies, ddof=1):.1f}" if len(set(accuracies)) > 1 else ""
-        accuracy = f"{100 * np.mean(accuracies):5.1f}%{spread:6}"
-        ratio = f"{seconds / ours:8.1f} x" if name != "Frostline" else ""
-        print(f"  {name:16} accuracy {accuracy}  {seconds:8.2f} s{ratio}")
+        ratio = f"{seconds / baseline:.1f}" if seconds != baseline else "1"
+        accuracy = f"{100 * np.mean(accuracies):.1f}%{spread}"
+        print(f"| {head} | {name} | {accuracy} | {seconds:.2f} | {ratio} |", flush=True)
+        head = ""
 
 
-def main() -> None:
-    """Measure and print."""
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--embeddings")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--eva-workers", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments()
     warnings.simplefilter("ignore")
     data = read(options.embeddings, 1200 if options.quick else None)
-    epochs = 3 if options.quick else options.epochs
+    epochs, every = (3, 5) if options.quick else (options.epochs, 1)
     sizes = ", ".join(f"{(data.part == part).sum()} {part}" for part in ("train", "val", "test"))
-    print(f"{data.x.shape[1]} numbers an image, {data.classes} classes, {sizes}, {epochs} epochs")
-    show(
-        "logistic regression, one of 45 strengths",
-        {
-            "Frostline": timed(lambda seed: logistic_here(data), 3),
-            "scikit-learn": logistic_sklearn(data, 5 if options.quick else 1),
-        },
-    )
-    show(
-        f"linear heads at {len(RATES)} learning rates",
-        {
-            "Frostline": timed(lambda seed: rates_here(data, epochs, seed), options.seeds),
-            "PyTorch by hand": timed(
-                lambda seed: rates_by_hand(data, epochs, RATES, seed), options.seeds
-            ),
-        },
-    )
-    arms = {
-        "Frostline": timed(lambda seed: one_here(data, epochs, seed), options.seeds),
-        "PyTorch by hand": timed(
-            lambda seed: rates_by_hand(data, epochs, [RATE], seed), options.seeds
-        ),
+    print(f"{data.x.shape[1]} numbers an image, {data.classes} classes, {sizes}, {epochs} epochs\n")
+    left_out = {other: other.unusable() for other in OTHERS}
+    print("| head | by | accuracy | seconds | times Frostline |\n|---|---|---:|---:|---:|")
+
+    def seeds(function: Callable[[int], float]) -> Callable[[], Arm]:
+        return lambda: timed(function, options.seeds)
+
+    logistic = {
+        "Frostline": lambda: timed(lambda seed: logistic_here(data), 3),
+        "scikit-learn": lambda: logistic_sklearn(data, every),
     }
-    if find_spec("eva") is None:
-        print("kaiko-eva is left out, as it is not installed: pip install kaiko-eva")
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            write_for_eva(data, Path(folder))
-            arms["kaiko-eva"] = timed(
-                lambda seed: one_eva(data, epochs, Path(folder), options.eva_workers, seed),
-                options.seeds,
+    if not left_out[TORCHGEO]:
+        logistic[TORCHGEO.name] = lambda: logistic_torchgeo(data, STRENGTHS, every)
+    show(f"logistic regression, one of {len(STRENGTHS)} strengths", logistic)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        rates = {
+            "Frostline": seeds(lambda seed: rates_here(data, epochs, seed)),
+            "PyTorch by hand": seeds(lambda seed: rates_by_hand(data, epochs, RATES, seed)),
+        }
+        if not left_out[THUNDER]:
+            write_for_thunder(data, place)
+            rates[THUNDER.name] = lambda: timed(
+                lambda seed: rates_thunder(data, epochs, RATES, BATCH, place, options.workers), 1
             )
-    show("one linear head", arms)
+        show(f"linear heads at {len(RATES)} learning rates", rates)
+        one = {
+            "Frostline": seeds(lambda seed: one_here(data, epochs, seed)),
+            "PyTorch by hand": seeds(lambda seed: rates_by_hand(data, epochs, [RATE], seed)),
+        }
+        if not left_out[EVA]:
+            write_for_eva(data, place)
+            one[EVA.name] = seeds(
+                lambda seed: one_eva(data, epochs, RATE, BATCH, place, options.workers, seed)
+            )
+        show("one linear head", one)
+    print()
+    for reason in [reason for reason in left_out.values() if reason]:
+        print(reason)
+    for name, reason in NOT_COMPARABLE.items():
+        print(f"{name} is left out: {reason}.")
 
 
 if __name__ == "__main__":

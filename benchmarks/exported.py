@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.model_selection import PredefinedSplit
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,25 @@ class Exported:
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows of the training part."""
-        rows = self.part == "train"
-        return self.x[rows], self.y[rows]
+        return self.rows("train")
+
+    def rows(self, *parts: str) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings and class numbers of some parts, in their order in the file."""
+        chosen = np.isin(self.part, parts)
+        return self.x[chosen], self.y[chosen]
+
+    def fold(self) -> PredefinedSplit:
+        """Validation rows among those of train and val."""
+        return PredefinedSplit(np.where(self.part[self.part != "test"] == "val", 0, -1))
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self.y.max()) + 1
+
+    def accuracy(self, predicted: np.ndarray) -> float:
+        """Share of test rows whose class was predicted."""
+        return float(np.mean(predicted == self.rows("test")[1]))
 
 
 def read_exported(path: str) -> Exported:

@@ -625,12 +625,14 @@ class Workspace:
         head_weights: PathLike | None = None,
         module: nn.Module | None = None,
     ) -> Path:
-        """Write a run as one ONNX file, from pixels to probabilities, and compare it with PyTorch.
+        """Write a run as an ONNX file, and beside it what one needs to apply it without Frostline.
+
+        Beside it are `predict.py`, and a JSON file and a model card of its name (docs/predict.md).
 
         Parameters
         ----------
         path, overwrite
-            The file, which is returned, `RUN.onnx` if not given; and whether to replace it.
+            The file, which is returned, `RUN.onnx` if not given; and whether to replace files.
         calibrated, weights, head_weights, module
             As in `predict`.
         """
@@ -643,7 +645,8 @@ class Workspace:
         target = Path(path or f"{found.run}.onnx")
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there: give another path, or overwrite=True.")
-        export_onnx(found, target, run_temperature(found) if calibrated else None)
+        temperature = run_temperature(found) if calibrated else None
+        export_onnx(found, target, temperature, overwrite=overwrite)
         return target
 
     def import_embeddings(

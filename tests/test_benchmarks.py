@@ -13,6 +13,8 @@ import pytest
 from frostline.cache.export import WRITERS
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+from others import NOT_COMPARABLE, OTHERS, Other  # noqa: E402
 
 
 @pytest.mark.slow
@@ -31,10 +33,30 @@ def test_against_runs_on_real_numbers_and_says_what_it_left_out(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("64 numbers an image, 3 classes, ")
-    accuracies = [float(line.split("accuracy")[1].split("%")[0]) for line in lines if " x" in line]
-    assert len(accuracies) >= 3
-    assert min(accuracies) > 50
-    assert "kaiko-eva" in done.stdout
+    table = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("| ")]
+    rows = {(row[1], row[2]): row[3:6] for row in table[1:]}
+    assert min(float(accuracy.split("%")[0]) for accuracy, _, _ in rows.values()) > 50
+    assert [row[2] for row in table if row[1]] == ["by", *["Frostline"] * 3]
+    assert all(ratio == "1" for (_, by), (_, _, ratio) in rows.items() if by == "Frostline")
+    for other in (*OTHERS, *NOT_COMPARABLE):
+        name = getattr(other, "package", other)
+        ran = any(by.startswith(f"{name} ") for _, by in rows)
+        assert ran != (f"{name} is left out" in done.stdout), name
+
+
+def test_a_program_that_is_missing_or_broken_is_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brokenbench.py").write_text("import no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    absent = Other("no-such-bench", "no_such_bench.core")
+    assert absent.unusable() == (
+        "no-such-bench is left out because it is not installed: pip install no-such-bench"
+    )
+    assert Other("brokenbench", "brokenbench").unusable() == (
+        "brokenbench is left out because it does not import here: No module named 'no_such_module'"
+    )
+    assert Other("numpy", "numpy.linalg").unusable() is None
 
 
 @pytest.mark.slow

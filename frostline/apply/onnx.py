@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frostline.apply.handover import check_free, write_beside
 from frostline.apply.load import LoadedRun
 from frostline.cache import InputError, atomic_write
 from frostline.cache.atomic import clear_temporary
@@ -124,8 +125,10 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     return layer
 
 
-def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None) -> float:
-    """Write a run as an ONNX file and compare it with PyTorch.
+def export_onnx(
+    loaded: LoadedRun, path: Path, temperature: float | None = None, *, overwrite: bool = False
+) -> float:
+    """Write a run as an ONNX file and compare it with PyTorch; script, JSON and card beside it.
 
     The input `images` is uint8 [n, height, width, 3] (grey runs: [n, height, width]), what the
     geometry in the file's metadata makes of an image; the output `probabilities` is float32
@@ -138,6 +141,8 @@ def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None)
         On the CPU.
     temperature : float, optional
         By which probabilities are scaled; see `run_temperature`.
+    overwrite : bool
+        Whether to replace what is there; a `predict.py` that Frostline did not write never is.
 
     Returns
     -------
@@ -147,25 +152,19 @@ def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None)
     Raises
     ------
     InputError
-        If packages are missing, the network cannot be exported, or the numbers differ: then there
-        is no file.
+        If packages are missing, a file is in the way, the network cannot be exported, or the
+        numbers differ: then there is no file.
     """
+    check_free(path, overwrite=overwrite)
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
         raise InputError(NEEDED) from error
     module = Exported(loaded, 1.0 if temperature is None else temperature)
-    side = loaded.geometry.crop
-    colours = (3,) if loaded.channels == "rgb" else ()
     # Contiguous as ONNX has it; a model in channels-last order would be traced with copies.
     module.network.to(memory_format=torch.contiguous_format)
-    generator = torch.Generator().manual_seed(0)
-
-    def images(count: int) -> Tensor:
-        return torch.randint(
-            0, 256, (count, side, side, *colours), generator=generator, dtype=torch.uint8
-        )
+    images = _noise(loaded)
 
     clear_temporary(path.parent, path.name)
     with atomic_write(path) as temporary:
@@ -180,7 +179,17 @@ def export_onnx(loaded: LoadedRun, path: Path, temperature: float | None = None)
                 f"ONNX Runtime's probabilities of run {loaded.run} differ from PyTorch's by "
                 f"{worst:.2g}: nothing was written."
             )
+        write_beside(loaded, path, temporary, temperature, worst)
     return worst
+
+
+def _noise(loaded: LoadedRun) -> Callable[[int], Tensor]:
+    """Give what draws so many images of noise, each time others."""
+    generator = torch.Generator().manual_seed(0)
+    shape = loaded.geometry.pixel_shape(loaded.channels)
+    return lambda count: torch.randint(
+        0, 256, (count, *shape), generator=generator, dtype=torch.uint8
+    )
 
 
 def _metadata(loaded: LoadedRun, temperature: float | None) -> dict[str, str]:

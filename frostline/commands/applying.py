@@ -191,13 +191,15 @@ def export(
     calibrated: CalibratedOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Write a run as one ONNX file, from pixels to probabilities, and compare it with PyTorch.
+    """Write a run as an ONNX file, and beside it what one needs to apply it without Frostline.
 
-    The file is RUN.onnx if --out does not say otherwise.
+    The file is RUN.onnx if --out does not say otherwise. Beside it are predict.py, which needs
+    ONNX Runtime, Pillow and NumPy alone, and a JSON file and a model card of its name.
 
     Example: frostline export --run chest-effnet-lite0-paper --to onnx
     """
     from frostline.apply.calibrated import run_temperature
+    from frostline.apply.handover import SCRIPT
     from frostline.apply.load import load_run
     from frostline.apply.onnx import export_onnx
     from frostline.cache import Workspace
@@ -205,8 +207,10 @@ def export(
 
     loaded = load_run(Workspace(workspace), run, weights=files.files())
     path = output.path(f"{loaded.run}.{to}", (f".{to}",))
-    worst = export_onnx(loaded, path, run_temperature(loaded) if calibrated else None)
+    temperature = run_temperature(loaded) if calibrated else None
+    worst = export_onnx(loaded, path, temperature, overwrite=output.overwrite)
     say(f"Probabilities agree with PyTorch's to {worst:.1g}.")
+    say(f"Without Frostline: python {path.with_name(SCRIPT)} {path} IMAGE …")
     typer.echo(path)
 
 

@@ -249,7 +249,10 @@ def _print_best(place: Workspace, results: Results) -> None:
     from frostline.probe.sweep.results import results_path
     from frostline.report.tables.data import frame_table
 
-    typer.echo("Best head of every backbone, chosen on validation")
+    title = "Best head of every backbone, chosen on validation"
+    if results.table["cv"].notna().all():  # the line at the end averages folds instead
+        title += "; test scores are of all folds' answers together, averaged over repeats"
+    typer.echo(title)
     best = results.best.drop(columns="run")
     texts = best.map(lambda value: f"{value:.4f}" if isinstance(value, float) else value)
     show_table(replace(frame_table(texts, ""), columns=frame_table(best, "").columns))

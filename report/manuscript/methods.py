@@ -98,7 +98,7 @@ def methods(material: Material) -> list[Section]:
     """Write the sections, a heading and sentences each, of what is known."""
     sections = [
         ("Data", data_sentences(material)),
-        ("Images", _all(material, image_sentences)),
+        ("Images", [*_all(material, image_sentences), *_unknown_images(material)]),
         ("Networks", network_sentences(material)),
         ("Training", training_sentences(material)),
         ("Statistics", statistics_sentences(material)),
@@ -183,6 +183,12 @@ def image_sentences(meta: Meta) -> list[str]:
         mean, std = (_listed([f"{v:.3g}" for v in normalisation[n]]) for n in ("mean", "std"))
         found.append(f"Channels were normalised by the means {mean} and deviations {std}.")
     return found
+
+
+def _unknown_images(material: Material) -> list[str]:
+    """Name what was made elsewhere: the sentences on images are not about it."""
+    names = _by([meta for meta in material.metas if not image_sentences(meta)], "backbone")
+    return [f"How images were prepared for {_listed(names)} is {NOT_RECORDED}."] if names else []
 
 
 def network_sentences(material: Material) -> list[str]:

@@ -189,7 +189,7 @@ def with_majority(scored: Sequence[Scored]) -> list[Scored]:
             note = Note("There is no majority row: class counts of training are not given.")
             sample = replace(sample, notes=(*sample.notes, note))
         runs.append((run, sample))
-    named = _with_own_names([run for run, _ in rows.values()])
+    named = _with_own_names(_by_level(list(rows.values())))
     return runs + [(run, sample) for run, (_, sample) in zip(named, rows.values(), strict=True)]
 
 
@@ -219,6 +219,19 @@ def _majority_row(run: Predictions, sample: Sample, answer: str) -> Scored:
         notes=(*kept, Note("The majority class is that of training.", classes=(answer,))),
     )
     return Predictions(run.table.iloc[:0], meta), answers
+
+
+def _by_level(rows: Sequence[Scored]) -> list[Predictions]:
+    """Say "by patient" in names of rows whose data set is scored by image, too."""
+    levels: dict[str, set[bool]] = {}
+    for run, sample in rows:
+        levels.setdefault(run.run, set()).add(sample.images is None)
+    return [
+        replace(run, meta={**run.meta, "run": f"{run.run} by patient"})
+        if sample.images is not None and len(levels[run.run]) > 1
+        else run
+        for run, sample in rows
+    ]
 
 
 def _with_title(run: Predictions) -> Predictions:

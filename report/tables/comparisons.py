@@ -199,7 +199,7 @@ def _of_pair(row: Record) -> Iterator[Note]:
         text = note.text
         if len(names) == 1:
             label = row["label_a"] if row["a"] in names else row["label_b"]
-            text = f"{text.removesuffix('.')} ({label})."
+            text = f"{label}: {text}"
         yield replace(note, text=text, runs=(_pair(row),), dataset=str(row["dataset"]))
 
 

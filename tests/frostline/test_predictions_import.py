@@ -204,3 +204,4 @@ def test_imported_runs_say_that_they_were_made_elsewhere(ws: frostline.Workspace
     methods = Path("report/methods.md").read_text(encoding="utf-8")
     assert "theirs: its predictions were made elsewhere and imported" in methods
     assert "weights: None" not in methods
+    assert "How images were prepared for theirs is not recorded." in methods

@@ -424,10 +424,12 @@ def test_several_processes_share_a_study_and_do_nothing_twice(
 def test_what_a_killed_helper_had_begun_is_done_by_another(
     finished: Path, tmp_path: Path, no_page: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    before = set(active_children())  # what earlier tests left, such as joblib's workers
+
     def kill_first() -> None:
-        while not (helpers := active_children()):
+        while not (helpers := set(active_children()) - before):
             time.sleep(0.01)
-        helpers[0].kill()
+        helpers.pop().kill()
 
     killer = threading.Thread(target=kill_first)
     killer.start()

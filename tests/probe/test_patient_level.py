@@ -168,7 +168,10 @@ def test_rows_of_images_and_of_patients_are_told_how_to_be_compared(build: Build
     runs = [place.predictions(probe(place, level=level)) for level in ("image", "patient")]
     with pytest.raises(InputError, match="one row a patient, and others.*--aggregate mean"):
         compare(runs)
-    notes = " ".join(note.text for row in evaluate(runs)["notes"] for note in row)
+    scores = evaluate(runs)
+    majority = [name for name in scores["run"].unique() if name.startswith("majority")]
+    assert [name.partition(" ")[2] for name in majority] == ["", "by patient"]
+    notes = " ".join(note.text for row in scores["notes"] for note in row)
     assert "`--aggregate mean` scores all by patient" in notes
     assert "--intersection" not in notes
     assert compare(runs, aggregate="mean")["n_units"].gt(0).all()

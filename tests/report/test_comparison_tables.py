@@ -22,6 +22,7 @@ from frostline.report import (
     table_html,
 )
 from frostline.report.figures.pairs import pair_figure
+from frostline.report.notes import Note
 from frostline.report.statistics.comparisons.compare import compare_predictions, decided_first
 from frostline.report.statistics.comparisons.differences import Options
 from frostline.report.statistics.comparisons.planning import PLAN_COLUMNS, Errors, plan_groups
@@ -53,6 +54,17 @@ def test_sentences(frame):
     assert " is equivalent to " in equivalent
     assert " within 30 points: " in equivalent
     assert " is worse than " in worse
+
+
+def test_a_note_on_one_of_a_pair_begins_with_its_name(run):
+    """Its own brackets and those of the pair are not mistaken for one another."""
+    said = Note("The backbone was trained on images of chest (a page): too good.", runs=("run-0",))
+    frame = compare([run(skill=3.0, n_groups=60), run(seed=1, skill=0.2, n_groups=60)])
+    assert (frame.at[0, "a"], frame.at[0, "b"]) == ("run-0", "run-1")
+    told = render_comparison(frame.assign(notes=[(said,)]), "table")
+    words = " ".join(told.split())
+    assert "resnet50 (frozen, run-0): The backbone was trained on images of chest (a page)" in words
+    assert "too good. " in f"{words} "
 
 
 @pytest.fixture(scope="module")

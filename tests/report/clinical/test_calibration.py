@@ -156,6 +156,29 @@ def test_intervals_of_the_temperature_cover_by_groups() -> None:
     assert naive < 170
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sureness", [0.5, 1, 2, 4])
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("patients", [30, 75, 200])
+def test_temperatures_that_are_shown_cover(patients: int, images: int, sureness: float) -> None:
+    """Where an interval would leave what is tried it is hidden: that must not pick those that miss.
+
+    Every patient has images of one outcome, whose probabilities are alike.
+    """
+    rng, held = np.random.default_rng(patients * 10 + images), []
+    groups = np.repeat(np.arange(patients), images)
+    for _ in range(500):
+        logit = np.repeat(1.5 * rng.normal(size=patients), images)
+        outcome = rng.random(patients) < expit(logit[::images])
+        said = np.column_stack([expit(-sureness * logit), expit(sureness * logit)])
+        sample = sample_of(np.repeat(outcome, images).astype(int), said)
+        found = fit_temperature(replace(sample, groups=groups, unit="group"))
+        if np.isfinite(found.low):
+            held.append(found.low <= sureness <= found.high)
+    assert len(held) >= 0.89 * 500
+    assert 0.92 <= np.mean(held) <= 0.97
+
+
 @pytest.mark.parametrize(
     ("truth", "first", "said"),
     [
