@@ -1,4 +1,4 @@
-"""The site: every public name is in its reference, its picture is of the rooms, its links lead on."""
+"""The site: every public name is in its reference, the picture is of the rooms, links lead on."""
 
 from __future__ import annotations
 
