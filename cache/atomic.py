@@ -7,12 +7,16 @@ import glob
 import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.cache.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".tmp-"
 # How safetensors (Rust), HDF5 and Arrow say which error the system gave.
@@ -43,10 +47,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with system_errors(path):
             yield temporary
         flush_to_disk(temporary)
-        temporary.rename(path)
+        temporary.replace(path)
         flush_to_disk(path.parent)
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
         temporary.unlink(missing_ok=True)
 
 
@@ -72,7 +77,9 @@ def write_text(path: Path, text: str) -> None:
 
 def flush_to_disk(path: Path) -> None:
     """Flush a file's bytes, or a folder's entries, to the disk (`fsync`)."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():  # Windows opens no folder
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -131,10 +138,13 @@ def _delete_if_unlocked(path: Path) -> bool:
         return dead
 
 
-def _locked_temporary(path: Path) -> tuple[Path, int]:
+def _locked_temporary(path: Path) -> tuple[Path, int | None]:
     while True:
         temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:  # Windows renames no file that is open
+            os.close(descriptor)
+            return temporary, None
         _lock(descriptor, wait=True)
         if temporary.exists():
             return temporary, descriptor
@@ -145,22 +155,16 @@ def _locked_temporary(path: Path) -> tuple[Path, int]:
 # Not filelock, which `locks.py` uses: this lock lies on the temporary file itself, which is renamed
 # while it is held, and looking for dead writers must neither make a file nor touch its bytes.
 # filelock makes the file where it is gone, and some of its releases empty the one that is there.
-if sys.platform == "win32":
-
-    def _lock(descriptor: int, *, wait: bool = False) -> bool:
-        """Lock nothing: no writer is known to be dead, so that nothing is ever cleared."""
-        return wait
-else:
-    import fcntl
-
-    def _lock(descriptor: int, *, wait: bool = False) -> bool:
-        """Lock an open file, waiting for others or not; give whether that worked."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            return wait  # as on Windows: nobody is known to be dead
-        return True
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file, waiting for others or not; give whether that worked."""
+    if fcntl is None:
+        return wait  # no writer is known to be dead, so that nothing is ever cleared
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return wait  # as on Windows: nobody is known to be dead
+    return True

@@ -30,7 +30,7 @@ from frostline.cache.tables.vectors import (
     vectors_of_table,
 )
 from frostline.cache.tables.words import counted
-from frostline.cache.workspace import Workspace
+from frostline.cache.workspace import Workspace, check_new
 
 NAMED = 5  # columns in a sentence
 IMPORTED = "imported"  # for where weights come from
@@ -108,10 +108,11 @@ def import_embeddings(
     ------
     InputError
         If the file cannot be read as one of these, an image_id occurs twice, a number is not
-        finite, or no image of the data set is in it.
+        finite, no image of the data set is in it, or not every system can keep the backbone's name.
     """
     manifest = read_manifest(workspace.manifest(dataset))
     place = workspace.embeddings(dataset, backbone)
+    check_new(place)
     vectors = read_vectors(path, columns)
     whole = {**(spec or {}), "backbone": backbone, "imported": file_key(path).hex()}
     whole |= {"columns": dict(columns)} if columns else {}

@@ -71,6 +71,20 @@ def own_cores() -> int:
     return max(1, joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+def system_memory() -> tuple[int | None, int | None]:
+    """Give the bytes of memory of this machine and those that are free; None where it is not said.
+
+    Windows says neither in this way, and macOS not the second.
+    """
+    found: list[int | None] = []
+    for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"):
+        try:
+            found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf(name))
+        except (AttributeError, ValueError):
+            found.append(None)
+    return found[0], found[1]
+
+
 def end_with(parent: int) -> None:
     """End this process when its parent is gone, were it killed."""
     while os.getppid() == parent:

@@ -56,7 +56,8 @@ OPTIONAL = ("pixel_key",)  # which manifests of release 0.1 lack
 # Of those, the ones that hold bytes.
 KEYS = ("file_key", "content_key", "pixel_key")
 # A path that is absolute, or goes up; and, below a URL, what fsspec would take for another address.
-OUTSIDE = r"^/|(^|/)\.\.(/|$)"
+# Where this is read on Windows, a backslash separates, too.
+OUTSIDE = r"^[/\\]|(^|[/\\])\.\.([/\\]|$)"
 ADDRESSED = r"://|::"
 
 

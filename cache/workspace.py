@@ -16,6 +16,8 @@ from frostline.cache.stamped import is_whole_parquet
 VARIABLE, DEFAULT = "FROSTLINE_WORKSPACE", "frostline-workspace"
 # File systems allow 255; endings and temporary names need some of them.
 LONGEST_NAME = 200
+# Devices of Windows, with any ending.
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,42 @@ def checked_name(name: str) -> str:
             f"{name!r} cannot be a name: use letters, digits, '.', '-' and '_', no dot in front."
         )
     return name
+
+
+def check_new(path: Path) -> None:
+    """Refuse a name that not every system could keep, unless it is there already.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder of a workspace, its name checked by `checked_name` or `file_safe`.
+
+    Raises
+    ------
+    InputError
+        If Windows has a device of this name or drops its last dot, or if it differs from the name
+        of another in upper and lower case alone, which Windows and macOS take for one.
+    """
+    if path.parent.is_dir():
+        there = {one.name for one in path.parent.iterdir()}
+        if path.name in there:
+            return
+        for other in there:
+            if other.casefold() == path.name.casefold():
+                raise InputError(
+                    f"'{_bare(path.name)}' cannot be a name: '{_bare(other)}' is there, and "
+                    "Windows and macOS take both for one; use that one, or choose a name that "
+                    "differs in more than case."
+                )
+    if DEVICES.fullmatch(path.name) or _bare(path.name).endswith("."):
+        raise InputError(
+            f"'{_bare(path.name)}' cannot be a name, because Windows can have no file of this "
+            "name: choose another."
+        )
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".parquet")
 
 
 def file_safe(name: str) -> str:

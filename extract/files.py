@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from frostline.cache import InputError, Manifest, content_key
+from frostline.cache.locks import own_cores
 from frostline.cache.workspace import is_url
 from frostline.extract.images.decode import Facts, image_facts
 from frostline.extract.images.opened import file_state, open_image
@@ -100,7 +101,7 @@ def _facts_of_all(
     facts = {}
     changed = []
     for path in paths:
-        earlier = known.get(str(path))
+        earlier = known.get(_with_slashes(path))
         if earlier is not None and _unchanged(path, earlier):
             facts[path] = earlier
         else:
@@ -114,7 +115,7 @@ def _facts_of_all(
 
 def _read_all(paths: list[Path], pages: Collection[Path]) -> Iterator[FileFacts]:
     # Threads suffice: reading, hashing and decoding all happen outside of Python's lock.
-    workers = REMOTE_READS if any(map(is_url, paths[:1])) else len(os.sched_getaffinity(0))
+    workers = REMOTE_READS if any(map(is_url, paths[:1])) else own_cores()
     pool = ThreadPoolExecutor(max_workers=max(2, workers))
     try:
         yield from pool.map(read_file_facts, paths, [path in pages for path in paths])
@@ -143,5 +144,10 @@ def _known(previous: Manifest | None) -> dict[str, FileFacts]:
     for root, path, key, size, mtime, *header in previous.table[columns].itertuples(index=False):
         if not pd.isna(header[2]):
             found = FileFacts(bytes(key), int(size), int(mtime), Facts(*header))
-            known[f"{roots[root]}/{path}"] = found
+            known[_with_slashes(f"{roots[root]}/{path}")] = found
     return known
+
+
+def _with_slashes(path: Path | str) -> str:
+    """Write a file as manifests do, whose paths have slashes on Windows, too."""
+    return str(path).replace(os.sep, "/")

@@ -13,7 +13,7 @@ import pandas as pd
 from frostline.cache import InputError, Manifest, Workspace, read_manifest, write_manifest
 from frostline.cache.tables.class_order import check_declared
 from frostline.cache.tables.labels import check_labels
-from frostline.cache.workspace import as_path, is_url
+from frostline.cache.workspace import as_path, check_new, is_url
 from frostline.extract.files import Progress, add_file_facts
 from frostline.extract.groups import with_groups
 from frostline.extract.images.opened import remote_errors
@@ -70,6 +70,7 @@ def index_dataset(
     -------
     The manifest, as written. Files that cannot be read are in it, with no `mode`.
     """
+    check_new(workspace.manifest(name))
     previous = _previous(workspace, name)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)

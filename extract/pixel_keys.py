@@ -10,7 +10,6 @@ it with files of other formats.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from frostline.cache import InputError, Manifest
 from frostline.cache.keys import KEY_BYTES
+from frostline.cache.locks import own_cores
 from frostline.extract.files import Progress
 from frostline.extract.images.decode import (
     IMAGE_SUFFIXES,
@@ -194,7 +194,7 @@ def _tasks(
 def _decode_all(
     tasks: Sequence[tuple[list[int], Task]], geometry: Geometry, progress: Progress | None
 ) -> Iterator[tuple[list[int], list[bytes | None] | None]]:
-    pool = ThreadPoolExecutor(max_workers=max(2, len(os.sched_getaffinity(0))))
+    pool = ThreadPoolExecutor(max_workers=max(2, own_cores()))
     try:
         found = pool.map(lambda task: _keys_of(task[1], geometry), tasks)
         for done, ((rows, _), keys) in enumerate(zip(tasks, found, strict=True), 1):

@@ -144,8 +144,8 @@ def _of_predictions(path: Path) -> list[str]:
 
     run = read_predictions(path)
     meta, table = run.meta, run.table
-    parts = table["split"].value_counts() if "split" in table else {}
-    images = ", ".join(f"{count:,} {part}" for part, count in parts.items())
+    parts = Counter(table["split"].dropna()) if "split" in table else Counter[str]()
+    images = ", ".join(f"{count:,} {part}" for part, count in sorted(parts.items()))
     known = [str(meta[name]) for name in ("dataset", "backbone") if meta.get(name)]
     lines = [f"Predictions {path}"]
     lines += [f"  of {known[1]} on {known[0]}"] if len(known) > 1 else []
@@ -158,7 +158,7 @@ def _of_predictions(path: Path) -> list[str]:
         lines.append(f"New images: `frostline predict DIR --run {model}`")
     root = path.parent.parent
     if len(known) > 1 and (root / "manifests" / f"{known[0]}.parquet").is_file():
-        lines.append(f"A page: `{_page(*known, same_workspace(root))}`")
+        lines.append(f"A page: `{_page(known[0], known[1], same_workspace(root))}`")
     return lines
 
 

@@ -31,7 +31,8 @@ from frostline.study.file import parse_study
 from .frostline.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[1]
-LONG = ("docs/tutorial.md", "docs/faq.md")  # their commands take longest, and .ci/run runs them
+# Their commands take longest, and .ci/run runs them.
+LONG = ("docs/tutorial.md", "docs/index.md", "docs/faq.md")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md")

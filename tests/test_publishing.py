@@ -34,6 +34,21 @@ def test_the_citation_is_of_this_version() -> None:
     assert all("name" in author for author in found["authors"])
 
 
+def test_the_changelog_begins_with_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "[Keep a Changelog](https://keepachangelog.com/en/1.1.0/)" in text
+    unreleased, *versions = re.split(r"^## ", text, flags=re.M)[1:]
+    assert unreleased.startswith("[Unreleased]\n")
+    assert versions[0].startswith(f"[{frostline.__version__}] - ")
+    kinds = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+    for version in versions:
+        assert re.match(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d\n", version)
+        found = re.findall(r"^### (.+)$", version, re.M)
+        assert found == [kind for kind in kinds if kind in found]
+        for section in re.split(r"^### .+\n", version, flags=re.M)[1:]:
+            assert "\n\n" not in section.strip() or version.startswith("[0.1.0]")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_runs_scripts_of_this_folder_and_has_no_secret(path: Path) -> None:
     flow = parsed(path)

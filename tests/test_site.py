@@ -1,4 +1,4 @@
-"""The site: every public name is in its reference, every page is found, the picture is true."""
+"""The site: every public name is in its reference, the picture is of the rooms, links lead on."""
 
 from __future__ import annotations
 

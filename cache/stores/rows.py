@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from frostline.cache.stores.part import Part, damaged_part
 BLOCKS = 8
 # They read and hash side by side; both release the interpreter.
 THREADS = 2
+_ONE_READER = Lock()
 
 
 def read_run(part: Part, first: int, out: np.ndarray, checked: np.ndarray) -> None:
@@ -78,7 +80,19 @@ def _read_into(part: Part, file: int, row: int, out: np.ndarray) -> None:
     data = out.reshape(-1).view(np.uint8).data
     place = part.offset + row * out[:1].nbytes
     while data:
-        count = os.preadv(file, [data], place)
+        count = _read_at(file, data, place)
         if not count:
             raise damaged_part(part.path, f"it ends at row {row} or soon after")
         data, place = data[count:], place + count
+
+
+def _read_at(file: int, data: memoryview, place: int) -> int:
+    """Read into memory from a place on; give the bytes that were read."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [data], place)
+    # Windows reads from where the file was left, and the threads share that.
+    with _ONE_READER:
+        os.lseek(file, place, os.SEEK_SET)
+        found = os.read(file, len(data))
+    data[: len(found)] = found
+    return len(found)

@@ -44,15 +44,17 @@ def _stem(image: str) -> str:
 
 WAYS: dict[str, Callable[[str], str]] = {
     "": str,
+    "paths with slashes for backslashes": lambda image: image.replace("\\", "/"),
     "file names": _file_name,
     "file names without their endings": _stem,
 }
 
 
 def match_images(theirs: pd.Series, ours: Iterable[str], path: Path | str, dataset: str) -> Matched:
-    """Find the images that a file names: by `image_id`, else by file name, else by its stem.
+    r"""Find the images that a file names: by `image_id`, else by file name, else by its stem.
 
-    The first of these ways in which any row is of an image of the data set is that of all rows.
+    An `image_id` may have `\` for `/`. The first of these ways in which any row is of an
+    image of the data set is that of all rows.
 
     Parameters
     ----------

@@ -114,7 +114,8 @@ class Decoders:
         # A user's own transform may call PyTorch, whose threads do not live through a fork.
         own = isinstance(self._how[0], Transform)
         # A daemon may have no processes of its own: Dask's workers are, for one.
-        barred = own or sys.platform != "linux" or multiprocessing.current_process().daemon
+        forks = sys.platform == "linux" and hasattr(os, "fork")
+        barred = own or not forks or multiprocessing.current_process().daemon
         if workers == 1 or images <= FEW or barred:
             self._decode = lambda task: _decode(self._blocks, *self._how, task)
             return ThreadPoolExecutor(workers, "decode")

@@ -92,8 +92,8 @@ def naming_the_kind(
         if found is None or (found[0], len(found[1])) == (given[0], 0):
             raise
         kind, words = found
-        roots = [os.path.relpath(files.root)] if place.is_file() else list(map(str, roots))
-        places = [word for root in roots for word in ("--root", root)]
+        folders = [os.path.relpath(files.root)] if place.is_file() else list(map(str, roots))
+        places = [word for folder in folders for word in ("--root", folder)]
         if str(workspace.root) != os.environ.get(VARIABLE, DEFAULT):
             words = [*words, "--workspace", str(workspace.root)]
         line = shlex.join(["frostline", "index", name, *places, "--kind", kind, *words])
@@ -186,7 +186,7 @@ def _label_column(source: TableFile, columns: Sequence[str]) -> str | None:
     counts = {one: source.table[one].nunique() for one in columns if not _is_split(source, one)}
     few = [one for one, n in counts.items() if 2 <= n <= min(MOST_CLASSES, len(source) / 2)]
     named = [one for one in few if LABEL.search(one)]
-    texts = [one for one in few if not _is_number(source.table[one].dropna().iat[0])]
+    texts = [one for one in few if not _is_number(str(source.table[one].dropna().iat[0]))]
     return next(iter([*named, *sorted(texts or few, key=lambda one: counts[one])]), None)
 
 

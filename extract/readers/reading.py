@@ -213,11 +213,13 @@ def find_in_roots(roots: list[Path], path: str, where: str) -> tuple[int, str]:
     InputError
         If it is in no root, or outside of them all. `where` says who names the file.
     """
-    for number, root in enumerate(roots):
-        relative = _relative(root, path)
-        inside = relative != "." and relative.split(os.sep)[0] != ".."
-        if inside and (root / relative).is_file():
-            return number, relative.replace(os.sep, "/")
+    # A table that was written on Windows has backslashes, which are letters elsewhere.
+    for name in dict.fromkeys((path, path.replace("\\", "/"))):
+        for number, root in enumerate(roots):
+            relative = _relative(root, name)
+            inside = relative != "." and relative.split(os.sep)[0] != ".."
+            if inside and (root / relative).is_file():
+                return number, relative.replace(os.sep, "/")
     places = " or ".join(str(root) for root in roots)
     absolute_or_leaving = os.path.isabs(path) or ".." in Path(path).parts
     if absolute_or_leaving and not is_url(roots[0]) and (roots[0] / path).exists():

@@ -10,6 +10,7 @@ import pandas as pd
 
 from frostline.cache import InputError, Manifest
 from frostline.cache.tables.labels import split_name
+from frostline.cache.workspace import is_url
 from frostline.extract.readers.reading import (
     REQUIRED,
     OtherKindError,
@@ -51,6 +52,7 @@ def read(roots: list[Path], options: Mapping[str, Any], previous: Manifest | Non
     ]
     frames = _frames(source, options["frame_column"])
     _check_once(source, list(zip(files, frames, strict=True)))
+    _check_case(source, roots, files)
     own = pd.DataFrame(
         {
             "image_id": [image_id(*file, frame) for file, frame in zip(files, frames, strict=True)],
@@ -123,4 +125,19 @@ def _check_once(source: TableFile, images: list[tuple[tuple[int, str], int | Non
             raise InputError(
                 f"{source.where(position)}: {image[0][1]} is also in row {first[image] + 2}; "
                 "name each image once."
+            )
+
+
+def _check_case(source: TableFile, roots: list[Path], files: list[tuple[int, str]]) -> None:
+    """Refuse a file in two spellings, which Windows and macOS take for one."""
+    first: dict[tuple[int, str], int] = {}
+    for position, (root, path) in enumerate(files):
+        before = first.setdefault((root, path.casefold()), position)
+        other = files[before][1]
+        if path == other or is_url(roots[root]):
+            continue
+        if (roots[root] / path).samefile(roots[root] / other):
+            raise InputError(
+                f"{source.where(position)}: {path} is the file {other} of row {before + 2}; "
+                "write each file's name in one way."
             )

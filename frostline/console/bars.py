@@ -70,7 +70,8 @@ def _cell_line() -> Any:
     cell = get_ipython().execution_count
     if cell not in _lines:
         _lines.clear()
-        _lines[cell] = display.display({"text/plain": ""}, raw=True, display_id=True)
+        shown: Any = display.display
+        _lines[cell] = shown({"text/plain": ""}, raw=True, display_id=True)
     return _lines[cell]
 
 
@@ -130,7 +131,7 @@ def starting(sentence: str) -> Iterator[None]:
         sys.stderr = err if sys.stderr is watched[1] else sys.stderr
 
     watched = _Clearing(out, clear), _Clearing(err, clear)
-    sys.stdout, sys.stderr = watched  # type: ignore[assignment]
+    sys.stdout, sys.stderr = watched
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from frostline.cache import Workspace
+from frostline.cache.locks import system_memory
 from frostline.doctor.check import Check
 from frostline.doctor.stores import check_stores
 from frostline.doctor.weights import check_weights
@@ -118,11 +119,14 @@ def _check_gpu(number: int) -> Check:
 
 def check_memory() -> Check:
     """Check total and free memory; the limit of a container counts."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total, free = (page * os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
+    total, free = system_memory()
+    if total is None:
+        found = f"this system does not say; {os.cpu_count()} cores"
+        return Check("memory", "note", found, "look in the system's own monitor")
     limit = _number_in(Path("/sys/fs/cgroup/memory.max"))
     total = min(total, limit or total)
-    found = f"{_gib(total)}, {_gib(min(free, total))} free; {os.cpu_count()} cores"
+    left = "" if free is None else f", {_gib(min(free, total))} free"
+    found = f"{_gib(total)}{left}; {os.cpu_count()} cores"
     if total < LOW_MEMORY:
         return Check("memory", "note", found, "take a small --batch and few --workers")
     return Check("memory", "ok", found)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.cache import Manifest, Workspace, spec_difference
+from frostline.cache.locks import system_memory
 from frostline.cache.stamped import is_whole_parquet, read_json, write_json
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def hardware() -> dict[str, Any]:
 
     That is the widest instructions that it uses, its GPUs, and its CUDA.
     """
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    computer = {"processor": _processor(), "cores": os.cpu_count(), "memory_bytes": pages}
+    memory = system_memory()[0]
+    computer = {"processor": _processor(), "cores": os.cpu_count(), "memory_bytes": memory}
     if "torch" not in sys.modules:
         return computer
     import torch

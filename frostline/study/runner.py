@@ -17,6 +17,7 @@ from frostline.cache import InputError, Manifest, Workspace, lock_file, read_man
 from frostline.cache.atomic import clear_temporary
 from frostline.cache.locks import own_cores
 from frostline.cache.tables.words import counted
+from frostline.cache.workspace import check_new
 from frostline.console import (
     alert,
     in_helper,
@@ -113,6 +114,7 @@ def run_study(
         if `strict`, where a run cannot start.
     """
     refuse_ranks("run")
+    check_new(workspace.report(study.name))
     _check_shares(jobs, shard)
     _clear(workspace)
     tracking = tracking or Tracking()

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from frostline.cache import InputError, Workspace
 from frostline.cache.stamped import read_parquet, write_parquet
+from frostline.cache.workspace import check_new
 from frostline.probe.heads.scoring import METRICS, score_heads, scored_groups
 from frostline.probe.sweep.head_run import HeadRun
 from frostline.probe.sweep.selection import Choice, at_edge, choices, hyperparameters, select
@@ -58,7 +59,7 @@ def results_path(workspace: Workspace, name: str) -> Path:
 
 
 def check_name(workspace: Workspace, sweep: Sweep) -> None:
-    """Refuse a name that another sweep with other settings has.
+    """Refuse a name that another sweep with other settings has, or that not every system can keep.
 
     Raises
     ------
@@ -66,6 +67,7 @@ def check_name(workspace: Workspace, sweep: Sweep) -> None:
         The sentence says which settings differ.
     """
     path = results_path(workspace, sweep.name)
+    check_new(path.parent)
     if not path.exists():
         return
     defaults = {name: field.default for name, field in Sweep.model_fields.items()}

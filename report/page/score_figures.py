@@ -78,11 +78,14 @@ def draw_confusion(part: DatasetNumbers) -> tuple[Figure, str]:
 
 def draw_curves(part: DatasetNumbers, kind: str) -> tuple[Figure, str] | None:
     """Draw ROC or precision-recall curves."""
+    # NumPy has it from 2.0 on, and 1.26 is allowed.
+    from scipy.integrate import trapezoid
+
     curves = part.curves[part.curves["kind"] == kind]
     if not len(curves):
         return None
     areas = [
-        f"{row['title']} {np.trapezoid(line['y'], line['x']):.3f}"
+        f"{row['title']} {trapezoid(line['y'], line['x']):.3f}"
         for row in part.names.to_dict("records")
         if len(line := curves[curves["run"] == row["run"]])
     ]

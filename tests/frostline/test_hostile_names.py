@@ -53,7 +53,7 @@ def test_patients_of_dicom_files() -> None:
             label = "sick" if number % 2 else "well"
             save_dicom(Path(f"scans/{part}/{label}/{number}.dcm"), patient, number)
             save_dicom(Path(f"scans/{part}/{label}/own{number}.dcm"), f"{part}{number}", number + 9)
-    assert "Groups in several splits" in said("index scans --root scans --kind dicom")
+    assert "leak: 5 groups are in train and test (" in said("index scans --root scans --kind dicom")
     text = said("audit scans")
     assert "Groups in several splits" in text
     # Groups of DICOM files are digests: no patient is named.

@@ -107,7 +107,7 @@ def test_a_command_that_waits_says_that_it_runs(folder: Path) -> None:
 
 def test_no_line_comes_before_its_time(folder: Path, frostline: Run) -> None:
     assert running.EVERY == 30
-    assert frostline("audit", "set").stderr == ""
+    assert "at work" not in frostline("audit", "set").stderr
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_hyperparameters_seed_protocol_and_feature_act(build: Build, capsys: Pri
         ("probe --set C", "--set is NAME=VALUE,VALUE, such as C=0.01,1, not 'C'."),
         (
             "probe --head svm",
-            "Value error, 'svm' is not one of 'logistic', 'ordinal', 'adam', 'knn', 'centroid', "
+            "'svm' is not one of 'logistic', 'ordinal', 'adam', 'knn', 'centroid', "
             "'majority', 'attention'.",
         ),
         (
