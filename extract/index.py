@@ -70,7 +70,6 @@ def index_dataset(
     -------
     The manifest, as written. Files that cannot be read are in it, with no `mode`.
     """
-    check_new(workspace.manifest(name))
     previous = _previous(workspace, name)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
@@ -136,6 +135,7 @@ def _class_order(
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
     path = workspace.manifest(name)
+    check_new(path)
     return read_manifest(path) if path.exists() else None
 
 

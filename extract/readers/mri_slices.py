@@ -61,7 +61,11 @@ def check(options: Mapping[str, Any]) -> None:
     InputError
         If both do, or none, or the rule is none.
     """
-    if (options["mask"] is None) == (options["slices"] is None):
+    if options["mask"] is not None and options["slices"] is not None:
+        raise InputError(
+            "The options mask and slices both say which slices are taken: leave one out."
+        )
+    if options["mask"] is None and options["slices"] is None:
         raise OtherKindError(
             "Kind mri-slices needs the option mask, or the option slices where there are no masks: "
             "give one of them."

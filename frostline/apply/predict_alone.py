@@ -144,6 +144,6 @@ def new_size(size: tuple[int, int], geometry: dict[str, Any]) -> tuple[int, int]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 3 or not sys.argv[1].endswith(".onnx"):
         sys.exit("Give a model and images: python predict.py MODEL.onnx IMAGE …")
     main(*sys.argv[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ QUIETLY = {
 }
 
 
+@dataclass
+class _Open:
+    """A run that W&B has begun, with the settings and the epochs that it has."""
+
+    run: Any
+    settings: dict[str, Setting] = field(default_factory=dict)
+    written: set[tuple[str, int]] = field(default_factory=set)
+
+
 class WeightsAndBiases(Tracker):
     """Runs in the folder of WANDB_DIR (by default `wandb`), in the project of WANDB_PROJECT.
 
@@ -61,9 +71,7 @@ class WeightsAndBiases(Tracker):
             )
         # W&B remembers the folder that it was first used in; this is the one of now.
         self._folder = Path(os.environ.get(FOLDER) or ".").absolute()
-        self._run: Any = None
-        self._settings: dict[str, Setting] = {}
-        self._written: set[tuple[str, int]] = set()
+        self._open: dict[str, _Open] = {}  # by id: repeats of a cross-validation train in turn
 
     def has(self, run: str) -> bool:
         """Say whether the runs that W&B keeps on this machine have it, finished."""
@@ -72,58 +80,56 @@ class WeightsAndBiases(Tracker):
 
     def epochs(self, run: str, settings: Mapping[str, Setting], rows: Rows) -> None:
         """Log the epochs that this process has not logged; those of an earlier one again."""
-        self._begin(run, settings)
+        own = self._begin(run, settings)
         for curve, epochs in curves(rows).items():
             axis = within("epoch", curve)
             for row in epochs:
-                if (curve, row["epoch"]) in self._written:
+                if (curve, row["epoch"]) in own.written:
                     continue
                 values = {within(name, curve): row[name] for name in CURVES}
-                for name in values if (curve, 0) not in self._written else ():
-                    self._run.define_metric(name, step_metric=axis)
-                self._run.log({axis: row["epoch"], **values})
-                self._written |= {(curve, 0), (curve, row["epoch"])}
+                for name in values if (curve, 0) not in own.written else ():
+                    own.run.define_metric(name, step_metric=axis)
+                own.run.log({axis: row["epoch"], **values})
+                own.written |= {(curve, 0), (curve, row["epoch"])}
 
     def finish(self, run: FinishedRun) -> None:
         """Log everything, and note in W&B's folder that it has the run."""
         self.epochs(run.id, {**run.settings, **run.tags}, run.epochs)
-        self._run.summary.update(dict(run.scores))
+        own = self._open.pop(as_id(run.id)).run
+        own.summary.update(dict(run.scores))
         if run.files:
             artifact = self._wandb.Artifact(as_id(run.id), type="run")
             for name, path in run.files.items():
                 artifact.add_file(str(path), name=name)
-            self._run.log_artifact(artifact)
-        folder = Path(self._run.dir).parent
-        self._end(0)
+            own.log_artifact(artifact)
+        folder = Path(own.dir).parent
+        own.finish(exit_code=0)
         if folder.is_dir():  # there is none in mode disabled
             (folder / WHOLE).touch()
 
     def close(self) -> None:
-        """End the run that did not finish as failed; it is taken up again by its id."""
-        self._end(1)
+        """End runs that did not finish as failed; they are taken up again by their ids."""
+        while self._open:
+            self._open.popitem()[1].run.finish(exit_code=1)
 
-    def _begin(self, run: str, settings: Mapping[str, Setting]) -> None:
-        if self._run is not None and self._run.id != as_id(run):
-            self._end(1)
-        if self._run is None:
-            self._run = self._wandb.init(
+    def _begin(self, run: str, settings: Mapping[str, Setting]) -> _Open:
+        own = self._open.get(as_id(run))
+        if own is None:
+            begun = self._wandb.init(
                 id=as_id(run),
                 name=run,
                 project=os.environ.get(PROJECT) or "frostline",
                 dir=str(self._folder),
                 mode=self._mode,
                 resume="allow",
+                reinit="create_new",
                 settings=self._wandb.Settings(**QUIETLY),
             )
-        if dict(settings) != self._settings:
-            self._settings = dict(settings)
-            self._run.config.update(self._settings, allow_val_change=True)
-
-    def _end(self, code: int) -> None:
-        if self._run is not None:
-            run, self._run = self._run, None
-            self._settings, self._written = {}, set()
-            run.finish(exit_code=code)
+            own = self._open[as_id(run)] = _Open(begun)
+        if dict(settings) != own.settings:
+            own.settings = dict(settings)
+            own.run.config.update(own.settings, allow_val_change=True)
+        return own
 
 
 def as_id(run: str) -> str:

@@ -435,7 +435,9 @@ def test_masks_and_rules_exclude_each_other(tmp_path: Path) -> None:
         "give one of them."
     )
     assert error("mri-slices", tmp_path, **BY_RULE) == one
-    assert error("mri-slices", tmp_path, **MRI, slices="all") == one
+    assert error("mri-slices", tmp_path, **MRI, slices="all") == (
+        "The options mask and slices both say which slices are taken: leave one out."
+    )
     assert error("mri-slices", tmp_path, **BY_RULE, slices="all", min_roi=5) == (
         "The option min_roi is for masks, and slices are taken by the option slices: leave one out."
     )

@@ -155,6 +155,23 @@ def test_a_training_that_died_goes_on_in_the_same_place(ws: frostline.Workspace,
         ]
 
 
+def test_repeats_that_train_before_one_another_ends_are_one_run_each(
+    ws: frostline.Workspace,
+) -> None:
+    """W&B writes a folder each time that a run is begun: one, whole, for each repeat."""
+    tracked = frostline.Workspace(machine=ws.machine, track="wandb")
+    tracked.finetune("set", VIT, cv="3x2", **{**TRAINED, "unfreeze": "all"})
+    folders = [path.name for path in Path("wandb").glob("offline-run-*")]
+    found = read_wandb()
+    assert len(folders) == len(found) == 2
+    for held in found.values():
+        assert held.state == "exit 0"
+        assert "test/accuracy" in held.scores
+        curves = {name.rpartition("/")[0] for name in held.epochs}
+        assert len(curves) == 3, curves  # folds
+        assert all(len(set(axis)) == len(axis) for axis in held.epochs.values())
+
+
 def test_an_epoch_that_mlflow_did_not_take_is_handed_over_at_the_end(
     ws: frostline.Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
