@@ -70,7 +70,6 @@ def index_dataset(
     -------
     The manifest, as written. Files that cannot be read are in it, with no `mode`.
     """
-    check_new(workspace.manifest(name))
     previous, folders = _previous(workspace, name), _folders(roots)
     if previous is not None and not resplit:
         _check_pattern(name, previous.meta.get("group_pattern"), group_pattern)
@@ -135,6 +134,7 @@ def _class_order(
 
 def _previous(workspace: Workspace, name: str) -> Manifest | None:
     path = workspace.manifest(name)
+    check_new(path)
     return read_manifest(path) if path.exists() else None
 
 
