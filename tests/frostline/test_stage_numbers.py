@@ -48,6 +48,18 @@ def test_a_higher_number_makes_other_stores_and_runs(
         assert tuple(a != b for a, b in zip(first, now, strict=True)) == expected, stage
 
 
+def test_another_version_alone_makes_nothing_again(
+    place: frostline.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> tuple[str, str]:
+        store = place.extract("set", "timm:test_vit", **TINY).store
+        return store.key, place.probe("set", "timm:test_vit", "knn", key=store.key).id
+
+    first = made()
+    monkeypatch.setattr("frostline.cache.versions._installed", lambda: {"frostline": "99.0.0"})
+    assert made() == first
+
+
 def test_a_run_of_other_formulas_predicts_nothing(
     place: frostline.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

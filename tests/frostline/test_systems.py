@@ -60,8 +60,7 @@ LINES = f"""index set --root images --group-pattern (patient[0-9]+)
 extract {TINY} --workers 2
 probe -d set -b timm:test_vit --head knn
 sweep -d set -b timm:test_vit --head logistic --grid logistic.C=0.1,1 --name s --jobs 2
-finetune {TINY} --unfreeze 1 --epochs 1
-doctor --sample 0"""
+finetune {TINY} --unfreeze 1 --epochs 1"""
 
 
 def bare(script: str, *arguments: str, folder: Path) -> str:
