@@ -107,8 +107,8 @@ def test_commands_run_without_what_windows_lacks(tmp_path: Path) -> None:
 def test_rows_are_read_in_turns_where_no_read_names_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = np.random.default_rng(0).integers(0, 256, (3000, 16), dtype=np.uint8)
-    values = np.random.default_rng(1).normal(size=(3000, 64)).astype(np.float32)
+    keys = np.random.default_rng(0).integers(0, 256, (20_000, 16), dtype=np.uint8)
+    values = np.random.default_rng(1).normal(size=(20_000, 64)).astype(np.float32)
     folder = tmp_path / spec_key({"a": 1})
     with StoreWriter(folder, EMBEDDINGS, {"a": 1}, {}) as writer:
         writer.append(keys, values)
@@ -116,7 +116,7 @@ def test_rows_are_read_in_turns_where_no_read_names_its_place(
     assert rows.THREADS > 1
     store = Store.open(folder)
     np.testing.assert_array_equal(store.keys, keys)
-    np.testing.assert_array_equal(store.read(np.arange(3000)), values)
+    np.testing.assert_array_equal(store.read(np.arange(20_000)), values)
 
 
 def test_a_file_is_written_whole_without_a_lock(
