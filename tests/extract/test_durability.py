@@ -185,7 +185,7 @@ class Disk:
                 self.renamed = [(old, new) for old, new in self.renamed if new.parent != path]
             self.flushed.add(path)
 
-    def rename(self, old: Path, new: Path) -> None:
+    def replace(self, old: Path, new: Path) -> None:
         with self.lock:
             # Without a flush before it is renamed, a file may come back empty.
             assert old in self.flushed, f"{old} was renamed before it was flushed"
@@ -201,7 +201,7 @@ class Disk:
 def stopping(stop_at: int, workspace: Workspace, backbone: Backbone) -> None:
     disk = Disk(stop_at)
     atomic.flush_to_disk = disk.flush
-    Path.rename = lambda old, new: disk.rename(old, new)  # type: ignore[method-assign, assignment, return-value]
+    Path.replace = lambda old, new: disk.replace(old, new)  # type: ignore[method-assign, assignment, return-value]
     extract(workspace, backbone, {})
 
 
