@@ -46,6 +46,7 @@ def usage_sentence(error: Any, group: Any, words: Sequence[str]) -> str:
     """
     # Typer checks closed lists by pydantic, whose messages begin with the kind of the error.
     sentence = error.format_message().replace("Value error, ", "").strip()
+    sentence = " ".join(sentence.split())  # click writes some lists on lines of their own
     sentence += "" if sentence.endswith((".", "?")) else "."
     path, command, rest = _typed(group, words)
     if type(error).__name__ == "MissingParameter":

@@ -18,9 +18,12 @@ from PIL import Image, ImageOps
 
 def main(model: str, *files: str) -> None:
     """Print a line a file: its path, the most probable class, and the probability of each."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    about = session.get_modelmeta().custom_metadata_map
-    geometry, classes = json.loads(about["geometry"]), json.loads(about["classes"])
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        about = session.get_modelmeta().custom_metadata_map
+        geometry, classes = json.loads(about["geometry"]), json.loads(about["classes"])
+    except Exception:
+        sys.exit(f"{model} is not there, or is no file of `frostline export`: give another.")
     rows = []
     for file in files:
         try:

@@ -291,6 +291,11 @@ def test_what_it_cannot_read_is_refused_in_a_sentence(
     photo = next(file for file in files if file.suffix == ".jpg")
     assert alone(script, path, photo, absent=f"{ABSENT} pydicom").returncode == 0
     assert alone(script).stderr.startswith("Give a model and images: python predict.py ")
+    (tmp_path / "text.onnx").write_text("no model")
+    for model in ("text.onnx", "none.onnx"):
+        told = alone(script, tmp_path / model, tmp_path / "x.png")
+        assert told.stderr.endswith("or is no file of `frostline export`: give another.\n")
+        assert told.stderr.count("\n") == 1
 
 
 def test_the_commands_of_the_page(

@@ -8,7 +8,7 @@ import pytest
 
 import frostline
 from frostline import InputError
-from frostline.cache.versions import STAGES, numbered
+from frostline.cache.versions import STAGES, _installed, numbered, versions
 from frostline.study.plan import Step
 
 from .conftest import make_images
@@ -91,3 +91,12 @@ def test_number_one_is_not_written_so_that_keys_of_0_1_hold() -> None:
         "finetune": 1,
     }
     assert numbered("pixels", {"a": 1}) == {"a": 1}
+
+
+def test_our_own_version_is_that_of_the_code_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frostline.cache.versions.version", lambda name: "0.0.1")
+    _installed.cache_clear()
+    assert list(versions())[:2] == ["python", "frostline"]
+    assert versions()["frostline"] == frostline.__version__
+    assert versions()["numpy"] == "0.0.1"
+    _installed.cache_clear()
