@@ -25,7 +25,9 @@ def module_at(place: str) -> ModuleType:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_in_the_reference(package: str) -> None:
-    stub = (ROOT / package / "__init__.pyi").read_text(encoding="utf-8")
+    # As it is imported: there a release has it, too.
+    room = ROOT / "src/frostline" / ("" if package == "frostline" else package)
+    stub = (room / "__init__.pyi").read_text(encoding="utf-8")
     public = re.findall(r'^    "(\w+)",$', stub, re.MULTILINE)
     page = (ROOT / "docs/python" / f"{package}.md").read_text(encoding="utf-8")
     shown = re.findall(r"^::: [\w.]+\.(\w+)$", page, re.MULTILINE)
